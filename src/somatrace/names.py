@@ -1,0 +1,122 @@
+"""Every attribute key, header and event name somatrace writes or reads, in one place.
+
+GenAI keys are defined here rather than imported: the conventions moved to
+open-telemetry/semantic-conventions-genai and the Python constants are deprecated.
+Langfuse keys are those its OTLP mapping reads (docs/langfuse.md).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+# -- tags ---------------------------------------------------------------------------------------
+
+TENANT: Final = "tenant_id"
+WORKFLOW: Final = "workflow_name"
+AGENT: Final = "agent_id"
+CORRELATION: Final = "correlation_id"
+REQUEST: Final = "request_id"
+SESSION: Final = "session_id"
+USER: Final = "user_id"
+RUN: Final = "run_id"
+JOB: Final = "job_id"
+ORG: Final = "org_id"
+
+REQUIRED_TAGS: Final = (TENANT, WORKFLOW, AGENT)
+KNOWN_TAGS: Final = (
+    TENANT,
+    WORKFLOW,
+    AGENT,
+    CORRELATION,
+    REQUEST,
+    SESSION,
+    USER,
+    RUN,
+    JOB,
+    ORG,
+    "job_type",
+    "brand",
+    "inputs_hash",
+    "queue_job_id",
+    "pipeline_run_id",
+    "interaction_id",
+)
+UNKNOWN_TENANT: Final = "unknown"
+CLIENT_CORRELATION: Final = "client.correlation_id"
+
+# -- kinds of a unit of work ----------------------------------------------------------------------
+
+Kind = Literal["workflow", "step", "agent", "tool", "llm", "retrieval", "embedding", "check"]
+
+#: kind -> (langfuse.observation.type, gen_ai.operation.name, traceloop.span.kind)
+KINDS: Final[dict[str, tuple[str, str | None, str | None]]] = {
+    "workflow": ("chain", "invoke_workflow", "workflow"),
+    "step": ("span", None, "task"),
+    "agent": ("agent", "invoke_agent", "agent"),
+    "tool": ("tool", "execute_tool", "tool"),
+    "llm": ("generation", "chat", None),
+    "retrieval": ("retriever", "retrieval", None),
+    "embedding": ("embedding", "embeddings", None),
+    "check": ("evaluator", None, None),
+}
+
+# -- Langfuse ---------------------------------------------------------------------------------------
+
+LANGFUSE_OTLP_PATH: Final = "/api/public/otel/v1/traces"
+LANGFUSE_INGESTION_VERSION: Final = "4"
+OBSERVATION_TYPE: Final = "langfuse.observation.type"
+OBSERVATION_INPUT: Final = "langfuse.observation.input"
+OBSERVATION_OUTPUT: Final = "langfuse.observation.output"
+OBSERVATION_USAGE: Final = "langfuse.observation.usage_details"
+OBSERVATION_COST: Final = "langfuse.observation.cost_details"
+OBSERVATION_METADATA: Final = "langfuse.observation.metadata."
+TRACE_NAME: Final = "langfuse.trace.name"
+TRACE_TAGS: Final = "langfuse.trace.tags"
+TRACE_METADATA: Final = "langfuse.trace.metadata."
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
+
+# -- GenAI conventions ------------------------------------------------------------------------------
+
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+RESPONSE_ID: Final = "gen_ai.response.id"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+TOTAL_TOKENS: Final = "gen_ai.usage.total_tokens"
+CACHE_READ_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+CACHE_CREATION_TOKENS: Final = "gen_ai.usage.cache_creation.input_tokens"
+REASONING_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+COST_AMOUNT: Final = "gen_ai.usage.cost.amount"
+COST_CURRENCY: Final = "gen_ai.usage.cost.currency"
+COST_SOURCE: Final = "gen_ai.usage.cost.source"
+AGENT_NAME: Final = "gen_ai.agent.name"
+TOOL_NAME: Final = "gen_ai.tool.name"
+WORKFLOW_NAME_GENAI: Final = "gen_ai.workflow.name"
+TRACELOOP_KIND: Final = "traceloop.span.kind"
+LITELLM_TOTAL_TOKENS: Final = "llm.usage.total_tokens"
+
+# -- general ------------------------------------------------------------------------------------------
+
+ERROR_TYPE: Final = "error.type"
+ERROR_CODE: Final = "error.code"
+ERROR_RETRYABLE: Final = "error.retryable"
+OUTCOME: Final = "somatrace.outcome"
+SPAN_KIND: Final = "somatrace.kind"
+GUARD_REMOVED: Final = "somatrace.guard.removed"
+SERVICE_NAME: Final = "service.name"
+SERVICE_VERSION: Final = "service.version"
+SERVICE_INSTANCE: Final = "service.instance.id"
+ENVIRONMENT: Final = "deployment.environment.name"
+EXCEPTION_TYPE: Final = "exception.type"
+
+# -- headers ------------------------------------------------------------------------------------------
+
+HEADER_TRACEPARENT: Final = "traceparent"
+HEADER_TRACESTATE: Final = "tracestate"
+HEADER_TAGS: Final = "x-somatrace-tags"
+HEADER_CORRELATION: Final = "x-correlation-id"
+HEADER_REQUEST: Final = "x-request-id"
