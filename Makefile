@@ -1,0 +1,41 @@
+# `make help` lists the targets. Only Python >= 3.11 (with venv) and make are needed; PYTHON=<path> picks one.
+.DEFAULT_GOAL := help
+.PHONY: demo test page lint lock bench-start clean help
+
+# A caller's PYTHONPATH would put other packages before the pinned ones.
+unexport PYTHONPATH PYTHONHOME
+export PYTHON
+
+DEMO := .venv-demo
+DEV := .venv
+
+demo: ## run the whole thing: four services, three tenants, 100 workflows, read back from the local store
+	@scripts/venv $(DEMO) requirements.lock
+	@$(DEMO)/bin/python -m demo
+
+page: ## open the local page on what the demo left
+	@scripts/venv $(DEMO) requirements.lock
+	@SOMATRACE_DATA_DIR=$(CURDIR)/.demo $(DEMO)/bin/somatrace local
+
+test: ## set up the development environment and run every test
+	@scripts/venv $(DEV) requirements-dev.lock
+	$(DEV)/bin/python -m pytest -n 2
+
+lint: ## ruff, mypy --strict, import-linter
+	@scripts/venv $(DEV) requirements-dev.lock
+	@.ci/lint
+
+bench-start: ## what init_tracing costs at start, against the stock SDK and Traceloop.init
+	@scripts/venv $(DEV) requirements-dev.lock
+	@$(DEV)/bin/python benchmarks/start.py
+
+lock: ## compile the lock files anew (scripts/lock --upgrade for newer versions)
+	@scripts/lock
+
+clean: ## remove environments, caches, builds and the demo's data
+	rm -rf .venv .venv-* .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache .somatrace_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
