@@ -15,7 +15,7 @@ demo: ## run the whole thing: four services, three tenants, 100 workflows, read 
 
 page: ## open the local page on what the demo left
 	@scripts/venv $(DEMO) requirements.lock
-	@SOMATRACE_DATA_DIR=$(CURDIR)/.demo $(DEMO)/bin/somatrace local
+	@SOMATRACE_DATA_DIR="$(CURDIR)/.demo" $(DEMO)/bin/somatrace local
 
 test: ## set up the development environment and run every test
 	@scripts/venv $(DEV) requirements-dev.lock
