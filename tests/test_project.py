@@ -1,0 +1,236 @@
+"""What holds for the project as a whole: its layers, its front door, its locks, its licences."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "somatrace"
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-lowest.lock", "requirements-openai3.lock")
+PLAIN = ("names", "config", "tags", "record", "lane", "guard", "costs", "check")
+MODULES = sorted(SOURCE.rglob("*.py"))
+LOCKED = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ ;\\]+)", re.MULTILINE)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports anywhere in it, with the names taken from it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout: no list of tracked files")
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+# -- the front door -------------------------------------------------------------------------------
+
+
+def test_the_front_door_has_at_most_25_names_and_each_is_there():
+    import somatrace
+
+    assert len(somatrace.__all__) <= 25
+    assert len(set(somatrace.__all__)) == len(somatrace.__all__)
+    for name in somatrace.__all__:
+        assert getattr(somatrace, name) is not None
+    assert set(somatrace.__all__) <= set(dir(somatrace))
+
+
+def test_importing_somatrace_imports_neither_opentelemetry_nor_an_llm_library():
+    loaded = run_python("import sys, somatrace; print(*sys.modules)").split()
+
+    assert not {"opentelemetry", "openai", "litellm", "anthropic", "langchain", "pydantic"} & set(loaded)
+
+
+def test_the_plain_half_imports_without_opentelemetry():
+    present = [name for name in PLAIN if (SOURCE / name).is_dir() or (SOURCE / f"{name}.py").is_file()]
+    imports = "; ".join(f"import somatrace.{name}" for name in present)
+
+    loaded = run_python(f"import sys; {imports}; print(*sys.modules)").split()
+
+    assert not {"opentelemetry", "traceloop", "pydantic", "httpx", "requests"} & set(loaded)
+
+
+# -- the layers -----------------------------------------------------------------------------------
+
+
+def test_the_layers_contract_holds():
+    lint = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert lint.returncode == 0, lint.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_sdk_is_imported_only_where_the_road_is_built(path):
+    if layer_of(path) not in {"road", "tracing", "delivery", "testing"}:
+        assert not [name for name in imported(path) if name.startswith("opentelemetry.sdk")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_config_reads_the_environment(path):
+    if layer_of(path) == "config":
+        return
+    readers = {"os.environ", "os.getenv", "os.environb"}
+    attributes = {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    assert not readers & (attributes | set(imported(path)))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_has_one_purpose_and_a_name_that_says_it(path):
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
+    assert len(path.read_text().splitlines()) < 400
+
+
+@pytest.mark.parametrize("service", sorted((ROOT / "services").glob("*/app")), ids=lambda path: path.parent.name)
+def test_a_service_uses_only_what_somatrace_exports(service):
+    import somatrace
+
+    used = [name for path in service.rglob("*.py") for name in imported(path) if name.startswith("somatrace")]
+
+    assert used
+    assert all(name == "somatrace" or name.removeprefix("somatrace.") in somatrace.__all__ for name in used)
+
+
+# -- what is tracked ------------------------------------------------------------------------------
+
+
+def test_no_tracked_file_names_a_machine_path_or_a_package_index():
+    # Put together here, so that this file does not name them either.
+    forbidden = re.compile(
+        "|".join(
+            [
+                r"(?<![\w./-])/(?:work|root|Users|opt/pypi)" + r"/[\w.]",
+                r"(?<![\w./-])/home" + r"/(?!user\b|app\b|you\b)\w",
+                r"files\.python" + r"hosted\.org",
+                r"(?:test\.)?pypi" + r"\.org/simple",
+                r"^--(?:extra-)?index" + r"-url|^--find" + r"-links",
+            ]
+        ),
+        re.MULTILINE,
+    )
+    found = {}
+    for path in tracked():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        if match := forbidden.search(text):
+            found[str(path.relative_to(ROOT))] = match.group()
+    assert found == {}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_package_is_pinned_and_hashed(lock):
+    text = (ROOT / lock).read_text()
+    entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+
+    assert entries
+    for entry in entries:
+        assert LOCKED.match(entry), entry.splitlines()[0]
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+def test_development_uses_the_versions_that_users_get():
+    # one name may have several versions, each for other interpreters
+    runtime = set(LOCKED.findall((ROOT / "requirements.lock").read_text()))
+    development = set(LOCKED.findall((ROOT / "requirements-dev.lock").read_text()))
+
+    assert runtime <= development
+
+
+def test_the_lowest_lock_is_on_the_oldest_sdk_that_the_metadata_promises():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lowest = dict(LOCKED.findall((ROOT / "requirements-lowest.lock").read_text()))
+
+    assert f"opentelemetry-sdk>={lowest['opentelemetry-sdk']},<1.46" in project["dependencies"]
+
+
+# -- licences -------------------------------------------------------------------------------------
+
+PERMISSIVE = re.compile(
+    r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|CNRI-Python|Zlib|CC0|Unlicense|DFSG", re.IGNORECASE
+)
+# Copyleft for their own files only; we use them unchanged.
+FILE_COPYLEFT = {"certifi", "hypothesis", "orjson", "pathspec", "tqdm"}
+
+
+def licences(package: str) -> list[str]:
+    metadata = importlib.metadata.metadata(package)
+    if expression := metadata.get("License-Expression"):
+        return re.split(r" (?:AND|OR) ", expression)
+    trove = [c.rpartition(" :: ")[2] for c in metadata.get_all("Classifier", []) if c.startswith("License")]
+    return trove or re.split(r" (?:AND|OR) ", (metadata.get("License") or "").partition("\n")[0])
+
+
+def test_every_locked_package_has_a_permissive_licence():
+    refused = {}
+    for package, _ in LOCKED.findall((ROOT / "requirements-dev.lock").read_text()):
+        try:
+            declared = licences(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # locked for another platform or interpreter
+        if package not in FILE_COPYLEFT and not all(PERMISSIVE.search(licence) for licence in declared):
+            refused[package] = declared
+    assert refused == {}
+
+
+# -- the package ----------------------------------------------------------------------------------
+
+
+def test_the_changelog_knows_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert re.search(rf"^## \[({re.escape(version)}|Unreleased)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (SOURCE / "py.typed").is_file()
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
