@@ -1,0 +1,67 @@
+"""`python -m somatrace.modelserver`: serve on loopback, print one line with the URL when ready."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from somatrace.modelserver.app import create_app
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until interrupted. Returns the exit code: 2 for input that cannot be used."""
+    options = _options(argv)
+    try:
+        api_key = options.api_key_file.read_text(encoding="utf-8").strip() if options.api_key_file else None
+        listener = _listener(options.port)
+    except (OSError, OverflowError, ValueError) as error:
+        return _refused(f"{error}; choose another --port or --api-key-file")
+    if api_key == "":
+        return _refused("the --api-key-file is empty: write a key into it")
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = create_app(api_key=api_key, slow_seconds=options.slow_seconds)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
+    # connections are queued from here on, so the URL may be told before the loop runs
+    sys.stdout.write(f"somatrace.modelserver: local-extractive at {url}/v1\n")
+    sys.stdout.flush()
+    if options.ready_file:
+        _write_atomically(options.ready_file, url + "\n")
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _refused(reason: str) -> int:
+    sys.stderr.write(f"somatrace.modelserver: {reason}\n")
+    return 2
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m somatrace.modelserver", description=__doc__)
+    parser.add_argument("--port", type=int, default=8400, help="0 takes a free one (default %(default)s)")
+    parser.add_argument("--ready-file", type=Path, help="write the URL here when ready")
+    parser.add_argument("--api-key-file", type=Path, help="want the key in this file as a bearer token")
+    parser.add_argument("--slow-seconds", type=float, default=1.0, help="delay of local-extractive-slow")
+    return parser.parse_args(argv)
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    return listener
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A model server of its own process-wide thread, on a free port of loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import openai
+import pytest
+import uvicorn
+
+from somatrace.modelserver.app import create_app
+
+Serving = Callable[..., AbstractContextManager[str]]
+
+
+@contextmanager
+def _serving(**options: object) -> Iterator[str]:
+    """The base URL of a server with these options of `create_app`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(**options), log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Serving:
+    """Starts a server with options of its own."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def base_url() -> Iterator[str]:
+    with _serving(slow_seconds=0.2) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(base_url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=20) as made:
+        yield made

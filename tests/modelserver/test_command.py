@@ -1,0 +1,42 @@
+"""`python -m somatrace.modelserver` as a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import httpx
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "somatrace.modelserver", *map(str, arguments)]
+
+
+def test_it_says_its_url_in_one_line_and_in_the_ready_file(tmp_path):
+    ready = tmp_path / "ready"
+    process = subprocess.Popen(command("--port", 0, "--ready-file", ready), stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 30
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        url = ready.read_text().strip()
+
+        assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "local-extractive"
+        assert process.stdout.readline().strip().endswith(f"{url}/v1")
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()
+
+
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+
+    for arguments in (("--port", 70_000), ("--api-key-file", tmp_path / "absent"), ("--api-key-file", empty)):
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=30, check=False)
+
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert "--" in done.stderr
