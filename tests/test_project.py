@@ -15,7 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "somatrace"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-lowest.lock", "requirements-openai3.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-lowest.lock",
+    "requirements-openai3.lock",
+)
 PLAIN = ("names", "config", "tags", "record", "lane", "guard", "costs", "check")
 MODULES = sorted(SOURCE.rglob("*.py"))
 LOCKED = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ ;\\]+)", re.MULTILINE)
@@ -122,7 +127,9 @@ def test_a_module_has_one_purpose_and_a_name_that_says_it(path):
     assert len(path.read_text().splitlines()) < 400
 
 
-@pytest.mark.parametrize("service", sorted((ROOT / "services").glob("*/app")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "service", sorted((ROOT / "services").glob("*/app")), ids=lambda path: path.parent.name
+)
 def test_a_service_uses_only_what_somatrace_exports(service):
     import somatrace
 
@@ -221,7 +228,9 @@ def test_every_locked_package_has_a_permissive_licence():
 def test_the_changelog_knows_this_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-    assert re.search(rf"^## \[({re.escape(version)}|Unreleased)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## \[({re.escape(version)}|Unreleased)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 def test_the_package_says_that_it_is_typed():
