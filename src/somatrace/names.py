@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+#: The package's version, kept here because `importlib.metadata` is slow to ask.
+VERSION = "0.1.0"
+
 # -- tags ---------------------------------------------------------------------------------------
 
 TENANT: Final = "tenant_id"
@@ -106,6 +109,8 @@ ERROR_CODE: Final = "error.code"
 ERROR_RETRYABLE: Final = "error.retryable"
 OUTCOME: Final = "somatrace.outcome"
 SPAN_KIND: Final = "somatrace.kind"
+#: Marks an event the program declared through `event`; taken off by the guard.
+DECLARED: Final = "somatrace.declared"
 GUARD_REMOVED: Final = "somatrace.guard.removed"
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"

@@ -1,0 +1,168 @@
+"""The shapes: what a program may set, what is wrong with it, and the effective settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+TargetKind = Literal["langfuse", "otlp", "local", "console", "none"]
+Protocol = Literal["http/protobuf", "grpc"]
+Compression = Literal["none", "gzip", "deflate"]
+ContentDefault = Literal["never", "none", "redacted"]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. Raised by commands and `Config.check()`, never by `init_tracing`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
+
+    What each field is for stands in docs/configuration.md and `.env.template`. Secrets are not in the repr.
+    """
+
+    enabled: bool | None = None
+    target: TargetKind | None = None
+    endpoint: str | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    protocol: Protocol | None = None
+    timeout: float | None = None
+    compression: Compression | None = None
+    certificate: str | None = None
+    client_certificate: str | None = None
+    client_key: str | None = field(default=None, repr=False)
+    insecure: bool | None = None
+    langfuse_public_key: str | None = field(default=None, repr=False)
+    langfuse_secret_key: str | None = field(default=None, repr=False)
+    langfuse_host: str | None = None
+    service_version: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    content: ContentDefault | None = None
+    content_policy_file: str | None = None
+    default_tenant: str | None = None
+    sample_rate: float | None = None
+    flush_interval: float | None = None
+    queue_size: int | None = None
+    queue_bytes: int | None = None
+    batch_size: int | None = None
+    max_retries: int | None = None
+    max_latency_ms: float | None = None
+    data_dir: str | None = None
+    local_max_bytes: int | None = None
+    local_max_days: float | None = None
+    trust: Sequence[str] | None = None
+    trust_keys: str | None = field(default=None, repr=False)
+    propagate_to: Sequence[str] | None = None
+    edge: bool | None = None
+    env_file: str | None = None
+    pseudonym_key: str | None = field(default=None, repr=False)
+    debug: bool | None = None
+
+    def check(self, environ: Mapping[str, str] | None = None) -> None:
+        """Raise ConfigError, one line per problem, where `init_tracing` would go on with the safe side."""
+        from somatrace.config.resolving import resolve
+
+        problems = resolve("check", self, environ).problems
+        if problems:
+            raise ConfigError("\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: the setting (variable) it is about, and what to do, in one sentence."""
+
+    setting: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.message}"
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """Where spans go. `headers` holds secrets: it never appears in a repr, a log line or `status()`.
+
+    `url` is complete for http/protobuf and `host:port` for grpc; its query may hold a secret too, so
+    print `address`. `timeout` is seconds. `insecure` (grpc only) means without TLS.
+    """
+
+    kind: TargetKind
+    url: str = ""
+    protocol: Protocol = "http/protobuf"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 10.0
+    compression: Compression = "gzip"
+    certificate: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    insecure: bool = False
+
+    @property
+    def address(self) -> str:
+        """The URL as it may be printed: without its query."""
+        return self.url.partition("?")[0]
+
+    def __repr__(self) -> str:
+        return f"Target({self.kind!r}, {self.address!r}, {self.protocol!r})"
+
+
+@dataclass(frozen=True)
+class SpanLimits:
+    """How much one span may hold, in the words of the SDK's `SpanLimits`; None is no limit.
+
+    Defaults: OpenTelemetry specification, "Attribute limits" and "Span limits".
+    """
+
+    max_span_attributes: int | None = 128
+    max_events: int | None = 128
+    max_links: int | None = 128
+    max_event_attributes: int | None = 128
+    max_link_attributes: int | None = 128
+    max_attribute_length: int | None = None
+    max_span_attribute_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Effective values. Times are seconds, sizes bytes.
+
+    `sources` names for each setting the variable it came from, `keyword` or `default`. `unused` holds,
+    for each variable that is set but has no effect, one line saying what holds instead; no values.
+    """
+
+    enabled: bool = True
+    target: Target = Target("local")
+    service_name: str = ""
+    service_version: str = ""
+    environment: str = ""
+    release: str = ""
+    resource_attributes: Mapping[str, str] = field(default_factory=dict)
+    content: ContentDefault = "none"
+    content_policy_file: str = ""
+    default_tenant: str = "unknown"
+    sampler: str = "parentbased_always_on"
+    sample_rate: float = 1.0
+    span_limits: SpanLimits = SpanLimits()
+    flush_interval: float = 0.2
+    queue_size: int = 8192
+    queue_bytes: int = 64 * 1024 * 1024
+    batch_size: int = 512
+    max_retries: int = 3
+    max_latency_ms: float = 100.0
+    data_dir: str = ""
+    local_max_bytes: int = 256 * 1024 * 1024
+    local_max_days: float = 7.0
+    trust: tuple[str, ...] = ()
+    trust_keys: str = field(default="", repr=False)
+    propagate_to: tuple[str, ...] = ()
+    edge: bool = False
+    propagators: tuple[str, ...] = ("tracecontext", "baggage")
+    env_file: str = ""
+    pseudonym_key: str = field(default="", repr=False)
+    debug: bool = False
+    problems: tuple[Problem, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
