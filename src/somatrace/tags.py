@@ -63,6 +63,10 @@ class Tags(Mapping[str, Scalar]):
     def bound(self) -> Mapping[str, Scalar]:
         return self._bound
 
+    @property
+    def derived(self) -> Mapping[str, Scalar]:
+        return self._derived
+
     def binding(self, **tags: Scalar | None) -> Tags:
         """These tags and the given ones on top; None takes a tag away. Invalid ones raise ValueError."""
         merged = dict(self._bound)

@@ -1,0 +1,62 @@
+"""What became of every span: created = delivered + waiting + lost, by reason."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from typing import Final
+
+WINDOW: Final = 512
+
+
+class Ledger:
+    """Counts and recent delivery latencies. Thread-safe; each process keeps its own."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start from nothing, as a forked child does: what the parent counted is the parent's."""
+        self._lock = threading.Lock()
+        self.since = time.monotonic()
+        self.created = 0
+        self.delivered = 0
+        self.unknown_tenant = 0
+        self.resent_ambiguous = 0
+        self.guard_faults = 0
+        self.lost: Counter[str] = Counter()
+        self.last_error = ""
+        self._latencies: deque[float] = deque(maxlen=WINDOW)
+
+    def count(self, name: str, number: int = 1) -> None:
+        with self._lock:
+            setattr(self, name, getattr(self, name) + number)
+
+    def lose(self, reason: str, number: int = 1) -> None:
+        with self._lock:
+            self.lost[reason] += number
+
+    def deliver(self, spans: int, latency: float) -> None:
+        """`latency`: seconds from the encoding of a batch to the target's answer."""
+        with self._lock:
+            self.delivered += spans
+            self._latencies.append(latency)
+
+    @property
+    def success_rate(self) -> float:
+        """Delivered spans over those whose fate is known; 1.0 when nothing is."""
+        known = self.delivered + sum(self.lost.values())
+        return self.delivered / known if known else 1.0
+
+    @property
+    def throughput(self) -> float:
+        """Spans delivered per second since the start."""
+        elapsed = time.monotonic() - self.since
+        return self.delivered / elapsed if elapsed > 0 else 0.0
+
+    def latency(self, quantile: float) -> float | None:
+        """Seconds, over the last batches; None when none was delivered."""
+        with self._lock:
+            ordered = sorted(self._latencies)
+        return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else None

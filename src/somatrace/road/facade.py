@@ -1,0 +1,127 @@
+"""What a foreign processor gets in place of a live span: writes pass, reads are guarded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry import trace as trace_api
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span
+from opentelemetry.trace import Link, SpanContext
+from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.util import types
+
+
+class GuardedSpan(Span):
+    """A live span seen through the guard. `copy` makes a guarded copy of it as it stands now."""
+
+    def __new__(cls, span: Span, copy: Callable[[], ReadableSpan]) -> GuardedSpan:  # noqa: ARG004
+        return object.__new__(cls)
+
+    def __init__(self, span: Span, copy: Callable[[], ReadableSpan]) -> None:
+        self._somatrace_span = span
+        self._somatrace_copy = copy
+
+    def __getattr__(self, name: str) -> Any:
+        """Private fields that processors read (`_attributes`, `_name`, `_parent` …), from the guarded copy."""
+        if name.startswith("_somatrace"):
+            raise AttributeError(name)
+        return getattr(self._somatrace_copy(), name)
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._somatrace_copy().name
+
+    @property
+    def context(self) -> SpanContext:  # type: ignore[override]
+        return self._somatrace_span.get_span_context()
+
+    def get_span_context(self) -> SpanContext:
+        return self._somatrace_span.get_span_context()
+
+    @property
+    def kind(self) -> trace_api.SpanKind:
+        return self._somatrace_span.kind
+
+    @property
+    def parent(self) -> SpanContext | None:
+        return self._somatrace_span.parent
+
+    @property
+    def start_time(self) -> int | None:
+        return self._somatrace_span.start_time
+
+    @property
+    def end_time(self) -> int | None:
+        return self._somatrace_span.end_time
+
+    @property
+    def status(self) -> Status:
+        return self._somatrace_copy().status
+
+    @property
+    def attributes(self) -> types.Attributes:
+        return self._somatrace_copy().attributes
+
+    @property
+    def events(self) -> Sequence[Event]:
+        return self._somatrace_copy().events
+
+    @property
+    def links(self) -> Sequence[Link]:
+        return self._somatrace_copy().links
+
+    @property
+    def resource(self) -> Resource:
+        return self._somatrace_copy().resource
+
+    @property
+    def instrumentation_scope(self) -> Any:
+        return self._somatrace_span.instrumentation_scope
+
+    def to_json(self, indent: int | None = 4) -> str:
+        return self._somatrace_copy().to_json(indent)
+
+    def _readable_span(self) -> ReadableSpan:
+        return self._somatrace_copy()
+
+    def is_recording(self) -> bool:
+        return self._somatrace_span.is_recording()
+
+    def __repr__(self) -> str:
+        return f"GuardedSpan({self.name!r})"
+
+    # -- writes -----------------------------------------------------------------------------------
+
+    def set_attribute(self, key: str, value: types.AnyValue) -> None:
+        self._somatrace_span.set_attribute(key, value)
+
+    def set_attributes(self, attributes: Mapping[str, types.AnyValue]) -> None:
+        self._somatrace_span.set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: types.Attributes = None, timestamp: int | None = None) -> None:
+        self._somatrace_span.add_event(name, attributes, timestamp)
+
+    def add_link(self, context: SpanContext, attributes: types.Attributes = None) -> None:
+        self._somatrace_span.add_link(context, attributes)
+
+    def update_name(self, name: str) -> None:
+        self._somatrace_span.update_name(name)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        self._somatrace_span.set_status(status, description)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: types.Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        self._somatrace_span.record_exception(exception, attributes, timestamp, escaped)
+
+    def end(self, end_time: int | None = None) -> None:
+        self._somatrace_span.end(end_time)

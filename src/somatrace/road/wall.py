@@ -1,0 +1,141 @@
+"""The wall: the one span processor of a provider, and every other one behind it.
+
+It is passed to the provider as its multi-processor, so that processors which libraries add to the
+provider directly (langfuse, LiteLLM, Traceloop do) are behind the guard as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
+
+from somatrace.road.facade import GuardedSpan
+from somatrace.stamp import ATTRIBUTE, Stamp
+from somatrace.tags import Tags, current
+
+if TYPE_CHECKING:
+    from somatrace.road.worker import Road
+
+log = logging.getLogger("somatrace")
+
+#: Seconds that the end of a provider or of the process may take, whatever any target does.
+EXIT_LIMIT: Final = 1.0
+_REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
+
+
+class Wall(SynchronousMultiSpanProcessor):
+    """Stamps spans at their start and hands them to the road at their end.
+
+    `exports_elsewhere` says of a foreign processor whether it gets what ends; one that would send to
+    the very target of the road (the langfuse SDK's, with the same host and key) must not.
+
+    Nothing here raises into the program, and nothing blocks: foreign processors get their `on_end`
+    on the road's own thread.
+    """
+
+    def __init__(
+        self,
+        road: Road,
+        foreign: tuple[SpanProcessor, ...] = (),
+        exports_elsewhere: Callable[[SpanProcessor], bool] = lambda _: True,
+    ) -> None:
+        super().__init__()
+        self._road = road
+        self._exports_elsewhere = exports_elsewhere
+        self._complained: set[str] = set()
+        self._adding = threading.Lock()
+        self._span_processors = foreign
+        self._serve()
+
+    def _serve(self) -> None:
+        self._road.serve(tuple(filter(self._exports_elsewhere, self._span_processors)))
+
+    # -- what the SDK calls -------------------------------------------------------------------------
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        try:
+            setattr(span, ATTRIBUTE, _stamp(span, parent_context))
+            self._road.started(span)
+        except Exception as error:
+            self._complain("stamp", error)
+        for processor in self._span_processors:
+            try:
+                processor.on_start(self._facade(span), parent_context=parent_context)
+            except Exception as error:
+                self._complain(type(processor).__name__, error)
+
+    def _on_ending(self, span: Span) -> None:
+        for processor in self._span_processors:
+            try:
+                processor._on_ending(self._facade(span))  # noqa: SLF001 - the SDK's own hook
+            except Exception as error:
+                self._complain(type(processor).__name__, error)
+        try:
+            self._road.ended(span)
+        except Exception as error:
+            self._complain("queue", error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Nothing: `_on_ending` has taken the span, with the stamp that this copy of it lacks."""
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Put a foreign processor behind the guard. It gets guarded copies of what ends from now on."""
+        with self._adding:
+            self._span_processors = (*self._span_processors, span_processor)
+            self._serve()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return self._road.flush(timeout_millis / 1000)
+
+    def shutdown(self) -> None:
+        """The provider's own shutdown: foreign processors end, in bounded time. The road goes on until
+        `somatrace.shutdown`, because the program's spans do."""
+        self._road.flush(EXIT_LIMIT)
+        self._road.shut_foreign(EXIT_LIMIT)
+
+    # -- behind the guard ---------------------------------------------------------------------------
+
+    @property
+    def foreign(self) -> tuple[SpanProcessor, ...]:
+        return self._span_processors
+
+    def _facade(self, span: Span) -> GuardedSpan:
+        return GuardedSpan(span, lambda: self._road.copier.copy(span))
+
+    def _complain(self, who: str, error: Exception) -> None:
+        if who not in self._complained:
+            self._complained.add(who)
+            log.warning("%s: %s in a span processor; the program is not affected", who, type(error).__name__)
+
+
+def _stamp(span: Span, parent_context: Context | None) -> Stamp:
+    """The stamp of a starting span: the tags bound here, or those its local parent was started with.
+
+    A label given to a local root later is inherited only below a request (a server or consumer span
+    is one tenant's): in a long-lived root, say of a consumer loop, it would mark the next job too.
+    """
+    tags = current.get()
+    parent: Stamp | None = getattr(trace_api.get_current_span(parent_context), ATTRIBUTE, None)
+    if parent is not None and tags.tenant is None:
+        inherited = parent.effective if parent.root.shares_label else parent.tags
+        if parent.root.shares_label and inherited.tenant is None and parent.root.label is not None:
+            inherited = parent.root.label
+        tags = _merge(inherited, tags)
+    stamp = Stamp(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
+    if parent is None:
+        stamp.root_name = span.name
+    return stamp
+
+
+def _merge(below: Tags, above: Tags) -> Tags:
+    if not above:
+        return below
+    if not below:
+        return above
+    return Tags({**below.bound, **above.bound}, {**below.derived, **above.derived})

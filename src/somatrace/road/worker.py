@@ -1,0 +1,243 @@
+"""The road behind the wall: a bounded queue, one worker, the guard, and delivery."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from somatrace.delivery.encode import encode
+from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.outbox import Outbox
+from somatrace.lane import Lane
+from somatrace.record import Listener, Phase
+from somatrace.road.copies import Copier
+from somatrace.road.records import record_of
+from somatrace.stamp import ATTRIBUTE, Stamp
+
+log = logging.getLogger("somatrace")
+
+#: What an SDK span weighs in the queue besides its texts (3.3 KB measured with 20 attributes).
+SPAN_WEIGHT = 2048
+#: How many guarded spans may wait for slow foreign processors.
+FOREIGN_SIZE = 2048
+
+
+class Item(NamedTuple):
+    phase: Phase
+    span: ReadableSpan
+    event: int = 0
+
+
+class Road:
+    """Takes spans from the wall on any thread, and does all the rest on its own.
+
+    Foreign processors have a lane of their own behind the guard: one that blocks (a SimpleSpanProcessor
+    whose backend is away does, for seconds per span) must not hold up delivery.
+    """
+
+    def __init__(
+        self,
+        copier: Copier,
+        outbox: Outbox | None,
+        ledger: Ledger,
+        *,
+        queue_size: int,
+        queue_bytes: int,
+        batch_size: int,
+        linger: float,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.copier = copier
+        self.ledger = ledger
+        self.outbox = outbox
+        self._listeners = tuple(listeners)
+        self._broken: set[int] = set()
+        self._foreign: tuple[SpanProcessor, ...] = ()
+        self._lane: Lane[Item] = Lane(
+            "worker",
+            self._step,
+            size=queue_size,
+            weight=queue_bytes,
+            batch=batch_size,
+            linger=linger,
+            drained=lambda: self.outbox is None or self.outbox.empty,
+            interrupt=lambda: self.outbox.interrupt() if self.outbox is not None else None,
+            forget=self._forget,
+        )
+        self._foreign_lane: Lane[tuple[SpanProcessor, ReadableSpan]] = Lane(
+            "foreign", self._feed_foreign, size=FOREIGN_SIZE
+        )
+
+    # -- any thread -----------------------------------------------------------------------------------
+
+    def started(self, span: Span) -> None:
+        self.ledger.count("created")
+        if self._listeners:
+            self._lane.put(Item("started", span))
+
+    def happened(self, span: ReadableSpan, index: int) -> None:
+        """The program declared an event; `index` is its place among the span's events."""
+        if self._listeners:
+            self._lane.put(Item("event", span, index))
+
+    def ended(self, span: Span) -> None:
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        if stamp is not None:
+            if stamp.pid != os.getpid():
+                # open while the process forked: the parent ends and sends it, under the same id
+                self.ledger.lose("forked")
+                return
+            if stamp.root is stamp:
+                stamp.root_name = span.name
+        if not span.context.trace_flags.sampled and not self._listeners:
+            self.ledger.lose("not_sampled")
+            return
+        if not self._lane.put(Item("ended", span), _weight(span)):
+            self.ledger.lose("queue_full")
+
+    def serve(self, foreign: tuple[SpanProcessor, ...]) -> None:
+        """Who gets guarded copies from now on."""
+        self._foreign = foreign
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
+        until = time.monotonic() + timeout
+        flushed = self._lane.flush(timeout)
+        if self._foreign:
+            flushed = self._foreign_lane.flush(max(0.0, until - time.monotonic())) and flushed
+            flushed = self._flush_foreign(until - time.monotonic()) and flushed
+        return flushed
+
+    def close(self, timeout: float) -> bool:
+        """Flush, then stop for good. Returns False when something did not arrive in time."""
+        until = time.monotonic() + timeout
+        closed = self._lane.close(timeout * (0.7 if self._foreign else 0.95))
+        if self._foreign:
+            self._foreign_lane.close(max(0.05, (until - time.monotonic()) / 2))
+            self.shut_foreign(until - time.monotonic())
+        waiting = self.outbox.waiting[0] if self.outbox is not None else 0
+        left = self._lane.depth[0] + waiting
+        if left:
+            self.ledger.lose("exit", left)
+        return closed
+
+    def shut_foreign(self, timeout: float) -> None:
+        """Shut the foreign processors down, once, and wait for them no longer than `timeout`."""
+        foreign, self._foreign = self._foreign, ()
+        if foreign:
+            _bounded(timeout, [processor.shutdown for processor in foreign])
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Spans and bytes on the road: queued, and encoded but not yet answered for."""
+        spans, weight = self._lane.depth
+        waiting, size = self.outbox.waiting if self.outbox is not None else (0, 0)
+        return spans + waiting, weight + size
+
+    # -- the worker's thread ----------------------------------------------------------------------------
+
+    def _step(self, items: Sequence[Item]) -> float | None:
+        guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
+        if self.outbox is None:
+            return None
+        if guarded:
+            try:
+                self.outbox.add(encode(guarded), len(guarded))
+            except Exception:
+                self._encode_one_by_one(guarded)
+        return self.outbox.send(hurry=self._lane.hurried, deadline=self._lane.deadline)
+
+    def _guarded(self, item: Item) -> ReadableSpan | None:
+        """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
+        try:
+            copy = self.copier.copy(item.span)
+        except Exception as error:
+            self.ledger.count("guard_faults")
+            if item.phase == "ended":
+                self.ledger.lose("guard")
+            log.debug("guard: %s", type(error).__name__)
+            return None
+        if self._listeners:
+            self._tell(item, copy)
+        context = copy.context
+        if item.phase != "ended" or context is None or not context.trace_flags.sampled:
+            return None
+        for processor in self._foreign:
+            self._foreign_lane.put((processor, copy))
+        return copy
+
+    def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
+        """A value the encoder cannot take costs its span, not the batch."""
+        assert self.outbox is not None
+        for span in spans:
+            try:
+                self.outbox.add(encode([span]), 1)
+            except Exception:
+                self.ledger.lose("encode")
+
+    def _tell(self, item: Item, copy: ReadableSpan) -> None:
+        try:
+            record = record_of(item.phase, copy, self.copier.tags(item.span), item.event)
+        except Exception:
+            self.ledger.count("guard_faults")
+            return
+        for listener in self._listeners:
+            try:
+                listener(record)
+            except Exception as error:
+                if id(listener) not in self._broken:
+                    self._broken.add(id(listener))
+                    log.warning("listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__)
+
+    def _forget(self) -> None:
+        self.ledger.reset()
+        self.copier.forget()
+        if self.outbox is not None:
+            self.outbox.forget()
+
+    # -- the foreign lane's thread ------------------------------------------------------------------------
+
+    def _feed_foreign(self, pairs: Sequence[tuple[SpanProcessor, ReadableSpan]]) -> None:
+        for processor, span in pairs:
+            try:
+                processor.on_end(span)
+            except Exception as error:
+                if id(processor) not in self._broken:
+                    self._broken.add(id(processor))
+                    log.warning("%s: %s in on_end", type(processor).__name__, type(error).__name__)
+
+    def _flush_foreign(self, timeout: float) -> bool:
+        """Foreign `force_flush` may ignore its timeout (opentelemetry-python#4568), so it runs beside us."""
+        return _bounded(timeout, [lambda p=p: p.force_flush(max(1, int(timeout * 1000))) for p in self._foreign])
+
+
+def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
+    """Make the calls in turn on a thread of their own; False when one fails, says so, or time is over."""
+    results: list[bool] = []
+
+    def run() -> None:
+        for call in calls:
+            try:
+                results.append(call() is not False)
+            except Exception:
+                results.append(False)
+
+    thread = threading.Thread(target=run, name="somatrace-foreign-end", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the interpreter is shutting down
+        return False
+    thread.join(max(0.0, timeout))
+    return not thread.is_alive() and all(results)
+
+
+def _weight(span: ReadableSpan) -> int:
+    """Roughly the bytes an ended span holds while queued."""
+    texts = sum(len(value) for value in (span.attributes or {}).values() if isinstance(value, str))
+    return SPAN_WEIGHT + texts + 512 * len(span.events)

@@ -1,0 +1,184 @@
+"""Scopes around any callable: what `with`, `async with` and decorators of `span` and `bind` share.
+
+A generator's body runs in the context of whoever pulls it, piece by piece: so its scope is resumed
+for each step and paused at each yield, and nothing of it is seen by the consumer in between. It is
+opened when the generator is made, because a streamed answer is consumed later, in another task.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, cast
+
+import wrapt
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Scope(Protocol):
+    """One use of a block. `resume` and `pause` come in pairs, on any task; `finish` comes once.
+
+    Making one only captures; what it stands for starts with the first `resume`, so that a generator
+    that is never pulled leaves nothing open. `here` says whether it was resumed in this context.
+    """
+
+    def resume(self) -> object: ...
+    def pause(self) -> None: ...
+    def here(self) -> bool: ...
+    def finish(self, error: BaseException | None, /) -> None: ...
+
+
+class Scoped:
+    """Base of what opens scopes: gives it the with-block, the async with-block and the decorator."""
+
+    def _open(self) -> Scope:
+        raise NotImplementedError
+
+    def __init__(self) -> None:
+        self._scopes: list[Scope] = []
+
+    def _enter(self) -> object:
+        scope = self._open()
+        self._scopes.append(scope)
+        return scope.resume()
+
+    def _leave(self, error: BaseException | None) -> None:
+        for scope in reversed(self._scopes):  # one object may be entered by several tasks at once
+            if scope.here() or len(self._scopes) == 1:
+                self._scopes.remove(scope)
+                scope.pause()
+                scope.finish(error)
+                return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function, coroutine function, generator or async generator function, or a method."""
+        return wrap(function, self._open)
+
+
+def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
+    """`function` with a scope of its own around each call; its kind and signature stay what they are."""
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        run = _async_steps if inspect.isasyncgenfunction(function) else _steps
+        return cast("F", _GeneratorFunction(function, lambda f, _, a, k: run(f(*a, **k), open_scope())))
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            scope = open_scope()
+            return await _awaited(scope, function, args, kwargs)
+
+        return cast("F", awaited)
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        scope = open_scope()
+        scope.resume()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            scope.pause()
+            scope.finish(error)
+            raise
+        scope.pause()
+        scope.finish(None)
+        return result
+
+    return cast("F", called)
+
+
+async def _awaited(scope: Scope, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    scope.resume()
+    try:
+        result = await function(*args, **kwargs)
+    except BaseException as error:
+        scope.pause()
+        scope.finish(error)
+        raise
+    scope.pause()
+    scope.finish(None)
+    return result
+
+
+class _GeneratorFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+    """A wrapped generator function that is still one for `inspect` (FastAPI asks), that opens its
+    scope at the call, and that pickles by name like a plain function."""
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        return cast("str", self.__wrapped__.__qualname__)
+
+
+def _steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+    step: Callable[[], Any] = functools.partial(next, inner)
+    error: BaseException | None = None
+    try:
+        while True:
+            scope.resume()
+            try:
+                item = step()
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                scope.pause()
+            try:
+                sent = yield item
+            except GeneratorExit:
+                scope.resume()
+                try:
+                    inner.close()
+                finally:
+                    scope.pause()
+                raise
+            except BaseException as thrown:
+                step = functools.partial(inner.throw, thrown)
+            else:
+                step = functools.partial(inner.send, sent)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        scope.finish(error)
+
+
+async def _async_steps(inner: AsyncGenerator[Any, Any], scope: Scope) -> AsyncGenerator[Any, Any]:
+    step: Callable[[], Any] = inner.__anext__
+    error: BaseException | None = None
+    try:
+        while True:
+            scope.resume()
+            try:
+                item = await step()
+            except StopAsyncIteration:
+                return
+            finally:
+                scope.pause()
+            try:
+                sent = yield item
+            except GeneratorExit:
+                scope.resume()
+                try:
+                    await inner.aclose()
+                finally:
+                    scope.pause()
+                raise
+            except BaseException as thrown:
+                step = functools.partial(inner.athrow, thrown)
+            else:
+                step = functools.partial(inner.asend, sent)
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        scope.finish(error)

@@ -1,0 +1,146 @@
+"""`span`: a unit of work, as a with-block, an async with-block or a decorator."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Token
+from typing import Any
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
+
+from somatrace import names
+from somatrace.names import KINDS, Kind
+from somatrace.scoped import Scoped
+from somatrace.stamp import ATTRIBUTE, Stamp
+from somatrace.tags import Scalar, Tags, current
+
+SCOPE = "somatrace"
+
+
+class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
+    """A span around a block, or around each call of the function it decorates.
+
+    `kind` says what the work is (workflow, step, agent, tool, llm, retrieval, embedding, check);
+    Langfuse and the GenAI conventions are told in their own words. Attributes are strings, numbers,
+    booleans or sequences of one of them. Known tags among them (`agent_id="planner"`) are bound for
+    the block. The block gets OpenTelemetry's own Span. An exception marks the span as failed and
+    goes on; a cancelled task or an abandoned generator is noted, and is no failure.
+    """
+
+    def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
+        super().__init__()
+        self._name = str(name)
+        self._kind: Kind = kind if kind in KINDS else "step"
+        self._tags = {key: attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes}
+        self._attributes = attributes
+
+    def __enter__(self) -> Span:
+        return self._enter()  # type: ignore[return-value]
+
+    async def __aenter__(self) -> Span:
+        return self._enter()  # type: ignore[return-value]
+
+    def _open(self) -> Work:
+        return Work(self._name, self._kind, self._attributes, _tags_for(self._name, self._kind, self._tags))
+
+
+class Work:
+    """The scope of one `span`: what is captured where it is made, and the span once it runs."""
+
+    def __init__(self, name: str, kind: Kind, attributes: dict[str, Any], tags: Tags) -> None:
+        self._name = name
+        self._kind = kind
+        self._attributes = attributes
+        self._tags = tags
+        self._parent = otel_context.get_current()
+        self._span: Span | None = None
+        self._context = self._parent
+        self._tokens: tuple[Token[Tags], Any] | None = None
+
+    def resume(self) -> Span:
+        tags_token = current.set(self._tags)
+        if self._span is None:
+            self._span = self._start()
+            self._context = trace.set_span_in_context(self._span, self._parent)
+        self._tokens = (tags_token, otel_context.attach(self._context))
+        return self._span
+
+    def pause(self) -> None:
+        tokens, self._tokens = self._tokens, None
+        if tokens is None:
+            return
+        try:
+            current.reset(tokens[0])
+        except ValueError:
+            return  # left in another context than it was entered in, where nothing of it is set
+        otel_context.detach(tokens[1])
+
+    def here(self) -> bool:
+        return otel_context.get_current() is self._context and self._span is not None
+
+    def finish(self, error: BaseException | None) -> None:
+        span, self._span = self._span, None
+        if span is None:
+            return
+        if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
+            span.set_attribute(names.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned")
+        elif isinstance(error, Exception):
+            _failed(span, error)
+        span.end()
+
+    def _start(self) -> Span:
+        observation, operation, traceloop = KINDS[self._kind]
+        attributes: dict[str, Any] = {
+            names.SPAN_KIND: self._kind,
+            names.OBSERVATION_TYPE: observation,
+            **self._attributes,
+        }
+        if operation is not None:
+            attributes.setdefault(names.OPERATION, operation)
+        if traceloop is not None:
+            attributes.setdefault(names.TRACELOOP_KIND, traceloop)
+        if self._kind in _NAMED:
+            attributes.setdefault(_NAMED[self._kind], self._name)
+        started = trace.get_tracer(SCOPE, names.VERSION).start_span(
+            self._name, context=self._parent, attributes=attributes, record_exception=False, set_status_on_exception=False
+        )
+        stamp: Stamp | None = getattr(started, ATTRIBUTE, None)
+        if stamp is not None:
+            stamp.kind = self._kind
+            stamp.declared = frozenset(self._attributes)
+        return started
+
+
+_NAMED = {"agent": names.AGENT_NAME, "tool": names.TOOL_NAME, "workflow": names.WORKFLOW_NAME_GENAI}
+
+
+def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar]) -> Tags:
+    """The tags of the block: those bound here, those given, and what the span stands for.
+
+    An outer workflow keeps its name for all inside it; an agent is the innermost one. A bound tag
+    wins over both.
+    """
+    found = current.get()
+    if tags:
+        try:
+            found = found.binding(**tags)
+        except ValueError:
+            pass  # `span` takes what it is given; a tag that cannot be one is no attribute either
+    if kind == "workflow" and names.WORKFLOW not in found:
+        found = found.deriving(**{names.WORKFLOW: name[:128]})
+    elif kind == "agent":
+        found = found.deriving(**{names.AGENT: name[:128]})
+    return found
+
+
+def _failed(span: Span, error: Exception) -> None:
+    """Status and type of the failure. Its text stays with the program: it may hold prompts and keys."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    if getattr(span, "status", None) is not None and span.status.status_code is StatusCode.ERROR:  # type: ignore[attr-defined]
+        return  # `fail` has said it better
+    span.set_attribute(names.ERROR_TYPE, name)
+    span.add_event("exception", {names.EXCEPTION_TYPE: name})
+    span.set_status(Status(StatusCode.ERROR, name))

@@ -1,0 +1,119 @@
+"""The front door: `init_tracing`, `flush`, `shutdown`, `status`."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from somatrace.config import Config, Settings, Target, resolve
+from somatrace.record import Listener
+from somatrace.road.wall import EXIT_LIMIT
+from somatrace.health import Status
+from somatrace.tracing.wiring import Wiring, wire
+
+log = logging.getLogger("somatrace")
+
+_lock: Final = threading.RLock()
+_wiring: Wiring | None = None
+
+
+def init_tracing(service_name: str, /, *, config: Config | None = None, listeners: Sequence[Listener] = ()) -> None:
+    """Trace this process as the service `service_name`: the one line of a service's `main.py`.
+
+    Spans go to the one target the environment (or `config`) names: a Langfuse server, any OTLP
+    backend, or, with nothing configured, the local store that `somatrace local` shows. Libraries are
+    instrumented when the program imports them, before or after this call. Content stays out.
+
+    Calling it again with the same name does nothing. It does no network I/O, prints nothing and never
+    raises for a value: a setting that cannot be used takes the safe side, with one log line and an
+    entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
+    """
+    global _wiring
+    with _lock:
+        if _wiring is not None:
+            if _wiring.settings.service_name != service_name:
+                log.warning(
+                    "init_tracing(%r): this process is already traced as %r, which stays",
+                    service_name,
+                    _wiring.settings.service_name,
+                )
+            return
+        try:
+            settings = _settings(service_name, config)
+            _wiring = wire(settings, config, listeners)
+        except Exception as error:
+            log.warning("tracing is off: %s while starting it; the program is not affected", type(error).__name__)
+            log.debug("init_tracing failed", exc_info=True)
+            return
+        atexit.register(_at_exit)
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Wait until all ended spans have arrived, at most `timeout` seconds; whether they have."""
+    road = _wiring.road if _wiring is not None else None
+    return True if road is None else road.flush(max(0.0, timeout))
+
+
+def shutdown(timeout: float = EXIT_LIMIT) -> bool:
+    """Flush, then stop delivery for good, in at most `timeout` seconds; whether all spans arrived.
+
+    Called with 1 second when the process exits. Spans that end afterwards are counted and let go.
+    """
+    road = _wiring.road if _wiring is not None else None
+    return True if road is None else road.close(max(0.0, timeout))
+
+
+def status() -> Status:
+    """How tracing stands in this process, without secrets and without I/O."""
+    wiring = _wiring
+    if wiring is None:
+        return Status(enabled=False, available=False, problems=("init_tracing was not called",))
+    settings, ledger, road = wiring.settings, wiring.ledger, wiring.road
+    spans, size = road.depth if road is not None else (0, 0)
+    outbox = road.outbox if road is not None else None
+    return Status(
+        enabled=settings.enabled,
+        available=outbox is not None and not outbox.away and not wiring.unprotected,
+        service=settings.service_name,
+        target=_target(settings.target),
+        queued_spans=spans,
+        queued_bytes=size,
+        created=ledger.created,
+        delivered=ledger.delivered,
+        lost=dict(ledger.lost),
+        success_rate=ledger.success_rate,
+        latency_p50=ledger.latency(0.5),
+        latency_p95=ledger.latency(0.95),
+        throughput=ledger.throughput,
+        unknown_tenant=ledger.unknown_tenant,
+        resent_ambiguous=ledger.resent_ambiguous,
+        guard_faults=ledger.guard_faults,
+        last_error=ledger.last_error,
+        problems=(*map(str, settings.problems), *wiring.coverage.problems),
+        instruments=wiring.coverage.states,
+        unprotected=tuple(wiring.unprotected),
+    )
+
+
+def _settings(service_name: str, config: Config | None) -> Settings:
+    settings = resolve(service_name, config)
+    if settings.debug:
+        log.setLevel(logging.DEBUG)
+    for problem in settings.problems:
+        log.warning("%s", problem)
+    return settings if settings.enabled else replace(settings, target=Target("none"))
+
+
+def _target(target: Target) -> str:
+    return f"{target.kind} {target.address}".strip()
+
+
+def _at_exit() -> None:
+    try:
+        shutdown(EXIT_LIMIT)
+    except Exception:
+        log.debug("shutdown at exit failed", exc_info=True)

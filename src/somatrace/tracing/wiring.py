@@ -1,0 +1,114 @@
+"""Wires the road, once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+
+from somatrace import carry, instruments, say
+from somatrace.config import Config, Settings
+from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.outbox import Outbox
+from somatrace.guard import Guard
+from somatrace.instruments.coverage import Coverage
+from somatrace.record import Listener
+from somatrace.road.adopt import adopt
+from somatrace.road.copies import Copier
+from somatrace.road.provider import SomatraceProvider
+from somatrace.road.resource import resource_of
+from somatrace.road.sampling import sampler_of
+from somatrace.road.wall import Wall
+from somatrace.road.worker import Road
+from somatrace.tracing.transports import renewer, transport_of
+
+
+@dataclass
+class Wiring:
+    """What one `init_tracing` made."""
+
+    settings: Settings
+    coverage: Coverage
+    ledger: Ledger
+    road: Road | None = None
+    unprotected: list[str] = field(default_factory=list)
+
+
+def wire(settings: Settings, config: Config | None, listeners: Sequence[Listener]) -> Wiring:
+    """Build the road and put it behind the process's tracer provider. No network, no thread yet."""
+    wiring = Wiring(settings, Coverage(), Ledger())
+    carry.configure(settings)
+    if not settings.enabled:
+        return wiring
+    transport, problem = transport_of(settings)
+    if problem:
+        wiring.coverage.problem(problem)
+    outbox = None
+    if transport is not None:
+        outbox = Outbox(
+            transport,
+            wiring.ledger,
+            max_bytes=settings.queue_bytes,
+            timeout=settings.target.timeout,
+            quick_retries=settings.max_retries,
+            renew=renewer(settings.service_name, config, settings),
+        )
+    resource = resource_of(settings)
+    copier = Copier(
+        Guard(lambda: wiring.ledger.count("guard_faults")),
+        service_name=settings.service_name,
+        default_tenant=settings.default_tenant,
+        resource=lambda found: found.merge(resource()),
+    )
+    wiring.road = Road(
+        copier,
+        outbox,
+        wiring.ledger,
+        queue_size=settings.queue_size,
+        queue_bytes=settings.queue_bytes,
+        batch_size=settings.batch_size,
+        linger=settings.flush_interval,
+        listeners=listeners,
+    )
+    _provide(wiring, wiring.road, resource())
+    say.on_event = wiring.road.happened if listeners else None
+    instruments.install(settings, wiring.coverage)
+    return wiring
+
+
+def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
+    """Become the process's provider, or wall in the one that is there."""
+    settings = wiring.settings
+
+    def build(foreign: tuple[SpanProcessor, ...] = ()) -> Wall:
+        return Wall(road, foreign, instruments.exports_elsewhere(settings))
+
+    existing = trace.get_tracer_provider()
+    if isinstance(existing, trace.ProxyTracerProvider):
+        limits = settings.span_limits
+        provider = SomatraceProvider(
+            build(),
+            resource,
+            sampler_of(settings.sampler, settings.sample_rate),
+            SpanLimits(
+                max_span_attributes=limits.max_span_attributes,
+                max_events=limits.max_events,
+                max_links=limits.max_links,
+                max_event_attributes=limits.max_event_attributes,
+                max_link_attributes=limits.max_link_attributes,
+                max_attribute_length=limits.max_attribute_length,
+                max_span_attribute_length=limits.max_span_attribute_length,
+            ),
+        )
+        trace.set_tracer_provider(provider)
+        return
+    if isinstance(existing, TracerProvider):
+        reason = adopt(existing, build)
+    else:
+        reason = f"the global tracer provider is a {type(existing).__module__}.{type(existing).__qualname__}, not the SDK's"
+    if reason:
+        wiring.unprotected.append(reason)
+        wiring.coverage.problem(f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set")
