@@ -1,0 +1,50 @@
+"""Small programs run as processes of their own: `init_tracing` is once per process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def run_program(
+    source: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    directory: Path | None = None,
+    timeout: float = 60,
+    python_options: tuple[str, ...] = (),
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run `source` (dedented) as a script and give what it printed; a failure shows its output.
+
+    With `directory` the script is `prog.py` there (multiprocessing needs a file); else it is `-c`.
+    """
+    text = textwrap.dedent(source)
+    if directory is not None:
+        script = directory / "prog.py"
+        script.write_text(text)
+        command = [sys.executable, *python_options, str(script)]
+    else:
+        command = [sys.executable, *python_options, "-c", text]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        cwd=directory,
+        check=False,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def otlp_env(url: str, **more: str) -> dict[str, str]:
+    """The environment of a service that sends to an OTLP receiver at `url`."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **more}
