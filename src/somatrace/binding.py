@@ -8,7 +8,6 @@ from typing import Final
 
 from opentelemetry import trace
 
-from somatrace import names
 from somatrace.scoped import Scoped
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import Scalar, Tags, check_name, check_value, current

@@ -15,7 +15,8 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger("somatrace")
@@ -108,7 +109,7 @@ class Lane(Generic[T]):
                 self._hurry -= 1
 
     def close(self, timeout: float) -> bool:
-        """Flush, then end the thread. Whatever blocks is interrupted at the deadline; what remains is lost."""
+        """Flush, then end the thread. Whatever blocks is interrupted at the deadline; the rest is lost."""
         self.deadline = time.monotonic() + timeout
         flushed = self.flush(timeout)
         with self._changed:
@@ -200,7 +201,11 @@ class Lane(Generic[T]):
         except Exception as error:  # the lane must live: what it serves is secondary to the program
             if not self._complained:
                 self._complained = True
-                log.warning("%s: %s in the tracing worker; the program is not affected", self._name, type(error).__name__)
+                log.warning(
+                    "%s: %s in the tracing worker; the program is not affected",
+                    self._name,
+                    type(error).__name__,
+                )
             return 1.0
 
     # -- fork -----------------------------------------------------------------------------------------
@@ -243,14 +248,14 @@ class Lane(Generic[T]):
 
 def _await_os_thread(thread: threading.Thread) -> None:
     """`join` returns a moment before the kernel's thread is gone, and Python counts the kernel's."""
-    task = f"/proc/self/task/{thread.native_id}"
+    task = Path(f"/proc/self/task/{thread.native_id}")
     for _ in range(50):
-        if thread.is_alive() or not os.path.exists(task):
+        if thread.is_alive() or not task.exists():
             return
         time.sleep(0.0002)
 
 
-_lanes: weakref.WeakSet[Lane[object]] = weakref.WeakSet()  # type: ignore[type-arg,unused-ignore]
+_lanes: weakref.WeakSet[Lane[Any]] = weakref.WeakSet()
 
 
 def _each(method: str) -> Callable[[], None]:

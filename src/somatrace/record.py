@@ -14,7 +14,9 @@ from typing import Literal, Protocol
 from somatrace.tags import Scalar
 
 Phase = Literal["started", "event", "ended"]
-AttributeValue = str | bool | int | float | tuple[str, ...] | tuple[bool, ...] | tuple[int, ...] | tuple[float, ...]
+AttributeValue = (
+    str | bool | int | float | tuple[str, ...] | tuple[bool, ...] | tuple[int, ...] | tuple[float, ...]
+)
 
 
 @dataclass(frozen=True, slots=True)

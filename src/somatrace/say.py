@@ -46,7 +46,11 @@ def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - L
     for key, value in ((names.OBSERVATION_INPUT, input), (names.OBSERVATION_OUTPUT, output)):
         if value is not None:
             try:
-                text = value if isinstance(value, str) else json.dumps(value, default=_unknown, ensure_ascii=False)
+                text = (
+                    value
+                    if isinstance(value, str)
+                    else json.dumps(value, default=_unknown, ensure_ascii=False)
+                )
             except (TypeError, ValueError, RecursionError):
                 continue
             span.set_attribute(key, text[:MAX_CONTENT])
@@ -105,7 +109,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, (list, tuple)) and all(isinstance(item, type(value[0])) for item in value):
-        return tuple(value) if not value or isinstance(value[0], (str, bool, int, float)) else f"[{len(value)} items]"
+        return (
+            tuple(value)
+            if not value or isinstance(value[0], (str, bool, int, float))
+            else f"[{len(value)} items]"
+        )
     return type(value).__name__
 
 

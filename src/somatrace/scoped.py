@@ -112,12 +112,12 @@ async def _awaited(scope: Scope, function: Callable[..., Any], args: Any, kwargs
     return result
 
 
-class _GeneratorFunction(wrapt.FunctionWrapper):  # type: ignore[misc]
+class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
     """A wrapped generator function that is still one for `inspect` (FastAPI asks), that opens its
     scope at the call, and that pickles by name like a plain function."""
 
     def __reduce_ex__(self, protocol: object) -> str:
-        return cast("str", self.__wrapped__.__qualname__)
+        return str(self.__wrapped__.__qualname__)
 
 
 def _steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:

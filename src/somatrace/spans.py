@@ -33,7 +33,9 @@ class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("pla
         super().__init__()
         self._name = str(name)
         self._kind: Kind = kind if kind in KINDS else "step"
-        self._tags = {key: attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes}
+        self._tags: dict[str, Scalar] = {
+            str(key): attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes
+        }
         self._attributes = attributes
 
     def __enter__(self) -> Span:
@@ -85,7 +87,9 @@ class Work:
         if span is None:
             return
         if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
-            span.set_attribute(names.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned")
+            span.set_attribute(
+                names.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
+            )
         elif isinstance(error, Exception):
             _failed(span, error)
         span.end()
@@ -104,7 +108,11 @@ class Work:
         if self._kind in _NAMED:
             attributes.setdefault(_NAMED[self._kind], self._name)
         started = trace.get_tracer(SCOPE, names.VERSION).start_span(
-            self._name, context=self._parent, attributes=attributes, record_exception=False, set_status_on_exception=False
+            self._name,
+            context=self._parent,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
         )
         stamp: Stamp | None = getattr(started, ATTRIBUTE, None)
         if stamp is not None:

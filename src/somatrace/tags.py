@@ -101,7 +101,11 @@ class Tags(Mapping[str, Scalar]):
             out[names.TRACE_METADATA + name] = value
         labels = tuple(
             f"{label}:{self[name]}"
-            for label, name in (("tenant", names.TENANT), ("workflow", names.WORKFLOW), ("agent", names.AGENT))
+            for label, name in (
+                ("tenant", names.TENANT),
+                ("workflow", names.WORKFLOW),
+                ("agent", names.AGENT),
+            )
             if name in self
         )
         if labels:
@@ -117,8 +121,14 @@ class Tags(Mapping[str, Scalar]):
 
 def check_name(name: str) -> str:
     """`name` if it can be a tag's name, else ValueError: 1-64 of `[A-Za-z0-9_.-]`, no reserved prefix."""
-    if not (0 < len(name) <= MAX_NAME) or not name.isascii() or not name.replace("_", "a").replace(".", "a").replace("-", "a").isalnum():
-        raise ValueError(f"tag name {name[:MAX_NAME]!r}: use 1 to {MAX_NAME} of letters, digits, '_', '.', '-'")
+    if (
+        not (0 < len(name) <= MAX_NAME)
+        or not name.isascii()
+        or not name.replace("_", "a").replace(".", "a").replace("-", "a").isalnum()
+    ):
+        raise ValueError(
+            f"tag name {name[:MAX_NAME]!r}: use 1 to {MAX_NAME} of letters, digits, '_', '.', '-'"
+        )
     if name.startswith(_RESERVED):
         raise ValueError(f"tag name {name!r}: the prefix is reserved")
     return name

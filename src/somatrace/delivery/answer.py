@@ -13,6 +13,8 @@ Outcome = Literal["ok", "retry", "wrong", "refused", "too_large"]
 
 @dataclass(frozen=True)
 class Answer:
+    """An outcome, and what the outbox needs beside it. `retry_after` is seconds."""
+
     outcome: Outcome
     message: str = ""
     retry_after: float | None = None

@@ -20,7 +20,11 @@ class ConsoleTransport:
             resource = MessageToDict(resource_spans.resource)
             for scope_spans in resource_spans.scope_spans:
                 for span in scope_spans.spans:
-                    line = {"scope": scope_spans.scope.name, "resource": resource, "span": MessageToDict(span)}
+                    line = {
+                        "scope": scope_spans.scope.name,
+                        "resource": resource,
+                        "span": MessageToDict(span),
+                    }
                     line["span"] |= {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
                     if span.parent_span_id:
                         line["span"]["parentSpanId"] = span.parent_span_id.hex()

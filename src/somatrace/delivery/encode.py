@@ -29,7 +29,9 @@ def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
     for part in (flat[:middle], flat[middle:]):
         smaller = ExportTraceServiceRequest()
         for resource, scope, span in part:
-            resource_spans = smaller.resource_spans.add(resource=resource.resource, schema_url=resource.schema_url)
+            resource_spans = smaller.resource_spans.add(
+                resource=resource.resource, schema_url=resource.schema_url
+            )
             scope_spans = resource_spans.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url)
             scope_spans.spans.append(span)
         portions.append((smaller.SerializeToString(), len(part)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,10 +32,14 @@ class GrpcTransport:
             try:
                 self._channel = self._open()
             except (OSError, ValueError) as error:
-                return Answer("wrong", f"grpc {self._address}: {type(error).__name__} while reading certificates")
+                return Answer(
+                    "wrong", f"grpc {self._address}: {type(error).__name__} while reading certificates"
+                )
         call: Any = self._channel.unary_unary(METHOD)
         metadata = [(key.lower(), value) for key, value in self._target.headers.items()]
-        compression = grpc.Compression.Gzip if self._target.compression == "gzip" else grpc.Compression.NoCompression
+        compression = (
+            grpc.Compression.Gzip if self._target.compression == "gzip" else grpc.Compression.NoCompression
+        )
         try:
             call(body, timeout=timeout, metadata=metadata, compression=compression)
         except grpc.RpcError as error:
@@ -67,8 +72,7 @@ class GrpcTransport:
 def _read(name: str) -> bytes | None:
     if not name:
         return None
-    with open(name, "rb") as file:
-        return file.read()
+    return Path(name).read_bytes()
 
 
 def _answer(address: str, error: Any) -> Answer:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import http.client
-import os
 import socket
 import ssl
 import time
 import urllib.request
 import zlib
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -26,6 +26,9 @@ MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
 #: zlib level 1: within a few per cent of level 9 on spans, at a quarter of its CPU time.
 LEVEL: Final = 1
+_NO_PATH: Final = (
+    "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces"
+)
 _WRONG: Final = {
     301: "the target redirects; configure the address it redirects to",
     302: "the target redirects; configure the address it redirects to",
@@ -33,8 +36,8 @@ _WRONG: Final = {
     308: "the target redirects; configure the address it redirects to",
     401: "401: the keys are not accepted; check the public and secret key, and that they belong to this host",
     403: "403: the keys lack the right to write traces",
-    404: "404: nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces",
-    405: "405: nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces",
+    404: f"404: {_NO_PATH}",
+    405: f"405: {_NO_PATH}",
     407: "407: the proxy wants credentials",
 }
 
@@ -46,7 +49,11 @@ class HttpTransport:
         self._target = target
         self._url = urlsplit(target.url)
         self._path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
-        self._headers = {"Content-Type": "application/x-protobuf", "User-Agent": "somatrace", **target.headers}
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            "User-Agent": "somatrace",
+            **target.headers,
+        }
         if target.compression != "none":
             self._headers["Content-Encoding"] = target.compression
         self._connection: http.client.HTTPConnection | None = None
@@ -105,7 +112,12 @@ class HttpTransport:
 
     def _request(self, connection: http.client.HTTPConnection, payload: bytes) -> None:
         absolute = getattr(connection, "somatrace_absolute", False)
-        connection.request("POST", self._target.url if absolute else self._path, payload, {**self._headers, **_proxy_auth(connection)})
+        connection.request(
+            "POST",
+            self._target.url if absolute else self._path,
+            payload,
+            {**self._headers, **_proxy_auth(connection)},
+        )
 
     def _answer(self, connection: http.client.HTTPConnection) -> Answer:
         response = connection.getresponse()
@@ -120,7 +132,9 @@ class HttpTransport:
         if status == 413:
             return Answer("too_large", "413: the target takes only smaller batches")
         if status in (408, 429) or status >= 500:
-            return Answer("retry", f"{_where(self._url)}: {status}", _retry_after(response.headers.get("Retry-After")))
+            return Answer(
+                "retry", f"{_where(self._url)}: {status}", _retry_after(response.headers.get("Retry-After"))
+            )
         return Answer("refused", f"{_where(self._url)}: {status}: the target refuses this batch")
 
     # -- the connection -----------------------------------------------------------------------------------
@@ -170,7 +184,14 @@ class HttpTransport:
     def _certificate_state(self) -> tuple[object, ...]:
         target = self._target
         files = (target.certificate, target.client_certificate, target.client_key)
-        return tuple(os.stat(name).st_mtime_ns for name in files if name and os.path.exists(name))
+        return tuple(_mtime(name) for name in files if name)
+
+
+def _mtime(name: str) -> int:
+    try:
+        return Path(name).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _proxy(url: SplitResult) -> SplitResult | None:
@@ -195,7 +216,7 @@ def _proxy_auth(connection: http.client.HTTPConnection) -> dict[str, str]:
 
 
 def _partial(content: bytes, content_type: str) -> Answer:
-    """OTLP's partial success, from a protobuf answer. Langfuse answers a JSON job instead, which says nothing."""
+    """OTLP's partial success, from a protobuf answer. Langfuse answers a JSON job, which says nothing."""
     if "protobuf" not in content_type:
         return OK
     from google.protobuf.message import DecodeError

@@ -25,6 +25,8 @@ HOPELESS: Final = 24
 
 @dataclass
 class Batch:
+    """One encoded request, its number of spans, and when it was encoded (monotonic seconds)."""
+
     body: bytes
     spans: int
     since: float
@@ -137,7 +139,9 @@ class Outbox:
             self._ledger.count("resent_ambiguous", self._batches[0].spans)
         self._failures += 1
         if self._failures == self._quick + 1 or (answer.outcome == "wrong" and self._failures == 1):
-            log.warning("tracing target does not take spans (%s); they wait, the program goes on", answer.message)
+            log.warning(
+                "tracing target does not take spans (%s); they wait, the program goes on", answer.message
+            )
         self._next = time.monotonic() + self._wait(answer)
         return False
 

@@ -73,4 +73,5 @@ RESOURCE_SECRETS: Final = ("process.command", "process.environment")
 
 
 def is_content(key: str) -> bool:
+    """Whether an attribute of this name carries text of prompts, answers, queries or errors."""
     return key in CONTENT_KEYS or key.startswith(CONTENT_PREFIXES)

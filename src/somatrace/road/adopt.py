@@ -8,6 +8,7 @@ exported and the reason is said.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
@@ -16,7 +17,7 @@ from somatrace.road.wall import Wall
 
 def adopt(provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]], Wall]) -> str:
     """Wall in `provider`; "" when done, else why it cannot be."""
-    multi = getattr(provider, "_active_span_processor", None)
+    multi: Any = getattr(provider, "_active_span_processor", None)
     inner = getattr(multi, "_span_processors", None)
     if not isinstance(inner, tuple) or not hasattr(multi, "add_span_processor"):
         return f"its span processor is a {type(multi).__name__}, which cannot be walled in"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link
 from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.util.types import Attributes
 
 from somatrace import names
 from somatrace.guard import Guard, Mode
@@ -16,9 +17,7 @@ from somatrace.guard.wall import note
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Tags
 
-_TRACELOOP_KINDS = {
-    kind: observation for observation, _, kind in names.KINDS.values() if kind is not None
-}
+_TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.values() if kind is not None}
 
 
 class Copier:
@@ -48,7 +47,9 @@ class Copier:
         found = stamp.effective if stamp is not None else EMPTY
         workflow = stamp.root.root_name if stamp is not None else span.name
         return found.filled(
-            tenant=self._tenant, workflow=self._guard.name(workflow or span.name, "workflow", "name", "none"), agent=self._service
+            tenant=self._tenant,
+            workflow=self._guard.name(workflow or span.name, "workflow", "name", "none"),
+            agent=self._service,
         )
 
     def copy(self, span: ReadableSpan) -> ReadableSpan:
@@ -59,13 +60,15 @@ class Copier:
         scope = span.instrumentation_scope
         attributes = self._attributes(span, tags, mode, stamp.declared if stamp is not None else frozenset())
         return ReadableSpan(
-            name=self._guard.name(span.name, scope.name if scope else "", str(attributes.get(names.SPAN_KIND, "span")), mode),
+            name=self._guard.name(
+                span.name, scope.name if scope else "", str(attributes.get(names.SPAN_KIND, "span")), mode
+            ),
             context=span.context,
             parent=span.parent,
             resource=self._guarded_resource(span.resource),
             attributes=attributes,
             events=[self._event(event, mode) for event in span.events],
-            links=[Link(link.context, self._guard.event("", link.attributes or {}, mode)[1]) for link in span.links],
+            links=[self._link(link, mode) for link in span.links],
             kind=span.kind,
             status=self._status(span, mode),
             start_time=span.start_time,
@@ -73,7 +76,9 @@ class Copier:
             instrumentation_scope=scope,
         )
 
-    def _attributes(self, span: ReadableSpan, tags: Tags, mode: Mode, declared: frozenset[str]) -> dict[str, Any]:
+    def _attributes(
+        self, span: ReadableSpan, tags: Tags, mode: Mode, declared: frozenset[str]
+    ) -> dict[str, Any]:
         kept, removed = self._guard.attributes(span.attributes or {}, mode, declared)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
@@ -83,9 +88,13 @@ class Copier:
         kept.update(tags.attributes)
         return kept
 
+    def _link(self, link: Link, mode: Mode) -> Link:
+        _, attributes = self._guard.event("", link.attributes or {}, mode)
+        return Link(link.context, cast("Attributes", attributes))
+
     def _event(self, event: Event, mode: Mode) -> Event:
         name, attributes = self._guard.event(event.name, event.attributes or {}, mode)
-        return Event(name, attributes, event.timestamp)  # type: ignore[arg-type]
+        return Event(name, cast("Attributes", attributes), event.timestamp)
 
     def _status(self, span: ReadableSpan, mode: Mode) -> Status:
         code = span.status.status_code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.resources import Resource
@@ -16,7 +16,7 @@ from opentelemetry.util import types
 class GuardedSpan(Span):
     """A live span seen through the guard. `copy` makes a guarded copy of it as it stands now."""
 
-    def __new__(cls, span: Span, copy: Callable[[], ReadableSpan]) -> GuardedSpan:  # noqa: ARG004
+    def __new__(cls, *_: object) -> Self:
         return object.__new__(cls)
 
     def __init__(self, span: Span, copy: Callable[[], ReadableSpan]) -> None:
@@ -24,7 +24,7 @@ class GuardedSpan(Span):
         self._somatrace_copy = copy
 
     def __getattr__(self, name: str) -> Any:
-        """Private fields that processors read (`_attributes`, `_name`, `_parent` …), from the guarded copy."""
+        """Private fields that processors read (`_attributes`, `_name` …), from the guarded copy."""
         if name.startswith("_somatrace"):
             raise AttributeError(name)
         return getattr(self._somatrace_copy(), name)
@@ -36,7 +36,7 @@ class GuardedSpan(Span):
         return self._somatrace_copy().name
 
     @property
-    def context(self) -> SpanContext:  # type: ignore[override]
+    def context(self) -> SpanContext:
         return self._somatrace_span.get_span_context()
 
     def get_span_context(self) -> SpanContext:
@@ -83,7 +83,7 @@ class GuardedSpan(Span):
         return self._somatrace_span.instrumentation_scope
 
     def to_json(self, indent: int | None = 4) -> str:
-        return self._somatrace_copy().to_json(indent)
+        return str(self._somatrace_copy().to_json(indent))
 
     def _readable_span(self) -> ReadableSpan:
         return self._somatrace_copy()

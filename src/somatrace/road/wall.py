@@ -45,7 +45,7 @@ class Wall(SynchronousMultiSpanProcessor):
         foreign: tuple[SpanProcessor, ...] = (),
         exports_elsewhere: Callable[[SpanProcessor], bool] = lambda _: True,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._road = road
         self._exports_elsewhere = exports_elsewhere
         self._complained: set[str] = set()
@@ -73,7 +73,7 @@ class Wall(SynchronousMultiSpanProcessor):
     def _on_ending(self, span: Span) -> None:
         for processor in self._span_processors:
             try:
-                processor._on_ending(self._facade(span))  # noqa: SLF001 - the SDK's own hook
+                processor._on_ending(self._facade(span))
             except Exception as error:
                 self._complain(type(processor).__name__, error)
         try:

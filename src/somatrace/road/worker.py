@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -29,6 +30,8 @@ FOREIGN_SIZE = 2048
 
 
 class Item(NamedTuple):
+    """What the wall hands over: a span, why, and for an event its place among the span's events."""
+
     phase: Phase
     span: ReadableSpan
     event: int = 0
@@ -193,7 +196,9 @@ class Road:
             except Exception as error:
                 if id(listener) not in self._broken:
                     self._broken.add(id(listener))
-                    log.warning("listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__)
+                    log.warning(
+                        "listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__
+                    )
 
     def _forget(self) -> None:
         self.ledger.reset()
@@ -214,7 +219,8 @@ class Road:
 
     def _flush_foreign(self, timeout: float) -> bool:
         """Foreign `force_flush` may ignore its timeout (opentelemetry-python#4568), so it runs beside us."""
-        return _bounded(timeout, [lambda p=p: p.force_flush(max(1, int(timeout * 1000))) for p in self._foreign])
+        millis = max(1, int(timeout * 1000))
+        return _bounded(timeout, [partial(processor.force_flush, millis) for processor in self._foreign])
 
 
 def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:

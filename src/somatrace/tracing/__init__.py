@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Final
 
 from somatrace.config import Config, Settings, Target, resolve
+from somatrace.health import Status
 from somatrace.record import Listener
 from somatrace.road.wall import EXIT_LIMIT
-from somatrace.health import Status
 from somatrace.tracing.wiring import Wiring, wire
 
 log = logging.getLogger("somatrace")
@@ -21,7 +21,9 @@ _lock: Final = threading.RLock()
 _wiring: Wiring | None = None
 
 
-def init_tracing(service_name: str, /, *, config: Config | None = None, listeners: Sequence[Listener] = ()) -> None:
+def init_tracing(
+    service_name: str, /, *, config: Config | None = None, listeners: Sequence[Listener] = ()
+) -> None:
     """Trace this process as the service `service_name`: the one line of a service's `main.py`.
 
     Spans go to the one target the environment (or `config`) names: a Langfuse server, any OTLP
@@ -32,7 +34,7 @@ def init_tracing(service_name: str, /, *, config: Config | None = None, listener
     raises for a value: a setting that cannot be used takes the safe side, with one log line and an
     entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
     """
-    global _wiring
+    global _wiring  # noqa: PLW0603 - one road per process, in one named place
     with _lock:
         if _wiring is not None:
             if _wiring.settings.service_name != service_name:
@@ -46,7 +48,9 @@ def init_tracing(service_name: str, /, *, config: Config | None = None, listener
             settings = _settings(service_name, config)
             _wiring = wire(settings, config, listeners)
         except Exception as error:
-            log.warning("tracing is off: %s while starting it; the program is not affected", type(error).__name__)
+            log.warning(
+                "tracing is off: %s while starting it; the program is not affected", type(error).__name__
+            )
             log.debug("init_tracing failed", exc_info=True)
             return
         atexit.register(_at_exit)

@@ -50,11 +50,17 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     if target.kind == "local":
         place = data_dir(settings.data_dir)
         if place is None:
-            return None, "SOMATRACE_DATA_DIR: no directory for the local store can be written; name one that can"
+            return (
+                None,
+                "SOMATRACE_DATA_DIR: no directory for the local store can be written; name one that can",
+            )
         return LocalTransport(str(place), settings.local_max_bytes, settings.local_max_days), ""
     if target.protocol == "grpc":
         if importlib.util.find_spec("grpc") is None:
-            return None, "OTEL_EXPORTER_OTLP_PROTOCOL: grpc needs `pip install somatrace[grpc]`, or set http/protobuf"
+            return (
+                None,
+                "OTEL_EXPORTER_OTLP_PROTOCOL: grpc needs `pip install somatrace[grpc]`, or set http/protobuf",
+            )
         from somatrace.delivery.grpc import GrpcTransport
 
         return GrpcTransport(target), ""

@@ -108,7 +108,10 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
     if isinstance(existing, TracerProvider):
         reason = adopt(existing, build)
     else:
-        reason = f"the global tracer provider is a {type(existing).__module__}.{type(existing).__qualname__}, not the SDK's"
+        kind = type(existing)
+        reason = f"the global tracer provider is {kind.__module__}.{kind.__qualname__}, not the SDK's"
     if reason:
         wiring.unprotected.append(reason)
-        wiring.coverage.problem(f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set")
+        wiring.coverage.problem(
+            f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set"
+        )
