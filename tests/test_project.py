@@ -133,10 +133,21 @@ def test_a_module_has_one_purpose_and_a_name_that_says_it(path):
 def test_a_service_uses_only_what_somatrace_exports(service):
     import somatrace
 
-    used = [name for path in service.rglob("*.py") for name in imported(path) if name.startswith("somatrace")]
+    everything = [name for path in service.rglob("*.py") for name in imported(path)]
+    used = [name for name in everything if name.startswith("somatrace")]
 
     assert used
+    assert not [name for name in everything if name.startswith(("opentelemetry", "traceloop", "langfuse"))]
     assert all(name == "somatrace" or name.removeprefix("somatrace.") in somatrace.__all__ for name in used)
+
+
+@pytest.mark.parametrize(
+    "service", sorted((ROOT / "services").glob("*/app")), ids=lambda path: path.parent.name
+)
+def test_a_service_sets_up_tracing_in_one_line(service):
+    lines = [line for path in service.rglob("*.py") for line in path.read_text().splitlines()]
+
+    assert [line for line in lines if "init_tracing(" in line] == [f'init_tracing("{service.parent.name}")']
 
 
 # -- what is tracked ------------------------------------------------------------------------------
