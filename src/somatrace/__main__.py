@@ -1,4 +1,4 @@
-"""`somatrace` and `python -m somatrace`: the commands, or one line on how to get them."""
+"""`somatrace` and `python -m somatrace`: the commands, or one line on what to do instead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; without the extra `cli`, say how to install it (exit code 2)."""
+    """Run the command line and leave the process with its exit code."""
     try:
         from somatrace.cli import app
     except ModuleNotFoundError as error:
@@ -14,7 +14,29 @@ def main() -> None:
             raise
         sys.stderr.write("somatrace: the commands need `pip install 'somatrace[cli,local]'`\n")
         raise SystemExit(2) from None
-    app(prog_name="somatrace")
+    try:
+        code = app(prog_name="somatrace", standalone_mode=False)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        raise SystemExit(_usage(error)) from None
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    """One line for a usage error. Typer brings its own click, so the error is known by what it can do."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    if type(error).__name__ == "Abort":
+        return 130
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "somatrace"
+    sys.stderr.write(f"somatrace: {' '.join(str(message()).split())} (see `{command} --help`)\n")
+    return 2
 
 
 if __name__ == "__main__":

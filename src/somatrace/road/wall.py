@@ -90,6 +90,12 @@ class Wall(SynchronousMultiSpanProcessor):
             self._span_processors = (*self._span_processors, span_processor)
             self._serve()
 
+    def remove_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Let go of a foreign processor; it is not shut down."""
+        with self._adding:
+            self._span_processors = tuple(found for found in self._span_processors if found is not span_processor)
+            self._serve()
+
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         return self._road.flush(timeout_millis / 1000)
 

@@ -108,6 +108,14 @@ class Road:
         """Who gets guarded copies from now on."""
         self._foreign = foreign
 
+    def listen(self, listener: Listener) -> None:
+        """Tell one more listener of what happens from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Tell this listener no more."""
+        self._listeners = tuple(found for found in self._listeners if found is not listener)
+
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
         until = time.monotonic() + timeout

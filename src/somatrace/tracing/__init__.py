@@ -103,6 +103,11 @@ def status() -> Status:
     )
 
 
+def wiring() -> Wiring | None:
+    """What `init_tracing` made, for the commands and for tests."""
+    return _wiring
+
+
 def _settings(service_name: str, config: Config | None) -> Settings:
     settings = resolve(service_name, config)
     if settings.debug:

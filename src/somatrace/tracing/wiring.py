@@ -34,6 +34,7 @@ class Wiring:
     coverage: Coverage
     ledger: Ledger
     road: Road | None = None
+    wall: Wall | None = None
     unprotected: list[str] = field(default_factory=list)
 
 
@@ -74,7 +75,7 @@ def wire(settings: Settings, config: Config | None, listeners: Sequence[Listener
         listeners=listeners,
     )
     _provide(wiring, wiring.road, resource())
-    say.on_event = wiring.road.happened if listeners else None
+    say.on_event = wiring.road.happened
     instruments.install(settings, wiring.coverage)
     return wiring
 
@@ -84,7 +85,8 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
     settings = wiring.settings
 
     def build(foreign: tuple[SpanProcessor, ...] = ()) -> Wall:
-        return Wall(road, foreign, instruments.exports_elsewhere(settings))
+        wiring.wall = Wall(road, foreign, instruments.exports_elsewhere(settings))
+        return wiring.wall
 
     existing = trace.get_tracer_provider()
     if isinstance(existing, trace.ProxyTracerProvider):
