@@ -1,0 +1,98 @@
+"""Where local data lies: a directory that is ours, or none; and the lock that guards changes in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = "somatrace"
+_LOCK: Final = "local.lock"
+_LOCK_SECONDS: Final = 1.5
+
+
+def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
+    """The directory for local data, created if missing; None when no usable one exists.
+
+    `settings_value` (SOMATRACE_DATA_DIR) is used as it is, and never replaced by another place when
+    it cannot be used. Without it: `<xdg_state_home>/somatrace` or `~/.local/state/somatrace`, else
+    `somatrace-<uid>` in the temporary directory. The last two are private (mode 0700, owned by us),
+    since anybody may have prepared something there.
+    """
+    if settings_value:
+        return _given(Path(settings_value))
+    state = Path(xdg_state_home)
+    if not state.is_absolute():
+        state = Path("~/.local/state")
+    candidates = (state / _NAME, Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+    return next((path for path in map(_expanded, candidates) if path and _private(path)), None)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the directory's lock for the block; raises `TimeoutError` after 1.5 seconds of waiting."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(directory / _LOCK, flags, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(f"{directory / _LOCK} is held by another process") from None
+                time.sleep(0.005)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _given(path: Path) -> Path | None:
+    """An operator's own directory: it may be a volume whose owner and mode are not ours to change."""
+    expanded = _expanded(path)
+    if expanded is None:
+        return None
+    try:
+        expanded.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
+    usable = expanded.is_dir() and os.access(expanded, os.W_OK | os.X_OK)
+    return expanded.absolute() if usable else None
+
+
+def _expanded(path: Path) -> Path | None:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        # a user without a home, as containers have
+        return None
+
+
+def _private(path: Path) -> bool:
+    """Whether `path` is (now) a real directory of ours that nobody else can enter."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            pass
+        # by descriptor, so that what is checked is what is changed
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_uid != os.geteuid():
+                return False
+            if stat.S_IMODE(found.st_mode) & 0o077:
+                os.fchmod(descriptor, 0o700)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return os.access(path, os.W_OK | os.X_OK)

@@ -1,0 +1,44 @@
+"""The tables of the store. A change of anything here raises `VERSION`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+#: `received_ns` is when the row was last written; of a trace, when its first span was.
+#: `traces` holds one row per trace, kept at each insert, so that lists never group spans;
+#: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span.
+#: `origins` holds what all spans of one resource and scope share.
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS spans (
+    trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT, is_root INTEGER NOT NULL,
+    name TEXT NOT NULL, type TEXT NOT NULL, level TEXT NOT NULL, status TEXT NOT NULL,
+    status_message TEXT, environment TEXT NOT NULL, version TEXT, release TEXT, service TEXT,
+    trace_name TEXT, tenant_id TEXT, workflow_name TEXT, agent_id TEXT, session_id TEXT, user_id TEXT,
+    tags TEXT NOT NULL, model TEXT, prompt_name TEXT, prompt_version INTEGER,
+    input_tokens INTEGER, output_tokens INTEGER, total_tokens INTEGER,
+    input_cost REAL, output_cost REAL, total_cost REAL,
+    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_token_ns INTEGER,
+    origin INTEGER NOT NULL, received_ns INTEGER NOT NULL,
+    metadata TEXT NOT NULL, input TEXT, output TEXT, extra TEXT NOT NULL,
+    PRIMARY KEY (trace_id, span_id)
+);
+CREATE INDEX IF NOT EXISTS spans_start ON spans (start_ns, trace_id, span_id);
+CREATE INDEX IF NOT EXISTS spans_tenant ON spans (tenant_id, start_ns);
+CREATE TABLE IF NOT EXISTS traces (
+    trace_id TEXT PRIMARY KEY,
+    head_root INTEGER NOT NULL, head_start INTEGER NOT NULL, head_span TEXT NOT NULL,
+    name TEXT, tenant_id TEXT, workflow_name TEXT, agent_id TEXT, service TEXT,
+    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
+    calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+    received_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS traces_start ON traces (start_ns, trace_id);
+CREATE INDEX IF NOT EXISTS traces_tenant ON traces (tenant_id, start_ns, trace_id);
+CREATE INDEX IF NOT EXISTS traces_workflow ON traces (tenant_id, workflow_name, start_ns, trace_id);
+CREATE INDEX IF NOT EXISTS traces_failed ON traces (start_ns, trace_id) WHERE errors > 0;
+CREATE INDEX IF NOT EXISTS traces_received ON traces (received_ns, spans);
+CREATE TABLE IF NOT EXISTS origins (id INTEGER PRIMARY KEY, seen_ns INTEGER NOT NULL, metadata TEXT NOT NULL);
+"""

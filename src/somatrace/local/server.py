@@ -1,0 +1,142 @@
+"""`somatrace local`: the server on this machine."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from somatrace.local.app import LOOPBACK, build
+from somatrace.local.auth import link
+from somatrace.local.keys import LINK_SECONDS, Keys, load_keys
+from somatrace.local.otlp import MAX_BODY, Limits
+from somatrace.local.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
+
+DEFAULT_PORT: Final = 4318
+_LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
+_EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, never bound by default)
+
+
+class ServeError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def run(
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    allow_remote: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_days: float = DEFAULT_MAX_DAYS,
+    max_body: int = MAX_BODY,
+    say: Callable[[str], None] | None = None,
+) -> int:
+    """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after one line of why not.
+
+    Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
+    """
+    try:
+        keys, server, listener = prepare(
+            data_dir,
+            host=host,
+            port=port,
+            allow_remote=allow_remote,
+            max_bytes=max_bytes,
+            max_days=max_days,
+            max_body=max_body,
+        )
+    except ServeError as error:
+        sys.stderr.write(f"somatrace local: {error}\n")
+        return 2
+    with listener:
+        for line in greeting(base_url(listener), keys, data_dir):
+            (say or _say)(line)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            # uvicorn raises the signal again after it has shut down cleanly
+            pass
+    return 0
+
+
+def prepare(
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    allow_remote: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_days: float = DEFAULT_MAX_DAYS,
+    max_body: int = MAX_BODY,
+) -> tuple[Keys, uvicorn.Server, socket.socket]:
+    """The keys, a server that is not running yet, and the bound socket for it; raises `ServeError`."""
+    if host not in _LOOPBACK_NAMES and not allow_remote:
+        raise ServeError(f"{host} can be reached by others: use 127.0.0.1, or allow remote access explicitly")
+    if not 0 <= port <= 65535:
+        raise ServeError(f"{port} is no port: use 0 to 65535")
+    store = Store(data_dir, max_bytes, max_days)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = load_keys(data_dir)
+        store.read(lambda connection: connection.execute("SELECT 1 FROM spans LIMIT 1").fetchone())
+    except (OSError, sqlite3.Error) as error:
+        raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
+    hosts = LOOPBACK if host in _LOOPBACK_NAMES else ("*",) if host in _EVERY_ADDRESS else (*LOOPBACK, host)
+    app = build(store, keys, Limits(body=max_body), hosts)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        lifespan="off",
+        limit_concurrency=128,
+        timeout_graceful_shutdown=3,
+    )
+    return keys, uvicorn.Server(config), _listen(host, port)
+
+
+def base_url(listener: socket.socket) -> str:
+    """The address of the server behind `listener`."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def greeting(address: str, keys: Keys, data_dir: Path) -> list[str]:
+    """What is said at start: where to look, and where programs find their keys."""
+    return [
+        f"somatrace local is at {address}",
+        f"open the page: {link(keys, address, LINK_SECONDS)}",
+        f"(this link works once, for {LINK_SECONDS / 60:.0f} minutes)",
+        f"data and keys are in {data_dir}",
+    ]
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port"
+        ) from None
+    return listener

@@ -1,0 +1,60 @@
+"""Numbers and foreign text as people read them."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_UNSEEN: Final = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+_LONG: Final = 2048
+
+
+def visible(value: Any, limit: int = _LONG) -> str:
+    """Text in which nothing hides: control, direction and zero-width characters become escapes."""
+    text = str(value)
+    cut = text[:limit]
+    if not cut.isprintable():
+        cut = "".join(_escaped(character) for character in cut)
+    return cut if len(text) <= limit else f"{cut}… first {limit:,} of {len(text):,} characters"
+
+
+def _escaped(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in _UNSEEN:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def duration(nanoseconds: float | None) -> str:
+    """840 µs, 8.31 ms, 1.28 s, 2 min 05 s."""
+    if nanoseconds is None:
+        return "?"
+    if nanoseconds < 0:
+        return "negative"
+    for unit, size in (("µs", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if nanoseconds / size < (60 if unit == "s" else 999.5):
+            amount = nanoseconds / size
+            return f"{amount:.0f} {unit}" if unit == "µs" or amount >= 99.95 else f"{amount:.3g} {unit}"
+    minutes, seconds = divmod(round(nanoseconds / 1e9), 60)
+    return f"{minutes} min {seconds:02d} s"
+
+
+def moment(nanoseconds: int) -> str:
+    """UTC, to the millisecond."""
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    except (OverflowError, ValueError, OSError):
+        return f"{nanoseconds} ns"
+
+
+def count(number: float | None) -> str:
+    """12,480; from a million 1.28 M; nothing said is `?`."""
+    if number is None:
+        return "?"
+    return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number:,.0f}"
+
+
+def cost(amount: float | None) -> str:
+    """USD; nothing said and nothing spent look the same, since providers seldom say."""
+    return "" if not amount else f"${amount:,.4f}" if amount >= 0.01 else f"${amount:.6f}"

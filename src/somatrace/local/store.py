@@ -1,0 +1,122 @@
+"""The store: one SQLite file that several processes write and read, kept under its caps."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from somatrace.local import mapping, retention, rollup
+from somatrace.local.database import Database, is_corrupt
+from somatrace.local.otlp import Origin, Span
+from somatrace.local.row import Row
+
+DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_MAX_DAYS: Final = 7.0
+
+_COLUMNS: Final = (*Row._fields, "origin", "received_ns")
+_INSERT: Final = f"INTO spans ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_KEEP_ORIGIN: Final = (
+    "INSERT INTO origins (id, seen_ns, metadata) VALUES (?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET seen_ns = max(seen_ns, excluded.seen_ns)"
+)
+
+Result = TypeVar("Result")
+
+
+class Store:
+    """Spans of one data directory. Methods raise `sqlite3.Error` or `OSError`, within about two seconds.
+
+    Safe to use from several threads and processes, and across a fork.
+    """
+
+    def __init__(
+        self, directory: Path, max_bytes: int = DEFAULT_MAX_BYTES, max_days: float = DEFAULT_MAX_DAYS
+    ) -> None:
+        """Nothing is opened yet. Over `max_bytes` or `max_days` the oldest traces go first."""
+        self.directory = directory
+        self.max_bytes = max_bytes
+        self.max_days = max_days
+        self._database = Database(directory)
+
+    def add(self, spans: Iterable[Span]) -> int:
+        """Write `spans` in one transaction and say how many; one that is there already is replaced."""
+        received = time.time_ns()
+        origins: dict[int, tuple[Origin, int]] = {}
+        rows: dict[tuple[str, str], tuple[object, ...]] = {}
+        for span in spans:
+            # spans of one batch share the object, so that it is hashed once
+            if id(span.origin) not in origins:
+                origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
+            key = span.trace_id, span.span_id
+            rows[key] = (*mapping.row(span), origins[id(span.origin)][1], received)
+        if not rows:
+            return 0
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                _KEEP_ORIGIN,
+                [
+                    (key, received, mapping.compact(mapping.origin_metadata(origin)))
+                    for origin, key in origins.values()
+                ],
+            )
+            before = connection.total_changes
+            connection.executemany(f"INSERT OR IGNORE {_INSERT}", rows.values())
+            if connection.total_changes - before == len(rows):
+                rollup.grow(connection, [Row(*row[:-2]) for row in rows.values()], received)  # type: ignore[arg-type]
+            else:
+                connection.executemany(f"INSERT OR REPLACE {_INSERT}", rows.values())
+                rollup.rebuild(connection, {trace_id for trace_id, _ in rows})
+            connection.execute("COMMIT")
+            retention.enforce(connection, self.max_bytes, self.max_days)
+
+        self._attempt(write)
+        return len(rows)
+
+    def delete(self, trace_id: str, span_id: str | None = None) -> int:
+        """Delete a trace, or one span of it, and say how many spans that were."""
+
+        def write(connection: sqlite3.Connection) -> int:
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = connection.execute(
+                "DELETE FROM spans WHERE trace_id = ?1 AND (?2 IS NULL OR span_id = ?2)", (trace_id, span_id)
+            ).rowcount
+            rollup.rebuild(connection, {trace_id})
+            connection.execute("COMMIT")
+            return deleted
+
+        return self._attempt(write)
+
+    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `query` returns, from one consistent snapshot."""
+
+        def snapshot(connection: sqlite3.Connection) -> Result:
+            connection.execute("BEGIN")
+            return query(connection)
+
+        return self._attempt(snapshot)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work`; on a damaged file once more, on a new one."""
+        try:
+            with self._database.connection() as connection:
+                return work(connection)
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise
+        self._database.set_aside()
+        with self._database.connection() as connection:
+            return work(connection)
+
+
+def _origin_id(origin: Origin) -> int:
+    content = mapping.compact(mapping.origin_metadata(origin)).encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)
