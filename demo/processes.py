@@ -1,0 +1,121 @@
+"""Child processes: started with a log file each, waited for, and ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_LIMIT = 60.0
+STOP_LIMIT = 5.0
+LAST_LINES = 15
+
+
+class StartError(RuntimeError):
+    """A process did not come up; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def last_lines(self) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        return "\n".join(f"  {self.name}: {line}" for line in lines)
+
+
+class Processes:
+    """A with-block whose children are terminated when it is left, in the order opposite to their start."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._children: list[Child] = []
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in reversed(self._children):
+            _signal(child, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_LIMIT
+        for child in reversed(self._children):
+            try:
+                child.process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal(child, signal.SIGKILL)
+                child.process.wait()
+
+    def start(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
+    ) -> Child:
+        log = self._logs / f"{name}.log"
+        with log.open("wb") as output:
+            # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
+            process = subprocess.Popen(
+                command,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        child = Child(name, process, log)
+        self._children.append(child)
+        return child
+
+
+def wait_for_file(child: Child, path: Path) -> str:
+    """What `child` writes into `path` when it is ready; raises `StartError`."""
+    _wait(child, path.exists)
+    return path.read_text(encoding="utf-8")
+
+
+def wait_for_port(child: Child, port: int) -> None:
+    """Until `child` takes connections on `port` of loopback; raises `StartError`."""
+    _wait(child, lambda: _listens(port))
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback that nobody listens on at the moment."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    try:
+        return [int(listener.getsockname()[1]) for listener in held]
+    finally:
+        for listener in held:
+            listener.close()
+
+
+def _wait(child: Child, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_LIMIT
+    while not ready():
+        code = child.process.poll()
+        if code is not None:
+            raise StartError(f"{child.name} ended with exit code {code}\n{child.last_lines()}")
+        if time.monotonic() > deadline:
+            raise StartError(f"{child.name} did not come up in {START_LIMIT:.0f} s\n{child.last_lines()}")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    """To the child and to what it started; it leads a process group of its own."""
+    if child.process.poll() is None:
+        os.killpg(child.process.pid, number)

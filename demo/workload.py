@@ -1,0 +1,99 @@
+"""The workflows: which tenant asks what, sent over HTTP, and what came back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HERE = Path(__file__).parent
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Tenant:
+    id: str
+    api_key: str = field(repr=False)
+    share: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and what to expect: the HTTP status, and how many model calls it takes."""
+
+    workflow: str
+    text: str
+    stream: bool = False
+    status: int = 200
+    llm_calls: int = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was answered to one tenant's question; for a stream the status that its events imply."""
+
+    tenant: Tenant
+    question: Question
+    status: int
+    body: bytes
+
+    @property
+    def as_expected(self) -> bool:
+        return self.status == self.question.status
+
+
+def plan(workflows: int) -> list[tuple[Tenant, Question]]:
+    """The same questions by the same tenants in the same order each time."""
+    tenants = [Tenant(**entry) for entry in _table("tenants.toml", "tenant")]
+    questions = [Question(**entry) for entry in _table("questions.toml", "question")]
+    # shares in turn rather than in blocks, so that few workflows are a mix too
+    rounds = max(tenant.share for tenant in tenants)
+    order = [tenant for turn in range(rounds) for tenant in tenants if turn < tenant.share]
+    pairs = zip(itertools.cycle(order), itertools.cycle(questions), strict=False)
+    return list(itertools.islice(pairs, workflows))
+
+
+async def send(
+    gateway: str, planned: Iterable[tuple[Tenant, Question]], concurrency: int, done: Callable[[], None]
+) -> list[Outcome]:
+    """Ask everything, at most `concurrency` at once; `done` is called after each answer."""
+    gate = asyncio.Semaphore(concurrency)
+    async with httpx.AsyncClient(base_url=gateway, timeout=TIMEOUT, trust_env=False) as client:
+
+        async def one(number: int, tenant: Tenant, question: Question) -> Outcome:
+            async with gate:
+                outcome = await ask(client, tenant, question, f"{tenant.id}-{number % 10}")
+            done()
+            return outcome
+
+        return await asyncio.gather(*(one(number, *pair) for number, pair in enumerate(planned)))
+
+
+async def ask(client: httpx.AsyncClient, tenant: Tenant, question: Question, session: str) -> Outcome:
+    answer = await client.post(
+        f"/v1/workflows/{question.workflow}",
+        json={"question": question.text, "stream": question.stream, "session_id": session},
+        headers={"authorization": f"Bearer {tenant.api_key}"},
+    )
+    status = answer.status_code
+    if question.stream and status == 200:
+        status = _streamed_status(answer.text)
+    return Outcome(tenant, question, status, answer.content)
+
+
+def _streamed_status(events: str) -> int:
+    """200 for a stream that was completed; for one that failed the status of a plain answer."""
+    if "event: done\n" in events:
+        return 200
+    return 404 if "_not_found" in events else 503
+
+
+def _table(file: str, name: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = tomllib.loads((HERE / file).read_text(encoding="utf-8"))[name]
+    return entries

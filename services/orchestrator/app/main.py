@@ -1,0 +1,125 @@
+"""Plans how to answer (LiteLLM), calls a tool, recalls passages, and has the answer written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import litellm
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+
+from app.tools import DEFINITIONS, ToolError, run_tool
+from somatrace import content, event, fail, init_tracing, span
+
+init_tracing("orchestrator")
+
+MODEL = "openai/local-extractive"
+MODEL_URL = os.environ.get("MODEL_URL", "http://127.0.0.1:8400/v1")
+MODEL_KEY = os.environ.get("MODEL_KEY", "local")
+RECALL_URL = os.environ.get("RECALL_URL", "http://127.0.0.1:8412")
+SLM_URL = os.environ.get("SLM_URL", "http://127.0.0.1:8413")
+PASSAGES = 3
+
+
+class Run(BaseModel):
+    question: str = Field(min_length=1, max_length=2_000)
+    stream: bool = False
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with (
+        httpx.AsyncClient(base_url=RECALL_URL, timeout=20) as recall,
+        httpx.AsyncClient(base_url=SLM_URL, timeout=30) as writer,
+    ):
+        app.state.recall, app.state.writer = recall, writer
+        yield
+
+
+app = FastAPI(title="orchestrator", lifespan=lifespan)
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@app.exception_handler(ToolError)
+async def tool_failed(_: Request, error: ToolError) -> JSONResponse:
+    return JSONResponse({"detail": {"code": error.code, "message": str(error)}}, error.status)
+
+
+@app.exception_handler(httpx.HTTPError)
+async def neighbour_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
+    return JSONResponse({"detail": {"code": "neighbour_unreachable", "message": "try again"}}, 502)
+
+
+@app.post("/run")
+async def run(wanted: Run) -> Response:
+    with span("prepare-answer", kind="agent"):
+        facts = await consulted(wanted.question)
+        passages = await recalled(wanted.question)
+    body = {"question": wanted.question, "facts": facts, "passages": passages, "stream": wanted.stream}
+    writer: httpx.AsyncClient = app.state.writer
+    answer = await writer.send(writer.build_request("POST", "/answer", json=body), stream=True)
+    if wanted.stream and answer.is_success:
+        return StreamingResponse(relayed(answer), media_type="text/event-stream")
+    try:
+        return Response(await answer.aread(), answer.status_code, media_type="application/json")
+    finally:
+        await answer.aclose()
+
+
+async def relayed(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    finally:
+        await answer.aclose()
+
+
+async def consulted(question: str) -> str:
+    """What the tool says that the plan asks for; empty when it asks for none."""
+    with span("plan"):
+        plan = await litellm.acompletion(
+            model=MODEL,
+            api_base=MODEL_URL,
+            api_key=MODEL_KEY,
+            messages=[
+                {"role": "system", "content": "Choose the tool that the question needs, or none."},
+                {"role": "user", "content": question},
+            ],
+            # litellm 1.106 imports its MCP gateway for `tools=`, which no mcp below 2 satisfies
+            extra_body={"tools": DEFINITIONS},
+            max_tokens=60,
+        )
+        calls = plan.choices[0].message.tool_calls or []
+    event("plan.made", tool=calls[0].function.name if calls else "none")
+    return use_tool(calls[0].function.name, json.loads(calls[0].function.arguments)) if calls else ""
+
+
+def use_tool(name: str, arguments: dict[str, Any]) -> str:
+    with span(name, kind="tool"):
+        content(input=arguments)
+        try:
+            result = run_tool(name, arguments)
+        except ToolError as error:
+            fail(error.code, str(error), retryable=False)
+            raise
+        content(output=result)
+        event("tool.completed", tool=name)
+        return result
+
+
+async def recalled(question: str) -> list[str]:
+    """Passages that may hold the answer, from recall-service."""
+    answer = await app.state.recall.post("/search", json={"query": question, "top": PASSAGES})
+    if answer.is_error:
+        raise HTTPException(502, {"code": "recall_failed", "message": "recall-service could not search"})
+    return [passage["text"] for passage in answer.json()["passages"]]
