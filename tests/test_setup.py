@@ -1,0 +1,154 @@
+"""A fresh machine: finding a Python, saying what is missing, and `make demo` in a clean checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ("sh", "id", "env")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A PATH with a shell and nothing else; `has` puts a program there."""
+    return Machine(tmp_path / "bin with space")
+
+
+class Machine:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        for tool in TOOLS:
+            (path / tool).symlink_to(shutil.which(tool))
+
+    def has(self, name: str, script: str = "exit 0") -> Path:
+        program = self.path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return program
+
+    def find_python(self, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ROOT / "scripts" / "find-python"],
+            env={"PATH": str(self.path), **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+
+@pytest.mark.parametrize(
+    ("manager", "line"),
+    [
+        ("apt-get", "apt-get install -y python3 python3-venv"),
+        ("dnf", "dnf install -y python3.12"),
+        ("apk", "apk add python3"),
+        ("brew", "brew install python@3.13"),
+    ],
+)
+def test_without_python_the_line_that_installs_it_is_printed(machine, manager, line):
+    machine.has(manager)
+
+    found = machine.find_python()
+
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert line in found.stderr
+
+
+def test_an_old_python_is_no_python(machine):
+    machine.has("python3", "exit 1")
+
+    found = machine.find_python()
+
+    assert found.returncode == 2
+    assert "Python 3.11 or newer was not found" in found.stderr
+
+
+def test_a_python_without_venv_is_named_with_the_line_that_mends_it(machine):
+    machine.has("apt-get")
+    python = machine.has("python3", f'case "$2" in *ensurepip*) exit 1;; esac; exec "{sys.executable}" "$@"')
+
+    found = machine.find_python()
+
+    assert found.returncode == 2
+    assert f"{python} cannot make virtual environments" in found.stderr
+    assert f"apt-get install -y python{sys.version_info[0]}.{sys.version_info[1]}-venv" in found.stderr
+
+
+def test_the_newest_python_that_can_make_environments_is_taken(machine):
+    machine.has("python3.13", "exit 1")
+    wanted = machine.has("python3.12", f'exec "{sys.executable}" "$@"')
+    machine.has("python3", f'exec "{sys.executable}" "$@"')
+
+    found = machine.find_python()
+
+    assert (found.returncode, found.stdout) == (0, f"{wanted}\n")
+
+
+def test_the_python_that_the_caller_names_wins_even_with_a_space_in_its_path(machine):
+    machine.has("python3", f'exec "{sys.executable}" "$@"')
+    wanted = machine.has("mine", f'exec "{sys.executable}" "$@"')
+
+    assert machine.find_python(PYTHON=str(wanted)).stdout == f"{wanted}\n"
+
+
+def test_a_named_python_that_is_not_there_is_said_so(machine):
+    found = machine.find_python(PYTHON="/nowhere/python")
+
+    assert found.returncode == 2
+    assert "PYTHON=/nowhere/python" in found.stderr
+
+
+def test_the_list_of_targets_is_what_make_alone_prints():
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+
+    assert listed.returncode == 0
+    for target in ("demo", "test", "page", "lint", "lock", "bench-start", "clean", "help"):
+        assert f"make {target} " in listed.stdout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of what is tracked, and nothing else."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout: no list of tracked files")
+    copy = tmp_path / "checkout"
+    for name in filter(None, listing.stdout.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_make_demo_on_a_clean_checkout_with_an_empty_home_ends_with_the_table(checkout, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SOMATRACE_")}
+    # the interpreter's own cache of downloads may be used; nothing else lies at home
+    environ |= {"HOME": str(home), "PYTHON": sys.executable}
+    run = {"cwd": checkout, "env": environ, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
+
+    first = subprocess.run(["make", "demo"], check=False, timeout=400, **run)
+
+    assert first.returncode == 0, first.stdout + first.stderr
+    for tenant in ("acme", "globex"):
+        assert tenant in first.stdout
+    assert "Traceback" not in first.stdout + first.stderr
+    assert {path.name for path in home.iterdir()} <= {".cache", "Library"}
+
+    second = subprocess.run(["make", "demo"], check=False, timeout=200, **run)
+
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "Installing" not in second.stdout
