@@ -1,0 +1,269 @@
+"""`bind` and `bound`: whose work a span is, whatever tasks, threads and generators do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from somatrace import bind, bound, span
+from somatrace.testing import assert_tags, capture
+
+
+def test_every_span_in_the_block_carries_the_tags_plainly_and_as_langfuse_reads_them() -> None:
+    with capture() as seen, bind(tenant_id="acme", session_id="s1", user_id="u1"), span("w", kind="workflow"):
+        trace.get_tracer("library").start_span("foreign").end()
+    for found in seen.spans:
+        attributes = found.attributes
+        assert attributes["tenant_id"] == attributes["langfuse.trace.metadata.tenant_id"] == "acme"
+        assert attributes["langfuse.trace.name"] == attributes["workflow_name"] == "w"
+        assert attributes["session.id"] == "s1"
+        assert attributes["user.id"] == "u1"
+        assert attributes["langfuse.trace.tags"] == ("tenant:acme", "workflow:w", "agent:test")
+
+
+def test_inner_tags_are_added_win_and_are_gone_after_the_block() -> None:
+    with bind(tenant_id="acme", job_id="1"):
+        with bind(job_id="2", run_id="r"):
+            assert bound() == {"tenant_id": "acme", "job_id": "2", "run_id": "r"}
+        with bind(job_id=None):
+            assert bound() == {"tenant_id": "acme"}
+        assert bound() == {"tenant_id": "acme", "job_id": "1"}
+    assert bound() == {}
+
+
+def test_a_span_nobody_bound_a_tenant_for_is_the_unknown_tenants() -> None:
+    with capture() as seen, span("alone"):
+        pass
+    assert seen.named("alone").attributes["tenant_id"] == "unknown"
+    assert seen.named("alone").attributes["workflow_name"] == "alone"
+
+
+def test_a_consumer_loop_does_not_pass_one_jobs_tenant_to_the_next() -> None:
+    with capture() as seen, span("loop"):
+        for number, tenant in enumerate(["a", None, "b", None]):
+            if tenant is None:
+                with span(f"job{number}"):
+                    pass
+            else:
+                with bind(tenant_id=tenant), span(f"job{number}"):
+                    pass
+    assert [seen.named(f"job{n}").attributes["tenant_id"] for n in range(4)] == ["a", "unknown", "b", "unknown"]
+
+
+def test_binding_inside_an_open_local_root_labels_it() -> None:
+    with capture() as seen, span("request"), bind(tenant_id="acme"), span("child"):
+        pass
+    assert seen.named("request").attributes["tenant_id"] == "acme"
+
+
+def test_work_streamed_after_the_block_still_belongs_to_the_requests_tenant() -> None:
+    tracer = trace.get_tracer("server")
+    with capture() as seen, tracer.start_as_current_span("POST /ask", kind=SpanKind.SERVER):
+        with bind(tenant_id="acme"):
+            pass
+        with span("streamed later"):
+            pass
+    assert_tags(seen, tenant_id="acme")
+
+
+def test_an_attribute_set_by_a_library_does_not_change_the_tenant() -> None:
+    with capture() as seen, bind(tenant_id="acme"), span("work") as work:
+        work.set_attribute("tenant_id", "globex")
+        work.set_attribute("langfuse.trace.metadata.tenant_id", "globex")
+    assert_tags(seen, tenant_id="acme")
+    assert seen.named("work").attributes["langfuse.trace.metadata.tenant_id"] == "acme"
+
+
+def test_the_innermost_agent_and_the_outermost_workflow_are_derived_and_bound_ones_win() -> None:
+    with capture() as seen, span("order", kind="workflow"), span("planner", kind="agent"):
+        with span("nested", kind="workflow"), span("researcher", kind="agent"), span("search"):
+            pass
+        with bind(agent_id="fixed"), span("writer", kind="agent"):
+            pass
+    assert seen.named("search").attributes["workflow_name"] == "order"
+    assert seen.named("search").attributes["agent_id"] == "researcher"
+    assert seen.named("writer").attributes["agent_id"] == "fixed"
+    assert seen.named("order").attributes["agent_id"] == "test"
+
+
+def test_known_tags_given_to_span_are_bound_for_the_block() -> None:
+    with capture() as seen, span("plan", agent_id="planner", tenant_id="acme"), span("inner"):
+        pass
+    assert_tags(seen, agent_id="planner", tenant_id="acme")
+
+
+def test_a_decorated_function_is_bound_in_each_call_and_only_there() -> None:
+    @bind(tenant_id="acme")
+    def work() -> dict[str, object]:
+        return bound()
+
+    assert work() == {"tenant_id": "acme"}
+    assert bound() == {}
+
+
+def test_a_decorated_generator_is_bound_in_its_steps_and_not_between_them() -> None:
+    @bind(tenant_id="acme")
+    def numbers():
+        yield bound()
+        yield bound()
+
+    with bind(tenant_id="consumer"):
+        for step in numbers():
+            assert step["tenant_id"] == "acme"
+            assert bound()["tenant_id"] == "consumer"
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"tenant_id": "x" * 201},
+        {"tenant_id": "line\nbreak"},
+        {"tenant_id": object()},
+        {"tenant_id": 2**70},
+        {"bad name!": "x"},
+        {"langfuse.user.id": "x"},
+        {"": "x"},
+    ],
+)
+def test_a_tag_that_cannot_be_one_is_left_out_and_the_program_goes_on(tags) -> None:
+    with bind(run_id="r", **tags):
+        assert bound() == {"run_id": "r"}
+
+
+def test_a_bad_tag_is_one_log_line_however_often_it_comes(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "somatrace"):
+        for _ in range(5):
+            with bind(flood_tag="x" * 300):
+                pass
+    assert len([record for record in caplog.records if "flood_tag" in record.message]) == 1
+
+
+def test_a_with_block_in_an_async_generator_finished_in_another_task_never_raises() -> None:
+    async def numbers():
+        with bind(tenant_id="acme"), span("inside"):
+            yield 1
+            yield 2
+
+    async def run() -> None:
+        running = numbers()
+        assert await asyncio.create_task(anext(running)) == 1
+        await asyncio.create_task(running.aclose())
+
+    with capture():
+        asyncio.run(run())
+    assert bound() == {}
+
+
+def test_tasks_inherit_and_keep_their_own() -> None:
+    async def work(tenant: str, pause: float) -> None:
+        with bind(tenant_id=tenant):
+            await asyncio.sleep(pause)
+            with span(f"of-{tenant}"):
+                await asyncio.sleep(pause)
+
+    async def run() -> None:
+        await asyncio.gather(*(work(f"t{n}", 0.001 * (n % 3)) for n in range(12)))
+
+    with capture() as seen:
+        asyncio.run(run())
+    assert all(found.name == f"of-{found.attributes['tenant_id']}" for found in seen.spans)
+    assert len(seen.spans) == 12
+
+
+TENANTS = st.sampled_from(["a", "b", "c", None])
+#: What one worker does: bind, spans, exceptions, pauses, a generator pulled in pieces.
+STEPS = st.lists(st.sampled_from(["span", "raise", "pause", "generator", "rebind", "thread"]), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(TENANTS, STEPS), min_size=2, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_interleaved_tenants_never_mix(workers: list[tuple[str | None, list[str]]]) -> None:
+    @span("generated")
+    async def pieces(owner: str):
+        for _ in range(2):
+            with span("piece", owner=owner):
+                yield 1
+
+    async def act(step: str, owner: str) -> None:
+        if step == "pause":
+            await asyncio.sleep(0)
+        elif step == "raise":
+            try:
+                with span("failing", owner=owner):
+                    await asyncio.sleep(0)
+                    raise ValueError
+            except ValueError:
+                pass
+        elif step == "generator":
+            async for _ in pieces(owner):
+                await asyncio.sleep(0)
+        elif step == "rebind":
+            with bind(tenant_id="inner"), span("inner", owner="inner"):
+                await asyncio.sleep(0)
+        elif step == "thread":
+            await asyncio.to_thread(in_thread, owner)
+        else:
+            with span("plain", owner=owner):
+                await asyncio.sleep(0)
+
+    def in_thread(owner: str) -> None:
+        with span("threaded", owner=owner):
+            pass
+
+    async def work(tenant: str | None, steps: list[str]) -> None:
+        with bind(tenant_id=tenant):
+            for step in steps:
+                await act(step, tenant or "unknown")
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(work(*worker)) for worker in workers]
+        if len(tasks) > 3:
+            tasks[-1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    with capture() as seen:
+        asyncio.run(run())
+    owned = [found for found in seen.spans if "owner" in found.attributes]
+    assert [found.attributes["tenant_id"] for found in owned] == [found.attributes["owner"] for found in owned]
+
+
+@given(st.lists(st.tuples(TENANTS, st.integers(0, 4)), min_size=1, max_size=12))
+@settings(max_examples=25, deadline=None)
+def test_pooled_threads_do_not_pass_tenants_on(jobs: list[tuple[str | None, int]]) -> None:
+    def work(tenant: str | None, spans: int) -> None:
+        with bind(tenant_id=tenant):
+            for _ in range(spans):
+                with span("work", owner=tenant or "unknown"):
+                    pass
+        with span("after", owner="unknown"):
+            pass
+
+    with capture() as seen, ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda job: work(*job), jobs))
+    assert all(found.attributes["tenant_id"] == found.attributes["owner"] for found in seen.spans)
+
+
+def test_one_bind_object_entered_by_many_threads_at_once_leaks_nothing() -> None:
+    shared = bind(tenant_id="acme")
+    gate = threading.Barrier(4)
+    left: list[dict[str, object]] = []
+
+    def work() -> None:
+        with shared:
+            gate.wait(5)
+        left.append(bound())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert left == [{}] * 4
