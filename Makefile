@@ -14,8 +14,9 @@ demo: ## run the whole thing: four services, three tenants, 100 workflows, read 
 	@$(DEMO)/bin/python -m demo
 
 page: ## open the local page on what the demo left
+	@test -d .demo || { echo "there is nothing to show yet: run make demo first" >&2; exit 2; }
 	@scripts/venv $(DEMO) requirements.lock
-	@SOMATRACE_DATA_DIR="$(CURDIR)/.demo" $(DEMO)/bin/somatrace local
+	@$(DEMO)/bin/somatrace local --data-dir .demo
 
 test: ## set up the development environment and run every test
 	@scripts/venv $(DEV) requirements-dev.lock

@@ -23,7 +23,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Where a command of the documentation is run: a file, and what of the command stands in it.
 RUN_IN = {
-    "make demo": ("tests/test_project.py", '"make", "demo"'),
+    "make demo": ("tests/test_setup.py", '["make", "demo"]'),
     "make test": (".ci/run", "make --no-print-directory test"),
     "make lint": (".ci/run", ".ci/lint"),
     "pip install .": (".ci/run", "pip install -qq"),
