@@ -19,16 +19,10 @@ DEFAULT = "default"
 class Candidate:
     """One place that says something about a setting. `raw` is None for a file that cannot be read."""
 
-    setting: str
     raw: object
     source: str
     name: str
     parse: Parser
-
-    @property
-    def label(self) -> str:
-        """How a problem line names the place."""
-        return f"Config.{self.setting}" if self.name == KEYWORD else self.source
 
     @property
     def is_ours(self) -> bool:
@@ -64,12 +58,10 @@ class Reader:
     def _candidates(self, spec: Spec) -> Iterator[Candidate]:
         keyword = getattr(self.config, spec.name)
         if keyword is not None:
-            yield Candidate(spec.name, keyword, KEYWORD, KEYWORD, spec.parse)
+            yield Candidate(keyword, KEYWORD, KEYWORD, spec.parse)
         for variable in spec.variables:
             if found := self.environment.get(variable.name):
-                yield Candidate(
-                    spec.name, found.value, found.source, variable.name, variable.parse or spec.parse
-                )
+                yield Candidate(found.value, found.source, variable.name, variable.parse or spec.parse)
 
     def read(self, name: str, *, ours: bool = False) -> Any:
         """The checked value of a setting: the first candidate's, its safe side, or the default."""
@@ -80,11 +72,11 @@ class Reader:
         first = candidates[0]
         self.sources[name] = first.source
         self.used.add(first.name)
-        value = self.checked(name, first)
+        value = self._checked(name, first)
         self._compare(first, value, candidates[1:])
         return value
 
-    def checked(self, name: str, candidate: Candidate) -> Any:
+    def _checked(self, name: str, candidate: Candidate) -> Any:
         """The candidate's value, or what is left of it; what is wrong with it becomes a problem."""
         spec = BY_NAME[name]
         if candidate.raw is None:
@@ -92,7 +84,7 @@ class Reader:
         try:
             return candidate.parse(candidate.raw)
         except BadValueError as bad:
-            self.complain(candidate.label, str(bad))
+            self.complain(self.label(name), str(bad))
             return bad.kept_or(spec.safe)
 
     def variable(self, name: str, parse: Parser, safe: Any) -> Any:
@@ -106,6 +98,11 @@ class Reader:
         except BadValueError as bad:
             self.complain(found.source, str(bad))
             return bad.kept_or(safe)
+
+    def label(self, name: str) -> str:
+        """How a problem line names the place a setting came from."""
+        source = self.sources[name]
+        return f"Config.{name}" if source == KEYWORD else source
 
     def found(self, name: str) -> Found | None:
         """A variable as it is set, or None."""

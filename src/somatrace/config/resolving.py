@@ -53,7 +53,7 @@ def resolve(
     reader = Reader(config or Config(), os.environ if environ is None else environ)
     env_file = reader.read("env_file")
     if env_file:
-        reader.environment.add_file(reader.sources["env_file"], env_file)
+        reader.environment.add_file(reader.label("env_file"), env_file)
     resource = rules.resource_attributes(reader)
     sampler, sample_rate = rules.sampling(reader)
     plain = {name: reader.read(name) for name in _PLAIN}

@@ -175,17 +175,15 @@ def environment(reader: Reader, resource: Mapping[str, str]) -> str:
     attribute = next((key for key in ENVIRONMENT_ATTRIBUTES if resource.get(key)), None)
     if attribute is None or reader.candidates("environment", ours=True):
         value: str = reader.read("environment")
-        source = reader.sources["environment"]
     else:
-        reader.sources["environment"] = source = RESOURCE
+        reader.sources["environment"] = RESOURCE
         value = resource[attribute]
         for candidate in reader.candidates("environment"):
             if candidate.raw != value:
                 reader.complain(candidate.name, f"says something else than {RESOURCE}, which is used")
     if value and not _LANGFUSE_ENVIRONMENT.fullmatch(value.lower()):
-        label = "Config.environment" if source == "keyword" else source
         advice = "use 1 to 40 of a-z, 0-9, - and _, not starting with langfuse"
-        reader.complain(label, f"Langfuse would show another environment: {advice}")
+        reader.complain(reader.label("environment"), f"Langfuse would show another environment: {advice}")
     return value
 
 

@@ -147,7 +147,7 @@ def _otlp(reader: Reader) -> Target:
         return Target("local")
     headers = reader.read("headers")
     if headers:
-        _warn_of_clear_text(reader, reader.sources["headers"], url)
+        _warn_of_clear_text(reader, reader.label("headers"), url)
     reader.sources["insecure"] = DEFAULT
     return _target(reader, "otlp", url or _DEFAULT_URL, headers=headers)
 
@@ -160,14 +160,14 @@ def _grpc(reader: Reader) -> Target:
     try:
         address, by_scheme = wire.grpc_address(endpoints[0].raw if endpoints else _DEFAULT_GRPC)
     except BadValueError as bad:
-        reader.complain(endpoints[0].label, str(bad))
+        reader.complain(reader.label("endpoint"), str(bad))
         return Target("local")
     insecure = reader.read("insecure") if by_scheme is None else by_scheme
     headers = reader.read("headers")
     return _target(reader, "otlp", address, headers=headers, grpc=True, insecure=insecure)
 
 
-def _target(  # noqa: PLR0913 - the parts of one value
+def _target(
     reader: Reader,
     kind: TargetKind,
     url: str,
@@ -180,7 +180,7 @@ def _target(  # noqa: PLR0913 - the parts of one value
     """A target that is reached over the network, with what holds for each of them."""
     compression = reader.read("compression")
     if kind == "langfuse" and compression == "deflate":
-        reader.complain(reader.sources["compression"], "Langfuse reads gzip or none: gzip is used")
+        reader.complain(reader.label("compression"), "Langfuse reads gzip or none: gzip is used")
         compression = "gzip"
     certificate, key = reader.read("client_certificate", ours=ours), reader.read("client_key", ours=ours)
     if bool(certificate) != bool(key):

@@ -123,7 +123,7 @@ def secret(value: object) -> str:
 def pseudonym_key(value: object) -> str:
     """A key for pseudonyms; a short one could be guessed, which would undo them."""
     word = secret(value)
-    if len(word) < 16:  # noqa: PLR2004 - 128 bits if every character holds one byte
+    if len(word) < 16:
         raise BadValueError("use at least 16 characters; values are replaced without pseudonyms until then")
     return word
 
@@ -166,7 +166,7 @@ def network(part: str) -> str | None:
 def host_pattern(part: str) -> str | None:
     """A host name, or `*.` and a domain. A bare `*` would hand tags to everybody: refused."""
     word = part.lower()
-    return word if len(word) <= 253 and _HOST_PATTERN.fullmatch(word) else None  # noqa: PLR2004 - RFC 1035
+    return word if len(word) <= 253 and _HOST_PATTERN.fullmatch(word) else None
 
 
 def keys(value: object) -> str:
@@ -188,4 +188,4 @@ def _is_key(part: str) -> bool:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return _KEY_ID.fullmatch(name) is not None and len(raw) >= 16  # noqa: PLR2004 - 128 bits
+    return _KEY_ID.fullmatch(name) is not None and len(raw) >= 16
