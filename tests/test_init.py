@@ -1,0 +1,178 @@
+"""`init_tracing` in processes of its own: once, quiet, and never in the program's way."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.otlp_server import otlp_server
+from tests.support.programs import otlp_env, run_program
+
+CALL = """
+from somatrace import init_tracing, span, bind, flush, status
+init_tracing("orchestrator")
+with bind(tenant_id="acme"), span("work"):
+    pass
+assert flush(5)
+"""
+
+
+def test_one_line_and_spans_arrive_tagged() -> None:
+    with otlp_server() as server:
+        done = run_program(CALL, otlp_env(server.url))
+        (work,) = server.wait_for(1)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert work.resource["service.name"] == "orchestrator"
+    assert work.attributes["tenant_id"] == "acme"
+    assert work.attributes["agent_id"] == "orchestrator"
+
+
+def test_a_langfuse_target_gets_basic_auth_the_ingestion_version_and_its_own_path() -> None:
+    with otlp_server() as server:
+        env = {"LANGFUSE_BASE_URL": server.url, "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}
+        run_program(CALL, env)
+        server.wait_for(1)
+        headers, path = server.headers[0], server.paths[0]
+    assert path == "/api/public/otel/v1/traces"
+    assert headers["authorization"] == "Basic cGstbGYtMTpzay1sZi0x"
+    assert headers["x-langfuse-ingestion-version"] == "4"
+    assert headers["content-type"] == "application/x-protobuf"
+
+
+def test_the_same_name_again_does_nothing_and_another_is_one_warning() -> None:
+    done = run_program(
+        """
+        from somatrace import init_tracing, status
+        init_tracing("a"); init_tracing("a"); init_tracing("b"); init_tracing("b")
+        print(status().service)
+        """,
+        {"SOMATRACE_TARGET": "none"},
+    )
+    assert done.stdout == "a\n"
+    assert done.stderr.count("already traced as") == 2
+
+
+def test_many_threads_may_call_it_at_once() -> None:
+    done = run_program(
+        """
+        import threading
+        from opentelemetry import trace
+        from somatrace import init_tracing, status
+        gate = threading.Barrier(8)
+        def call():
+            gate.wait(); init_tracing("svc")
+        threads = [threading.Thread(target=call) for _ in range(8)]
+        [t.start() for t in threads]; [t.join() for t in threads]
+        print(type(trace.get_tracer_provider()).__name__, status().problems)
+        """,
+        {"SOMATRACE_TARGET": "none"},
+    )
+    assert done.stdout == "SomatraceProvider ()\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"SOMATRACE_TARGET": "mars"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "not a url"},
+        {"LANGFUSE_SECRET_KEY": "", "LANGFUSE_PUBLIC_KEY": "pk-lf-alone"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+        {"LANGFUSE_SAMPLE_RATE": "7"},
+        {"SOMATRACE_QUEUE_SIZE": "-3"},
+        {"SOMATRACE_DATA_DIR": "/proc/no/such/place"},
+        {"SOMATRACE_LANGFUSE_SECRET_KEY_FILE": "/no/such/file"},
+    ],
+)
+def test_a_bad_setting_is_a_problem_that_names_it_and_the_program_runs(setting) -> None:
+    done = run_program(
+        """
+        import json
+        from somatrace import init_tracing, span, status
+        init_tracing("svc")
+        with span("work"):
+            pass
+        print(json.dumps(status().problems))
+        """,
+        setting,
+    )
+    name = next(iter(setting))
+    problems = json.loads(done.stdout)
+    assert any(name in problem for problem in problems), problems
+    assert sum(name in line for line in done.stderr.splitlines()) >= 1
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_argument_is_a_type_error_like_anywhere() -> None:
+    done = run_program("from somatrace import init_tracing; init_tracing('a', colour='red')", check=False)
+    assert "TypeError" in done.stderr
+
+
+def test_switched_off_it_makes_no_provider_and_the_words_still_work() -> None:
+    done = run_program(
+        """
+        from opentelemetry import trace
+        from somatrace import init_tracing, span, bind, event, usage, fail, content, flush, shutdown, status
+        init_tracing("svc")
+        with bind(tenant_id="a"), span("w") as w:
+            event("e"); usage(model="m"); content(input="x"); fail("c")
+        print(type(trace.get_tracer_provider()).__name__, flush(1), shutdown(1), status().enabled)
+        """,
+        {"SOMATRACE_ENABLED": "false"},
+    )
+    assert done.stdout == "ProxyTracerProvider True True False\n"
+
+
+def test_nothing_configured_goes_to_the_local_store(tmp_path) -> None:
+    done = run_program(
+        """
+        from somatrace import init_tracing, span, flush, status
+        init_tracing("svc")
+        with span("work"):
+            pass
+        print(flush(5), status().delivered, status().target)
+        """,
+        {"SOMATRACE_DATA_DIR": str(tmp_path)},
+    )
+    assert done.stdout == "True 1 local\n"
+    assert (tmp_path / "local.db").exists()
+
+
+def test_status_tells_what_stands_and_no_secret() -> None:
+    with otlp_server() as server:
+        env = {"LANGFUSE_BASE_URL": server.url, "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-canary"}
+        done = run_program(CALL + "print(repr(status()))", env)
+    assert "delivered=1" in done.stdout
+    assert "available=True" in done.stdout
+    assert server.url in done.stdout
+    assert "sk-lf-canary" not in done.stdout
+    assert "c2stbGYtY2FuYXJ5" not in done.stdout
+
+
+def test_the_guard_and_the_check_import_without_opentelemetry() -> None:
+    done = run_program(
+        """
+        import sys
+        import somatrace, somatrace.guard
+        print(sorted(name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "google", "requests")))
+        """
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_resource_names_service_version_environment_and_kubernetes_and_no_command_line() -> None:
+    with otlp_server() as server:
+        env = otlp_env(
+            server.url,
+            OTEL_RESOURCE_ATTRIBUTES="k8s.pod.name=p-1,k8s.namespace.name=ai,service.version=2.3",
+            SOMATRACE_ENVIRONMENT="staging",
+        )
+        run_program(CALL, env)
+        (work,) = server.wait_for(1)
+    resource = work.resource
+    assert resource["k8s.pod.name"] == "p-1"
+    assert resource["service.version"] == "2.3"
+    assert resource["deployment.environment.name"] == "staging"
+    assert isinstance(resource["process.pid"], int)
+    assert not [key for key in resource if key.startswith("process.command")]
