@@ -7,8 +7,7 @@ target in `targeting`; here they are listed with their names and their reasons.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from somatrace import names
 from somatrace.config import wire
@@ -38,16 +37,14 @@ _TARGET: Final = Target("local")
 _TIMEOUT_ADVICE: Final = "use seconds from 0.001 to 600, as OpenTelemetry in Python does, not milliseconds"
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """A variable users already have, and how it is read where that differs from the setting's own way."""
 
     name: str
     parse: Parser | None = None
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """One setting. `safe` is what a value that cannot be used becomes."""
 
     name: str

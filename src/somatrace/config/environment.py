@@ -9,8 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from somatrace.config.values import BadValueError
 
@@ -29,18 +28,15 @@ IN_FILES: Final = frozenset(
         "LANGFUSE_SECRET_KEY",
     }
 )
-_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_ASSIGNMENT: Final = r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)"
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
-_QUOTED: Final = (
-    (re.compile(r"'([^']*)'\s*(?:#.*)?"), None),
-    (re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'), re.compile(r"\\(.)")),
-)
+_LITERAL: Final = r"'([^']*)'\s*(?:#.*)?"
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'
 
 Complain = Callable[[str, str], None]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A variable that is set. `value` is None when it names a file that cannot be read."""
 
     value: str | None
@@ -130,7 +126,7 @@ def parse_env(content: str) -> tuple[dict[str, str], list[int]]:
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        match = _ASSIGNMENT.fullmatch(stripped)
+        match = re.fullmatch(_ASSIGNMENT, stripped)
         value = None if match is None else _unquoted(match[2])
         if match is None or value is None:
             wrong.append(position)
@@ -141,13 +137,10 @@ def parse_env(content: str) -> tuple[dict[str, str], list[int]]:
 
 def _unquoted(raw: str) -> str | None:
     """The value without quotes and comment, or None when a quote stays open."""
+    if match := re.fullmatch(_LITERAL, raw):
+        return match[1]
+    if match := re.fullmatch(_QUOTED, raw):
+        return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), match[1])
     if raw[:1] in ("'", '"'):
-        for quoted, escape in _QUOTED:
-            if match := quoted.fullmatch(raw):
-                return match[1] if escape is None else escape.sub(lambda found: _escaped(found[1]), match[1])
         return None
     return re.split(r"(?:^|\s)#", raw, maxsplit=1)[0].strip()
-
-
-def _escaped(letter: str) -> str:
-    return _ESCAPES.get(letter, letter)

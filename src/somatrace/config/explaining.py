@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from somatrace.config.catalogue import BY_NAME, SPAN_LIMITS, SPECS
 from somatrace.config.model import Settings, Target
@@ -20,8 +19,7 @@ _REASONS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Explained:
+class Explained(NamedTuple):
     """One line: the setting or variable, its effective value as it may be printed, its source, and why."""
 
     setting: str

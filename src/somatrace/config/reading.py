@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from somatrace.config.catalogue import BY_NAME, Spec, Variable
 from somatrace.config.environment import Environment, Found
@@ -15,8 +14,7 @@ KEYWORD = "keyword"
 DEFAULT = "default"
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One place that says something about a setting. `raw` is None for a file that cannot be read."""
 
     raw: object

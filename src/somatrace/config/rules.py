@@ -37,8 +37,8 @@ _SAMPLERS: Final = (
     "parentbased_always_off",
 )
 _PROPAGATORS: Final = ("tracecontext", "baggage")
-_RESOURCE_KEY = re.compile(r"[A-Za-z0-9_./-]{1,200}")
-_LANGFUSE_ENVIRONMENT = re.compile(r"(?!langfuse)[a-z0-9_-]{1,40}")
+_RESOURCE_KEY: Final = r"[A-Za-z0-9_./-]{1,200}"
+_LANGFUSE_ENVIRONMENT: Final = r"(?!langfuse)[a-z0-9_-]{1,40}"
 
 
 def enabled(reader: Reader) -> bool:
@@ -138,7 +138,9 @@ def _resource(value: object) -> dict[str, str]:
 
 def _is_attribute(key: str, value: str) -> bool:
     return (
-        _RESOURCE_KEY.fullmatch(key) is not None and len(value) <= MAX_RESOURCE_VALUE and value.isprintable()
+        re.fullmatch(_RESOURCE_KEY, key) is not None
+        and len(value) <= MAX_RESOURCE_VALUE
+        and value.isprintable()
     )
 
 
@@ -181,7 +183,7 @@ def environment(reader: Reader, resource: Mapping[str, str]) -> str:
         for candidate in reader.candidates("environment"):
             if candidate.raw != value:
                 reader.complain(candidate.name, f"says something else than {RESOURCE}, which is used")
-    if value and not _LANGFUSE_ENVIRONMENT.fullmatch(value.lower()):
+    if value and not re.fullmatch(_LANGFUSE_ENVIRONMENT, value.lower()):
         advice = "use 1 to 40 of a-z, 0-9, - and _, not starting with langfuse"
         reader.complain(reader.label("environment"), f"Langfuse would show another environment: {advice}")
     return value

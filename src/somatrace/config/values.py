@@ -21,11 +21,12 @@ FALSE: Final = frozenset({"false", "0", "no", "off", "f", "n"})
 MAX_TEXT: Final = 4096
 MAX_ITEMS: Final = 256
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-_SIZE = re.compile(r"\s*([0-9]{1,15})\s*([KMG]?)(?:I?B)?\s*", re.IGNORECASE)
-_HOST_PATTERN = re.compile(
+# patterns are compiled when first used: most processes never do, and a start should cost little
+_SIZE: Final = r"\s*([0-9]{1,15})\s*([KMG]?)(?:I?B)?\s*"
+_HOST_PATTERN: Final = (
     r"(\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 )
-_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_KEY_ID: Final = r"[A-Za-z0-9._-]{1,64}"
 _KEPT_NOTHING: Final = object()
 
 
@@ -77,7 +78,7 @@ def whole(low: int, high: int) -> Parser:
 
     def parse(value: object) -> int:
         if isinstance(value, str):
-            match = _SIZE.fullmatch(value) if value.isascii() else None
+            match = re.fullmatch(_SIZE, value, re.IGNORECASE) if value.isascii() else None
             if match is None:
                 raise BadValueError(need)
             value = int(match[1]) * _UNITS[match[2].upper()]
@@ -166,7 +167,7 @@ def network(part: str) -> str | None:
 def host_pattern(part: str) -> str | None:
     """A host name, or `*.` and a domain. A bare `*` would hand tags to everybody: refused."""
     word = part.lower()
-    return word if len(word) <= 253 and _HOST_PATTERN.fullmatch(word) else None
+    return word if len(word) <= 253 and re.fullmatch(_HOST_PATTERN, word) else None
 
 
 def keys(value: object) -> str:
@@ -188,4 +189,4 @@ def _is_key(part: str) -> bool:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return _KEY_ID.fullmatch(name) is not None and len(raw) >= 16
+    return re.fullmatch(_KEY_ID, name) is not None and len(raw) >= 16

@@ -15,7 +15,7 @@ MAX_HEADER_VALUE: Final = 16 * 1024
 _TRANSPORT_HEADERS: Final = frozenset(
     {"host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding"}
 )
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _GRPC_PORTS: Final = {"http": 80, "https": 443, "": 4317}
 _INTERNAL_SUFFIXES: Final = (".svc", ".cluster.local", ".internal", ".localhost")
 
@@ -112,7 +112,7 @@ def headers(value: object) -> dict[str, str]:
 
 def _is_header(name: str, content: str) -> bool:
     return (
-        _TOKEN.fullmatch(name) is not None
+        re.fullmatch(_HEADER_NAME, name) is not None
         and name.lower() not in _TRANSPORT_HEADERS
         and len(content) <= MAX_HEADER_VALUE
         and content.isascii()
