@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         with Processes(data / "logs") as processes:
             return _run(console, processes, data, options)
     except OSError as error:
-        console.print(f"demo: {error}", markup=False)
+        console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 2
     except StartError as error:
-        console.print(f"demo: {error}", markup=False)
+        console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("demo: interrupted; everything it started has been ended")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -88,10 +89,11 @@ async def ask(client: httpx.AsyncClient, tenant: Tenant, question: Question, ses
 
 
 def _streamed_status(events: str) -> int:
-    """200 for a stream that was completed; for one that failed the status of a plain answer."""
+    """200 for a stream that was completed; else what its error says, 502 if it just ended."""
     if "event: done\n" in events:
         return 200
-    return 404 if "_not_found" in events else 503
+    _, failed, rest = events.partition("event: error\ndata: ")
+    return int(json.loads(rest.partition("\n")[0])["status"]) if failed else 502
 
 
 def _table(file: str, name: str) -> list[dict[str, Any]]:

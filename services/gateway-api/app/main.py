@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -81,21 +82,26 @@ async def streamed(tags: dict[str, str], asked: Asked) -> AsyncIterator[bytes]:
             async with client.stream("POST", "/run", json=asked.model_dump()) as answer:
                 if answer.is_error:
                     await answer.aread()
-                    report(answer)
-                    yield b"event: error\ndata: " + answer.content + b"\n\n"
+                    yield failed(answer.status_code, report(answer))
                     return
                 event("stream.started")
                 async for part in answer.aiter_raw():
                     yield part
         except httpx.HTTPError:
             fail("stream_broken", retryable=True)
-            yield b'event: error\ndata: {"detail": {"code": "stream_broken", "message": "try again"}}\n\n'
+            yield failed(502, "stream_broken")
 
 
-def report(answer: httpx.Response) -> None:
-    """Say in the trace what kind of failure it was."""
+def report(answer: httpx.Response) -> str:
+    """Say in the trace what kind of failure it was; its code."""
     try:
         code = str(answer.json()["detail"]["code"])
     except (ValueError, KeyError, TypeError):
         code = f"http_{answer.status_code}"
     fail(code, f"the orchestrator answered {answer.status_code}", retryable=answer.status_code >= 500)
+    return code
+
+
+def failed(status: int, code: str) -> bytes:
+    """The event that ends a stream which cannot go on; a stream's own status was sent long before."""
+    return f"event: error\ndata: {json.dumps({'status': status, 'code': code})}\n\n".encode()

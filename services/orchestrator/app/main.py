@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 import litellm
+import openai
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
@@ -60,6 +59,12 @@ async def neighbour_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
     return JSONResponse({"detail": {"code": "neighbour_unreachable", "message": "try again"}}, 502)
 
 
+@app.exception_handler(openai.OpenAIError)
+async def planning_failed(_: Request, __: openai.OpenAIError) -> JSONResponse:
+    """LiteLLM's errors are OpenAI's."""
+    return JSONResponse({"detail": {"code": "planning_failed", "message": "try again"}}, 503)
+
+
 @app.post("/run")
 async def run(wanted: Run) -> Response:
     with span("prepare-answer", kind="agent"):
@@ -101,10 +106,10 @@ async def consulted(question: str) -> str:
         )
         calls = plan.choices[0].message.tool_calls or []
     event("plan.made", tool=calls[0].function.name if calls else "none")
-    return use_tool(calls[0].function.name, json.loads(calls[0].function.arguments)) if calls else ""
+    return use_tool(calls[0].function.name, calls[0].function.arguments) if calls else ""
 
 
-def use_tool(name: str, arguments: dict[str, Any]) -> str:
+def use_tool(name: str, arguments: str) -> str:
     with span(name, kind="tool"):
         content(input=arguments)
         try:

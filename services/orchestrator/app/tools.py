@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -53,8 +54,18 @@ def quote_price(sku: str, quantity: int) -> str:
     return f"The price quote for {quantity} of {sku} ({name}) is {total} euros{reduced}."
 
 
-def run_tool(name: str, arguments: Mapping[str, Any]) -> str:
-    """Call one of `DEFINITIONS`; a model's arguments are checked like any other input."""
+def run_tool(name: str, arguments: str) -> str:
+    """Call one of `DEFINITIONS` with JSON arguments, which are a model's and checked like any other input."""
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise ToolError("tool_call_invalid", "the plan's arguments are no JSON object", 502)
+    return _called(name, given)
+
+
+def _called(name: str, arguments: Mapping[str, Any]) -> str:
     if name == "lookup_order" and isinstance(order := arguments.get("order_id"), str):
         return lookup_order(order[:32])
     if name == "quote_price" and isinstance(sku := arguments.get("sku"), str):

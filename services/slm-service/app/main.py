@@ -92,6 +92,6 @@ async def events(chunks: openai.AsyncStream[ChatCompletionChunk]) -> AsyncIterat
                 yield f"event: done\ndata: {json.dumps({'tokens': chunk.usage.total_tokens})}\n\n"
     except (openai.APIError, OSError):
         fail("stream_broken", retryable=True)
-        yield 'event: error\ndata: {"detail": {"code": "stream_broken", "message": "try again"}}\n\n'
+        yield f"event: error\ndata: {json.dumps({'status': 502, 'code': 'stream_broken'})}\n\n"
     finally:
         await chunks.close()
