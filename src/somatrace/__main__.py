@@ -32,7 +32,12 @@ def _usage(error: Exception) -> int:
         return 130
     message = getattr(error, "format_message", None)
     if message is None:
-        raise error
+        from somatrace.config import resolve
+
+        if resolve("somatrace").debug:
+            raise error
+        sys.stderr.write(f"somatrace: {type(error).__name__}: {error} (SOMATRACE_DEBUG=1 shows where)\n")
+        return 1
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "somatrace"
     sys.stderr.write(f"somatrace: {' '.join(str(message()).split())} (see `{command} --help`)\n")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from somatrace.config import Config, ConfigError, Settings, resolve
+from somatrace.config import Config, Settings, resolve
 from somatrace.names import VERSION
+
+if TYPE_CHECKING:
+    from somatrace.local.keys import Keys
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_EnvFile = Annotated[Path | None, typer.Option(help="Read settings from this .env file; the environment wins.")]
+_EnvFile = Annotated[Path | None, typer.Option(help="Settings from this .env file; the environment wins.")]
 
 
 @app.callback()
@@ -35,43 +40,67 @@ def version() -> None:
 
 @app.command()
 def local(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 4318,
-    host: Annotated[str, typer.Option(help="Address to bind; only loopback without --allow-remote.")] = "127.0.0.1",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where the store lies; default SOMATRACE_DATA_DIR or the user's state.")
-    ] = None,
-    allow_remote: Annotated[bool, typer.Option(help="Bind an address that other machines reach.")] = False,
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4318,
+    host: Annotated[str, typer.Option(help="Address to bind, of this machine's own.")] = "127.0.0.1",
+    data_dir: Annotated[Path | None, typer.Option(help="Where the store lies.")] = None,
+    allow_remote: Annotated[bool, typer.Option(help="Bind an address that others reach.")] = False,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Write address and keys (JSON, mode 0600) here once it serves.")
+        Path | None, typer.Option(help="Write address and keys (JSON, 0600) here once it serves.")
     ] = None,
     env_file: _EnvFile = None,
 ) -> None:
     """Show traces on this machine, and take them: an ingester that speaks Langfuse's API."""
     _need("starlette", "uvicorn", "jinja2", extra="local")
     settings = _settings(env_file)
-    from somatrace.local.server import ServeError, serve
+    from somatrace.local.place import data_dir as place
+    from somatrace.local.server import run
 
+    directory = data_dir or place(settings.data_dir)
+    if directory is None:
+        _stop("no directory for the store can be written; name one with --data-dir")
+
+    def ready(address: str, keys: Keys) -> None:
+        if ready_file is not None:
+            _announce(ready_file, address, keys)
+
+    code = run(
+        directory,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        max_bytes=settings.local_max_bytes,
+        max_days=settings.local_max_days,
+        ready=ready,
+    )
+    raise typer.Exit(code)
+
+
+def _announce(path: Path, address: str, keys: Keys) -> None:
+    """Write where the ingester is and how to get in, whole or not at all, for our user only."""
+    from somatrace.local.auth import link
+    from somatrace.local.keys import LINK_SECONDS
+
+    told = {
+        "url": address,
+        "public_key": keys.public_key,
+        "secret_key": keys.secret_key,
+        "page": link(keys, address, LINK_SECONDS),
+    }
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        serve(
-            host=host,
-            port=port,
-            data_dir=str(data_dir) if data_dir is not None else settings.data_dir,
-            max_bytes=settings.local_max_bytes,
-            max_days=settings.local_max_days,
-            allow_remote=allow_remote,
-            ready_file=ready_file,
-        )
-    except ServeError as error:
-        _stop(str(error))
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(told, file)
+        draft.replace(path)
+    except OSError as error:
+        _stop(f"--ready-file: {path} cannot be written ({error.strerror})")
 
 
 def _settings(env_file: Path | None) -> Settings:
     config = Config(env_file=str(env_file)) if env_file is not None else None
-    try:
-        if env_file is not None and not env_file.is_file():
-            raise ConfigError(f"--env-file: {env_file} is not a file")
-    except ConfigError as error:
-        _stop(str(error))
+    if env_file is not None and not env_file.is_file():
+        _stop(f"--env-file: {env_file} is not a file")
     return resolve("somatrace", config)
 
 
@@ -80,6 +109,6 @@ def _need(*modules: str, extra: str) -> None:
         _stop(f"this command needs `pip install 'somatrace[{extra}]'`")
 
 
-def _stop(message: str) -> None:
+def _stop(message: str) -> NoReturn:
     typer.echo(f"somatrace: {message}", err=True)
     raise typer.Exit(2)

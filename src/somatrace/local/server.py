@@ -36,10 +36,11 @@ def run(
     max_days: float = DEFAULT_MAX_DAYS,
     max_body: int = MAX_BODY,
     say: Callable[[str], None] | None = None,
+    ready: Callable[[str, Keys], None] | None = None,
 ) -> int:
     """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after one line of why not.
 
-    Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
+    `ready` is called once with address and keys when connections are taken. Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
     """
     try:
         keys, server, listener = prepare(
@@ -57,6 +58,8 @@ def run(
     with listener:
         for line in greeting(base_url(listener), keys, data_dir):
             (say or _say)(line)
+        if ready is not None:
+            ready(base_url(listener), keys)
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:

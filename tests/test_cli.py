@@ -1,0 +1,67 @@
+"""The command line: bad input is one line that says what to do, exit code 2, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "somatrace"]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lokal"], "No such command 'lokal'"),
+        (["local", "--port", "abc"], "--port"),
+        (["local", "--port", "70000"], "--port"),
+        (["local", "--host", "0.0.0.0"], "127.0.0.1"),
+        (["local", "--env-file", "/no/such/file"], "--env-file"),
+        (["local", "--data-dir", "/proc/no/such"], "/proc/no/such"),
+        (["local", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_version_and_help_are_given() -> None:
+    assert run("version").stdout.strip().count(".") == 2
+    assert "local" in run("--help").stdout
+
+
+def test_local_serves_announces_itself_privately_and_stops_on_an_interrupt(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    process = subprocess.Popen(
+        [*COMMAND, "local", "--port", "0", "--data-dir", str(tmp_path / "data"), "--ready-file", str(ready)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 20
+        while not ready.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        told = json.loads(ready.read_text())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert told["url"].startswith("http://127.0.0.1:")
+    assert ready.stat().st_mode & 0o777 == 0o600
+    assert told["secret_key"] not in out + err
+    assert "Traceback" not in err
+    assert process.returncode in (0, 130)
