@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from somatrace.config import Settings
+from somatrace.instruments import openllmetry, traceloop
 from somatrace.instruments.coverage import Coverage
+from somatrace.instruments.exporters import exports_elsewhere
+
+__all__ = ["exports_elsewhere", "install"]
 
 
-def install(settings: Settings, coverage: Coverage) -> None:
+def install(settings: Settings, coverage: Coverage) -> None:  # noqa: ARG001 - what each library needs of them
     """Wait for the imports of what we know how to instrument. Imports none of it."""
-
-
-def exports_elsewhere(settings: Settings) -> Callable[[object], bool]:
-    """Whether a foreign span processor sends somewhere else than the road does."""
-    return lambda processor: True
+    openllmetry.install(coverage)
+    traceloop.install(coverage)
