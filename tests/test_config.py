@@ -415,6 +415,12 @@ def test_any_of_the_usual_switches_turns_tracing_off_unless_somatrace_is_told_ot
     assert settings_of(environ).enabled is enabled
 
 
+def test_the_strongest_switch_that_is_off_is_named():
+    settings = settings_of({"OTEL_SDK_DISABLED": "true", "LANGFUSE_ENABLED": "false"})
+
+    assert settings.sources["enabled"] == "OTEL_SDK_DISABLED"
+
+
 GENAI = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 
@@ -759,6 +765,16 @@ def test_a_dotenv_file_that_cannot_be_read_is_a_problem_line(tmp_path):
     assert "planted" not in str(settings.problems)
 
 
+def test_a_dotenv_file_larger_than_its_bound_is_not_read(tmp_path):
+    file = tmp_path / ".env"
+    file.write_text("SOMATRACE_RELEASE=1\n" + "#" * MAX_FILE)
+
+    settings = settings_of({"SOMATRACE_ENV_FILE": str(file)})
+
+    assert settings.release == ""
+    assert complaints(settings) == ["SOMATRACE_ENV_FILE"]
+
+
 # -- problems ---------------------------------------------------------------------------------------
 
 
@@ -866,6 +882,26 @@ def test_explain_names_what_replaces_variables_of_a_target_that_was_not_chosen()
 
     assert set(settings.unused) == {"LANGFUSE_HOST", "TRACELOOP_API_KEY"}
     assert "otlp" in settings.unused["LANGFUSE_HOST"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "sampler"),
+    [
+        ({"OTEL_TRACES_SAMPLER_ARG": "0.5"}, "parentbased_always_on (default)"),
+        (
+            {"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACES_SAMPLER_ARG": "0.5"},
+            "always_on (OTEL_TRACES_SAMPLER)",
+        ),
+        (
+            {"OTEL_TRACES_SAMPLER": "always_on", "LANGFUSE_SAMPLE_RATE": "0.5"},
+            "always_on (OTEL_TRACES_SAMPLER)",
+        ),
+    ],
+)
+def test_explain_names_the_sampler_that_takes_no_rate(environ, sampler):
+    unused = settings_of(environ).unused
+
+    assert list(unused.values()) == [f"replaced by the sampler {sampler}, which takes no rate from it"]
 
 
 # -- the package itself -----------------------------------------------------------------------------

@@ -133,6 +133,8 @@ def _winner(reader: Reader, setting: str, settings: Settings) -> str:
     """The place that decides `setting`: its own source, or that of the target where it plays no part."""
     if setting == "service_name":
         return f"{settings.service_name!r}, the name given in the code"
+    if setting == "sample_rate" and reader.sources[setting] == DEFAULT:
+        return f"the sampler {settings.sampler} ({reader.sources['sampler']}), which takes no rate from it"
     source = reader.sources.get(setting, DEFAULT)
     if source != DEFAULT or setting not in BY_NAME:
         return f"the program ({setting})" if source == "keyword" else source

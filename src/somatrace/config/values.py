@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -65,7 +64,7 @@ def number(low: float, high: float, *, unit: float = 1.0, advice: str = "") -> P
             found = float(value) * unit
         except (ValueError, OverflowError):
             raise BadValueError(need) from None
-        if math.isnan(found) or not low <= found <= high:
+        if not low <= found <= high:  # NaN is in no range
             raise BadValueError(need)
         return found
 
