@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from somatrace.binding import bind, bound
     from somatrace.config import Config, ConfigError
+    from somatrace.health import Status
     from somatrace.names import Kind
     from somatrace.record import Listener, Record
     from somatrace.say import content, event, fail, usage
     from somatrace.spans import span
-    from somatrace.health import Status
     from somatrace.tracing import flush, init_tracing, shutdown, status
 
 _HOMES = {

@@ -25,7 +25,7 @@ class Captured:
     def named(self, name: str) -> ReadableSpan:
         """The one span of this name; AssertionError when there is none, or more than one."""
         found = [span for span in self.spans if span.name == name]
-        assert len(found) == 1, f"{len(found)} spans named {name!r} among {[span.name for span in self.spans]}"
+        assert len(found) == 1, f"{len(found)} named {name!r} among {[span.name for span in self.spans]}"
         return found[0]
 
     @property
@@ -42,7 +42,9 @@ def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Cap
     """
     tracing.init_tracing(service_name, config=Config(target="none"))
     wiring = tracing.wiring()
-    assert wiring is not None and wiring.road is not None and wiring.wall is not None, tracing.status().problems
+    assert wiring is not None, "init_tracing failed: see the log"
+    assert wiring.road is not None, tracing.status().problems
+    assert wiring.wall is not None, tracing.status().problems
     captured = Captured()
     collector = _Collector(captured.spans)
     wiring.wall.add_span_processor(collector)
@@ -69,7 +71,7 @@ def assert_no_content(captured: Captured, *texts: str) -> None:
     """None of the texts is anywhere in what would be sent."""
     sent = captured.bytes.decode("utf-8", "replace").casefold()
     found = [text[:20] for text in texts if text.casefold() in sent]
-    assert not found, f"{len(found)} of {len(texts)} texts would leave the process, the first begins {found[0]!r}"
+    assert not found, f"{len(found)} of {len(texts)} texts would leave the process: {found[0]!r} …"
 
 
 class _Collector(SpanProcessor):
