@@ -7,9 +7,9 @@ import time
 from typing import Final
 
 #: traces deleted in one transaction, and seconds one call may spend: the rest waits for the next call
-_STEP: Final = 50
+_STEP: Final = 100
 _SECONDS: Final = 0.5
-_PAGES: Final = 512
+_PAGES: Final = 256
 
 
 def enforce(connection: sqlite3.Connection, max_bytes: int, max_days: float) -> None:
@@ -18,12 +18,16 @@ def enforce(connection: sqlite3.Connection, max_bytes: int, max_days: float) -> 
     The size counted is that of the pages in use; the write-ahead log may add a few megabytes.
     """
     deadline = time.monotonic() + _SECONDS
-    oldest = time.time_ns() - int(max_days * 86400e9)
-    while time.monotonic() < deadline:
-        limit = None if _used(connection) > max_bytes else oldest
-        if not _delete_oldest(connection, limit):
-            break
+    received_before = time.time_ns() - int(max_days * 86400e9)
+    while time.monotonic() < deadline and _is_due(connection, max_bytes, received_before):
+        _delete_oldest(connection, max_bytes, received_before)
     _shrink(connection, deadline)
+
+
+def _is_due(connection: sqlite3.Connection, max_bytes: int, received_before: int) -> bool:
+    """Whether the oldest trace, if there is one, has to go."""
+    oldest = connection.execute("SELECT min(received_ns) FROM traces").fetchone()[0]
+    return oldest is not None and (oldest < received_before or _used(connection) > max_bytes)
 
 
 def _used(connection: sqlite3.Connection) -> int:
@@ -34,24 +38,21 @@ def _used(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _delete_oldest(connection: sqlite3.Connection, received_before: int | None) -> bool:
-    """Delete a few of the oldest traces, if any are `received_before` that time; say whether it did."""
-    condition = "" if received_before is None else "WHERE received_ns < ?"
-    values = () if received_before is None else (received_before,)
-    query = f"SELECT trace_id FROM traces {condition} ORDER BY received_ns LIMIT {_STEP}"
-    if connection.execute(query, values).fetchone() is None:
-        return False
+def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_before: int) -> None:
+    """Delete a few of the oldest traces, and not one more than has to go."""
     connection.execute("BEGIN IMMEDIATE")
-    oldest = connection.execute(query, values).fetchall()
-    connection.executemany("DELETE FROM spans WHERE trace_id = ?", oldest)
-    connection.executemany("DELETE FROM traces WHERE trace_id = ?", oldest)
+    oldest = connection.execute(f"SELECT trace_id FROM traces ORDER BY received_ns LIMIT {_STEP}").fetchall()
+    for trace_id in oldest:
+        if not _is_due(connection, max_bytes, received_before):
+            break
+        connection.execute("DELETE FROM spans WHERE trace_id = ?", trace_id)
+        connection.execute("DELETE FROM traces WHERE trace_id = ?", trace_id)
     # a span is never older than its trace, nor its origin unseen since
     connection.execute(
         "DELETE FROM origins WHERE seen_ns < "
         "ifnull((SELECT min(received_ns) FROM traces), 9223372036854775807)"
     )
     connection.execute("COMMIT")
-    return True
 
 
 def _shrink(connection: sqlite3.Connection, deadline: float) -> None:

@@ -58,7 +58,8 @@ def overview(connection: sqlite3.Connection, since_ns: int) -> list[dict[str, An
     return _dicts(
         connection.execute(
             "SELECT tenant_id, workflow_name, count(*) AS traces, sum(errors > 0) AS failed, "
-            "percentile(end_ns - start_ns, 95) AS p95_ns, sum(unmeasured) AS unmeasured, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost "
+            "percentile(end_ns - start_ns, 95) AS p95_ns, sum(unmeasured) AS unmeasured, "
+            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost "
             "FROM traces WHERE start_ns >= ? GROUP BY tenant_id, workflow_name "
             f"ORDER BY failed DESC, traces DESC LIMIT {_GROUPS}",
             (since_ns,),
