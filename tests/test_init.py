@@ -81,6 +81,7 @@ def test_many_threads_may_call_it_at_once() -> None:
         {"OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
         {"LANGFUSE_SAMPLE_RATE": "7"},
         {"SOMATRACE_QUEUE_SIZE": "-3"},
+        {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "many"},
         {"SOMATRACE_DATA_DIR": "/proc/no/such/place"},
         {"SOMATRACE_LANGFUSE_SECRET_KEY_FILE": "/no/such/file"},
     ],
@@ -176,3 +177,18 @@ def test_the_resource_names_service_version_environment_and_kubernetes_and_no_co
     assert resource["deployment.environment.name"] == "staging"
     assert isinstance(resource["process.pid"], int)
     assert not [key for key in resource if key.startswith("process.command")]
+
+
+def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_program() -> None:
+    done = run_program(
+        """
+        from somatrace import init_tracing, span, status
+        init_tracing("svc")
+        with span("work"):
+            print("worked")
+        """,
+        {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"},
+    )
+    assert done.stdout == "worked\n"
+    assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
+    assert "Traceback" not in done.stderr

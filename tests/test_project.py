@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from somatrace import names
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "somatrace"
 LOCKS = (

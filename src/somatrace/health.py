@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+#: Seconds that the end of a provider or of the process may take, whatever any target does.
+EXIT_LIMIT: Final = 1.0
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Cap
     Waits up to `timeout` seconds at the end; AssertionError when tracing cannot be started.
     """
     tracing.init_tracing(service_name, config=Config(target="none"))
-    wiring = tracing.wiring()
+    wiring = tracing.wired()
     assert wiring is not None, "init_tracing failed: see the log"
     assert wiring.road is not None, tracing.status().problems
     assert wiring.wall is not None, tracing.status().problems

@@ -109,7 +109,7 @@ def test_a_failing_listener_disturbs_neither_the_program_nor_the_others() -> Non
         raise RuntimeError
 
     with capture() as seen:
-        road = tracing.wiring().road
+        road = tracing.wired().road
         road.listen(broken)
         with span("work"):
             pass

@@ -32,6 +32,7 @@ class SomatraceProvider(TracerProvider):
             id_generator=PrivateIdGenerator(),
             span_limits=limits,
         )
+        self._disabled = False  # whether tracing is on was decided by the settings, not by one variable
 
     def get_tracer(
         self,

@@ -15,6 +15,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace.health import EXIT_LIMIT
 from somatrace.road.facade import GuardedSpan
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import Tags, current
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("somatrace")
 
-#: Seconds that the end of a provider or of the process may take, whatever any target does.
-EXIT_LIMIT: Final = 1.0
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 

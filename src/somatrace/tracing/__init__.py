@@ -7,13 +7,14 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Config, Settings, Target, resolve
-from somatrace.health import Status
+from somatrace.health import EXIT_LIMIT, Status
 from somatrace.record import Listener
-from somatrace.road.wall import EXIT_LIMIT
-from somatrace.tracing.wiring import Wiring, wire
+
+if TYPE_CHECKING:
+    from somatrace.tracing.wiring import Wiring
 
 log = logging.getLogger("somatrace")
 
@@ -46,6 +47,9 @@ def init_tracing(
             return
         try:
             settings = _settings(service_name, config)
+            # late: the SDK reads the environment at its import, and raises for a limit that is no number
+            from somatrace.tracing.wiring import wire
+
             _wiring = wire(settings, config, listeners)
         except Exception as error:
             log.warning(
@@ -103,7 +107,7 @@ def status() -> Status:
     )
 
 
-def wiring() -> Wiring | None:
+def wired() -> Wiring | None:
     """What `init_tracing` made, for the commands and for tests."""
     return _wiring
 

@@ -90,20 +90,8 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
 
     existing = trace.get_tracer_provider()
     if isinstance(existing, trace.ProxyTracerProvider):
-        limits = settings.span_limits
         provider = SomatraceProvider(
-            build(),
-            resource,
-            sampler_of(settings.sampler, settings.sample_rate),
-            SpanLimits(
-                max_span_attributes=limits.max_span_attributes,
-                max_events=limits.max_events,
-                max_links=limits.max_links,
-                max_event_attributes=limits.max_event_attributes,
-                max_link_attributes=limits.max_link_attributes,
-                max_attribute_length=limits.max_attribute_length,
-                max_span_attribute_length=limits.max_span_attribute_length,
-            ),
+            build(), resource, sampler_of(settings.sampler, settings.sample_rate), _limits(settings)
         )
         trace.set_tracer_provider(provider)
         return
@@ -117,3 +105,19 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
         wiring.coverage.problem(
             f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set"
         )
+
+
+def _limits(settings: Settings) -> SpanLimits:
+    """The SDK's limits, all of them given: for one that is not, the SDK reads the environment itself."""
+    limits = settings.span_limits
+    given = {
+        "max_attributes": limits.max_span_attributes,
+        "max_span_attributes": limits.max_span_attributes,
+        "max_events": limits.max_events,
+        "max_links": limits.max_links,
+        "max_event_attributes": limits.max_event_attributes,
+        "max_link_attributes": limits.max_link_attributes,
+        "max_attribute_length": limits.max_attribute_length,
+        "max_span_attribute_length": limits.max_span_attribute_length,
+    }
+    return SpanLimits(**{name: SpanLimits.UNSET if limit is None else limit for name, limit in given.items()})
