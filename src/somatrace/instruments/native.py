@@ -1,13 +1,15 @@
-"""What libraries and their instrumentors do of their own accord, and must not: spans twice, memory kept."""
+"""What libraries and their instrumentors do of their own accord, and must not."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import ModuleType
 from typing import Any, Final
 
 from opentelemetry import trace
+
+from somatrace.instruments.bodies import give_body
 
 #: Answers of the Responses API that are still being made; all other states are final.
 _UNFINISHED: Final = ("queued", "in_progress")
@@ -57,3 +59,18 @@ def forget_finished_responses() -> None:
     wrappers = sys.modules.get("opentelemetry.instrumentation.openai.v1.responses_wrappers")
     if isinstance(getattr(wrappers, "responses", None), dict):
         wrappers.responses = Unfinished()  # type: ignore[union-attr]
+
+
+def leave_event_loops_alone(package: str) -> None:
+    """The openai and anthropic instrumentors read each synchronous call's arguments with `asyncio.run`, or with
+    a thread when a loop runs: slow, and after it the program's `asyncio.get_event_loop()` finds none. What
+    they run waits for nothing but the upload of images, which does not take place, so it is stepped through."""
+    give_body(package, ("run_async",), _step_through)
+
+
+def _step_through(method: Coroutine[Any, Any, None]) -> None:
+    try:
+        method.send(None)
+    except StopIteration:
+        return
+    method.close()

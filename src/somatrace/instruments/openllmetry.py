@@ -115,22 +115,23 @@ def _switch_on(row: Row, coverage: Coverage, library: ModuleType) -> str | None:
     made = getattr(importlib.import_module(package), row.instrumentor)
     taken = inspect.signature(made.__init__).parameters
     instrumentor = made(**{name: value for name, value in _ARGUMENTS.items() if name in taken})
-    gate(package)
     if instrumentor.is_instrumented_by_opentelemetry:
         said = "on (switched on by the program)"
     else:
         _defer(package, row.library, coverage)
         instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
-        gate(package)  # some load more of themselves only now
         said = None
-    return _finish(row, library) or said
+    gate(package)
+    return _mend(row, package, library) or said
 
 
-def _finish(row: Row, library: ModuleType) -> str | None:
-    if row.library == "anthropic":
-        return native.anthropic_own_spans_off(library)
+def _mend(row: Row, package: str, library: ModuleType) -> str | None:
+    if row.library in ("anthropic", "openai"):
+        native.leave_event_loops_alone(package)
     if row.library == "openai":
         native.forget_finished_responses()
+    if row.library == "anthropic":
+        return native.anthropic_own_spans_off(library)
     return None
 
 
