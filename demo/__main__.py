@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo import report, workload
-from demo.processes import Processes, StartError
+from demo.processes import Interrupted, Processes, StartError
 from demo.stack import ROOT, Ingester, start_ingester, start_model, start_services
 
 READ_BACK_LIMIT = 20.0
@@ -28,8 +27,6 @@ def main(argv: list[str] | None = None) -> int:
     """0 if the store holds what was sent, 1 if not or if something did not come up, 2 for bad input."""
     options = _options(argv)
     console = Console(highlight=False)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
     try:
         data = _fresh(options.data_dir)
         with Processes(data / "logs") as processes:
@@ -40,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
     except StartError as error:
         console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 1
-    except KeyboardInterrupt:
+    except Interrupted:
         console.print("demo: interrupted; everything it started has been ended")
-        return 130
+        raise
 
 
 def _run(console: Console, processes: Processes, data: Path, options: argparse.Namespace) -> int:
@@ -154,10 +151,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
     return int(text)
-
-
-def _leave(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START_LIMIT = 60.0
 STOP_LIMIT = 5.0
 LAST_LINES = 15
@@ -33,20 +35,33 @@ class Child:
         return "\n".join(f"  {self.name}: {line}" for line in lines)
 
 
+class Interrupted(SystemExit):
+    """A signal asked the demo to end; the exit code is the shell's for that signal."""
+
+
 class Processes:
-    """A with-block whose children are terminated when it is left, in the order opposite to their start."""
+    """A with-block whose children are terminated when it is left, in the order opposite to their start.
+
+    Within it SIGINT, SIGTERM and SIGHUP raise `Interrupted`, but never while a child is being started or
+    ended: one that had been forked and not yet noted would stay behind. For the main thread.
+    """
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self._children: list[Child] = []
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._holding = False
+        self._received = 0
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
+        self._handlers = {number: signal.signal(number, self._interrupt) for number in ENDING}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._holding = True
         for child in reversed(self._children):
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT
@@ -56,12 +71,14 @@ class Processes:
             except subprocess.TimeoutExpired:
                 _signal(child, signal.SIGKILL)
                 child.process.wait()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def start(
         self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
     ) -> Child:
         log = self._logs / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("wb") as output, self._held():
             # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
             process = subprocess.Popen(
                 command,
@@ -72,9 +89,24 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child = Child(name, process, log)
-        self._children.append(child)
+            child = Child(name, process, log)
+            self._children.append(child)
         return child
+
+    def _interrupt(self, number: int, _: object) -> None:
+        self._received = number
+        if not self._holding:
+            raise Interrupted(128 + number)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._received:
+            raise Interrupted(128 + self._received)
 
 
 def wait_for_file(child: Child, path: Path) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+from rich import box
 from rich.table import Table
 
 PAGE = 1000
@@ -83,7 +84,8 @@ def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
 
 
 def table(found: Iterable[Row]) -> Table:
-    shown = Table(title="Per tenant, read back from the store", title_justify="left")
+    title = "Per tenant, read back from the store"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     shown.add_column("tenant")
     for heading in ("workflows", "errors", "LLM calls", "tokens in", "tokens out", "p50", "p95"):
         shown.add_column(heading, justify="right")

@@ -124,9 +124,7 @@ def test_a_stream_that_fails_says_so_in_an_event(gateway):
     assert 'event: error\ndata: {"status": 404, "code": "order_not_found"}' in streamed.text
 
 
-@pytest.mark.parametrize(
-    "authorization", ["", "Bearer wrong", "Basic demo-acme", "demo-acme", "Bearer demo-acme x"]
-)
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic demo-acme", "demo-acme", "Bearer a b"])
 def test_without_a_known_key_nobody_gets_an_answer(gateway, authorization):
     answer = gateway.post(
         "/v1/workflows/support-answer",
