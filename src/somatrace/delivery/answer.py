@@ -20,6 +20,8 @@ class Answer:
     retry_after: float | None = None
     #: The batch was sent whole and no answer came: it may have been stored.
     ambiguous: bool = False
+    #: The target has read the batch and failed at it: perhaps the batch is to blame.
+    choked: bool = False
     #: Spans of the batch the target said it did not take (OTLP partial success).
     rejected: int = 0
 
@@ -41,3 +43,17 @@ class Transport(Protocol):
     def close(self) -> None:
         """Let go of connections; `send` opens them again."""
         ...
+
+
+def accepted(body: bytes) -> Answer:
+    """A positive answer with its protobuf body, which may say that some spans were not taken."""
+    if not body:
+        return OK
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    try:
+        partial = ExportTraceServiceResponse.FromString(body).partial_success
+    except DecodeError:
+        return OK
+    return Answer("ok", rejected=max(0, partial.rejected_spans))

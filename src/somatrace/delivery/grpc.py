@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from somatrace.config import Target
-from somatrace.delivery.answer import OK, Answer
+from somatrace.delivery.answer import Answer, accepted
+from somatrace.delivery.connection import certificate_state
 
 if TYPE_CHECKING:
     import grpc
@@ -16,41 +17,49 @@ METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class GrpcTransport:
-    """Sends to one host and port over one channel, opened on first use."""
+    """Sends to one host and port over one channel, opened on first use and when certificates change."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         parts = urlsplit(target.url if "//" in target.url else f"//{target.url}")
-        self._address = parts.netloc
+        self._address = parts.netloc.rpartition("@")[2]
         self._secure = not (target.insecure or parts.scheme == "http")
+        self._metadata = [(key.lower(), value) for key, value in target.headers.items()]
+        self._certificates: tuple[int, ...] = ()
         self._channel: grpc.Channel | None = None
+        self._call: Any = None
 
     def send(self, body: bytes, timeout: float) -> Answer:
         import grpc
 
-        if self._channel is None:
-            try:
-                self._channel = self._open()
-            except (OSError, ValueError) as error:
-                return Answer(
-                    "wrong", f"grpc {self._address}: {type(error).__name__} while reading certificates"
-                )
-        call: Any = self._channel.unary_unary(METHOD)
-        metadata = [(key.lower(), value) for key, value in self._target.headers.items()]
-        compression = (
-            grpc.Compression.Gzip if self._target.compression == "gzip" else grpc.Compression.NoCompression
-        )
+        certificates = certificate_state(self._target)
+        if certificates != self._certificates:
+            self.close()
         try:
-            call(body, timeout=timeout, metadata=metadata, compression=compression)
-        except grpc.RpcError as error:
+            if self._channel is None:
+                self._channel, self._certificates = self._open(), certificates
+            pending = self._channel.unary_unary(METHOD).future(
+                body,
+                timeout=timeout,
+                metadata=self._metadata,
+                compression=_compression(self._target.compression),
+            )
+            self._call = pending
+            return accepted(pending.result())
+        except (grpc.RpcError, grpc.FutureCancelledError) as error:
             return _answer(self._address, error)
-        except ValueError:  # the channel was closed by `interrupt`
-            self._channel = None
-            return Answer("retry", f"grpc {self._address}: interrupted", ambiguous=True)
-        return OK
+        except OSError:
+            return Answer("wrong", f"grpc {self._address}: a certificate cannot be read: check the files")
+        except ValueError:  # closed by `interrupt`, or metadata that gRPC does not take
+            self.close()
+            return Answer("retry", f"grpc {self._address}: the call could not be made")
+        finally:
+            self._call = None
 
     def interrupt(self) -> None:
-        self.close()
+        call = self._call
+        if call is not None:
+            call.cancel()
 
     def close(self) -> None:
         channel, self._channel = self._channel, None
@@ -69,15 +78,20 @@ class GrpcTransport:
         return grpc.secure_channel(self._address, credentials)
 
 
+def _compression(name: str) -> Any:
+    import grpc
+
+    known = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+    return known.get(name, grpc.Compression.NoCompression)
+
+
 def _read(name: str) -> bytes | None:
-    if not name:
-        return None
-    return Path(name).read_bytes()
+    return Path(name).read_bytes() if name else None
 
 
 def _answer(address: str, error: Any) -> Answer:
     """As the OTLP specification sorts gRPC codes into those worth another try and those that are not."""
-    code = error.code().name
+    code = error.code().name if hasattr(error, "code") else "CANCELLED"
     message = f"grpc {address}: {code}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"):
         return Answer("wrong", message)
@@ -85,4 +99,9 @@ def _answer(address: str, error: Any) -> Answer:
         return Answer("refused", message)
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in (error.details() or ""):
         return Answer("too_large", message)
-    return Answer("retry", message, ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"))
+    return Answer(
+        "retry",
+        message,
+        ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"),
+        choked=code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"),
+    )

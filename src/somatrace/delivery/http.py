@@ -1,26 +1,26 @@
-"""OTLP over HTTP on one kept-alive connection of the standard library.
-
-`http.client` costs a seventh of the CPU of requests per batch; what it does not bring is here:
-proxies from the environment, custom and client certificates (read again when their files change),
-and a connection that is renewed now and then, so that DNS changes and load balancers work.
-"""
+"""OTLP over HTTP on one kept-alive connection, renewed now and then so that DNS changes and load
+balancers work, and certificates that were replaced are used."""
 
 from __future__ import annotations
 
-import base64
 import http.client
 import socket
 import ssl
 import time
-import urllib.request
 import zlib
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
-from somatrace.delivery.answer import OK, Answer
+from somatrace.delivery.answer import OK, Answer, accepted
+from somatrace.delivery.connection import (
+    Connection,
+    UnusableError,
+    certificate_state,
+    connection_to,
+    tls_context,
+)
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
@@ -30,16 +30,14 @@ _NO_PATH: Final = (
     "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces"
 )
 _WRONG: Final = {
-    301: "the target redirects; configure the address it redirects to",
-    302: "the target redirects; configure the address it redirects to",
-    307: "the target redirects; configure the address it redirects to",
-    308: "the target redirects; configure the address it redirects to",
     401: "401: the keys are not accepted; check the public and secret key, and that they belong to this host",
     403: "403: the keys lack the right to write traces",
     404: f"404: {_NO_PATH}",
     405: f"405: {_NO_PATH}",
     407: "407: the proxy wants credentials",
+    415: "415: the target does not take protobuf, or not with this compression",
 }
+_LATER: Final = (408, 425, 429)
 
 
 class HttpTransport:
@@ -56,46 +54,37 @@ class HttpTransport:
         }
         if target.compression != "none":
             self._headers["Content-Encoding"] = target.compression
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: Connection | None = None
         self._opened = 0.0
-        self._certificates: tuple[object, ...] = ()
+        self._certificates: tuple[int, ...] = ()
+        self._tls: ssl.SSLContext | None = None
 
     def send(self, body: bytes, timeout: float) -> Answer:
-        """POST one request; a stale kept-alive connection is opened again once."""
+        """POST one request; everything about it is over within `timeout` seconds, name lookup aside.
+
+        A batch is never sent twice here: what may have arrived is for the outbox to count.
+        """
+        until = time.monotonic() + timeout
         payload = self._compress(body)
-        for fresh in (False, True):
-            try:
-                connection, reused = self._connect(timeout, fresh=fresh)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                self.close()
-                return Answer("retry", f"{_where(self._url)}: {_why(error)}")
-            try:
-                self._request(connection, payload)
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                if reused and not fresh:
-                    continue
-                return Answer("retry", f"{_where(self._url)}: {_why(error)}")
-            try:
-                return self._answer(connection)
-            except (http.client.RemoteDisconnected, ConnectionResetError) as error:
-                self.close()
-                if reused and not fresh:
-                    continue
-                return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=True)
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=True)
-        raise AssertionError("unreachable")
+        whole = False
+        try:
+            connection = self._connect(until)
+            whole = self._request(connection, payload)
+            return self._answer(connection, whole=whole)
+        except UnusableError as error:
+            self.close()
+            return self._say("wrong", str(error))
+        except ValueError:  # its text would hold the header's value
+            self.close()
+            return self._say("wrong", "a header holds characters that HTTP does not allow")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
 
     def interrupt(self) -> None:
         connection = self._connection
-        sock = connection.sock if connection is not None else None
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # already gone, which is what was wanted
+        if connection is not None:
+            connection.interrupt()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -110,123 +99,73 @@ class HttpTransport:
             return packer.compress(body) + packer.flush()
         return zlib.compress(body, LEVEL) if self._target.compression == "deflate" else body
 
-    def _request(self, connection: http.client.HTTPConnection, payload: bytes) -> None:
-        absolute = getattr(connection, "somatrace_absolute", False)
-        connection.request(
-            "POST",
-            self._target.url if absolute else self._path,
-            payload,
-            {**self._headers, **_proxy_auth(connection)},
-        )
+    def _request(self, connection: Connection, payload: bytes) -> bool:
+        """Whether all was sent. A target that finds a batch too large answers and hangs up before that."""
+        where = self._target.url if connection.absolute else self._path
+        try:
+            connection.request("POST", where, payload, {**self._headers, **connection.proxy_headers})
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
-    def _answer(self, connection: http.client.HTTPConnection) -> Answer:
+    def _answer(self, connection: Connection, *, whole: bool) -> Answer:
         response = connection.getresponse()
-        content = response.read(MAX_ANSWER)
+        status = response.status
+        content = self._content(response)
+        if not whole:
+            self.close()
+        if 200 <= status < 300:
+            # Langfuse answers with a JSON job, which says nothing
+            protobuf = "protobuf" in response.headers.get("Content-Type", "")
+            return accepted(content) if protobuf else OK
+        if 300 <= status < 400:
+            return self._say(
+                "wrong", f"{status}: the target redirects; configure the address it redirects to"
+            )
+        if status == 413:
+            return self._say("too_large", "413: the target takes only smaller batches")
+        if status in (400, 422):
+            return self._say("refused", f"{status}: the target refuses this batch")
+        if status in _LATER or status >= 500:
+            wait = _retry_after(response.headers.get("Retry-After"))
+            return Answer(
+                "retry", f"{_where(self._url)}: {status}", wait, choked=status not in (*_LATER, 503)
+            )
+        return self._say("wrong", _WRONG.get(status, f"{status}: the target does not take traces"))
+
+    def _content(self, response: http.client.HTTPResponse) -> bytes:
+        """The status is the answer: a body that breaks off does not make a stored batch unstored."""
+        try:
+            content = response.read(MAX_ANSWER)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            return b""
         if not response.isclosed() or response.will_close:
             self.close()
-        status = response.status
-        if 200 <= status < 300:
-            return OK if len(content) == 0 else _partial(content, response.headers.get("Content-Type", ""))
-        if status in _WRONG:
-            return Answer("wrong", f"{_where(self._url)}: {_WRONG[status]}")
-        if status == 413:
-            return Answer("too_large", "413: the target takes only smaller batches")
-        if status in (408, 429) or status >= 500:
-            return Answer(
-                "retry", f"{_where(self._url)}: {status}", _retry_after(response.headers.get("Retry-After"))
-            )
-        return Answer("refused", f"{_where(self._url)}: {status}: the target refuses this batch")
+        return content
+
+    def _say(self, outcome: str, message: str) -> Answer:
+        return Answer(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
 
     # -- the connection -----------------------------------------------------------------------------------
 
-    def _connect(self, timeout: float, *, fresh: bool) -> tuple[http.client.HTTPConnection, bool]:
-        certificates = self._certificate_state()
-        aged = time.monotonic() - self._opened > MAX_AGE
-        if self._connection is not None and (fresh or aged or certificates != self._certificates):
+    def _connect(self, until: float) -> Connection:
+        certificates = certificate_state(self._target)
+        connection = self._connection
+        if connection is not None:
+            aged = time.monotonic() - self._opened > MAX_AGE
+            if not aged and certificates == self._certificates and not connection.dropped():
+                connection.until = until
+                return connection
             self.close()
-        if self._connection is not None:
-            if self._connection.sock is not None:
-                self._connection.sock.settimeout(timeout)
-            return self._connection, True
-        connection = self._open(timeout)
-        self._connection, self._opened, self._certificates = connection, time.monotonic(), certificates
+        if self._url.scheme == "https" and (self._tls is None or certificates != self._certificates):
+            self._tls = tls_context(self._target)
+        self._certificates = certificates
+        connection = self._connection = connection_to(self._url, self._tls)
+        connection.until = until
         connection.connect()
-        if connection.sock is not None:
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection, False
-
-    def _open(self, timeout: float) -> http.client.HTTPConnection:
-        host, port, secure = self._url.hostname or "", self._url.port, self._url.scheme == "https"
-        proxy = _proxy(self._url)
-        if proxy is None:
-            if secure:
-                return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._context())
-            return http.client.HTTPConnection(host, port, timeout=timeout)
-        address, proxy_port = proxy.hostname or "", proxy.port or (443 if proxy.scheme == "https" else 80)
-        if secure:
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                address, proxy_port, timeout=timeout, context=self._context()
-            )
-            connection.set_tunnel(host, port or 443, _credentials(proxy))
-            return connection
-        connection = http.client.HTTPConnection(address, proxy_port, timeout=timeout)
-        connection.somatrace_absolute = True  # type: ignore[attr-defined]
-        connection.somatrace_proxy = _credentials(proxy)  # type: ignore[attr-defined]
+        self._opened = time.monotonic()
         return connection
-
-    def _context(self) -> ssl.SSLContext:
-        target = self._target
-        context = ssl.create_default_context(cafile=target.certificate or None)
-        if target.client_certificate:
-            context.load_cert_chain(target.client_certificate, target.client_key or None)
-        return context
-
-    def _certificate_state(self) -> tuple[object, ...]:
-        target = self._target
-        files = (target.certificate, target.client_certificate, target.client_key)
-        return tuple(_mtime(name) for name in files if name)
-
-
-def _mtime(name: str) -> int:
-    try:
-        return Path(name).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _proxy(url: SplitResult) -> SplitResult | None:
-    """The proxy the environment names for this URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY)."""
-    proxies = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
-    if not found or urllib.request.proxy_bypass(url.hostname or ""):
-        return None
-    return urlsplit(found if "//" in found else f"http://{found}")
-
-
-def _credentials(proxy: SplitResult) -> dict[str, str]:
-    if not proxy.username:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(pair).decode()}
-
-
-def _proxy_auth(connection: http.client.HTTPConnection) -> dict[str, str]:
-    found: dict[str, str] = getattr(connection, "somatrace_proxy", {})
-    return found
-
-
-def _partial(content: bytes, content_type: str) -> Answer:
-    """OTLP's partial success, from a protobuf answer. Langfuse answers a JSON job, which says nothing."""
-    if "protobuf" not in content_type:
-        return OK
-    from google.protobuf.message import DecodeError
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-
-    try:
-        partial = ExportTraceServiceResponse.FromString(content).partial_success
-    except DecodeError:
-        return OK
-    return Answer("ok", rejected=max(0, partial.rejected_spans))
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -242,7 +181,7 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _where(url: SplitResult) -> str:
-    return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}"
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
 
 def _why(error: Exception) -> str:
@@ -255,8 +194,10 @@ def _why(error: Exception) -> str:
         return f"TLS: {error.reason or 'handshake failed'}"
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "hung up without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "the answer is not HTTP"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__

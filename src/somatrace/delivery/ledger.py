@@ -1,4 +1,4 @@
-"""What became of every span: created = delivered + waiting + lost, by reason."""
+"""What became of every span: created = still open + waiting + delivered + lost, by reason."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ class Ledger:
 
     def reset(self) -> None:
         """Start from nothing, as a forked child does: what the parent counted is the parent's."""
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler or a finalizer may end a span while its thread counts another.
+        self._lock = threading.RLock()
         self.since = time.monotonic()
         self.created = 0
+        self.ended = 0
         self.delivered = 0
         self.unknown_tenant = 0
         self.resent_ambiguous = 0
@@ -31,7 +33,7 @@ class Ledger:
 
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
-            setattr(self, name, getattr(self, name) + number)
+            self.__dict__[name] += number  # no call between read and write, so no handler either
 
     def lose(self, reason: str, number: int = 1) -> None:
         with self._lock:
@@ -44,9 +46,14 @@ class Ledger:
             self._latencies.append(latency)
 
     @property
+    def waiting(self) -> int:
+        """Spans that have ended here and are neither delivered nor lost."""
+        return max(0, self.ended - self.delivered - self.lost.total())
+
+    @property
     def success_rate(self) -> float:
         """Delivered spans over those whose fate is known; 1.0 when nothing is."""
-        known = self.delivered + sum(self.lost.values())
+        known = self.delivered + self.lost.total()
         return self.delivered / known if known else 1.0
 
     @property

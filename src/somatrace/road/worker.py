@@ -70,7 +70,8 @@ class Road:
             batch=batch_size,
             linger=linger,
             drained=lambda: self.outbox is None or self.outbox.empty,
-            interrupt=lambda: self.outbox.interrupt() if self.outbox is not None else None,
+            interrupt=outbox.interrupt if outbox is not None else None,
+            rest=outbox.close if outbox is not None else lambda: None,
             forget=self._forget,
         )
         self._foreign_lane: Lane[tuple[SpanProcessor, ReadableSpan]] = Lane(
@@ -93,16 +94,14 @@ class Road:
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         if stamp is not None:
             if stamp.pid != os.getpid():
-                # open while the process forked: the parent ends and sends it, under the same id
-                self.ledger.lose("forked")
-                return
+                return  # open while the process forked: the parent ends, sends and counts it
             if stamp.root is stamp:
                 stamp.root_name = span.name
+        self.ledger.count("ended")
         if not span.context.trace_flags.sampled and not self._listeners:
             self.ledger.lose("not_sampled")
-            return
-        if not self._lane.put(Item("ended", span), _weight(span)):
-            self.ledger.lose("queue_full")
+        elif not self._lane.put(Item("ended", span), _weight(span)):
+            self.ledger.lose("exit" if self._lane.closed else "queue_full")
 
     def serve(self, foreign: tuple[SpanProcessor, ...]) -> None:
         """Who gets guarded copies from now on."""
@@ -132,10 +131,8 @@ class Road:
         if self._foreign:
             self._foreign_lane.close(max(0.05, (until - time.monotonic()) / 2))
             self.shut_foreign(until - time.monotonic())
-        waiting = self.outbox.waiting[0] if self.outbox is not None else 0
-        left = self._lane.depth[0] + waiting
-        if left:
-            self.ledger.lose("exit", left)
+        if self.ledger.waiting:
+            self.ledger.lose("exit", self.ledger.waiting)
         return closed
 
     def shut_foreign(self, timeout: float) -> None:
@@ -147,22 +144,26 @@ class Road:
     @property
     def depth(self) -> tuple[int, int]:
         """Spans and bytes on the road: queued, and encoded but not yet answered for."""
-        spans, weight = self._lane.depth
-        waiting, size = self.outbox.waiting if self.outbox is not None else (0, 0)
-        return spans + waiting, weight + size
+        size = self.outbox.size if self.outbox is not None else 0
+        return self.ledger.waiting, self._lane.depth[1] + size
 
     # -- the worker's thread ----------------------------------------------------------------------------
 
     def _step(self, items: Sequence[Item]) -> float | None:
         guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
         if self.outbox is None:
+            self.ledger.lose("no_target", len(guarded))
             return None
         if guarded:
             try:
                 self.outbox.add(encode(guarded), len(guarded))
             except Exception:
                 self._encode_one_by_one(guarded)
-        return self.outbox.send(hurry=self._lane.hurried, deadline=self._lane.deadline)
+        return self.outbox.send(
+            hurry=self._lane.hurried,
+            deadline=self._lane.deadline,
+            stopping=lambda: self._lane.stopping,
+        )
 
     def _guarded(self, item: Item) -> ReadableSpan | None:
         """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
@@ -176,8 +177,10 @@ class Road:
             return None
         if self._listeners:
             self._tell(item, copy)
-        context = copy.context
-        if item.phase != "ended" or context is None or not context.trace_flags.sampled:
+        if item.phase != "ended":
+            return None
+        if copy.context is None or not copy.context.trace_flags.sampled:
+            self.ledger.lose("not_sampled")
             return None
         for processor in self._foreign:
             self._foreign_lane.put((processor, copy))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
 from somatrace.delivery.answer import OK, Answer, Transport
@@ -100,6 +101,6 @@ def renewer(service_name: str, config: Config | None, settings: Settings) -> Cal
         if fresh.kind != known.kind or fresh.url != known.url or fresh.headers == known.headers:
             return None
         known = fresh
-        return LazyHttp(fresh) if fresh.protocol == "http/protobuf" else None
+        return transport_of(replace(settings, target=fresh))[0]
 
     return renew

@@ -9,21 +9,22 @@ would be held forever in the child) and is started again where there is work.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from somatrace.lane import forking
 
 T = TypeVar("T")
 log = logging.getLogger("somatrace")
 
-#: How long fork waits for the thread: first in peace, then after its I/O was interrupted.
+#: Seconds that fork waits for the thread: in peace, after its I/O was interrupted, and for an import
+#: (a child that inherits a half-made module could never import it).
 FORK_GRACE: Final = 0.05
 FORK_LIMIT: Final = 0.5
+IMPORT_LIMIT: Final = 3.0
 
 
 class Lane(Generic[T]):
@@ -32,8 +33,9 @@ class Lane(Generic[T]):
     `step` is called with up to `batch` items, and with none when the time it asked for has come: it
     returns the seconds after which it wants to be called again without items, or None. What it raises
     is logged once per lane and never leaves it. `drained` says whether work remains behind `step`
-    (an outbox, say); `interrupt` must make a blocked `step` return soon; `forget` is called in a
-    forked child, where everything queued belongs to the parent.
+    (an outbox, say); `interrupt` makes a blocked `step` return soon (None: it cannot be hurried);
+    `rest` is called on the lane's thread before it ends, to close what must not cross a fork;
+    `forget` is called in a forked child, where everything queued belongs to the parent.
     """
 
     def __init__(
@@ -46,7 +48,8 @@ class Lane(Generic[T]):
         batch: int = 512,
         linger: float = 0.0,
         drained: Callable[[], bool] = lambda: True,
-        interrupt: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] | None = None,
+        rest: Callable[[], None] = lambda: None,
         forget: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
@@ -57,22 +60,28 @@ class Lane(Generic[T]):
         self._linger = linger
         self._drained = drained
         self._interrupt = interrupt
+        self._rest = rest
         self._forget = forget
         self._complained = False
         self._reset()
-        _lanes.add(self)
+        forking.register(self)
 
     def _reset(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
         self._weight = 0
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: a signal handler or a finalizer that ends a span may run in the middle of `put`.
+        self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._forks = 0
         self._closed = False
-        self._busy = False
-        self._hurry = 0
+        self._accepted = self._taken = self._settled = 0  # items ever put, given to `step`, and drained
+        self._waiting = 0  # callers in `flush`
+        self._urgent = False
         self._wake_at: float | None = None
-        self.deadline: float | None = None  # monotonic; set while closing, for those who block in `step`
+        #: The step that runs now is the first since somebody asked to `flush`.
+        self.hurried = False
+        #: Monotonic; set while closing, for those who block in `step`.
+        self.deadline: float | None = None
 
     # -- any thread -------------------------------------------------------------------------------
 
@@ -83,6 +92,7 @@ class Lane(Generic[T]):
                 return False
             self._items.append((item, weight))
             self._weight += weight
+            self._accepted += 1
             if self._thread is None:
                 self._start()
             elif len(self._items) == 1 or len(self._items) >= self._batch:
@@ -93,32 +103,44 @@ class Lane(Generic[T]):
         """Wait until everything put so far is through `step` and drained; False when `timeout` is over."""
         until = time.monotonic() + timeout
         with self._changed:
-            if self._thread is None and not self._idle():
+            ticket = self._accepted
+            if self._settled >= ticket:
+                return True
+            if self._thread is None:
                 self._start()
-            self._hurry += 1
-            self._wake_at = 0.0
+            self._waiting += 1
+            self._urgent = True
             self._changed.notify_all()
             try:
-                while not self._idle():
+                while self._settled < ticket:
                     remaining = until - time.monotonic()
-                    if remaining <= 0 or threading.current_thread() is self._thread:
+                    nobody = self._thread is None and not self._forks
+                    if remaining <= 0 or nobody or threading.current_thread() is self._thread:
                         return False
                     self._changed.wait(min(remaining, 0.1))
                 return True
             finally:
-                self._hurry -= 1
+                self._waiting -= 1
 
     def close(self, timeout: float) -> bool:
         """Flush, then end the thread. Whatever blocks is interrupted at the deadline; the rest is lost."""
+        if self._closed:
+            return self._idle()
         self.deadline = time.monotonic() + timeout
         flushed = self.flush(timeout)
         with self._changed:
             self._closed = True
-            inline = self._thread is None and bool(self._items)
-        if inline:  # no thread can start while the interpreter shuts down
-            self._run_step(self._take())
-            flushed = not self._items and self._drained()
-        self._end_thread(0.0, min(0.1, timeout))
+            alone = self._thread is None
+        if alone and not flushed:  # no thread can start while the interpreter shuts down
+            while self._items and time.monotonic() < self.deadline:
+                self._run_step(self._take())
+            flushed = self._idle()
+        if alone:
+            self._run("rest", self._rest)
+        self._end_thread(FORK_GRACE if flushed else 0.0, 0.1)
+        with self._changed:
+            self._items.clear()
+            self._weight = 0
         return flushed
 
     @property
@@ -127,23 +149,20 @@ class Lane(Generic[T]):
         return len(self._items), self._weight
 
     @property
-    def hurried(self) -> bool:
-        """Somebody waits in `flush` or `close`."""
-        return self._hurry > 0
+    def closed(self) -> bool:
+        """Nothing is taken any more."""
+        return self._closed
 
-    def nudge(self) -> None:
-        """Have `step` called soon even without items."""
-        with self._changed:
-            self._wake_at = 0.0
-            if self._thread is None and not self._closed:
-                self._start()
-            self._changed.notify_all()
+    @property
+    def stopping(self) -> bool:
+        """The thread should end soon, for a fork or for good: a long `step` leaves its work for later."""
+        return self._closed or self._forks > 0
 
     def _idle(self) -> bool:
-        return not self._items and not self._busy and self._drained()
+        return self._settled == self._accepted
 
     def _start(self) -> None:
-        if self._stopping:  # a fork is under way: `_after_fork_in_parent` starts it
+        if self._forks:  # `after_fork_in_parent` starts it
             return
         thread = threading.Thread(target=self._loop, name=f"somatrace-{self._name}", daemon=True)
         try:
@@ -158,26 +177,29 @@ class Lane(Generic[T]):
         me = threading.current_thread()
         while True:
             with self._changed:
-                if self._thread is not me and self._thread is not None:
-                    return
-                if not self._await_work():
-                    self._thread = None
-                    return
+                if self._thread not in (me, None) or not self._await_work():
+                    break
                 items = self._take()
-                self._busy = True
+                self.hurried, self._urgent = self._urgent, False
             wait = self._run_step(items)
             with self._changed:
-                self._busy = False
                 self._wake_at = None if wait is None else time.monotonic() + wait
                 self._changed.notify_all()
+        if self._thread is me:
+            self._run("rest", self._rest)
+        with self._changed:
+            if self._thread is me:
+                self._thread = None
+                if not self._closed and not self._idle():
+                    self._start()
 
     def _await_work(self) -> bool:
         """Wait, with the lock held, for a batch worth taking; False when the thread should end."""
         gathering: float | None = None
-        while not self._stopping and not self._closed:
+        while not self.stopping:
             now = time.monotonic()
-            due = self._wake_at is not None and self._wake_at <= now
-            if due or (self._items and (self._hurry or len(self._items) >= self._batch)):
+            due = self._urgent or (self._wake_at is not None and self._wake_at <= now)
+            if due or (self._items and (self._waiting or len(self._items) >= self._batch)):
                 return True
             if self._items:
                 gathering = gathering or now + self._linger
@@ -193,12 +215,14 @@ class Lane(Generic[T]):
             item, weight = self._items.popleft()
             self._weight -= weight
             taken.append(item)
+        self._taken += len(taken)
         return taken
 
     def _run_step(self, items: Sequence[T]) -> float | None:
         try:
-            return self._step(items)
+            wait = self._step(items)
         except Exception as error:  # the lane must live: what it serves is secondary to the program
+            wait = 1.0
             if not self._complained:
                 self._complained = True
                 log.warning(
@@ -206,72 +230,49 @@ class Lane(Generic[T]):
                     self._name,
                     type(error).__name__,
                 )
-            return 1.0
+        if self._drained():
+            self._settled = self._taken
+        return wait
+
+    def _run(self, what: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            log.debug("%s: %s in %s", self._name, type(error).__name__, what)
 
     # -- fork -----------------------------------------------------------------------------------------
 
     def _end_thread(self, grace: float, limit: float) -> None:
-        thread = self._thread
+        """Have the thread end: in peace within `grace` seconds, else interrupted, `limit` seconds more."""
+        with self._changed:
+            thread = self._thread
+            self._changed.notify_all()
         if thread is None or thread is threading.current_thread():
             return
-        with self._changed:
-            self._changed.notify_all()
-        if grace:
-            thread.join(grace)
-        if thread.is_alive():
-            try:
-                self._interrupt()
-            except Exception:
-                log.debug("%s: interrupt failed", self._name)
+        thread.join(grace)
+        if thread.is_alive() and self._interrupt is not None:
+            self._run("interrupt", self._interrupt)
             thread.join(limit)
-        _await_os_thread(thread)
+        forking.await_kernel(thread)
 
-    def _before_fork(self) -> None:
-        self._stopping = True
-        self._end_thread(FORK_GRACE, FORK_LIMIT)
-
-    def _after_fork_in_parent(self) -> None:
+    def before_fork(self) -> None:
         with self._changed:
-            self._stopping = False
-            if self._thread is not None and not self._thread.is_alive():
-                self._thread = None
+            self._forks += 1
+            thread = self._thread
+        self._end_thread(FORK_GRACE, FORK_LIMIT)
+        until = time.monotonic() + IMPORT_LIMIT
+        while thread is not None and forking.imports(thread) and time.monotonic() < until:
+            thread.join(0.01)
+
+    def after_fork_in_parent(self) -> None:
+        with self._changed:
+            self._forks -= 1
             if self._thread is None and not self._closed and not self._idle():
                 self._wake_at = 0.0
                 self._start()
 
-    def _after_fork_in_child(self) -> None:
+    def after_fork_in_child(self) -> None:
         closed = self._closed
         self._reset()
         self._closed = closed
         self._forget()
-
-
-def _await_os_thread(thread: threading.Thread) -> None:
-    """`join` returns a moment before the kernel's thread is gone, and Python counts the kernel's."""
-    task = Path(f"/proc/self/task/{thread.native_id}")
-    for _ in range(50):
-        if thread.is_alive() or not task.exists():
-            return
-        time.sleep(0.0002)
-
-
-_lanes: weakref.WeakSet[Lane[Any]] = weakref.WeakSet()
-
-
-def _each(method: str) -> Callable[[], None]:
-    def run() -> None:
-        for lane in list(_lanes):
-            try:
-                getattr(lane, method)()
-            except Exception:
-                log.debug("lane: %s failed", method)
-
-    return run
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_each("_before_fork"),
-        after_in_parent=_each("_after_fork_in_parent"),
-        after_in_child=_each("_after_fork_in_child"),
-    )
