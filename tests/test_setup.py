@@ -1,4 +1,4 @@
-"""A fresh machine: finding a Python, saying what is missing, and `make demo` in a clean checkout."""
+"""A fresh machine: finding a Python, saying what is missing, `make demo` and the start benchmark."""
 
 from __future__ import annotations
 
@@ -152,3 +152,19 @@ def test_make_demo_on_a_clean_checkout_with_an_empty_home_ends_with_the_table(ch
 
     assert second.returncode == 0, second.stdout + second.stderr
     assert "Installing" not in second.stdout
+
+
+@pytest.mark.slow
+def test_the_start_benchmark_measures_every_case_and_prints_its_promises():
+    # one round says nothing about the ratios; that each case runs and its span arrives is checked in there
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "start.py", "--rounds", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+
+    assert done.returncode in (0, 1), done.stderr
+    assert "init_tracing, Langfuse target, one span flushed" in done.stdout
+    assert done.stdout.count(" kept |") + done.stdout.count(" MISSED |") == 4
