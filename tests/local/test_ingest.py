@@ -39,7 +39,9 @@ def stored(server, span) -> list:
 
 @PATHS
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_stock_exporter_is_answered_with_success_and_its_spans_are_there(shared_server, path, compression):
+def test_the_stock_exporter_is_answered_with_success_and_its_spans_are_there(
+    shared_server, path, compression
+):
     results = []
 
     class Watched(OTLPSpanExporter):
@@ -63,7 +65,9 @@ def test_the_stock_exporter_is_answered_with_success_and_its_spans_are_there(sha
 def test_json_is_taken_as_protobuf_is(shared_server, export, compressed):
     request = export()
     parent = request.span("parent")
-    request.span("child", parent=parent, attributes={"gen_ai.usage.input_tokens": 7, "gen_ai.request.model": "m"})
+    request.span(
+        "child", parent=parent, attributes={"gen_ai.usage.input_tokens": 7, "gen_ai.request.model": "m"}
+    )
     body = json.dumps(otlp_json(request)).encode()
     answer = shared_server.post(
         gzip.compress(body) if compressed else body,
@@ -78,9 +82,15 @@ def test_json_is_taken_as_protobuf_is(shared_server, export, compressed):
 
 def test_both_encodings_are_read_as_the_same_spans(export):
     request = export(cloud=["a", "b"])
-    request.span("s", failed="no", attributes={"i": 3, "f": 1.5, "b": True, "s": "é", "bytes": b"\0\xff", "l": ["x", 1]})
+    request.span(
+        "s",
+        failed="no",
+        attributes={"i": 3, "f": 1.5, "b": True, "s": "é", "bytes": b"\0\xff", "l": ["x", 1]},
+    )
     limits = Limits()
-    assert from_json(json.dumps(otlp_json(request)).encode(), limits) == from_protobuf(request.bytes(), limits)
+    assert from_json(json.dumps(otlp_json(request)).encode(), limits) == from_protobuf(
+        request.bytes(), limits
+    )
 
 
 def test_langfuses_path_answers_with_json_whatever_was_sent(shared_server, export):
@@ -114,12 +124,18 @@ def test_an_export_without_spans_is_accepted(shared_server):
     [
         ("", 401, "No authorization header"),
         ("Basic !!!", 401, "Invalid credentials. Confirm that you've configured the correct host."),
-        ("Basic cGstbGYteDpzay1sZi15", 401, "Invalid credentials. Confirm that you've configured the correct host."),
+        (
+            "Basic cGstbGYteDpzay1sZi15",
+            401,
+            "Invalid credentials. Confirm that you've configured the correct host.",
+        ),
         ("Bearer nobody", 401, "Invalid credentials. Confirm that you've configured the correct host."),
         ("Bearer {public}", 403, "Access denied - insufficient permissions for this endpoint"),
     ],
 )
-def test_who_has_not_the_key_pair_is_told_so_as_langfuse_does(shared_server, path, authorization, status, message):
+def test_who_has_not_the_key_pair_is_told_so_as_langfuse_does(
+    shared_server, path, authorization, status, message
+):
     answer = shared_server.post(
         b"", path, Authorization=authorization.format(public=shared_server.keys.public_key)
     )
@@ -256,7 +272,9 @@ def test_attributes_events_and_values_are_bounded_and_what_was_dropped_is_counte
 
 def test_what_json_cannot_hold_becomes_text(shared_server, export):
     request = export()
-    span = request.span(attributes={"nan": float("nan"), "inf": float("-inf"), "nul": "a\0b", "bytes": b"\xff"})
+    span = request.span(
+        attributes={"nan": float("nan"), "inf": float("-inf"), "nul": "a\0b", "bytes": b"\xff"}
+    )
     shared_server.send(request)
     answer = shared_server.get("/api/public/v2/observations", traceId=span.trace_id.hex(), fields="metadata")
     metadata = json.loads(answer.content, parse_constant=pytest.fail)["data"][0]["metadata"]
@@ -307,7 +325,9 @@ json_values = st.recursive(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(json_values, st.sampled_from(["resourceSpans", "scopeSpans", "spans", "attributes", "traceId", "name"]))
+@given(
+    json_values, st.sampled_from(["resourceSpans", "scopeSpans", "spans", "attributes", "traceId", "name"])
+)
 def test_no_json_in_any_place_does_anything_but_be_read_or_refused(value, place):
     span = {"traceId": "11" * 16, "spanId": "22" * 8, "attributes": [], "name": "n"}
     scope = {"spans": [span]}

@@ -73,10 +73,13 @@ def test_keys_do_not_show_in_a_repr(tmp_path):
 
 
 def test_processes_that_start_together_agree_on_the_keys(tmp_path):
-    program = "import sys, pathlib; from somatrace.local.keys import load_keys; " \
+    program = (
+        "import sys, pathlib; from somatrace.local.keys import load_keys; "
         "print(load_keys(pathlib.Path(sys.argv[1])).secret_key)"
+    )
     started = [
-        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+        for _ in range(4)
     ]
     printed = {process.communicate(timeout=60)[0] for process in started}
     assert len(printed) == 1

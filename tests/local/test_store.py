@@ -42,7 +42,9 @@ def count(store: Store, table: str = "spans") -> int:
 
 
 def trace_rows(store: Store) -> list:
-    return store.read(lambda connection: connection.execute("SELECT * FROM traces ORDER BY trace_id").fetchall())
+    return store.read(
+        lambda connection: connection.execute("SELECT * FROM traces ORDER BY trace_id").fetchall()
+    )
 
 
 def test_importing_the_sink_loads_no_web_library():
@@ -79,7 +81,9 @@ def test_a_batch_that_is_sent_again_changes_nothing(tmp_path, export, sink, stor
 
 def test_a_span_twice_in_one_batch_counts_once_and_the_last_one_stays(store):
     store.add([make(0, name="first"), make(0, name="last")])
-    assert store.read(lambda connection: connection.execute("SELECT name FROM spans").fetchall()) == [("last",)]
+    assert store.read(lambda connection: connection.execute("SELECT name FROM spans").fetchall()) == [
+        ("last",)
+    ]
     assert trace_rows(store)[0][9:12] == (10**18, 10**18 + 5, 1)
 
 
@@ -401,8 +405,16 @@ def test_a_closed_store_says_so(store):
 
 
 def test_huge_numbers_do_not_overflow_sums(store):
-    attributes = {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 2**63 - 1, "gen_ai.usage.cost": 1e308}
-    usage = {"langfuse.observation.usage_details": json.dumps({"input": 10**12, "output": 10**400, "x": float("inf")})}
+    attributes = {
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 2**63 - 1,
+        "gen_ai.usage.cost": 1e308,
+    }
+    usage = {
+        "langfuse.observation.usage_details": json.dumps(
+            {"input": 10**12, "output": 10**400, "x": float("inf")}
+        )
+    }
     store.add([make(number, attributes=attributes) for number in range(50)])
     store.add([make(100 + number, attributes=attributes | usage) for number in range(50)])
     (row,), _ = store.read(lambda connection: traces.newest(connection, traces.Filter()))
@@ -443,7 +455,8 @@ def test_lists_are_read_by_index_and_never_sorted(store):
             traces.newest(connection, chosen)
         connection.set_trace_callback(None)
         return [
-            " ".join(step[3] for step in connection.execute("EXPLAIN QUERY PLAN " + sql)) for sql in list(plans)
+            " ".join(step[3] for step in connection.execute("EXPLAIN QUERY PLAN " + sql))
+            for sql in list(plans)
         ]
 
     found = store.read(explain)

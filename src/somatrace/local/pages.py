@@ -166,7 +166,8 @@ def _bar(node: tree.Node, trace: dict[str, Any]) -> tuple[str, str, str]:
 
 def _position(given: str) -> tuple[int, str] | None:
     start, _, trace_id = given.partition(".")
-    return (int(start), trace_id) if start.isascii() and start.isdigit() and len(start) < 19 else None
+    valid = start.isascii() and start.isdigit() and len(start) < 20 and int(start) < 2**63
+    return (int(start), trace_id) if valid else None
 
 
 def _number(given: str | None) -> int:

@@ -1,0 +1,409 @@
+"""The page, as a browser asks for it. What spans say is hostile."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from somatrace.local import auth, show, tree
+
+SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+RIGHT_TO_LEFT = "user\u202egnp.exe"
+
+
+class Document(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def links(self) -> list[str]:
+        return [attributes["href"] for tag, attributes in self.tags if tag == "a"]
+
+
+@pytest.fixture
+def browser(server):
+    with server.browser() as client:
+        yield client
+
+
+def tagged(tenant, workflow="pay", **more):
+    return {
+        "langfuse.trace.metadata.tenant_id": tenant,
+        "langfuse.trace.metadata.workflow_name": workflow,
+        **more,
+    }
+
+
+@pytest.fixture
+def filled(server, export):
+    request = export()
+    root = request.span("checkout", seconds=4, attributes=tagged("acme", agent_id="orchestrator"))
+    request.span(
+        "ask",
+        parent=root,
+        seconds=1,
+        attributes=tagged(
+            "acme",
+            **{
+                "gen_ai.request.model": "small-1",
+                "gen_ai.usage.input_tokens": 1234,
+                "gen_ai.usage.output_tokens": 56,
+            },
+        ),
+    )
+    request.span(
+        "search",
+        parent=root,
+        failed="index away",
+        attributes=tagged("acme", **{"gen_ai.tool.name": "search"}),
+    )
+    request.span("refund", seconds=0.5, attributes=tagged("globex", "refunds"))
+    server.send(request)
+    server.root = root
+    return server
+
+
+def test_an_empty_store_says_what_to_do(browser):
+    assert "init_tracing(" in Document(browser.get("/").text).text
+
+
+def test_the_list_shows_tenants_workflows_failures_durations_and_tokens(filled, browser):
+    page = Document(browser.get("/").text)
+    for expected in ("acme", "pay", "✕ 1 failed", "4 s", "1,234 in / 56 out", "globex", "refunds", "500 ms"):
+        assert expected in page.text
+
+
+@pytest.mark.parametrize(
+    ("query", "shown", "hidden"),
+    [
+        ("tenant=globex", "refund", "checkout"),
+        ("tenant=acme&workflow=pay", "checkout", "refund"),
+        ("status=failed", "checkout", "refund"),
+        ("status=ok", "refund", "checkout"),
+        ("status=nonsense", "refund", "nothing-hidden"),
+    ],
+)
+def test_the_list_is_filtered_by_tenant_workflow_and_status(filled, browser, query, shown, hidden):
+    page = browser.get(f"/?{query}").text
+    names = re.findall(r'<a href="/trace/[0-9a-f]{32}">([^<]*)</a>', page)
+    assert shown in names
+    assert hidden not in names
+
+
+def test_a_filter_that_matches_nothing_offers_to_drop_it(filled, browser):
+    page = Document(browser.get("/?tenant=nobody").text)
+    assert "No trace matches" in page.text
+    assert "/" in page.links()
+
+
+def test_every_link_on_the_pages_leads_somewhere(filled, browser):
+    seen, todo = set(), ["/"]
+    while todo:
+        path = todo.pop()
+        answer = browser.get(path)
+        assert answer.status_code == 200, path
+        seen.add(path)
+        for link in Document(answer.text).links():
+            target = str(httpx.URL(str(answer.url)).join(link).copy_with(fragment=None)).removeprefix(
+                filled.url
+            )
+            if target not in seen and target not in todo:
+                todo.append(target)
+    assert len(seen) > 8
+
+
+def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
+    answer = browser.get(f"/trace/{filled.root.trace_id.hex()}")
+    rows = re.findall(r'depth-(\d+)">.*?<a href="\?span=[0-9a-f]{16}">([^<]*)</a>', answer.text)
+    assert rows[0] == ("0", "checkout")
+    assert sorted(rows[1:]) == [("1", "ask"), ("1", "search")]
+    page = Document(answer.text)
+    for expected in ("1,234 / 56", "1,234 in / 56 out in 1 model calls", "orchestrator", "✕ search"):
+        assert expected in page.text
+    assert (
+        "rect",
+        {"x": "0.00%", "width": "100.00%", "y": "1", "height": "8", "class": "other"},
+    ) in page.tags
+
+
+def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
+    trace_id = filled.root.trace_id.hex()
+    (found,) = filled.api.observations.get_many(trace_id=trace_id, name="search").data
+    page = Document(browser.get(f"/trace/{trace_id}?span={found.id}").text)
+    for expected in ("index away", "resourceAttributes.service.name", "checkout", "tenant_id"):
+        assert expected in page.text
+
+
+def test_a_trace_that_is_not_here_says_so(browser):
+    answer = browser.get("/trace/" + "ab" * 16)
+    assert answer.status_code == 404
+    assert "Not here" in answer.text
+
+
+def test_older_traces_are_one_link_away(server, export, browser):
+    request = export()
+    for number in range(120):
+        request.span(f"trace {number}")
+    server.send(request)
+    page = browser.get("/").text
+    names = re.findall(r'<a href="/trace/[0-9a-f]{32}">([^<]*)</a>', page)
+    for _ in range(2):
+        page = browser.get(re.search(r'<a href="([^"]*)">older', page)[1].replace("&amp;", "&")).text
+        names += re.findall(r'<a href="/trace/[0-9a-f]{32}">([^<]*)</a>', page)
+    assert "older" not in page
+    assert sorted(names) == sorted(f"trace {number}" for number in range(120))
+
+
+def test_what_spans_say_is_text_everywhere(server, export, browser):
+    request = export(**{"service.name": SCRIPT, SCRIPT: SCRIPT})
+    hostile = {
+        SCRIPT: SCRIPT,
+        "langfuse.trace.tags": [SCRIPT],
+        "langfuse.observation.input": SCRIPT,
+        "langfuse.observation.usage_details": '{"<script>": 1}',
+        "agent_id": SCRIPT,
+        "gen_ai.request.model": SCRIPT,
+        f"langfuse.trace.metadata.{SCRIPT}": SCRIPT,
+    }
+    span = request.span(SCRIPT, failed=SCRIPT, attributes=tagged(SCRIPT, SCRIPT, **hostile))
+    span.events.add(name=SCRIPT).attributes.add(key=SCRIPT)
+    span.links.add(trace_id=b'"><script>alert(1', span_id=b'"><b>')
+    server.send(request)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    for path in (
+        "/",
+        f"/trace/{trace_id}",
+        f"/trace/{trace_id}?span={span_id}",
+        f"/?tenant={SCRIPT}&workflow={SCRIPT}&status={SCRIPT}&range={SCRIPT}&before={SCRIPT}",
+        f"/trace/{SCRIPT.replace('/', '%2F')}",
+        f"/trace/{trace_id}?span={SCRIPT}&from={SCRIPT}",
+    ):
+        page = Document(browser.get(path).text)
+        assert not {tag for tag, _ in page.tags} & {"script", "img", "b"}, path
+        for _, attributes in page.tags:
+            assert not [name for name in attributes if name.startswith("on") or name == "style"]
+            assert (attributes.get("href") or "/").startswith(("/", "?", "#"))
+
+
+def test_direction_and_control_characters_are_visible_as_escapes(server, export, browser):
+    request = export()
+    span = request.span(RIGHT_TO_LEFT + "\u200b\0\x1b[31m")
+    server.send(request)
+    page = browser.get(f"/trace/{span.trace_id.hex()}").text
+    assert r"user\u202egnp.exe\u200b\u0000\u001b[31m" in page
+    assert not set(page) & set("\u202e\u200b\0\x1b")
+
+
+@pytest.mark.parametrize("size", [1_000_000, 1_000])
+def test_a_name_of_any_length_leaves_a_page_of_bounded_size(server, export, browser, size):
+    request = export()
+    span = request.span("n" * size, attributes={"a" * size: "v" * size})
+    server.send(request)
+    answer = browser.get(f"/trace/{span.trace_id.hex()}?span={span.span_id.hex()}")
+    assert answer.status_code == 200
+    assert len(answer.text) < 20_000
+
+
+def test_ten_thousand_children_come_in_pieces(server, export, browser):
+    request = export()
+    root = request.span("root")
+    for number in range(10_000):
+        last = request.span(f"child {number}", parent=root, start_ns=root.start_time_unix_nano + number)
+    server.send(request)
+    trace = f"/trace/{root.trace_id.hex()}"
+    first = browser.get(trace).text
+    assert len(re.findall(r"<tr", first)) < 520
+    assert "spans 1 to 500 of 10,001" in first
+    assert "child 9999" in browser.get(f"{trace}?span={last.span_id.hex()}").text
+
+
+def test_a_chain_of_spans_deeper_than_recursion_is_shown(server, export, browser):
+    request = export()
+    span = root = request.span("root")
+    for number in range(3000):
+        span = request.span(f"level {number}", parent=span)
+    server.send(request)
+    assert "level 2999" in browser.get(f"/trace/{root.trace_id.hex()}?span={span.span_id.hex()}").text
+
+
+def test_cycles_and_missing_parents_are_shown_and_marked(server, export, browser):
+    request = export()
+    orphan = request.span("orphan")
+    orphan.parent_span_id = b"\7" * 8
+    one, other = request.span("one", trace=orphan.trace_id), request.span("other", trace=orphan.trace_id)
+    one.parent_span_id, other.parent_span_id = other.span_id, one.span_id
+    itself = request.span("itself", trace=orphan.trace_id)
+    itself.parent_span_id = itself.span_id
+    server.send(request)
+    page = Document(browser.get(f"/trace/{orphan.trace_id.hex()}").text).text
+    assert page.count("▲ missing parent") == 1
+    assert page.count("▲ cycle") == 2
+    for name in ("orphan", "one", "other", "itself"):
+        assert name in page
+
+
+ids = st.sampled_from("abcdefg")
+
+
+@settings(deadline=None)
+@given(st.dictionaries(ids, st.tuples(st.none() | ids, st.integers(0, 3))))
+def test_whatever_the_parents_each_span_is_shown_once_and_below_its_parent(spans):
+    given_spans = [
+        {"span_id": span_id, "parent_id": parent, "start_ns": start}
+        for span_id, (parent, start) in spans.items()
+    ]
+    nodes = tree.lines(given_spans)
+    assert sorted(node.span["span_id"] for node in nodes) == sorted(spans)
+    above: dict[int, str] = {}
+    for node in nodes:
+        above[node.depth] = node.span["span_id"]
+        if node.depth:
+            assert above[node.depth - 1] == node.span["parent_id"]
+        else:
+            assert node.broken or node.span["parent_id"] is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/open", "/static/page.css", "/api/public/health", "/no/such", "/v1/traces"]
+)
+def test_every_answer_carries_the_protective_headers(server, path):
+    headers = server.client.get(server.url + path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_pages_load_nothing_from_elsewhere_and_have_nothing_inline(filled, browser):
+    for path in ("/", "/open", f"/trace/{filled.root.trace_id.hex()}"):
+        for tag, attributes in Document(browser.get(path).text).tags:
+            assert tag != "style"
+            source = attributes.get("src") or (attributes.get("href") if tag == "link" else "/")
+            assert source is None or source.startswith("/"), tag
+            assert tag != "script" or attributes.get("src") == "/static/open.js"
+
+
+@pytest.mark.parametrize("path", ["/", "/trace/" + "ab" * 16])
+def test_without_the_cookie_nothing_is_shown(filled, path):
+    answer = filled.client.get(filled.url + path)
+    assert answer.status_code == 401
+    assert "acme" not in answer.text
+
+
+def test_a_link_opens_the_page_once(server):
+    token = auth.link(server.keys, server.url, 60).partition("#")[2]
+    first = server.client.post(server.url + "/open", data={"token": token})
+    cookie = first.headers["set-cookie"]
+    assert first.status_code == 303
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    again = server.client.post(server.url + "/open", data={"token": token})
+    assert again.status_code == 403
+    assert "set-cookie" not in again.headers
+    server.client.cookies.clear()
+
+
+@pytest.mark.parametrize("token", ["", "x", "1.2.3", "9999999999.aaaa.bbbb", "\u20ac", "a" * 5000])
+def test_a_token_of_nobody_opens_nothing(shared_server, token):
+    answer = shared_server.client.post(shared_server.url + "/open", data={"token": token})
+    assert answer.status_code in (403, 413)
+    assert "set-cookie" not in answer.headers
+
+
+def test_an_old_link_opens_nothing(shared_server):
+    token = auth.link(shared_server.keys, shared_server.url, -1).partition("#")[2]
+    assert shared_server.client.post(shared_server.url + "/open", data={"token": token}).status_code == 403
+
+
+def test_a_session_is_no_link_and_a_link_is_no_session(server, browser):
+    (name,) = browser.cookies
+    answer = server.client.post(server.url + "/open", data={"token": browser.cookies[name]})
+    assert answer.status_code == 403
+    token = auth.link(server.keys, server.url, 60).partition("#")[2]
+    assert httpx.get(server.url, headers={"Cookie": f"{name}={token}"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Sec-Fetch-Site": "none"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, 401),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 401),
+    ],
+)
+def test_a_page_on_another_port_cannot_use_the_cookie(browser, headers, status):
+    assert browser.get("/", headers=headers).status_code == status
+
+
+def test_a_page_elsewhere_cannot_spend_the_link(shared_server):
+    token = auth.link(shared_server.keys, shared_server.url, 60).partition("#")[2]
+    answer = shared_server.client.post(
+        shared_server.url + "/open", data={"token": token}, headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert answer.status_code == 403
+
+
+def test_the_cookie_is_no_way_into_the_api(filled, browser):
+    assert browser.get("/api/public/v2/observations").status_code == 401
+    assert browser.post("/v1/traces").status_code == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil", "0.0.0.0"])
+@pytest.mark.parametrize("path", ["/", "/open", "/api/public/health", "/v1/traces", "/static/page.css"])
+def test_a_foreign_host_is_refused_so_rebinding_a_name_gets_nothing(shared_server, host, path):
+    answer = shared_server.client.get(shared_server.url + path, headers={"Host": host})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:4318", "LOCALHOST", "[::1]:4318"])
+def test_this_machines_own_names_are_served(shared_server, host):
+    answer = shared_server.client.get(shared_server.url + "/api/public/health", headers={"Host": host})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/"]
+)
+def test_only_static_files_are_served_from_static(shared_server, path):
+    assert shared_server.client.get(shared_server.url + path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "expected"),
+    [
+        (0, "0 µs"),
+        (840_000, "840 µs"),
+        (8_310_000, "8.31 ms"),
+        (500_000_000, "500 ms"),
+        (999_900_000, "1 s"),
+        (1_280_000_000, "1.28 s"),
+        (59_990_000_000, "60 s"),
+        (125_000_000_000, "2 min 05 s"),
+        (-5, "negative"),
+    ],
+)
+def test_durations_read_as_people_say_them(nanoseconds, expected):
+    assert show.duration(nanoseconds) == expected
+
+
+def test_counts_read_as_people_say_them():
+    assert [show.count(number) for number in (0, 12_480, 1_280_000, None)] == ["0", "12,480", "1.28 M", "?"]
