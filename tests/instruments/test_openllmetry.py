@@ -157,7 +157,9 @@ class Run:
     def of(self, model: str) -> list[Received]:
         """The spans with tokens, or a failure, of the call to `model` (litellm puts the provider before it)."""
         asked = [s for s in self.otlp.spans if str(s.attributes.get(MODEL)).rpartition("/")[2] == model]
-        return [span for span in asked if span.status_code == 2 or "gen_ai.usage.input_tokens" in span.attributes]
+        return [
+            span for span in asked if span.status_code == 2 or "gen_ai.usage.input_tokens" in span.attributes
+        ]
 
 
 def _run(source: str, data: Path) -> Iterator[Run]:
@@ -205,7 +207,9 @@ class TestOpenaiAndAnthropic:
 
         assert len(spans) == len(CALLS) + 1 + len(FAILURES)
         for span in spans:
-            tags = {name: span.attributes[name] for name in ("tenant_id", "workflow_name", "agent_id", "user_id")}
+            tags = {
+                name: span.attributes[name] for name in ("tenant_id", "workflow_name", "agent_id", "user_id")
+            }
             assert tags == {"tenant_id": "acme", "workflow_name": "w", "agent_id": "a", "user_id": "u-1"}
 
     @pytest.mark.parametrize("canary", CANARIES)
@@ -306,7 +310,7 @@ def test_vector_store_database_and_mcp_calls_are_spans_without_their_texts(tmp_p
 
     with bind(tenant_id="acme"):
         settings = chromadb.Settings(anonymized_telemetry=False)
-        store = chromadb.EphemeralClient(settings).create_collection("c", embedding_function=None)
+        store = chromadb.EphemeralClient(settings).create_collection("notes", embedding_function=None)
         store.add(ids=["1"], embeddings=[[0.1, 0.2]], documents=[PROMPT], metadatas=[{"who": SYSTEM}])
         store.query(query_embeddings=[[0.1, 0.2]], n_results=1, where={"who": SYSTEM})
         with sqlalchemy.create_engine("sqlite://").connect() as connection:

@@ -62,9 +62,12 @@ def forget_finished_responses() -> None:
 
 
 def leave_event_loops_alone(package: str) -> None:
-    """The openai and anthropic instrumentors read each synchronous call's arguments with `asyncio.run`, or with
-    a thread when a loop runs: slow, and after it the program's `asyncio.get_event_loop()` finds none. What
-    they run waits for nothing but the upload of images, which does not take place, so it is stepped through."""
+    """Take `asyncio.run` out of synchronous calls.
+
+    The openai and anthropic instrumentors read each call's arguments with it, or with a thread when a
+    loop runs: slow, and afterwards the program's `asyncio.get_event_loop()` finds none. What they run
+    waits for nothing but the upload of images, which does not take place, so it is stepped through.
+    """
     give_body(package, ("run_async",), _step_through)
 
 

@@ -6,7 +6,6 @@ images, no trace headers to model providers, no metrics.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import inspect
@@ -21,7 +20,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 
 from somatrace.instruments import native
 from somatrace.instruments.content import gate
-from somatrace.instruments.coverage import Coverage
+from somatrace.instruments.coverage import ON, WAITING, Coverage
 from somatrace.instruments.hooks import when_imported
 
 log = logging.getLogger("somatrace")
@@ -104,25 +103,51 @@ _ARGUMENTS: Final[dict[str, Any]] = {
 def install(coverage: Coverage) -> None:
     """Wait for the import of each library in the table."""
     for row in ROWS:
-        when_imported(row.module, coverage, functools.partial(_switch_on, row, coverage), library=row.library)
+        Switch(row, coverage).wait()
 
 
-def _switch_on(row: Row, coverage: Coverage, library: ModuleType) -> str | None:
-    """Instrument a library that was just imported; what `status()` says of it, None for "on"."""
-    package = _HOME + row.package
-    if importlib.util.find_spec(package) is None:
-        return f"off: needs `pip install opentelemetry-instrumentation-{row.package.replace('_', '-')}`"
-    made = getattr(importlib.import_module(package), row.instrumentor)
-    taken = inspect.signature(made.__init__).parameters
-    instrumentor = made(**{name: value for name, value in _ARGUMENTS.items() if name in taken})
-    if instrumentor.is_instrumented_by_opentelemetry:
-        said = "on (switched on by the program)"
-    else:
-        _defer(package, row.library, coverage)
-        instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
+class Switch:
+    """Instruments one library when both it and its instrumentor are there."""
+
+    def __init__(self, row: Row, coverage: Coverage) -> None:
+        self._row = row
+        self._package = _HOME + row.package
+        self._coverage = coverage
+        self._library: ModuleType | None = None
+
+    def wait(self) -> None:
+        """Wait for the library; where the program imports the instrumentor by itself, for that as well."""
+        when_imported(self._row.module, self._coverage, self._imported, library=self._row.library)
+        _guarded_hooks(self._row.library, self._coverage)(self._completed, self._package)
+
+    def _imported(self, library: ModuleType) -> str | None:
+        """The library is there; what `status()` says of it, None for "on"."""
+        package = sys.modules.get(self._package)
+        if package is not None and not hasattr(package, self._row.instrumentor):
+            self._library = library  # this is the instrumentor's own import of it, in the middle of its own
+            return WAITING
+        if importlib.util.find_spec(self._package) is None:
+            distribution = self._package.replace(".", "-").replace("_", "-")
+            return f"off: needs `pip install {distribution}`"
+        return self._switch_on(library)
+
+    def _completed(self, _: ModuleType) -> None:
+        library, self._library = self._library, None
+        if library is not None:
+            self._coverage.set(self._row.library, self._switch_on(library) or ON)
+
+    def _switch_on(self, library: ModuleType) -> str | None:
+        made = getattr(importlib.import_module(self._package), self._row.instrumentor)
+        taken = inspect.signature(made.__init__).parameters
+        instrumentor = made(**{name: value for name, value in _ARGUMENTS.items() if name in taken})
         said = None
-    gate(package)
-    return _mend(row, package, library) or said
+        if instrumentor.is_instrumented_by_opentelemetry:
+            said = "on (switched on by the program)"
+        else:
+            _defer(self._package, self._row.library, self._coverage)
+            instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
+        gate(self._package)
+        return _mend(self._row, self._package, library) or said
 
 
 def _mend(row: Row, package: str, library: ModuleType) -> str | None:
