@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from somatrace.binding import bind, bound
+    from somatrace.carry import incoming, outgoing
     from somatrace.config import Config, ConfigError
     from somatrace.health import Status
     from somatrace.names import Kind
@@ -32,7 +33,9 @@ _HOMES = {
     "event": "say",
     "fail": "say",
     "flush": "tracing",
+    "incoming": "carry",
     "init_tracing": "tracing",
+    "outgoing": "carry",
     "shutdown": "tracing",
     "span": "spans",
     "status": "tracing",
@@ -52,7 +55,9 @@ __all__ = [
     "event",
     "fail",
     "flush",
+    "incoming",
     "init_tracing",
+    "outgoing",
     "shutdown",
     "span",
     "status",

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from somatrace.config import Settings
-from somatrace.instruments import openllmetry, traceloop
+from somatrace.instruments import (
+    asgi,
+    celery,
+    http_clients,
+    llm_clients,
+    openllmetry,
+    processes,
+    threads,
+    traceloop,
+)
 from somatrace.instruments.coverage import Coverage
 from somatrace.instruments.exporters import exports_elsewhere
 
 __all__ = ["exports_elsewhere", "install"]
 
 
-def install(settings: Settings, coverage: Coverage) -> None:  # noqa: ARG001 - what each library needs of them
-    """Wait for the imports of what we know how to instrument. Imports none of it."""
+def install(
+    settings: Settings,  # noqa: ARG001 - what each library needs of them
+    coverage: Coverage,
+    *,
+    start: Callable[[], object],
+    shutdown: Callable[[float], object],
+) -> None:
+    """Wait for the imports of what we know how to instrument. Imports none of it.
+
+    `start` (which pickles) traces a child process as this one is; `shutdown` ends tracing within a
+    number of seconds, where a process leaves without `atexit`.
+    """
     openllmetry.install(coverage)
     traceloop.install(coverage)
+    asgi.install(coverage)
+    http_clients.install(coverage)
+    llm_clients.install(coverage)
+    threads.install(coverage)
+    processes.install(coverage, start, shutdown)
+    celery.install(coverage, shutdown)

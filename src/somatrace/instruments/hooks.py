@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -40,3 +43,26 @@ def when_imported(
         wrapt.register_post_import_hook(instrument, module)
     except Exception as error:
         coverage.failed(name, error)
+
+
+def wrap_method(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Put `wrapper(call, instance, args, kwargs)` around a method of the class `owner`, for all instances.
+
+    A plain function takes the method's place, and a coroutine function if `wrapper` is one: servers ask
+    `iscoroutinefunction` of what they call, and proxies answer that question differently.
+    """
+    method = getattr(owner, name)
+    if inspect.iscoroutinefunction(wrapper):
+
+        @functools.wraps(method)
+        async def awaited(self: object, /, *args: Any, **kwargs: Any) -> Any:
+            return await wrapper(functools.partial(method, self), self, args, kwargs)
+
+        setattr(owner, name, awaited)
+    else:
+
+        @functools.wraps(method)
+        def called(self: object, /, *args: Any, **kwargs: Any) -> Any:
+            return wrapper(functools.partial(method, self), self, args, kwargs)
+
+        setattr(owner, name, called)

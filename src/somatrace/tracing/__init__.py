@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Config, Settings, Target, resolve
@@ -50,7 +51,8 @@ def init_tracing(
             # late: the SDK reads the environment at its import, and raises for a limit that is no number
             from somatrace.tracing.wiring import wire
 
-            _wiring = wire(settings, config, listeners)
+            again = partial(init_tracing, service_name, config=config)
+            _wiring = wire(settings, config, listeners, start=again, shutdown=shutdown)
         except Exception as error:
             log.warning(
                 "tracing is off: %s while starting it; the program is not affected", type(error).__name__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from opentelemetry import trace
@@ -38,8 +38,18 @@ class Wiring:
     unprotected: list[str] = field(default_factory=list)
 
 
-def wire(settings: Settings, config: Config | None, listeners: Sequence[Listener]) -> Wiring:
-    """Build the road and put it behind the process's tracer provider. No network, no thread yet."""
+def wire(
+    settings: Settings,
+    config: Config | None,
+    listeners: Sequence[Listener],
+    *,
+    start: Callable[[], object],
+    shutdown: Callable[[float], object],
+) -> Wiring:
+    """Build the road and put it behind the process's tracer provider. No network, no thread yet.
+
+    `start` traces a child process as this one is, and pickles; `shutdown` ends tracing in bounded time.
+    """
     wiring = Wiring(settings, Coverage(), Ledger())
     carry.configure(settings)
     if not settings.enabled:
@@ -76,7 +86,7 @@ def wire(settings: Settings, config: Config | None, listeners: Sequence[Listener
     )
     _provide(wiring, wiring.road, resource())
     say.on_event = wiring.road.happened
-    instruments.install(settings, wiring.coverage)
+    instruments.install(settings, wiring.coverage, start=start, shutdown=shutdown)
     return wiring
 
 

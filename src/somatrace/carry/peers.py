@@ -1,0 +1,73 @@
+"""Whether a caller's address proves who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Network = IPv4Network | IPv6Network
+
+#: Any of these says that somebody stands between the caller and us, or claims to. Servers such as
+#: uvicorn even write X-Forwarded-For into the peer address.
+_FORWARDING: Final = frozenset(
+    {
+        "cf-connecting-ip",
+        "client-ip",
+        "fastly-client-ip",
+        "fly-client-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-forwarded",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-real-ip",
+        "x-remote-addr",
+        "x-remote-ip",
+    }
+)
+
+
+def networks(words: Iterable[str]) -> tuple[Network, ...]:
+    """The networks among `words`; what is none trusts nobody."""
+    return _networks(tuple(words))
+
+
+@lru_cache(maxsize=64)
+def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
+    found: list[Network] = []
+    for word in words:
+        try:
+            found.append(ip_network(word, strict=False))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def forwards(name: str) -> bool:
+    """Whether a header of this (lower-case) name is one that proxies write."""
+    return name in _FORWARDING or name.startswith("x-forwarded-")
+
+
+def is_inside(peer: object, trusted: Iterable[Network]) -> bool:
+    """Whether `peer`, an address or a pair of address and port, lies in one of the networks."""
+    address = _address(peer)
+    if address is None:
+        return False
+    return any(address.version == network.version and address in network for network in trusted)
+
+
+def _address(peer: object) -> IPv4Address | IPv6Address | None:
+    word = peer[0] if isinstance(peer, (tuple, list)) and peer else peer
+    if not isinstance(word, str):
+        return None
+    try:
+        address = ip_address(word.partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

@@ -1,0 +1,74 @@
+"""Signatures over tags: HMAC-SHA256 with a shared key, bound to one trace and to a few minutes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import Final, NamedTuple
+
+#: Seconds a signature holds, and how far a caller's clock may be ahead.
+VALID: Final = 300
+AHEAD: Final = 30
+
+
+class Key(NamedTuple):
+    """A shared key. Its repr does not show it."""
+
+    id: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Key({self.id!r})"
+
+
+class Signature(NamedTuple):
+    """What stands behind the tags in the header."""
+
+    key_id: str
+    time: str
+    mac: str
+
+
+def keys(setting: str) -> tuple[Key, ...]:
+    """The keys of `id:base64,id2:base64`; what is none is left out (`Config.check` says so)."""
+    found: list[Key] = []
+    for part in setting.split(","):
+        key_id, _, encoded = part.strip().partition(":")
+        try:
+            secret = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if key_id and len(secret) >= 16:
+            found.append(Key(key_id, secret))
+    return tuple(found)
+
+
+def sign(key: Key, payload: str, traceparent: str, now: float) -> Signature:
+    """Sign for the trace of `traceparent`; `now` is seconds since the epoch."""
+    time = str(int(now))
+    return Signature(key.id, time, _mac(key, payload, traceparent, time))
+
+
+def fault(known: tuple[Key, ...], signature: Signature, payload: str, traceparent: str, now: float) -> str:
+    """Why the signature does not hold, or "".
+
+    Without a traceparent none holds: a replay could join any trace.
+    """
+    key = next((key for key in known if key.id == signature.key_id), None)
+    if key is None:
+        return "signed with an unknown key"
+    if not traceparent:
+        return "signed without a trace"
+    if not hmac.compare_digest(_mac(key, payload, traceparent, signature.time), signature.mac):
+        return "signature wrong"
+    if not -AHEAD <= now - int(signature.time) <= VALID:
+        return "signature expired"
+    return ""
+
+
+def _mac(key: Key, payload: str, traceparent: str, time: str) -> str:
+    message = f"somatrace-tags\n{key.id}\n{time}\n{traceparent}\n{payload}".encode()
+    digest = hmac.new(key.secret, message, hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
