@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from somatrace.local import auth
 from somatrace.local.keys import Keys
-from somatrace.local.server import base_url, prepare
+from somatrace.local.server import LocalServer
 from somatrace.local.sink import LocalSink
 from somatrace.local.store import Store
 
@@ -149,28 +149,24 @@ class Running:
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[Callable[..., Running]]:
     """Starts servers that live as long as the tests."""
-    stops: list[Callable[[], None]] = []
+    running: list[tuple[LocalServer, threading.Thread, httpx.Client]] = []
 
     def start(data_dir: Path, **options: Any) -> Running:
-        keys, server, listener = prepare(data_dir, **options)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        local = LocalServer(data_dir, **options)
+        thread = threading.Thread(target=local.serve)
         thread.start()
-
         client = httpx.Client()
-
-        def stop() -> None:
-            client.close()
-            server.should_exit = True
-            thread.join(10)
-            listener.close()
-
-        stops.append(stop)
-        wait_until(lambda: server.started)
-        return Running(base_url(listener), keys, data_dir, client)
+        running.append((local, thread, client))
+        wait_until(lambda: local.started)
+        return Running(local.url, local.keys, data_dir, client)
 
     yield start
-    for stop in stops:
-        stop()
+    for local, _, client in running:
+        client.close()
+        local.stop()
+    for local, thread, _ in running:
+        thread.join(10)
+        local.close()
 
 
 @pytest.fixture(scope="session")

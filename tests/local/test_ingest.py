@@ -236,6 +236,24 @@ def test_more_spans_than_one_request_may_hold_are_413(export):
         from_protobuf(request.bytes(), Limits(spans=2))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"\x0a\x00" * 100, b"\x0a\xc8\x01" + b"\x12\x00" * 100, b"\x0a\xcb\x01\x12\xc8\x01" + b"\x12\x00" * 100],
+    ids=["resources", "scopes", "spans"],
+)
+def test_small_bodies_that_would_become_many_objects_are_refused_before_they_do(body):
+    with pytest.raises(TooLargeError):
+        from_protobuf(body, Limits(spans=50))
+    with pytest.raises(TooLargeError):
+        from_json(b'{"resourceSpans":[' + b"{}," * 100 + b"{}]}", Limits(containers=50))
+
+
+@pytest.mark.parametrize("body", [b"\x0b\x0c", b"\x0a\x02\x13\x14", b"\x0a\x7f", b"\xff" * 20])
+def test_groups_and_broken_lengths_are_refused(body):
+    with pytest.raises(ExportError):
+        from_protobuf(body, Limits())
+
+
 def test_metrics_are_accepted_and_discarded_and_other_signals_are_not_known(shared_server):
     assert shared_server.post(b"", "/api/public/otel/v1/metrics").json() == {"message": "OK"}
     assert shared_server.post(b"", "/api/public/otel/v1/logs").status_code == 404

@@ -90,7 +90,7 @@ def test_processes_that_start_together_agree_on_the_keys(tmp_path):
 def test_a_damaged_key_file_is_refused_with_what_to_do(tmp_path, damage):
     load_keys(tmp_path)
     (tmp_path / FILE).write_bytes(damage.encode("utf-8", "surrogateescape"))
-    with pytest.raises(KeysError, match="delete .* to have new keys made"):
+    with pytest.raises(KeysError, match=r"delete .* to have new keys made"):
         load_keys(tmp_path)
 
 

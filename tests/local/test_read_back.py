@@ -6,10 +6,10 @@ import datetime as dt
 import json
 
 import pytest
+from langfuse.api import LangfuseAPI
 from langfuse.api.commons.errors.error import Error
 from langfuse.api.commons.errors.not_found_error import NotFoundError
 from langfuse.api.commons.errors.unauthorized_error import UnauthorizedError
-from langfuse.api import LangfuseAPI
 
 from somatrace.local.store import Store
 

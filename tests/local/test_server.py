@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -14,9 +13,13 @@ import httpx
 import pytest
 
 from somatrace.local.keys import FILE, load_keys
-from somatrace.local.server import ServeError, prepare, run
+from somatrace.local.server import LocalServer, ServeError, run
 
-PROGRAM = "import sys, pathlib; from somatrace.local.server import run; sys.exit(run(pathlib.Path(sys.argv[1]), port=0))"
+PROGRAM = """
+import sys, pathlib
+from somatrace.local.server import run
+sys.exit(run(pathlib.Path(sys.argv[1]), port=0))
+"""
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_other_hosts_than_this_machine_are_refused_without_the_flag(tmp_path, ho
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_is_none_is_refused(tmp_path, port):
     with pytest.raises(ServeError, match="is no port"):
-        prepare(tmp_path, port=port)
+        LocalServer(tmp_path, port=port)
 
 
 def test_with_the_flag_another_host_is_served_under_its_name(start_server, tmp_path):
@@ -122,5 +125,5 @@ def test_a_store_that_fails_while_serving_is_503_and_the_page_says_so(server, ex
         assert server.get("/api/public/health", failIfDatabaseUnavailable="true").status_code == 503
         page = browser.get("/")
         assert (page.status_code, "cannot be read" in page.text) == (503, True)
-        os.rename(server.data_dir.with_name("moved"), server.data_dir)
+        server.data_dir.with_name("moved").rename(server.data_dir)
         server.send(request)

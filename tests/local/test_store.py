@@ -50,9 +50,9 @@ def trace_rows(store: Store) -> list:
 def test_importing_the_sink_loads_no_web_library():
     program = (
         "import sys, somatrace.local.sink; "
-        "print([m for m in ('starlette', 'jinja2', 'uvicorn', 'anyio', 'httpx', 'opentelemetry.sdk') if m in sys.modules])"
+        "print({'starlette', 'jinja2', 'uvicorn', 'anyio', 'opentelemetry.sdk'} & sys.modules.keys())"
     )
-    assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).strip() == "[]"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).strip() == "set()"
 
 
 def test_files_are_private_whatever_the_umask(tmp_path, export, sink):
@@ -157,7 +157,8 @@ def test_the_file_stays_under_the_cap_while_spans_keep_coming(tmp_path):
     store.close()
     # free pages that are kept for the next batch come on top
     assert (tmp_path / FILE).stat().st_size < 4_000_000 + 3_000_000
-    assert count(store := Store(tmp_path)) > 500
+    store = Store(tmp_path)
+    assert count(store) > 500
     store.close()
 
 
@@ -189,11 +190,12 @@ def test_a_trace_of_any_start_time_can_be_the_oldest_to_go(tmp_path):
 
 def test_lowering_the_cap_never_takes_long(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "_SECONDS", 0.0)
-    Store(tmp_path).add([make(number, number, attributes={"x": "y" * 10_000}) for number in range(200)])
-    store = Store(tmp_path, max_bytes=1000)
-    store.add([make(1000, 1000)])
-    assert count(store, "traces") == 201
-    store.close()
+    filling, capped = Store(tmp_path), Store(tmp_path, max_bytes=1000)
+    filling.add([make(number, number, attributes={"x": "y" * 10_000}) for number in range(200)])
+    filling.close()
+    capped.add([make(1000, 1000)])
+    assert count(capped, "traces") == 201
+    capped.close()
 
 
 WRITER = """
@@ -337,7 +339,7 @@ def test_a_deleted_directorys_store_comes_back_when_the_directory_does(tmp_path)
     (tmp_path / "data").mkdir()
     store.add([make(0)])
     (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         store.add([make(1)])
     (tmp_path / "data").mkdir()
     store.add([make(2)])
@@ -375,7 +377,7 @@ def test_a_full_disk_is_an_error_and_not_half_a_batch(tmp_path, store):
 def test_a_directory_that_is_missing_or_a_file_is_an_error(tmp_path):
     for place in (tmp_path / "missing", tmp_path / "file"):
         (tmp_path / "file").write_text("")
-        with pytest.raises(OSError):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
             Store(place).add([make(0)])
 
 

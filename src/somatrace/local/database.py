@@ -22,7 +22,7 @@ from somatrace.local.place import locked
 from somatrace.local.schema import SCHEMA, VERSION
 
 FILE: Final = "local.db"
-_BUSY_SECONDS: Final = 1.5
+_BUSY_SECONDS: Final = 1.0
 _FORK_SECONDS: Final = 2.0
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

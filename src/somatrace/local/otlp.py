@@ -19,9 +19,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
-MAX_BODY: Final = 32 * 1024 * 1024
+from somatrace.local import wire
+
+MAX_BODY: Final = 16 * 1024 * 1024
 _MAX_INT: Final = 2**63 - 1
 _JSON_DEPTH: Final = 64
+#: resource_spans, scope_spans, spans: the field numbers on the way to a span
+_SPAN_PATH: Final = (1, 2, 2)
 _IDS: Final = {
     "traceId": 16,
     "trace_id": 16,
@@ -38,6 +42,7 @@ class Limits:
 
     body: int = MAX_BODY
     spans: int = 50_000
+    containers: int = 2_000_000
     attributes: int = 512
     events: int = 256
     value: int = 256 * 1024
@@ -107,14 +112,20 @@ def gunzip(body: bytes, limit: int) -> bytes:
 def from_protobuf(body: bytes, limits: Limits) -> list[Span]:
     """The spans of an ExportTraceServiceRequest, all or none: raises `ExportError` or `TooLargeError`."""
     try:
-        request = ExportTraceServiceRequest.FromString(body)
-    except DecodeError:
+        fits = wire.count_upto(body, _SPAN_PATH, limits.spans) <= limits.spans
+        request = ExportTraceServiceRequest.FromString(body if fits else b"")
+    except (ValueError, DecodeError):
         raise ExportError("Failed to parse OTel Protobuf Trace") from None
+    if not fits:
+        raise TooLargeError(f"at most {limits.spans} spans are taken in one request")
     return _spans(request, limits)
 
 
 def from_json(body: bytes, limits: Limits) -> list[Span]:
     """The spans of an OTLP/JSON request, all or none: raises `ExportError` or `TooLargeError`."""
+    # before parsing: a small body of empty objects would become gigabytes of them
+    if body.count(b"{") + body.count(b"[") > limits.containers:
+        raise TooLargeError(f"at most {limits.containers} objects and arrays are taken in one request")
     try:
         content = _wire_form(json.loads(body), 0)
         request = ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)
@@ -160,7 +171,7 @@ def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[Span]:
     ]
     total = sum(len(scope_spans.spans) for _, scope_spans in found)
     if total > limits.spans:
-        raise TooLargeError(f"{total} spans in one request, at most {limits.spans} are taken")
+        raise TooLargeError(f"at most {limits.spans} spans are taken in one request")
     _refuse_bad_ids([scope_spans for _, scope_spans in found], total)
     spans: list[Span] = []
     for resource_spans, scope_spans in found:

@@ -14,7 +14,7 @@ from typing import Final
 
 _NAME: Final = "somatrace"
 _LOCK: Final = "local.lock"
-_LOCK_SECONDS: Final = 1.5
+_LOCK_SECONDS: Final = 1.0
 
 
 def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
@@ -36,7 +36,7 @@ def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's lock for the block; raises `TimeoutError` after 1.5 seconds of waiting."""
+    """Hold the directory's lock for the block; raises `TimeoutError` after a second of waiting."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(directory / _LOCK, flags, 0o600)
     try:

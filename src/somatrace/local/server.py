@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +40,11 @@ def run(
 ) -> int:
     """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after one line of why not.
 
-    `ready` is called once with address and keys when connections are taken. Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
+    Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
+    `ready` is called once with address and keys when connections are taken.
     """
     try:
-        keys, server, listener = prepare(
+        local = LocalServer(
             data_dir,
             host=host,
             port=port,
@@ -55,71 +56,104 @@ def run(
     except ServeError as error:
         sys.stderr.write(f"somatrace local: {error}\n")
         return 2
-    with listener:
-        for line in greeting(base_url(listener), keys, data_dir):
-            (say or _say)(line)
-        if ready is not None:
-            ready(base_url(listener), keys)
-        try:
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            # uvicorn raises the signal again after it has shut down cleanly
-            pass
+    for line in local.greeting():
+        (say or _say)(line)
+    if ready is not None:
+        ready(local.url, local.keys)
+    try:
+        local.serve()
+    except KeyboardInterrupt:
+        # uvicorn raises the signal again after it has shut down cleanly
+        pass
+    finally:
+        local.close()
     return 0
 
 
-def prepare(
-    data_dir: Path,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    allow_remote: bool = False,
-    max_bytes: int = DEFAULT_MAX_BYTES,
-    max_days: float = DEFAULT_MAX_DAYS,
-    max_body: int = MAX_BODY,
-) -> tuple[Keys, uvicorn.Server, socket.socket]:
-    """The keys, a server that is not running yet, and the bound socket for it; raises `ServeError`."""
-    if host not in _LOOPBACK_NAMES and not allow_remote:
-        raise ServeError(f"{host} can be reached by others: use 127.0.0.1, or allow remote access explicitly")
-    if not 0 <= port <= 65535:
-        raise ServeError(f"{port} is no port: use 0 to 65535")
-    store = Store(data_dir, max_bytes, max_days)
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = load_keys(data_dir)
-        store.read(lambda connection: connection.execute("SELECT 1 FROM spans LIMIT 1").fetchone())
-    except (OSError, sqlite3.Error) as error:
-        raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
-    hosts = LOOPBACK if host in _LOOPBACK_NAMES else ("*",) if host in _EVERY_ADDRESS else (*LOOPBACK, host)
-    app = build(store, keys, Limits(body=max_body), hosts)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        lifespan="off",
-        limit_concurrency=128,
-        timeout_graceful_shutdown=3,
-    )
-    return keys, uvicorn.Server(config), _listen(host, port)
+class LocalServer:
+    """A server that is bound, so that its address is known, and runs in `serve`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_days: float = DEFAULT_MAX_DAYS,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        """Check everything that can be wrong; raises `ServeError`."""
+        if host not in _LOOPBACK_NAMES and not allow_remote:
+            raise ServeError(
+                f"{host or 'every address'} can be reached by others: use 127.0.0.1, "
+                "or allow remote access explicitly"
+            )
+        if not 0 <= port <= 65535:
+            raise ServeError(f"{port} is no port: use 0 to 65535")
+        self.data_dir = data_dir
+        self._store = Store(data_dir, max_bytes, max_days)
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.keys = load_keys(data_dir)
+            self._store.read(lambda connection: connection.execute("SELECT 1 FROM spans LIMIT 1").fetchone())
+            self._listener = _listen(host, port)
+        except ServeError:
+            self._store.close()
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self._store.close()
+            raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                build(self._store, self.keys, Limits(body=max_body), _hosts(host)),
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                ws="none",
+                lifespan="off",
+                limit_concurrency=128,
+                timeout_graceful_shutdown=3,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def started(self) -> bool:
+        return self._server.started
+
+    def greeting(self) -> list[str]:
+        """What is said at start: where to look, and where programs find their keys."""
+        return [
+            f"somatrace local is at {self.url}",
+            f"open the page: {link(self.keys, self.url, LINK_SECONDS)}",
+            f"(this link works once, for {LINK_SECONDS / 60:.0f} minutes)",
+            f"data and keys are in {self.data_dir}",
+        ]
+
+    def serve(self) -> None:
+        """Answer until `stop` or, in the main thread, a signal."""
+        self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Let `serve` return soon; from any thread."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        self._listener.close()
+        self._store.close()
 
 
-def base_url(listener: socket.socket) -> str:
-    """The address of the server behind `listener`."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def greeting(address: str, keys: Keys, data_dir: Path) -> list[str]:
-    """What is said at start: where to look, and where programs find their keys."""
-    return [
-        f"somatrace local is at {address}",
-        f"open the page: {link(keys, address, LINK_SECONDS)}",
-        f"(this link works once, for {LINK_SECONDS / 60:.0f} minutes)",
-        f"data and keys are in {data_dir}",
-    ]
+def _hosts(host: str) -> Sequence[str]:
+    if host in _LOOPBACK_NAMES:
+        return LOOPBACK
+    return ("*",) if host in _EVERY_ADDRESS else (*LOOPBACK, host)
 
 
 def _say(line: str) -> None:

@@ -73,7 +73,11 @@ class Store:
                 connection.executemany(f"INSERT OR REPLACE {_INSERT}", rows.values())
                 rollup.rebuild(connection, {trace_id for trace_id, _ in rows})
             connection.execute("COMMIT")
-            retention.enforce(connection, self.max_bytes, self.max_days)
+            try:
+                retention.enforce(connection, self.max_bytes, self.max_days)
+            except sqlite3.OperationalError:
+                # the batch is in: making room waits for the next one
+                pass
 
         self._attempt(write)
         return len(rows)
