@@ -48,7 +48,7 @@ class Processes:
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
-        self._children: list[Child] = []
+        self.children: dict[str, Child] = {}
         self._handlers: dict[signal.Signals, Any] = {}
         self._holding = False
         self._received = 0
@@ -62,10 +62,10 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._holding = True
-        for child in reversed(self._children):
+        for child in reversed(self.children.values()):
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT
-        for child in reversed(self._children):
+        for child in reversed(self.children.values()):
             try:
                 child.process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -90,7 +90,7 @@ class Processes:
                 start_new_session=True,
             )
             child = Child(name, process, log)
-            self._children.append(child)
+            self.children[name] = child
         return child
 
     def _interrupt(self, number: int, _: object) -> None:

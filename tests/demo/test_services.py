@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import itertools
 import json
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from demo import workload
-from demo.stack import running
+from demo import report, workload
+from demo.processes import Processes
+from demo.stack import Ingester, running, start_ingester
 
 pytestmark = pytest.mark.slow
 WORKFLOWS = 46
@@ -83,6 +88,65 @@ def test_answers_are_the_same_bytes_when_every_setting_is_wrong(untraced, tmp_pa
     }
 
     assert answers(tmp_path / "data", **wrong) == untraced
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_answers_are_the_same_bytes_when_the_target_goes_away_in_the_middle(untraced, tmp_path, blow):
+    data = tmp_path / "data"
+    data.mkdir()
+    countdown = itertools.count(1)
+    with Processes(tmp_path / "logs") as target:
+        settings = start_ingester(target, data).settings()
+        process = target.children["ingester"].process
+
+        def strike() -> None:
+            if next(countdown) == WORKFLOWS // 3:
+                process.send_signal(blow)
+
+        with running(data, settings) as gateway:
+            outcomes = asyncio.run(workload.send(gateway, workload.plan(WORKFLOWS), 8, strike))
+        process.kill()
+
+    assert [(outcome.status, outcome.body) for outcome in outcomes] == untraced
+
+
+# -- whose work it is ---------------------------------------------------------------------------------
+
+
+def test_a_caller_cannot_give_its_work_to_another_tenant(tmp_path):
+    tags = base64.urlsafe_b64encode(b'{"tenant_id": "globex"}').decode()
+    forged = {
+        "authorization": "Bearer demo-acme",
+        "x-tenant-id": "globex",
+        "baggage": "tenant_id=globex",
+        "x-somatrace-tags": f"v1.demo.{tags}.{tags}",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    }
+    with Processes(tmp_path / "logs") as processes:
+        ingester = start_ingester(processes, tmp_path)
+        with running(tmp_path, ingester.settings()) as gateway:
+            answer = httpx.post(
+                f"{gateway}/v1/workflows/order-status",
+                json={"question": "Where is order A-1001?", "tenant_id": "globex"},
+                headers=forged,
+                timeout=60,
+            )
+            observations = stored(ingester, workflows=1)
+
+    tenants = {str(each["metadata"].get("tenant_id")) for each in observations}
+    assert answer.status_code == 200
+    assert tenants == {"acme", "platform"}
+
+
+def stored(ingester: Ingester, workflows: int) -> list[report.Observation]:
+    """What the store holds once it has that many answered workflows."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = report.read_back(ingester.url, ingester.public_key, ingester.secret_key)
+        if sum(row.workflows for row in report.rows(found) if row.tenant == "acme") >= workflows:
+            return found
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 # -- what the services answer -------------------------------------------------------------------------
