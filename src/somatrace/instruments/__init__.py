@@ -9,6 +9,7 @@ from somatrace.instruments import (
     asgi,
     celery,
     http_clients,
+    langfuse,
     llm_clients,
     openllmetry,
     processes,
@@ -35,6 +36,7 @@ def install(
     """
     openllmetry.install(coverage)
     traceloop.install(coverage)
+    langfuse.install(coverage)
     asgi.install(coverage)
     http_clients.install(coverage)
     llm_clients.install(coverage)
