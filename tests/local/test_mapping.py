@@ -1,4 +1,4 @@
-"""Each row of the mapping table of docs/langfuse.md, as behaviour."""
+"""Each row of the mapping table of docs/local.md, as behaviour."""
 
 from __future__ import annotations
 

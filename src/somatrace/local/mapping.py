@@ -1,7 +1,7 @@
 """From a span to an observation: the fields Langfuse's own OTLP mapping gives it.
 
 Source: Langfuse server 4.16.0, `OtelIngestionProcessor` and `ObservationTypeMapper`, as written down
-in docs/langfuse.md. Keys are listed in order of precedence; the first that is not empty wins.
+in docs/local.md. Keys are listed in order of precedence; the first that is not empty wins.
 """
 
 from __future__ import annotations

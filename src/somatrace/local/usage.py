@@ -1,4 +1,4 @@
-"""Tokens and cost of one span, as Langfuse reads them (contract: docs/langfuse.md)."""
+"""Tokens and cost of one span, as Langfuse reads them (contract: docs/local.md)."""
 
 from __future__ import annotations
 
