@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -103,7 +103,8 @@ def _where_next(console: Console, ingester: Ingester, data: Path) -> None:
     console.print(f"look at the traces:  {program} local --data-dir {shown}", markup=False, soft_wrap=True)
     if ingester.page and sys.stdin.isatty() and console.is_terminal:
         console.print(f"or now:  {ingester.page}", markup=False, soft_wrap=True)
-        console.input("Enter ends the demo. ")
+        with suppress(EOFError):
+            console.input("Enter ends the demo. ")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from demo import report, workload
@@ -142,6 +144,35 @@ def test_when_it_is_interrupted_it_ends_every_child(root, tmp_path, number, leas
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
     assert children_of(data) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [b"\n", b"\x04"], ids=["enter", "end of input"])
+def test_on_a_terminal_the_page_stays_up_until_a_key_ends_it(root, tmp_path, key):
+    terminal, theirs = os.openpty()
+    process = subprocess.Popen(
+        demo("--workflows", 3, "--data-dir", tmp_path / "data"),
+        cwd=root,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"Enter ends the demo." not in shown:
+            shown += os.read(terminal, 65_536)
+        page = re.search(rb"or now:\s+(http://[0-9.:]+/open#)", shown)
+        kept = httpx.get(page[1].decode(), timeout=20)
+        os.write(terminal, key)
+
+        assert process.wait(30) == 0
+        assert kept.status_code == 200
+        assert children_of(tmp_path) == []
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
 
 
 def test_a_directory_it_did_not_make_is_left_alone(root, tmp_path):
