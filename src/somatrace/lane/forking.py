@@ -24,11 +24,20 @@ class Forking(Protocol):
 
 
 _registered: Final[weakref.WeakSet[Forking]] = weakref.WeakSet()
+_hooked: Final = threading.Event()
 
 
 def register(one: Forking) -> None:
-    """Tell `one` of every fork, as long as it lives."""
+    """Tell `one` of every fork, as long as it lives: before the fork ahead of those who registered with
+    Python earlier, because a lane's thread may be using them."""
     _registered.add(one)
+    if not _hooked.is_set() and hasattr(os, "register_at_fork"):
+        _hooked.set()
+        os.register_at_fork(
+            before=_each(lambda one: one.before_fork()),
+            after_in_parent=_each(lambda one: one.after_fork_in_parent()),
+            after_in_child=_each(lambda one: one.after_fork_in_child()),
+        )
 
 
 def imports(thread: threading.Thread) -> bool:
@@ -59,11 +68,3 @@ def _each(tell: Callable[[Forking], None]) -> Callable[[], None]:
                 log.debug("fork: %s", type(error).__name__)
 
     return run
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_each(lambda one: one.before_fork()),
-        after_in_parent=_each(lambda one: one.after_fork_in_parent()),
-        after_in_child=_each(lambda one: one.after_fork_in_child()),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -33,6 +34,12 @@ class SomatraceProvider(TracerProvider):
             span_limits=limits,
         )
         self._disabled = False  # whether tracing is on was decided by the settings, not by one variable
+
+    def _handle_fork(self) -> None:
+        """The SDK's own runs resource detectors on a thread pool inside `os.fork`, in the child: that
+        hangs when the pool's module was imported after the provider was made (its lock is held while
+        forking). The road makes the child's resource itself."""
+        self._tracers_lock = threading.Lock()
 
     def get_tracer(
         self,

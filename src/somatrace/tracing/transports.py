@@ -49,6 +49,8 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 
         return ConsoleTransport(), ""
     if target.kind == "local":
+        import somatrace.local.database  # noqa: F401 - its fork hooks must be older than the lanes'
+
         place = data_dir(settings.data_dir)
         if place is None:
             return (

@@ -1,0 +1,147 @@
+"""Batches with named spans, an outbox to any target, and a socket that answers bytes as a test says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from somatrace.config import Target
+from somatrace.delivery.http import HttpTransport
+from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.outbox import Outbox
+
+
+def batch(*names: str) -> bytes:
+    """A request with one span of each name."""
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for name in names:
+        scope.spans.add(
+            name=name,
+            trace_id=os.urandom(16),
+            span_id=os.urandom(8),
+            start_time_unix_nano=1,
+            end_time_unix_nano=2,
+        )
+    return request.SerializeToString()
+
+
+def names(body: bytes) -> list[str]:
+    return [
+        span.name
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def target(url: str, **more: object) -> Target:
+    return Target("otlp", url, **{"timeout": 2.0, **more})
+
+
+_made: list[HttpTransport] = []
+
+
+def http(place: Target) -> HttpTransport:
+    """A transport that is closed when the test ends."""
+    _made.append(HttpTransport(place))
+    return _made[-1]
+
+
+def close_all() -> None:
+    while _made:
+        _made.pop().close()
+
+
+def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
+    """An outbox and its ledger; `place` is a target reached over HTTP, or a transport."""
+    ledger = Ledger()
+    transport = http(place) if isinstance(place, Target) else place
+    settings = {"max_bytes": 1 << 20, "timeout": 2.0, "quick_retries": 3, **more}
+    return Outbox(transport, ledger, **settings), ledger
+
+
+def deliver(outbox: Outbox, seconds: float = 10.0) -> None:
+    """Send as the worker does, until nothing waits."""
+    until = time.monotonic() + seconds
+    while not outbox.empty and time.monotonic() < until:
+        time.sleep(min(outbox.send() or 0.0, 1.0))
+
+
+@contextmanager
+def raw_server(*scripts: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
+    """A listening socket; connection number n is handled by script n, later ones by the last."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.bind((host, 0))
+    listener.listen(16)
+    open_connections: list[socket.socket] = []
+
+    def serve() -> None:
+        number = 0
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            open_connections.append(connection)
+            script = scripts[min(number, len(scripts) - 1)]
+            number += 1
+            threading.Thread(target=_quietly, args=(script, connection), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in open_connections:
+            connection.close()
+
+
+def _quietly(script: Callable[[socket.socket], None], connection: socket.socket) -> None:
+    try:
+        script(connection)
+    except OSError:
+        pass
+
+
+def read_request(connection: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of one request."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = connection.recv(65536)
+        if not more:
+            raise OSError("closed")
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")),
+        0,
+    )
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head, body
+
+
+def answering(data: bytes, *, close: bool = False) -> Callable[[socket.socket], None]:
+    """Reads each request of a connection and answers with `data`, as it stands."""
+
+    def script(connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            connection.sendall(data)
+            if close:
+                connection.close()
+                return
+
+    return script
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

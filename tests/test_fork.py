@@ -1,0 +1,379 @@
+"""Fork: each process sends its own spans, once, and forking neither hangs nor warns."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.otlp_server import Reply, otlp_server
+from tests.support.programs import otlp_env, run_program
+
+STRICT = ("-W", "error")
+PRELUDE = """
+import os, random, sys, threading, time
+from somatrace import flush, init_tracing, shutdown, span, status
+init_tracing("forker")
+
+def child(work):
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return pid
+
+def wait(*pids):
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0, "a child failed"
+"""
+
+
+@pytest.fixture
+def server():
+    with otlp_server() as running:
+        yield running
+
+
+def run(server, source: str, *, timeout: float = 60, **env: str) -> str:
+    import textwrap
+
+    program = PRELUDE + textwrap.dedent(source)
+    done = run_program(program, otlp_env(server.url, **env), python_options=STRICT, timeout=timeout)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_children_forked_before_the_first_span_send_theirs(server):
+    run(
+        server,
+        """
+        def work(number):
+            with span(f"child {number}"):
+                pass
+            assert flush(10)
+
+        wait(*[child(lambda: work(number)) for number in range(3)])
+        with span("parent"):
+            pass
+        """,
+    )
+
+    assert sorted(span.name for span in server.spans) == ["child 0", "child 1", "child 2", "parent"]
+
+
+def test_what_the_parent_had_queued_is_sent_by_the_parent_alone(server):
+    run(
+        server,
+        """
+        for _ in range(1000):
+            with span("parent"):
+                pass
+
+        def work():
+            before = status()
+            with span("child"):
+                pass
+            assert flush(10)
+            after = status()
+            assert (before.created, before.queued_spans) == (0, 0), before
+            assert (after.created, after.delivered, dict(after.lost)) == (1, 1, {}), after
+
+        wait(child(work), child(work))
+        """,
+        SOMATRACE_FLUSH_INTERVAL="5",
+    )
+
+    assert len(server.named("parent")) == len({span.span_id for span in server.named("parent")}) == 1000
+    assert len(server.named("child")) == 2
+
+
+def test_a_connection_used_before_the_fork_is_not_shared(server):
+    run(
+        server,
+        """
+        with span("before"):
+            pass
+        assert flush(10)
+
+        def work():
+            for number in range(20):
+                with span("child"):
+                    pass
+                assert flush(10)
+
+        pids = [child(work) for _ in range(3)]
+        for number in range(20):
+            with span("parent"):
+                pass
+            assert flush(10)
+        wait(*pids)
+        """,
+    )
+
+    assert len(server.named("child")) == 60
+    assert len(server.named("parent")) == 20
+
+
+def test_ids_repeat_neither_between_children_nor_with_the_seed_of_the_program(server):
+    run(
+        server,
+        """
+        random.seed(7)
+        expected = random.Random(7).random()
+
+        def work():
+            random.seed(7)
+            for _ in range(1000):
+                with span("one"):
+                    pass
+            assert flush(20)
+
+        with span("before"):
+            pass
+        pids = [child(work) for _ in range(3)]
+        work()
+        wait(*pids)
+        random.seed(7)
+        with span("after"):
+            pass
+        assert random.random() == expected
+        """,
+    )
+
+    assert len(server.spans) == 4002
+    assert len({span.span_id for span in server.spans}) == 4002
+    assert len({span.trace_id for span in server.spans}) == 4002
+
+
+def test_a_span_open_across_the_fork_is_sent_once_and_the_childs_spans_are_its_children(server):
+    run(
+        server,
+        """
+        with span("open", tenant_id="acme"):
+            pid = os.fork()
+            with span("inner"):
+                pass
+        assert flush(10)
+        assert status().lost == {}, status()
+        if pid == 0:
+            os._exit(0)
+        wait(pid)
+        """,
+    )
+
+    [outer] = server.named("open")
+    inner = server.named("inner")
+    assert [span.parent_id for span in inner] == [outer.span_id] * 2
+    assert {span.attributes["tenant_id"] for span in inner} == {"acme"}
+
+
+def test_a_send_that_is_answered_soon_is_neither_lost_nor_doubled_by_a_fork(server):
+    server.reply = lambda _: Reply(delay=0.02)
+    run(
+        server,
+        """
+        def work():
+            with span("child"):
+                pass
+            assert flush(10)
+
+        pids = []
+        for number in range(30):
+            with span(f"parent {number}"):
+                pass
+            pids.append(child(work))
+        wait(*pids)
+        assert flush(20)
+        assert status().resent_ambiguous == 0, status()
+        """,
+        SOMATRACE_FLUSH_INTERVAL="0.001",
+    )
+
+    parents = [span.name for span in server.spans if span.name.startswith("parent")]
+    assert sorted(parents) == sorted(f"parent {number}" for number in range(30))
+    assert len(server.named("child")) == 30
+
+
+def test_a_send_to_a_silent_target_does_not_hold_up_a_fork_and_nothing_is_lost(server):
+    server.reply = lambda number: Reply(delay=-1 if number == 0 else 0)
+    run(
+        server,
+        """
+        with span("parent"):
+            pass
+        time.sleep(0.3)  # the first send is under way, and gets no answer
+
+        started = time.monotonic()
+        pid = child(lambda: None)
+        assert time.monotonic() - started < 1
+        wait(pid)
+        assert flush(10)
+        assert status().resent_ambiguous == 1, status()
+        """,
+        SOMATRACE_FLUSH_INTERVAL="0.001",
+    )
+
+    assert len(server.named("parent")) == 1
+
+
+def test_a_fork_from_a_thread_works(server):
+    run(
+        server,
+        """
+        import warnings
+        # the program's own threads make Python warn; ours are not among them
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        def work():
+            with span("child"):
+                pass
+            assert flush(10)
+
+        def fork():
+            with span("thread"):
+                pass
+            wait(child(work))
+
+        threads = [threading.Thread(target=fork) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert flush(10)
+        """,
+    )
+
+    assert len(server.named("child")) == len(server.named("thread")) == 4
+
+
+def test_children_of_children_send_theirs(server):
+    run(
+        server,
+        """
+        def grandchild():
+            with span("grandchild"):
+                pass
+            assert flush(10)
+
+        def work():
+            with span("child"):
+                pass
+            wait(child(grandchild))
+            assert flush(10)
+
+        with span("parent"):
+            pass
+        wait(child(work))
+        """,
+    )
+
+    assert sorted(span.name for span in server.spans) == ["child", "grandchild", "parent"]
+
+
+@pytest.mark.slow
+def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(server):
+    started = time.monotonic()
+    printed = run(
+        server,
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the program's own threads
+        stop = threading.Event()
+        made = [0] * 4
+
+        def produce(place):
+            while not stop.is_set():
+                with span("parent"):
+                    made[place] += 1
+                time.sleep(0.0005)
+
+        def work():
+            with span("child"):
+                pass
+            assert flush(20)
+
+        threads = [threading.Thread(target=produce, args=(place,)) for place in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(200):
+            wait(child(work))
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert flush(20)
+        now = status()
+        assert now.created == now.delivered == sum(made), now
+        print(sum(made), now.resent_ambiguous)
+        """,
+        timeout=110,
+    )
+
+    made, ambiguous = map(int, printed.split())
+    assert len(server.named("child")) == 200
+    assert made <= len(server.named("parent")) <= made + ambiguous
+    assert time.monotonic() - started < 100
+
+
+@pytest.mark.slow
+def test_forks_with_the_local_store_lose_nothing(tmp_path):
+    done = run_program(
+        PRELUDE
+        + """
+def work():
+    with span("child"):
+        pass
+    assert flush(20), status()
+
+for number in range(20):
+    with span("parent"):
+        pass
+    wait(child(work))
+assert flush(20), status()
+now = status()
+assert now.created == now.delivered == 20, now
+""",
+        {"SOMATRACE_DATA_DIR": str(tmp_path), "SOMATRACE_FLUSH_INTERVAL": "0.001"},
+        python_options=STRICT,
+    )
+
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_host_name_that_takes_long_to_resolve_delays_a_fork_by_little_and_harms_no_child(server, tmp_path):
+    run(
+        server,
+        """
+        import socket, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # a lookup cannot be ended, its thread stays
+        real = socket.getaddrinfo
+        parent = os.getpid()
+        def slow(*args, **kwargs):
+            if os.getpid() == parent:
+                time.sleep(3)
+            return real(*args, **kwargs)
+        socket.getaddrinfo = slow
+
+        def work():
+            with span("child"):
+                pass
+            assert flush(10)
+
+        with span("parent"):
+            pass
+        time.sleep(0.2)
+        started = time.monotonic()
+        pid = child(work)
+        assert time.monotonic() - started < 1.5
+        wait(pid)
+        assert flush(10)
+        """,
+        SOMATRACE_FLUSH_INTERVAL="0.001",
+    )
+
+    assert sorted(span.name for span in server.spans) == ["child", "parent"]
