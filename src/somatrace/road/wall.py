@@ -96,7 +96,11 @@ class Wall(SynchronousMultiSpanProcessor):
             self._serve()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._road.flush(timeout_millis / 1000)
+        timeout = timeout_millis / 1000
+        if not threading.main_thread().is_alive():
+            # an exit handler (the langfuse SDK's) flushes for as long as the default says, 30 s
+            timeout = min(timeout, EXIT_LIMIT)
+        return self._road.flush(timeout)
 
     def shutdown(self) -> None:
         """The provider's own shutdown: foreign processors end, in bounded time. The road goes on until
