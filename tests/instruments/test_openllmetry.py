@@ -155,7 +155,7 @@ class Run:
     done: subprocess.CompletedProcess[str]
 
     def of(self, model: str) -> list[Received]:
-        """The spans with tokens, or a failure, of the call to `model` (litellm puts the provider before it)."""
+        """The spans with tokens, or a failure, of calls to `model` (litellm puts the provider first)."""
         asked = [s for s in self.otlp.spans if str(s.attributes.get(MODEL)).rpartition("/")[2] == model]
         return [
             span for span in asked if span.status_code == 2 or "gen_ai.usage.input_tokens" in span.attributes

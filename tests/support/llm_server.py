@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,6 +29,10 @@ _CHAT_USAGE = {
     "completion_tokens": OUTPUT_TOKENS,
     "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
 }
+
+
+_Answer = Callable[[dict[str, Any]], dict[str, Any]]
+_Events = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 class LlmServer:
@@ -81,29 +85,18 @@ def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
                 key = headers.get("authorization") or headers.get("x-api-key")
                 text = f"cannot process {raw.decode()} with key {key}"
                 self._json({"type": "error", "error": {"type": "t", "message": text}}, int(model[5:8]))
-            elif self.path.endswith("/chat/completions"):
-                self._stream(_chat_chunks(body)) if body.get("stream") else self._json(_chat(body))
-            elif self.path.endswith("/embeddings"):
-                self._json(_embeddings(body))
-            elif self.path.endswith("/responses"):
-                self._stream(_response_events(body)) if body.get("stream") else self._json(_response(body))
-            elif self.path.endswith("/messages"):
-                self._stream(_message_events(body)) if body.get("stream") else self._json(_message(body))
-            else:
-                self._json({"error": {"message": "no such path"}}, 404)
+                return
+            for path, answer, events in _PATHS:
+                if self.path.endswith(path):
+                    if body.get("stream"):
+                        self._send(_stream(events(body)), "text/event-stream", 200)
+                    else:
+                        self._json(answer(body))
+                    return
+            self._json({"error": {"message": "no such path"}}, 404)
 
         def _json(self, answer: dict[str, Any], status: int = 200) -> None:
             self._send(json.dumps(answer).encode(), "application/json", status)
-
-        def _stream(self, events: list[dict[str, Any]]) -> None:
-            lines = []
-            for event in events:
-                if "type" in event:
-                    lines.append(f"event: {event['type']}\n")
-                lines.append(f"data: {json.dumps(event)}\n\n")
-            if events and "choices" in events[0]:
-                lines.append("data: [DONE]\n\n")
-            self._send("".join(lines).encode(), "text/event-stream", 200)
 
         def _send(self, answer: bytes, kind: str, status: int) -> None:
             self.send_response(status)
@@ -116,6 +109,17 @@ def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
             """Quiet."""
 
     return Handler
+
+
+def _stream(events: list[dict[str, Any]]) -> bytes:
+    lines = []
+    for event in events:
+        if "type" in event:
+            lines.append(f"event: {event['type']}\n")
+        lines.append(f"data: {json.dumps(event)}\n\n")
+    if "choices" in events[0]:
+        lines.append("data: [DONE]\n\n")
+    return "".join(lines).encode()
 
 
 def _chat(body: dict[str, Any]) -> dict[str, Any]:
@@ -226,3 +230,11 @@ def _message_events(body: dict[str, Any]) -> list[dict[str, Any]]:
         },
         {"type": "message_stop"},
     ]
+
+
+_PATHS: tuple[tuple[str, _Answer, _Events], ...] = (
+    ("/chat/completions", _chat, _chat_chunks),
+    ("/embeddings", _embeddings, lambda _: []),
+    ("/responses", _response, _response_events),
+    ("/messages", _message, _message_events),
+)

@@ -17,7 +17,7 @@ _DOUBLES: Final = {
 
 
 def install(coverage: Coverage) -> None:
-    """Say so when the program imports one of them; `@observe`, `get_client` and the rest go together with us."""
+    """Say so when the program imports one of them; `@observe` and `get_client` go together with us."""
     for module, remedy in _DOUBLES.items():
         when_imported(module, coverage, functools.partial(_say, remedy, coverage), library=module)
 
