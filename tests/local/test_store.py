@@ -347,6 +347,23 @@ def test_a_deleted_directorys_store_comes_back_when_the_directory_does(tmp_path)
     store.close()
 
 
+def test_a_connection_to_a_file_that_was_moved_is_never_used_again(tmp_path):
+    store = Store(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    store.add([make(0)])
+
+    def move(connection):
+        (tmp_path / "data").rename(tmp_path / "moved")
+        (tmp_path / "data").mkdir()
+        store.add([make(1)])
+
+    store.read(move)
+    for number in (2, 3):
+        store.add([make(number)])
+    assert count(store) == 3
+    store.close()
+
+
 def test_a_locked_database_is_an_error_within_two_seconds(tmp_path, store):
     store.add([make(0)])
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)

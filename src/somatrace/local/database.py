@@ -13,10 +13,10 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from somatrace.local.place import locked
 from somatrace.local.schema import SCHEMA, VERSION
@@ -26,6 +26,10 @@ _BUSY_SECONDS: Final = 1.0
 _FORK_SECONDS: Final = 2.0
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
+#: device and inode; None where there is no file
+_Identity = tuple[int, int] | None
+Result = TypeVar("Result")
+
 
 class StoreError(OSError):
     """The store cannot be used; the message says why and what to do."""
@@ -34,75 +38,77 @@ class StoreError(OSError):
 class Database:
     """A pool of connections to `<directory>/local.db`, which is created at first use."""
 
-    def __init__(self, directory: Path, prepare: tuple[str, ...] = ()) -> None:
-        """`prepare` holds statements to run on each new connection."""
+    def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
-        self._prepare = prepare
-        self._idle: list[sqlite3.Connection] = []
-        self._file: tuple[int, int] | None = None
+        self._idle: list[tuple[_Identity, sqlite3.Connection]] = []
         self._changed = threading.Condition()
         self._busy = 0
         self._forking = self._unusable = self._closed = False
         _databases.add(self)
 
-    @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection for the block, in autocommit mode; raises `sqlite3.Error` or `OSError`.
+    def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `work` returns for a connection in autocommit mode; a transaction left open is rolled back.
 
-        A transaction that the block leaves open is rolled back.
+        Raises `sqlite3.Error` or `OSError`. On a damaged file the work is done once more, on a new one.
         """
+        retried = False
+        while True:
+            with self._entered():
+                identity, connection = self._take()
+                try:
+                    return work(connection)
+                except sqlite3.DatabaseError as error:
+                    if retried or not _is_corrupt(error):
+                        raise
+                finally:
+                    self._give_back(identity, connection)
+            with locked(self.path.parent):
+                # another process may have done it already
+                if identity == _identity(self.path):
+                    self._set_aside()
+            retried = True
+
+    def close(self) -> None:
+        """Close what is open, here only; work under way ends first on its own."""
+        with self._changed:
+            self._closed = True
+            self._drop_idle()
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Count as busy, so that a fork waits; wait while a fork is under way."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._forking, _FORK_SECONDS):
                 raise StoreError("a fork is under way")
             if self._closed or self._unusable:
                 raise StoreError("the store was closed, or in use in the parent when this process was forked")
             self._busy += 1
-        connection = None
         try:
-            connection = self._take()
-            yield connection
+            yield
         finally:
-            if connection is not None:
-                self._give_back(connection)
             with self._changed:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def set_aside(self) -> None:
-        """Move a damaged file out of the way, once, whoever of several processes comes first.
-
-        It is kept as `local.db.corrupt-<time>`, in place of an older one.
-        """
+    def _take(self) -> tuple[_Identity, sqlite3.Connection]:
+        current = _identity(self.path)
+        with self._changed:
+            while self._idle:
+                identity, connection = self._idle.pop()
+                if identity == current:
+                    return identity, connection
+                # somebody moved or deleted the file: this one writes where nobody reads
+                connection.close()
         with locked(self.path.parent):
-            with self._changed:
-                if self._file is None or self._file != _identity(self.path):
-                    return
-                self._drop_idle()
-            for old in self.path.parent.glob(f"{FILE}.corrupt-*"):
-                old.unlink(missing_ok=True)
-            aside = f"{FILE}.corrupt-{time.time_ns()}"
-            for suffix in ("-wal", "-shm", ""):
-                part = self.path.with_name(FILE + suffix)
-                if part.exists():
-                    part.rename(self.path.with_name(aside + suffix))
+            try:
+                return self._open()
+            except sqlite3.DatabaseError as error:
+                if not _is_corrupt(error):
+                    raise
+            self._set_aside()
+            return self._open()
 
-    def close(self) -> None:
-        """Close what is open, here only; blocks under way end first on their own."""
-        with self._changed:
-            self._closed = True
-            self._drop_idle()
-
-    def _take(self) -> sqlite3.Connection:
-        identity = _identity(self.path)
-        with self._changed:
-            if identity is None or identity != self._file:
-                # somebody moved or deleted the file: what is open writes into a file nobody reads
-                self._drop_idle()
-            elif self._idle:
-                return self._idle.pop()
-        return self._open()
-
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, identity: _Identity, connection: sqlite3.Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -110,31 +116,40 @@ class Database:
             connection.close()
             return
         with self._changed:
-            if not self._closed and self._file == _identity(self.path):
-                self._idle.append(connection)
+            if not self._closed:
+                self._idle.append((identity, connection))
                 return
         connection.close()
 
+    def _set_aside(self) -> None:
+        """Keep a damaged file as `local.db.corrupt-<time>`, in place of an older one. Needs the lock."""
+        with self._changed:
+            self._drop_idle()
+        for old in self.path.parent.glob(f"{FILE}.corrupt-*"):
+            old.unlink(missing_ok=True)
+        aside = f"{FILE}.corrupt-{time.time_ns()}"
+        for suffix in ("-wal", "-shm", ""):
+            part = self.path.with_name(FILE + suffix)
+            if part.exists():
+                part.rename(self.path.with_name(aside + suffix))
+
     def _drop_idle(self) -> None:
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[1].close()
 
-    def _open(self) -> sqlite3.Connection:
-        with locked(self.path.parent):
-            self._own_file()
-            # another thread may use it later, never two at once
-            connection = sqlite3.connect(
-                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            try:
-                self._set_up(connection)
-            except BaseException:
-                connection.close()
-                raise
-            finally:
-                with self._changed:
-                    self._file = _identity(self.path)
-        return connection
+    def _open(self) -> tuple[_Identity, sqlite3.Connection]:
+        """A new connection. Needs the lock: two that create the file at once would fail."""
+        self._own_file()
+        # another thread may use it later, never two at once
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return _identity(self.path), connection
 
     def _own_file(self) -> None:
         """Make the file private before SQLite sees it; never touch one that is not ours."""
@@ -159,8 +174,6 @@ class Database:
             )
         if version < VERSION:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        for statement in self._prepare:
-            connection.execute(statement)
 
     def _before_fork(self) -> None:
         deadline = time.monotonic() + _FORK_SECONDS
@@ -182,12 +195,12 @@ class Database:
         self._busy = 0
 
 
-def is_corrupt(error: sqlite3.Error) -> bool:
+def _is_corrupt(error: sqlite3.Error) -> bool:
     """Whether `error` says that the file itself is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity:
     try:
         found = path.stat()
     except OSError:

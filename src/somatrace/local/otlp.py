@@ -255,7 +255,11 @@ def _attributes(pairs: Iterable[KeyValue], limits: Limits) -> tuple[dict[str, An
         if len(found) >= limits.attributes and pair.key not in found:
             dropped += 1
         else:
-            found[_cut(pair.key, limits.name)] = _value(pair.value, limits, limits.depth)
+            value = pair.value
+            text = value.string_value
+            # most are short texts, and asking which kind of value it is costs as much as the rest
+            short = text and len(text) <= limits.value
+            found[_cut(pair.key, limits.name)] = text if short else _value(value, limits, limits.depth)
     return found, dropped
 
 

@@ -7,10 +7,10 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from somatrace.local import mapping, retention, rollup
-from somatrace.local.database import Database, is_corrupt
+from somatrace.local.database import Database, Result
 from somatrace.local.otlp import Origin, Span
 from somatrace.local.row import Row
 
@@ -23,8 +23,6 @@ _KEEP_ORIGIN: Final = (
     "INSERT INTO origins (id, seen_ns, metadata) VALUES (?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET seen_ns = max(seen_ns, excluded.seen_ns)"
 )
-
-Result = TypeVar("Result")
 
 
 class Store:
@@ -79,7 +77,7 @@ class Store:
                 # the batch is in: making room waits for the next one
                 pass
 
-        self._attempt(write)
+        self._database.run(write)
         return len(rows)
 
     def delete(self, trace_id: str, span_id: str | None = None) -> int:
@@ -94,7 +92,7 @@ class Store:
             connection.execute("COMMIT")
             return deleted
 
-        return self._attempt(write)
+        return self._database.run(write)
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """What `query` returns, from one consistent snapshot."""
@@ -103,22 +101,10 @@ class Store:
             connection.execute("BEGIN")
             return query(connection)
 
-        return self._attempt(snapshot)
+        return self._database.run(snapshot)
 
     def close(self) -> None:
         self._database.close()
-
-    def _attempt(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do `work`; on a damaged file once more, on a new one."""
-        try:
-            with self._database.connection() as connection:
-                return work(connection)
-        except sqlite3.DatabaseError as error:
-            if not is_corrupt(error):
-                raise
-        self._database.set_aside()
-        with self._database.connection() as connection:
-            return work(connection)
 
 
 def _origin_id(origin: Origin) -> int:
