@@ -22,7 +22,7 @@ log = logging.getLogger("somatrace")
 
 #: Seconds that fork waits for the thread: in peace, after its I/O was interrupted, and for an import
 #: (a child that inherits a half-made module could never import it).
-FORK_GRACE: Final = 0.05
+FORK_GRACE: Final = 0.25
 FORK_LIMIT: Final = 0.5
 IMPORT_LIMIT: Final = 3.0
 
