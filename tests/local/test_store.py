@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from somatrace.local import retention, rollup, traces
+from somatrace.local import database, retention, rollup, traces
 from somatrace.local.database import FILE, StoreError
 from somatrace.local.otlp import Limits, Origin, Span, from_protobuf
 from somatrace.local.schema import VERSION
@@ -294,6 +294,34 @@ def test_a_fork_in_the_middle_of_other_threads_writes_loses_and_breaks_nothing(s
     assert exits == [0] * 5
     assert count(store) == len(written) + 50
     assert store.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_forked_in_the_middle_of_a_stuck_read_leaves_the_store_alone(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(database, "_FORK_SECONDS", 0.1)
+    reading, done = threading.Event(), threading.Event()
+
+    def stuck(connection):
+        reading.set()
+        done.wait(30)
+
+    thread = threading.Thread(target=store.read, args=(stuck,))
+    thread.start()
+    reading.wait(30)
+
+    def refused():
+        for found in (store, Store(tmp_path)):
+            with pytest.raises(StoreError, match="when this process was forked"):
+                found.add([make(1)])
+
+    child = multiprocessing.get_context("fork").Process(target=refused)
+    child.start()
+    child.join(30)
+    done.set()
+    thread.join()
+    assert child.exitcode == 0
+    store.add([make(0)])
+    assert count(store) == 1
 
 
 def test_a_corrupt_file_is_moved_aside_and_the_batch_is_in_a_new_one(tmp_path, export, sink, store):

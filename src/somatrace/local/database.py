@@ -43,7 +43,7 @@ class Database:
         self._idle: list[tuple[_Identity, sqlite3.Connection]] = []
         self._changed = threading.Condition()
         self._busy = 0
-        self._forking = self._unusable = self._closed = False
+        self._forking = self._closed = False
         _databases.add(self)
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -80,8 +80,10 @@ class Database:
         with self._changed:
             if not self._changed.wait_for(lambda: not self._forking, _FORK_SECONDS):
                 raise StoreError("a fork is under way")
-            if self._closed or self._unusable:
-                raise StoreError("the store was closed, or in use in the parent when this process was forked")
+            if self._closed:
+                raise StoreError("the store was closed")
+            if self.path in _inherited:
+                raise StoreError("the store was in use in the parent when this process was forked")
             self._busy += 1
         try:
             yield
@@ -190,8 +192,9 @@ class Database:
     def _after_fork_in_child(self) -> None:
         self._changed = threading.Condition()
         self._forking = False
-        # a write that outlasted the wait left its locks in this process's memory
-        self._unusable = self._unusable or self._busy > 0
+        if self._busy:
+            # work that outlasted the wait left its locks in this process's memory
+            _inherited.add(self.path)
         self._busy = 0
 
 
@@ -209,6 +212,7 @@ def _identity(path: Path) -> _Identity:
 
 
 _databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_inherited: set[Path] = set()
 
 
 def _before_fork() -> None:
