@@ -1,0 +1,177 @@
+"""Child processes are traced as their parent is, however they are started."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.support.otlp_server import OtlpServer, otlp_server
+from tests.support.programs import otlp_env, run_program
+
+pytestmark = pytest.mark.slow
+METHODS = ("fork", "spawn", "forkserver")
+each_method = pytest.mark.parametrize("method", METHODS)
+
+WORK = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from somatrace import bind, bound, init_tracing, span
+
+def work(name):
+    with span(f"work {name}"):
+        return dict(bound()).get("tenant_id")
+
+class Worker(multiprocessing.Process):
+    def run(self):
+        work("subclass")
+
+"""
+
+
+@pytest.fixture
+def server():
+    with otlp_server() as running:
+        yield running
+
+
+def run(server: OtlpServer, directory: Path, main: str, **env: str) -> str:
+    program = WORK + "if __name__ == '__main__':\n    init_tracing('parent')\n" + textwrap.indent(textwrap.dedent(main), "    ")
+    return run_program(program, otlp_env(server.url, **env), directory=directory).stdout
+
+
+def assert_children(server: OtlpServer, count: int, tenant: str = "acme") -> None:
+    spans = server.wait_for(count + 1)
+    works = [found for found in spans if found.name.startswith("work")]
+    (parent,) = server.named("parent span")
+    assert len(works) == count, [found.name for found in spans]
+    for found in works:
+        assert found.attributes["tenant_id"] == tenant
+        assert (found.trace_id, found.parent_id) == (parent.trace_id, parent.span_id)
+        assert found.resource["service.name"] == "parent"
+        assert found.resource["process.pid"] != parent.resource["process.pid"]
+    assert len({found.span_id for found in spans}) == len(spans)
+
+
+@each_method
+def test_a_process_sends_its_spans_under_its_parents_span_and_tenant(server, tmp_path, method: str) -> None:
+    run(
+        server,
+        tmp_path,
+        f"""
+        context = multiprocessing.get_context({method!r})
+        with bind(tenant_id="acme"), span("parent span"):
+            children = [context.Process(target=work, args=(number,)) for number in range(2)]
+            for child in children: child.start()
+            for child in children: child.join()
+        assert [child.exitcode for child in children] == [0, 0]
+        """,
+    )
+    assert_children(server, 2)
+
+
+def test_a_subclass_of_process_is_traced_too(server, tmp_path) -> None:
+    run(
+        server,
+        tmp_path,
+        """
+        multiprocessing.set_start_method("spawn")
+        with bind(tenant_id="acme"), span("parent span"):
+            child = Worker(); child.start(); child.join()
+        assert "_somatrace_seed" not in vars(child)
+        """,
+    )
+    assert_children(server, 1)
+
+
+@each_method
+def test_tasks_of_a_process_pool_belong_to_whoever_submitted_them(server, tmp_path, method: str) -> None:
+    out = run(
+        server,
+        tmp_path,
+        f"""
+        context = multiprocessing.get_context({method!r})
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            with bind(tenant_id="acme"), span("parent span"):
+                print(pool.submit(work, 1).result(), *pool.map(work, [2, 3]))
+            print(pool.submit(bound).result())
+        """,
+    )
+    assert out == "acme acme acme\n{}\n"
+    assert_children(server, 3)
+
+
+@each_method
+def test_tasks_of_multiprocessings_pool_too_although_its_block_ends_by_killing(server, tmp_path, method: str) -> None:
+    out = run(
+        server,
+        tmp_path,
+        f"""
+        context = multiprocessing.get_context({method!r})
+        with context.Pool(2) as pool, bind(tenant_id="acme"), span("parent span"):
+            print(*pool.map(work, [1, 2]), pool.apply(work, (3,)), *pool.imap(work, [4]), *pool.starmap(work, [(5,)]))
+            print(pool.apply_async(func=work, args=(6,)).get())
+        """,
+    )
+    assert out == "acme acme acme acme acme\nacme\n"
+    assert_children(server, 6)
+
+
+def test_a_pool_that_is_terminated_at_work_ends_at_once(server, tmp_path) -> None:
+    run(
+        server,
+        tmp_path,
+        """
+        import time
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            pool.apply_async(time.sleep, (600,))
+        """,
+    )
+
+
+def test_what_does_not_pickle_fails_exactly_as_it_does_without_tracing(server, tmp_path) -> None:
+    main = """
+        errors = []
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            errors.append(pool.submit(lambda: 1).exception())
+        try: context.Process(target=lambda: 1).start()
+        except Exception as error: errors.append(error)
+        with context.Pool(1) as pool:
+            try: pool.apply(lambda: 1)
+            except Exception as error: errors.append(error)
+        for error in errors: print(type(error).__name__, str(error).partition(" at 0x")[0])
+        """
+    assert run(server, tmp_path, main) == run(server, tmp_path, main, SOMATRACE_ENABLED="false") != ""
+
+
+def test_a_childs_exit_is_bounded_when_the_target_is_away(tmp_path) -> None:
+    program = WORK + textwrap.dedent(
+        """
+        if __name__ == "__main__":
+            import time
+            init_tracing("parent")
+            child = multiprocessing.get_context("fork").Process(target=work, args=(1,))
+            child.start()
+            child.join(30)
+            print(child.exitcode)
+        """
+    )
+    done = run_program(program, otlp_env("http://127.0.0.1:9"), directory=tmp_path, timeout=40)
+    assert done.stdout == "0\n"
+
+
+def test_a_config_given_in_code_holds_in_a_spawned_child(server, tmp_path) -> None:
+    program = WORK + textwrap.dedent(
+        f"""
+        if __name__ == "__main__":
+            from somatrace import Config
+            init_tracing("parent", config=Config(target="otlp", endpoint={server.traces_url!r}))
+            with bind(tenant_id="acme"), span("parent span"):
+                child = multiprocessing.get_context("spawn").Process(target=work, args=(1,))
+                child.start(); child.join()
+        """
+    )
+    run_program(program, directory=tmp_path)
+    assert_children(server, 1)

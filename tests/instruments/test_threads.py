@@ -1,0 +1,163 @@
+"""Threads and pools take tags and trace context along: those two, for that piece of work, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing.pool
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+
+from somatrace import bind, bound, span
+from somatrace.testing import capture
+
+OWN: ContextVar[str] = ContextVar("own", default="default")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _traced() -> None:
+    with capture():
+        pass
+
+
+def here() -> tuple[object, str]:
+    return bound().get("tenant_id"), format(trace.get_current_span().get_span_context().span_id, "016x")
+
+
+def by_thread(work) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def by_timer(work) -> None:
+    timer = threading.Timer(0, work)
+    timer.start()
+    timer.join()
+
+
+def by_subclass(work) -> None:
+    class Worker(threading.Thread):
+        def run(self) -> None:
+            work()
+
+    worker = Worker()
+    worker.start()
+    worker.join()
+
+
+def by_executor(work) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
+def by_map(work) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(lambda _: work(), [1]))
+
+
+def by_loop(work) -> None:
+    async def run() -> None:
+        await asyncio.get_running_loop().run_in_executor(None, work)
+
+    asyncio.run(run())
+
+
+def by_to_thread(work) -> None:
+    asyncio.run(asyncio.to_thread(work))
+
+
+def by_thread_pool(work) -> None:
+    with multiprocessing.pool.ThreadPool(1) as pool:
+        pool.apply(work)
+
+
+WAYS = [by_thread, by_timer, by_subclass, by_executor, by_map, by_loop, by_to_thread, by_thread_pool]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_work_on_another_thread_belongs_to_the_same_tenant_and_span(way) -> None:
+    found = []
+    with bind(tenant_id="acme"), span("parent"):
+        expected = here()
+        way(lambda: found.append(here()))
+    assert found == [expected]
+    assert expected[0] == "acme"
+    assert here() == (None, "0" * 16)
+
+
+def test_the_programs_own_context_variables_stay_behind_as_without_tracing() -> None:
+    found = []
+    OWN.set("changed")
+    with bind(tenant_id="acme"):
+        by_thread(lambda: found.append(OWN.get()))
+        by_executor(lambda: found.append(OWN.get()))
+    assert found == ["default", "default"]
+
+
+def test_a_pools_thread_forgets_the_tenant_after_each_task_whoever_made_it_start() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with bind(tenant_id="acme"):
+            assert pool.submit(here).result()[0] == "acme"
+        assert pool.submit(here).result()[0] is None
+        with bind(tenant_id="globex"):
+            assert pool.submit(here).result()[0] == "globex"
+    with bind(tenant_id="acme"):
+        pool2 = multiprocessing.pool.ThreadPool(1)
+    try:
+        assert pool2.apply(here)[0] is None
+    finally:
+        pool2.terminate()
+
+
+def test_a_thread_object_looks_as_it_always_did_once_it_runs() -> None:
+    seen = []
+    with bind(tenant_id="acme"):
+        thread = threading.Thread(target=lambda: seen.append("run" in vars(thread)))
+        thread.start()
+        thread.join()
+    assert seen == [False]
+
+
+def test_what_cannot_be_submitted_fails_as_before() -> None:
+    with ThreadPoolExecutor(1) as pool, bind(tenant_id="acme"):
+        with pytest.raises(TypeError):
+            pool.submit()
+        with pytest.raises(TypeError, match="'int' object is not callable"):
+            pool.submit(7).result()
+        with pytest.raises(ZeroDivisionError):
+            pool.submit(lambda: 1 / 0).result()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from(["task", "thread", "nested"])), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_interleaved_tenants_never_mix_over_tasks_and_threads(jobs: list[tuple[str | None, str]]) -> None:
+    def check(tenant: str | None) -> bool:
+        with span("work"):
+            return bound().get("tenant_id") == tenant
+
+    async def job(pool: ThreadPoolExecutor, tenant: str | None, way: str) -> bool:
+        with bind(tenant_id=tenant):
+            await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            if way == "thread":
+                return await loop.run_in_executor(pool, check, tenant)
+            if way == "nested":
+                return (await loop.run_in_executor(pool, lambda: other.submit(check, tenant))).result()
+            cancelled = asyncio.ensure_future(asyncio.sleep(10))
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            return check(tenant)
+
+    async def everything() -> list[bool]:
+        with ThreadPoolExecutor(2) as pool:
+            return await asyncio.gather(*(job(pool, tenant, way) for tenant, way in jobs))
+
+    with ThreadPoolExecutor(2) as other:
+        assert all(asyncio.run(everything()))
+    assert bound() == {}
