@@ -86,7 +86,8 @@ def wire(
     )
     _provide(wiring, wiring.road, resource())
     say.on_event = wiring.road.happened
-    instruments.install(settings, wiring.coverage, start=start, shutdown=shutdown)
+    if not wiring.unprotected:  # what instrumentors record would go unguarded to a provider we cannot wall in
+        instruments.install(settings, wiring.coverage, start=start, shutdown=shutdown)
     return wiring
 
 
