@@ -1,0 +1,181 @@
+"""Celery with a real broker: tasks belong to whoever sent them, and nothing remains for the next one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.otlp_server import OtlpServer, otlp_server
+from tests.support.programs import otlp_env, run_program
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed"),
+]
+
+TASKS = """
+import os
+from celery import Celery
+from somatrace import bound, init_tracing, span
+init_tracing("tasks")
+app = Celery("tasks", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
+app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
+
+@app.task
+def work(name):
+    with span(f"work {name}"):
+        return dict(bound()).get("tenant_id")
+
+@app.task
+def fails():
+    raise LookupError("secret")
+
+@app.task(bind=True, max_retries=1)
+def retried(self):
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    with span("second attempt"):
+        return dict(bound()).get("tenant_id")
+"""
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("redis")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
+        try:
+            _wait_for(port)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            redis.terminate()
+
+
+@pytest.fixture
+def server() -> Iterator[OtlpServer]:
+    with otlp_server() as running:
+        yield running
+
+
+@contextmanager
+def worker(server: OtlpServer, broker: str, directory: Path, *options: str) -> Iterator[None]:
+    (directory / "tasks.py").write_text(TASKS)
+    command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel=error", *options]
+    environment = {**os.environ, **otlp_env(server.url), "BROKER": broker}
+    log = directory / "worker.log"
+    with log.open("w") as sink, subprocess.Popen(
+        command, cwd=directory, env=environment, stdout=sink, stderr=sink
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()  # a warm shutdown: what operators do
+            process.wait(30)
+    print(log.read_text())
+
+
+def send(server: OtlpServer, broker: str, directory: Path, source: str) -> str:
+    program = "from tasks import *\nfrom somatrace import bind\n" + textwrap.dedent(source)
+    return run_program(program, {**otlp_env(server.url), "BROKER": broker}, directory=directory).stdout
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("redis did not start")
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [("--pool=solo",), ("--concurrency=1",), ("--concurrency=1", "--max-tasks-per-child=1"), ("--pool=threads",)],
+    ids=lambda pool: " ".join(pool),
+)
+def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, tmp_path, pool) -> None:
+    with worker(server, broker, tmp_path, *pool):
+        out = send(
+            server,
+            broker,
+            tmp_path,
+            """
+            with bind(tenant_id="acme"), span("sender"):
+                first = work.delay(1).get(timeout=30)
+            second = work.delay(2).get(timeout=30)
+            with bind(tenant_id="globex"):
+                third = work.delay(3).get(timeout=30)
+            print(first, second, third)
+            """,
+        )
+    assert out == "acme None globex\n"
+    server.wait_for(7)
+    (sender,) = server.named("sender")
+    runs = {found.attributes["tenant_id"]: found for found in server.named("tasks.work")}
+    assert set(runs) == {"acme", "unknown", "globex"}
+    assert (runs["acme"].trace_id, runs["acme"].parent_id) == (sender.trace_id, sender.span_id)
+    assert len({found.trace_id for found in runs.values()}) == 3
+    for number, tenant in ((1, "acme"), (2, "unknown"), (3, "globex")):
+        (inside,) = server.named(f"work {number}")
+        assert inside.attributes["tenant_id"] == tenant
+        assert inside.parent_id == runs[tenant].span_id
+        assert inside.attributes["workflow_name"] == "tasks.work"
+    assert runs["acme"].kind == 5  # CONSUMER
+    assert runs["acme"].attributes["messaging.system"] == "celery"
+    assert runs["acme"].attributes["messaging.destination.name"] == "celery"
+
+
+def test_failures_are_marked_without_their_text_and_a_retry_keeps_the_tenant(server, broker, tmp_path) -> None:
+    with worker(server, broker, tmp_path, "--pool=solo"):
+        out = send(
+            server,
+            broker,
+            tmp_path,
+            """
+            with bind(tenant_id="acme"), span("sender"):
+                try: fails.delay().get(timeout=30)
+                except LookupError as error: print("as ever:", error)
+                print(retried.delay().get(timeout=30))
+            """,
+        )
+    assert out == "as ever: secret\nacme\n"
+    server.wait_for(5)
+    (failed,) = server.named("tasks.fails")
+    assert failed.status_code == 2
+    assert failed.attributes["error.type"] == "LookupError"
+    assert b"secret" not in server.bytes
+    assert server.named("second attempt")[0].attributes["tenant_id"] == "acme"
+    assert {found.status_code for found in server.named("tasks.retried")} == {0}
+
+
+def test_an_eager_task_runs_where_it_is_called(server, broker, tmp_path) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    out = send(
+        server,
+        broker,
+        tmp_path,
+        """
+        app.conf.task_always_eager = True
+        with bind(tenant_id="acme"), span("sender"):
+            print(work.delay(1).get())
+            print(bound()["tenant_id"])
+        """,
+    )
+    assert out == "acme\nacme\n"
+    server.wait_for(3)
+    (run,) = server.named("tasks.work")
+    assert run.parent_id == server.named("sender")[0].span_id
