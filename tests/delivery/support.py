@@ -122,7 +122,11 @@ def read_request(connection: socket.socket) -> tuple[bytes, bytes]:
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")),
+        (
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
+        ),
         0,
     )
     while len(body) < length:

@@ -130,9 +130,7 @@ def test_a_413_makes_smaller_batches_and_is_remembered(server):
 def test_a_413_that_comes_before_the_body_was_read_is_heard():
     def hasty(connection: socket.socket) -> None:
         connection.recv(100)
-        connection.sendall(
-            b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        )
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(65536):  # as nginx does: a lingering close
             pass

@@ -114,7 +114,7 @@ class Lane(Generic[T]):
             try:
                 while self._settled < ticket:
                     remaining = until - time.monotonic()
-                    nobody = self._thread is None and not self._forks
+                    nobody = self._closed or (self._thread is None and not self._forks)
                     if remaining <= 0 or nobody or threading.current_thread() is self._thread:
                         return False
                     self._changed.wait(min(remaining, 0.1))

@@ -27,6 +27,7 @@ log = logging.getLogger("somatrace")
 SPAN_WEIGHT = 2048
 #: How many guarded spans may wait for slow foreign processors.
 FOREIGN_SIZE = 2048
+_END = "somatrace-foreign-end"
 
 
 class Item(NamedTuple):
@@ -230,13 +231,20 @@ class Road:
 
     def _flush_foreign(self, timeout: float) -> bool:
         """Foreign `force_flush` may ignore its timeout (opentelemetry-python#4568), so it runs beside us."""
+        if timeout <= 0:
+            return False
         millis = max(1, int(timeout * 1000))
         return _bounded(timeout, [partial(processor.force_flush, millis) for processor in self._foreign])
 
 
 def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
-    """Make the calls in turn on a thread of their own; False when one fails, says so, or time is over."""
+    """Make the calls in turn on a thread of their own; False when one fails, says so, or time is over.
+
+    While four such threads hang no more are started: a program may flush once per request.
+    """
     results: list[bool] = []
+    if sum(thread.name == _END for thread in threading.enumerate()) >= 4:
+        return False
 
     def run() -> None:
         for call in calls:
@@ -245,7 +253,7 @@ def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
             except Exception:
                 results.append(False)
 
-    thread = threading.Thread(target=run, name="somatrace-foreign-end", daemon=True)
+    thread = threading.Thread(target=run, name=_END, daemon=True)
     try:
         thread.start()
     except RuntimeError:  # the interpreter is shutting down
