@@ -600,16 +600,18 @@ def test_a_switch_at_the_edge_that_cannot_be_read_trusts_nobody():
 
 
 @pytest.mark.parametrize(
-    ("environ", "place"),
+    ("environ", "named", "state"),
     [
-        ({"SOMATRACE_DATA_DIR": "/data", "HOME": "/home/u"}, "/data"),
-        ({"XDG_STATE_HOME": "/state", "HOME": "/home/u"}, "/state/somatrace"),
-        ({"XDG_STATE_HOME": "relative", "HOME": "/home/u"}, "/home/u/.local/state/somatrace"),
-        ({}, ""),
+        ({"SOMATRACE_DATA_DIR": "/data", "HOME": "/home/u"}, "/data", ""),
+        ({"XDG_STATE_HOME": "/state", "HOME": "/home/u"}, "", "/state"),
+        ({"XDG_STATE_HOME": "relative", "HOME": "/home/u"}, "", ""),
+        ({}, "", ""),
     ],
 )
-def test_data_lies_where_it_is_told_or_where_state_belongs(environ, place):
-    assert settings_of(environ).data_dir == place
+def test_only_a_directory_the_operator_named_is_the_data_directory(environ, named, state):
+    settings = settings_of(environ)
+
+    assert (settings.data_dir, settings.state_home) == (named, state)
 
 
 # -- secrets from files -----------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def local(
     from somatrace.local.place import data_dir as place
     from somatrace.local.server import run
 
-    directory = data_dir or place(settings.data_dir)
+    directory = data_dir or place(settings.data_dir, settings.state_home)
     if directory is None:
         _stop("no directory for the store can be written; name one with --data-dir")
 

@@ -2,7 +2,7 @@
 
 GenAI keys are defined here rather than imported: the conventions moved to
 open-telemetry/semantic-conventions-genai and the Python constants are deprecated.
-Langfuse keys are those its OTLP mapping reads (docs/langfuse.md).
+Langfuse keys are those its OTLP mapping reads (docs/local.md).
 """
 
 from __future__ import annotations

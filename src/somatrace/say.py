@@ -86,6 +86,7 @@ def usage(
     if cost is not None:
         said |= {names.COST_AMOUNT: float(cost), names.COST_CURRENCY: currency, names.COST_SOURCE: "provider"}
         said[names.OBSERVATION_COST] = json.dumps({"total": float(cost)})
+        said[names.OBSERVATION_USAGE] = json.dumps(_usage_details(said))
     span.set_attributes({key: value for key, value in said.items() if value is not None})
 
 
@@ -102,6 +103,23 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
     if retryable is not None:
         span.set_attribute(names.ERROR_RETRYABLE, bool(retryable))
     span.set_status(Status(StatusCode.ERROR, str(message) or str(code)))
+
+
+def _usage_details(said: dict[str, Any]) -> dict[str, int]:
+    """Usage in Langfuse's words, disjoint. Without it Langfuse takes every number below
+    `gen_ai.usage.` for tokens, the amount of the cost among them."""
+    parts = {
+        "input_cached_tokens": said[names.CACHE_READ_TOKENS],
+        "input_cache_creation": said[names.CACHE_CREATION_TOKENS],
+        "output_reasoning_tokens": said[names.REASONING_TOKENS],
+    }
+    known = {name: count for name, count in parts.items() if count is not None}
+    if said[names.INPUT_TOKENS] is not None:
+        cached = known.get("input_cached_tokens", 0) + known.get("input_cache_creation", 0)
+        known["input"] = max(0, said[names.INPUT_TOKENS] - cached)
+    if said[names.OUTPUT_TOKENS] is not None:
+        known["output"] = max(0, said[names.OUTPUT_TOKENS] - known.get("output_reasoning_tokens", 0))
+    return known
 
 
 def _plain(value: Any) -> Any:

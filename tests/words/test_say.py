@@ -46,6 +46,11 @@ def test_usage_says_model_and_tokens_in_the_conventions_words_and_leaves_the_unk
     assert attributes["gen_ai.usage.cache_read.input_tokens"] == 4
     assert attributes["gen_ai.usage.cost.amount"] == 0.25
     assert json.loads(attributes["langfuse.observation.cost_details"]) == {"total": 0.25}
+    assert json.loads(attributes["langfuse.observation.usage_details"]) == {
+        "input": 6,
+        "input_cached_tokens": 4,
+        "output": 2,
+    }
     assert "gen_ai.usage.reasoning.output_tokens" not in attributes
 
 

@@ -153,6 +153,7 @@ class Settings:
     max_retries: int = 3
     max_latency_ms: float = 100.0
     data_dir: str = ""
+    state_home: str = ""
     local_max_bytes: int = 256 * 1024 * 1024
     local_max_days: float = 7.0
     trust: tuple[str, ...] = ()

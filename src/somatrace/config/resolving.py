@@ -70,6 +70,7 @@ def resolve(
         span_limits=rules.span_limits(reader),
         batch_size=rules.batch_size(reader, plain["queue_size"]),
         data_dir=_data_dir(reader),
+        state_home=_state_home(reader),
         propagators=rules.propagators(reader),
         env_file=env_file,
         sources=reader.sources,
@@ -97,19 +98,15 @@ def _finished(settings: Settings, reader: Reader, unused: dict[str, str]) -> Set
 
 
 def _data_dir(reader: Reader) -> str:
-    """The data directory, or "" where there is no home to put it in (XDG Base Directory specification)."""
+    """The directory the operator named, or "": then the store looks for a private one by itself."""
     given: str = reader.read("data_dir")
-    if given:
-        return os.path.expanduser(given)  # noqa: PTH111 - never raises
-    state = reader.variable("XDG_STATE_HOME", str, "")
-    if state and os.path.isabs(state):  # noqa: PTH117
-        reader.sources["data_dir"] = "XDG_STATE_HOME"
-        return os.path.join(state, "somatrace")  # noqa: PTH118
-    home = reader.variable("HOME", str, "")
-    if home and os.path.isabs(home):  # noqa: PTH117
-        reader.sources["data_dir"] = "HOME"
-        return os.path.join(home, ".local", "state", "somatrace")  # noqa: PTH118
-    return ""
+    return os.path.expanduser(given) if given else ""  # noqa: PTH111 - never raises
+
+
+def _state_home(reader: Reader) -> str:
+    """XDG_STATE_HOME, when it is the absolute path that the XDG Base Directory specification wants."""
+    state: str = reader.variable("XDG_STATE_HOME", str, "") or ""
+    return state if os.path.isabs(state) else ""  # noqa: PTH117
 
 
 def _unused(reader: Reader, settings: Settings) -> dict[str, str]:

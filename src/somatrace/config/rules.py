@@ -171,7 +171,7 @@ def service_version(reader: Reader, resource: Mapping[str, str]) -> str:
 def environment(reader: Reader, resource: Mapping[str, str]) -> str:
     """The deployment environment: said to somatrace > resource attributes > Langfuse's variables.
 
-    One that Langfuse would show as another one (docs/langfuse.md) is kept, since other backends take
+    One that Langfuse would show as another one (docs/local.md) is kept, since other backends take
     it, with a problem line; one that is no short printable text is dropped.
     """
     attribute = next((key for key in ENVIRONMENT_ATTRIBUTES if resource.get(key)), None)

@@ -25,6 +25,8 @@ class LocalTransport:
             if not isinstance(self._sink, LocalSink):
                 self._sink = LocalSink(*self._settings)
             self._sink.send(body)
+        except ValueError as error:  # it cannot be read, or is over a limit: it never will be taken
+            return Answer("refused", f"local store: {error}")
         except Exception as error:
             self.close()
             return Answer("retry", f"local store: {type(error).__name__}: {str(error)[:120]}")
@@ -51,7 +53,7 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     if target.kind == "local":
         import somatrace.local.database  # noqa: F401 - its fork hooks must be older than the lanes'
 
-        place = data_dir(settings.data_dir)
+        place = data_dir(settings.data_dir, settings.state_home)
         if place is None:
             return (
                 None,
