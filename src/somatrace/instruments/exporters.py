@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from somatrace.config import Settings, Target
 from somatrace.instruments.traceloop import Carrier
+
+log = logging.getLogger("somatrace")
 
 #: Under these names processors and exporters keep the exporter they wrap.
 _INNER: Final = ("span_exporter", "_exporter", "exporter", "_span_exporter")
@@ -25,10 +28,13 @@ def exports_elsewhere(settings: Settings) -> Callable[[object], bool]:
     def elsewhere(processor: object) -> bool:
         if isinstance(processor, Carrier):
             return False
-        exporter = _exporter_of(processor)
-        if exporter is None or not _is(exporter, settings.target):
+        try:
+            if not _is(_exporter_of(processor), settings.target):
+                return True
+            _mark_no_roots(processor)
+        except Exception as error:  # whatever the program's processor does when it is asked
+            log.debug("%s: %s while looking for its target", type(processor).__name__, type(error).__name__)
             return True
-        _mark_no_roots(processor)
         return False
 
     return elsewhere
@@ -45,12 +51,15 @@ def _exporter_of(processor: object) -> Any:
 
 
 def _is(exporter: Any, target: Target) -> bool:
-    if not target.url or _address(exporter._endpoint) != _address(target.url):
+    if exporter is None or not target.url or _address(exporter._endpoint) != _address(target.url):
         return False
     headers = getattr(exporter, "_headers", None)
     if headers is None:  # since 1.45 the HTTP exporter's client has them
         headers = getattr(getattr(exporter, "_client", None), "_headers", None)
-    return _keys(headers or {}) == _keys(target.headers)
+    theirs, ours = _keys(headers or {}), _keys(target.headers)
+    if target.kind == "langfuse":  # where the key alone says which project it is
+        return theirs.get("authorization") == ours.get("authorization")
+    return theirs == ours
 
 
 def _address(url: str) -> str:
