@@ -271,7 +271,7 @@ def test_a_batch_the_target_always_fails_at_does_not_hold_up_the_others(server, 
         time.sleep(0.003)
 
     deliver(outbox)
-    for number in range(200):
+    for _ in range(200):
         outbox.add(batch("more"), 1)
         outbox.send()
         time.sleep(0.003)

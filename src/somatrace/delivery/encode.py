@@ -28,11 +28,16 @@ def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
     portions = []
     for part in (flat[:middle], flat[middle:]):
         smaller = ExportTraceServiceRequest()
-        for resource, scope, span in part:
-            resource_spans = smaller.resource_spans.add(
-                resource=resource.resource, schema_url=resource.schema_url
-            )
-            scope_spans = resource_spans.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url)
+        resource = scope = None
+        for its_resource, its_scope, span in part:
+            if its_resource is not resource:
+                resource, scope = its_resource, None
+                resource_spans = smaller.resource_spans.add(
+                    resource=resource.resource, schema_url=resource.schema_url
+                )
+            if its_scope is not scope:
+                scope = its_scope
+                scope_spans = resource_spans.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url)
             scope_spans.spans.append(span)
         portions.append((smaller.SerializeToString(), len(part)))
     return portions[0], portions[1]

@@ -74,12 +74,15 @@ class HttpTransport:
         except UnusableError as error:
             self.close()
             return self._say("wrong", str(error))
-        except ValueError:  # its text would hold the header's value
+        except ssl.SSLCertVerificationError as error:
             self.close()
-            return self._say("wrong", "a header holds characters that HTTP does not allow")
+            return self._say("wrong", f"TLS: {error.verify_message}")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
+        except ValueError:  # its text would hold the header's value
+            self.close()
+            return self._say("wrong", "a header holds characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -188,8 +191,6 @@ def _why(error: Exception) -> str:
     """The kind of failure, without the text a target sent: that may hold anything."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'handshake failed'}"
     if isinstance(error, TimeoutError):

@@ -106,8 +106,7 @@ class Outbox:
         """Keep a batch until it is answered for; when the bound is reached the oldest are let go."""
         self._batches.append(Batch(body, spans, time.monotonic()))
         self._bytes += len(body)
-        while self._bytes > self._max_bytes and len(self._batches) > 1:
-            self._ledger.lose("backend_away", self._pop().spans)
+        self._bound()
 
     def send(
         self,
@@ -199,6 +198,7 @@ class Outbox:
         for body, spans in reversed(portions or ()):
             self._batches.appendleft(Batch(body, spans, batch.since, batch.ambiguous))
             self._bytes += len(body)
+        self._bound()
         return portions is not None
 
     def _to_blame(self, batch: Batch, answer: Answer) -> bool:
@@ -246,6 +246,10 @@ class Outbox:
         self._transport.close()
         self._transport = renewed
         return True
+
+    def _bound(self) -> None:
+        while self._bytes > self._max_bytes and len(self._batches) > 1:
+            self._ledger.lose("backend_away", self._pop().spans)
 
     def _pop(self) -> Batch:
         batch = self._batches.popleft()

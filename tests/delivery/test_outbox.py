@@ -1,0 +1,213 @@
+"""The outbox: every span is delivered, waits, or is lost for a reason, whatever a target answers."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from somatrace.delivery import outbox as outbox_module
+from somatrace.delivery.answer import Answer
+from somatrace.delivery.encode import halves
+from tests.delivery.support import batch, names, outbox_to
+
+answers = st.builds(
+    Answer,
+    outcome=st.sampled_from(["ok", "ok", "ok", "retry", "wrong", "refused", "too_large"]),
+    retry_after=st.none() | st.floats(0, 1e9),
+    ambiguous=st.booleans(),
+    choked=st.booleans(),
+    rejected=st.integers(0, 5),
+)
+
+
+class Scripted:
+    """A target that answers as it is told, and `Answer("ok")` when it was told nothing more."""
+
+    def __init__(self, script) -> None:
+        self.script = deque(script)
+        self.sent: list[list[str]] = []
+        self.taken: list[str] = []
+        self.closed = 0
+
+    def send(self, body: bytes, timeout: float) -> Answer:
+        assert timeout > 0
+        self.sent.append(names(body))
+        answer = self.script.popleft() if self.script else Answer("ok")
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.outcome == "ok":
+            self.taken += names(body)
+        return answer
+
+    def interrupt(self) -> None:
+        """Nothing blocks."""
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def waiting(outbox) -> int:
+    return sum(waiting.spans for waiting in outbox._batches)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=20),
+    script=st.lists(st.one_of(answers, st.just(RuntimeError("a fault of ours"))), max_size=60),
+    max_bytes=st.integers(100, 20_000),
+    hurries=st.lists(st.booleans(), min_size=1, max_size=5),
+)
+def test_every_span_is_delivered_waits_or_is_lost_for_a_reason(sizes, script, max_bytes, hurries):
+    target = Scripted(script)
+    outbox, ledger = outbox_to(target, max_bytes=max_bytes)
+    created = 0
+    for number, size in enumerate(sizes):
+        outbox.add(batch(*[f"{number}.{place}" for place in range(size)]), size)
+        created += size
+        outbox.send(hurry=hurries[number % len(hurries)])
+        assert created == ledger.delivered + waiting(outbox) + ledger.lost.total()
+        assert outbox.size == sum(len(one.body) for one in outbox._batches)
+        assert outbox.size <= max_bytes or len(outbox._batches) == 1
+
+    target.script.clear()
+    outbox._next = outbox._not_before = 0.0
+    outbox.send()
+
+    assert outbox.empty
+    assert (outbox.size, outbox.away) == (0, False)
+    assert created == ledger.delivered + ledger.lost.total()
+    assert len(target.taken) == len(set(target.taken))  # nothing answered with 2xx is sent again
+    assert ledger.delivered == len(target.taken) - ledger.lost["rejected"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=2, max_size=40, unique_by=id))
+def test_halves_hold_the_same_spans_in_the_same_order(numbers):
+    body = batch(*map(str, numbers))
+
+    portions = halves(body)
+
+    assert portions is not None
+    (first, some), (second, others) = portions
+    assert names(first) + names(second) == list(map(str, numbers))
+    assert (some, others) == (len(numbers) // 2, len(numbers) - len(numbers) // 2)
+
+
+def test_halves_repeat_a_resource_once_not_for_each_span():
+    request = ExportTraceServiceRequest.FromString(batch(*"abcdefgh"))
+    request.resource_spans[0].resource.attributes.add(key="k").value.string_value = "v" * 1000
+
+    portions = halves(request.SerializeToString())
+
+    assert portions is not None
+    assert all(len(body) < 2000 for body, _ in portions)
+    assert all(body.count(b"v" * 1000) == 1 for body, _ in portions)
+
+
+def test_a_single_span_has_no_halves():
+    assert halves(batch("a")) is None
+
+
+def test_batches_go_out_oldest_first_after_an_outage():
+    target = Scripted([Answer("retry")])
+    outbox, _ = outbox_to(target)
+    for name in "abc":
+        outbox.add(batch(name), 1)
+
+    outbox.send()
+    outbox.send(hurry=True)
+
+    assert target.taken == ["a", "b", "c"]
+
+
+def test_the_oldest_are_let_go_when_the_bound_is_reached():
+    target = Scripted([Answer("retry")] * 100)
+    size = len(batch("a"))
+    outbox, ledger = outbox_to(target, max_bytes=3 * size)
+    for name in "abcde":
+        outbox.add(batch(name), 1)
+
+    target.script.clear()
+    outbox.send()
+
+    assert target.taken == ["c", "d", "e"]
+    assert dict(ledger.lost) == {"backend_away": 2}
+
+
+def test_waits_grow_and_stay_bounded():
+    outbox, _ = outbox_to(Scripted([Answer("retry")] * 40))
+    outbox.add(batch("a"), 1)
+
+    waits = [outbox.send(hurry=True) or 0 for _ in range(40)]
+
+    assert waits[0] <= 0.2
+    assert waits[4] > waits[0]
+    assert max(waits) <= outbox_module.LONGEST_WAIT
+
+
+def test_a_target_that_asks_for_years_is_asked_again_within_minutes():
+    outbox, _ = outbox_to(Scripted([Answer("retry", retry_after=1e12)]))
+    outbox.add(batch("a"), 1)
+
+    assert (outbox.send() or 0) <= outbox_module.LONGEST_RETRY_AFTER
+
+
+@pytest.mark.parametrize("outcome", ["retry", "wrong", "refused"])
+def test_one_log_line_for_an_episode_and_one_for_its_end(caplog, outcome):
+    target = Scripted([Answer(outcome, "why")] * 40)
+    outbox, _ = outbox_to(target)
+    with caplog.at_level(logging.INFO, logger="somatrace"):
+        for _ in range(40):
+            outbox.add(batch("a"), 1)
+            outbox.send(hurry=True)
+        for _ in range(40):
+            outbox.add(batch("a"), 1)
+            outbox.send(hurry=True)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "why" in caplog.text
+
+
+def test_an_interrupted_send_is_no_fault_of_the_target():
+    target = Scripted([Answer("retry", ambiguous=True)])
+    outbox, ledger = outbox_to(target)
+    outbox.add(batch("a"), 1)
+    stop = iter([False, True])
+
+    outbox.send(stopping=lambda: next(stop))
+    assert not outbox.away
+    outbox.send()
+
+    assert (ledger.delivered, ledger.resent_ambiguous, ledger.last_error) == (1, 1, "")
+
+
+def test_a_fault_of_ours_in_a_transport_costs_no_span():
+    outbox, ledger = outbox_to(Scripted([RuntimeError("canary")]))
+    outbox.add(batch("a"), 1)
+
+    outbox.send()
+    assert "canary" not in ledger.last_error
+    outbox.send(hurry=True)
+
+    assert ledger.delivered == 1
+
+
+def test_a_forked_child_starts_with_nothing():
+    target = Scripted([Answer("retry", retry_after=60)])
+    outbox, _ = outbox_to(target)
+    outbox.add(batch("a"), 1)
+    outbox.send()
+    closed = target.closed
+
+    outbox.forget()
+
+    assert (outbox.empty, outbox.size, outbox.away) == (True, 0, False)
+    assert target.closed == closed + 1
+    outbox.add(batch("b"), 1)
+    assert outbox.send() is None
+    assert target.taken == ["b"]

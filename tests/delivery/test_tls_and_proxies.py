@@ -1,0 +1,309 @@
+"""Certificates and proxies, with real handshakes and a real proxy."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
+
+import pytest
+import trustme
+
+from tests.delivery.support import OK, batch, http, raw_server, read_request, target
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_around(monkeypatch):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority, tmp_path):
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(path)
+    return path
+
+
+@contextmanager
+def tls_server(authority: trustme.CA, *names: str, clients: trustme.CA | None = None):
+    """Answers 200 over TLS; gives the port and the common names of clients that came."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
+    came: list[str] = []
+
+    def script(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            certificate = secure.getpeercert()
+            while True:
+                read_request(secure)
+                came.append(str((certificate or {}).get("subjectAltName", "")))
+                secure.sendall(OK)
+
+    with raw_server(script) as port:
+        yield port, came
+
+
+def url(port: int, host: str = "127.0.0.1") -> str:
+    return f"https://{host}:{port}/v1/traces"
+
+
+def test_a_custom_authority_is_trusted(authority, ca_file):
+    with tls_server(authority) as (port, came):
+        transport = http(target(url(port), certificate=str(ca_file)))
+        answers = [transport.send(batch("a"), 5).outcome for _ in range(3)]
+
+    assert answers == ["ok"] * 3
+    assert len(came) == 3
+
+
+def test_an_unknown_authority_is_refused_and_said(authority):
+    with tls_server(authority) as (port, came):
+        answer = http(target(url(port))).send(batch("a"), 5)
+
+    assert answer.outcome == "wrong"
+    assert "TLS" in answer.message
+    assert came == []
+
+
+def test_a_certificate_for_another_host_is_refused(authority, ca_file):
+    with tls_server(authority, "elsewhere.example") as (port, came):
+        answer = http(target(url(port), certificate=str(ca_file))).send(batch("a"), 5)
+
+    assert "TLS" in answer.message
+    assert came == []
+
+
+def test_plain_http_where_tls_is_expected_is_said(ca_file):
+    with raw_server(lambda connection: connection.sendall(b"HTTP/1.0 400 Bad\r\n\r\n")) as port:
+        answer = http(target(url(port), certificate=str(ca_file))).send(batch("a"), 5)
+
+    assert answer.outcome == "retry"
+    assert not answer.ambiguous
+
+
+def test_a_client_certificate_is_shown(authority, ca_file, tmp_path):
+    certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+    issued = authority.issue_cert("client-one.example")
+    issued.private_key_pem.write_to_path(key)
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    with tls_server(authority, clients=authority) as (port, came):
+        place = target(
+            url(port), certificate=str(ca_file), client_certificate=str(certificate), client_key=str(key)
+        )
+        answer = http(place).send(batch("a"), 5)
+
+    assert answer.outcome == "ok"
+    assert "client-one.example" in came[0]
+
+
+def test_certificates_that_are_replaced_while_running_are_read_again(authority, ca_file, tmp_path):
+    certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+
+    def issue(name: str) -> None:
+        issued = authority.issue_cert(name)
+        issued.private_key_pem.write_to_path(key)
+        issued.cert_chain_pems[0].write_to_path(certificate)
+
+    issue("first.example")
+    with tls_server(authority, clients=authority) as (port, came):
+        place = target(
+            url(port), certificate=str(ca_file), client_certificate=str(certificate), client_key=str(key)
+        )
+        transport = http(place)
+        transport.send(batch("a"), 5)
+        issue("second.example")
+        os.utime(certificate, ns=(1, 1))
+
+        transport.send(batch("b"), 5)
+
+    assert ["first" in came[0], "second" in came[1]] == [True, True]
+
+
+@pytest.mark.parametrize("which", ["certificate", "client_certificate"])
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_a_file_that_cannot_be_used_is_said_without_stopping_later_tries(
+    authority, ca_file, tmp_path, which, content
+):
+    broken = tmp_path / "broken.pem"
+    if content is not None:
+        broken.write_text(content)
+    files = {"certificate": str(ca_file), which: str(broken)}
+    with tls_server(authority) as (port, _):
+        answer = http(target(url(port), **files)).send(batch("a"), 5)
+
+    assert answer.outcome == "wrong"
+    assert "check the file" in answer.message
+
+
+def test_an_encrypted_key_does_not_ask_for_a_password_on_the_terminal(authority, ca_file, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+
+    issued = authority.issue_cert("client.example")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    certificate, locked = tmp_path / "client.pem", tmp_path / "client.key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    locked.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"password"),
+        )
+    )
+    place = target(
+        "https://127.0.0.1:9/",
+        certificate=str(ca_file),
+        client_certificate=str(certificate),
+        client_key=str(locked),
+    )
+
+    answer = http(place).send(batch("a"), 5)
+
+    assert answer.outcome == "wrong"
+
+
+class Proxy:
+    """A proxy for HTTP and CONNECT that reaches every host at one port of this machine."""
+
+    def __init__(self, wanted: str = "", status: int = 200) -> None:
+        self.heads: list[str] = []
+        self.to = 0
+        self._wanted = wanted
+        self._status = status
+
+    def __call__(self, connection: socket.socket) -> None:
+        head, body = read_request(connection)
+        text = head.decode("latin-1")
+        self.heads.append(text)
+        if self._wanted and f"Proxy-Authorization: Basic {self._wanted}" not in text:
+            connection.sendall(b"HTTP/1.1 407 canary words\r\nContent-Length: 0\r\n\r\n")
+            return
+        if self._status != 200:
+            connection.sendall(f"HTTP/1.1 {self._status} canary\r\nContent-Length: 0\r\n\r\n".encode())
+            return
+        with socket.create_connection(("127.0.0.1", self.to)) as upstream:
+            if text.startswith("CONNECT"):
+                connection.sendall(b"HTTP/1.1 200 go on\r\n\r\n")
+            else:
+                upstream.sendall(head + b"\r\n\r\n" + body)
+            there = threading.Thread(target=_pump, args=(connection, upstream), daemon=True)
+            there.start()
+            _pump(upstream, connection)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def basic(pair: str) -> str:
+    return base64.b64encode(pair.encode()).decode()
+
+
+def test_plain_http_goes_through_the_proxy_with_its_credentials(monkeypatch):
+    heads = []
+
+    def script(connection: socket.socket) -> None:
+        while True:
+            heads.append(read_request(connection)[0])
+            connection.sendall(OK)
+
+    proxy = Proxy(wanted=basic("user:p@ss"))
+    with raw_server(script) as port, raw_server(proxy) as proxy_port:
+        proxy.to = port
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:p%40ss@127.0.0.1:{proxy_port}")
+        transport = http(target("http://collector.invalid:4318/v1/traces"))
+        answers = [transport.send(batch("a"), 5).outcome for _ in range(2)]
+
+    assert answers == ["ok", "ok"]
+    assert proxy.heads[0].startswith("POST http://collector.invalid:4318/v1/traces HTTP/1.1")
+    assert "Host: collector.invalid:4318" in proxy.heads[0]
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_https_goes_through_a_tunnel_that_sees_no_key(authority, ca_file, monkeypatch, variable):
+    proxy = Proxy(wanted=basic("user:secret"))
+    with tls_server(authority, "collector.invalid") as (port, came), raw_server(proxy) as proxy_port:
+        proxy.to = port
+        monkeypatch.setenv(variable, f"http://user:secret@127.0.0.1:{proxy_port}")
+        place = target(
+            "https://collector.invalid/v1/traces",
+            certificate=str(ca_file),
+            headers={"Authorization": "canary-key"},
+        )
+        answer = http(place).send(batch("a"), 5)
+
+    assert answer.outcome == "ok"
+    assert len(came) == 1
+    assert proxy.heads[0].startswith("CONNECT collector.invalid:443 ")
+    assert "canary-key" not in proxy.heads[0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_other_credentials_is_said(monkeypatch, scheme):
+    proxy = Proxy(wanted=basic("user:right"))
+    with raw_server(proxy) as proxy_port:
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://user:canary@127.0.0.1:{proxy_port}")
+        answer = http(target(f"{scheme}://collector.invalid/")).send(batch("a"), 5)
+
+    assert answer.outcome == "wrong"
+    assert "407" in answer.message
+    assert "canary" not in answer.message
+
+
+def test_a_proxy_that_refuses_the_tunnel_is_tried_again(monkeypatch):
+    with raw_server(Proxy(status=502)) as proxy_port:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy_port}")
+        answer = http(target("https://collector.invalid/")).send(batch("a"), 5)
+
+    assert (answer.outcome, answer.ambiguous) == ("retry", False)
+    assert "502" in answer.message
+    assert "canary" not in answer.message
+
+
+def test_a_proxy_reached_over_tls_is_said_to_be_unusable(monkeypatch):
+    monkeypatch.setenv("https_proxy", "https://user:canary@127.0.0.1:9")
+
+    answer = http(target("https://collector.invalid/")).send(batch("a"), 5)
+
+    assert answer.outcome == "wrong"
+    assert "canary" not in answer.message
+
+
+@pytest.mark.parametrize(
+    ("host", "no_proxy"),
+    [
+        ("collector.invalid", "collector.invalid"),
+        ("collector.invalid", "other,.invalid"),
+        ("collector.invalid", "*"),
+        ("10.255.255.1", "10.0.0.0/8"),
+        ("127.0.0.1", ""),
+        ("localhost", ""),
+        ("[::1]", ""),
+    ],
+)
+def test_no_proxy_and_this_machine_are_reached_directly(monkeypatch, host, no_proxy):
+    proxy = Proxy()
+    with raw_server(proxy) as proxy_port, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy_port}")
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        http(target(f"http://{host}:{reserved.getsockname()[1]}/")).send(batch("a"), 0.3)
+
+    assert proxy.heads == []
