@@ -27,17 +27,18 @@ def install(
     coverage: Coverage,
     *,
     start: Callable[[], object],
+    flush: Callable[[float], object],
     shutdown: Callable[[float], object],
 ) -> None:
     """Wait for the imports of what we know how to instrument. Imports none of it.
 
     `start` (which pickles) traces a child process as this one is; `shutdown` ends tracing within a
-    number of seconds, where a process leaves without `atexit`.
+    number of seconds, where a process leaves without `atexit`; `flush` only sends what ended.
     """
     openllmetry.install(coverage)
     traceloop.install(coverage)
     langfuse.install(coverage)
-    asgi.install(coverage)
+    asgi.install(coverage, flush)
     http_clients.install(coverage)
     llm_clients.install(coverage)
     threads.install(coverage)

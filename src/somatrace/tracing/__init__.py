@@ -52,7 +52,7 @@ def init_tracing(
             from somatrace.tracing.wiring import wire
 
             again = partial(init_tracing, service_name, config=config)
-            _wiring = wire(settings, config, listeners, start=again, shutdown=shutdown)
+            _wiring = wire(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
         except Exception as error:
             log.warning(
                 "tracing is off: %s while starting it; the program is not affected", type(error).__name__

@@ -44,11 +44,12 @@ def wire(
     listeners: Sequence[Listener],
     *,
     start: Callable[[], object],
+    flush: Callable[[float], object],
     shutdown: Callable[[float], object],
 ) -> Wiring:
     """Build the road and put it behind the process's tracer provider. No network, no thread yet.
 
-    `start` traces a child process as this one is, and pickles; `shutdown` ends tracing in bounded time.
+    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds.
     """
     wiring = Wiring(settings, Coverage(), Ledger())
     carry.configure(settings)
@@ -87,7 +88,7 @@ def wire(
     _provide(wiring, wiring.road, resource())
     say.on_event = wiring.road.happened
     if not wiring.unprotected:  # what instrumentors record would go unguarded to a provider we cannot wall in
-        instruments.install(settings, wiring.coverage, start=start, shutdown=shutdown)
+        instruments.install(settings, wiring.coverage, start=start, flush=flush, shutdown=shutdown)
     return wiring
 
 
