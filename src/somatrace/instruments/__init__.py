@@ -13,6 +13,7 @@ from somatrace.instruments import (
     llm_clients,
     openllmetry,
     processes,
+    servers,
     threads,
     traceloop,
 )
@@ -38,7 +39,8 @@ def install(
     openllmetry.install(coverage)
     traceloop.install(coverage)
     langfuse.install(coverage)
-    asgi.install(coverage, flush)
+    asgi.install(coverage)
+    servers.install(coverage, flush)
     http_clients.install(coverage)
     llm_clients.install(coverage)
     threads.install(coverage)

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from somatrace.instruments.asgi_request import KEY, Request
 from somatrace.instruments.coverage import Coverage
 from somatrace.instruments.hooks import when_imported, wrap_method
 
-log = logging.getLogger("somatrace")
 
-#: Seconds the end of a server may take because of us.
-EXIT_LIMIT: Final = 1.0
-
-
-def install(coverage: Coverage, flush: Callable[[float], object]) -> None:
-    """Wait for the imports of Starlette and FastAPI.
-
-    `flush` is called when the server has shut the app down: uvicorn raises its SIGTERM again after that,
-    which ends the process without `atexit`.
-    """
-    when_imported("starlette.applications", coverage, lambda module: _applications(module, flush))
+def install(coverage: Coverage) -> None:
+    """Wait for the imports of Starlette and FastAPI."""
+    when_imported("starlette.applications", coverage, _applications)
     when_imported("starlette.routing", coverage, _routing, library="starlette routes")
-    when_imported("fastapi.applications", coverage, lambda module: _fastapi(module, flush))
+    when_imported("fastapi.applications", coverage, _fastapi)
     when_imported("fastapi.routing", coverage, _fastapi_routing, library="fastapi routes")
 
 
-def _applications(module: ModuleType, flush: Callable[[float], object]) -> None:
-    module.Starlette.__call__ = _serving(module.Starlette.__call__, flush)
+def _applications(module: ModuleType) -> None:
+    module.Starlette.__call__ = _serving(module.Starlette.__call__)
 
 
-def _fastapi(module: ModuleType, flush: Callable[[float], object]) -> None:
+def _fastapi(module: ModuleType) -> None:
     """FastAPI makes its own request spans around Starlette's call (0.150 and later): ours goes first."""
-    module.FastAPI.__call__ = _serving(module.FastAPI.__call__, flush, _own_spans_off)
+    module.FastAPI.__call__ = _serving(module.FastAPI.__call__, _own_spans_off)
 
 
 def _routing(module: ModuleType) -> None:
@@ -51,9 +41,7 @@ def _fastapi_routing(module: ModuleType) -> None:
         wrap_method(module.APIRoute, "handle", _handle)
 
 
-def _serving(
-    method: Any, flush: Callable[[float], object], before: Callable[[Any], None] = lambda _: None
-) -> Any:
+def _serving(method: Any, before: Callable[[Any], None] = lambda _: None) -> Any:
     """`method` with one span for each request, however many apps are mounted in one another.
 
     The parameters stay: uvicorn calls an app without arguments to see whether it is a factory.
@@ -65,9 +53,6 @@ def _serving(
         request = None
         if scope.get("type") in ("http", "websocket") and KEY not in scope:
             request = Request.arrived(self, scope)
-        elif scope.get("type") == "lifespan" and KEY not in scope:
-            scope[KEY] = None
-            send = _flushing(send, flush)
         if request is None:
             await method(self, scope, receive, send)
             return
@@ -80,20 +65,6 @@ def _serving(
             request.over()
 
     return __call__
-
-
-def _flushing(send: Any, flush: Callable[[float], object]) -> Any:
-    """`send`, with a flush before the server hears that the app is down: no request is under way then."""
-
-    async def send_on(message: Any) -> None:
-        if message.get("type") in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            try:
-                flush(EXIT_LIMIT)
-            except Exception:
-                log.debug("no flush at the end of the server", exc_info=True)
-        await send(message)
-
-    return send_on
 
 
 async def _handle(wrapped: Any, route: Any, args: Any, kwargs: Any) -> None:
