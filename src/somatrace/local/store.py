@@ -86,7 +86,8 @@ class Store:
         def write(connection: sqlite3.Connection) -> int:
             connection.execute("BEGIN IMMEDIATE")
             deleted = connection.execute(
-                "DELETE FROM spans WHERE trace_id = ?1 AND (?2 IS NULL OR span_id = ?2)", (trace_id, span_id)
+                "DELETE FROM spans WHERE trace_id = :trace AND (:span IS NULL OR span_id = :span)",
+                {"trace": trace_id, "span": span_id},
             ).rowcount
             rollup.rebuild(connection, {trace_id})
             connection.execute("COMMIT")
