@@ -115,23 +115,52 @@ def test_a_target_that_is_away_does_not_hold_up_the_exit_of_a_program_with_the_l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("line", "remedy"),
-    [
-        ("from langfuse.openai import OpenAI", "import openai itself"),
-        ("from langfuse.langchain import CallbackHandler", "drop its CallbackHandler"),
-    ],
-)
-def test_parts_of_the_sdk_that_double_instrumented_calls_are_a_problem_line(line: str, remedy: str) -> None:
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_call_through_the_sdks_drop_in_for_openai_has_its_tokens_on_one_span(order: str) -> None:
+    source = """
+        import asyncio, os
+        from somatrace import bind, init_tracing, status
+        if os.environ["ORDER"] == "after":
+            init_tracing("svc")
+        from langfuse.openai import AsyncOpenAI, OpenAI
+        if os.environ["ORDER"] == "before":
+            init_tracing("svc")
+        from langchain_openai import ChatOpenAI
+        client = OpenAI(max_retries=0)
+        user = [{"role": "user", "content": "hello"}]
+        with bind(tenant_id="acme"):
+            client.chat.completions.create(model="chat", messages=user, name="mine")
+            for _ in client.chat.completions.create(
+                model="stream", messages=user, stream=True, stream_options={"include_usage": True}):
+                pass
+            client.responses.create(model="responses", input="hello")
+            client.embeddings.create(model="embedding", input="hello")
+            asyncio.run(AsyncOpenAI(max_retries=0).chat.completions.create(model="async", messages=user))
+            ChatOpenAI(model="framework").invoke("hello")
+        assert status().problems == (), status().problems
+        """
+    for run in _run(source, ORDER=order):
+        models = [
+            span.attributes.get("gen_ai.request.model") or span.attributes["langfuse.observation.model.name"]
+            for span in run.ours.spans
+            if {"gen_ai.usage.input_tokens", "langfuse.observation.usage_details"} & span.attributes.keys()
+        ]
+        assert sorted(models) == ["async", "chat", "embedding", "framework", "responses", "stream"]
+        assert len(run.ours.named("mine")) == 1
+        assert {span.attributes["tenant_id"] for span in run.ours.spans} == {"acme"}
+
+
+@pytest.mark.slow
+def test_the_sdks_langchain_handler_is_a_problem_line() -> None:
     done = run_program(
-        f"""
+        """
         import somatrace
         somatrace.init_tracing("svc")
-        {line}
+        from langfuse.langchain import CallbackHandler
         print(somatrace.status().problems)
         """,
         {"SOMATRACE_TARGET": "none"},
     )
 
     assert "makes a second span with tokens" in done.stdout
-    assert remedy in done.stdout
+    assert "drop its CallbackHandler" in done.stdout
