@@ -1,7 +1,12 @@
-"""The content guard: what of a span may leave the process. Plain Python, importable on its own."""
+"""The content guard: what of a span may leave the process. Plain Python, importable on its own.
+
+`redact_text` needs nothing else: `from somatrace.guard import redact_text`.
+"""
 
 from __future__ import annotations
 
+from somatrace.guard.policy import ContentPolicy
+from somatrace.guard.redacting import redact_text
 from somatrace.guard.wall import Guard, Mode, Removed
 
-__all__ = ["Guard", "Mode", "Removed"]
+__all__ = ["ContentPolicy", "Guard", "Mode", "Removed", "redact_text"]

@@ -1,0 +1,217 @@
+"""Second views: what a text says once escapes, entities, look-alike characters and base64 are undone.
+
+Each view knows which characters of the original it stands for, so a hit in it is removed from the
+original. Only the surroundings of what is encoded are decoded; text without escapes costs a few searches.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from somatrace.guard.detecting import Views
+
+#: Characters kept on both sides of what is encoded: a name, its separator and its value.
+AROUND: Final = 160
+#: Escapes within escapes: %2540, \\u0025..., entities in JSON in a query.
+LEVELS: Final = 3
+
+_ESCAPE: Final = (
+    r"\\{1,16}u(?:(?P<u>[0-9A-Fa-f]{4})|\{0{0,6}(?P<b>[0-9A-Fa-f]{1,6})\})|\\{1,16}x(?P<x>[0-9A-Fa-f]{2})|%(?P<p>[0-9A-Fa-f]{2})"
+    r"|&#0{0,7}(?P<d>[0-9]{1,6});?|&#[xX]0{0,7}(?P<h>[0-9A-Fa-f]{1,5});?|&(?P<n>[A-Za-z]{2,24});"
+)
+#: A run of %XX is one piece of UTF-8.
+_PERCENT_RUN: Final = r"(?:%[0-9A-Fa-f]{2}){2,12}"
+#: Invisible, full-width and other compatibility characters, spaces and dashes that are not ASCII, digits
+#: of other scripts, combining marks.
+_DISGUISED: Final = (
+    "\u00a0\u00ad\u0300-\u036f\u061c\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u115f\u1160"
+    "\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
+    "\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
+)
+_LOOKALIKES: Final = {
+    **dict(zip("аеорсухіјѕԁкмтвнѵԛԝӏгпш", "aeopcyxijsdkmtbhvqwlrnw", strict=True)),
+    **dict(zip("АВЕЅКМНОРСТУХІЈ", "ABESKMHOPCTYXIJ", strict=True)),
+    **dict(zip("αορντικυ", "aopvtiku", strict=True)),
+    **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
+}
+_SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2212": "-", "\u3164": ""}
+
+
+class View(NamedTuple):
+    """A decoded piece of text. `offsets[i]` is where character i begins in the original, and one more."""
+
+    text: str
+    offsets: list[int]
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        return self.offsets[start], self.offsets[end]
+
+
+def decoded_views(text: str) -> Iterator[View]:
+    """Views of every part of `text` that hides something; none for plain text."""
+    for start, end in _surroundings(text):
+        view = View(text[start:end], list(range(start, end + 1)))
+        for _ in range(LEVELS):
+            plain = _folded(_unescaped(view))
+            if plain.text == view.text:
+                break
+            view = plain
+        yield view
+
+
+def _triggers(text: str) -> re.Pattern[str] | None:
+    """What to look for, as far as it can be there at all."""
+    wanted = []
+    if "\\u" in text or "\\x" in text or "%" in text or "&" in text:
+        wanted.append(_ESCAPE_BARE)
+    if not text.isascii():
+        like = re.escape("".join(_LOOKALIKES))
+        wanted.append(rf"[{_DISGUISED}]|[A-Za-z0-9](?=[{like}])|[{like}](?=[A-Za-z0-9])")
+    return re.compile("|".join(wanted)) if wanted else None
+
+
+_ESCAPE_BARE: Final = re.sub(r"\?P<\w>", "?:", _ESCAPE)
+
+
+def _surroundings(text: str) -> Iterator[tuple[int, int]]:
+    """Stretches around what is encoded, joined where they touch, begun and ended between words if near."""
+    pattern = _triggers(text)
+    if pattern is None:
+        return
+    start, end = 0, -1
+    for match in pattern.finditer(text):
+        low, high = max(0, match.start() - AROUND), min(len(text), match.end() + AROUND)
+        if end < 0:
+            start = low
+        elif low > end:
+            yield start, end
+            start = low
+        end = high
+    if end >= 0:
+        yield start, end
+
+
+def _unescaped(view: View) -> View:
+    """The view with one level of escapes undone."""
+    text = view.text
+    if "%" not in text and "\\" not in text and "&" not in text:
+        return view
+    pieces: list[str] = []
+    offsets: list[int] = []
+    done = 0
+    for match in re.compile(f"{_PERCENT_RUN}|{_ESCAPE}").finditer(text):
+        plain = _character(match)
+        if plain is None:
+            continue
+        pieces += (text[done : match.start()], plain)
+        offsets += view.offsets[done : match.start()]
+        offsets += [view.offsets[match.start()]] * len(plain)
+        done = match.end()
+    if not done:
+        return view
+    pieces.append(text[done:])
+    offsets += view.offsets[done:]
+    return View("".join(pieces), offsets)
+
+
+def _character(match: re.Match[str]) -> str | None:
+    group = match.lastgroup
+    if group is None:
+        raw = bytes.fromhex(match[0].replace("%", ""))
+        return raw.decode("utf-8", "replace")
+    if group == "n":
+        named = html.unescape(match[0])
+        return named if len(named) == 1 else None
+    code = int(match[group], 10 if group == "d" else 16)
+    return chr(code) if 9 <= code < 0x110000 and not 0xD800 <= code < 0xE000 else None
+
+
+def _folded(view: View) -> View:
+    """The view with every character that looks like an ASCII one replaced by it, and invisible ones gone."""
+    if view.text.isascii():
+        return view
+    pieces: list[str] = []
+    offsets: list[int] = []
+    for character, offset in zip(view.text, view.offsets, strict=False):
+        plain = character if character < "\x80" else _plain(character)
+        pieces.append(plain)
+        offsets += [offset] * len(plain)
+    offsets.append(view.offsets[-1])
+    return View("".join(pieces), offsets)
+
+
+def _plain(character: str) -> str:
+    if (known := _SAME.get(character, _LOOKALIKES.get(character))) is not None:
+        return known
+    category = unicodedata.category(character)
+    if category in ("Cf", "Mn", "Me"):
+        return ""
+    if category == "Nd":
+        return str(unicodedata.digit(character))
+    if category in ("Zs", "Zl", "Zp"):
+        return " "
+    if category == "Pd":
+        return "-"
+    same = unicodedata.normalize("NFKC", character)
+    return same if len(same) == 1 and same.isascii() else character
+
+
+# -- base64 ----------------------------------------------------------------------------------------------
+
+_NOT_TEXT: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_TOKEN: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
+
+
+class Token(NamedTuple):
+    """A run of base64 in the original, and the text it stands for."""
+
+    start: int
+    end: int
+    text: str
+
+
+def base64_texts(views: Views) -> Iterator[Token]:
+    """What base64 and base64url tokens of at least 16 characters say, if they say text. One level deep."""
+    pattern = re.compile(_TOKEN)
+    for at in views.anchors("runs", b"A" * 16):
+        # The letter of an escape such as \n is no part of the token.
+        match = pattern.match(views.text, at + (views.text[at - 1 : at] == "\\"))
+        if match is None:
+            continue
+        text = _decoded(match[0])
+        if text is not None:
+            yield Token(*match.span(), text)
+            continue
+        # A path before the token, or names joined to it: the parts on their own.
+        for part in re.finditer(r"[A-Za-z0-9+]{16,}+={0,2}", match[0]):
+            if len(part[0]) < len(match[0]) and (text := _decoded(part[0])) is not None:
+                yield Token(match.start() + part.start(), match.start() + part.end(), text)
+
+
+def _decoded(token: str) -> str | None:
+    """The text a token stands for, or None. Binary is found out by its beginning, without decoding it all."""
+    plain = token.rstrip("=").replace("-", "+").replace("_", "/")
+    if _text(plain[:64]) is None:
+        return None
+    return _text(plain)
+
+
+def _text(plain: str) -> str | None:
+    cut = len(plain) - len(plain) % 4 if len(plain) % 4 == 1 else len(plain)
+    try:
+        raw = base64.b64decode(plain[:cut] + "=" * (-cut % 4))
+    except (binascii.Error, ValueError):
+        return None
+    if len(raw) != len(raw.translate(None, _NOT_TEXT)):
+        return None
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # the beginning of a longer token may end within a character
+        return raw[: error.start].decode("utf-8") if error.start >= len(raw) - 3 else None

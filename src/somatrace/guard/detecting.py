@@ -1,0 +1,215 @@
+"""The engine of detection: literal anchors, a bounded look around each, a check, and merged hits.
+
+An anchor is a literal in one of a few views of the text that keep every offset: the text as bytes,
+the same in lower case, and two views in which each character is replaced by its class. Finding a
+literal is what Python does fastest, so text without anchors costs next to nothing. Only at an anchor
+a detector looks around, with bounded quantifiers, and checks what it sees. Work is therefore at most
+one bounded look per anchor: linear in the length of the text, whatever the text says.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+Category = Literal["secrets", "financial", "pii", "customer"]
+#: From the one that wins where hits overlap.
+CATEGORIES: Final[tuple[Category, ...]] = ("secrets", "financial", "pii", "customer")
+ALL: Final = frozenset(CATEGORIES)
+
+#: The views of a text: its bytes, those in lower case, the shape of digits and letters (0 and A), runs of
+#: what base64 is made of, and the text itself in lower case for words that are not ASCII.
+ViewName = Literal["raw", "low", "shape", "runs", "wide"]
+
+MAX_HITS: Final = 2000
+RUN: Final = 16
+
+#: Nothing of a word stands before; the letter of an escape such as `\n` in JSON is no part of a word.
+LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
+MARKER: Final = r"\[[A-Z][A-Z0-9_]{1,39}(?::[0-9a-z]{5,12})?\]"
+
+
+class TooManyHitsError(Exception):
+    """A text has more hits than are worth telling apart; all of it has to go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A found value: text[start:end] is a `type`, of a category. `value` is the value as read, for pseudonyms."""
+
+    start: int
+    end: int
+    type: str
+    category: Category
+    value: str = field(default="", repr=False, compare=False)
+
+
+class Found(NamedTuple):
+    """Where the value at an anchor begins and ends, and what it is."""
+
+    start: int
+    end: int
+    type: str
+
+
+Locate = Callable[[str, int], Found | None]
+"""Looks around an anchor (text, offset) within bounds that do not depend on the length of the text."""
+
+Search = Callable[[str], Iterable[Found]]
+"""Reads a text once, in linear time, for detectors that have no anchors."""
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Finds values of some types: where to look (literals in one view), and how.
+
+    `types` are the markers' names; `about` says for the documentation what is found and how it is checked.
+    """
+
+    types: tuple[str, ...]
+    category: Category
+    about: str
+    view: ViewName
+    stems: tuple[bytes | str, ...]
+    locate: Locate = field(repr=False)
+    search: Search | None = field(default=None, repr=False)
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Patterns are compiled when their first anchor is met: importing the guard compiles nothing."""
+    return re.compile(pattern, re.ASCII)
+
+
+def prefixed(
+    type_: str,
+    about: str,
+    stems: Sequence[str],
+    pattern: str,
+    *,
+    check: Callable[[str], bool] | None = None,
+    back: int = 0,
+) -> Detector:
+    """A secret that shows what it is: `pattern` matches from `back` characters before a stem.
+
+    A group in the pattern is the value; without one it is the whole match.
+    """
+    bounded = LEFT + pattern
+
+    def locate(text: str, at: int) -> Found | None:
+        match = compiled(bounded).match(text, max(0, at - back))
+        if match is None:
+            return None
+        start, end = match.span(match.lastindex or 0)
+        if check is not None and not check(text[start:end]):
+            return None
+        return Found(start, end, type_)
+
+    return Detector((type_,), "secrets", about, "raw", tuple(stem.encode() for stem in stems), locate)
+
+
+def _class_table(groups: dict[str, str], other: str | None) -> bytes:
+    table = bytearray(range(256)) if other is None else bytearray(other.encode() * 256)
+    for members, stands_for in groups.items():
+        for member in members.encode():
+            table[member] = ord(stands_for)
+    return bytes(table)
+
+
+_SHAPE: Final = _class_table({string.digits: "0", string.ascii_letters: "A"}, None)
+_RUNS: Final = _class_table({string.ascii_letters + string.digits + "+/_-": "A"}, " ")
+
+
+class Views:
+    """One text as every detector wants to see it, each view made when it is first asked for.
+
+    `candidates` counts the anchors looked at: the measure of work done.
+    """
+
+    __slots__ = ("_made", "candidates", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.candidates = 0
+        # A character that is not ASCII becomes one "?": offsets stay.
+        self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
+
+    def __getitem__(self, name: ViewName) -> bytes | str:
+        view = self._made.get(name)
+        if view is None:
+            view = self._made[name] = self._make(name)
+        return view
+
+    def _make(self, name: ViewName) -> bytes | str:
+        raw = self._made["raw"]
+        assert isinstance(raw, bytes)
+        match name:
+            case "low":
+                return raw.lower()
+            case "shape":
+                return raw.translate(_SHAPE)
+            case "runs":
+                return raw.translate(_RUNS)
+            case _:
+                # The capital dotted I is the one letter that gets longer in lower case.
+                return "" if self.text.isascii() else self.text.replace("İ", "i").lower()
+
+    def anchors(self, view: ViewName, stem: bytes | str) -> Iterator[int]:
+        """The offsets of a stem. Of a run only the first: what follows in it is the same run."""
+        data = self[view]
+        if isinstance(data, bytes) is not isinstance(stem, bytes):
+            return
+        at = data.find(stem)  # type: ignore[arg-type]
+        while at >= 0:
+            self.candidates += 1
+            yield at
+            resume = at + len(stem)
+            if view == "runs":
+                resume = data.find(b" ", resume)  # type: ignore[arg-type]
+                if resume < 0:
+                    return
+            at = data.find(stem, resume)  # type: ignore[arg-type]
+
+
+def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
+    """Every hit of every detector, overlapping ones too. Raises TooManyHitsError above MAX_HITS."""
+    hits: list[Hit] = []
+    text = views.text
+    for detector in detectors:
+        for start, end, type_ in _found(views, detector):
+            hits.append(Hit(start, end, type_, detector.category, text[start:end]))
+            if len(hits) > MAX_HITS:
+                raise TooManyHitsError
+    return hits
+
+
+def _found(views: Views, detector: Detector) -> Iterator[Found]:
+    text, data = views.text, views[detector.view]
+    for stem in detector.stems:
+        if stem not in data:  # type: ignore[operator]  # the common case, without a generator
+            continue
+        for at in views.anchors(detector.view, stem):
+            found = detector.locate(text, at)
+            if found is not None and found.end > found.start:
+                yield found
+    if detector.search is not None:
+        yield from detector.search(text)
+
+
+def merged(hits: Iterable[Hit]) -> list[Hit]:
+    """Hits in order, none overlapping another: what overlaps becomes one, named after the graver category."""
+    joined: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end, CATEGORIES.index(hit.category))):
+        if not joined or hit.start >= joined[-1].end:
+            joined.append(hit)
+            continue
+        last = joined[-1]
+        if hit.end <= last.end and CATEGORIES.index(hit.category) >= CATEGORIES.index(last.category):
+            continue
+        graver = min((last, hit), key=lambda one: CATEGORIES.index(one.category))
+        joined[-1] = Hit(last.start, max(last.end, hit.end), graver.type, graver.category, graver.value)
+    return joined

@@ -1,0 +1,263 @@
+"""What is granted right now, from a policy in code, a file that changes, or a callable. Asked for every span.
+
+The answer comes from a table that is made anew at most once a second; a changed file and a callable are read
+on a thread of their own. Whatever fails grants nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from somatrace import names
+from somatrace.guard.asking import Ask, Asker
+from somatrace.guard.detecting import ALL
+from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
+from somatrace.guard.policy_file import read_policy
+from somatrace.lane import Lane
+
+log = logging.getLogger("somatrace")
+audit = logging.getLogger("somatrace.audit")
+
+#: Seconds between two looks at the clock and the file.
+INTERVAL: Final = 1.0
+MAX_ASKED: Final = 10_000
+
+Source = ContentPolicy | Mapping[str, Any] | Ask | None
+
+
+class Grants:
+    """Resolves tenants to grants.
+
+    `source` is a policy, plain data in the form of the file, or a callable that answers for one tenant
+    with `none`, `redacted`, an entry, or None for the default. `path` is a policy file; where both are
+    given the file is asked first. `default` is the process-wide setting, None if not set. `never`
+    closes everything. `problems` holds lines about what is wrong; nothing is raised.
+    """
+
+    def __init__(
+        self,
+        source: Source = None,
+        *,
+        path: Path | None = None,
+        default: Default | None = None,
+        never: bool = False,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._default = default
+        self._never = never
+        self._clock = clock
+        self._audited: dict[str, Entry] = {}
+        self._asked: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+        self._wrong: dict[str, str] = {}
+        self._asker = Asker(source, clock, self._answered) if callable(source) else None
+        self._file = None if path is None else _File(path, self._reread, clock)
+        self._given = ContentPolicy() if callable(source) else self._parsed(source)
+        self._table: dict[str, Grant] = {}
+        self._fallback = NOTHING
+        self._readable = False
+        self._due = 0.0
+        if self._file is not None and not never:
+            self._file.read()
+        self._make()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong now, one line each."""
+        found = [*self._wrong.values()]
+        if self._file is not None and self._file.problem:
+            found.append(self._file.problem)
+        if self._asker is not None and self._asker.problem:
+            found.append(self._asker.problem)
+        return tuple(found)
+
+    def resolve(self, tenant: str | None) -> Grant:
+        """What `tenant` is granted now. Never raises; without a tenant, nothing is."""
+        if time.monotonic() >= self._due:
+            self._refresh()
+        grant = self._table.get(tenant)  # type: ignore[arg-type]
+        if grant is not None:
+            return grant
+        if tenant is None or tenant == names.UNKNOWN_TENANT or self._never:
+            return NOTHING
+        if self._asker is not None and self._readable:
+            entry = self._asker.entry(tenant)
+            if entry is not None:
+                return Grant(entry.content, entry.safe_keys, entry.categories or ALL, entry.terms)
+        return self._fallback
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._file is not None:
+            self._file.close()
+        if self._asker is not None:
+            self._asker.close()
+
+    # -- the table ---------------------------------------------------------------------------------------
+
+    def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
+        if source is None or isinstance(source, ContentPolicy):
+            return source or ContentPolicy()
+        try:
+            return ContentPolicy.parse(source, now=self._clock())
+        except PolicyError as error:
+            self._complain("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
+        except Exception as error:
+            self._complain("content_policy", f"nothing is granted: {type(error).__name__}")
+        return None
+
+    def _refresh(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            return  # another thread is at it; the table of a moment ago holds
+        try:
+            self._due = time.monotonic() + INTERVAL
+            if self._file is not None and not self._never:
+                self._file.look()
+            self._make()
+        except Exception as error:
+            self._table, self._fallback = {}, NOTHING
+            log.debug("content policy: %s", type(error).__name__)
+        finally:
+            self._lock.release()
+
+    def _reread(self) -> None:
+        with self._lock:
+            self._make()
+
+    def _make(self) -> None:
+        """Make the table of what is granted now, and say what has changed."""
+        self._due = time.monotonic() + INTERVAL
+        policy = self._effective()
+        self._readable = policy is not None
+        if policy is None or self._never:
+            self._table, self._fallback = {}, NOTHING
+            self._report({})
+            return
+        now = self._clock()
+        default = stricter(self._default, policy.default) or "none"
+        active = {tenant: entry for tenant, entry in policy.tenants.items() if entry.active(now)}
+        self._table = {tenant: policy.grant(tenant, now=now) for tenant in active}
+        self._fallback = ContentPolicy(default, {}, policy.categories, policy.terms).fallback()
+        self._report({tenant: entry for tenant, entry in active.items() if entry.content != "none"})
+
+    def _effective(self) -> ContentPolicy | None:
+        """The policy that holds; None where one was asked for and cannot be read."""
+        given = self._given
+        if self._file is None or given is None:
+            return given
+        read = self._file.policy
+        if read is None:
+            return None
+        return ContentPolicy(
+            stricter(read.default, given.default),
+            {**given.tenants, **read.tenants},
+            read.categories | given.categories,
+            (*given.terms, *read.terms),
+        )
+
+    def _answered(self, tenant: str, entry: Entry | None) -> None:
+        """A callable's answer is a grant like any other, and audited like one."""
+        with self._lock:
+            before = self._asked.pop(tenant, None)
+            if entry is not None and entry.content != "none":
+                if len(self._asked) >= MAX_ASKED:
+                    self._asked.clear()
+                self._asked[tenant] = entry
+            self._compare(tenant, before, self._asked.get(tenant))
+
+    def _report(self, granted: dict[str, Entry]) -> None:
+        before, self._audited = self._audited, granted
+        for tenant in {**before, **granted}:
+            self._compare(tenant, before.get(tenant), granted.get(tenant))
+
+    def _compare(self, tenant: str, before: Entry | None, after: Entry | None) -> None:
+        if after is not None and before != after:
+            _audit("granted" if before is None else "changed", tenant, after)
+        elif before is not None and after is None:
+            _audit("revoked" if before.active(self._clock()) else "expired", tenant, before)
+
+    def _complain(self, what: str, message: str) -> None:
+        if self._wrong.get(what) != message:
+            self._wrong[what] = f"{what}: {message}"
+            log.warning("%s", self._wrong[what])
+
+
+def _audit(what: str, tenant: str, entry: Entry) -> None:
+    """One line and its parts; what a person wrote into the policy, nothing of any span."""
+    until = entry.until.isoformat() if entry.until else ""
+    audit.info(
+        "content %s: tenant %s, %s, until %s, %s",
+        what,
+        tenant,
+        entry.content,
+        until or "changed",
+        entry.reason or "no reason given",
+        extra={
+            "somatrace_event": f"content.{what}",
+            "tenant_id": tenant,
+            "content": entry.content,
+            "until": until,
+            "reason": entry.reason,
+        },
+    )
+
+
+class _File:
+    """A policy file: looked at with one `stat`, read on its own thread when it has changed."""
+
+    def __init__(self, path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> None:
+        self._path = path
+        self._clock = clock
+        self._changed = changed
+        self._signature: tuple[int, ...] | None = None
+        self.policy: ContentPolicy | None = None
+        self.problem = ""
+        self._lane: Lane[None] = Lane("content-policy", self._step, size=1)
+
+    def look(self) -> None:
+        """See whether the file has changed, and have it read."""
+        if self._stat() != self._signature:
+            self._lane.put(None)
+
+    def read(self) -> None:
+        """Read the file now. A broken one keeps the last good policy, a missing one grants nothing."""
+        signature = self._stat()
+        problem = ""
+        try:
+            self.policy = read_policy(self._path, now=self._clock())
+        except FileNotFoundError:
+            self.policy = None
+            problem = "the file is missing, nothing is granted"
+        except PolicyError as error:
+            problem = f"{'the last good one holds' if self.policy else 'nothing is granted'}: {error}"
+        except Exception as error:
+            problem = f"{'the last good one holds' if self.policy else 'nothing is granted'}: {type(error).__name__}"
+        self._signature = signature
+        self._say(problem.splitlines()[0] if problem else "")
+
+    def close(self) -> None:
+        self._lane.close(0.1)
+
+    def _say(self, problem: str) -> None:
+        line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
+        if line and line != self.problem:
+            log.warning("%s", line)
+        self.problem = line
+
+    def _step(self, items: Sequence[None]) -> None:
+        if items:
+            self.read()
+            self._changed()
+
+    def _stat(self) -> tuple[int, ...] | None:
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev

@@ -1,0 +1,263 @@
+"""Secrets that only their name gives away: in `name=value`, JSON, YAML, XML, headers, flags, sentences.
+
+Quotes may be escaped any number of times, as in JSON inside strings inside JSON.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Final
+
+from somatrace.guard.detecting import MARKER, Detector, Found, compiled
+from somatrace.guard.naming import Meaning, Strength, is_code, looks_random, meaning, stands_elsewhere
+
+_NAME: Final = string.ascii_letters + string.digits + "_.-"
+_MAX_NAME: Final = 64
+_MAX_VALUE: Final = 2048
+_MAX_HEADER: Final = 4096
+
+_QUOTE: Final = r"\\{0,15}[\"'`]"
+#: From the middle of a name to where its value begins.
+_TO_VALUE: Final = (
+    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{_QUOTE})?(?P<between>\]?[ \t]{{0,8}}(?:"
+    r"(?P<equals>=>|:=|={1,2})|(?P<colon>:)|(?P<xml>>)|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
+    rf"|[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
+    r"|(?P<space>[ \t]{1,4}(?!-)))"
+    rf"(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
+)
+_SAYS: Final = r"[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}\\{0,15}[\"'`]?"
+#: A separator ends a value where another name follows it, or nothing does.
+_BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
+_LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
+
+_FOREIGN: Final = (
+    r"\w{2,14}(?: \w{1,8})?[\"'`]?\s{0,4}(?:[=:：]|это|是|は|为|為)\s{0,4}"
+    r"[\"'`«“]?([^\s\"'`<>&;,\\，。；»”]{3,512})"
+)
+
+STEMS: Final = tuple(
+    stem.encode()
+    for stem in (
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "key",
+        "auth",
+        "cookie",
+        "credential",
+        "sig",
+        "jwt",
+        "sas",
+        "_pat",
+        "kennwort",
+        "contrasena",
+        "wachtwoord",
+        "senha",
+    )
+)
+#: Words for password and secret that are not ASCII, or not one word.
+FOREIGN: Final = (
+    "пароль",
+    "секрет",
+    "contraseña",
+    "密码",
+    "密碼",
+    "口令",
+    "パスワード",
+    "비밀번호",
+    "hasło",
+    "şifre",
+    "κωδικός",
+    "סיסמה",
+    "كلمة المرور",
+    "पासवर्ड",
+)
+
+
+def _quoted_end(text: str, start: int, quote: str) -> int | None:
+    """Where a value in quotes ends, None without a closing quote within bounds.
+
+    At nesting level k a structural quote has b = 2^k - 1 backslashes before it, a quote inside the value more;
+    backslashes at the value's end come in multiples of 2(b + 1).
+    """
+    slashes, mark = len(quote) - 1, quote[-1]
+    at = text.find(mark, start, start + _MAX_VALUE)
+    while at >= 0:
+        run = at
+        while run > start and text[run - 1] == "\\":
+            run -= 1
+        length = at - run
+        if length < slashes:
+            return run
+        if length % (2 * slashes + 2) == slashes:
+            return at - slashes
+        at = text.find(mark, at + 1, start + _MAX_VALUE)
+    return None
+
+
+def _name_start(text: str, at: int) -> int:
+    window = text[max(0, at - _MAX_NAME) : at]
+    start = at - (len(window) - len(window.rstrip(_NAME)))
+    if 0 < start < at and text[start - 1] == "\\" and text[start] in "nrtbf":
+        start += 1  # the letter of an escape
+    return start
+
+
+def _trimmed(text: str, start: int, end: int) -> int:
+    """The end without what closes the sentence or the bracket around the value."""
+    while end > start:
+        last = text[end - 1]
+        if last in ".,;:!?" and end == start + 1:
+            return start
+        opener = {")": "(", "]": "[", "}": "{"}.get(last)
+        if last in ".,;:?" or (opener is not None and opener not in text[start : end - 1]):
+            end -= 1
+        else:
+            break
+    return end
+
+
+def _prose(text: str, value: str, end: int) -> bool:
+    """Whether a bare value after a colon is a word of a sentence: letters alone, and more words after it."""
+    if not value.replace("-", "").replace("'", "").isalpha():
+        return False
+    return compiled(r"[ \t]+[A-Za-z(]").match(text, end) is not None
+
+
+def locate_named(text: str, at: int) -> Found | None:
+    """The value of the name that an anchor is part of."""
+    match = compiled(_TO_VALUE).match(text, at)
+    if match is None:
+        return None
+    start = _name_start(text, at)
+    full = text[start : match.end("rest")]
+    name = full.strip("-.")
+    what = meaning(name) if len(name) <= _MAX_NAME else None
+    if what is None or (start > 0 and compiled(MARKER).match(text, start - 1)):
+        return None
+    begin, quote = match.end(), match["quote"] or ""
+    if match["space"] is not None and not full.startswith("-"):
+        return _said(text, match.end("rest"), what)
+    if match["comma"] is not None and (what.strength is not Strength.HEADER or not quote):
+        return None
+    if what.strength is Strength.HEADER:
+        return _header(text, begin, quote, what, colon=match["colon"] is not None)
+    if quote and (end := _quoted_end(text, begin, quote)) is not None:
+        return _checked(text, begin, end, what, name, quoted=True)
+    bare = compiled(_BARE).match(text, begin)
+    if bare is None:
+        return None
+    end = _trimmed(text, begin, bare.end())
+    if match["colon"] is not None and not quote and _prose(text, text[begin:end], end):
+        return None
+    if name == "pass" and match["equals"] is None:  # "pass: 12, fail: 3"
+        return None
+    asked = start > 0 and text[start - 1] in "?&" and match["equals"] is not None
+    return _checked(text, begin, end, _in_query(what) if asked else what, name, quoted=False)
+
+
+def _in_query(what: Meaning) -> Meaning:
+    """A parameter of an address is sent, so whatever it is called like is what it is."""
+    if what.strength is Strength.RANDOM and what.least < 20:
+        return Meaning(what.type, Strength.SURE, 6)
+    return what
+
+
+def _checked(text: str, begin: int, end: int, what: Meaning, name: str, *, quoted: bool) -> Found | None:
+    value = text[begin:end]
+    if len(value) < what.least or stands_elsewhere(value):
+        return None
+    if what.strength is Strength.RANDOM and not looks_random(value, what.least):
+        return None
+    if not quoted and is_code(name, value):
+        return None
+    if name.lower() == "pwd" and value.startswith(("/", "~", ".", "C:")):  # the working directory
+        return None
+    return Found(begin, end, what.type)
+
+
+def _header(text: str, begin: int, quote: str, what: Meaning, *, colon: bool) -> Found | None:
+    """The value of a header: to the closing quote, else to the end of the line."""
+    end = _quoted_end(text, begin, quote) if quote else None
+    if end is None:
+        pattern = _LINE if colon or quote else _BARE
+        line = compiled(pattern).match(text, begin)
+        if line is None:
+            return None
+        end = begin + len(line[0].rstrip(" \t,;)]}"))
+    value = text[begin:end]
+    if len(value) < 4 or stands_elsewhere(value):
+        return None
+    if what.type == "COOKIE" and "=" not in value:
+        return None
+    if what.type == "AUTHORIZATION" and not quote and not _credential(value):
+        return None
+    return Found(begin, end, what.type)
+
+
+def _credential(value: str) -> bool:
+    """Whether a bare value is a scheme and a credential, or one word: not a sentence about authorization."""
+    words = value.split()
+    if len(words) == 1:
+        return len(value) >= 8 and (any(character.isdigit() for character in value) or len(value) >= 20)
+    return (
+        compiled(
+            r"(?i:basic|bearer|digest|token|apikey|negotiate|ntlm|hawk|aws4-hmac-sha256|key|sso-key)"
+        ).fullmatch(words[0])
+        is not None
+        and len(words[1]) >= 4
+    )
+
+
+def _said(text: str, at: int, what: Meaning) -> Found | None:
+    """ "the password is X": only what no sentence would say of a password."""
+    match = compiled(_SAYS).match(text, at)
+    if match is None or what.strength is Strength.HEADER:
+        return None
+    bare = compiled(_BARE).match(text, match.end())
+    if bare is None:
+        return None
+    end = _trimmed(text, bare.start(), bare.end())
+    value = text[bare.start() : end]
+    plain = compiled(r"[A-Z]?[a-z'-]+|[A-Z'-]+").fullmatch(value) is not None
+    least = max(what.least, 4)
+    if plain or len(value) < least or stands_elsewhere(value) or is_code("", value):
+        return None
+    if what.type != "PASSWORD" and not looks_random(value, max(least, 8)):
+        return None
+    return Found(bare.start(), end, what.type)
+
+
+def locate_foreign(text: str, at: int) -> Found | None:
+    """The value after a word for password in another script: `пароль: X`."""
+    match = re.compile(_FOREIGN).match(text, at)
+    if match is None or stands_elsewhere(match[1]):
+        return None
+    start, end = match.start(1), _trimmed(text, *match.span(1))
+    value = text[start:end]
+    return (
+        None if len(value) < 3 or (value.isalpha() and not value.isascii()) else Found(start, end, "PASSWORD")
+    )
+
+
+NAMED: Final[tuple[Detector, ...]] = (
+    Detector(
+        ("PASSWORD", "SECRET", "AUTHORIZATION", "COOKIE"),
+        "secrets",
+        "values under names of passwords, keys and tokens in `name=value`, JSON, YAML, XML, headers, flags, "
+        "addresses and sentences; where the name alone proves little, only values that look random",
+        "low",
+        STEMS,
+        locate_named,
+    ),
+    Detector(
+        ("PASSWORD",),
+        "secrets",
+        "values after words for password that are not ASCII",
+        "wide",
+        FOREIGN,
+        locate_foreign,
+    ),
+)

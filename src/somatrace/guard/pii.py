@@ -1,0 +1,282 @@
+"""E-mail addresses, phone numbers with a country code, IP addresses; cards and IBANs by their check digits."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from somatrace.guard.detecting import LEFT, Category, Detector, Found, Locate, compiled
+
+# -- e-mail ---------------------------------------------------------------------------------------------
+
+#: Read backwards from the @; letters of any script, as RFC 6531 allows. Of RFC 5322's signs those that
+#: do not end a word in addresses, JSON or code.
+_LOCAL: Final = re.compile(r"[\w.+%~-]{1,64}")
+_DOMAIN: Final = re.compile(
+    r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w])"
+)
+#: Pictures for dense screens are called icon@2x.png.
+_DENSITY: Final = re.compile(r"\dx\.")
+
+
+def locate_email(text: str, at: int) -> Found | None:
+    domain = _DOMAIN.match(text, at)
+    local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
+    if domain is None or local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
+        return None
+    start = at - len(local[0])
+    if start > 0 and text[start - 1] == "\\" and text[start] in "nrtbf" and start + 1 < at:
+        start += 1
+    while start < at - 1 and text[start] in ".-":
+        start += 1
+    if text[start:at] == "git" and text.startswith(":", domain.end()):
+        return None  # git@host:path
+    if _in_userinfo(text, at):
+        return None
+    return Found(start, domain.end(), "EMAIL")
+
+
+def _in_userinfo(text: str, at: int) -> bool:
+    """Whether what stands before the @ is the user:password of an address, and what follows its host."""
+    before = text[max(0, at - 400) : at].rpartition("://")
+    return (
+        bool(before[1])
+        and compiled(r"[^\s/\"'<>:]{0,128}:[^\s/\"'<>]{1,256}").fullmatch(before[2]) is not None
+    )
+
+
+# -- numbers with check digits -------------------------------------------------------------------------
+
+#: First digits and lengths, as ISO/IEC 7812 and the networks publish them.
+_CARDS: Final = (
+    (r"4", (13, 16, 19)),  # Visa
+    (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
+    (r"3[47]", (15,)),  # American Express
+    (r"6011|64[4-9]|65", (16, 19)),  # Discover
+    (r"30[0-5]|3095|36|38|39", (14, 16, 19)),  # Diners Club
+    (r"352[89]|35[3-8]", (16, 19)),  # JCB
+    (r"62|81", (16, 17, 18, 19)),  # UnionPay
+    (r"50|5[6-9]|6[037]", (13, 15, 16, 19)),  # Maestro
+)
+#: Lengths of the countries in SWIFT's IBAN registry.
+_IBAN_LENGTHS: Final = {
+    country: int(length)
+    for country, length in (
+        pair.split(":")
+        for pair in (
+            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 "
+            "DJ:27 DK:18 DO:28 EE:20 EG:29 ES:24 FI:18 FK:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HN:28 "
+            "HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 "
+            "MC:27 MD:24 ME:22 MK:19 MN:20 MR:27 MT:31 MU:30 NI:28 NL:18 NO:15 OM:23 PK:24 PL:28 PS:29 PT:25 QA:29 "
+            "RO:24 RS:22 RU:33 SA:24 SC:31 SD:18 SE:24 SI:19 SK:24 SM:27 SO:23 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 "
+            "VA:22 VG:24 XK:20 YE:30"
+        ).split()
+    )
+}
+
+
+def luhn(digits: str) -> bool:
+    """The check of ISO/IEC 7812-1, annex B."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit) * (1 + place % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+def is_card(digits: str) -> bool:
+    """Whether digits are a payment card's: issuer, length, check digit, and not one digit repeated."""
+    if len(set(digits)) < 2 or not luhn(digits):
+        return False
+    return any(len(digits) in lengths and compiled(first).match(digits) for first, lengths in _CARDS)
+
+
+def is_iban(text: str) -> bool:
+    """Whether letters and digits are an IBAN: its country's length, and ISO 7064 mod 97-10."""
+    if _IBAN_LENGTHS.get(text[:2]) != len(text):
+        return False
+    return int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1
+
+
+_CARD_LEFT: Final = r"(?:(?<![A-Za-z0-9_.+])|(?<=\\[nrtbf])|(?<=[^0-9]\.))"
+_CARD_FORMS: Final = (
+    r"\d{13,19}",
+    r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{1,3}",
+    r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}",
+    r"\d{4}([ -])\d{6}\1\d{4,5}",
+)
+
+
+def locate_card(text: str, at: int) -> Found | None:
+    for form in _CARD_FORMS:
+        match = compiled(_CARD_LEFT + form + r"(?![A-Za-z0-9_]|\.\d)").match(text, at)
+        if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
+            return Found(*match.span(), "CARD")
+    return None
+
+
+def locate_iban(text: str, at: int) -> Found | None:
+    country = text[at : at + 2].upper()
+    length = _IBAN_LENGTHS.get(country)
+    if length is None or not compiled(LEFT).match(text, at):
+        return None
+    match = compiled(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,40}").match(text, at)
+    if match is None:
+        return None
+    taken, end = 0, at
+    while taken < length and end < match.end():
+        taken += text[end] not in " -"
+        end += 1
+    joined = match[0][: end - at].replace(" ", "").replace("-", "").upper()
+    if not is_iban(joined) or compiled(r"\w").match(text, end):
+        return None
+    return Found(at, end, "IBAN")
+
+
+# -- phone ---------------------------------------------------------------------------------------------
+
+#: Country codes of ITU-T E.164, and how many digits follow at least.
+_COUNTRY: Final = (
+    r"(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
+    r"|2[1-35689]\d|3[578]\d|42[0-9]|5[09]\d|6[789]\d|8[0578]\d|9[679]\d)"
+)
+_PHONE: Final = rf"\+ ?(?P<country>{_COUNTRY})(?P<rest>(?:[ .()/\t-]{{0,3}}\d){{6,13}})(?![\w])"
+_DIALLED: Final = (
+    rf"00(?P<country>{_COUNTRY})(?P<rest>[ .()/-]{{1,3}}\d(?:[ .()/-]{{0,3}}\d){{5,12}})(?![\w]|[.,]\d)"
+)
+_AMERICAN: Final = r"\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}(?!\w)"
+
+
+def locate_phone(text: str, at: int) -> Found | None:
+    match = compiled(_PHONE).match(text, at)
+    if (
+        match is None
+        or compiled(r"[\w+]").match(text, at - 1 if at else len(text))
+        and not _after_escape(text, at)
+    ):
+        return None
+    return _dialled(match)
+
+
+def _after_escape(text: str, at: int) -> bool:
+    return at >= 2 and text[at - 2] == "\\" and text[at - 1] in "nrtbf"
+
+
+def locate_dialled(text: str, at: int) -> Found | None:
+    match = compiled(r"(?:(?<![\w.,:+-])|(?<=\\[nrtbf]))" + _DIALLED).match(text, at)
+    return None if match is None else _dialled(match)
+
+
+def _dialled(match: re.Match[str]) -> Found | None:
+    country = match["country"]
+    digits = re.sub(r"\D", "", match["rest"])
+    if not 8 <= len(country + digits) <= 15 or digits.endswith("000000"):
+        return None
+    if country == "1" and not compiled(r"[2-9]\d{2}[2-9]\d{6}").fullmatch(digits):
+        return None
+    if country == "7" and len(digits) != 10:
+        return None
+    return Found(*match.span(), "PHONE")
+
+
+def locate_american(text: str, at: int) -> Found | None:
+    match = compiled(_AMERICAN).match(text, at)
+    return None if match is None else Found(*match.span(), "PHONE")
+
+
+# -- addresses of machines -----------------------------------------------------------------------------
+
+
+def locate_ipv4(text: str, at: int) -> Found | None:
+    """The anchor is the first dot of a number between two dots."""
+    window = text[max(0, at - 3) : at]
+    start = at - (len(window) - len(window.rstrip("0123456789")))
+    match = compiled(
+        r"(?:(?<![\w.+-])|(?<=\\[nrtbf])|(?<=[\w]-))(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\w-]|\.\w)"
+    ).match(text, start)
+    if match is None or any(int(part) > 255 or (part[0] == "0" and part != "0") for part in match.groups()):
+        return None
+    first = int(match[1])
+    if first in (0, 127, 255) or _is_version(text, start):
+        return None
+    return Found(*match.span(), "IP_ADDRESS")
+
+
+_IPV6: Final = (
+    LEFT + r"(?<!\.)(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{6,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?!\w)"
+)
+
+
+def _is_version(text: str, start: int) -> bool:
+    before = text[max(0, start - 16) : start]
+    return (
+        compiled(
+            r"(?i)(?:.*[^a-z])?(?:v|ver|version|release|build|oid|section|rev)[\s\"':=.]{0,4}|.*[A-Za-z]/"
+        ).fullmatch(before.replace("\n", " "))
+        is not None
+    )
+
+
+def locate_ipv6(text: str, at: int) -> Found | None:
+    window = text[max(0, at - 39) : at]
+    start = at - (len(window) - len(window.rstrip("0123456789abcdefABCDEF:")))
+    if text[start] == ":" and not text.startswith("::", start):
+        start += 1  # of the name before
+    match = compiled(_IPV6).match(text, start)
+    if match is None or not any(character.isdigit() for character in match[0]):
+        return None
+    value = match[0] if match[0].endswith("::") else match[0].rstrip(":")
+    groups = [group for group in value.split(":") if group]
+    if len(groups) < 3 and not (len(groups) == 2 and len(groups[0]) >= 3):
+        return None
+    import ipaddress  # costs milliseconds, and most texts have no such anchor
+
+    try:
+        address = ipaddress.IPv6Address(value)
+    except ValueError:
+        return None
+    if address.is_loopback or address.is_unspecified:
+        return None
+    return Found(start, start + len(value), "IP_ADDRESS")
+
+
+def _detector(
+    type_: str, category: Category, about: str, view: str, stems: tuple[bytes, ...], locate: Locate
+) -> Detector:
+    return Detector((type_,), category, about, view, stems, locate)  # type: ignore[arg-type]
+
+
+PII: Final[tuple[Detector, ...]] = (
+    _detector("EMAIL", "pii", "e-mail addresses, of any script", "raw", (b"@",), locate_email),
+    _detector(
+        "PHONE",
+        "pii",
+        "`+` and a country code of E.164, 8 to 15 digits",
+        "shape",
+        (b"+0", b"+ 0"),
+        locate_phone,
+    ),
+    _detector("PHONE", "pii", "`00`, a country code, and separated digits", "raw", (b"00",), locate_dialled),
+    _detector("PHONE", "pii", "`(NNN) NNN-NNNN`", "shape", (b"(000) 000", b"(000)000"), locate_american),
+    _detector(
+        "IP_ADDRESS",
+        "pii",
+        "IPv4; not loopback, not versions",
+        "shape",
+        (b".0.", b".00.", b".000."),
+        locate_ipv4,
+    ),
+    _detector("IP_ADDRESS", "pii", "IPv6; not loopback", "raw", (b"::",), locate_ipv6),
+    _detector("IP_ADDRESS", "pii", "IPv6 in full", "shape", (b"0:0", b"A:0", b"0:A", b"A:A"), locate_ipv6),
+)
+FINANCIAL: Final[tuple[Detector, ...]] = (
+    _detector(
+        "CARD",
+        "financial",
+        "payment cards: issuer, length and Luhn's check digit",
+        "shape",
+        (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
+        locate_card,
+    ),
+    _detector("IBAN", "financial", "IBANs: the country's length, mod 97", "shape", (b"AA00",), locate_iban),
+)

@@ -1,0 +1,236 @@
+"""Redaction of a text: every found value becomes a typed marker, the rest stays as it is.
+
+    >>> redact_text("mail ada@example.com")
+    'mail [EMAIL]'
+
+The result is bounded, the same for the same text, and stable: redacting it again changes nothing. JSON
+stays JSON. Whatever goes wrong inside, the original is never returned.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+
+from somatrace.guard.detecting import (
+    ALL,
+    Category,
+    Detector,
+    Hit,
+    TooManyHitsError,
+    Views,
+    compiled,
+    merged,
+    scan,
+)
+
+log = logging.getLogger("somatrace")
+
+#: Characters. A longer text keeps its beginning and its end.
+MAX_LENGTH: Final = 256 * 1024
+_KEPT: Final = 96 * 1024
+#: Redacted beyond the cut as well, so that a value is not halved by it and missed.
+_OVERLAP: Final = 4096
+#: Passes until nothing more is found: what a marker stands beside may read differently.
+_PASSES: Final = 4
+
+ERROR: Final = "[REDACTED:error]"
+OVERFLOW: Final = "[REDACTED:overflow]"
+
+Pseudonymise = Callable[[str, str], str]
+"""Makes of (type, value) the few characters that stand for the value."""
+
+
+@functools.cache
+def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
+    """The built-in detectors of some categories. Loaded when first asked for."""
+    from somatrace.guard.carriers import CARRIED
+    from somatrace.guard.named import NAMED
+    from somatrace.guard.pii import FINANCIAL, PII
+    from somatrace.guard.secrets import PREFIXED
+
+    return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)
+
+
+def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[Hit]:
+    """The values in `text`, in order, none overlapping another. `extra` detectors are always asked.
+
+    Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
+    """
+    wanted = _known(categories)
+    table = (*detectors(wanted), *extra)
+    views = Views(text)
+    hits = scan(views, table) + _decoded_hits(views, table)
+    return [one for hit in merged(hits) if (one := _settled(text, hit)) is not None]
+
+
+def redact_text(
+    text: str,
+    *,
+    categories: Collection[str] = ALL,
+    pseudonym: Pseudonymise | None = None,
+    extra: Sequence[Detector] = (),
+) -> str:
+    """`text` with every value of `categories` (secrets, financial, pii, customer) replaced by a marker.
+
+    `pseudonym` adds what stands for the value, `[EMAIL:1a2b3c4d]`; secrets never get one. `extra`
+    are detectors of your own (`somatrace.guard.terms`). Never raises for a text: `[REDACTED:error]` takes the
+    place of one that could not be judged, `[REDACTED:overflow]` of one with more than 2000 values.
+    """
+    wanted = _known(categories)
+    try:
+        if len(text) <= MAX_LENGTH:
+            clean = _redacted(text, wanted, pseudonym, extra)
+            if len(clean) <= MAX_LENGTH:
+                return clean
+            return _cut(clean, clean, len(clean))
+        head = _redacted(text[: _KEPT + _OVERLAP], wanted, pseudonym, extra)
+        tail = _redacted(text[-_KEPT - _OVERLAP :], wanted, pseudonym, extra)
+        return _cut(head, tail, len(text))
+    except TooManyHitsError:
+        return OVERFLOW
+    except Exception as error:  # closed on failure: no part of the original
+        log.debug("redaction failed: %s", type(error).__name__)
+        return ERROR
+
+
+def _known(categories: Collection[str]) -> frozenset[Category]:
+    wanted = frozenset((categories,) if isinstance(categories, str) else categories)
+    if not wanted <= ALL:
+        raise ValueError(f"unknown category {min(wanted - ALL)!r}: use {', '.join(sorted(ALL))}")
+    return wanted  # type: ignore[return-value]
+
+
+def _redacted(
+    text: str, wanted: frozenset[Category], pseudonym: Pseudonymise | None, extra: Sequence[Detector]
+) -> str:
+    for _ in range(_PASSES):
+        hits = find(text, wanted, extra)
+        if not hits:
+            return text
+        text = _replaced(text, hits, pseudonym)
+    if find(text, wanted, extra):
+        raise TooManyHitsError
+    return text
+
+
+def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
+    from somatrace.guard.decoding import base64_texts, decoded_views
+
+    hits: list[Hit] = []
+    for view in decoded_views(views.text):
+        inner = Views(view.text)
+        for hit in scan(inner, table):
+            start, end = view.original(hit.start, hit.end)
+            hits.append(Hit(start, end, hit.type, hit.category, hit.value))
+        views.candidates += inner.candidates
+    for token in base64_texts(views):
+        inner = Views(token.text)
+        found = merged(scan(inner, table))
+        views.candidates += inner.candidates
+        if found:  # the token as a whole, named after the first it holds
+            hits.append(Hit(token.start, token.end, found[0].type, found[0].category, token.text))
+    return hits
+
+
+def candidates(text: str) -> int:
+    """How many anchors are looked at in `text`: the work that finding takes, in looks of bounded size."""
+    views = Views(text)
+    try:
+        scan(views, detectors())
+        _decoded_hits(views, detectors())
+    except TooManyHitsError:
+        pass
+    return views.candidates
+
+
+# -- replacing --------------------------------------------------------------------------------------------
+
+
+def _settled(text: str, hit: Hit) -> Hit | None:
+    """The hit without half an escape at either end: `\\n` and `\\"` stay whole, so JSON stays JSON."""
+    start, end = hit.start, hit.end
+    if start > 0 and text[start - 1] == "\\":
+        escape = compiled(r"u[0-9A-Fa-f]{4}|[nrtbf/\"](?=.)").match(text, start, end)
+        start = escape.end() if escape else start
+    while end > start and text[end - 1] == "\\":
+        end -= 1
+    if cut := compiled(r"\\u[0-9A-Fa-f]{0,3}$").search(text, max(start, end - 5), end):
+        end = cut.start()
+    if end <= start:
+        return None
+    return hit if (start, end) == (hit.start, hit.end) else Hit(start, end, hit.type, hit.category, hit.value)
+
+
+def _replaced(text: str, hits: Sequence[Hit], pseudonym: Pseudonymise | None) -> str:
+    bare = _Numbers(text)
+    pieces: list[str] = []
+    done = 0
+    for hit in hits:
+        start, end, quote = bare.extent(hit)
+        if start < done:
+            start, quote = done, ""
+        if pseudonym is not None and hit.category != "secrets":
+            marker = f"[{hit.type}:{pseudonym(hit.type, hit.value)}]"
+        else:
+            marker = f"[{hit.type}]"
+        pieces += (text[done:start], quote, marker, quote)
+        done = end
+    pieces.append(text[done:])
+    return "".join(pieces)
+
+
+class _Numbers:
+    """Numbers that are JSON values: their marker needs quotes, else the text would no longer be JSON."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def extent(self, hit: Hit) -> tuple[int, int, str]:
+        """Where the number begins and ends, and the quotes its marker needs."""
+        text, start, end = self._text, hit.start, hit.end
+        if not compiled(r"[0-9.eE+-]+").fullmatch(text, start, end):
+            return start, end, ""
+        number = compiled(r"[0-9.eE+-]{0,40}").match(text, end)
+        last = number.end() if number else end
+        while start > 0 and text[start - 1] in "0123456789.+-":
+            start -= 1
+        if not compiled(r"\s{0,40}(?:[,}\]]|\\[nrt]|$)").match(text, last):
+            return hit.start, hit.end, ""
+        before = text[max(0, start - 48) : start].rstrip()
+        key = compiled(r"(?s).*?(\\{0,15}\")\s{0,8}:$").fullmatch(before)
+        if key is not None:
+            return start, last, key[1]
+        if before[-1:] in ("[", ",") and not self._inside_string(start):
+            return start, last, '"'
+        return hit.start, hit.end, ""
+
+    def _inside_string(self, at: int) -> bool:
+        strings = self._strings
+        import bisect
+
+        return bisect.bisect_right(strings, at) % 2 == 1
+
+    @functools.cached_property
+    def _strings(self) -> list[int]:
+        """Where strings open and close, if the text is JSON; else as if all of it were one string."""
+        if self._text.lstrip()[:1] not in ("{", "["):
+            return [-1]
+        return [match.start() for match in re.finditer(r'\\.|"', self._text, re.DOTALL) if match[0] == '"']
+
+
+# -- cutting ------------------------------------------------------------------------------------------------
+
+
+def _cut(head: str, tail: str, length: int) -> str:
+    """The beginning and the end of an already redacted text of `length` characters, cut between words."""
+    first, last = head[:_KEPT], tail[-_KEPT:]
+    if (space := max(first.rfind(" ", _KEPT - 512), first.rfind("\n", _KEPT - 512))) > 0:
+        first = first[:space]
+    spaces = [at for at in (last.find(" ", 0, 512), last.find("\n", 0, 512)) if at >= 0]
+    if spaces:
+        last = last[min(spaces) + 1 :]
+    return f"{first} [TRUNCATED {max(0, length - len(first) - len(last))}] {last}"
