@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.instruments.openllmetry import ROWS
+from somatrace.instruments.openllmetry import ROWS, Row
 from tests.support.llm_server import CANARIES, INPUT_TOKENS, OUTPUT_TOKENS, LlmServer, llm_server
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -427,12 +427,44 @@ def test_a_hook_of_an_instrumentor_that_fails_does_not_fail_the_programs_import(
     assert done.stdout == "colorsys failed (AttributeError: no streamablehttp_client)\n"
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
-def test_every_row_names_an_instrumentor_that_exists(row) -> None:
-    package = importlib.util.find_spec(f"opentelemetry.instrumentation.{row.package}")
-    if package is None or package.origin is None:
+def _trees(package: str) -> list[ast.Module]:
+    """The modules of an installed instrumentor, which need not be importable here."""
+    found = importlib.util.find_spec(f"opentelemetry.instrumentation.{package}")
+    if found is None or found.origin is None:
         pytest.skip("its distribution is not installed in this environment")
-    trees = [ast.parse(file.read_text()) for file in Path(package.origin).parent.glob("*.py")]
-    classes = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    return [ast.parse(file.read_text()) for file in Path(found.origin).parent.rglob("*.py")]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
+def test_every_row_names_an_instrumentor_that_exists(row: Row) -> None:
+    classes = {
+        node.name for tree in _trees(row.package) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    }
 
     assert row.instrumentor in classes
+
+
+@pytest.mark.parametrize("package", sorted({row.package for row in ROWS}))
+def test_what_reads_the_switch_for_content_is_a_function_whose_body_can_be_replaced(package: str) -> None:
+    """A new release that asks in another way must be noticed here, not in production."""
+    reading = [
+        node
+        for tree in _trees(package)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and _reads_switch(node)
+    ]
+
+    for function in reading:
+        assert function.name == "should_send_prompts"
+        assert not function.decorator_list
+        assert not function.args.args
+
+
+def _reads_switch(function: ast.FunctionDef) -> bool:
+    docstring = ast.get_docstring(function, clean=False)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and node.id.endswith("TRACE_CONTENT"):
+            return True
+        if isinstance(node, ast.Constant) and node.value != docstring and "TRACE_CONTENT" in str(node.value):
+            return True
+    return False

@@ -157,6 +157,9 @@ class TestDecoratorsWithoutTraceloopInit:
         assert decorated.ours.spans
         assert not [canary for canary in CANARIES if canary.encode() in decorated.ours.bytes]
 
+    def test_the_decorators_do_not_even_record_content(self, decorated: Run) -> None:
+        assert b"traceloop.entity.input" not in decorated.ours.bytes  # a note of its removal would name it
+
 
 OWN_INIT = f"""
     import os, somatrace
