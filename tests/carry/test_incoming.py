@@ -254,9 +254,13 @@ def test_no_sequence_of_untrusted_requests_changes_a_tag_of_any_span(rules, requ
         for headers, peer in requests:
             if ip_address(peer) in ip_network("203.0.113.0/24"):
                 continue
-            with incoming(headers, peer=peer), span("served", kind="workflow"):
-                with bind(tenant_id="acme"), span("inner"):
-                    pass
+            with (
+                incoming(headers, peer=peer),
+                span("served", kind="workflow"),
+                bind(tenant_id="acme"),
+                span("inner"),
+            ):
+                pass
         with span("afterwards"):
             pass
     allowed = {

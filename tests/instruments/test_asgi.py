@@ -126,7 +126,10 @@ def test_an_error_answer_is_an_error_from_500_on() -> None:
     with capture() as seen:
         for code in (404, 503):
             get(Starlette(routes=[Route("/{code}", answer)]), f"/{code}")
-    errors = {found.attributes["http.response.status_code"]: found.attributes.get("error.type") for found in server_spans(seen)}
+    errors = {
+        found.attributes["http.response.status_code"]: found.attributes.get("error.type")
+        for found in server_spans(seen)
+    }
     assert errors == {404: None, 503: "503"}
 
 
@@ -138,7 +141,9 @@ def test_a_streamed_body_is_sent_inside_the_span_and_keeps_its_tags() -> None:
             await asyncio.sleep(0.01)
 
     with capture() as seen:
-        answer = get(Starlette(routes=[Route("/stream", lambda request: StreamingResponse(body()))]), "/stream")
+        answer = get(
+            Starlette(routes=[Route("/stream", lambda request: StreamingResponse(body()))]), "/stream"
+        )
     (served,) = server_spans(seen)
     assert {json.loads(line) for line in answer.text.splitlines()} == {answer.headers["x-correlation-id"]}
     for number in range(3):
@@ -216,7 +221,11 @@ def test_websockets_are_one_span_over_their_whole_life() -> None:
             await socket.send_text(await socket.receive_text())
         await socket.close()
 
-    with capture() as seen, serving(app) as url, connect(url.replace("http", "ws") + "/ws/secret-room") as client:
+    with (
+        capture() as seen,
+        serving(app) as url,
+        connect(url.replace("http", "ws") + "/ws/secret-room") as client,
+    ):
         client.send("hello")
         assert client.recv() == "hello"
     (served,) = server_spans(seen)
@@ -252,7 +261,11 @@ def test_concurrent_requests_do_not_mix() -> None:
 def test_an_outsider_neither_sets_tags_nor_switches_sampling_off_and_its_id_is_kept_aside(rules) -> None:
     rules(trust=("10.0.0.0/8",))
     app = Starlette(routes=[Route("/", lambda request: JSONResponse(dict(bound())))])
-    sent = {"traceparent": TRACE, "x-correlation-id": "theirs", "x-somatrace-tags": "1;eyJiIjp7InRlbmFudF9pZCI6ImEifX0"}
+    sent = {
+        "traceparent": TRACE,
+        "x-correlation-id": "theirs",
+        "x-somatrace-tags": "1;eyJiIjp7InRlbmFudF9pZCI6ImEifX0",
+    }
     with capture() as seen, serving(app) as url:
         answer = _raw(url, sent)
     (served,) = server_spans(seen)
@@ -265,7 +278,12 @@ def test_an_outsider_neither_sets_tags_nor_switches_sampling_off_and_its_id_is_k
 def test_a_trusted_hop_continues_trace_and_tags(rules) -> None:
     rules(trust=("127.0.0.0/8",))
     app = Starlette(routes=[Route("/", lambda request: JSONResponse(dict(bound())))])
-    with capture() as seen, serving(app) as url, bind(tenant_id="acme", request_id="r1"), span("call", kind="workflow"):
+    with (
+        capture() as seen,
+        serving(app) as url,
+        bind(tenant_id="acme", request_id="r1"),
+        span("call", kind="workflow"),
+    ):
         answer = httpx.get(url)
     (served,) = server_spans(seen)
     (client,) = [found for found in seen.spans if found.kind is SpanKind.CLIENT]

@@ -55,7 +55,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    command = [
+        "redis-server",
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(directory),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
         try:
             _wait_for(port)
@@ -76,9 +86,10 @@ def worker(server: OtlpServer, broker: str, directory: Path, *options: str) -> I
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel=error", *options]
     environment = {**os.environ, **otlp_env(server.url), "BROKER": broker}
     log = directory / "worker.log"
-    with log.open("w") as sink, subprocess.Popen(
-        command, cwd=directory, env=environment, stdout=sink, stderr=sink
-    ) as process:
+    with (
+        log.open("w") as sink,
+        subprocess.Popen(command, cwd=directory, env=environment, stdout=sink, stderr=sink) as process,
+    ):
         try:
             yield
         finally:
@@ -104,8 +115,13 @@ def _wait_for(port: int) -> None:
 
 @pytest.mark.parametrize(
     "pool",
-    [("--pool=solo",), ("--concurrency=1",), ("--concurrency=1", "--max-tasks-per-child=1"), ("--pool=threads",)],
-    ids=lambda pool: " ".join(pool),
+    [
+        ("--pool=solo",),
+        ("--concurrency=1",),
+        ("--concurrency=1", "--max-tasks-per-child=1"),
+        ("--pool=threads",),
+    ],
+    ids=" ".join,
 )
 def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, tmp_path, pool) -> None:
     with worker(server, broker, tmp_path, *pool):
@@ -139,7 +155,9 @@ def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, t
     assert runs["acme"].attributes["messaging.destination.name"] == "celery"
 
 
-def test_failures_are_marked_without_their_text_and_a_retry_keeps_the_tenant(server, broker, tmp_path) -> None:
+def test_failures_are_marked_without_their_text_and_a_retry_keeps_the_tenant(
+    server, broker, tmp_path
+) -> None:
     with worker(server, broker, tmp_path, "--pool=solo"):
         out = send(
             server,

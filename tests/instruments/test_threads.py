@@ -134,7 +134,12 @@ def test_what_cannot_be_submitted_fails_as_before() -> None:
             pool.submit(lambda: 1 / 0).result()
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from(["task", "thread", "nested"])), max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b", None]), st.sampled_from(["task", "thread", "nested"])),
+        max_size=12,
+    )
+)
 @settings(max_examples=30, deadline=None)
 def test_interleaved_tenants_never_mix_over_tasks_and_threads(jobs: list[tuple[str | None, str]]) -> None:
     def check(tenant: str | None) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from contextvars import Token
 from dataclasses import dataclass, field
@@ -183,7 +183,7 @@ def _bound(read: Read, believed: str, claimed: SpanContext | None) -> tuple[Tags
     elif correlation and correlation != sent.get(names.CORRELATION):
         attributes[names.CLIENT_CORRELATION] = correlation
     if names.CORRELATION not in extra and names.CORRELATION not in tags:
-        extra[names.CORRELATION] = uuid.uuid4().hex
+        extra[names.CORRELATION] = os.urandom(16).hex()
     found = Tags({**tags.bound, **extra}, {**tags.derived, **sent.derived})
     return found, Caller(
         trusted=believed,

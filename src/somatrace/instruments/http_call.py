@@ -74,7 +74,10 @@ class Call:
         span.end()
 
     def _start(self, library: str, method: str, host: str, port: int | None) -> None:
-        if in_llm_call() or in_http_span():
+        if in_llm_call():
+            self._token = otel_context.attach(without_http(otel_context.get_current()))
+            return
+        if in_http_span():
             return
         known = method.upper() if method.upper() in METHODS else "_OTHER"
         self._span = trace.get_tracer(f"somatrace.{library}", names.VERSION).start_span(

@@ -81,9 +81,12 @@ def install(coverage: Coverage, start: Callable[[], object], shutdown: Callable[
         return
     when_imported("multiprocessing.util", coverage, lambda module: _exits(module, lineage))
     when_imported(
-        "multiprocessing.process", coverage, lambda module: _processes(module, lineage), library="Process"
+        "multiprocessing.process",
+        coverage,
+        lambda module: _processes(module, lineage),
+        library="multiprocessing.Process",
     )
-    when_imported("multiprocessing.pool", coverage, _pool, library="Pool")
+    when_imported("multiprocessing.pool", coverage, _pool, library="multiprocessing.Pool")
     when_imported("concurrent.futures.process", coverage, _executor, library="ProcessPoolExecutor")
 
 

@@ -71,6 +71,4 @@ class _There:
 def _serves_many(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
     home = str(getattr(target, "__module__", None) or type(thread).__module__)
-    if type(thread) is not threading.Thread and target is None:
-        home = type(thread).__module__
     return thread.name.startswith(_SERVANTS) or home.startswith(_SERVANT_MODULES)
