@@ -186,6 +186,7 @@ def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_
         init_tracing("svc")
         with span("work"):
             print("worked")
+        assert "tracing is off" in status().problems[0]
         """,
         {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"},
     )

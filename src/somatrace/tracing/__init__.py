@@ -21,6 +21,7 @@ log = logging.getLogger("somatrace")
 
 _lock: Final = threading.RLock()
 _wiring: Wiring | None = None
+_failure = "init_tracing was not called"
 
 
 def init_tracing(
@@ -36,7 +37,7 @@ def init_tracing(
     raises for a value: a setting that cannot be used takes the safe side, with one log line and an
     entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
     """
-    global _wiring  # noqa: PLW0603 - one road per process, in one named place
+    global _wiring, _failure  # noqa: PLW0603 - one road per process, in one named place
     with _lock:
         if _wiring is not None:
             if _wiring.settings.service_name != service_name:
@@ -54,9 +55,8 @@ def init_tracing(
             again = partial(init_tracing, service_name, config=config)
             _wiring = wire(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
         except Exception as error:
-            log.warning(
-                "tracing is off: %s while starting it; the program is not affected", type(error).__name__
-            )
+            _failure = f"tracing is off: {type(error).__name__} while starting it; the program is not affected"
+            log.warning("%s", _failure)
             log.debug("init_tracing failed", exc_info=True)
             return
         atexit.register(_at_exit)
@@ -81,7 +81,7 @@ def status() -> Status:
     """How tracing stands in this process, without secrets and without I/O."""
     wiring = _wiring
     if wiring is None:
-        return Status(enabled=False, available=False, problems=("init_tracing was not called",))
+        return Status(enabled=False, available=False, problems=(_failure,))
     settings, ledger, road = wiring.settings, wiring.ledger, wiring.road
     spans, size = road.depth if road is not None else (0, 0)
     outbox = road.outbox if road is not None else None
