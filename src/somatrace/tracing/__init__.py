@@ -55,7 +55,7 @@ def init_tracing(
             again = partial(init_tracing, service_name, config=config)
             _wiring = wire(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
         except Exception as error:
-            _failure = f"tracing is off: {type(error).__name__} while starting it; the program is not affected"
+            _failure = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
             log.warning("%s", _failure)
             log.debug("init_tracing failed", exc_info=True)
             return
