@@ -353,3 +353,16 @@ def test_an_idle_traced_process_uses_no_cpu():
     )
 
     assert float(done.stdout) < 0.05
+
+
+def test_the_step_run_inline_is_not_told_to_stop(lane_of, monkeypatch):
+    def refuse(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    told = []
+    lane = lane_of(lambda items: told.append(lane.stopping))
+    lane.put(1)
+
+    assert lane.close(5)
+    assert told == [False]

@@ -128,13 +128,12 @@ class Lane(Generic[T]):
             return self._idle()
         self.deadline = time.monotonic() + timeout
         flushed = self.flush(timeout)
-        with self._changed:
-            self._closed = True
-            alone = self._thread is None
+        alone = self._thread is None
         if alone and not flushed:  # no thread can start while the interpreter shuts down
             while self._items and time.monotonic() < self.deadline:
                 self._run_step(self._take())
             flushed = self._idle()
+        self._closed = True
         if alone:
             self._run("rest", self._rest)
         self._end_thread(FORK_GRACE if flushed else 0.0, 0.1)
