@@ -76,6 +76,8 @@ def test_every_span_is_delivered_waits_or_is_lost_for_a_reason(sizes, script, ma
 
     target.script.clear()
     outbox._next = outbox._not_before = 0.0
+    outbox.add(batch("last"), 1)
+    created += 1
     outbox.send()
 
     assert outbox.empty
@@ -171,6 +173,16 @@ def test_one_log_line_for_an_episode_and_one_for_its_end(caplog, outcome):
 
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert "why" in caplog.text
+
+
+def test_a_target_that_refuses_one_span_after_an_outage_is_not_away():
+    outbox, _ = outbox_to(Scripted([Answer("retry"), Answer("refused")]))
+    outbox.add(batch("a"), 1)
+
+    outbox.send()
+    outbox.send(hurry=True)
+
+    assert not outbox.away
 
 
 def test_an_interrupted_send_is_no_fault_of_the_target():

@@ -190,6 +190,8 @@ class Outbox:
             self._ledger.lose(answer.outcome, batch.spans)
         if hopeless:
             self._leave_alone(answer)
+        else:
+            self._failures = 0  # it answers, and means this batch
         return not hopeless
 
     def _divide(self, batch: Batch) -> bool:
