@@ -306,6 +306,29 @@ def test_at_the_edge_the_claimed_trace_is_only_a_link(rules) -> None:
     assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
 
 
+def test_under_a_middleware_of_opentelemetry_its_span_stays_the_only_one_and_gets_the_tags(rules) -> None:
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    rules(trust=("127.0.0.0/8",))
+
+    def handler(request):
+        with span("inner"):
+            return JSONResponse(dict(bound()))
+
+    app = OpenTelemetryMiddleware(
+        Starlette(routes=[Route("/work/{id}", handler)]), exclude_spans=["receive", "send"]
+    )
+    with capture() as seen, serving(app) as url, bind(tenant_id="acme"), span("call"):
+        answer = httpx.get(url + "/work/7")
+    (served,) = server_spans(seen)
+    assert answer.json()["tenant_id"] == "acme"
+    assert served.instrumentation_scope.name == "opentelemetry.instrumentation.asgi"
+    assert served.attributes["tenant_id"] == "acme"
+    assert served.name == "GET /work/{id}"
+    assert seen.named("inner").parent.span_id == served.context.span_id
+    assert seen.named("inner").attributes["workflow_name"] == "GET /work/{id}"
+
+
 def test_an_app_called_without_a_server_inside_a_span_is_its_child() -> None:
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse(""))])
 
@@ -319,6 +342,19 @@ def test_an_app_called_without_a_server_inside_a_span_is_its_child() -> None:
         asyncio.run(call())
     (served,) = server_spans(seen)
     assert served.parent.span_id == seen.named("caller").context.span_id
+
+
+def test_a_fault_of_ours_costs_the_span_and_never_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("planted")
+
+    app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("served"))])
+    for part in ("Arrival", "headers_for", "may_carry"):
+        with monkeypatch.context() as planted, capture():
+            planted.setattr(carry, part, broken)
+            assert get(app, "/").text == "served"
+    assert bound() == {}
+    assert not trace.get_current_span().get_span_context().is_valid
 
 
 def _raw(url: str, headers: dict[str, str]) -> httpx.Response:

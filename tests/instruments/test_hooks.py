@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from somatrace.instruments.coverage import Coverage
-from somatrace.instruments.hooks import when_imported
+from somatrace.instruments.hooks import when_imported, wrap_method
 
 
 @pytest.fixture
@@ -64,3 +66,40 @@ def test_an_installer_that_fails_is_a_problem_line_and_the_import_succeeds(libra
     assert importlib.import_module(library).value == 1
     assert coverage.states[library] == "failed (AttributeError: no such class)"
     assert any(library in problem for problem in coverage.problems)
+
+
+class Service:
+    """What a library's class looks like."""
+
+    def ask(self, question: str, *, loud: bool = False) -> str:
+        """Answers."""
+        return question.upper() if loud else question
+
+    async def wait(self, seconds: int) -> int:
+        return seconds
+
+
+def test_a_wrapped_method_keeps_its_name_its_signature_and_its_kind():
+    service, seen = Service(), []
+    before = inspect.signature(Service.ask)
+
+    def note(call, instance, args, kwargs):
+        seen.append((instance is service, args, kwargs))
+        return call(*args, **kwargs)
+
+    async def double(call, instance, args, kwargs):
+        return 2 * await call(*args, **kwargs)
+
+    wrap_method(Service, "ask", note)
+    wrap_method(Service, "wait", double)
+    assert service.ask("why", loud=True) == "WHY"
+    assert seen == [(True, ("why",), {"loud": True})]
+    assert (Service.ask.__name__, Service.ask.__doc__, inspect.signature(Service.ask)) == (
+        "ask",
+        "Answers.",
+        before,
+    )
+    assert inspect.iscoroutinefunction(service.wait)
+    assert asyncio.run(service.wait(2)) == 4
+    with pytest.raises(TypeError):
+        service.ask()

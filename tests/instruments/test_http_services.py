@@ -93,6 +93,17 @@ def test_requests_are_traced_wherever_tracing_is_set_up(server, tmp_path: Path, 
     assert answer.headers["x-correlation-id"] == served.attributes["correlation_id"]
 
 
+def test_a_server_that_is_stopped_sends_its_last_spans_although_uvicorn_leaves_by_its_signal(
+    server, tmp_path
+):
+    env = otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="600")
+    with service(APP + "init_tracing('svc')\nserve(make())", env, tmp_path) as url:
+        call(url)
+        assert server.spans == []
+    server.wait_for(2)
+    assert sorted(found.name for found in server.spans) == ["GET /items/{item}", "inner"]
+
+
 INSTRUMENTED = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 AGENT = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",  # the distribution would choose grpc

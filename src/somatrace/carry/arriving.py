@@ -24,6 +24,7 @@ from somatrace.carry.reading import Read
 from somatrace.carry.rules import Rules, ignore, rules
 from somatrace.carry.signing import fault
 from somatrace.scoped import Scoped
+from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Scalar, Tags, current
 
 _TRACE: Final = TraceContextTextMapPropagator()
@@ -96,6 +97,9 @@ class Arrival:
         self._tokens: tuple[Token[Tags], Any] | None = None
 
     def resume(self) -> Caller:
+        around: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
+        if around is not None and self._tags.tenant is not None:
+            around.root.labelled(self._tags)  # the request's span may be another instrumentation's
         self._tokens = (current.set(self._tags), otel_context.attach(self._context))
         return self.caller
 

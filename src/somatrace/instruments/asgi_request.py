@@ -57,17 +57,18 @@ class Request:
         self._prefix += path
 
     def routed(self, path: str) -> None:
-        """The route is known: the span gets its name, and with it a workflow that nobody named."""
+        """The route is known: the span gets its name, and with it a workflow that nobody named. So does
+        the span of another instrumentation, whose name may be the path itself."""
         try:
-            route = self._prefix + path
             span = trace.get_current_span() if self._span is None else self._span
-            name = f"{self._method} {route}"
+            if getattr(span, "kind", None) is not SpanKind.SERVER:
+                return
+            route = self._prefix + path
+            span.set_attribute(ROUTE, route)
+            span.update_name(f"{self._method} {route}")
             stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
             if stamp is not None and stamp.root is stamp:
-                stamp.root_name = name
-            if self._span is not None:
-                self._span.set_attribute(ROUTE, route)
-                self._span.update_name(name)
+                stamp.root_name = f"{self._method} {route}"
         except Exception:
             log.debug("a route is not noted", exc_info=True)
 
