@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from somatrace.guard.policy import ContentPolicy
 from somatrace.guard.redacting import redact_text
-from somatrace.guard.wall import Guard, Mode, Removed
+from somatrace.guard.wall import Guard, Judge, Removed
 
-__all__ = ["ContentPolicy", "Guard", "Mode", "Removed", "redact_text"]
+__all__ = ["ContentPolicy", "Guard", "Judge", "Removed", "redact_text"]

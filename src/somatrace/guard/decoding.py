@@ -14,10 +14,13 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from somatrace.guard.detecting import Views
+from somatrace.guard.detecting import Views, compiled
 
 #: Characters kept on both sides of what is encoded: a name, its separator and its value.
 AROUND: Final = 160
+#: How much further a value is followed that reaches the end of a view, and a word at its edges.
+FURTHER: Final = 1024
+WORD: Final = 64
 #: Escapes within escapes: %2540, \\u0025..., entities in JSON in a query.
 LEVELS: Final = 3
 
@@ -56,13 +59,18 @@ class View(NamedTuple):
 def decoded_views(text: str) -> Iterator[View]:
     """Views of every part of `text` that hides something; none for plain text."""
     for start, end in _surroundings(text):
-        view = View(text[start:end], list(range(start, end + 1)))
-        for _ in range(LEVELS):
-            plain = _folded(_unescaped(view))
-            if plain.text == view.text:
-                break
-            view = plain
-        yield view
+        yield decoded(text, start, end)
+
+
+def decoded(text: str, start: int, end: int) -> View:
+    """A view of text[start:end] with everything undone that hides something."""
+    view = View(text[start:end], list(range(start, end + 1)))
+    for _ in range(LEVELS):
+        plain = _folded(_unescaped(view))
+        if plain.text == view.text:
+            break
+        view = plain
+    return view
 
 
 def _triggers(text: str) -> re.Pattern[str] | None:
@@ -89,12 +97,20 @@ def _surroundings(text: str) -> Iterator[tuple[int, int]]:
         low, high = max(0, match.start() - AROUND), min(len(text), match.end() + AROUND)
         if end < 0:
             start = low
-        elif low > end:
-            yield start, end
+        elif low > end + WORD:
+            yield _whole_words(text, start, end)
             start = low
         end = high
     if end >= 0:
-        yield start, end
+        yield _whole_words(text, start, end)
+
+
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """A stretch that begins and ends between words, if a word ends near."""
+    before, after = text[max(0, start - WORD) : start], text[end : end + WORD]
+    left = compiled(r"[\w[\]:.-]*").match(before[::-1])
+    right = compiled(r"[\w[\]:.-]*").match(after)
+    return start - (left.end() if left else 0), end + (right.end() if right else 0)
 
 
 def _unescaped(view: View) -> View:

@@ -24,8 +24,9 @@ _TO_VALUE: Final = (
     r"(?P<equals>=>|:=|={1,2})|(?P<colon>:)|(?P<xml>>)|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
     rf"|[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     r"|(?P<space>[ \t]{1,4}(?!-)))"
-    rf"(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
+    rf"(?:\[[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
 )
+_STRUCTURE: Final = r"\"[ \t]{0,8}[,:\]}]"
 _SAYS: Final = r"[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}\\{0,15}[\"'`]?"
 #: A separator ends a value where another name follows it, or nothing does.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
@@ -79,22 +80,34 @@ FOREIGN: Final = (
 def _quoted_end(text: str, start: int, quote: str) -> int | None:
     """Where a value in quotes ends, None without a closing quote within bounds.
 
-    At nesting level k a structural quote has b = 2^k - 1 backslashes before it, a quote inside the value more;
-    backslashes at the value's end come in multiples of 2(b + 1).
+    In JSON nested k deep a structural quote has 2^k - 1 backslashes of its own before it, after an even
+    number (of that level) that belong to the text. So the ones at the end of the binary count of backslashes
+    are the level of a quote; a deeper one than the opening quote's is part of the value.
     """
-    slashes, mark = len(quote) - 1, quote[-1]
+    level, mark = _level(len(quote) - 1), quote[-1]
     at = text.find(mark, start, start + _MAX_VALUE)
     while at >= 0:
         run = at
         while run > start and text[run - 1] == "\\":
             run -= 1
-        length = at - run
-        if length < slashes:
-            return run
-        if length % (2 * slashes + 2) == slashes:
-            return at - slashes
+        closing = _level(at - run)
+        if closing <= level:
+            end = at - (1 << closing) + 1
+            # Quotes of another kind do not hold structure of JSON: they opened nothing.
+            return None if mark != '"' and compiled(_STRUCTURE).search(text, start, end) else end
         at = text.find(mark, at + 1, start + _MAX_VALUE)
     return None
+
+
+def _opens(text: str, begin: int, closed: str | None, quote: str) -> bool:
+    """Whether a quote opens a value, and does not end the string in JSON that a name stands at the end of."""
+    if closed is None:
+        return compiled(r"\s{0,8}[,:\]}]").match(text, begin) is None
+    return closed[-1] != quote[-1] or len(closed) == len(quote)
+
+
+def _level(backslashes: int) -> int:
+    return (~backslashes & (backslashes + 1)).bit_length() - 1
 
 
 def _name_start(text: str, at: int) -> int:
@@ -112,7 +125,7 @@ def _trimmed(text: str, start: int, end: int) -> int:
         if last in ".,;:!?" and end == start + 1:
             return start
         opener = {")": "(", "]": "[", "}": "{"}.get(last)
-        if last in ".,;:?" or (opener is not None and opener not in text[start : end - 1]):
+        if last in ".,;:? \t" or (opener is not None and opener not in text[start : end - 1]):
             end -= 1
         else:
             break
@@ -142,8 +155,12 @@ def locate_named(text: str, at: int) -> Found | None:
         return _said(text, match.end("rest"), what)
     if match["comma"] is not None and (what.strength is not Strength.HEADER or not quote):
         return None
+    if match["closed"] and not quote and text[begin : begin + 1] in ("[", "{", ""):
+        return None  # a list or an object in JSON
+    if quote and not _opens(text, begin, match["closed"], quote):
+        return None
     if what.strength is Strength.HEADER:
-        return _header(text, begin, quote, what, colon=match["colon"] is not None)
+        return _header(text, begin, match, what)
     if quote and (end := _quoted_end(text, begin, quote)) is not None:
         return _checked(text, begin, end, what, name, quoted=True)
     bare = compiled(_BARE).match(text, begin)
@@ -178,18 +195,21 @@ def _checked(text: str, begin: int, end: int, what: Meaning, name: str, *, quote
     return Found(begin, end, what.type)
 
 
-def _header(text: str, begin: int, quote: str, what: Meaning, *, colon: bool) -> Found | None:
+def _header(text: str, begin: int, match: re.Match[str], what: Meaning) -> Found | None:
     """The value of a header: to the closing quote, else to the end of the line."""
+    quote, pair = match["quote"] or "", match["comma"] is not None
     end = _quoted_end(text, begin, quote) if quote else None
     if end is None:
-        pattern = _LINE if colon or quote else _BARE
+        pattern = _LINE if match["colon"] or quote else _BARE
         line = compiled(pattern).match(text, begin)
         if line is None:
             return None
-        end = begin + len(line[0].rstrip(" \t,;)]}"))
+        end = _trimmed(text, begin, begin + len(line[0].rstrip()))
     value = text[begin:end]
     if len(value) < 4 or stands_elsewhere(value):
         return None
+    if pair and compiled(r"\\{0,15}[\"'`]\s{0,8}:").match(text, end):
+        return None  # the next key of an object, not the second of two
     if what.type == "COOKIE" and "=" not in value:
         return None
     if what.type == "AUTHORIZATION" and not quote and not _credential(value):

@@ -101,7 +101,7 @@ def meaning(name: str) -> Meaning | None:
 
 _PLACEHOLDERS: Final = frozenset(
     "null none nil undefined true false string str int integer bool boolean object required optional invalid "
-    "missing wrong empty changed expired incorrect unset redacted hidden masked bytes any text yes no n/a "
+    "missing wrong empty changed expired incorrect unset redacted hidden masked bytes any text yes no n/a infinity -infinity nan "
     "self this here optional[str] default".split()
 )
 #: A variable, a template, a format, a mask: the value stands elsewhere.

@@ -13,10 +13,11 @@ import functools
 import logging
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.guard.detecting import (
     ALL,
+    MARKER,
     Category,
     Detector,
     Hit,
@@ -26,6 +27,9 @@ from somatrace.guard.detecting import (
     merged,
     scan,
 )
+
+if TYPE_CHECKING:
+    from somatrace.guard.decoding import Token, View
 
 log = logging.getLogger("somatrace")
 
@@ -118,21 +122,29 @@ def _redacted(
 
 
 def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
-    from somatrace.guard.decoding import base64_texts, decoded_views
+    from somatrace.guard.decoding import FURTHER, base64_texts, decoded, decoded_views
 
     hits: list[Hit] = []
     for view in decoded_views(views.text):
-        inner = Views(view.text)
-        for hit in scan(inner, table):
+        found = _scanned(views, view, table)
+        if any(hit.end == len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
+            # A value goes on beyond the view: follow it.
+            view = decoded(views.text, view.offsets[0], min(len(views.text), view.offsets[-1] + FURTHER))
+            found = _scanned(views, view, table)
+        for hit in found:
             start, end = view.original(hit.start, hit.end)
             hits.append(Hit(start, end, hit.type, hit.category, hit.value))
-        views.candidates += inner.candidates
     for token in base64_texts(views):
-        inner = Views(token.text)
-        found = merged(scan(inner, table))
-        views.candidates += inner.candidates
+        found = merged(_scanned(views, token, table))
         if found:  # the token as a whole, named after the first it holds
             hits.append(Hit(token.start, token.end, found[0].type, found[0].category, token.text))
+    return hits
+
+
+def _scanned(views: Views, decoded: View | Token, table: Sequence[Detector]) -> list[Hit]:
+    inner = Views(decoded.text)
+    hits = scan(inner, table)
+    views.candidates += inner.candidates
     return hits
 
 
@@ -158,10 +170,8 @@ def _settled(text: str, hit: Hit) -> Hit | None:
         start = escape.end() if escape else start
     while end > start and text[end - 1] == "\\":
         end -= 1
-    if cut := compiled(r"\\u[0-9A-Fa-f]{0,3}$").search(text, max(start, end - 5), end):
-        end = cut.start()
-    if end <= start:
-        return None
+    if end <= start or compiled(rf"(?:{MARKER}[\s\\,;.:]*+)++").fullmatch(text, start, end):
+        return None  # what has been replaced already
     return hit if (start, end) == (hit.start, hit.end) else Hit(start, end, hit.type, hit.category, hit.value)
 
 

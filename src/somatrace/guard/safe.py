@@ -1,0 +1,206 @@
+"""The allow-list: keys whose texts may leave while content is off, and the shape each value must have.
+
+A key that is not here loses its text, whatever it holds; one that is here loses any text that is not
+of its shape, or in which the detectors find something. Numbers and booleans need no entry. The table
+is documented in docs/content.md, generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final, NamedTuple
+
+
+class Shape(NamedTuple):
+    """What a safe value looks like: a pattern for the whole of it, and words for the documentation."""
+
+    pattern: str
+    about: str
+
+
+WORD: Final = Shape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters")
+MODEL: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
+IDENTIFIER: Final = Shape(
+    r"(?=[0-9]{0,7}[A-Za-z_-])[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}", "an identifier that is not all digits"
+)
+LABEL: Final = Shape(r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words")
+HOST: Final = Shape(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}", "a host name or address"
+)
+ROUTE: Final = Shape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
+METHOD: Final = Shape(r"[A-Z_]{1,16}", "an HTTP method")
+TYPE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status")
+VERSION: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
+NUMBERS: Final = Shape(
+    r'\{(?:\s*"[a-z][a-z0-9_.]{0,63}"\s*:\s*-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE]-?[0-9]{1,3})?\s*,?){0,32}\}',
+    "a JSON object of names and numbers",
+)
+
+SAFE_KEYS: Final[dict[str, Shape]] = {
+    # the model call
+    "gen_ai.request.model": MODEL,
+    "gen_ai.response.model": MODEL,
+    "langfuse.observation.model.name": MODEL,
+    "embedding.model_name": MODEL,
+    "llm.model_name": MODEL,
+    "traceloop.association.properties.ls_model_name": MODEL,
+    "gen_ai.operation.name": WORD,
+    "gen_ai.output.type": WORD,
+    "gen_ai.provider.name": WORD,
+    "gen_ai.system": WORD,
+    "gen_ai.token.type": WORD,
+    "gen_ai.request.reasoning_effort": WORD,
+    "gen_ai.request.reasoning_summary": WORD,
+    "gen_ai.request.encoding_formats": WORD,
+    "gen_ai.response.reasoning_effort": WORD,
+    "gen_ai.response.finish_reason": WORD,
+    "gen_ai.response.finish_reasons": WORD,
+    "gen_ai.response.stop_reason": WORD,
+    "gen_ai.openai.api_type": WORD,
+    "gen_ai.openai.api_version": VERSION,
+    "openai.api.type": WORD,
+    "openai.request.service_tier": WORD,
+    "openai.response.service_tier": WORD,
+    "gen_ai.openai.request.service_tier": WORD,
+    "gen_ai.openai.response.service_tier": WORD,
+    "llm.request.type": WORD,
+    "llm.response.finish_reason": WORD,
+    "llm.response.stop_reason": WORD,
+    "traceloop.association.properties.ls_provider": WORD,
+    "traceloop.association.properties.ls_model_type": WORD,
+    "traceloop.association.properties.ls_integration": WORD,
+    "gen_ai.response.id": IDENTIFIER,
+    "gen_ai.openai.system_fingerprint": IDENTIFIER,
+    "gen_ai.openai.response.system_fingerprint": IDENTIFIER,
+    "openai.response.system_fingerprint": IDENTIFIER,
+    # what was used
+    "gen_ai.usage.cost.currency": Shape(r"[A-Z]{3}", "a currency code"),
+    "gen_ai.usage.cost.source": WORD,
+    "langfuse.observation.usage_details": NUMBERS,
+    "langfuse.observation.cost_details": NUMBERS,
+    # who works: names that a program gives its parts
+    "gen_ai.agent.name": LABEL,
+    "gen_ai.agent.id": IDENTIFIER,
+    "gen_ai.tool.name": LABEL,
+    "gen_ai.tool.type": WORD,
+    "gen_ai.tool.call.id": IDENTIFIER,
+    "gen_ai.workflow.name": LABEL,
+    "gen_ai.task.id": IDENTIFIER,
+    "gen_ai.task.parent.id": IDENTIFIER,
+    "gen_ai.task.kind": WORD,
+    "gen_ai.task.status": WORD,
+    "gen_ai.conversation.id": IDENTIFIER,
+    "langgraph.command.goto_node": LABEL,
+    "langgraph.command.goto_nodes": LABEL,
+    "langgraph.command.source_node": LABEL,
+    "traceloop.entity.name": LABEL,
+    "traceloop.entity.path": LABEL,
+    "traceloop.workflow.name": LABEL,
+    "traceloop.span.kind": WORD,
+    "openinference.span.kind": WORD,
+    "langfuse.observation.type": WORD,
+    "langfuse.observation.level": WORD,
+    "langfuse.observation.completion_start_time": Shape(
+        r'"?[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,18}(?:Z|[+-][0-9:]{5})?"?', "a time"
+    ),
+    "langfuse.environment": VERSION,
+    "langfuse.release": VERSION,
+    "langfuse.version": VERSION,
+    "somatrace.kind": WORD,
+    "somatrace.outcome": WORD,
+    "client.correlation_id": Shape(r"[A-Za-z0-9._-]{1,64}", "what `incoming` let through"),
+    # failures
+    "error.type": TYPE,
+    "error.code": TYPE,
+    "exception.type": TYPE,
+    "exception.escaped": Shape(r"True|False", "True or False"),
+    # the transport
+    "http.request.method": METHOD,
+    "http.method": METHOD,
+    "http.route": ROUTE,
+    "url.template": ROUTE,
+    "url.scheme": WORD,
+    "http.scheme": WORD,
+    "http.flavor": VERSION,
+    "network.protocol.name": WORD,
+    "network.protocol.version": VERSION,
+    "network.transport": WORD,
+    "network.type": WORD,
+    "server.address": HOST,
+    "net.peer.name": HOST,
+    "net.host.name": HOST,
+    "rpc.system": WORD,
+    "rpc.service": TYPE,
+    "rpc.method": TYPE,
+    "mcp.method.name": WORD,
+    "mcp.protocol.version": VERSION,
+    "messaging.system": WORD,
+    "messaging.operation": WORD,
+    "messaging.operation.name": WORD,
+    "messaging.operation.type": WORD,
+    "messaging.destination.name": LABEL,
+    "messaging.destination": LABEL,
+    "messaging.message.id": IDENTIFIER,
+    "celery.action": WORD,
+    "celery.state": WORD,
+    "celery.task_name": TYPE,
+    # stores
+    "db.system": WORD,
+    "db.system.name": WORD,
+    "db.operation": WORD,
+    "db.operation.name": WORD,
+    "db.collection.name": LABEL,
+    "db.sql.table": LABEL,
+    "db.namespace": LABEL,
+    "db.name": LABEL,
+    "db.chroma.query.segment._query.collection_id": IDENTIFIER,
+    "code.function": TYPE,
+    "code.function.name": TYPE,
+    "code.namespace": TYPE,
+}
+#: Last parts of keys that name a collection or index of a vector store.
+SAFE_ENDINGS: Final[dict[str, Shape]] = {
+    "collection_name": LABEL,
+    "index_name": LABEL,
+    "metric_type": WORD,
+}
+
+
+def shape_of(key: str) -> Shape | None:
+    """The shape the texts under a key must have, or None where no text may leave."""
+    found = SAFE_KEYS.get(key)
+    if found is None and key.startswith("db."):
+        return SAFE_ENDINGS.get(key.rpartition(".")[2])
+    return found
+
+
+@cache
+def _matcher(shape: Shape) -> re.Pattern[str]:
+    return re.compile(shape.pattern)
+
+
+def fits(shape: Shape, text: str) -> bool:
+    """Whether the whole text has the shape."""
+    return len(text) <= 2048 and _matcher(shape).fullmatch(text) is not None
+
+
+def looks_like_identifier(number: float) -> bool:
+    """Whether a number could be a card, a phone number or a national id: whole, of 8 to 19 digits.
+
+    A time since the epoch looks the same: it passes by its key's name alone, see `is_measure`.
+    """
+    return 10**7 <= abs(number) < 10**19 and number == int(number)
+
+
+#: Numbers under these keys are measures, however large: sizes, counts, durations, ids of the process.
+MEASURES: Final = re.compile(
+    r"(?:.*[._])?(?:tokens?|counts?|size|length|bytes|duration|latency|total|limit|port|pid|lineno|"
+    r"status_code|top_k|seed|dimensions?|timestamp|time|ns|ms|us|amount|cost|attempts?)"
+    r"|gen_ai\.(?:usage|request)\..*|llm\.usage\..*"
+)
+
+
+def is_measure(key: str) -> bool:
+    """Whether numbers under a key are measures by its name."""
+    return MEASURES.fullmatch(key) is not None

@@ -1,0 +1,320 @@
+"""What holds for every redacted text: bounded, stable, JSON stays JSON, and closed on failure."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from somatrace.guard import redact_text, redacting
+from somatrace.guard.detecting import MAX_HITS, Detector, Found
+from somatrace.guard.redacting import ERROR, MAX_LENGTH, OVERFLOW, candidates, detectors, find
+from tests.guard.corpus import CARRIERS, CONTEXT, ENCODINGS, EXACT, harmless_texts, letters
+
+HOSTILE = st.text(st.characters(exclude_categories=()), max_size=300)
+#: Pieces of what detectors look for, put together in ways nobody meant.
+PIECES = st.lists(
+    st.sampled_from(
+        """@ . : = :// " ' \\ \\\\ \\" \\n \\u0040 \\u002 %40 %2 &#64; &# [ ] { } , ; & ? space - + 4111111111111111 00
+        password token secret key Authorization Cookie Bearer Basic sk- eyJ AKIA -----BEGIN PRIVATE KEY-----
+        -----END PRIVATE KEY----- a@b.co x.y 1.2.3.4 :: DE89370400440532013000 +4915112345678 [EMAIL] [PASSWORD]
+        [EMAIL:1a2b3c4d] dXNlckBleGFtcGxlLmNvbQ== hunter2 --password user:pass@host é İ ß \u200b \ufeff \u0661
+        \uff20 \u0430 \x00 \n \t пароль: null true 12""".replace("space", "\x20").split()
+        + [" ", "\n", "\x00", "\ud800"]
+    ),
+    max_size=40,
+).map("".join)
+TEXTS = st.one_of(HOSTILE, PIECES)
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXTS)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from(["password", "token", "text", "card", "api_key", "x"]), inner, max_size=4),
+        inner.map(json.dumps),
+    ),
+    max_leaves=12,
+)
+CARD = 4111111111111111
+
+
+def shape(value: object) -> object:
+    """The keys and the nesting of a document."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(inner) for inner in value]
+    return None
+
+
+# -- for every text -----------------------------------------------------------------------------------------
+
+
+@given(TEXTS)
+@settings(max_examples=600, deadline=None)
+def test_redacting_a_redacted_text_changes_nothing(text):
+    once = redact_text(text)
+
+    assert redact_text(once) == once
+
+
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_the_same_text_is_always_redacted_the_same_way(text):
+    assert redact_text(text) == redact_text(text)
+
+
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_only_what_was_found_is_replaced(text):
+    hits = find(text)
+
+    assert all(0 <= hit.start < hit.end <= len(text) for hit in hits)
+    assert all(first.end <= second.start for first, second in zip(hits, hits[1:], strict=False))
+
+
+@given(TEXTS)
+@settings(max_examples=200, deadline=None)
+def test_a_redacted_text_is_hardly_longer_than_it_was(text):
+    longest = max(len(type_) for detector in detectors() for type_ in detector.types)
+
+    assert len(redact_text(text)) <= len(text) + (longest + 4) * (len(text) // 2 + 1)
+
+
+@given(JSON)
+@settings(max_examples=600, deadline=None)
+def test_json_stays_json_with_the_same_keys(value):
+    text = json.dumps(value)
+
+    clean = redact_text(text)
+
+    assert shape(json.loads(clean)) == shape(value)
+
+
+@given(JSON)
+@settings(max_examples=200, deadline=None)
+def test_json_without_escaped_unicode_stays_json_too(value):
+    text = json.dumps(value, ensure_ascii=False)
+
+    assert shape(json.loads(redact_text(text))) == shape(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (json.dumps({"card": CARD, "n": 1}), '{"card": "[CARD]", "n": 1}'),
+        (json.dumps([CARD, 2, CARD]), '["[CARD]", 2, "[CARD]"]'),
+        (json.dumps({"password": 12345678}), '{"password": "[PASSWORD]"}'),
+        (json.dumps({"cards": f"of [{CARD}, {CARD}]"}), '{"cards": "of [[CARD], [CARD]]"}'),
+        (json.dumps({"a": json.dumps({"card": CARD})}), '{"a": "{\\"card\\": \\"[CARD]\\"}"}'),
+        (json.dumps({"password": 'a"b\\'}), '{"password": "[PASSWORD]\\\\"}'),
+    ],
+)
+def test_a_number_in_json_becomes_a_string_and_escapes_stay_whole(text, clean):
+    assert redact_text(text) == clean
+    json.loads(clean)
+
+
+# -- planted values ----------------------------------------------------------------------------------------
+
+
+@given(
+    st.sampled_from(sorted(set(EXACT) - {"SLACK_WEBHOOK"})),
+    st.sampled_from(["alone", "prose", "json value", "log", "markdown", "tab"]),
+    st.sampled_from(["", *sorted(ENCODINGS)]),
+    st.randoms(use_true_random=False),
+    st.integers(0, 400),
+)
+@settings(max_examples=500, deadline=None)
+def test_a_planted_value_survives_nowhere(type_, carrier, encoding, rng, position):
+    value = EXACT[type_](random.Random(rng.random()))
+    needle = ENCODINGS[encoding](value) if encoding else value
+    if encoding.startswith("base64") and len(needle.rstrip("=")) < 16:
+        return
+    planted = CARRIERS[carrier].format(*[needle] * CARRIERS[carrier].count("{}"))
+
+    clean = redact_text("word " * position + planted + " word" * position)
+
+    assert needle not in clean
+
+
+@given(
+    st.sampled_from([(type_, form) for type_, (_, forms) in CONTEXT.items() for form in forms if "Basic" not in form]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_value_under_a_telling_name_survives_nowhere(case, rng):
+    type_, form = case
+    value = CONTEXT[type_][0](random.Random(rng.random()))
+
+    assert value not in redact_text("before\n" + form.format(value) + "\nafter")
+
+
+@pytest.mark.parametrize("length", [MAX_LENGTH, MAX_LENGTH + 1, 3 * MAX_LENGTH])
+@pytest.mark.parametrize("at", [0, 96 * 1024 - 30, 96 * 1024 - 8, 96 * 1024, -96 * 1024 - 20, -96 * 1024 - 4, -45])
+def test_a_value_on_the_edge_of_a_cut_does_not_survive(length, at):
+    filler = "word " * (length // 5 + 1)
+    text = filler[:length]
+    at = at % length
+    planted = "password: hunter2-Zq81 mail ada@example.com "
+    text = text[:at] + planted + text[at + len(planted) :]
+
+    clean = redact_text(text)
+
+    assert "hunter2" not in clean
+    assert "ada@" not in clean
+    assert "example.com" not in clean
+
+
+# -- bounds --------------------------------------------------------------------------------------------------
+
+
+def test_a_text_beyond_the_limit_keeps_its_beginning_and_its_end_and_says_what_is_missing():
+    text = "first " + "word " * MAX_LENGTH + "last"
+
+    clean = redact_text(text)
+
+    assert clean.startswith("first word")
+    assert clean.endswith("word last")
+    assert "[TRUNCATED " in clean
+    assert len(clean) <= MAX_LENGTH
+    assert redact_text(clean) == clean
+
+
+def test_a_text_that_grows_beyond_the_limit_is_cut_as_well():
+    text = "pwd=abc " + "x " * (MAX_LENGTH // 2 - 5)
+
+    clean = redact_text(text)
+
+    assert len(clean) <= MAX_LENGTH
+    assert redact_text(clean) == clean
+
+
+def test_a_text_with_too_many_values_goes_as_a_whole():
+    assert redact_text("a@b.co " * (MAX_HITS + 1)) == OVERFLOW
+
+
+@pytest.mark.parametrize("text", ["", "\x00", "\ud800", "\ud83d", "\udc00@\ud800.com", "\x00" * 10_000, "é" * 10_000])
+def test_odd_texts_come_back_as_they_are(text):
+    assert redact_text(text) == text
+
+
+def test_a_letter_that_grows_in_lower_case_does_not_shift_what_is_found():
+    assert redact_text("İİİ пароль: Хунтер7 İ a@b.co") == "İİİ пароль: [PASSWORD] İ [EMAIL]"
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        "&token=", "eyJ.", "eyJ", 'password="', "@", "a@a.", "1.1.1.", "a.a.a.", "1 1 1 ", "\\u0040", "%40", "%25",
+        "A", "A=", "0", "0000 ", "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", "://a:b@", "://", "key: ",
+        "0.123,", "::a", "&#64;", "\\", "\uff55", "a\u0430", "00 1", "Cookie: a=b", "AKIA", ":AA", "DE89", "+49 ", "('",
+        "dXNlckBleGFtcGxlLmNvbQ== ", "sk-", "bearer ", "authorization: ",
+    ],
+)  # fmt: skip
+def test_work_grows_no_faster_than_the_text(seed):
+    text = seed * (4000 // len(seed))
+
+    assert candidates(text * 2) <= 2.5 * candidates(text) + 20
+    assert candidates(text) <= 3 * len(text)
+
+
+# -- closed on failure --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("detector", detectors(), ids=lambda one: f"{one.types[0]}-{one.view}")
+def test_a_fault_in_any_detector_gives_no_part_of_the_original(detector, monkeypatch):
+    def broken(text: str, at: int) -> Found | None:
+        raise ZeroDivisionError(text)
+
+    table = tuple(
+        Detector(one.types, one.category, one.about, one.view, one.stems, broken) if one is detector else one
+        for one in detectors()
+    )
+    monkeypatch.setattr(redacting, "detectors", lambda categories=None: table)
+    stem = detector.stems[0]
+    anchor = stem.decode() if isinstance(stem, bytes) else stem
+    text = f"something private {anchor.replace('A0', 'x')} {'A' * 20} 0000000000000 (000) 000 AA00 +0 .0. 0:0"
+
+    assert redact_text(text) == ERROR
+
+
+def test_a_fault_in_a_detector_of_ones_own_or_in_a_pseudonym_is_no_different():
+    def broken(*_: object) -> str:
+        raise RuntimeError
+
+    own = Detector(("OWN",), "customer", "", "raw", (b"x",), broken)  # type: ignore[arg-type]
+
+    assert redact_text("x", extra=[own]) == ERROR
+    assert redact_text("a@b.co", pseudonym=broken) == ERROR
+
+
+def test_an_interrupt_is_not_swallowed():
+    def interrupted(*_: object) -> Found | None:
+        raise KeyboardInterrupt
+
+    own = Detector(("OWN",), "customer", "", "raw", (b"x",), interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        redact_text("x", extra=[own])
+
+
+def test_a_value_is_in_no_repr():
+    [hit] = find("password=hunter2")
+
+    assert "hunter2" not in repr(hit)
+
+
+# -- categories ---------------------------------------------------------------------------------------------
+
+
+def test_categories_choose_what_is_found():
+    text = f"password=hunter2 ada@example.com {CARD}"
+
+    assert redact_text(text, categories={"secrets"}) == f"password=[PASSWORD] ada@example.com {CARD}"
+    assert redact_text(text, categories=["pii"]) == f"password=hunter2 [EMAIL] {CARD}"
+    assert redact_text(text, categories="financial") == "password=hunter2 ada@example.com [CARD]"
+
+
+def test_an_unknown_category_is_a_mistake_of_the_program():
+    with pytest.raises(ValueError, match="use customer, financial, pii, secrets"):
+        redact_text("x", categories=["secret"])
+
+
+# -- threads, forks, imports ------------------------------------------------------------------------------
+
+
+def test_eight_threads_find_what_one_finds():
+    rng = random.Random(5)
+    texts = [f"{text} ada{letters(rng, 'abc', 3)}@example.com" for text in harmless_texts()][:200]
+    alone = [redact_text(text) for text in texts]
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(redact_text, texts * 4))
+
+    assert together == alone * 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_redacts_like_its_parent():
+    code = (
+        "import os; from somatrace.guard import redact_text; redact_text('a@b.co')\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0 if redact_text('password=hunter2 c@d.eu') == 'password=[PASSWORD] [EMAIL]' else 1)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+
+
+def test_importing_the_guard_loads_no_detector_and_neither_opentelemetry_nor_openssl():
+    code = "import sys, somatrace.guard; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout
+
+    assert not {"opentelemetry", "hmac", "_hashlib", "yaml", "somatrace.guard.secrets"} & set(loaded.split())
