@@ -13,16 +13,21 @@ from typing import Final, NamedTuple
 
 
 class Shape(NamedTuple):
-    """What a safe value looks like: a pattern for the whole of it, and words for the documentation."""
+    """What a safe value looks like: a pattern for the whole of it, and words for the documentation.
+
+    Where it is `scanned`, a value of this shape in which a detector finds something does not leave.
+    """
 
     pattern: str
     about: str
+    scanned: bool = True
 
 
 WORD: Final = Shape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters")
 MODEL: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
 IDENTIFIER: Final = Shape(
-    r"(?=[0-9]{0,7}[A-Za-z_-])[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}", "an identifier that is not all digits"
+    r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
+    "an identifier that is not all digits",
 )
 LABEL: Final = Shape(r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words")
 HOST: Final = Shape(
@@ -32,10 +37,13 @@ ROUTE: Final = Shape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a
 METHOD: Final = Shape(r"[A-Z_]{1,16}", "an HTTP method")
 TYPE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status")
 VERSION: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
+_NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
+_NAME = r'\s?"[a-z][a-z0-9_.]{0,63}"\s?:\s?'
+_OBJECT = rf"\{{(?:{_NAME}{_NUMBER},?){{0,32}}\s?\}}"
 NUMBERS: Final = Shape(
-    r'\{(?:\s*"[a-z][a-z0-9_.]{0,63}"\s*:\s*-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE]-?[0-9]{1,3})?\s*,?){0,32}\}',
-    "a JSON object of names and numbers",
+    rf"\{{(?:{_NAME}(?:{_NUMBER}|{_OBJECT}),?){{0,32}}\s?\}}", "a JSON object of names and numbers"
 )
+PUBLIC_KEY: Final = Shape(r"pk-lf-[A-Za-z0-9-]{1,64}", "a Langfuse project's public key", scanned=False)
 
 SAFE_KEYS: Final[dict[str, Shape]] = {
     # the model call
@@ -74,6 +82,14 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "gen_ai.openai.system_fingerprint": IDENTIFIER,
     "gen_ai.openai.response.system_fingerprint": IDENTIFIER,
     "openai.response.system_fingerprint": IDENTIFIER,
+    # whose work it is, where a library says so beside the tags
+    "session.id": IDENTIFIER,
+    "user.id": IDENTIFIER,
+    "langfuse.session.id": IDENTIFIER,
+    "langfuse.user.id": IDENTIFIER,
+    "langfuse.trace.name": LABEL,
+    "langfuse.trace.tags": LABEL,
+    "public_key": PUBLIC_KEY,
     # what was used
     "gen_ai.usage.cost.currency": Shape(r"[A-Z]{3}", "a currency code"),
     "gen_ai.usage.cost.source": WORD,

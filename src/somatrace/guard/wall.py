@@ -71,11 +71,11 @@ class Guard:
         return kept
 
     def tracestate(self, entries: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others' words are not ours."""
+        """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others hold anything."""
         return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
 
     def name(self, name: str, scope: str, kind: str) -> str:
-        """A span's or event's name: scanned, cut, and `scope.kind` once its scope has shown too many,
+        """A name of a span or event: scanned, cut, and `scope.kind` once its scope has shown too many,
         as one does that uses prompts as names."""
         known = self._names.setdefault(scope, {})
         found = known.get(name)
@@ -104,11 +104,11 @@ class Guard:
     def fits(self, key: str, text: str) -> bool:
         """Whether a text may leave under a safe key: of its shape, and nothing in it found."""
         shape = shape_of(key)
-        if shape is None or len(text) > 2048:  # noqa: PLR2004
+        if shape is None or len(text) > 2048:
             return False
         known = self._clean.get((key, text))
         if known is None:
-            known = fits(shape, text) and not find(text)
+            known = fits(shape, text) and not (shape.scanned and find(text))
             if len(self._clean) >= _CACHE:
                 self._clean.clear()
             self._clean[key, text] = known
@@ -158,7 +158,7 @@ class Judge:
         return redact_text(
             text,
             categories=self._grant.categories | _SECRETS,
-            pseudonym=self._guard._pseudonym(self._tenant),  # noqa: SLF001 - the guard's own half
+            pseudonym=self._guard._pseudonym(self._tenant),
             extra=(dictionary(self._grant.terms),) if self._grant.terms else (),
         )
 
@@ -200,7 +200,7 @@ class Judge:
         return None
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """An event's or link's attributes that may leave. Of an exception only the type does, while content is off."""
+        """An event's or link's attributes that may leave; while content is off, of an exception its type."""
         if names.DECLARED in attributes:
             plain = {key: value for key, value in attributes.items() if key != names.DECLARED}
             return self.attributes(plain, plain)[0]
