@@ -58,7 +58,9 @@ def jwt(rng: random.Random) -> str:
 #: Values that show what they are.
 EXACT: dict[str, Callable[[random.Random], str]] = {
     "OPENAI_KEY": lambda r: "sk-" + letters(r, ALNUM, 48),
-    "OPENAI_KEY (project)": lambda r: "sk-proj-" + letters(r, URLSAFE, 120) + "T3Blbk" + letters(r, ALNUM, 20),
+    "OPENAI_KEY (project)": lambda r: (
+        "sk-proj-" + letters(r, URLSAFE, 120) + "T3Blbk" + letters(r, ALNUM, 20)
+    ),
     "ANTHROPIC_KEY": lambda r: "sk-ant-api03-" + letters(r, URLSAFE, 93) + "AA",
     "OPENROUTER_KEY": lambda r: "sk-or-v1-" + letters(r, HEX, 64),
     "LANGFUSE_KEY (secret)": lambda r: "sk-lf-" + uuid(r),
@@ -104,13 +106,17 @@ EXACT: dict[str, Callable[[random.Random], str]] = {
     "CARD (grouped)": lambda r: grouped(luhn_card(r, r.choice(["4", "52", "2221"]), 16), r.choice(" -")),
     "IBAN": lambda r: iban(r, *r.choice([("DE", 22), ("FR", 27), ("ES", 24), ("AT", 20), ("CH", 21)])),
     "IBAN (grouped)": lambda r: grouped(iban(r, "DE", 22), " "),
-    "PHONE": lambda r: r.choice(["+49 151 ", "+44 7700 9", "+33 6 12 ", "+39 347 "]) + letters(r, "123456789", 7),
+    "PHONE": lambda r: (
+        r.choice(["+49 151 ", "+44 7700 9", "+33 6 12 ", "+39 347 "]) + letters(r, "123456789", 7)
+    ),
     "PHONE (US)": lambda r: f"+1 {r.randrange(201, 989)}-{r.randrange(201, 989)}-{r.randrange(1000, 9999)}",
     "IP_ADDRESS": lambda r: ".".join(str(r.randrange(11, 120)) for _ in range(4)),
-    "IP_ADDRESS (6)": lambda r: f"2001:db8:{letters(r, HEX[1:], 4)}::{letters(r, HEX[1:], 3)}:{r.randrange(1, 9999)}",
+    "IP_ADDRESS (6)": lambda r: (
+        f"2001:db8:{letters(r, HEX[1:], 4)}::{letters(r, HEX[1:], 3)}:{r.randrange(1, 9999)}"
+    ),
 }
-NAMES = "ada grace linus margaret alan barbara donald edsger".split()
-HOSTS = "example.com mail.example.org firma.de example.co.uk sub.dept.university.edu".split()
+NAMES = ["ada", "grace", "linus", "margaret", "alan", "barbara", "donald", "edsger"]
+HOSTS = ["example.com", "mail.example.org", "firma.de", "example.co.uk", "sub.dept.university.edu"]
 
 
 PIECES = ("the", "ing", "\\n", " of", "2024", ".", "ization")
@@ -125,7 +131,9 @@ def grouped(value: str, separator: str) -> str:
 
 
 def password(rng: random.Random) -> str:
-    return rng.choice(["hunter", "Tr0ub4dor", "s3cr3t!", "Pa$$w0rd", "correct-horse"]) + letters(rng, ALNUM, 5)
+    return rng.choice(["hunter", "Tr0ub4dor", "s3cr3t!", "Pa$$w0rd", "correct-horse"]) + letters(
+        rng, ALNUM, 5
+    )
 
 
 def token(rng: random.Random) -> str:
@@ -187,7 +195,7 @@ CONTEXT: dict[str, tuple[Callable[[random.Random], str], tuple[str, ...]]] = {
             "refresh_token: {}",
             "headers={{'x-api-key': '{}'}}",
             "x-api-key: {}",
-            "SECRET_KEY = \"{}\"",
+            'SECRET_KEY = "{}"',
             "auth_token={}",
             "token: {}",
             "Incorrect API key provided: {}.",
@@ -239,7 +247,12 @@ CARRIERS: dict[str, str] = {
     "tab": "value\t{}\tend",
 }
 #: Carriers of which the form of an exact value is no part of.
-UNSUITABLE = {("query", "PHONE"), ("query", "PHONE (US)"), ("query", "CARD (grouped)"), ("query", "IBAN (grouped)")}
+UNSUITABLE = {
+    ("query", "PHONE"),
+    ("query", "PHONE (US)"),
+    ("query", "CARD (grouped)"),
+    ("query", "IBAN (grouped)"),
+}
 
 
 def exact_texts(seed: int = 7, rounds: int = 3) -> Iterator[Planted]:
@@ -253,7 +266,13 @@ def exact_texts(seed: int = 7, rounds: int = 3) -> Iterator[Planted]:
                 if (carrier, type_) in UNSUITABLE:
                     continue
                 if type_ == "SLACK_WEBHOOK":
-                    yield Planted(type_, carrier, "", form.replace("{}", "https://hooks.slack.com/services/{}").format(value, value), value)
+                    yield Planted(
+                        type_,
+                        carrier,
+                        "",
+                        form.replace("{}", "https://hooks.slack.com/services/{}").format(value, value),
+                        value,
+                    )
                 else:
                     yield Planted(type_, carrier, "", form.format(*[value] * form.count("{}")), value)
 

@@ -37,7 +37,9 @@ JSON = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
-        st.dictionaries(st.sampled_from(["password", "token", "text", "card", "api_key", "x"]), inner, max_size=4),
+        st.dictionaries(
+            st.sampled_from(["password", "token", "text", "card", "api_key", "x"]), inner, max_size=4
+        ),
         inner.map(json.dumps),
     ),
     max_leaves=12,
@@ -146,7 +148,9 @@ def test_a_planted_value_survives_nowhere(type_, carrier, encoding, rng, positio
 
 
 @given(
-    st.sampled_from([(type_, form) for type_, (_, forms) in CONTEXT.items() for form in forms if "Basic" not in form]),
+    st.sampled_from(
+        [(type_, form) for type_, (_, forms) in CONTEXT.items() for form in forms if "Basic" not in form]
+    ),
     st.randoms(use_true_random=False),
 )
 @settings(max_examples=200, deadline=None)
@@ -158,7 +162,9 @@ def test_a_value_under_a_telling_name_survives_nowhere(case, rng):
 
 
 @pytest.mark.parametrize("length", [MAX_LENGTH, MAX_LENGTH + 1, 3 * MAX_LENGTH])
-@pytest.mark.parametrize("at", [0, 96 * 1024 - 30, 96 * 1024 - 8, 96 * 1024, -96 * 1024 - 20, -96 * 1024 - 4, -45])
+@pytest.mark.parametrize(
+    "at", [0, 96 * 1024 - 30, 96 * 1024 - 8, 96 * 1024, -96 * 1024 - 20, -96 * 1024 - 4, -45]
+)
 def test_a_value_on_the_edge_of_a_cut_does_not_survive(length, at):
     filler = "word " * (length // 5 + 1)
     text = filler[:length]
@@ -201,7 +207,9 @@ def test_a_text_with_too_many_values_goes_as_a_whole():
     assert redact_text("a@b.co " * (MAX_HITS + 1)) == OVERFLOW
 
 
-@pytest.mark.parametrize("text", ["", "\x00", "\ud800", "\ud83d", "\udc00@\ud800.com", "\x00" * 10_000, "é" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["", "\x00", "\ud800", "\ud83d", "\udc00@\ud800.com", "\x00" * 10_000, "é" * 10_000]
+)
 def test_odd_texts_come_back_as_they_are(text):
     assert redact_text(text) == text
 
@@ -315,6 +323,8 @@ def test_a_forked_child_redacts_like_its_parent():
 
 def test_importing_the_guard_loads_no_detector_and_neither_opentelemetry_nor_openssl():
     code = "import sys, somatrace.guard; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
 
     assert not {"opentelemetry", "hmac", "_hashlib", "yaml", "somatrace.guard.secrets"} & set(loaded.split())

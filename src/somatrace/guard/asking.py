@@ -37,8 +37,10 @@ class Said(NamedTuple):
 
 
 class Asker:
-    """Entries from a callable that takes a tenant's id and answers `none`, `redacted`, an entry in the form of
-    the policy file, or None for the default. `told` hears of each new answer.
+    """Entries from a callable that takes a tenant's id.
+
+    It answers `none`, `redacted`, an entry in the form of the policy file, or None for the default. `told`
+    hears of each new answer.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Asker:
         )
 
     def entry(self, tenant: str) -> Entry | None:
-        """The tenant's entry, None for the default. Waits at most LIMIT seconds, and not at all for one who is stuck."""
+        """The tenant's entry, None for the default. Waits at most LIMIT seconds, not at all for a stuck callable."""
         said = self._said.get(tenant)
         now = time.monotonic()
         if said is not None and now < said.until:

@@ -28,7 +28,7 @@ def _userinfo(text: str, at: int) -> Found | None:
 
 def _bearer(text: str, at: int) -> Found | None:
     match = compiled(LEFT + r"(?i:bearer)(?:[ \t]{1,4}|%20|\+)([A-Za-z0-9._~+/=-]{8,4096})").match(text, at)
-    if match is None or not any(character.isdigit() for character in match[1]) and len(match[1]) < 24:
+    if match is None or (len(match[1]) < 24 and not any(character.isdigit() for character in match[1])):
         return None
     return Found(*match.span(1), "AUTHORIZATION")
 

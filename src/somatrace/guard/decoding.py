@@ -18,7 +18,7 @@ from somatrace.guard.detecting import Views, compiled
 
 #: Characters kept on both sides of what is encoded: a name, its separator and its value.
 AROUND: Final = 160
-#: How much further a value is followed that reaches the end of a view, and a word at its edges.
+#: How much further a value or a word is followed that reaches the end of a view, and a word at its beginning.
 FURTHER: Final = 1024
 WORD: Final = 64
 #: Escapes within escapes: %2540, \\u0025..., entities in JSON in a query.
@@ -107,7 +107,7 @@ def _surroundings(text: str) -> Iterator[tuple[int, int]]:
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     """A stretch that begins and ends between words, if a word ends near."""
-    before, after = text[max(0, start - WORD) : start], text[end : end + WORD]
+    before, after = text[max(0, start - WORD) : start], text[end : end + FURTHER]
     left = compiled(r"[\w[\]:.-]*").match(before[::-1])
     right = compiled(r"[\w[\]:.-]*").match(after)
     return start - (left.end() if left else 0), end + (right.end() if right else 0)
@@ -181,7 +181,7 @@ def _plain(character: str) -> str:
 # -- base64 ----------------------------------------------------------------------------------------------
 
 _NOT_TEXT: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
-_TOKEN: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
+_BASE64: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
 
 
 class Token(NamedTuple):
@@ -194,7 +194,7 @@ class Token(NamedTuple):
 
 def base64_texts(views: Views) -> Iterator[Token]:
     """What base64 and base64url tokens of at least 16 characters say, if they say text. One level deep."""
-    pattern = re.compile(_TOKEN)
+    pattern = re.compile(_BASE64)
     for at in views.anchors("runs", b"A" * 16):
         # The letter of an escape such as \n is no part of the token.
         match = pattern.match(views.text, at + (views.text[at - 1 : at] == "\\"))

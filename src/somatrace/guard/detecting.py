@@ -39,7 +39,7 @@ class TooManyHitsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A found value: text[start:end] is a `type`, of a category. `value` is the value as read, for pseudonyms."""
+    """text[start:end] is a `type`, of a category. `value` is the value as it reads, for pseudonyms."""
 
     start: int
     end: int

@@ -235,14 +235,18 @@ class _File:
             self.policy = None
             problem = "the file is missing, nothing is granted"
         except PolicyError as error:
-            problem = f"{'the last good one holds' if self.policy else 'nothing is granted'}: {error}"
+            problem = f"{self._held}: {error}"
         except Exception as error:
-            problem = f"{'the last good one holds' if self.policy else 'nothing is granted'}: {type(error).__name__}"
+            problem = f"{self._held}: {type(error).__name__}"
         self._signature = signature
         self._say(problem.splitlines()[0] if problem else "")
 
     def close(self) -> None:
         self._lane.close(0.1)
+
+    @property
+    def _held(self) -> str:
+        return "the last good one holds" if self.policy is not None else "nothing is granted"
 
     def _say(self, problem: str) -> None:
         line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""

@@ -21,7 +21,7 @@ _QUOTE: Final = r"\\{0,15}[\"'`]"
 #: From the middle of a name to where its value begins.
 _TO_VALUE: Final = (
     rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{_QUOTE})?(?P<between>\]?[ \t]{{0,8}}(?:"
-    r"(?P<equals>=>|:=|={1,2})|(?P<colon>:)|(?P<xml>>)|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
+    r"(?P<equals>=>|:=|={1,2})|(?P<colon>:)|>|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
     rf"|[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
     r"|(?P<space>[ \t]{1,4}(?!-)))"
     rf"(?:\[[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
@@ -150,29 +150,40 @@ def locate_named(text: str, at: int) -> Found | None:
     what = meaning(name) if len(name) <= _MAX_NAME else None
     if what is None or (start > 0 and compiled(MARKER).match(text, start - 1)):
         return None
-    begin, quote = match.end(), match["quote"] or ""
     if match["space"] is not None and not full.startswith("-"):
         return _said(text, match.end("rest"), what)
-    if match["comma"] is not None and (what.strength is not Strength.HEADER or not quote):
-        return None
-    if match["closed"] and not quote and text[begin : begin + 1] in ("[", "{", ""):
-        return None  # a list or an object in JSON
-    if quote and not _opens(text, begin, match["closed"], quote):
+    if not _has_value(text, match, what):
         return None
     if what.strength is Strength.HEADER:
-        return _header(text, begin, match, what)
-    if quote and (end := _quoted_end(text, begin, quote)) is not None:
-        return _checked(text, begin, end, what, name, quoted=True)
+        return _header(text, match, what)
+    if match["quote"] and (end := _quoted_end(text, match.end(), match["quote"])) is not None:
+        return _checked(text, match.end(), end, what, name)
+    if match["equals"] is not None and text[start - 1 : start] in ("?", "&"):
+        what = _in_query(what)
+    return _bare(text, match, what, name)
+
+
+def _has_value(text: str, match: re.Match[str], what: Meaning) -> bool:
+    """Whether what follows a name can be its value: no list, no next string, no end of the one it stands in."""
+    if match["comma"] is not None and (what.strength is not Strength.HEADER or not match["quote"]):
+        return False
+    if match["quote"]:
+        return _opens(text, match.end(), match["closed"], match["quote"])
+    return not match["closed"] or text[match.end() : match.end() + 1] not in ("[", "{", "")
+
+
+def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
+    """A value without quotes: neither a word of a sentence nor a variable that is handed on."""
+    begin = match.end()
     bare = compiled(_BARE).match(text, begin)
     if bare is None:
         return None
     end = _trimmed(text, begin, bare.end())
-    if match["colon"] is not None and not quote and _prose(text, text[begin:end], end):
+    if match["colon"] is not None and not match["quote"] and _prose(text, text[begin:end], end):
         return None
-    if name == "pass" and match["equals"] is None:  # "pass: 12, fail: 3"
+    if (name == "pass" and match["equals"] is None) or is_code(name, text[begin:end]):  # "pass: 12, fail: 3"
         return None
-    asked = start > 0 and text[start - 1] in "?&" and match["equals"] is not None
-    return _checked(text, begin, end, _in_query(what) if asked else what, name, quoted=False)
+    return _checked(text, begin, end, what, name)
 
 
 def _in_query(what: Meaning) -> Meaning:
@@ -182,22 +193,20 @@ def _in_query(what: Meaning) -> Meaning:
     return what
 
 
-def _checked(text: str, begin: int, end: int, what: Meaning, name: str, *, quoted: bool) -> Found | None:
+def _checked(text: str, begin: int, end: int, what: Meaning, name: str) -> Found | None:
     value = text[begin:end]
     if len(value) < what.least or stands_elsewhere(value):
         return None
     if what.strength is Strength.RANDOM and not looks_random(value, what.least):
-        return None
-    if not quoted and is_code(name, value):
         return None
     if name.lower() == "pwd" and value.startswith(("/", "~", ".", "C:")):  # the working directory
         return None
     return Found(begin, end, what.type)
 
 
-def _header(text: str, begin: int, match: re.Match[str], what: Meaning) -> Found | None:
+def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
     """The value of a header: to the closing quote, else to the end of the line."""
-    quote, pair = match["quote"] or "", match["comma"] is not None
+    begin, quote, pair = match.end(), match["quote"] or "", match["comma"] is not None
     end = _quoted_end(text, begin, quote) if quote else None
     if end is None:
         pattern = _LINE if match["colon"] or quote else _BARE
@@ -232,7 +241,7 @@ def _credential(value: str) -> bool:
 
 
 def _said(text: str, at: int, what: Meaning) -> Found | None:
-    """ "the password is X": only what no sentence would say of a password."""
+    """What follows "the password is": only what no sentence would say of a password."""
     match = compiled(_SAYS).match(text, at)
     if match is None or what.strength is Strength.HEADER:
         return None

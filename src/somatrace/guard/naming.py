@@ -10,6 +10,10 @@ from typing import Final, NamedTuple
 from somatrace.guard.detecting import MARKER, compiled
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 class Strength(Enum):
     """How sure a name makes: any value, one that looks random, a header's whole value."""
 
@@ -27,37 +31,51 @@ class Meaning(NamedTuple):
 
 
 #: Last words of names that speak about a secret and do not hold one.
-_ABOUT: Final = frozenset(
-    "age alg algorithm at attempts budget changed class count counts cost created description enabled env error "
-    "errors exists expired expires expiration expiry field file format header help hint id ids idx index "
-    "invalid label length len limit limits locked message min max missing mode name names note policy placeholder "
-    "prompt provider rate ref regex required reset retries rotation rule rules size source status strength text "
-    "title total ttl type types uri url usage used valid validity var version".split()
+_ABOUT: Final = _words(
+    """
+    age alg algorithm at attempts budget changed class count counts cost created description
+    enabled env error errors exists expired expires expiration expiry field file format header
+    help hint id ids idx index invalid label length len limit limits locked message min max
+    missing mode name names note policy placeholder prompt provider rate ref regex required
+    reset retries rotation rule rules size source status strength text title total ttl type
+    types uri url usage used valid validity var version
+    """
 )
 #: Words before `token` or `key` that make it a place in a list or a text, not a secret.
 _HARMLESS: Final = {
-    "token": frozenset(
-        "page next continuation cursor pagination sync cancellation stop eos bos pad unk special mask sep cls "
-        "max min per total first last start end top image audio new input output prompt completion".split()
+    "token": _words(
+        """
+        page next continuation cursor pagination sync cancellation stop eos bos pad unk
+        special mask sep cls max min per total first last start end top image audio new
+        input output prompt completion
+        """
     ),
-    "key": frozenset(
-        "public primary foreign partition sort cache idempotency object routing row hash lookup unique composite "
-        "dedup dedupe group order sorting index translation message i18n storage metric attribute event config "
-        "feature flag issue project turn shift arrow hot".split()
+    "key": _words(
+        """
+        public primary foreign partition sort cache idempotency object routing row hash
+        lookup unique composite dedup dedupe group order sorting index translation message
+        storage metric attribute event config feature flag issue project turn shift arrow
+        hot
+        """
     ),
 }
-_PASSWORD: Final = ("password", "passwd", "passphrase", "passwort", "passcode", "pwd") + (
-    "kennwort",
-    "contrasena",
-    "wachtwoord",
-    "motdepasse",
+_PASSWORD: Final = _words(
+    """
+    password passwd passphrase passwort passcode pwd kennwort contrasena wachtwoord motdepasse
+    """
 )
-_SECRET: Final = (
-    "apikey secretkey accesskey privatekey clientsecret accesstoken refreshtoken authtoken idtoken bearertoken "
-    "sessiontoken securitytoken apitoken bottoken accountkey signingkey encryptionkey masterkey secretkeybase "
-    "subscriptionkey deploykey csrftoken xsrftoken personalaccesstoken secret deploytoken usertoken servicetoken "
-    "authkey functionskey accesskeysecret pat githubtoken gitlabtoken npmtoken hftoken slacktoken vaulttoken"
-).split()
+_SECRET: Final = tuple(
+    _words(
+        """
+        apikey secretkey accesskey privatekey clientsecret accesstoken refreshtoken
+        authtoken idtoken bearertoken sessiontoken securitytoken apitoken bottoken
+        accountkey signingkey encryptionkey masterkey secretkeybase subscriptionkey
+        deploykey csrftoken xsrftoken personalaccesstoken secret deploytoken usertoken
+        servicetoken authkey functionskey accesskeysecret pat githubtoken gitlabtoken
+        npmtoken hftoken slacktoken vaulttoken
+        """
+    )
+)
 _HEADERS: Final = frozenset(
     {"authorization", "proxyauthorization", "xauthorization", "xforwardedauthorization"}
 )
@@ -88,21 +106,23 @@ def meaning(name: str) -> Meaning | None:
         return Meaning("AUTHORIZATION", Strength.HEADER)
     if last == "cookie" or squashed == "cookies":
         return Meaning("COOKIE", Strength.HEADER)
-    if any(word in squashed for word in _PASSWORD) or squashed == "senha" or last == "pass":
+    if any(word in squashed for word in _PASSWORD) or squashed == "senha" or last in ("pass", "passe"):
         return Meaning("PASSWORD", Strength.SURE)
     if before in _HARMLESS.get(last, ()):
         return None
-    if squashed.endswith(tuple(_SECRET)) and not (last == "pat" and len(words) == 1):
+    if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
         return Meaning("SECRET", Strength.SURE, 5)
     if last in _RANDOM:
         return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
     return None
 
 
-_PLACEHOLDERS: Final = frozenset(
-    "null none nil undefined true false string str int integer bool boolean object required optional invalid "
-    "missing wrong empty changed expired incorrect unset redacted hidden masked bytes any text yes no n/a infinity -infinity nan "
-    "self this here optional[str] default".split()
+_PLACEHOLDERS: Final = _words(
+    """
+    null none nil undefined true false string str int integer bool boolean object required
+    optional invalid missing wrong empty changed expired incorrect unset redacted hidden masked
+    bytes any text yes no n/a infinity -infinity nan self this here optional[str] default
+    """
 )
 #: A variable, a template, a format, a mask: the value stands elsewhere.
 _ELSEWHERE: Final = (

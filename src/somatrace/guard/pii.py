@@ -1,11 +1,11 @@
-"""E-mail addresses, phone numbers with a country code, IP addresses; cards and IBANs by their check digits."""
+"""E-mail and IP addresses, phone numbers with a country code; cards and IBANs by their check digits."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from somatrace.guard.detecting import LEFT, Category, Detector, Found, Locate, compiled
+from somatrace.guard.detecting import LEFT, Detector, Found, compiled
 
 # -- e-mail ---------------------------------------------------------------------------------------------
 
@@ -20,6 +20,7 @@ _DENSITY: Final = re.compile(r"\dx\.")
 
 
 def locate_email(text: str, at: int) -> Found | None:
+    """An address around an @."""
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
     if domain is None or local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
@@ -59,20 +60,14 @@ _CARDS: Final = (
     (r"50|5[6-9]|6[037]", (13, 15, 16, 19)),  # Maestro
 )
 #: Lengths of the countries in SWIFT's IBAN registry.
-_IBAN_LENGTHS: Final = {
-    country: int(length)
-    for country, length in (
-        pair.split(":")
-        for pair in (
-            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 "
-            "DJ:27 DK:18 DO:28 EE:20 EG:29 ES:24 FI:18 FK:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HN:28 "
-            "HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 "
-            "MC:27 MD:24 ME:22 MK:19 MN:20 MR:27 MT:31 MU:30 NI:28 NL:18 NO:15 OM:23 PK:24 PL:28 PS:29 PT:25 QA:29 "
-            "RO:24 RS:22 RU:33 SA:24 SC:31 SD:18 SE:24 SI:19 SK:24 SM:27 SO:23 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 "
-            "VA:22 VG:24 XK:20 YE:30"
-        ).split()
-    )
-}
+_IBANS: Final = """
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18
+    DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23
+    IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27
+    MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19
+    SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
+"""
+_IBAN_LENGTHS: Final = {known[:2]: int(known[2:]) for known in _IBANS.split()}
 
 
 def luhn(digits: str) -> bool:
@@ -108,6 +103,7 @@ _CARD_FORMS: Final = (
 
 
 def locate_card(text: str, at: int) -> Found | None:
+    """A card number that begins here, whole or in groups."""
     for form in _CARD_FORMS:
         match = compiled(_CARD_LEFT + form + r"(?![A-Za-z0-9_]|\.\d)").match(text, at)
         if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
@@ -116,6 +112,7 @@ def locate_card(text: str, at: int) -> Found | None:
 
 
 def locate_iban(text: str, at: int) -> Found | None:
+    """An IBAN that begins here, whole or in groups."""
     country = text[at : at + 2].upper()
     length = _IBAN_LENGTHS.get(country)
     if length is None or not compiled(LEFT).match(text, at):
@@ -148,11 +145,10 @@ _AMERICAN: Final = r"\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}(?!\w)"
 
 
 def locate_phone(text: str, at: int) -> Found | None:
+    """A number that begins with + and a country code."""
     match = compiled(_PHONE).match(text, at)
-    if (
-        match is None
-        or compiled(r"[\w+]").match(text, at - 1 if at else len(text))
-        and not _after_escape(text, at)
+    if match is None or (
+        compiled(r"[\w+]").match(text, at - 1 if at else len(text)) and not _after_escape(text, at)
     ):
         return None
     return _dialled(match)
@@ -163,6 +159,7 @@ def _after_escape(text: str, at: int) -> bool:
 
 
 def locate_dialled(text: str, at: int) -> Found | None:
+    """A number that begins with 00 and a country code, its digits in groups."""
     match = compiled(r"(?:(?<![\w.,:+-])|(?<=\\[nrtbf]))" + _DIALLED).match(text, at)
     return None if match is None else _dialled(match)
 
@@ -180,6 +177,7 @@ def _dialled(match: re.Match[str]) -> Found | None:
 
 
 def locate_american(text: str, at: int) -> Found | None:
+    """A number in the form that North America writes."""
     match = compiled(_AMERICAN).match(text, at)
     return None if match is None else Found(*match.span(), "PHONE")
 
@@ -218,6 +216,7 @@ def _is_version(text: str, start: int) -> bool:
 
 
 def locate_ipv6(text: str, at: int) -> Found | None:
+    """An address around a colon."""
     window = text[max(0, at - 39) : at]
     start = at - (len(window) - len(window.rstrip("0123456789abcdefABCDEF:")))
     if text[start] == ":" and not text.startswith("::", start):
@@ -240,43 +239,39 @@ def locate_ipv6(text: str, at: int) -> Found | None:
     return Found(start, start + len(value), "IP_ADDRESS")
 
 
-def _detector(
-    type_: str, category: Category, about: str, view: str, stems: tuple[bytes, ...], locate: Locate
-) -> Detector:
-    return Detector((type_,), category, about, view, stems, locate)  # type: ignore[arg-type]
-
-
 PII: Final[tuple[Detector, ...]] = (
-    _detector("EMAIL", "pii", "e-mail addresses, of any script", "raw", (b"@",), locate_email),
-    _detector(
-        "PHONE",
+    Detector(("EMAIL",), "pii", "e-mail addresses, of any script", "raw", (b"@",), locate_email),
+    Detector(
+        ("PHONE",),
         "pii",
         "`+` and a country code of E.164, 8 to 15 digits",
         "shape",
         (b"+0", b"+ 0"),
         locate_phone,
     ),
-    _detector("PHONE", "pii", "`00`, a country code, and separated digits", "raw", (b"00",), locate_dialled),
-    _detector("PHONE", "pii", "`(NNN) NNN-NNNN`", "shape", (b"(000) 000", b"(000)000"), locate_american),
-    _detector(
-        "IP_ADDRESS",
+    Detector(
+        ("PHONE",), "pii", "`00`, a country code, and separated digits", "raw", (b"00",), locate_dialled
+    ),
+    Detector(("PHONE",), "pii", "`(NNN) NNN-NNNN`", "shape", (b"(000) 000", b"(000)000"), locate_american),
+    Detector(
+        ("IP_ADDRESS",),
         "pii",
         "IPv4; not loopback, not versions",
         "shape",
         (b".0.", b".00.", b".000."),
         locate_ipv4,
     ),
-    _detector("IP_ADDRESS", "pii", "IPv6; not loopback", "raw", (b"::",), locate_ipv6),
-    _detector("IP_ADDRESS", "pii", "IPv6 in full", "shape", (b"0:0", b"A:0", b"0:A", b"A:A"), locate_ipv6),
+    Detector(("IP_ADDRESS",), "pii", "IPv6; not loopback", "raw", (b"::",), locate_ipv6),
+    Detector(("IP_ADDRESS",), "pii", "IPv6 in full", "shape", (b"0:0", b"A:0", b"0:A", b"A:A"), locate_ipv6),
 )
 FINANCIAL: Final[tuple[Detector, ...]] = (
-    _detector(
-        "CARD",
+    Detector(
+        ("CARD",),
         "financial",
         "payment cards: issuer, length and Luhn's check digit",
         "shape",
         (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
         locate_card,
     ),
-    _detector("IBAN", "financial", "IBANs: the country's length, mod 97", "shape", (b"AA00",), locate_iban),
+    Detector(("IBAN",), "financial", "IBANs: the country's length, mod 97", "shape", (b"AA00",), locate_iban),
 )

@@ -87,7 +87,7 @@ class ContentPolicy:
     def parse(
         cls, raw: Mapping[str, Any], *, now: dt.datetime | None = None, where: Located = lambda _: ""
     ) -> ContentPolicy:
-        """A policy from plain data in the form of the policy file. PolicyError names everything wrong with it."""
+        """A policy from plain data in the policy file's form. PolicyError names what is wrong with it."""
         return _Reader(now or dt.datetime.now(dt.UTC), where).policy(raw)
 
     def grant(

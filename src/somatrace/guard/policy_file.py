@@ -21,7 +21,7 @@ Lines = dict[tuple[str, ...], int]
 
 
 def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
-    """The policy in a file. FileNotFoundError if there is none, OSError if it cannot be read, else PolicyError."""
+    """The policy in a file. OSError if it cannot be read, PolicyError if it cannot be used."""
     with path.open("rb") as file:
         raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
@@ -59,13 +59,14 @@ def _from_toml(text: str) -> tuple[dict[str, Any], Lines]:
         tree = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         message = re.sub(r"\s*\(at [^()]*\)$", "", str(error))
-        line = re.search(r"at (line \d+)", str(error))
-        raise PolicyError(f"{line[1] if line else 'line 1'}: not TOML: {message[:120]}") from None
+        line = re.search(r"at line (\d+)", str(error))
+        number = int(line[1]) if line else text.rstrip().count("\n") + 1  # "at end of document"
+        raise PolicyError(f"line {number}: not TOML: {message[:120]}") from None
     return tree, _toml_lines(text)
 
 
 def _toml_lines(text: str) -> Lines:
-    """Where tables and keys stand, as far as plain headers and `key =` lines say; the parser keeps no lines."""
+    """Where tables and keys stand, as far as plain headers and `key =` lines say."""
     lines: Lines = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -120,6 +121,8 @@ class _Builder:
         line = event.start_mark.line + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None):
             raise PolicyError(f"line {line}: anchors and aliases are not read")
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise PolicyError(f"line {line}: tags are not read")
         if kind == "DocumentStartEvent":
             self._documents += 1
             if self._documents > 1:

@@ -9,6 +9,7 @@ stays JSON. Whatever goes wrong inside, the original is never returned.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import logging
 import re
@@ -125,7 +126,8 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
     from somatrace.guard.decoding import FURTHER, base64_texts, decoded, decoded_views
 
     hits: list[Hit] = []
-    for view in decoded_views(views.text):
+    for around in decoded_views(views.text):
+        view = around
         found = _scanned(views, view, table)
         if any(hit.end == len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
             # A value goes on beyond the view: follow it.
@@ -163,7 +165,7 @@ def candidates(text: str) -> int:
 
 
 def _settled(text: str, hit: Hit) -> Hit | None:
-    """The hit without half an escape at either end: `\\n` and `\\"` stay whole, so JSON stays JSON."""
+    """The hit without half an escape at either end: escapes stay whole, so JSON stays JSON."""
     start, end = hit.start, hit.end
     if start > 0 and text[start - 1] == "\\":
         escape = compiled(r"u[0-9A-Fa-f]{4}|[nrtbf/\"](?=.)").match(text, start, end)
@@ -212,23 +214,22 @@ class _Numbers:
             return hit.start, hit.end, ""
         before = text[max(0, start - 48) : start].rstrip()
         key = compiled(r"(?s).*?(\\{0,15}\")\s{0,8}:$").fullmatch(before)
-        if key is not None:
+        if key is not None and (key[1] != '"' or not self._json or not self._inside_string(start)):
             return start, last, key[1]
-        if before[-1:] in ("[", ",") and not self._inside_string(start):
+        if before[-1:] in ("[", ",") and self._json and not self._inside_string(start):
             return start, last, '"'
         return hit.start, hit.end, ""
 
     def _inside_string(self, at: int) -> bool:
-        strings = self._strings
-        import bisect
-
-        return bisect.bisect_right(strings, at) % 2 == 1
+        return bisect.bisect_right(self._quotes, at) % 2 == 1
 
     @functools.cached_property
-    def _strings(self) -> list[int]:
-        """Where strings open and close, if the text is JSON; else as if all of it were one string."""
-        if self._text.lstrip()[:1] not in ("{", "["):
-            return [-1]
+    def _json(self) -> bool:
+        return self._text.lstrip()[:1] in ("{", "[")
+
+    @functools.cached_property
+    def _quotes(self) -> list[int]:
+        """Where strings open and close, if the text is JSON."""
         return [match.start() for match in re.finditer(r'\\.|"', self._text, re.DOTALL) if match[0] == '"']
 
 

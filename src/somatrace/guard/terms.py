@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from somatrace.guard.detecting import Category, Detector, Found
@@ -29,40 +29,47 @@ def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category 
     Words are looked up in a tree, so ten thousand terms cost what one does. ValueError for a term that
     is empty, longer than 200 characters or 24 words, and for more than 10,000 of them.
     """
-    tree: dict[str, Any] = {}
     _check_type(type_)
-    count = 0
-    for term in terms:
+    tree = _tree(terms)
+
+    def search(text: str) -> list[Found]:
+        tokens = list(_TOKEN.finditer(text))
+        words = [token[0].casefold() for token in tokens]
+        found = []
+        for index in range(len(words)):
+            last = _longest(tree, words, index)
+            if last is not None:
+                found.append(Found(tokens[index].start(), tokens[last].end(), type_))
+        return found
+
+    return Detector((type_,), category, "terms of your own", "raw", (), _nowhere, search)
+
+
+def _tree(terms: Iterable[str]) -> dict[str, Any]:
+    """Terms by their first word, then their second, ...; where one ends there is an empty word."""
+    tree: dict[str, Any] = {}
+    for count, term in enumerate(terms, 1):
         words = _TOKEN.findall(term)
         if not words or len(term) > MAX_TERM or len(words) > MAX_WORDS:
-            raise ValueError(
-                f"term {term[:40]!r}: use 1 to {MAX_TERM} characters and at most {MAX_WORDS} words"
-            )
-        count += 1
+            raise ValueError(f"term {term[:40]!r}: use 1 to {MAX_TERM} characters, at most {MAX_WORDS} words")
         if count > MAX_TERMS:
             raise ValueError(f"more than {MAX_TERMS} terms")
         node = tree
         for word in words:
             node = node.setdefault(word.casefold(), {})
         node[""] = True
+    return tree
 
-    def search(text: str) -> list[Found]:
-        tokens = list(_TOKEN.finditer(text))
-        words = [token[0].casefold() for token in tokens]
-        found = []
-        for index, word in enumerate(words):
-            node, last = tree.get(word), None
-            for ahead in range(index + 1, index + MAX_WORDS + 2):
-                if node is None:
-                    break
-                if "" in node:
-                    last = ahead - 1
-                node = node.get(words[ahead]) if ahead < len(words) else None
-            if last is not None:
-                found.append(Found(tokens[index].start(), tokens[last].end(), type_))
-        return found
 
-    return Detector((type_,), category, "terms of your own", "raw", (), _nowhere, search)
+def _longest(tree: dict[str, Any], words: Sequence[str], index: int) -> int | None:
+    """The last word of the longest term that begins at a word."""
+    node, last = tree.get(words[index]), None
+    while node is not None:
+        if "" in node:
+            last = index
+        index += 1
+        node = node.get(words[index]) if index < len(words) else None
+    return last
 
 
 def pattern(type_: str, expression: str, *, category: Category = "customer") -> Detector:

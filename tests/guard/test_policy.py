@@ -1,0 +1,308 @@
+"""Who may have content in their spans: closed unless an entry says otherwise, and closed when in doubt."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.guard import ContentPolicy
+from somatrace.guard import granting as granting_module
+from somatrace.guard.granting import Grants
+from somatrace.guard.policy import FULL_DAYS, NOTHING, Entry, PolicyError
+
+NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
+
+
+def granted(source, tenant="acme", **options):
+    grants = Grants(source, clock=lambda: NOW, **options)
+    try:
+        return grants.resolve(tenant)
+    finally:
+        grants.close()
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Look at clock and file whenever asked, not once a second."""
+    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+
+
+def lines(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "somatrace.audit"]
+
+
+# -- entries -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_policy_nobody_has_content():
+    assert granted(None) == NOTHING
+
+
+@pytest.mark.parametrize("mode", ["none", "redacted"])
+def test_a_tenants_entry_says_what_it_has(mode):
+    assert granted({"tenants": {"acme": {"content": mode}}}).mode == mode
+
+
+def test_full_content_needs_an_end_and_a_reason():
+    assert granted({"tenants": {"acme": FULL}}).mode == "full"
+
+    for missing in ("until", "reason"):
+        entry = {key: value for key, value in FULL.items() if key != missing}
+        with pytest.raises(PolicyError, match=f"full needs {missing}"):
+            ContentPolicy.parse({"tenants": {"acme": entry}}, now=NOW)
+
+
+def test_full_content_can_be_granted_for_90_days_at_most():
+    last = (NOW + dt.timedelta(days=FULL_DAYS)).date()
+
+    ContentPolicy.parse({"tenants": {"acme": {**FULL, "until": last}}}, now=NOW)
+
+    with pytest.raises(PolicyError, match="at most 90 days"):
+        ContentPolicy.parse({"tenants": {"acme": {**FULL, "until": last + dt.timedelta(days=1)}}}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("until", "now", "mode"),
+    [
+        ("2026-12-31", "2026-12-31T23:59:59+00:00", "full"),
+        ("2026-12-31", "2027-01-01T00:00:00+00:00", "redacted"),
+        ("2026-12-31T18:00:00+02:00", "2026-12-31T15:59:59+00:00", "full"),
+        ("2026-12-31T18:00:00+02:00", "2026-12-31T16:00:00+00:00", "redacted"),
+    ],
+)
+def test_after_its_end_the_default_holds(until, now, mode):
+    policy = ContentPolicy.parse(
+        {"default": "redacted", "tenants": {"acme": {**FULL, "until": until}}}, now=NOW
+    )
+
+    assert policy.grant("acme", now=dt.datetime.fromisoformat(now)).mode == mode
+
+
+def test_the_default_holds_for_named_tenants_without_an_entry_only():
+    policy = {"default": "redacted", "tenants": {"closed": {"content": "none"}}}
+
+    assert granted(policy, "anybody").mode == "redacted"
+    assert granted(policy, "closed").mode == "none"
+    assert granted(policy, None) == NOTHING
+    assert granted(policy, "unknown") == NOTHING
+
+
+def test_the_default_is_never_full():
+    with pytest.raises(PolicyError, match="default"):
+        ContentPolicy.parse({"default": "full"})
+    with pytest.raises(PolicyError, match="default"):
+        ContentPolicy(default="full")
+
+
+@pytest.mark.parametrize(
+    ("process", "policy", "mode"),
+    [(None, None, "none"), ("redacted", None, "redacted"), (None, "redacted", "redacted"), ("none", "redacted", "none"), ("redacted", "none", "none"), ("redacted", "redacted", "redacted")],
+)  # fmt: skip
+def test_of_two_defaults_the_more_restrictive_holds(process, policy, mode):
+    assert granted({"default": policy}, default=process).mode == mode
+
+
+def test_an_entry_is_more_specific_than_a_process_wide_default():
+    assert granted({"tenants": {"acme": {"content": "redacted"}}}, default="none").mode == "redacted"
+
+
+def test_never_closes_everything():
+    assert granted({"default": "redacted", "tenants": {"acme": FULL}}, never=True) == NOTHING
+    assert granted(lambda _: "redacted", never=True) == NOTHING
+
+
+def test_a_grant_carries_safe_keys_categories_and_terms():
+    policy = {
+        "categories": ["pii", "customer"],
+        "terms": ["Falcon"],
+        "tenants": {
+            "acme": {"content": "redacted", "safe_keys": ["app.stage", "app.score.*"], "terms": ["Eagle"]}
+        },
+    }
+
+    grant = granted(policy)
+
+    assert grant.safe_keys == ("app.stage", "app.score.*")
+    assert grant.terms == ("Falcon", "Eagle")
+    assert grant.categories == {"secrets", "pii", "customer"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([], "use names with values"),
+        ({"tenant": {}}, "tenant: unknown: use categories, default, tenants, terms"),
+        ({"tenants": {"acme": {}}}, "say content"),
+        ({"tenants": {"acme": {"content": "off"}}}, "tenants.acme.content: use none or redacted or full"),
+        ({"tenants": {"acme": {"content": True}}}, "use none or redacted or full"),
+        ({"tenants": {"acme": "redacted"}}, "tenants.acme: use names with values"),
+        ({"tenants": {"": {"content": "none"}}}, "printable"),
+        ({"tenants": {"a\nb": {"content": "none"}}}, "printable"),
+        ({"tenants": {7: {"content": "none"}}}, "use names with values"),
+        ({"tenants": {"acme": {**FULL, "until": "soon"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "until": "2026-12-31T10:00:00"}}}, "offset from UTC"),
+        ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full needs reason"),
+        ({"tenants": {"acme": {**FULL, "reason": "a\nb"}}}, "one line of text"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": ["*"]}}}, "safe_keys"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": ["a*"]}}}, "safe_keys"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": "app.x"}}}, "a list"),
+        ({"categories": ["names"]}, "use customer, financial, pii, secrets"),
+        ({"terms": ["--"]}, "letter or digit"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(raw, message):
+    with pytest.raises(PolicyError, match=message):
+        ContentPolicy.parse(raw, now=NOW)
+
+
+def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_line():
+    grants = Grants({"default": "full"})
+
+    assert grants.resolve("acme") == NOTHING
+    assert grants.problems == ("content_policy: nothing is granted: default: use none or redacted",)
+
+
+WORDS = st.sampled_from(["default", "tenants", "acme", "content", "until", "reason", "terms", "safe_keys"])
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.dates() | st.just(FULL),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+)
+
+
+@given(PLAIN)
+def test_plain_data_of_any_shape_is_a_policy_or_refused(raw):
+    try:
+        policy = ContentPolicy.parse(raw, now=NOW)
+    except PolicyError:
+        return
+    assert policy.grant("nobody", now=NOW).mode in ("none", "redacted")
+    assert all(entry.until and entry.reason for entry in policy.tenants.values() if entry.content == "full")
+
+
+def test_a_policy_is_immutable():
+    tenants = {"acme": Entry("redacted")}
+    policy = ContentPolicy(tenants=tenants)
+    tenants["evil"] = Entry("full")
+
+    assert policy.grant("evil") == NOTHING
+    with pytest.raises(TypeError):
+        policy.tenants["evil"] = Entry("full")  # type: ignore[index]
+
+
+# -- audit ---------------------------------------------------------------------------------------------------
+
+
+def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
+    caplog.set_level(logging.INFO, "somatrace.audit")
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL, "closed": {"content": "none"}}}, clock=lambda: moment[0])
+    grants.resolve("acme")
+
+    moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    assert grants.resolve("acme") == NOTHING
+    grants.resolve("acme")
+
+    assert [record.somatrace_event for record in caplog.records] == ["content.granted", "content.expired"]
+    first = caplog.records[0]
+    assert (first.tenant_id, first.content, first.reason) == ("acme", "full", "acme asked for it")
+    assert first.until == "2027-01-01T00:00:00+00:00"
+    assert "\n" not in first.getMessage()
+
+
+# -- a callable ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "mode"),
+    [("redacted", "redacted"), ("none", "none"), (FULL, "full"), (None, "none"), ("full", "none"), ("yes", "none"), ({"content": "full"}, "none"), (7, "none")],
+)  # fmt: skip
+def test_a_callable_answers_for_one_tenant_and_cannot_grant_more_than_an_entry(answer, mode):
+    assert granted(lambda tenant: answer if tenant == "acme" else None).mode == mode
+
+
+def test_no_answer_means_the_default():
+    assert granted(lambda _: None, default="redacted").mode == "redacted"
+
+
+def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
+    def failing(tenant: str) -> str:
+        raise RuntimeError("the secret reason")
+
+    grants = Grants(failing, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    [problem] = grants.problems
+    assert "RuntimeError" in problem
+    assert "secret" not in problem
+    grants.close()
+
+
+def test_a_callable_that_is_late_grants_nothing_and_holds_nobody_up():
+    release = threading.Event()
+
+    def stuck(tenant: str) -> str:
+        release.wait(20)
+        return "redacted"
+
+    grants = Grants(stuck, default="redacted")
+    try:
+        assert grants.resolve("acme") == NOTHING
+        assert grants.resolve("other") == NOTHING
+    finally:
+        release.set()
+        grants.close()
+
+
+def test_an_answer_is_kept_for_a_while():
+    asked = []
+
+    def counting(tenant: str) -> str:
+        asked.append(tenant)
+        return "redacted"
+
+    grants = Grants(counting)
+    for _ in range(100):
+        assert grants.resolve("acme").mode == "redacted"
+    grants.close()
+
+    assert asked == ["acme"]
+
+
+def test_a_callable_is_never_asked_for_a_missing_tenant():
+    grants = Grants(lambda _: "redacted")
+
+    assert grants.resolve(None) == NOTHING
+    assert grants.resolve("unknown") == NOTHING
+    grants.close()
+
+
+def test_a_callables_grant_is_an_audit_event(caplog):
+    caplog.set_level(logging.INFO, "somatrace.audit")
+
+    granted(lambda _: FULL)
+
+    assert lines(caplog) == [
+        "content granted: tenant acme, full, until 2027-01-01T00:00:00+00:00, acme asked for it"
+    ]
+
+
+def test_resolving_from_many_threads_gives_every_one_the_answer():
+    grants = Grants(lambda tenant: "redacted" if tenant == "acme" else "none")
+    seen = []
+    threads = [
+        threading.Thread(target=lambda: seen.extend(grants.resolve("acme").mode for _ in range(50)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    grants.close()
+
+    assert seen == ["redacted"] * 400

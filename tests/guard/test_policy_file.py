@@ -1,0 +1,298 @@
+"""The policy file: validated with line numbers, reloaded when it changes, closed or unchanged when it is broken."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.guard import granting as granting_module
+from somatrace.guard.granting import Grants
+from somatrace.guard.policy import NOTHING, PolicyError
+from somatrace.guard.policy_file import MAX_BYTES, parse_text, read_policy
+
+NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+YAML = """\
+# who may have content
+default: none
+tenants:
+  acme:
+    content: full
+    until: 2026-12-31
+    reason: "support case 4711"
+    safe_keys: [app.stage, 'app.score.*']
+  on: {content: redacted}
+  007:
+    content: redacted
+    terms:
+      - Project Falcon
+"""
+TOML = """\
+default = "none"
+
+[tenants.acme]
+content = "full"
+until = 2026-12-31
+reason = "support case 4711"
+safe_keys = ["app.stage", "app.score.*"]
+
+[tenants.on]
+content = "redacted"
+
+[tenants.007]
+content = "redacted"
+terms = ["Project Falcon"]
+"""
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("tenants: {acme: {content: redacted}}")
+    return path
+
+
+@pytest.fixture
+def grants(file, soon):
+    made = Grants(path=file, clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+def replace(path, text):
+    """As editors and Kubernetes do: a new file under the old name."""
+    new = path.with_name("new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+def eventually(what):
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if what():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "text"), [(".yaml", YAML), (".toml", TOML)])
+def test_yaml_and_toml_say_the_same(suffix, text):
+    policy = parse_text(text, suffix, now=NOW)
+
+    assert {tenant: policy.grant(tenant, now=NOW).mode for tenant in ("acme", "on", "007", "other")} == {
+        "acme": "full",
+        "on": "redacted",
+        "007": "redacted",
+        "other": "none",
+    }
+    assert policy.grant("acme", now=NOW).safe_keys == ("app.stage", "app.score.*")
+    assert policy.grant("007", now=NOW).terms == ("Project Falcon",)
+    assert policy.tenants["acme"].until == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("default: full", "line 1: default: use none or redacted"),
+        (
+            "tenants:\n  acme:\n    content: open",
+            "line 3: tenants.acme.content: use none or redacted or full",
+        ),
+        ("tenants:\n  acme:\n    content: full\n    reason: x", "line 2: tenants.acme: full needs until"),
+        (
+            "tenants:\n  acme:\n    content: full\n    reason: x\n    until: 2030-01-01",
+            "line 5: .*at most 90 days",
+        ),
+        (
+            "tenants:\n  acme: {content: none}\n  acme: {content: redacted}",
+            "line 3: 'acme' stands there twice",
+        ),
+        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not read"),
+        ("tenants: !!python/object:os.system {}", "line 1: tags are not read"),
+        ("a: {b: {c: {d: {e: {f: {g: 1}}}}}}", "line 1: nested too deeply"),
+        ("default: none\n---\ndefault: redacted", "line 2: one document only"),
+        ("default: [none", "line [12]: not YAML"),
+        ("{[a]: b}", "line 1: a name is a text"),
+        ("tenants:\n\tacme: x", "line 2: not YAML"),
+        ("- a", "use names with values"),
+    ],
+)
+def test_what_is_wrong_in_yaml_is_said_with_its_line(text, message):
+    with pytest.raises(PolicyError, match=message):
+        parse_text(text, ".yaml", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('default = "full"', "line 1: default"),
+        ('[tenants.acme]\ncontent = "full"\nreason = "x"\nuntil = 2030-01-01', "line 4: .*at most 90 days"),
+        ('\n[tenants."a.b"]\ncontent = 1', "line 3: tenants.a.b.content"),
+        ("x = [", "line 1: not TOML"),
+        ('a = "x"\na = "y"', "line 2: not TOML"),
+    ],
+)
+def test_what_is_wrong_in_toml_is_said_with_its_line(text, message):
+    with pytest.raises(PolicyError, match=message):
+        parse_text(text, ".toml", now=NOW)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "tenants:", "default: ~"])
+def test_an_empty_policy_grants_nothing(text):
+    assert parse_text(text, ".yml").grant("acme") == NOTHING
+
+
+@given(st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80), st.sampled_from([".yaml", ".toml"]))
+def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
+    try:
+        assert parse_text(text, suffix, now=NOW).grant("acme", now=NOW).mode in ("none", "redacted")
+    except PolicyError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    "bomb", ["[" * 100_000, "- " * 100_000, "a: " * 10_000, "{a: " * 50_000, "\x00", "%" * 1000]
+)
+def test_a_hostile_file_is_refused(bomb):
+    with pytest.raises(PolicyError):
+        parse_text(bomb, ".yaml")
+
+
+def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(b"#" * (MAX_BYTES + 1))
+
+    with pytest.raises(PolicyError, match="larger than"):
+        read_policy(path)
+
+
+def test_a_file_that_is_not_utf_8_or_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_bytes(b"# a\n\xff")
+
+    with pytest.raises(PolicyError, match="line 2: not UTF-8"):
+        read_policy(path)
+    with pytest.raises(PolicyError, match=r"\.yaml, \.yml or \.toml"):
+        parse_text("{}", ".json")
+
+
+def test_yaml_without_its_extra_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "from somatrace.guard.policy_file import parse_text\n"
+        "try: parse_text('default: none', '.yaml')\n"
+        "except ValueError as error: print(error)\n"
+        "print(parse_text('default = \"none\"', '.toml').default)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert done.stdout.splitlines() == [
+        "a YAML file needs the extra yaml: pip install 'somatrace[yaml]', or write it as TOML",
+        "none",
+    ]
+
+
+# -- reloading -----------------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_holds_soon_without_a_restart(file, grants):
+    assert grants.resolve("acme").mode == "redacted"
+
+    replace(file, "tenants: {other: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("other").mode == "redacted")
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_a_broken_file_keeps_the_last_good_policy_and_says_so_once(file, grants, caplog):
+    replace(file, "tenants: {acme: {content: open}}")
+
+    assert eventually(lambda: grants.resolve("acme") and grants.problems)
+    for _ in range(5):
+        assert grants.resolve("acme").mode == "redacted"
+
+    assert grants.problems == (
+        "SOMATRACE_CONTENT_POLICY_FILE: the last good one holds: "
+        "line 1: tenants.acme.content: use none or redacted or full",
+    )
+    assert [record.getMessage() for record in caplog.records if record.name == "somatrace"] == list(
+        grants.problems
+    )
+
+    replace(file, "tenants: {acme: {content: none}}")
+    assert eventually(lambda: not (grants.resolve("acme").mode == "redacted" or grants.problems))
+
+
+def test_a_file_that_disappears_closes(file, grants):
+    file.unlink()
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert "missing" in grants.problems[0]
+
+
+@pytest.mark.parametrize("text", [None, "default: full", "default: redacted: x"])
+def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_path, text):
+    path = tmp_path / "policy.yaml"
+    if text is not None:
+        path.write_text(text)
+    grants = Grants(path=path, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert len(grants.problems) == 1
+
+
+def test_a_directory_or_an_unreadable_file_grants_nothing(tmp_path):
+    grants = Grants(path=tmp_path, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert "IsADirectoryError" in grants.problems[0]
+
+
+def test_a_file_that_appears_later_is_read(tmp_path, soon):
+    path = tmp_path / "policy.yaml"
+    grants = Grants(path=path)
+    assert grants.resolve("acme") == NOTHING
+
+    path.write_text("tenants: {acme: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    assert grants.problems == ()
+    grants.close()
+
+
+def test_file_and_code_together_give_a_tenant_the_files_entry(file):
+    grants = Grants(
+        {"default": "redacted", "tenants": {"acme": {"content": "none"}, "b": {"content": "none"}}}, path=file
+    )
+
+    assert grants.resolve("acme").mode == "redacted"
+    assert grants.resolve("b").mode == "none"
+    assert grants.resolve("c").mode == "redacted"
+    grants.close()
+
+
+def test_a_forked_child_still_sees_changes(file, grants):
+    assert grants.resolve("acme").mode == "redacted"
+    child = os.fork()
+    if child == 0:
+        replace(file, "tenants: {acme: {content: none}}")
+        os._exit(0 if eventually(lambda: grants.resolve("acme").mode == "none") else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert eventually(lambda: grants.resolve("acme").mode == "none")

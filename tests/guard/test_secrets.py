@@ -1,0 +1,185 @@
+"""Secrets are found by how they begin, by the name beside them, and by what carries them; little else is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from somatrace.guard import redact_text
+from somatrace.guard.redacting import detectors, find
+from tests.guard.corpus import CONTEXT, EXACT, context_texts, exact_texts, harmless_texts, password
+
+
+def missed(planted):
+    return Counter((one.type, one.carrier) for one in planted if one.needle in redact_text(one.text))
+
+
+# -- the labelled corpus ------------------------------------------------------------------------------------
+
+
+def test_at_least_95_of_100_planted_values_are_found(capsys):
+    exact, context = list(exact_texts()), list(context_texts())
+
+    missing = missed(exact), missed(context)
+
+    recall = [1 - count.total() / len(texts) for count, texts in zip(missing, (exact, context), strict=True)]
+    with capsys.disabled():
+        print(
+            f"\nrecall: {recall[0]:.1%} of {len(exact)} values in {len(EXACT)} forms by shape, "
+            f"{recall[1]:.1%} of {len(context)} by context"
+        )
+    assert min(recall) >= 0.95, missing
+
+
+def test_at_most_15_of_1000_harmless_texts_are_touched(capsys):
+    harmless = list(harmless_texts())
+
+    touched = [text for text in harmless if redact_text(text) != text]
+
+    with capsys.disabled():
+        print(f"\nfalse hits: {len(touched) / len(harmless):.2%} of {len(harmless)} harmless texts")
+    assert len(touched) / len(harmless) <= 0.015, touched[:20]
+
+
+def test_a_marker_says_what_was_found():
+    for planted in exact_texts(rounds=1):
+        if planted.carrier == "prose":
+            assert f"[{planted.type.split()[0]}]" in redact_text(planted.text), planted
+
+
+@pytest.mark.parametrize("type_", sorted(CONTEXT))
+def test_a_value_by_context_is_named_after_what_it_is(type_):
+    named = [f"[{type_}]" in redact_text(one.text) for one in context_texts(rounds=1) if one.type == type_]
+
+    assert sum(named) / len(named) >= 0.9
+
+
+# -- what its beginning gives away ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        # the text that a 401 of a gateway echoes, with the key in it
+        (
+            "Incorrect API key provided: sk-proj-Zx81" + "a1B2" * 12 + ". You can find your API key at",
+            "Incorrect API key provided: [OPENAI_KEY]. You can find your API key at",
+        ),
+        ("id AKIAQ3EGTXKLRZ6HVSOM secret wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY", "id [AWS_KEY_ID] secret [AWS_SECRET]"),
+        ('{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\n"}', '{"private_key": "[SECRET]"}'),
+        ("key:\\n-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\nend", "key:\\n[PRIVATE_KEY]\\nend"),
+        ("cut -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY", "cut [PRIVATE_KEY]"),
+        ("MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtL\n-----END EC PRIVATE KEY----- rest", "[PRIVATE_KEY] rest"),
+    ],
+)  # fmt: skip
+def test_keys_are_found_whole_or_cut(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-loading-spinner-component-wrapper-2",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
+        "-----BEGIN PUBLIC KEY-----",
+        "SKU SK1234, key-value, xoxo, npm_config_registry, hf_hub_download, glance-",
+        "AKIAlowercaseisnokey eyJ eyJhbGciOi shpat_ dapi whsec_",
+        "pypi-publish-action-for-github-workflows-and-friends",
+    ],
+)
+def test_what_only_begins_alike_stays(text):
+    assert redact_text(text) == text
+
+
+# -- what its name gives away ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("password=hunter2;user=bob", "password=[PASSWORD];user=bob"),
+        ("password=a&b!c&x=c", "password=[PASSWORD]&x=c"),
+        ('password: "with space and \\" quote" x', 'password: "[PASSWORD]" x'),
+        ("passwords: 'a1b2c3'", "passwords: '[PASSWORD]'"),
+        ('{"Authorization":["Bearer abcdef123456"]}', '{"Authorization":["[AUTHORIZATION]"]}'),
+        ("(b'authorization', b'Bearer abcdef123456')", "(b'authorization', b'[AUTHORIZATION]')"),
+        ("Cookie: a=1; b=2\r\nHost: x", "Cookie: [COOKIE]\r\nHost: x"),
+        ("GET /?api_key=abcdef HTTP/1.1", "GET /?api_key=[SECRET] HTTP/1.1"),
+        ("AccountKey=" + "Ab3" * 20 + "==;EndpointSuffix=x", "AccountKey=[SECRET];EndpointSuffix=x"),
+        ('export TOKEN="abc123def456"', 'export TOKEN="[SECRET]"'),
+        ("(password=hunter2)", "(password=[PASSWORD])"),
+        ("password is: hunter2!", "password is: [PASSWORD]"),
+        ("mot de passe : s3same", "mot de passe : [PASSWORD]"),
+    ],
+)  # fmt: skip
+def test_the_value_goes_and_what_stands_around_it_stays(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=[PASSWORD]",
+        "password=$PASSWORD token=${TOKEN}",
+        "password: ********",
+        "api_key=<your key>",
+        'token="{token}"',
+        "password=%s",
+        "token=self.token, password=get_password()",
+        "pwd=/srv/app",
+        "cookie consent: accepted",
+        '{"password": [], "token": {}, "secret": null}',
+    ],
+)
+def test_a_name_without_a_value_beside_it_stays(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize("depth", range(5))
+def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
+    import json
+    import random
+
+    value = password(random.Random(depth))
+    text = json.dumps({"password": value, "next": 1})
+    for _ in range(depth):
+        text = json.dumps({"body": text})
+
+    clean = redact_text(text)
+
+    assert value not in clean
+    for _ in range(depth):
+        clean = json.loads(clean)["body"]
+    assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
+
+
+# -- what carries them --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("postgresql+psycopg://app:p%40ss@db:5432/app", "postgresql+psycopg://app:[PASSWORD]@db:5432/app"),
+        ("redis://:s3cret@cache:6379/0", "redis://:[PASSWORD]@cache:6379/0"),
+        ("amqp://u:a@b@mq.example.com/v", "amqp://u:[PASSWORD]@mq.example.com/v"),
+        ("https://example.com:8080/a/user@x", "https://example.com:8080/a/user@x"),
+        ("Basic dXNlcjpodW50ZXIy", "Basic [AUTHORIZATION]"),
+        ("curl -u me:hunter2 https://x", "curl -u me:[PASSWORD] https://x"),
+    ],
+)
+def test_credentials_go_and_the_address_stays(text, clean):
+    assert redact_text(text) == clean
+
+
+def test_secrets_win_over_what_else_a_value_looks_like():
+    [hit] = find("password=ada@example.com")
+
+    assert (hit.type, hit.category) == ("PASSWORD", "secrets")
+
+
+def test_every_detector_says_what_it_finds():
+    for detector in detectors():
+        assert detector.about
+        assert detector.types
+        assert all(type_.isupper() for type_ in detector.types)
