@@ -30,7 +30,11 @@ def test_one_line_and_spans_arrive_tagged() -> None:
 
 def test_a_langfuse_target_gets_basic_auth_the_ingestion_version_and_its_own_path() -> None:
     with otlp_server() as server:
-        env = {"LANGFUSE_BASE_URL": server.url, "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}
+        env = {
+            "LANGFUSE_BASE_URL": server.url,
+            "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+            "LANGFUSE_SECRET_KEY": "sk-lf-1",
+        }
         run_program(CALL, env)
         server.wait_for(1)
         headers, path = server.headers[0], server.paths[0]
@@ -78,7 +82,10 @@ def test_many_threads_may_call_it_at_once() -> None:
         {"SOMATRACE_TARGET": "mars"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "not a url"},
         {"LANGFUSE_SECRET_KEY": "", "LANGFUSE_PUBLIC_KEY": "pk-lf-alone"},
-        {"OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+        {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        },
         {"LANGFUSE_SAMPLE_RATE": "7"},
         {"SOMATRACE_QUEUE_SIZE": "-3"},
         {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "many"},
@@ -142,7 +149,11 @@ def test_nothing_configured_goes_to_the_local_store(tmp_path) -> None:
 
 def test_status_tells_what_stands_and_no_secret() -> None:
     with otlp_server() as server:
-        env = {"LANGFUSE_BASE_URL": server.url, "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-canary"}
+        env = {
+            "LANGFUSE_BASE_URL": server.url,
+            "LANGFUSE_PUBLIC_KEY": "pk-lf-1",
+            "LANGFUSE_SECRET_KEY": "sk-lf-canary",
+        }
         done = run_program(CALL + "print(repr(status()))", env)
     assert "delivered=1" in done.stdout
     assert "available=True" in done.stdout

@@ -17,7 +17,8 @@ class Status:
     `available` is True while spans are taken and the target takes them. Latencies are seconds from
     the encoding of a batch to the target's answer; `throughput` is delivered spans per second since
     the start. `lost` counts spans by reason; `instruments` says of each library what its
-    instrumentation does; `unprotected` names providers that the content guard does not cover.
+    instrumentation does; `ignored` counts headers of others that were not believed, by reason;
+    `unprotected` names providers that the content guard does not cover.
     """
 
     enabled: bool
@@ -36,6 +37,7 @@ class Status:
     unknown_tenant: int = 0
     resent_ambiguous: int = 0
     guard_faults: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
     problems: tuple[str, ...] = ()
     instruments: Mapping[str, str] = field(default_factory=dict)

@@ -45,6 +45,7 @@ def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Cap
     assert wiring is not None, "init_tracing failed: see the log"
     assert wiring.road is not None, tracing.status().problems
     assert wiring.wall is not None, tracing.status().problems
+    wiring.road.flush(timeout)  # what ended before the block is not the block's
     captured = Captured()
     collector = _Collector(captured.spans)
     wiring.wall.add_span_processor(collector)

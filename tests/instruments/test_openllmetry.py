@@ -164,7 +164,12 @@ class Run:
 
 def _run(source: str, data: Path) -> Iterator[Run]:
     with llm_server() as llm, otlp_server() as otlp:
-        env = {**llm.env, "TRACELOOP_TRACE_CONTENT": "true", "SOMATRACE_DATA_DIR": str(data)}
+        env = {
+            **llm.env,
+            "TRACELOOP_TRACE_CONTENT": "true",
+            "SOMATRACE_CONTENT": "never",
+            "SOMATRACE_DATA_DIR": str(data),
+        }
         yield Run(llm, otlp, run_program(source, otlp_env(otlp.url, **env), timeout=100))
 
 

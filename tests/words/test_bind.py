@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from somatrace import bind, bound, span
+from somatrace import bind, bound, span, status
 from somatrace.testing import assert_tags, capture
 
 
@@ -46,6 +46,17 @@ def test_a_span_nobody_bound_a_tenant_for_is_the_unknown_tenants() -> None:
     assert seen.named("alone").attributes["workflow_name"] == "alone"
 
 
+def test_spans_of_nobody_are_counted() -> None:
+    with capture():
+        pass
+    before = status().unknown_tenant
+    with capture(), span("alone"), bind(tenant_id="acme"), span("hers"):
+        pass
+    with capture(), span("alone again"):
+        pass
+    assert status().unknown_tenant - before == 1
+
+
 def test_a_consumer_loop_does_not_pass_one_jobs_tenant_to_the_next() -> None:
     with capture() as seen, span("loop"):
         for number, tenant in enumerate(["a", None, "b", None]):
@@ -55,7 +66,12 @@ def test_a_consumer_loop_does_not_pass_one_jobs_tenant_to_the_next() -> None:
             else:
                 with bind(tenant_id=tenant), span(f"job{number}"):
                     pass
-    assert [seen.named(f"job{n}").attributes["tenant_id"] for n in range(4)] == ["a", "unknown", "b", "unknown"]
+    assert [seen.named(f"job{n}").attributes["tenant_id"] for n in range(4)] == [
+        "a",
+        "unknown",
+        "b",
+        "unknown",
+    ]
 
 
 def test_binding_inside_an_open_local_root_labels_it() -> None:
@@ -180,7 +196,9 @@ def test_tasks_inherit_and_keep_their_own() -> None:
 
 TENANTS = st.sampled_from(["a", "b", "c", None])
 #: What one worker does: bind, spans, exceptions, pauses, a generator pulled in pieces.
-STEPS = st.lists(st.sampled_from(["span", "raise", "pause", "generator", "rebind", "thread"]), min_size=1, max_size=6)
+STEPS = st.lists(
+    st.sampled_from(["span", "raise", "pause", "generator", "rebind", "thread"]), min_size=1, max_size=6
+)
 
 
 @given(st.lists(st.tuples(TENANTS, STEPS), min_size=2, max_size=6))
@@ -232,7 +250,9 @@ def test_interleaved_tenants_never_mix(workers: list[tuple[str | None, list[str]
     with capture() as seen:
         asyncio.run(run())
     owned = [found for found in seen.spans if "owner" in found.attributes]
-    assert [found.attributes["tenant_id"] for found in owned] == [found.attributes["owner"] for found in owned]
+    assert [found.attributes["tenant_id"] for found in owned] == [
+        found.attributes["owner"] for found in owned
+    ]
 
 
 @given(st.lists(st.tuples(TENANTS, st.integers(0, 4)), min_size=1, max_size=12))

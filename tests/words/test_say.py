@@ -22,7 +22,9 @@ def test_an_event_stands_in_the_current_span_with_its_fields() -> None:
 
 def test_texts_in_events_of_libraries_stay() -> None:
     with capture() as seen, trace.get_tracer("lib").start_as_current_span("call") as call:
-        call.add_event("gen_ai.content.prompt", {"gen_ai.prompt": "canary-prompt", "tokens": 4, "note": "canary-note"})
+        call.add_event(
+            "gen_ai.content.prompt", {"gen_ai.prompt": "canary-prompt", "tokens": 4, "note": "canary-note"}
+        )
     (happened,) = seen.named("call").events
     assert dict(happened.attributes) == {"tokens": 4}
     assert_no_content(seen, "canary-prompt", "canary-note")

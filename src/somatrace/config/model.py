@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from somatrace.guard.policy import ContentPolicy
 
 TargetKind = Literal["langfuse", "otlp", "local", "console", "none"]
 Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["none", "gzip", "deflate"]
 ContentDefault = Literal["never", "none", "redacted"]
+#: Content per tenant: a policy, plain data in the form of the policy file, or a callable that answers for
+#: one tenant with `none`, `redacted`, an entry, or None for the default.
+PolicySource: TypeAlias = "ContentPolicy | Mapping[str, Any] | Callable[[str], Any]"
 
 
 class ConfigError(ValueError):
@@ -19,6 +25,7 @@ class ConfigError(ValueError):
 @dataclass(frozen=True)
 class Config:
     """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
+    `content_policy` is for code alone; its variable is the file's.
 
     What each field is for stands in docs/configuration.md and `.env.template`. Secrets are not in the repr.
     """
@@ -42,6 +49,7 @@ class Config:
     release: str | None = None
     content: ContentDefault | None = None
     content_policy_file: str | None = None
+    content_policy: PolicySource | None = field(default=None, repr=False)
     default_tenant: str | None = None
     sample_rate: float | None = None
     flush_interval: float | None = None
@@ -142,6 +150,7 @@ class Settings:
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
     content: ContentDefault = "none"
     content_policy_file: str = ""
+    content_policy: PolicySource | None = field(default=None, repr=False)
     default_tenant: str = "unknown"
     sampler: str = "parentbased_always_on"
     sample_rate: float = 1.0

@@ -65,6 +65,7 @@ def resolve(
         environment=rules.environment(reader, resource),
         resource_attributes={key: value for key, value in resource.items() if key not in _SAYS_WHAT_WE_SAY},
         content=rules.content(reader),
+        content_policy=config.content_policy if config is not None else None,
         sampler=sampler,
         sample_rate=sample_rate,
         span_limits=rules.span_limits(reader),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from somatrace.config import Settings
 from somatrace.instruments import (
     asgi,
     celery,
@@ -13,6 +12,7 @@ from somatrace.instruments import (
     llm_clients,
     openllmetry,
     processes,
+    recording,
     servers,
     threads,
     traceloop,
@@ -24,18 +24,19 @@ __all__ = ["exports_elsewhere", "install"]
 
 
 def install(
-    settings: Settings,  # noqa: ARG001 - what each library needs of them
     coverage: Coverage,
     *,
     start: Callable[[], object],
     flush: Callable[[float], object],
     shutdown: Callable[[float], object],
+    content: Callable[[str | None], bool],
 ) -> None:
     """Wait for the imports of what we know how to instrument. Imports none of it.
 
     `start` (which pickles) traces a child process as this one is; `shutdown` ends tracing within a
     number of seconds, where a process leaves without `atexit`; `flush` only sends what ended.
     """
+    recording.allow(content)
     openllmetry.install(coverage)
     traceloop.install(coverage)
     langfuse.install(coverage)

@@ -19,9 +19,9 @@ import wrapt
 from opentelemetry.metrics import NoOpMeterProvider
 
 from somatrace.instruments import native
-from somatrace.instruments.content import gate
 from somatrace.instruments.coverage import ON, WAITING, Coverage
 from somatrace.instruments.hooks import when_imported
+from somatrace.instruments.recording import gate
 
 log = logging.getLogger("somatrace")
 

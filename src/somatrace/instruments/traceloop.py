@@ -16,9 +16,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from somatrace import names
-from somatrace.instruments.content import gate
 from somatrace.instruments.coverage import Coverage
 from somatrace.instruments.hooks import when_imported
+from somatrace.instruments.recording import gate
 from somatrace.stamp import ATTRIBUTE, Stamp
 
 LIBRARY: Final = "traceloop"

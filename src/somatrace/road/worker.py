@@ -183,6 +183,9 @@ class Road:
         if copy.context is None or not copy.context.trace_flags.sampled:
             self.ledger.lose("not_sampled")
             return None
+        stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
+        if stamp is None or stamp.effective.tenant is None:
+            self.ledger.count("unknown_tenant")
         for processor in self._foreign:
             self._foreign_lane.put((processor, copy))
         return copy

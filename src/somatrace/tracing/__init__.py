@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from somatrace import carry
 from somatrace.config import Config, Settings, Target, resolve
 from somatrace.health import EXIT_LIMIT, Status
 from somatrace.record import Listener
@@ -102,8 +103,9 @@ def status() -> Status:
         unknown_tenant=ledger.unknown_tenant,
         resent_ambiguous=ledger.resent_ambiguous,
         guard_faults=ledger.guard_faults,
+        ignored=carry.ignored(),
         last_error=ledger.last_error,
-        problems=(*map(str, settings.problems), *wiring.coverage.problems),
+        problems=(*map(str, settings.problems), *wiring.coverage.problems, *wiring.policy_problems),
         instruments=wiring.coverage.states,
         unprotected=tuple(wiring.unprotected),
     )

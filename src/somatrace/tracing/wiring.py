@@ -14,6 +14,7 @@ from somatrace.config import Config, Settings
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
+from somatrace.guard.granting import Grants
 from somatrace.instruments.coverage import Coverage
 from somatrace.record import Listener
 from somatrace.road.adopt import adopt
@@ -23,6 +24,7 @@ from somatrace.road.resource import resource_of
 from somatrace.road.sampling import sampler_of
 from somatrace.road.wall import Wall
 from somatrace.road.worker import Road
+from somatrace.tracing.content import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.transports import renewer, transport_of
 
 
@@ -35,7 +37,13 @@ class Wiring:
     ledger: Ledger
     road: Road | None = None
     wall: Wall | None = None
+    grants: Grants | None = None
     unprotected: list[str] = field(default_factory=list)
+
+    @property
+    def policy_problems(self) -> tuple[str, ...]:
+        """What is wrong with the content policy now."""
+        return self.grants.problems if self.grants is not None else ()
 
 
 def wire(
@@ -69,8 +77,13 @@ def wire(
             renew=renewer(settings.service_name, config, settings),
         )
     resource = resource_of(settings)
+    wiring.grants = grants_of(settings)
     copier = Copier(
-        Guard(lambda: wiring.ledger.count("guard_faults")),
+        Guard(
+            lambda: wiring.ledger.count("guard_faults"),
+            resolve=wiring.grants.resolve,
+            pseudonym=pseudonyms_of(settings),
+        ),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
         resource=lambda found: found.merge(resource()),
@@ -87,8 +100,14 @@ def wire(
     )
     _provide(wiring, wiring.road, resource())
     say.on_event = wiring.road.happened
-    if not wiring.unprotected:  # what instrumentors record would go unguarded to a provider we cannot wall in
-        instruments.install(settings, wiring.coverage, start=start, flush=flush, shutdown=shutdown)
+    if not wiring.unprotected:  # else what instrumentors record would leave unguarded
+        instruments.install(
+            wiring.coverage,
+            start=start,
+            flush=flush,
+            shutdown=shutdown,
+            content=allows_content(wiring.grants),
+        )
     return wiring
 
 

@@ -1,0 +1,130 @@
+"""The content policy, whole: what a tenant's grant lets out of a process, at the receiver's socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.otlp_server import OtlpServer, otlp_server
+from tests.support.programs import otlp_env, run_program
+
+PROGRAM = """
+from opentelemetry import trace
+from somatrace import bind, content, flush, init_tracing, span, event
+init_tracing("svc")
+for tenant in ("open", "masked", "closed", None):
+    with bind(tenant_id=tenant), span(f"call-{tenant}", kind="llm") as work:
+        content(input=f"ask of {tenant}: mail me at bob@example.com with key sk-proj-" + "Ab1" * 16)
+        work.set_attribute("gen_ai.output.messages", '[{"content": "the answer, card 4111 1111 1111 1111"}]')
+        try:
+            with trace.get_tracer("lib").start_as_current_span("fails"):
+                raise ValueError(f"provider echoed the words of {tenant}")
+        except ValueError:
+            pass
+assert flush(5)
+"""
+POLICY = """
+default: none
+tenants:
+  open: {content: full, until: 2026-12-31, reason: incident 7}
+  masked: {content: redacted}
+"""
+
+
+def run(tmp_path: Path, policy: str = POLICY, program: str = PROGRAM, **env: str) -> OtlpServer:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy)
+    with otlp_server() as server:
+        env = {"SOMATRACE_CONTENT_POLICY_FILE": str(file), **env}
+        done = run_program(program, otlp_env(server.url, **env))
+        assert "Traceback" not in done.stderr
+        server.wait_for(1)
+    return server
+
+
+def asked(server: OtlpServer, tenant: str) -> str:
+    return server.named(f"call-{tenant}")[0].attributes.get("langfuse.observation.input", "")
+
+
+def test_full_keeps_the_words_and_takes_the_secrets(tmp_path: Path) -> None:
+    text = asked(run(tmp_path), "open")
+    assert "bob@example.com" in text
+    assert "Ab1Ab1" not in text
+
+
+def test_redacted_keeps_the_words_and_replaces_what_is_found(tmp_path: Path) -> None:
+    server = run(tmp_path)
+    text = asked(server, "masked")
+    assert text.startswith("ask of masked: mail me at [EMAIL]")
+    assert "Ab1Ab1" not in text
+    output = server.named("call-masked")[0].attributes["gen_ai.output.messages"]
+    assert "the answer" in output
+    assert "4111" not in output
+
+
+@pytest.mark.parametrize("tenant", ["closed", "None"])
+def test_without_an_entry_or_a_tenant_nothing_of_the_words_leaves(tmp_path: Path, tenant: str) -> None:
+    server = run(tmp_path)
+    assert asked(server, tenant) == ""
+    assert f"words of {tenant}".encode() not in server.bytes
+    assert f"ask of {tenant}".encode() not in server.bytes
+
+
+def test_never_closes_what_the_file_opens(tmp_path: Path) -> None:
+    server = run(tmp_path, SOMATRACE_CONTENT="never")
+    assert b"ask of" not in server.bytes
+
+
+def test_an_expired_grant_is_none_again(tmp_path: Path) -> None:
+    server = run(tmp_path, POLICY.replace("2026-12-31", "2026-01-01"))
+    assert asked(server, "open") == ""
+    assert asked(server, "masked") != ""
+
+
+def test_a_broken_file_opens_nothing_and_says_so_once(tmp_path: Path) -> None:
+    server = run(
+        tmp_path, "tenants: [what", PROGRAM + "\nfrom somatrace import status\nassert status().problems"
+    )
+    assert b"ask of" not in server.bytes
+
+
+def test_pseudonyms_are_the_same_within_a_tenant(tmp_path: Path) -> None:
+    key = "at-least-sixteen-characters"
+    first = asked(run(tmp_path, SOMATRACE_PSEUDONYM_KEY=key), "masked")
+    second = asked(run(tmp_path, SOMATRACE_PSEUDONYM_KEY=key), "masked")
+    assert "[EMAIL:" in first
+    assert first == second
+
+
+def test_a_changed_file_holds_from_the_next_second_on(tmp_path: Path) -> None:
+    program = """
+    import os, time
+    from somatrace import bind, content, flush, init_tracing, span
+    init_tracing("svc")
+    def call(name):
+        with bind(tenant_id="late"), span(name):
+            content(input="the words")
+        flush(5)
+    call("before")
+    with open(os.environ["SOMATRACE_CONTENT_POLICY_FILE"], "w") as file:
+        file.write("tenants: {late: {content: redacted}}")
+    for number in range(40):
+        time.sleep(0.1)
+        call(f"after-{number}")
+    """
+    server = run(tmp_path, program=program)
+    seen = ["langfuse.observation.input" in span.attributes for span in server.spans]
+    assert seen[0] is False
+    assert seen[-1] is True
+
+
+def test_a_program_can_bring_its_policy_as_a_callable(tmp_path: Path) -> None:
+    program = PROGRAM.replace(
+        'init_tracing("svc")',
+        "from somatrace import Config\n"
+        'init_tracing("svc", config=Config(content_policy=lambda t: "redacted" if t == "closed" else None))',
+    )
+    server = run(tmp_path, "default: none", program)
+    assert "[EMAIL]" in asked(server, "closed")
+    assert asked(server, "masked") == ""
