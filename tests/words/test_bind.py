@@ -203,7 +203,9 @@ STEPS = st.lists(
 
 @given(st.lists(st.tuples(TENANTS, STEPS), min_size=2, max_size=6))
 @settings(max_examples=40, deadline=None)
-def test_interleaved_tenants_never_mix(workers: list[tuple[str | None, list[str]]]) -> None:
+def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to interleave
+    workers: list[tuple[str | None, list[str]]],
+) -> None:
     @span("generated")
     async def pieces(owner: str):
         for _ in range(2):

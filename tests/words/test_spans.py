@@ -229,8 +229,8 @@ def test_a_decorated_generator_function_pickles_by_name_like_a_plain_one() -> No
     assert b"module_level_generator" in data
 
 
-def test_a_field_called_name_or_kind_of_attribute_does_not_collide() -> None:
-    with capture() as seen, span("call", **{"name": "x", "self": 1}):
+def test_a_field_called_name_or_self_does_not_collide() -> None:
+    with capture() as seen, span("call", name="x", self=1):
         pass
     assert seen.named("call").attributes["name"] == "x"
 
