@@ -50,11 +50,20 @@ def test_what_only_has_an_at_sign_stays(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111", "378282246310005", "3782 822463 10005",
-        "5555555555554444", "2221000000000009", "6011111111111117", "30569309025904", "3530111333300000",
-        "6200000000000005", "4222222222222",
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "378282246310005",
+        "3782 822463 10005",
+        "5555555555554444",
+        "2221000000000009",
+        "6011111111111117",
+        "30569309025904",
+        "3530111333300000",
+        "6200000000000005",
+        "4222222222222",
     ],
-)  # fmt: skip
+)
 def test_card_numbers_that_networks_publish_for_tests_go(text):
     assert redact_text(text) == "[CARD]"
     assert redact_text(f"paid with {text}, thanks") == "paid with [CARD], thanks"
@@ -62,8 +71,16 @@ def test_card_numbers_that_networks_publish_for_tests_go(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["4111111111111112", "1234567812345670", "0000000000000000", "41111111111111111111", "x4111111111111111", "0.4111111111111111", "1700000000000"],
-)  # fmt: skip
+    [
+        "4111111111111112",
+        "1234567812345670",
+        "0000000000000000",
+        "41111111111111111111",
+        "x4111111111111111",
+        "0.4111111111111111",
+        "1700000000000",
+    ],
+)
 def test_numbers_that_are_no_cards_stay(text):
     assert redact_text(text) == text
 
@@ -106,8 +123,17 @@ def test_an_iban_with_two_digits_exchanged_is_none(seed):
 
 @pytest.mark.parametrize(
     "text",
-    ["+49 151 23456789", "+1 415-555-2671", "+1 (415) 555-2671", "+442079460958", "+33 6 12 34 56 78", "0049 30 901820", "(415) 555-2671", "tel:+4930901820"],
-)  # fmt: skip
+    [
+        "+49 151 23456789",
+        "+1 415-555-2671",
+        "+1 (415) 555-2671",
+        "+442079460958",
+        "+33 6 12 34 56 78",
+        "0049 30 901820",
+        "(415) 555-2671",
+        "tel:+4930901820",
+    ],
+)
 def test_phone_numbers_with_a_country_code_go(text):
     assert redact_text(f"call {text} now").removeprefix("call tel:").removeprefix("call ") == "[PHONE] now"
 
@@ -147,7 +173,23 @@ def test_ip_addresses_go(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["127.0.0.1", "0.0.0.0", "255.255.255.0", "::1", "::", "v1.2.3.4", "version 1.2.3.4", "Chrome/120.0.0.0", "1.2.3", "1.2.3.4.5", "256.1.1.1", "12:30:45", "std::string", "00:1a:2b:3c:4d:5e"]
-)  # fmt: skip
+    "text",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "255.255.255.0",
+        "::1",
+        "::",
+        "v1.2.3.4",
+        "version 1.2.3.4",
+        "Chrome/120.0.0.0",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "12:30:45",
+        "std::string",
+        "00:1a:2b:3c:4d:5e",
+    ],
+)
 def test_loopback_versions_and_times_stay(text):
     assert redact_text(text) == text

@@ -102,8 +102,15 @@ def test_the_default_is_never_full():
 
 @pytest.mark.parametrize(
     ("process", "policy", "mode"),
-    [(None, None, "none"), ("redacted", None, "redacted"), (None, "redacted", "redacted"), ("none", "redacted", "none"), ("redacted", "none", "none"), ("redacted", "redacted", "redacted")],
-)  # fmt: skip
+    [
+        (None, None, "none"),
+        ("redacted", None, "redacted"),
+        (None, "redacted", "redacted"),
+        ("none", "redacted", "none"),
+        ("redacted", "none", "none"),
+        ("redacted", "redacted", "redacted"),
+    ],
+)
 def test_of_two_defaults_the_more_restrictive_holds(process, policy, mode):
     assert granted({"default": policy}, default=process).mode == mode
 
@@ -220,8 +227,17 @@ def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
 
 @pytest.mark.parametrize(
     ("answer", "mode"),
-    [("redacted", "redacted"), ("none", "none"), (FULL, "full"), (None, "none"), ("full", "none"), ("yes", "none"), ({"content": "full"}, "none"), (7, "none")],
-)  # fmt: skip
+    [
+        ("redacted", "redacted"),
+        ("none", "none"),
+        (FULL, "full"),
+        (None, "none"),
+        ("full", "none"),
+        ("yes", "none"),
+        ({"content": "full"}, "none"),
+        (7, "none"),
+    ],
+)
 def test_a_callable_answers_for_one_tenant_and_cannot_grant_more_than_an_entry(answer, mode):
     assert granted(lambda tenant: answer if tenant == "acme" else None).mode == mode
 

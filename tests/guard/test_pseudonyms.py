@@ -46,12 +46,15 @@ def test_another_tenant_another_key_and_another_type_have_another_pseudonym(valu
 
 
 def test_a_pseudonym_is_the_same_in_another_process():
-    code = f"from somatrace.guard.pseudonyms import Pseudonym; print(Pseudonym({KEY!r}, 'acme')('EMAIL', 'a@b.co'))"
-    other = subprocess.run(
+    code = (
+        "from somatrace.guard.pseudonyms import Pseudonym\n"
+        f"print(Pseudonym({KEY!r}, 'acme')('EMAIL', 'a@b.co'))"
+    )
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
-    ).stdout
+    )
 
-    assert other.strip() == ACME("EMAIL", "a@b.co")
+    assert done.stdout.strip() == ACME("EMAIL", "a@b.co")
 
 
 def test_a_pseudonym_is_no_plain_digest():

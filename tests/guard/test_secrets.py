@@ -66,13 +66,25 @@ def test_a_value_by_context_is_named_after_what_it_is(type_):
             "Incorrect API key provided: sk-proj-Zx81" + "a1B2" * 12 + ". You can find your API key at",
             "Incorrect API key provided: [OPENAI_KEY]. You can find your API key at",
         ),
-        ("id AKIAQ3EGTXKLRZ6HVSOM secret wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzzzKEY", "id [AWS_KEY_ID] secret [AWS_SECRET]"),
-        ('{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\n"}', '{"private_key": "[SECRET]"}'),
-        ("key:\\n-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\nend", "key:\\n[PRIVATE_KEY]\\nend"),
-        ("cut -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY", "cut [PRIVATE_KEY]"),
+        (
+            "id AKIAQ3EGTXKLRZ6HVSOM secret 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",
+            "id [AWS_KEY_ID] secret [AWS_SECRET]",
+        ),
+        (
+            '{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\n"}',
+            '{"private_key": "[SECRET]"}',
+        ),
+        (
+            "key:\\n-----BEGIN PRIVATE KEY-----\\nMIIEvQ\\n-----END PRIVATE KEY-----\\nend",
+            "key:\\n[PRIVATE_KEY]\\nend",
+        ),
+        (
+            "cut -----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY",
+            "cut [PRIVATE_KEY]",
+        ),
         ("MHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtL\n-----END EC PRIVATE KEY----- rest", "[PRIVATE_KEY] rest"),
     ],
-)  # fmt: skip
+)
 def test_keys_are_found_whole_or_cut(text, clean):
     assert redact_text(text) == clean
 
@@ -112,7 +124,7 @@ def test_what_only_begins_alike_stays(text):
         ("password is: hunter2!", "password is: [PASSWORD]"),
         ("mot de passe : s3same", "mot de passe : [PASSWORD]"),
     ],
-)  # fmt: skip
+)
 def test_the_value_goes_and_what_stands_around_it_stays(text, clean):
     assert redact_text(text) == clean
 

@@ -57,7 +57,7 @@ class Asker:
         )
 
     def entry(self, tenant: str) -> Entry | None:
-        """The tenant's entry, None for the default. Waits at most LIMIT seconds, not at all for a stuck callable."""
+        """The tenant's entry, None for the default. Waits LIMIT seconds at most, not at all for the stuck."""
         said = self._said.get(tenant)
         now = time.monotonic()
         if said is not None and now < said.until:

@@ -37,6 +37,7 @@ _DISGUISED: Final = (
     "\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
     "\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
 )
+# ruff: noqa: RUF001 - the table of letters that look like others
 _LOOKALIKES: Final = {
     **dict(zip("аеорсухіјѕԁкмтвнѵԛԝӏгпш", "aeopcyxijsdkmtbhvqwlrnw", strict=True)),
     **dict(zip("АВЕЅКМНОРСТУХІЈ", "ABESKMHOPCTYXIJ", strict=True)),

@@ -27,6 +27,7 @@ ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
 RUN: Final = 16
+DENSE: Final = 12
 
 #: Nothing of a word stands before; the letter of an escape such as `\n` in JSON is no part of a word.
 LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
@@ -68,6 +69,8 @@ class Detector:
     """Finds values of some types: where to look (literals in one view), and how.
 
     `types` are the markers' names; `about` says for the documentation what is found and how it is checked.
+    A `dense` one finds values without a gap, at least DENSE characters long and with the stem inside:
+    where all words are short, none of its stems is looked for.
     """
 
     types: tuple[str, ...]
@@ -77,6 +80,7 @@ class Detector:
     stems: tuple[bytes | str, ...]
     locate: Locate = field(repr=False)
     search: Search | None = field(default=None, repr=False)
+    dense: bool = False
 
 
 @functools.lru_cache(maxsize=512)
@@ -109,7 +113,8 @@ def prefixed(
             return None
         return Found(start, end, type_)
 
-    return Detector((type_,), "secrets", about, "raw", tuple(stem.encode() for stem in stems), locate)
+    encoded = tuple(stem.encode() for stem in stems)
+    return Detector((type_,), "secrets", about, "raw", encoded, locate, dense=True)
 
 
 def _class_table(groups: dict[str, str], other: str | None) -> bytes:
@@ -121,6 +126,7 @@ def _class_table(groups: dict[str, str], other: str | None) -> bytes:
 
 
 _SHAPE: Final = _class_table({string.digits: "0", string.ascii_letters: "A"}, None)
+_DENSE: Final = _class_table({string.ascii_letters + string.digits + "+/=_.~:-": "A"}, " ")
 _RUNS: Final = _class_table({string.ascii_letters + string.digits + "+/_-": "A"}, " ")
 
 
@@ -130,13 +136,14 @@ class Views:
     `candidates` counts the anchors looked at: the measure of work done.
     """
 
-    __slots__ = ("_made", "candidates", "text")
+    __slots__ = ("_dense", "_made", "candidates", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.candidates = 0
         # A character that is not ASCII becomes one "?": offsets stay.
         self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
+        self._dense: bytes | None = None
 
     def __getitem__(self, name: ViewName) -> bytes | str:
         view = self._made.get(name)
@@ -157,6 +164,21 @@ class Views:
             case _:
                 # The capital dotted I is the one letter that gets longer in lower case.
                 return "" if self.text.isascii() else self.text.replace("İ", "i").lower()
+
+    @property
+    def dense(self) -> bytes:
+        """The long words of the text, one after the other: the only place where a key can be."""
+        if self._dense is None:
+            raw = self._made["raw"]
+            assert isinstance(raw, bytes)
+            classes, long = raw.translate(_DENSE), b"A" * DENSE
+            words, at = [], classes.find(long)
+            while at >= 0:
+                end = classes.find(b" ", at)
+                words.append(raw[at:] if end < 0 else raw[at:end])
+                at = classes.find(long, end) if end >= 0 else -1
+            self._dense = b" ".join(words)
+        return self._dense
 
     def anchors(self, view: ViewName, stem: bytes | str) -> Iterator[int]:
         """The offsets of a stem. Of a run only the first: what follows in it is the same run."""
@@ -188,9 +210,10 @@ def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
 
 
 def _found(views: Views, detector: Detector) -> Iterator[Found]:
-    text, data = views.text, views[detector.view]
+    text = views.text
+    place = views.dense if detector.dense else views[detector.view]
     for stem in detector.stems:
-        if stem not in data:  # type: ignore[operator]  # the common case, without a generator
+        if stem not in place:  # type: ignore[operator]  # the common case
             continue
         for at in views.anchors(detector.view, stem):
             found = detector.locate(text, at)

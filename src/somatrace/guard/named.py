@@ -32,6 +32,7 @@ _SAYS: Final = r"[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
 _LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
 
+# ruff: noqa: RUF001 - separators of other scripts
 _FOREIGN: Final = (
     r"\w{2,14}(?: \w{1,8})?[\"'`]?\s{0,4}(?:[=:：]|это|是|は|为|為)\s{0,4}"
     r"[\"'`«“]?([^\s\"'`<>&;,\\，。；»”]{3,512})"
@@ -164,7 +165,7 @@ def locate_named(text: str, at: int) -> Found | None:
 
 
 def _has_value(text: str, match: re.Match[str], what: Meaning) -> bool:
-    """Whether what follows a name can be its value: no list, no next string, no end of the one it stands in."""
+    """Whether what follows a name can be its value: no list, no next string, no end of its own."""
     if match["comma"] is not None and (what.strength is not Strength.HEADER or not match["quote"]):
         return False
     if match["quote"]:

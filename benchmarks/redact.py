@@ -1,0 +1,155 @@
+"""How fast texts are redacted, beside one big regular expression, and that time grows with length alone.
+
+Each figure is the best of several runs in this process: what the code costs, without what else the machine
+does. Absolute figures differ between machines; the ratios are what is promised. Exit 1 if one is missed.
+
+    python benchmarks/redact.py [--rounds 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Callable
+
+from somatrace.guard import redact_text
+from somatrace.guard.granting import Grants
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+WORDS = words(
+    """
+    the model answered that we should compare the results of both runs and then decide which of them is better
+    for users in Berlin because every answer takes about two seconds and costs less than it did last year
+    """
+)
+VALUES = (
+    "ada.lovelace@example.com",
+    "+49 151 23456789",
+    "4111 1111 1111 1111",
+    "DE89 3704 0044 0532 0130 00",
+    "10.20.30.40",
+    "password=hunter2-Zq81",
+    "sk-proj-" + "aB3dE6gH" * 6,
+    "postgres://app:s3cretpw@db.example.com/app",
+)
+#: What a first attempt looks like: every pattern in one alternation, tried at every character.
+NAIVE = re.compile(
+    r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|\+\d[\d ()-]{7,16}\d"
+    r"|\b(?:\d[ -]?){13,19}\b"
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b"
+    r"|\b(?:\d{1,3}\.){3}\d{1,3}\b"
+    r"|(?i:password|passwd|pwd|secret|token|api[_-]?key|authorization)[\"']?\s*[:=]\s*[\"']?[^\s\"',;&]+"
+    r"|\b(?:sk|pk|rk)[-_](?:[a-z]+[-_])*[A-Za-z0-9]{16,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{36}\b|\bgithub_pat_\w+|\bglpat-[\w-]{20}|\bxox[a-z]-[\w-]+"
+    r"|\bAIza[\w-]{35}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]*|\bhf_\w{30,}|\bnpm_\w{36}|\bSG\.[\w-]+\.[\w-]+"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"|\w+://[^\s:/@]*:[^\s/@]+@"
+)
+#: Texts that make a careless pattern slow.
+HOSTILE = (
+    *words("""&token= eyJ. password=" @ a@a. 1.1.1. \\u0040 %40 &#64; A 0 ://a:b@ ::a """ + "\uff55 a\u0430"),
+    *("1 1 1 ", "0000 ", "00 1", "+49 ", "key: ", "Cookie: a=b", "-----BEGIN PRIVATE KEY-----"),
+)
+MIB = 1_000_000
+
+
+def chat(characters: int, values: int) -> str:
+    """A request to a model as instrumentors record it: JSON, prose, ids, counters; and some values."""
+    rng = random.Random(characters + values)
+    words = [rng.choice(WORDS) for _ in range(characters // 6)]
+    for _ in range(values):
+        words.insert(rng.randrange(len(words)), rng.choice(VALUES))
+    document = {
+        "model": "gpt-4o-mini-2024-07-18",
+        "messages": [{"role": "user", "content": " ".join(words)}],
+        "usage": {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234},
+        "id": "chatcmpl-" + "9xYzAbCd" * 4,
+    }
+    return json.dumps(document)
+
+
+def seconds(work: Callable[[], object], rounds: int, least: float = 0.02) -> float:
+    """The best time of one call."""
+    start = time.perf_counter()
+    work()
+    times = max(1, int(least / max(time.perf_counter() - start, 1e-7)))
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(times):
+            work()
+        best = min(best, (time.perf_counter() - start) / times)
+    return best
+
+
+def throughput(rounds: int) -> float:
+    """Print the table; the smallest advantage over the naive expression on text as models see it."""
+    print("| text | characters | µs | MB/s | naive MB/s | times faster |\n|---|---:|---:|---:|---:|---:|")
+    ratios = []
+    for name, characters, values in (
+        ("chat, nothing in it", 2_000, 0),
+        ("chat, two values", 2_000, 2),
+        ("long context, nothing in it", 100_000, 0),
+        ("long context, a value per KB", 100_000, 100),
+    ):
+        text = chat(characters, values)
+        ours = seconds(lambda text=text: redact_text(text), rounds)  # type: ignore[misc]
+        naive = seconds(lambda text=text: NAIVE.sub("[X]", text), rounds)  # type: ignore[misc]
+        ratios.append(naive / ours)
+        speed, other = len(text) / ours / MIB, len(text) / naive / MIB
+        print(f"| {name} | {len(text)} | {ours * 1e6:.0f} | {speed:.1f} | {other:.1f} | {naive / ours:.1f} |")
+    return min(ratios)
+
+
+def growth(rounds: int) -> float:
+    """Print the slowest hostile texts; the largest t(2n) / t(n)."""
+    found = []
+    for seed in HOSTILE:
+        text = seed * (100_000 // len(seed))
+        once = seconds(lambda text=text: redact_text(text), rounds, least=0)  # type: ignore[misc]
+        twice = seconds(lambda text=text: redact_text(text * 2), rounds, least=0)  # type: ignore[misc]
+        found.append((once, twice / once, seed))
+    print("\n| 100 KB of | ms | t(2n) / t(n) |\n|---|---:|---:|")
+    for once, ratio, seed in sorted(found, reverse=True)[:8]:
+        print(f"| `{seed}` | {once * 1000:.0f} | {ratio:.2f} |")
+    return max(ratio for _, ratio, _ in found)
+
+
+def resolving(rounds: int) -> float:
+    """Microseconds to ask for a tenant's grant."""
+    grants = Grants({"tenants": {f"tenant-{number}": {"content": "redacted"} for number in range(1000)}})
+    return seconds(lambda: grants.resolve("tenant-7"), rounds) * 1e6
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="runs of each case, the best counts (default 7)"
+    )
+    rounds = max(1, parser.parse_args().rounds)
+    faster, grown, asked = throughput(rounds), growth(max(1, rounds // 2)), resolving(rounds)
+    print("\n| promise | figure | bar | |\n|---|---:|---:|---|")
+    results = (
+        ("times faster than one big expression, at least", faster, 2.0, faster >= 2.0),
+        ("t(2n) / t(n) on hostile texts, at most", grown, 2.5, grown <= 2.5),
+        ("µs to resolve a tenant, at most", asked, 2.0, asked <= 2.0),
+    )
+    for name, figure, bar, kept in results:
+        print(f"| {name} | {figure:.2f} | {bar:.2f} | {'kept' if kept else 'MISSED'} |")
+    return int(not all(kept for *_, kept in results))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
