@@ -41,8 +41,17 @@ class LocalTransport:
             sink.close()  # type: ignore[attr-defined]
 
 
+#: Put around each transport; by it `somatrace smoke` sees what leaves its own process.
+around: Callable[[Transport], Transport] = lambda transport: transport
+
+
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     """What carries spans to the target, and a problem when nothing can (then nothing is sent)."""
+    transport, problem = _made(settings)
+    return (None if transport is None else around(transport)), problem
+
+
+def _made(settings: Settings) -> tuple[Transport | None, str]:
     target = settings.target
     if target.kind == "none":
         return None, ""
