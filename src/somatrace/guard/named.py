@@ -20,14 +20,18 @@ _MAX_HEADER: Final = 4096
 _QUOTE: Final = r"\\{0,15}[\"'`]"
 #: From the middle of a name to where its value begins.
 _TO_VALUE: Final = (
-    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{_QUOTE})?(?P<between>\]?[ \t]{{0,8}}(?:"
-    r"(?P<equals>=>|:=|={1,2})|(?P<colon>:)|>|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
-    rf"|[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
-    r"|(?P<space>[ \t]{1,4}(?!-)))"
+    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{_QUOTE})?(?:"
+    rf"[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
+    r"|\]?[ \t]{0,8}(?:(?P<equals>(?::[ \t]?[Ss]tr(?:ing)?[ \t]?)?(?:=>|:=|={1,2}))|(?P<colon>:\*{0,2})|>"
+    r"|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
+    r"|(?P<space>[ \t]{1,4}))"
     rf"(?:\[[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
 )
 _STRUCTURE: Final = r"\"[ \t]{0,8}[,:\]}]"
-_SAYS: Final = r"[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}\\{0,15}[\"'`]?"
+_SAYS: Final = (
+    r"(?:[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}"
+    r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
+)
 #: A separator ends a value where another name follows it, or nothing does.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
 _LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
@@ -151,7 +155,7 @@ def locate_named(text: str, at: int) -> Found | None:
     what = meaning(name) if len(name) <= _MAX_NAME else None
     if what is None or (start > 0 and compiled(MARKER).match(text, start - 1)):
         return None
-    if match["space"] is not None and not full.startswith("-"):
+    if match["space"] is not None and (not full.startswith("-") or text.startswith("-", match.end())):
         return _said(text, match.end("rest"), what)
     if not _has_value(text, match, what):
         return None
@@ -255,7 +259,7 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
     least = max(what.least, 4)
     if plain or len(value) < least or stands_elsewhere(value) or is_code("", value):
         return None
-    if what.type != "PASSWORD" and not looks_random(value, max(least, 8)):
+    if (match["apart"] or what.type != "PASSWORD") and not looks_random(value, max(least, 8)):
         return None
     return Found(bare.start(), end, what.type)
 
