@@ -316,17 +316,17 @@ def test_under_a_middleware_of_opentelemetry_its_span_stays_the_only_one_and_get
             return JSONResponse(dict(bound()))
 
     app = OpenTelemetryMiddleware(
-        Starlette(routes=[Route("/work/{id}", handler)]), exclude_spans=["receive", "send"]
+        Starlette(routes=[Route("/jobs/{id}", handler)]), exclude_spans=["receive", "send"]
     )
     with capture() as seen, serving(app) as url, bind(tenant_id="acme"), span("call"):
-        answer = httpx.get(url + "/work/7")
+        answer = httpx.get(url + "/jobs/7")
     (served,) = server_spans(seen)
     assert answer.json()["tenant_id"] == "acme"
     assert served.instrumentation_scope.name == "opentelemetry.instrumentation.asgi"
     assert served.attributes["tenant_id"] == "acme"
-    assert served.name == "GET /work/{id}"
+    assert served.name == "GET /jobs/{id}"
     assert seen.named("inner").parent.span_id == served.context.span_id
-    assert seen.named("inner").attributes["workflow_name"] == "GET /work/{id}"
+    assert seen.named("inner").attributes["workflow_name"] == "GET /jobs/{id}"
 
 
 def test_an_app_called_without_a_server_inside_a_span_is_its_child() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from somatrace import names
+from somatrace.guard.detecting import Detector
 from somatrace.guard.policy import NOTHING, Grant
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import fits, is_measure, looks_like_identifier, shape_of
@@ -159,7 +161,7 @@ class Judge:
             text,
             categories=self._grant.categories | _SECRETS,
             pseudonym=self._guard._pseudonym(self._tenant),
-            extra=(dictionary(self._grant.terms),) if self._grant.terms else (),
+            extra=_terms(self._grant.terms),
         )
 
     def _closed(self, key: str, value: Any, *, declared: bool) -> Any:
@@ -215,6 +217,12 @@ class Judge:
             if isinstance(found, str) and self._guard.fits(key, found):
                 return found
         return ""
+
+
+@functools.lru_cache(maxsize=256)
+def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
+    """The detector of a grant's terms, made once for each set of terms."""
+    return (dictionary(terms),) if terms else ()
 
 
 def note(removed: Sequence[Removed]) -> str:

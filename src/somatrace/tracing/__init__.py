@@ -74,8 +74,12 @@ def shutdown(timeout: float = EXIT_LIMIT) -> bool:
 
     Called with 1 second when the process exits. Spans that end afterwards are counted and let go.
     """
-    road = _wiring.road if _wiring is not None else None
-    return True if road is None else road.close(max(0.0, timeout))
+    if _wiring is None or _wiring.road is None:
+        return True
+    closed = _wiring.road.close(max(0.0, timeout))
+    if _wiring.grants is not None:
+        _wiring.grants.close()
+    return closed
 
 
 def status() -> Status:
