@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
 from typing import Final, NamedTuple
 
 #: Seconds a signature holds, and how far a caller's clock may be ahead.
@@ -61,6 +59,8 @@ def fault(known: tuple[Key, ...], signature: Signature, payload: str, traceparen
         return "signed with an unknown key"
     if not traceparent:
         return "signed without a trace"
+    import hmac  # loads OpenSSL: only where there are keys
+
     if not hmac.compare_digest(_mac(key, payload, traceparent, signature.time), signature.mac):
         return "signature wrong"
     if not -AHEAD <= now - int(signature.time) <= VALID:
@@ -70,5 +70,7 @@ def fault(known: tuple[Key, ...], signature: Signature, payload: str, traceparen
 
 def _mac(key: Key, payload: str, traceparent: str, time: str) -> str:
     message = f"somatrace-tags\n{key.id}\n{time}\n{traceparent}\n{payload}".encode()
-    digest = hmac.new(key.secret, message, hashlib.sha256).digest()
+    import hmac  # loads OpenSSL: only where there are keys
+
+    digest = hmac.digest(key.secret, message, "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -18,7 +18,6 @@ from somatrace import names
 from somatrace.guard.asking import Ask, Asker
 from somatrace.guard.detecting import ALL
 from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
-from somatrace.guard.policy_file import read_policy
 from somatrace.lane import Lane
 
 log = logging.getLogger("somatrace")
@@ -227,6 +226,8 @@ class _File:
 
     def read(self) -> None:
         """Read the file now. A broken one keeps the last good policy, a missing one grants nothing."""
+        from somatrace.guard.policy_file import read_policy  # only where there is a file
+
         signature = self._stat()
         problem = ""
         try:
