@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -74,6 +76,36 @@ def local(
         ready=ready,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def smoke(
+    *,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for all of it.")] = 30,
+    real: Annotated[bool, typer.Option(help="Call the model that your own OPENAI_* settings name.")] = False,
+    model: Annotated[str | None, typer.Option(help="The model for --real.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Send one real trace to wherever spans go, read it back and check it."""
+    _settings(env_file)
+    if real != (model is not None):
+        _stop("--real and --model go together: name the model that your client is to call")
+    from somatrace.smoke import Options, run
+
+    options = Options(str(env_file) if env_file else None, timeout, real)
+    report = run(options if model is None else replace(options, model=model))
+    _print([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Lines for people or programs; those behind a pipe may have gone."""
+    try:
+        for line in lines:
+            typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _announce(path: Path, address: str, keys: Keys) -> None:
