@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from somatrace.config.explaining import Explained, explain
+from somatrace.config.given import Config
 from somatrace.config.model import (
     Compression,
-    Config,
     ConfigError,
     ContentDefault,
     Problem,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -20,62 +20,6 @@ PolicySource: TypeAlias = "ContentPolicy | Mapping[str, Any] | Callable[[str], A
 
 class ConfigError(ValueError):
     """A setting that cannot be used. Raised by commands and `Config.check()`, never by `init_tracing`."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
-    `content_policy` is for code alone; its variable is the file's.
-
-    What each field is for stands in docs/configuration.md and `.env.template`. Secrets are not in the repr.
-    """
-
-    enabled: bool | None = None
-    target: TargetKind | None = None
-    endpoint: str | None = None
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-    protocol: Protocol | None = None
-    timeout: float | None = None
-    compression: Compression | None = None
-    certificate: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = field(default=None, repr=False)
-    insecure: bool | None = None
-    langfuse_public_key: str | None = field(default=None, repr=False)
-    langfuse_secret_key: str | None = field(default=None, repr=False)
-    langfuse_host: str | None = None
-    service_version: str | None = None
-    environment: str | None = None
-    release: str | None = None
-    content: ContentDefault | None = None
-    content_policy_file: str | None = None
-    content_policy: PolicySource | None = field(default=None, repr=False)
-    default_tenant: str | None = None
-    sample_rate: float | None = None
-    flush_interval: float | None = None
-    queue_size: int | None = None
-    queue_bytes: int | None = None
-    batch_size: int | None = None
-    max_retries: int | None = None
-    max_latency_ms: float | None = None
-    data_dir: str | None = None
-    local_max_bytes: int | None = None
-    local_max_days: float | None = None
-    trust: Sequence[str] | None = None
-    trust_keys: str | None = field(default=None, repr=False)
-    propagate_to: Sequence[str] | None = None
-    edge: bool | None = None
-    env_file: str | None = None
-    pseudonym_key: str | None = field(default=None, repr=False)
-    debug: bool | None = None
-
-    def check(self, environ: Mapping[str, str] | None = None) -> None:
-        """Raise ConfigError, one line per problem, where `init_tracing` would go on with the safe side."""
-        from somatrace.config.resolving import resolve
-
-        problems = resolve("check", self, environ).problems
-        if problems:
-            raise ConfigError("\n".join(map(str, problems)))
 
 
 @dataclass(frozen=True)

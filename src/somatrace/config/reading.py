@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from somatrace.config.catalogue import BY_NAME, Spec, Variable
 from somatrace.config.environment import Environment, Found
-from somatrace.config.model import Config, Problem
+from somatrace.config.model import Problem
 from somatrace.config.values import BadValueError, Parser
+
+if TYPE_CHECKING:
+    from somatrace.config.given import Config
 
 KEYWORD = "keyword"
 DEFAULT = "default"
@@ -36,7 +39,7 @@ class Candidate(NamedTuple):
 class Reader:
     """Values by setting, remembering where each came from, what was used and what is wrong."""
 
-    def __init__(self, config: Config, process: Mapping[str, str]) -> None:
+    def __init__(self, config: Config | None, process: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.sources: dict[str, str] = {}
         self.used: set[str] = set()
@@ -54,7 +57,7 @@ class Reader:
         return [found for found in self._candidates(BY_NAME[name]) if found.is_ours or not ours]
 
     def _candidates(self, spec: Spec) -> Iterator[Candidate]:
-        keyword = getattr(self.config, spec.name)
+        keyword = getattr(self.config, spec.name, None)
         if keyword is not None:
             yield Candidate(keyword, KEYWORD, KEYWORD, spec.parse)
         for variable in spec.variables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace import names
 from somatrace.config import rules, targeting
@@ -16,8 +16,11 @@ from somatrace.config.catalogue import (
     SPAN_LIMITS,
     SPECS,
 )
-from somatrace.config.model import Config, Settings, Target
+from somatrace.config.model import Settings, Target
 from somatrace.config.reading import DEFAULT, Reader, known_variables
+
+if TYPE_CHECKING:
+    from somatrace.config.given import Config
 
 #: settings that are simply the strongest place's value
 _PLAIN: Final = (
@@ -50,7 +53,7 @@ def resolve(
     > TRACE_CONTENT > default; the target is chosen as a whole (docs/configuration.md). `environ` is the
     process's own environment unless given. Files that hold secrets are read now, each time.
     """
-    reader = Reader(config or Config(), os.environ if environ is None else environ)
+    reader = Reader(config, os.environ if environ is None else environ)
     env_file = reader.read("env_file")
     if env_file:
         reader.environment.add_file(reader.label("env_file"), env_file)
