@@ -107,7 +107,7 @@ class Work:
             attributes.setdefault(names.TRACELOOP_KIND, traceloop)
         if self._kind in _NAMED:
             attributes.setdefault(_NAMED[self._kind], self._name)
-        started = trace.get_tracer(SCOPE, names.VERSION).start_span(
+        started = _tracer().start_span(
             self._name,
             context=self._parent,
             attributes=attributes,
@@ -119,6 +119,18 @@ class Work:
             stamp.kind = self._kind
             stamp.declared = frozenset(self._attributes)
         return started
+
+
+_made: tuple[trace.TracerProvider, trace.Tracer] | None = None
+
+
+def _tracer() -> trace.Tracer:
+    """The tracer of the provider in force, asked for once: asking costs a third of a span."""
+    global _made  # noqa: PLW0603 - whoever comes second makes the same again
+    provider, made = trace.get_tracer_provider(), _made
+    if made is None or made[0] is not provider:
+        made = _made = provider, provider.get_tracer(SCOPE, names.VERSION)
+    return made[1]
 
 
 _NAMED = {"agent": names.AGENT_NAME, "tool": names.TOOL_NAME, "workflow": names.WORKFLOW_NAME_GENAI}

@@ -264,6 +264,8 @@ assert flush(10), status()
 """,
             env(port),
             timeout=40,
+            # Python 3.12 counts the threads that gRPC itself keeps
+            python_options=("-W", "ignore:This process:DeprecationWarning"),
         )
 
     assert sorted(service.spans) == ["child"] * 3 + ["parent"] * 4

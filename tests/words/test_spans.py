@@ -13,6 +13,7 @@ from opentelemetry.trace.status import StatusCode
 from somatrace import bind, span
 from somatrace.names import KINDS
 from somatrace.testing import assert_no_content, assert_tags, capture
+from tests.support.programs import run_program
 
 
 def test_a_block_becomes_a_span_and_inner_blocks_its_children() -> None:
@@ -259,3 +260,20 @@ def test_one_span_object_entered_by_two_tasks_at_once_keeps_them_apart() -> None
     children = [found.parent.span_id for found in seen.spans if found.name == "child"]
     assert len(parents) == 2
     assert set(children) == parents
+
+
+def test_a_block_follows_a_provider_that_is_set_after_the_first_one() -> None:
+    done = run_program(
+        """
+        from opentelemetry import trace
+        from somatrace import span
+        with span("before anything is set up") as early:
+            assert not early.is_recording()
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        with span("then") as late:
+            assert late.is_recording()
+        print("ok")
+        """
+    )
+    assert done.stdout == "ok\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -19,6 +19,10 @@ from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Tags
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.values() if kind is not None}
+
+#: Sets of tags whose attributes are kept ready. Each workflow brings its own (a request id), so that few
+#: of them are in use at once.
+_TAGS_KEPT: Final = 1024
 
 
 class Copier:
@@ -37,6 +41,7 @@ class Copier:
         self._tenant = default_tenant
         self._resource = resource
         self._resources: dict[int, tuple[Resource, Resource]] = {}
+        self._tags: dict[tuple[int, str], tuple[Tags, Tags, dict[str, Any]]] = {}
         self._scopes: dict[InstrumentationScope, InstrumentationScope] = {}
 
     def forget(self) -> None:
@@ -45,12 +50,21 @@ class Copier:
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The tags of a span, the three required ones always among them."""
+        return self._tagged(span)[0]
+
+    def _tagged(self, span: ReadableSpan) -> tuple[Tags, dict[str, Any]]:
+        """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         found = stamp.effective if stamp is not None else EMPTY
         workflow = (stamp.root.root_name if stamp is not None else "") or span.name
-        return found.filled(
-            tenant=self._tenant, workflow=self._guard.name(workflow, "workflow", "name"), agent=self._service
-        )
+        known = self._tags.get((id(found), workflow))
+        if known is None or known[0] is not found:
+            name = self._guard.name(workflow, "workflow", "name")
+            filled = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
+            if len(self._tags) >= _TAGS_KEPT:
+                self._tags.clear()
+            known = self._tags[id(found), workflow] = (found, filled, self._guard.tags(filled.attributes))
+        return known[1], known[2]
 
     def copy(self, span: ReadableSpan) -> ReadableSpan:
         """The span as it may leave: name, attributes, events, links, status and resource guarded."""
@@ -76,23 +90,23 @@ class Copier:
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, declared: frozenset[str]) -> dict[str, Any]:
-        kept, removed = judge.attributes(span.attributes or {}, declared)
+        kept, removed = judge.attributes(attributes_of(span), declared)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
         if observed is not None:
             kept.setdefault(names.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
-        kept.update(self._guard.tags(self.tags(span).attributes))
+        kept.update(self._tagged(span)[1])
         return kept
 
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
         name = self._guard.name(event.name, f"{scope} events", "event")
-        return Event(name, cast("Attributes", judge.event(event.attributes or {})), event.timestamp)
+        return Event(name, cast("Attributes", judge.event(plain(event.attributes))), event.timestamp)
 
     def _link(self, link: Link, judge: Judge) -> Link:
         context = self._context(link.context)
         assert context is not None
-        return Link(context, cast("Attributes", judge.event(link.attributes or {})))
+        return Link(context, cast("Attributes", judge.event(plain(link.attributes))))
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
         code = span.status.status_code
@@ -127,11 +141,35 @@ class Copier:
         found = self._resources.get(id(resource))
         if found is None or found[0] is not resource:
             merged = self._resource(resource)
-            guarded = Resource(self._guard.resource(merged.attributes), merged.schema_url)
+            guarded = Shared(self._guard.resource(merged.attributes), merged.schema_url)
             if len(self._resources) > 64:
                 self._resources.clear()
             found = self._resources[id(resource)] = (resource, guarded)
         return found[1]
+
+
+class Shared(Resource):
+    """A resource whose hash is reckoned once: the SDK's writes it all out as JSON each time, and the
+    encoder asks for it with each span."""
+
+    def __init__(self, attributes: Mapping[str, Any], schema_url: str | None = None) -> None:
+        super().__init__(attributes, schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    """A copy of a span's attributes; `span.attributes` hides them in a proxy."""
+    return plain(getattr(span, "_attributes", None) or span.attributes)
+
+
+def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A copy of a mapping of attributes. The SDK's is written in Python: what it wraps is read in a tenth
+    of the time."""
+    inner = getattr(attributes, "_dict", None)
+    return inner.copy() if type(inner) is dict else dict(attributes or {})
 
 
 def _scope_name(scope: InstrumentationScope | None) -> str:
@@ -140,7 +178,7 @@ def _scope_name(scope: InstrumentationScope | None) -> str:
 
 def _with_exception_type(span: ReadableSpan) -> Mapping[str, object]:
     """The span's attributes, and the exception's type where only the exception event has it."""
-    attributes = dict(span.attributes or {})
+    attributes = attributes_of(span)
     if names.ERROR_TYPE not in attributes:
         for event in reversed(span.events):
             if event.name == "exception" and event.attributes:

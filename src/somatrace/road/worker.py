@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -17,7 +17,7 @@ from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.lane import Lane
 from somatrace.record import Listener, Phase
-from somatrace.road.copies import Copier
+from somatrace.road.copies import Copier, attributes_of, plain
 from somatrace.road.records import record_of
 from somatrace.stamp import ATTRIBUTE, Stamp
 
@@ -25,6 +25,7 @@ log = logging.getLogger("somatrace")
 
 #: What an SDK span weighs in the queue besides its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048
+EVENT_WEIGHT = 512
 #: How many guarded spans may wait for slow foreign processors.
 FOREIGN_SIZE = 2048
 _END = "somatrace-foreign-end"
@@ -267,5 +268,16 @@ def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
 
 def _weight(span: ReadableSpan) -> int:
     """Roughly the bytes an ended span holds while queued."""
-    texts = sum(len(value) for value in (span.attributes or {}).values() if isinstance(value, str))
-    return SPAN_WEIGHT + texts + 512 * len(span.events)
+    events = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in span.events)
+    return SPAN_WEIGHT + events + _held(attributes_of(span))
+
+
+def _held(value: Any) -> int:
+    """The characters in an attribute's value, at any depth: content comes as sequences and mappings, too."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_held, value.values()))
+    if isinstance(value, (tuple, list)):
+        return 8 * len(value) + sum(map(_held, value))
+    return 0
