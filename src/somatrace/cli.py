@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,28 @@ def smoke(
     report = run(options if model is None else replace(options, model=model))
     _print([report.as_json()] if as_json else report.lines())
     raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def doctor(
+    *,
+    service: Annotated[
+        str | None, typer.Option("--app", help="Load this service, module:app, as its server would.")
+    ] = None,
+    factory: Annotated[bool, typer.Option(help="What --app names makes the app.")] = False,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds for each thing asked.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Show every setting with its source, what is installed, and what is wrong."""
+    _settings(env_file)
+    if service is not None and re.fullmatch(r"\w+(\.\w+)*(:\w+(\.\w+)*)?", service) is None:
+        _stop("--app is module:app, as a server such as uvicorn takes it")
+    from somatrace.doctor import Options, examine
+
+    diagnosis = examine(Options(str(env_file) if env_file else None, service, factory, timeout))
+    _print([diagnosis.as_json()] if as_json else diagnosis.lines())
+    raise typer.Exit(diagnosis.exit_code)
 
 
 def _print(lines: Iterable[str]) -> None:

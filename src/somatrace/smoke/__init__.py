@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from somatrace.smoke.report import Report
-    from somatrace.smoke.running import Options
+    from somatrace.smoke.running import Options, run
 
 __all__ = ["Options", "Report", "run"]
 

@@ -1,0 +1,54 @@
+"""What an examination found, and how it is shown: as text or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from somatrace.config import Explained
+from somatrace.doctor.findings import Finding
+
+_MARKS: Final = {"ok": "ok", "note": "note", "wrong": "WRONG", "unknown": "UNKNOWN"}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Settings as they are in force (secrets masked), and findings in the order they were made."""
+
+    settings: tuple[Explained, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if something is wrong, else 2 if something could not be looked at, else 0."""
+        levels = {found.level for found in self.findings}
+        return 1 if "wrong" in levels else 2 if "unknown" in levels else 0
+
+    def as_json(self) -> str:
+        whole = {
+            "exit_code": self.exit_code,
+            "settings": [line._asdict() for line in self.settings],
+            "findings": [asdict(found) for found in self.findings],
+        }
+        return json.dumps(whole, ensure_ascii=False)
+
+    def lines(self) -> Iterator[str]:
+        """The diagnosis for people."""
+        width = max((len(line.setting) for line in self.settings), default=0)
+        for line in self.settings:
+            yield f"{line.setting:<{width}}  {line.value or '-'}  ({line.source})"
+        yield ""
+        for found in self.findings:
+            yield f"{_MARKS[found.level]:<7}  {found.text}"
+            if found.advice:
+                yield f"{'':<7}  -> {found.advice}"
+        yield ""
+        yield self._summary()
+
+    def _summary(self) -> str:
+        counts = {level: sum(found.level == level for found in self.findings) for level in _MARKS}
+        said = f"{counts['wrong']} wrong, {counts['note']} to note"
+        unknown = f", {counts['unknown']} could not be looked at" if counts["unknown"] else ""
+        return f"doctor: {said}{unknown} (exit code {self.exit_code})"

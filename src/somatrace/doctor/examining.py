@@ -1,0 +1,50 @@
+"""One examination, from the settings to the diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from somatrace.config import Config, Settings, explain, resolve
+from somatrace.doctor.app import app_findings
+from somatrace.doctor.diagnosis import Diagnosis
+from somatrace.doctor.findings import Finding, finding
+from somatrace.doctor.installed import installed_findings
+from somatrace.doctor.targeting import target_findings
+from somatrace.tracing.content import grants_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. `timeout` is seconds, for the target's answer and for loading the app."""
+
+    env_file: str | None = None
+    app: str | None = None
+    factory: bool = False
+    timeout: float = 10.0
+
+
+def examine(options: Options) -> Diagnosis:
+    """Look at everything; asks the target once and, with `app`, loads the service in a child process."""
+    config = Config(env_file=options.env_file) if options.env_file else None
+    settings = resolve("somatrace", config)
+    # the lines for variables without effect are findings too
+    explained = tuple(line for line in explain(settings) if line.setting not in settings.unused)
+    return Diagnosis(explained, tuple(_findings(settings, options)))
+
+
+def _findings(settings: Settings, options: Options) -> Iterator[Finding]:
+    for problem in settings.problems:
+        yield finding("problem", what=problem)
+    for variable, why in settings.unused.items():
+        yield finding("unused", variable=variable, why=why)
+    grants = grants_of(settings)
+    try:
+        for what in grants.problems:
+            yield finding("policy", what=what)
+    finally:
+        grants.close()
+    yield from target_findings(settings, options.timeout)
+    yield from installed_findings()
+    if options.app is not None:
+        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout)
