@@ -69,7 +69,9 @@ def gunicorn(directory: Path, server, init: str, *options: str):
     # unix sockets need no free port
     address = directory / "socket"
     command = [sys.executable, "-W", "error::DeprecationWarning:somatrace", "-m", "gunicorn"]
-    command += ["--bind", f"unix:{address}", "--workers", "2", "--no-control-socket", *options]
+    command += ["--bind", f"unix:{address}", "--workers", "2", "--no-control-socket"]
+    # a worker that is told to stop before it is up does not hear it: gunicorn then waits this long
+    command += ["--graceful-timeout", "5", *options]
     env = {
         **os.environ,
         **otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="0.05", INIT=init),
