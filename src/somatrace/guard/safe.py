@@ -30,6 +30,7 @@ IDENTIFIER: Final = Shape(
     "an identifier that is not all digits",
 )
 LABEL: Final = Shape(r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words")
+DATABASE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
 HOST: Final = Shape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}", "a host name or address"
 )
@@ -52,7 +53,6 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "langfuse.observation.model.name": MODEL,
     "embedding.model_name": MODEL,
     "llm.model_name": MODEL,
-    "traceloop.association.properties.ls_model_name": MODEL,
     "gen_ai.operation.name": WORD,
     "gen_ai.output.type": WORD,
     "gen_ai.provider.name": WORD,
@@ -75,9 +75,6 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "llm.request.type": WORD,
     "llm.response.finish_reason": WORD,
     "llm.response.stop_reason": WORD,
-    "traceloop.association.properties.ls_provider": WORD,
-    "traceloop.association.properties.ls_model_type": WORD,
-    "traceloop.association.properties.ls_integration": WORD,
     "gen_ai.response.id": IDENTIFIER,
     "gen_ai.openai.system_fingerprint": IDENTIFIER,
     "gen_ai.openai.response.system_fingerprint": IDENTIFIER,
@@ -168,8 +165,8 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "db.operation.name": WORD,
     "db.collection.name": LABEL,
     "db.sql.table": LABEL,
-    "db.namespace": LABEL,
-    "db.name": LABEL,
+    "db.namespace": DATABASE,
+    "db.name": DATABASE,
     "db.chroma.query.segment._query.collection_id": IDENTIFIER,
     "code.function": TYPE,
     "code.function.name": TYPE,

@@ -6,26 +6,29 @@ import functools
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
+from somatrace.guard.labels import MAX_NAME, UNKNOWN, Key, Labels
 from somatrace.guard.policy import NOTHING, Grant
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import fits, is_measure, looks_like_identifier, shape_of
+from somatrace.guard.safe import fits, looks_like_identifier
 from somatrace.guard.terms import dictionary
+from somatrace.tags import Scalar, Tags
 
 log = logging.getLogger("somatrace")
 
-MAX_NAME: Final = 128
 MAX_DECLARED: Final = 256
-MAX_NAMES_PER_SCOPE: Final = 200
 MAX_NOTES: Final = 64
 MAX_DEPTH: Final = 8
 _CACHE: Final = 4096
 #: Resource attributes that can hold a password given on a command line, or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _SECRETS: Final = frozenset({"secrets"})
+_OPERATOR: Final = Grant("full")
+
+T = TypeVar("T")
 
 
 class Removed(NamedTuple):
@@ -48,10 +51,10 @@ class Guard:
         resolve: Callable[[str | None], Grant] = lambda _: NOTHING,
         pseudonym: Callable[[str | None], Callable[[str, str], str] | None] = lambda _: None,
     ) -> None:
-        self._fault = fault
+        self.faulted = fault
         self._resolve = resolve
         self._pseudonym = pseudonym
-        self._names: dict[str, dict[str, str]] = {}
+        self.labels = Labels()
         self._clean: dict[tuple[str, str], bool] = {}
         self._texts: dict[str, str] = {}
 
@@ -60,64 +63,76 @@ class Guard:
         try:
             grant = self._resolve(tenant)
         except Exception:
-            self._fault()
+            self.faulted()
             grant = NOTHING
         return Judge(self, grant, tenant)
 
+    def safely(self, part: Callable[[], T], otherwise: T) -> T:
+        """A part of a span, or what takes its place where it cannot be judged."""
+        try:
+            return part()
+        except Exception:
+            self.faulted()
+            return otherwise
+
     def resource(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Resource attributes: the operator's own words, without secrets and command lines."""
-        kept: dict[str, Any] = {}
-        for key, value in attributes.items():
-            if not key.startswith(_RESOURCE_SECRETS):
-                kept[key] = redact_text(value, categories=_SECRETS) if isinstance(value, str) else value
-        return kept
+        said = {key: value for key, value in attributes.items() if not key.startswith(_RESOURCE_SECRETS)}
+        return Judge(self, _OPERATOR, None).attributes(said)[0]
 
     def tracestate(self, entries: Mapping[str, str]) -> list[tuple[str, str]]:
         """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others hold anything."""
         return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
 
     def name(self, name: str, scope: str, kind: str) -> str:
-        """A name of a span or event: scanned, cut, and `scope.kind` once its scope has shown too many,
-        as one does that uses prompts as names."""
-        known = self._names.setdefault(scope, {})
-        found = known.get(name)
-        if found is None:
-            if len(known) >= MAX_NAMES_PER_SCOPE:
-                return f"{scope}.{kind}"[:MAX_NAME]
-            found = known[name] = redact_text(str(name)[:1024])[:MAX_NAME]
-        return found
+        """A name of a span or event as it may leave; `scope.kind` where it may not."""
+        return self.safely(lambda: self.labels.name(name, scope, kind), kind)
 
-    def tags(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """What tags stand for, which the program itself bound: scanned, like all it declares."""
-        return {key: self._declared(value) for key, value in attributes.items()}
+    def tags(self, tags: Tags) -> Tags:
+        """Tags, which the program itself bound: scanned, like all it declares."""
+        return Tags(self._tags(tags.bound), self._tags(tags.derived))
 
-    def _declared(self, value: Any) -> Any:
+    def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        kept = {name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()}
+        return {name: tag for name, tag in kept.items() if tag is not None}
+
+    def _tag(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, str):
-            found = self._texts.get(value)
-            if found is None:
-                if len(self._texts) >= _CACHE:
-                    self._texts.clear()
-                found = self._texts[value] = redact_text(value)[:MAX_DECLARED]
-            return found
-        return tuple(self._declared(item) for item in value) if isinstance(value, tuple) else value
+            return self.declared(self.labels.key(name), value)
+        if isinstance(value, bool) or not looks_like_identifier(value):
+            return value
+        text = str(int(value))  # a job's number may be long, a card's may not leave
+        clean = self._scanned(text)
+        return value if clean == text else clean
 
     # -- used by Judge ------------------------------------------------------------------------------
 
-    def fits(self, key: str, text: str) -> bool:
+    def declared(self, key: Key, text: str) -> str:
+        """A text that the program itself set: scanned and cut."""
+        return key.marker(text) or self._scanned(text)
+
+    def _scanned(self, text: str) -> str:
+        found = self._texts.get(text)
+        if found is None:
+            if len(self._texts) >= _CACHE:
+                self._texts.clear()
+            found = redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED]
+            if len(text) <= MAX_DECLARED:
+                self._texts[text] = found
+        return found
+
+    def fits(self, name: str, key: Key, text: str) -> bool:
         """Whether a text may leave under a safe key: of its shape, and nothing in it found."""
-        shape = shape_of(key)
+        shape = key.shape
         if shape is None or len(text) > 2048:
             return False
-        known = self._clean.get((key, text))
+        known = self._clean.get((name, text))
         if known is None:
             known = fits(shape, text) and not (shape.scanned and find(text))
             if len(self._clean) >= _CACHE:
                 self._clean.clear()
-            self._clean[key, text] = known
+            self._clean[name, text] = known
         return known
-
-    def faulted(self) -> None:
-        self._fault()
 
 
 class Judge:
@@ -138,19 +153,23 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        for key, value in attributes.items():
+        closed, describe = self.mode == "none", self._guard.labels.key
+        for name, value in attributes.items():
+            key, found = UNKNOWN, None
             try:
-                if self.mode == "none":
-                    found = self._closed(key, value, declared=key in declared)
-                else:
-                    found = self._open(value, 0)
+                key = describe(name)
+                if not closed:
+                    found = self._open(key, value, 0)
+                    name = name if key.tame else self.text(name)  # noqa: PLW2901 - as it may leave
+                elif key.tame:
+                    found = self._closed(name, key, value, declared=name in declared)
             except Exception:
                 self._guard.faulted()
                 found = None
             if found is None:
-                removed.append(Removed(_noted(key), _length(value)))
+                removed.append(Removed(name if key.tame else "?", _length(value)))
             else:
-                kept[key] = found
+                kept[name] = found
         return kept, removed
 
     def text(self, text: str) -> str:
@@ -164,42 +183,55 @@ class Judge:
             extra=_terms(self._grant.terms),
         )
 
-    def _closed(self, key: str, value: Any, *, declared: bool) -> Any:
+    def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
+        if isinstance(value, str):
+            text = value if type(value) is str else str.__str__(value)
+            if declared or _matches(name, self._grant.safe_keys):
+                return self._guard.declared(key, text)
+            return text if self._guard.fits(name, key, text) else None
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
-            return None if looks_like_identifier(value) and not is_measure(key) else value
-        if isinstance(value, str):
-            if declared or _matches(key, self._grant.safe_keys):
-                return redact_text(value[: MAX_DECLARED * 8])[:MAX_DECLARED]
-            return value if self._guard.fits(key, value) else None
+            return _plain(value) if not looks_like_identifier(value) or _measured(key, value) else None
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-            items = [self._closed(key, item, declared=declared) for item in value[:128]]
+            items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
             return None if any(item is None for item in items) else tuple(items)
         return None
 
-    def _open(self, value: Any, depth: int) -> Any:
+    def _open(self, key: Key, value: Any, depth: int) -> Any:
         """The value where content is allowed; texts in it without what is found, at any depth."""
         if isinstance(value, bool) or depth > MAX_DEPTH:
             return value if isinstance(value, bool) else None
         if isinstance(value, str):
-            return self.text(value)
+            text = str.__str__(value)
+            return key.marker(text) or self.text(text)
         if isinstance(value, (int, float)):
-            if self.mode == "full" or not looks_like_identifier(value):
-                return value
-            text = str(int(value))
-            return value if self.text(text) == text else self.text(text)
+            return self._number(key, value)
         if isinstance(value, Mapping):
-            pairs = [
-                (self.text(str(key)), self._open(item, depth + 1)) for key, item in list(value.items())[:128]
-            ]
-            return {key: item for key, item in pairs if item is not None}
+            return self._mapping(value, depth)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-            return tuple(
-                item for item in (self._open(item, depth + 1) for item in value[:1024]) if item is not None
-            )
+            items = [self._open(key, item, depth + 1) for item in value[:1024]]
+            return tuple(item for item in items if item is not None)
         return None
+
+    def _number(self, key: Key, value: float) -> Any:
+        if key.meaning is not None and (hidden := key.marker(str(value))):
+            return hidden
+        if self.mode == "full" or not looks_like_identifier(value):
+            return _plain(value)
+        text = str(int(value))
+        clean = self.text(text)
+        return _plain(value) if clean == text else clean
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        kept = {}
+        for name, item in list(value.items())[:128]:
+            key = self._guard.labels.key(str(name))
+            found = self._open(key, item, depth + 1)
+            if found is not None:
+                kept[str(name) if key.tame else self.text(str(name))] = found
+        return kept
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """An event's or link's attributes that may leave; while content is off, of an exception its type."""
@@ -212,9 +244,9 @@ class Judge:
         """A status description. While content is off it says which error it was, from type and code."""
         if self.mode != "none":
             return self.text(description or "")
-        for key in (names.ERROR_CODE, names.ERROR_TYPE):
-            found = attributes.get(key)
-            if isinstance(found, str) and self._guard.fits(key, found):
+        for name in (names.ERROR_CODE, names.ERROR_TYPE):
+            found = attributes.get(name)
+            if isinstance(found, str) and self._guard.fits(name, self._guard.labels.key(name), found):
                 return found
         return ""
 
@@ -230,15 +262,16 @@ def note(removed: Sequence[Removed]) -> str:
     return json.dumps([{"key": item.key, "length": item.length} for item in removed[:MAX_NOTES]])
 
 
-def _noted(key: str) -> str:
-    """A key as a note may hold it: keys can be made of content, too."""
-    if (
-        len(key) > MAX_NAME
-        or not key.isascii()
-        or not key.replace("_", "").replace(".", "").replace("-", "").isalnum()
-    ):
-        return "?"
-    return "?" if find(key) else key
+def _measured(key: Key, value: float) -> bool:
+    """Whether a long number is a measure by its key's name, and no card's all the same."""
+    return key.measure and not find(str(int(value)))
+
+
+def _plain(value: float) -> float:
+    """The number itself: a subclass of int or float may write itself as anything."""
+    if isinstance(value, int):
+        return value if type(value) is int else int.__int__(value)
+    return value if type(value) is float else float.__float__(value)
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
@@ -251,4 +284,8 @@ def _tame(value: str) -> bool:
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (str, bytes, tuple, list)) else 1
+    """The length for a note; 1 for what has none, or lies about it."""
+    try:
+        return len(value) if isinstance(value, (str, bytes, tuple, list)) else 1
+    except Exception:
+        return 1

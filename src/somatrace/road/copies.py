@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -23,6 +24,8 @@ _TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.va
 #: Sets of tags whose attributes are kept ready. Each workflow brings its own (a request id), so that few
 #: of them are in use at once.
 _TAGS_KEPT: Final = 1024
+_NO_RESOURCE: Final = Resource({})
+_SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
 
 class Copier:
@@ -49,7 +52,7 @@ class Copier:
         self._resources.clear()
 
     def tags(self, span: ReadableSpan) -> Tags:
-        """The tags of a span, the three required ones always among them."""
+        """The tags of a span as they may leave, the three required ones always among them."""
         return self._tagged(span)[0]
 
     def _tagged(self, span: ReadableSpan) -> tuple[Tags, dict[str, Any]]:
@@ -60,33 +63,38 @@ class Copier:
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found:
             name = self._guard.name(workflow, "workflow", "name")
-            filled = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
+            filled = self._guard.tags(
+                found.filled(tenant=self._tenant, workflow=name, agent=self._service)
+            )
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, filled, self._guard.tags(filled.attributes))
+            known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
         return known[1], known[2]
 
     def copy(self, span: ReadableSpan) -> ReadableSpan:
-        """The span as it may leave: name, attributes, events, links, status and resource guarded."""
+        """The span as it may leave: name, attributes, events, links, status and resource guarded.
+
+        A part that cannot be judged is left out and counted; the span goes on without it.
+        """
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        judge = self._guard.judge(stamp.tags.tenant if stamp is not None else None)
-        scope = span.instrumentation_scope
-        attributes = self._attributes(span, judge, stamp.declared if stamp is not None else frozenset())
+        judge, safely = self._guard.judge(stamp.tags.tenant if stamp is not None else None), self._guard.safely
+        scope = safely(lambda: self._scope(span.instrumentation_scope), None)
+        called = _scope_name(scope)
+        declared = stamp.declared if stamp is not None else frozenset()
+        attributes = safely(lambda: self._attributes(span, judge, declared), {})
         return ReadableSpan(
-            name=self._guard.name(
-                span.name, _scope_name(scope), str(attributes.get(names.SPAN_KIND, "span"))
-            ),
+            name=self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span"))),
             context=self._context(span.context),
             parent=self._context(span.parent),
-            resource=self._guarded_resource(span.resource),
+            resource=safely(lambda: self._guarded_resource(span.resource), _NO_RESOURCE),
             attributes=attributes,
-            events=[self._event(event, judge, _scope_name(scope)) for event in span.events],
+            events=[self._event(event, judge, called) for event in span.events],
             links=[self._link(link, judge) for link in span.links],
             kind=span.kind,
-            status=self._status(span, judge),
+            status=safely(lambda: self._status(span, judge), Status(span.status.status_code)),
             start_time=span.start_time,
             end_time=span.end_time,
-            instrumentation_scope=self._scope(scope),
+            instrumentation_scope=scope,
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, declared: frozenset[str]) -> dict[str, Any]:
@@ -101,12 +109,14 @@ class Copier:
 
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
         name = self._guard.name(event.name, f"{scope} events", "event")
-        return Event(name, cast("Attributes", judge.event(plain(event.attributes))), event.timestamp)
+        attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(event.attributes)), {})
+        return Event(name, cast("Attributes", attributes), event.timestamp)
 
     def _link(self, link: Link, judge: Judge) -> Link:
         context = self._context(link.context)
         assert context is not None
-        return Link(context, cast("Attributes", judge.event(plain(link.attributes))))
+        attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(link.attributes)), {})
+        return Link(context, cast("Attributes", attributes))
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
         code = span.status.status_code
@@ -118,7 +128,8 @@ class Copier:
         """The context without what a tracestate may hold beside sampling."""
         if context is None or not context.trace_state:
             return context
-        state = TraceState(self._guard.tracestate(context.trace_state))
+        entries = context.trace_state
+        state = TraceState(self._guard.safely(lambda: self._guard.tracestate(entries), []))
         return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags, state)
 
     def _scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
@@ -130,7 +141,8 @@ class Copier:
             attributes = self._guard.judge(None).attributes(scope.attributes or {})[0]
             name = self._guard.name(scope.name, "scope", "other")
             version = self._guard.name(scope.version or "", "version", "other")
-            found = InstrumentationScope(name, version, scope.schema_url, cast("Attributes", attributes))
+            schema = scope.schema_url if scope.schema_url and _SCHEMA.fullmatch(scope.schema_url) else None
+            found = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
             if len(self._scopes) > 1024:
                 self._scopes.clear()
             self._scopes[scope] = found

@@ -20,8 +20,12 @@ class GuardedSpan(Span):
         return object.__new__(cls)
 
     def __init__(self, span: Span, copy: Callable[[], ReadableSpan]) -> None:
-        self._somatrace_span = span
+        self._somatrace_live = lambda: span  # what lists the fields of this object finds no raw span
         self._somatrace_copy = copy
+
+    @property
+    def _somatrace_span(self) -> Span:
+        return self._somatrace_live()
 
     def __getattr__(self, name: str) -> Any:
         """Private fields that processors read (`_attributes`, `_name` …), from the guarded copy."""
@@ -37,10 +41,11 @@ class GuardedSpan(Span):
 
     @property
     def context(self) -> SpanContext:
-        return self._somatrace_span.get_span_context()
+        return self.get_span_context()
 
     def get_span_context(self) -> SpanContext:
-        return self._somatrace_span.get_span_context()
+        context = self._somatrace_span.get_span_context()
+        return (self._somatrace_copy().context or context) if context.trace_state else context
 
     @property
     def kind(self) -> trace_api.SpanKind:
@@ -48,7 +53,8 @@ class GuardedSpan(Span):
 
     @property
     def parent(self) -> SpanContext | None:
-        return self._somatrace_span.parent
+        parent = self._somatrace_span.parent
+        return self._somatrace_copy().parent if parent is not None and parent.trace_state else parent
 
     @property
     def start_time(self) -> int | None:
@@ -80,7 +86,7 @@ class GuardedSpan(Span):
 
     @property
     def instrumentation_scope(self) -> Any:
-        return self._somatrace_span.instrumentation_scope
+        return self._somatrace_copy().instrumentation_scope
 
     def to_json(self, indent: int | None = 4) -> str:
         return str(self._somatrace_copy().to_json(indent))

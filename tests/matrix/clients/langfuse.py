@@ -62,6 +62,6 @@ def propagated(c: Planted) -> None:
 
 
 @case()
-def trace_fields(c: Planted) -> None:
+def scores_and_events(c: Planted) -> None:
     with langfuse.start_as_current_observation(name="root") as root:
-        root.set_trace_io(input=c("input"), output=c("output"))
+        root.create_event(name="looked", input=c("input"), output=c("output"), metadata={"a": c("metadata")})

@@ -40,7 +40,7 @@ def graph(c: Planted) -> Any:
 
 def config(c: Planted) -> RunnableConfig:
     return {
-        "configurable": {"thread_id": c.word("thread"), "secret": c.key("configurable")},
+        "configurable": {"thread_id": c.email("thread"), "secret": c.key("configurable")},
         "metadata": {"customer": c("metadata"), "tenant_id": "open"},
         "tags": [c.word("tag")],
     }

@@ -51,7 +51,9 @@ def stream(c: Planted) -> None:
 def tools(c: Planted) -> None:
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     function = {"name": "search", "description": c("description"), "parameters": schema}
-    litellm.completion(**asked(c, "openai/caller"), tools=[{"type": "function", "function": function}])
+    # as litellm's own argument they would make it import what needs another release of mcp
+    tools = [{"type": "function", "function": function}]
+    litellm.completion(**asked(c, "openai/caller"), extra_body={"tools": tools})
 
 
 @case()

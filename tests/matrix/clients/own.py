@@ -93,7 +93,7 @@ def names(c: Planted) -> None:
         one.add_event(c("event name"), {c("event key"): 1, "app.text": c("event")})
     with tracer().start_as_current_span(f"POST {c('address')}", kind=SpanKind.CLIENT):
         pass
-    with span(c("declared")[:0] or "work", kind="agent"):
+    with span(c("declared"), kind="agent"):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -77,14 +78,21 @@ def failing_functions(c: Planted) -> None:
 @case("association")
 def association_properties(c: Planted) -> None:
     properties = {"customer": c("association"), "tenant_id": "open", "user_id": c.email("user")}
-    Traceloop.set_association_properties(properties)
+    contextvars.copy_context().run(_associated, properties, c)
+
+
+def _associated(properties: dict[str, str], c: Planted) -> None:
+    Traceloop.set_association_properties(properties)  # never taken off: only the context of a request ends it
     joke(c("input"), c)
 
 
 @case()
 def prompts(c: Planted) -> None:
-    Traceloop.set_prompt(c("template"), {"name": c("variable")}, 1)
-    joke(c("input"), c)
+    def prompted() -> None:
+        Traceloop.set_prompt(c("template"), {"name": c("variable")}, 1)
+        joke(c("input"), c)
+
+    contextvars.copy_context().run(prompted)
 
 
 @case("prompt", "answer")

@@ -1,0 +1,87 @@
+"""Names and keys: what may be one. Both can be made of content, so neither leaves unseen."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from somatrace.guard.naming import Meaning, Strength, looks_random, meaning, stands_elsewhere
+from somatrace.guard.redacting import find, redact_text
+from somatrace.guard.safe import Shape, is_measure, shape_of
+
+MAX_NAME: Final = 128
+#: A longer name reads like a sentence.
+MAX_WORDS: Final = 8
+MAX_NAMES_PER_SCOPE: Final = 200
+#: Distinct keys outside the allow-list; further ones are no keys but content.
+MAX_KEYS: Final = 2000
+
+_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/$-]{0,127}")
+_SENTENCE: Final = re.compile(r"[?!\"\n\r]|\S\s+(?:\S+\s+){7}\S")
+#: Instrumentation that names spans after what users wrote: of each name only a known ending leaves.
+_NAMED_BY_CONTENT: Final = {
+    "opentelemetry.instrumentation.crewai": frozenset({"workflow", "agent", "task", "llm"}),
+}
+
+
+class Key(NamedTuple):
+    """What a key says: whether it may leave itself, and what of a value under it."""
+
+    tame: bool
+    shape: Shape | None
+    measure: bool
+    meaning: Meaning | None
+
+    def marker(self, text: str) -> str | None:
+        """What stands for a text whose key says that it is a secret; None where it does not."""
+        found = self.meaning
+        if found is None or stands_elsewhere(text):
+            return None
+        if found.strength is Strength.RANDOM and not looks_random(text, found.least):
+            return None
+        return f"[{found.type}]"
+
+
+UNKNOWN: Final = Key(tame=False, shape=None, measure=False, meaning=None)
+
+
+class Labels:
+    """Remembers the names and keys it has seen: there are few of them, unless they are content."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, str]] = {}
+        self._keys: dict[str, Key] = {}
+
+    def key(self, key: str) -> Key:
+        known = self._keys.get(key)
+        if known is not None:
+            return known
+        shape = shape_of(key)
+        full = len(self._keys) >= MAX_KEYS
+        tame = shape is not None or (not full and _KEY.fullmatch(key) is not None and not find(key))
+        made = Key(tame, shape, is_measure(key), meaning(key[-MAX_NAME:]))
+        if tame and not full:
+            self._keys[key] = made
+        return made
+
+    def name(self, name: str, scope: str, kind: str) -> str:
+        """A name of a span or event: scanned and cut; `scope.kind` where it reads like a sentence, and once
+        its scope has shown too many, as one does that uses prompts as names."""
+        known = self._names.setdefault(scope, {})
+        found = known.get(name)
+        if found is None:
+            otherwise = f"{scope}.{kind}"[:MAX_NAME]
+            if len(known) >= MAX_NAMES_PER_SCOPE:
+                return otherwise
+            found = known[name] = _name(name, scope) or otherwise
+        return found
+
+
+def _name(name: str, scope: str) -> str:
+    """The name as it may leave, or nothing."""
+    endings = _NAMED_BY_CONTENT.get(scope)
+    if endings is not None:
+        ending = name.rpartition(".")[2]
+        return f"{scope.rpartition('.')[2]}.{ending}" if ending in endings else ""
+    text = redact_text(name[:1024])
+    return "" if _SENTENCE.search(text) else text[:MAX_NAME]
