@@ -16,7 +16,8 @@ class Status:
 
     `available` is True while spans are taken and the target takes them. Latencies are seconds from
     the encoding of a batch to the target's answer; `throughput` is delivered spans per second since
-    the start. `lost` counts spans by reason; `instruments` says of each library what its
+    the start; `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS.
+    `lost` counts spans by reason; `instruments` says of each library what its
     instrumentation does; `ignored` counts headers of others that were not believed, by reason;
     `unprotected` names providers that the content guard does not cover.
     """
@@ -34,6 +35,7 @@ class Status:
     latency_p50: float | None = None
     latency_p95: float | None = None
     throughput: float = 0.0
+    kept_share: float = 1.0
     unknown_tenant: int = 0
     resent_ambiguous: int = 0
     guard_faults: int = 0

@@ -18,7 +18,7 @@ class Stamp:
     what was bound later inside a local root that had no tenant: it groups, it opens nothing.
     """
 
-    __slots__ = ("declared", "kind", "label", "pid", "root", "root_name", "shares_label", "tags")
+    __slots__ = ("declared", "kind", "label", "pid", "root", "root_name", "shares_label", "spent_ns", "tags")
 
     def __init__(self, tags: Tags, root: Stamp | None, *, shares_label: bool = False) -> None:
         self.tags = tags
@@ -28,6 +28,7 @@ class Stamp:
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None
+        self.spent_ns = 0
         self.declared: frozenset[str] = frozenset()
 
     def labelled(self, tags: Tags) -> None:

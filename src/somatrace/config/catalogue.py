@@ -217,7 +217,7 @@ SPECS: Final = (
     ),
     _spec(
         "max_latency_ms",
-        "milliseconds tracing may add to one workflow before it samples less",
+        "milliseconds tracing may add to one workflow before it samples less; 0: no limit",
         number(0.0, 600_000.0),
         "LANGFUSE_MAX_LATENCY_MS",
     ),

@@ -104,7 +104,7 @@ class Settings:
     queue_bytes: int = 64 * 1024 * 1024
     batch_size: int = 512
     max_retries: int = 3
-    max_latency_ms: float = 100.0
+    max_latency_ms: float = 0.0
     data_dir: str = ""
     state_home: str = ""
     local_max_bytes: int = 256 * 1024 * 1024

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
@@ -58,8 +59,11 @@ class Wall(SynchronousMultiSpanProcessor):
     # -- what the SDK calls -------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        began = time.perf_counter_ns()
+        stamp: Stamp | None = None
         try:
-            setattr(span, ATTRIBUTE, _stamp(span, parent_context))
+            stamp = _stamp(span, parent_context)
+            setattr(span, ATTRIBUTE, stamp)
             self._road.started(span)
         except Exception as error:
             self._complain("stamp", error)
@@ -68,14 +72,22 @@ class Wall(SynchronousMultiSpanProcessor):
                 processor.on_start(self._facade(span), parent_context=parent_context)
             except Exception as error:
                 self._complain(type(processor).__name__, error)
+        if stamp is not None:
+            self._road.budget.spend(stamp, time.perf_counter_ns() - began)
 
     def _on_ending(self, span: Span) -> None:
+        began = time.perf_counter_ns()
         for processor in self._span_processors:
             try:
                 processor._on_ending(self._facade(span))
             except Exception as error:
                 self._complain(type(processor).__name__, error)
         try:
+            stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+            if stamp is not None:
+                self._road.budget.spend(stamp, time.perf_counter_ns() - began)
+                if stamp.root is stamp:
+                    self._road.budget.settle(stamp)
             self._road.ended(span)
         except Exception as error:
             self._complain("queue", error)
@@ -92,7 +104,9 @@ class Wall(SynchronousMultiSpanProcessor):
     def remove_span_processor(self, span_processor: SpanProcessor) -> None:
         """Let go of a foreign processor; it is not shut down."""
         with self._adding:
-            self._span_processors = tuple(found for found in self._span_processors if found is not span_processor)
+            self._span_processors = tuple(
+                found for found in self._span_processors if found is not span_processor
+            )
             self._serve()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:

@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace.status import StatusCode
 
 from somatrace.delivery.encode import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.lane import Lane
 from somatrace.record import Listener, Phase
+from somatrace.road.budget import Budget
 from somatrace.road.copies import Copier, attributes_of, plain
 from somatrace.road.records import record_of
 from somatrace.stamp import ATTRIBUTE, Stamp
@@ -56,8 +58,10 @@ class Road:
         queue_bytes: int,
         batch_size: int,
         linger: float,
+        max_latency_ms: float = 0.0,
         listeners: Sequence[Listener] = (),
     ) -> None:
+        self.budget = Budget(max_latency_ms)
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
@@ -100,10 +104,19 @@ class Road:
             if stamp.root is stamp:
                 stamp.root_name = span.name
         self.ledger.count("ended")
-        if not span.context.trace_flags.sampled and not self._listeners:
-            self.ledger.lose("not_sampled")
+        reason = self._unwanted(span)
+        if reason and not self._listeners:
+            self.ledger.lose(reason)
         elif not self._lane.put(Item("ended", span), _weight(span)):
             self.ledger.lose("exit" if self._lane.closed else "queue_full")
+
+    def _unwanted(self, span: ReadableSpan) -> str:
+        """Why a span is not to be sent, or nothing. Listeners are told of it all the same."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return "not_sampled"
+        if self.budget.keeps(span.context.trace_id) or span.status.status_code is StatusCode.ERROR:
+            return ""
+        return "over_budget"
 
     def serve(self, foreign: tuple[SpanProcessor, ...]) -> None:
         """Who gets guarded copies from now on."""
@@ -181,8 +194,9 @@ class Road:
             self._tell(item, copy)
         if item.phase != "ended":
             return None
-        if copy.context is None or not copy.context.trace_flags.sampled:
-            self.ledger.lose("not_sampled")
+        reason = self._unwanted(copy)
+        if reason:
+            self.ledger.lose(reason)
             return None
         stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
         if stamp is None or stamp.effective.tenant is None:

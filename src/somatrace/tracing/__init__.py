@@ -104,6 +104,7 @@ def status() -> Status:
         latency_p50=ledger.latency(0.5),
         latency_p95=ledger.latency(0.95),
         throughput=ledger.throughput,
+        kept_share=road.budget.share if road is not None else 1.0,
         unknown_tenant=ledger.unknown_tenant,
         resent_ambiguous=ledger.resent_ambiguous,
         guard_faults=ledger.guard_faults,

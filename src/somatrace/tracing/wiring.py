@@ -96,6 +96,7 @@ def wire(
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         linger=settings.flush_interval,
+        max_latency_ms=settings.max_latency_ms,
         listeners=listeners,
     )
     _provide(wiring, wiring.road, resource())
