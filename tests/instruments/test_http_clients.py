@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import aiohttp
 import httpx
 import httpx2
 import pytest
@@ -21,6 +20,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from somatrace import bind, carry, span
 from somatrace.config import Settings
 from somatrace.testing import capture
+
+aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
 
 TELLING = ("traceparent", "tracestate", "baggage", "x-somatrace-tags")
 

@@ -89,7 +89,13 @@ class OtlpServer:
 
     def _take(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         encoding = headers.get("content-encoding", "")
-        plain = gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body) if encoding == "deflate" else body
+        plain = (
+            gzip.decompress(body)
+            if encoding == "gzip"
+            else zlib.decompress(body)
+            if encoding == "deflate"
+            else body
+        )
         with self._lock:
             number = len(self.raw)
             self.raw.append(plain)
