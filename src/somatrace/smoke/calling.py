@@ -22,6 +22,8 @@ CHILD: Final = (sys.executable, "-m", "somatrace.smoke.call")
 _SERVER: Final = (sys.executable, "-m", "somatrace.modelserver", "--port", "0")
 _SERVER_NEEDS: Final = ("starlette", "uvicorn")
 _PAUSE: Final = 0.01
+#: Seconds that the child process leaves for saying what it saw.
+_REST: Final = 0.5
 _ERROR_NAME: Final = re.compile(r"^([A-Za-z_][\w.]{0,99})(?::|$)")
 
 
@@ -69,7 +71,7 @@ def model_server(api_key: str, deadline: Deadline) -> Iterator[str]:
 def make_trace(order: Order, deadline: Deadline, command: Sequence[str] = CHILD) -> Made:
     """Have the child process make the trace; raises `EndedError`."""
     with _directory() as directory:
-        order = {**order, "directory": str(directory), "timeout": max(0.1, deadline.left - 0.5)}
+        order = {**order, "directory": str(directory), "until": time.monotonic() + deadline.left - _REST}
         result = directory / "result.json"
         with _running(command, directory, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None

@@ -81,7 +81,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "unsent": Outcome(
         16,
         "nothing left the process: {what}",
-        "something in this environment sets a tracer provider before somatrace; `somatrace doctor` names it",
+        "`somatrace doctor` shows what stands in the way; often another tracer provider was set before ours",
     ),
     "invisible": Outcome(
         16,

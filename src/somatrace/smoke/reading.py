@@ -7,7 +7,7 @@ import binascii
 import importlib.util
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from somatrace import names
@@ -62,14 +62,19 @@ class Langfuse:
     def __init__(self, target: Target, pair: tuple[str, str], note: Callable[[str], None]) -> None:
         self._target = target
         self._base = target.address.removesuffix(names.LANGFUSE_OTLP_PATH)
-        self._pair = pair
         self._note = note
         self._older = False
         self._client: Any = None
+        self._api: Any = None
         if importlib.util.find_spec("langfuse") is None:
             note("plain_http")
         else:
+            from langfuse.api import LangfuseAPI
+
             self._client = _client(target, self._base)
+            self._api = LangfuseAPI(
+                base_url=self._base, username=pair[0], password=pair[1], httpx_client=self._client
+            )
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:
         try:
@@ -95,18 +100,15 @@ class Langfuse:
     def _whole(self, trace_id: str, seconds: float) -> list[Observation]:
         """Servers cut metadata to 200 characters unless its key is named, so they are asked twice."""
         ask = self._v2_by_client if self._client is not None else self._v2_by_http
-        keys = {str(key) for each in ask(trace_id, "", seconds) for key in each.get("metadata") or ()}
-        return ask(trace_id, ",".join(sorted(key for key in keys if "," not in key)), seconds) if keys else []
+        found = ask(trace_id, "", seconds)
+        keys = {str(key) for each in found for key in each.get("metadata") or () if "," not in str(key)}
+        return ask(trace_id, ",".join(sorted(keys)), seconds) if keys else found
 
     def _v2_by_client(self, trace_id: str, expand: str, seconds: float) -> list[Observation]:
-        from langfuse.api import LangfuseAPI
         from langfuse.api.core.api_error import ApiError
 
-        api = LangfuseAPI(
-            base_url=self._base, username=self._pair[0], password=self._pair[1], httpx_client=self._client
-        )
         try:
-            answer = api.observations.get_many(
+            answer = self._api.observations.get_many(
                 trace_id=trace_id,
                 fields=GROUPS,
                 expand_metadata=expand or None,
@@ -115,7 +117,6 @@ class Langfuse:
             )
         except ApiError as error:
             _refused(error.status_code or 0)
-            raise
         except Exception as error:  # what httpx and pydantic raise; their texts may hold what came
             raise NotYetError(f"the langfuse client: {type(error).__name__}") from None
         return [json.loads(each.json(by_alias=True)) for each in answer.data]
@@ -138,7 +139,6 @@ class Langfuse:
         except GoneError:
             what = f"{self._base} takes traces and has no API to read them"
             raise EndedError("unverifiable", what=what) from None
-        return []
 
     def _get(self, path: str, seconds: float) -> tuple[int, bytes]:
         authorization = {"Authorization": _authorization(self._target), "Accept": "application/json"}
@@ -146,7 +146,7 @@ class Langfuse:
         return answer.status, answer.body
 
 
-def _refused(status: int) -> None:
+def _refused(status: int) -> NoReturn:
     """Raise what an answer other than 200 means."""
     if status in (401, 403):
         raise EndedError("unread", what=f"{status} from the API for reading")

@@ -91,10 +91,16 @@ class _Run:
             log.note("content", tenant=TENANT, mode=self._granted)
         if target.kind in ("langfuse", "otlp"):
             self._reach()
-        made = self._make()
-        expected, sent = self._check_sent(made)
-        self._check_answers(made)
-        self._read_back(made, expected, len(sent))
+        # made before the trace, because its import takes longer than most traces need to become visible
+        reader = reader_of(settings, log.note)
+        try:
+            made = self._make()
+            expected, sent = self._check_sent(made)
+            self._check_answers(made)
+            self._read_back(reader, made, expected, len(sent))
+        finally:
+            if reader is not None:
+                reader.close()
 
     # -- the way there --------------------------------------------------------------------------------
 
@@ -140,12 +146,13 @@ class _Run:
                     "llm_url": None if options.real else url,
                     "api_key": self._canaries.secret,
                     "model": options.model,
-                    "timeout": self._deadline.left,
+                    "until": 0.0,
                 },
                 self._deadline,
                 self._child,
             )
-        self._log.trace_id = made.result["trace_id"]
+        trace_id = made.result["trace_id"]
+        self._log.trace_id = trace_id if trace_id.strip("0") else ""
         return made
 
     def _check_sent(self, made: Made) -> tuple[Expected, list[Observation]]:
@@ -184,18 +191,14 @@ class _Run:
 
     # -- the way back -------------------------------------------------------------------------------------
 
-    def _read_back(self, made: Made, expected: Expected, spans: int) -> None:
+    def _read_back(self, reader: Reader | None, made: Made, expected: Expected, spans: int) -> None:
         target = self._settings.target
         if target.kind == "console":
             raise EndedError("unverifiable", what="the target is the console of the service's own process")
-        reader = reader_of(self._settings, self._log.note)
         if reader is None:
             where = urlsplit(target.address).netloc or target.address
             raise EndedError("unverifiable", what=f"OTLP has no way to ask {where} what it holds")
-        try:
-            found = self._wait_for(reader, spans)
-        finally:
-            reader.close()
+        found = self._wait_for(reader, spans)
         self._log.seconds_to_visible = max(0.0, time.time() - made.result["ended"])
         shown = self._canaries.found_in(text_of(found), self._granted)
         if shown:

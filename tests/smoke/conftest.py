@@ -1,0 +1,46 @@
+"""A backend, and smoke against it in this process (its child processes are real ones)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from somatrace.smoke import Options, Report, run
+from tests.smoke.backend import SECRET, Backend, running
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[Backend]:
+    (tmp_path / "backend").mkdir()
+    with running(tmp_path / "backend") as server:
+        yield server
+
+
+Smoke = Callable[..., Report]
+
+
+@pytest.fixture
+def smoke(monkeypatch: pytest.MonkeyPatch) -> Smoke:
+    """Runs smoke with an environment. What it says never holds the secret key."""
+
+    def go(env: Mapping[str, str], *, child: tuple[str, ...] | None = None, **options: object) -> Report:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        given = Options(**{"timeout": 20.0, **options})  # type: ignore[arg-type]
+        report = run(given) if child is None else run(given, child=child)
+        said = "\n".join([*report.lines(), report.as_json()])
+        assert SECRET not in said
+        assert "Traceback" not in said
+        return report
+
+    return go

@@ -1,0 +1,77 @@
+"""`somatrace smoke` as a command: its output, its exit code, and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "somatrace", "smoke"]
+
+
+def smoke(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_report_is_lines_for_people_or_one_json_object(backend):
+    lines = smoke(env=backend.env)
+    told = smoke("--json", env=backend.env)
+
+    assert (lines.returncode, lines.stderr) == (0, "")
+    assert lines.stdout.splitlines()[-1].startswith("smoke: the trace arrived")
+    assert any(line.startswith("visible after ") for line in lines.stdout.splitlines())
+    report = json.loads(told.stdout)
+    assert (told.returncode, report["exit_code"], report["outcome"]) == (0, 0, "ok")
+    assert len(report["trace_id"]) == 32
+
+
+def test_an_outcome_is_the_exit_code_and_never_a_traceback(backend):
+    done = smoke(env={**backend.env, "LANGFUSE_HOST": "http://nowhere.invalid"})
+
+    assert done.returncode == 10
+    assert "(exit code 10)" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--timeout", "0"], "--timeout"),
+        (["--timeout", "soon"], "--timeout"),
+        (["--env-file", "/no/such/file"], "--env-file"),
+        (["--real"], "--model"),
+        (["--model", "gpt-x"], "--real"),
+        (["everything"], "everything"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said):
+    done = smoke(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_reader_that_goes_away_is_no_fault():
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m somatrace smoke | head -n 1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout == "target: local (default)\n"
+    assert done.stderr == ""

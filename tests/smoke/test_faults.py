@@ -1,0 +1,188 @@
+"""Each fault on the way to a target has its own exit code, and a message that names it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+import trustme
+
+from tests.delivery.support import raw_server, read_request
+from tests.smoke.backend import OTLP, running
+from tests.support.otlp_server import Reply, otlp_server
+
+
+def langfuse(url: str, backend) -> dict[str, str]:
+    return {**backend.env, "LANGFUSE_HOST": url}
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def test_a_name_that_does_not_resolve_is_10(smoke, backend):
+    report = smoke(langfuse("http://langfuse.invalid:3000", backend))
+
+    assert (report.exit_code, report.outcome) == (10, "dns")
+    assert report.message == "DNS: the name of langfuse.invalid:3000 does not resolve"
+    assert "LANGFUSE_HOST" in report.advice
+
+
+def test_a_port_where_nothing_listens_is_11(smoke, backend):
+    port = closed_port()
+
+    report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
+
+    assert (report.exit_code, report.outcome) == (11, "refused")
+    assert report.message == f"no connection: no connection to 127.0.0.1:{port}: Connection refused"
+
+
+def test_a_certificate_nobody_vouches_for_is_12(smoke, tmp_path):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    with running(tmp_path, context) as backend:
+        report = smoke(backend.env)
+
+    assert (report.exit_code, report.outcome) == (12, "tls")
+    assert "is not accepted" in report.message
+    assert "SOMATRACE_CERTIFICATE" in report.advice
+
+
+def test_https_to_a_port_that_speaks_http_is_12(smoke, backend):
+    report = smoke(langfuse(backend.url.replace("http", "https"), backend))
+
+    assert report.exit_code == 12
+    assert report.message.endswith("what answers there speaks no TLS")
+
+
+def test_a_certificate_file_that_is_not_there_is_12(smoke, backend, tmp_path):
+    env = langfuse(backend.url.replace("http", "https"), backend)
+
+    report = smoke({**env, "SOMATRACE_CERTIFICATE": str(tmp_path / "none.pem")})
+
+    assert report.exit_code == 12
+    assert "the CA certificate cannot be read" in report.message
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_keys_that_are_refused_are_13(smoke, backend, status):
+    backend.export = lambda body: (status, {"message": "Invalid credentials"})
+
+    report = smoke(backend.env)
+
+    assert (report.exit_code, report.message) == (13, f"the keys are refused: {status}")
+
+
+def test_a_path_that_takes_no_traces_is_14_and_the_right_one_is_named(smoke, backend):
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"{backend.url}/otel?token=QUERYSECRET",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc",
+    }
+
+    report = smoke(env)
+
+    assert (report.exit_code, report.outcome) == (14, "elsewhere")
+    assert f"{backend.url}{OTLP} is likely right" in report.message
+    assert "QUERYSECRET" not in report.as_json()
+
+
+def test_a_host_that_takes_traces_nowhere_is_14(smoke):
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(404)
+        report = smoke({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{server.url}/api"})
+
+    assert (report.exit_code, report.outcome) == (14, "path")
+    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in report.advice
+
+
+def test_a_redirect_is_14_and_its_end_is_named_without_what_may_be_secret(smoke, backend):
+    backend.export = lambda body: (
+        308,
+        "https://user:LOCATIONSECRET@langfuse.example.com/otel?LOCATIONSECRET",
+    )
+
+    report = smoke(backend.env)
+
+    assert report.exit_code == 14
+    assert "https://langfuse.example.com/otel is likely right" in report.message
+    assert "LOCATIONSECRET" not in report.as_json()
+
+
+def test_a_target_that_fails_is_15(smoke, backend):
+    backend.export = lambda body: (500, {"error": "Failed to upload JSON to S3"})
+
+    report = smoke(backend.env)
+
+    assert (report.exit_code, report.message) == (15, "the target fails: 500")
+
+
+def test_a_target_that_fails_at_the_trace_alone_is_15(smoke, backend):
+    backend.export = lambda body: (500, {}) if body else None
+
+    report = smoke(backend.env, timeout=4.0)
+
+    assert report.exit_code == 15
+    assert report.message.endswith(": 500")
+
+
+def test_a_target_that_wants_keys_for_the_trace_alone_is_13(smoke, backend):
+    backend.export = lambda body: (401, {}) if body else None
+
+    assert smoke(backend.env, timeout=4.0).exit_code == 13
+
+
+def test_a_target_that_refuses_the_trace_is_15(smoke, backend):
+    backend.export = lambda body: (400, {}) if body else None
+
+    report = smoke(backend.env, timeout=4.0)
+
+    assert report.exit_code == 15
+    assert report.message.endswith("400: the target refuses this batch")
+
+
+@pytest.mark.slow
+def test_a_target_that_never_answers_is_15_and_the_time_is_bounded(smoke, backend):
+    backend.export = lambda body: (-1, {})
+
+    report = smoke(backend.env, timeout=3.0)
+
+    assert report.exit_code == 15
+    assert report.message.endswith("took the request and did not answer in time")
+
+
+def test_what_hangs_up_or_speaks_no_http_is_15(smoke, backend):
+    def hang_up(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.close()
+
+    def talk(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"220 mail.example.com ESMTP\r\n")
+        connection.close()
+
+    for script, said in ((hang_up, "hung up without an answer"), (talk, "is not HTTP")):
+        with raw_server(script) as port:
+            report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
+        assert report.exit_code == 15
+        assert report.message.endswith(said)
+
+
+def test_grpc_faults_have_the_same_codes(smoke):
+    pytest.importorskip("grpc", reason="the extra grpc")
+    from tests.delivery.test_grpc import aborting, grpc_server
+
+    def env(endpoint: str) -> dict[str, str]:
+        return {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+
+    assert smoke(env("http://collector.invalid:4317")).exit_code == 10
+    assert smoke(env(f"http://127.0.0.1:{closed_port()}")).exit_code == 11
+    for code, expected in (("UNAUTHENTICATED", 13), ("UNIMPLEMENTED", 14), ("INTERNAL", 15)):
+        with grpc_server(aborting(code, times=9)) as (_, port):
+            report = smoke(env(f"http://127.0.0.1:{port}"))
+            assert report.exit_code == expected
+            assert "canary words" not in report.as_json()
+            assert smoke(env(f"https://127.0.0.1:{port}")).exit_code == 12
