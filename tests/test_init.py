@@ -204,3 +204,22 @@ def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_
     assert done.stdout == "worked\n"
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_where_no_file_can_be_written_the_program_runs_and_the_problem_names_what_to_set() -> None:
+    done = run_program(
+        """
+        import os, resource
+        # no file can be written, as on a read-only file system; and there is no home
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        os.environ.update(HOME="/proc", SOMATRACE_DATA_DIR="")
+        from somatrace import *
+        init_tracing("hardened")
+        with span("work"):
+            pass
+        flush(5)
+        print(status().problems, dict(status().lost))
+        """
+    )
+    assert "SOMATRACE_DATA_DIR" in done.stdout
+    assert "'no_target': 1" in done.stdout

@@ -8,6 +8,7 @@ from typing import Final
 
 from opentelemetry import trace
 
+from somatrace.harmless import harmless
 from somatrace.scoped import Scoped
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import Scalar, Tags, check_name, check_value, current
@@ -87,15 +88,16 @@ def label_root(tags: Tags) -> None:
 
 
 def _usable(name: str, value: object) -> bool:
-    if value is None:
-        return True
-    try:
-        check_name(name)
-        check_value(name, value)
-    except ValueError as error:
-        _complain(name, error)
-        return False
-    return True
+    with harmless("bind"):  # a value may be anything, and fail when it is looked at
+        try:
+            if value is not None:
+                check_name(name)
+                check_value(name, value)
+        except ValueError as error:
+            _complain(name, error)
+        else:
+            return True
+    return False
 
 
 def _complain(what: str, error: ValueError) -> None:

@@ -18,7 +18,8 @@ class Status:
     the encoding of a batch to the target's answer; `throughput` is delivered spans per second since
     the start; `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS.
     `lost` counts spans by reason; `instruments` says of each library what its
-    instrumentation does; `ignored` counts headers of others that were not believed, by reason;
+    instrumentation does; `unheard` counts starts and events that listeners were not told of, because the
+    queue was half full; `ignored` counts headers of others that were not believed, by reason;
     `unprotected` names providers that the content guard does not cover.
     """
 
@@ -39,6 +40,7 @@ class Status:
     unknown_tenant: int = 0
     resent_ambiguous: int = 0
     guard_faults: int = 0
+    unheard: int = 0
     ignored: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
     problems: tuple[str, ...] = ()

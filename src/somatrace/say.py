@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from somatrace import names
-
-log = logging.getLogger("somatrace")
+from somatrace.harmless import harmless, text_of
 
 MAX_CONTENT = 256 * 1024
 
-#: Told of each declared event: the span and the event's index. Set by the road when somebody listens.
-on_event: Callable[[Any, int], None] | None = None
+#: Told of each declared event: the span, the event's name, fields, and time in nanoseconds. Set by the road.
+on_event: Callable[[Any, str, dict[str, Any], int], None] | None = None
 
 
 def event(name: str, /, **fields: Any) -> None:
@@ -28,10 +28,12 @@ def event(name: str, /, **fields: Any) -> None:
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    kept = {key: _plain(value) for key, value in fields.items() if value is not None}
-    span.add_event(str(name), {**kept, names.DECLARED: True})
-    if on_event is not None:
-        on_event(span, len(span.events) - 1)  # type: ignore[attr-defined]
+    with harmless("event"):
+        kept = {key: _plain(value) for key, value in fields.items() if value is not None}
+        said, now = text_of(name), time.time_ns()
+        span.add_event(said, {**kept, names.DECLARED: True}, now)
+        if on_event is not None:
+            on_event(span, said, kept, now)
 
 
 def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - Langfuse's own words
@@ -45,15 +47,10 @@ def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - L
         return
     for key, value in ((names.OBSERVATION_INPUT, input), (names.OBSERVATION_OUTPUT, output)):
         if value is not None:
-            try:
-                text = (
-                    value
-                    if isinstance(value, str)
-                    else json.dumps(value, default=_unknown, ensure_ascii=False)
-                )
-            except (TypeError, ValueError, RecursionError):
-                continue
-            span.set_attribute(key, text[:MAX_CONTENT])
+            with harmless("content"):
+                plain = isinstance(value, str)
+                text = value if plain else json.dumps(value, default=_unknown, ensure_ascii=False)
+                span.set_attribute(key, text[:MAX_CONTENT])
 
 
 def usage(
@@ -74,20 +71,22 @@ def usage(
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    said: dict[str, Any] = {
-        names.REQUEST_MODEL: model,
-        names.RESPONSE_MODEL: model,
-        names.INPUT_TOKENS: input_tokens,
-        names.OUTPUT_TOKENS: output_tokens,
-        names.CACHE_READ_TOKENS: cache_read_tokens,
-        names.CACHE_CREATION_TOKENS: cache_creation_tokens,
-        names.REASONING_TOKENS: reasoning_tokens,
-    }
-    if cost is not None:
-        said |= {names.COST_AMOUNT: float(cost), names.COST_CURRENCY: currency, names.COST_SOURCE: "provider"}
-        said[names.OBSERVATION_COST] = json.dumps({"total": float(cost)})
-        said[names.OBSERVATION_USAGE] = json.dumps(_usage_details(said))
-    span.set_attributes({key: value for key, value in said.items() if value is not None})
+    with harmless("usage"):
+        tokens = {
+            names.INPUT_TOKENS: input_tokens,
+            names.OUTPUT_TOKENS: output_tokens,
+            names.CACHE_READ_TOKENS: cache_read_tokens,
+            names.CACHE_CREATION_TOKENS: cache_creation_tokens,
+            names.REASONING_TOKENS: reasoning_tokens,
+        }
+        said: dict[str, Any] = {key: _count(value) for key, value in tokens.items()}
+        said |= {names.REQUEST_MODEL: model, names.RESPONSE_MODEL: model}
+        amount = _amount(cost)
+        if amount is not None:
+            said |= {names.COST_AMOUNT: amount, names.COST_CURRENCY: currency, names.COST_SOURCE: "provider"}
+            said[names.OBSERVATION_COST] = json.dumps({"total": amount})
+            said[names.OBSERVATION_USAGE] = json.dumps(_usage_details(said))
+        span.set_attributes({key: value for key, value in said.items() if value is not None})
 
 
 def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> None:
@@ -98,11 +97,13 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    span.set_attribute(names.ERROR_TYPE, str(code))
-    span.set_attribute(names.ERROR_CODE, str(code))
-    if retryable is not None:
-        span.set_attribute(names.ERROR_RETRYABLE, bool(retryable))
-    span.set_status(Status(StatusCode.ERROR, str(message) or str(code)))
+    with harmless("fail"):
+        said = text_of(code)
+        span.set_status(Status(StatusCode.ERROR, text_of(message) or said))
+        span.set_attribute(names.ERROR_TYPE, said)
+        span.set_attribute(names.ERROR_CODE, said)
+        if retryable is not None:
+            span.set_attribute(names.ERROR_RETRYABLE, bool(retryable))
 
 
 def _usage_details(said: dict[str, Any]) -> dict[str, int]:
@@ -120,6 +121,24 @@ def _usage_details(said: dict[str, Any]) -> dict[str, int]:
     if said[names.OUTPUT_TOKENS] is not None:
         known["output"] = max(0, said[names.OUTPUT_TOKENS] - known.get("output_reasoning_tokens", 0))
     return known
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens, of whatever library's number type; None for what is none: unknown is not 0."""
+    try:
+        count = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if 0 <= count < 2**63 else None
+
+
+def _amount(value: Any) -> float | None:
+    """An amount of money; None for what is none. JSON has no words for infinite ones."""
+    try:
+        amount = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return amount if math.isfinite(amount) else None
 
 
 def _plain(value: Any) -> Any:

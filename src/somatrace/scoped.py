@@ -46,8 +46,9 @@ class Scoped:
         return scope.resume()
 
     def _leave(self, error: BaseException | None) -> None:
-        for scope in reversed(self._scopes):  # one object may be entered by several tasks at once
-            if scope.here() or len(self._scopes) == 1:
+        scopes = self._scopes[::-1]  # one object may be entered by several tasks and threads at once
+        for scope in scopes:
+            if scope.here() or scope is scopes[-1]:
                 self._scopes.remove(scope)
                 scope.pause()
                 scope.finish(error)
@@ -70,6 +71,8 @@ class Scoped:
 
 def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
     """`function` with a scope of its own around each call; its kind and signature stay what they are."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return cast("F", type(function)(wrap(function.__func__, open_scope)))
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         run = _async_steps if inspect.isasyncgenfunction(function) else _steps
         return cast("F", _GeneratorFunction(function, lambda f, _, a, k: run(f(*a, **k), open_scope())))

@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import names
+from somatrace.harmless import harmless, text_of
 from somatrace.names import KINDS, Kind
 from somatrace.scoped import Scoped
 from somatrace.stamp import ATTRIBUTE, Stamp
@@ -31,8 +32,8 @@ class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("pla
 
     def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
         super().__init__()
-        self._name = str(name)
-        self._kind: Kind = kind if kind in KINDS else "step"
+        self._name = text_of(name)
+        self._kind: Kind = kind if text_of(kind) in KINDS else "step"
         self._tags: dict[str, Scalar] = {
             str(key): attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes
         }
@@ -86,15 +87,25 @@ class Work:
         span, self._span = self._span, None
         if span is None:
             return
-        if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
-            span.set_attribute(
-                names.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
-            )
-        elif isinstance(error, Exception):
-            _failed(span, error)
-        span.end()
+        with harmless("span"):
+            if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
+                span.set_attribute(
+                    names.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
+                )
+            elif isinstance(error, Exception):
+                _failed(span, error)
+        with harmless("span"):
+            span.end()
 
     def _start(self) -> Span:
+        """The span; without attributes where they cannot be taken (they nest without end, say)."""
+        with harmless("span"):
+            return self._started(self._described())
+        with harmless("span"):
+            return self._started({})
+        return trace.INVALID_SPAN
+
+    def _described(self) -> dict[str, Any]:
         observation, operation, traceloop = KINDS[self._kind]
         attributes: dict[str, Any] = {
             names.SPAN_KIND: self._kind,
@@ -107,6 +118,9 @@ class Work:
             attributes.setdefault(names.TRACELOOP_KIND, traceloop)
         if self._kind in _NAMED:
             attributes.setdefault(_NAMED[self._kind], self._name)
+        return attributes
+
+    def _started(self, attributes: dict[str, Any]) -> Span:
         started = _tracer().start_span(
             self._name,
             context=self._parent,
@@ -144,10 +158,8 @@ def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar]) -> Tags:
     """
     found = current.get()
     if tags:
-        try:
+        with harmless("span"):  # it takes what it is given; a tag that cannot be one is no attribute either
             found = found.binding(**tags)
-        except ValueError:
-            pass  # `span` takes what it is given; a tag that cannot be one is no attribute either
     if kind == "workflow" and names.WORKFLOW not in found:
         found = found.deriving(**{names.WORKFLOW: name[:128]})
     elif kind == "agent":

@@ -149,7 +149,7 @@ def check_value(name: str, value: object) -> Scalar:
             raise ValueError(f"tag {name}: longer than {MAX_VALUE} characters")
         if not value.isprintable():
             raise ValueError(f"tag {name}: has unprintable characters")
-        return str(value)
+        return str.__str__(value)  # of a str-Enum the value, not its name
     raise ValueError(f"tag {name}: {type(value).__name__} is not a string, number or boolean")
 
 

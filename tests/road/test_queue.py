@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 from opentelemetry.attributes import BoundedAttributes
 
-from somatrace import span, status, tracing
+from somatrace import event, span, status, tracing
 from somatrace.record import Record
 from somatrace.testing import capture
 from tests.support.programs import run_program
@@ -88,3 +88,13 @@ def test_what_does_not_fit_into_the_queues_bytes_is_lost_and_counted_and_the_res
         """
     )
     assert done.stdout.count('"name": "heavy"') >= 1
+
+
+def test_a_flood_of_events_takes_no_place_from_spans_and_is_counted() -> None:
+    before = status()
+    with standing_worker(), span("flood"):
+        for _ in range(6000):
+            event("tick")
+    after = status()
+    assert after.unheard > before.unheard
+    assert after.lost.get("queue_full", 0) == before.lost.get("queue_full", 0)

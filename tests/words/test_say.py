@@ -109,6 +109,15 @@ def test_listeners_are_told_in_order_with_tags_and_without_content() -> None:
     assert "canary-prompt" not in repr(seen.records)
 
 
+def test_listeners_are_told_of_each_event_however_many_a_span_keeps() -> None:
+    with capture() as seen, span("busy"):
+        for number in range(300):
+            event("tick", number=number)
+    told = [record.attributes["number"] for record in seen.records if record.phase == "event"]
+    assert told == list(range(300))
+    assert len(seen.named("busy").events) == 128
+
+
 def test_a_failing_listener_disturbs_neither_the_program_nor_the_others() -> None:
     from somatrace import tracing
 

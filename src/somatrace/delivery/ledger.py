@@ -27,6 +27,7 @@ class Ledger:
         self.unknown_tenant = 0
         self.resent_ambiguous = 0
         self.guard_faults = 0
+        self.unheard = 0
         self.lost: Counter[str] = Counter()
         self.last_error = ""
         self._latencies: deque[float] = deque(maxlen=WINDOW)

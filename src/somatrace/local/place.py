@@ -30,7 +30,11 @@ def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
     state = Path(xdg_state_home)
     if not state.is_absolute():
         state = Path("~/.local/state")
-    candidates = (state / _NAME, Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+    candidates = [state / _NAME]
+    try:
+        candidates.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+    except OSError:
+        pass  # nowhere, not even there: the whole file system is read-only, as hardened containers have it
     return next((path for path in map(_expanded, candidates) if path and _private(path)), None)
 
 

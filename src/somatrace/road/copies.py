@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from opentelemetry.sdk.resources import Resource
@@ -63,32 +63,37 @@ class Copier:
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found:
             name = self._guard.name(workflow, "workflow", "name")
-            filled = self._guard.tags(
-                found.filled(tenant=self._tenant, workflow=name, agent=self._service)
-            )
+            filled = self._guard.tags(found.filled(tenant=self._tenant, workflow=name, agent=self._service))
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
+            known = self._tags[id(found), workflow] = (found, filled, _sound(dict(filled.attributes)))
         return known[1], known[2]
 
-    def copy(self, span: ReadableSpan) -> ReadableSpan:
-        """The span as it may leave: name, attributes, events, links, status and resource guarded.
+    def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
+        """The span as it may leave: name, attributes, events (or those given), links, status and
+        resource guarded.
 
         A part that cannot be judged is left out and counted; the span goes on without it.
         """
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        judge, safely = self._guard.judge(stamp.tags.tenant if stamp is not None else None), self._guard.safely
+        judge, safely = (
+            self._guard.judge(stamp.tags.tenant if stamp is not None else None),
+            self._guard.safely,
+        )
         scope = safely(lambda: self._scope(span.instrumentation_scope), None)
         called = _scope_name(scope)
         declared = stamp.declared if stamp is not None else frozenset()
-        attributes = safely(lambda: self._attributes(span, judge, declared), {})
+        attributes: dict[str, Any] = safely(lambda: self._attributes(span, judge, declared), {})
+        name = self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
         return ReadableSpan(
-            name=self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span"))),
+            name=_sound(name),
             context=self._context(span.context),
             parent=self._context(span.parent),
             resource=safely(lambda: self._guarded_resource(span.resource), _NO_RESOURCE),
             attributes=attributes,
-            events=[self._event(event, judge, called) for event in span.events],
+            events=[
+                self._event(event, judge, called) for event in (span.events if events is None else events)
+            ],
             links=[self._link(link, judge) for link in span.links],
             kind=span.kind,
             status=safely(lambda: self._status(span, judge), Status(span.status.status_code)),
@@ -98,7 +103,8 @@ class Copier:
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, declared: frozenset[str]) -> dict[str, Any]:
-        kept, removed = judge.attributes(attributes_of(span), declared)
+        allowed, removed = judge.attributes(attributes_of(span), declared)
+        kept: dict[str, Any] = _sound(allowed)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
@@ -110,27 +116,30 @@ class Copier:
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
         name = self._guard.name(event.name, f"{scope} events", "event")
         attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(event.attributes)), {})
-        return Event(name, cast("Attributes", attributes), event.timestamp)
+        return Event(_sound(name), _sound(attributes), event.timestamp)
 
     def _link(self, link: Link, judge: Judge) -> Link:
         context = self._context(link.context)
         assert context is not None
         attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(link.attributes)), {})
-        return Link(context, cast("Attributes", attributes))
+        return Link(context, _sound(attributes))
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
         code = span.status.status_code
         if code is not StatusCode.ERROR:
             return Status(code)
-        return Status(code, judge.status(span.status.description, _with_exception_type(span)) or None)
+        said = judge.status(span.status.description, _with_exception_type(span))
+        return Status(code, _sound(said) or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
         """The context without what a tracestate may hold beside sampling."""
         if context is None or not context.trace_state:
             return context
         entries = context.trace_state
-        state = TraceState(self._guard.safely(lambda: self._guard.tracestate(entries), []))
-        return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags, state)
+        kept: list[tuple[str, str]] = self._guard.safely(lambda: self._guard.tracestate(entries), [])
+        return SpanContext(
+            context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
+        )
 
     def _scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
         """Scopes are few and shared: each is guarded once."""
@@ -182,6 +191,20 @@ def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     of the time."""
     inner = getattr(attributes, "_dict", None)
     return inner.copy() if type(inner) is dict else dict(attributes or {})
+
+
+def _sound(value: Any) -> Any:
+    """What OTLP can carry of a value: texts that are Unicode, whole numbers of 64 bits. For anything else
+    the encoder writes a traceback to the program's log."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    if isinstance(value, bool) or not isinstance(value, (int, dict, tuple)):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
+    if isinstance(value, tuple):
+        return tuple(map(_sound, value))
+    return {_sound(key): found for key, item in value.items() if (found := _sound(item)) is not None}
 
 
 def _scope_name(scope: InstrumentationScope | None) -> str:

@@ -20,7 +20,9 @@ class GuardedSpan(Span):
         return object.__new__(cls)
 
     def __init__(self, span: Span, copy: Callable[[], ReadableSpan]) -> None:
-        self._somatrace_live = lambda: span  # what lists the fields of this object finds no raw span
+        self._somatrace_live: Callable[[], Span] = lambda: (
+            span
+        )  # what lists the fields of this object finds no raw span
         self._somatrace_copy = copy
 
     @property

@@ -19,14 +19,14 @@ _STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
 _OPERATIONS = {operation: kind for kind, (_, operation, _) in names.KINDS.items() if operation}
 
 
-def record_of(phase: Phase, span: ReadableSpan, tags: Tags, event: int = 0) -> Record:
-    """The record of a guarded span, or of its event number `event`."""
+def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
+    """The record of a guarded span, or of the one event it is copied with."""
     context = span.context
     assert context is not None
     attributes: dict[str, Any] = dict(span.attributes or {})
     name, time_ns = span.name, span.start_time or 0
     if phase == "event":
-        happened = span.events[event]
+        (happened,) = span.events
         name, time_ns, attributes = happened.name, happened.timestamp, dict(happened.attributes or {})
     elif phase == "ended":
         time_ns = span.end_time or 0

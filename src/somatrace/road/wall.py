@@ -16,6 +16,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace.harmless import from_a_signal
 from somatrace.health import EXIT_LIMIT
 from somatrace.road.facade import GuardedSpan
 from somatrace.stamp import ATTRIBUTE, Stamp
@@ -132,6 +133,8 @@ class Wall(SynchronousMultiSpanProcessor):
         return GuardedSpan(span, lambda: self._road.copier.copy(span))
 
     def _complain(self, who: str, error: Exception) -> None:
+        if from_a_signal(error):
+            raise error
         if who not in self._complained:
             self._complained.add(who)
             log.warning("%s: %s in a span processor; the program is not affected", who, type(error).__name__)

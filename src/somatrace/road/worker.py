@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace.status import StatusCode
 
+from somatrace import names
 from somatrace.delivery.encode import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
@@ -34,11 +35,11 @@ _END = "somatrace-foreign-end"
 
 
 class Item(NamedTuple):
-    """What the wall hands over: a span, why, and for an event its place among the span's events."""
+    """What the wall hands over: a span, why, and the event if it is one."""
 
     phase: Phase
     span: ReadableSpan
-    event: int = 0
+    event: Event | None = None
 
 
 class Road:
@@ -65,6 +66,7 @@ class Road:
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
+        self._queue_size = queue_size
         self._listeners = tuple(listeners)
         self._broken: set[int] = set()
         self._foreign: tuple[SpanProcessor, ...] = ()
@@ -89,12 +91,20 @@ class Road:
     def started(self, span: Span) -> None:
         self.ledger.count("created")
         if self._listeners:
-            self._lane.put(Item("started", span))
+            self._mention(Item("started", span))
 
-    def happened(self, span: ReadableSpan, index: int) -> None:
-        """The program declared an event; `index` is its place among the span's events."""
-        if self._listeners:
-            self._lane.put(Item("event", span, index))
+    def happened(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
+        """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
+        if self._listeners and hasattr(span, ATTRIBUTE):
+            self._mention(Item("event", span, Event(name, {**fields, names.DECLARED: True}, time_ns)))
+
+    def _mention(self, item: Item) -> None:
+        """Queue what only listeners want to know, while half of the queue is left for spans that end."""
+        if 2 * self._lane.depth[0] >= self._queue_size or not self._queue(item):
+            self.ledger.count("unheard")
+
+    def _queue(self, item: Item) -> bool:
+        return self._lane.put(item, _weight(item))
 
     def ended(self, span: Span) -> None:
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
@@ -107,7 +117,7 @@ class Road:
         reason = self._unwanted(span)
         if reason and not self._listeners:
             self.ledger.lose(reason)
-        elif not self._lane.put(Item("ended", span), _weight(span)):
+        elif not self._queue(Item("ended", span)):
             self.ledger.lose("exit" if self._lane.closed else "queue_full")
 
     def _unwanted(self, span: ReadableSpan) -> str:
@@ -183,7 +193,7 @@ class Road:
     def _guarded(self, item: Item) -> ReadableSpan | None:
         """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
         try:
-            copy = self.copier.copy(item.span)
+            copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
             self.ledger.count("guard_faults")
             if item.phase == "ended":
@@ -216,7 +226,7 @@ class Road:
 
     def _tell(self, item: Item, copy: ReadableSpan) -> None:
         try:
-            record = record_of(item.phase, copy, self.copier.tags(item.span), item.event)
+            record = record_of(item.phase, copy, self.copier.tags(item.span))
         except Exception:
             self.ledger.count("guard_faults")
             return
@@ -280,10 +290,11 @@ def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
     return not thread.is_alive() and all(results)
 
 
-def _weight(span: ReadableSpan) -> int:
-    """Roughly the bytes an ended span holds while queued."""
-    events = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in span.events)
-    return SPAN_WEIGHT + events + _held(attributes_of(span))
+def _weight(item: Item) -> int:
+    """Roughly the bytes that an item holds while queued; a span that is still open holds its own."""
+    events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
+    weight = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in events)
+    return weight + SPAN_WEIGHT + _held(attributes_of(item.span)) if item.phase == "ended" else weight
 
 
 def _held(value: Any) -> int:

@@ -108,6 +108,7 @@ def status() -> Status:
         unknown_tenant=ledger.unknown_tenant,
         resent_ambiguous=ledger.resent_ambiguous,
         guard_faults=ledger.guard_faults,
+        unheard=ledger.unheard,
         ignored=carry.ignored(),
         last_error=ledger.last_error,
         problems=(*map(str, settings.problems), *wiring.coverage.problems, *wiring.policy_problems),

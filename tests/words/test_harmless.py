@@ -1,0 +1,194 @@
+"""Whatever a program says to tracing, nothing of it comes back: no exception, no line on standard error."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from somatrace import bind, content, event, fail, span, tracing, usage
+from somatrace.testing import capture
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = __str__
+
+
+class Treacherous(str):
+    """A text that fails when it is looked at."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+    __repr__ = encode = isprintable = __str__
+
+
+def nested(depth: int) -> object:
+    return [nested(depth - 1)] if depth else "deep"
+
+
+endless: list[object] = []
+endless.append(endless)
+VALUES = {
+    "unprintable": Unprintable(),
+    "treacherous": Treacherous("abc"),
+    "endless": endless,
+    "deep": nested(900),
+    "a mapping": {"a": {"b": [1, None]}},
+    "a set": {1, 2},
+    "bytes": b"\xff" * 100,
+    "a lone surrogate": "\ud800",
+    "zero byte": "a\0b",
+    "far too large a number": 2**200,
+    "no number": float("nan"),
+    "a megabyte": "x" * 2**20,
+    "nothing": None,
+    "a generator": (number for number in range(3)),
+    "an exception": ValueError("boom"),
+    "a class": int,
+}
+WORDS = {
+    "span, its name": span,
+    "span, its kind": lambda value: span("s", kind=value),
+    "span, an attribute": lambda value: span("s", payload=value),
+    "span, a tag": lambda value: span("s", tenant_id=value),
+    "bind": lambda value: bind(tenant_id=value, anything=value),
+    "event, its name": event,
+    "event, a field": lambda value: event("e", field=value),
+    "content": lambda value: content(input=value, output=value),
+    "usage": lambda value: usage(
+        model=value,
+        input_tokens=value,
+        output_tokens=value,
+        cache_read_tokens=value,
+        cost=value,
+        currency=value,
+    ),
+    "fail": lambda value: fail(value, value, retryable=value),
+}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("say", WORDS.values(), ids=WORDS)
+def test_no_value_breaks_the_program_or_costs_the_span(say, value, caplog) -> None:
+    with capture() as seen, span("around"):
+        said = say(value)
+        if said is not None:
+            with said:
+                pass
+    caplog.clear()
+    assert seen.bytes
+    assert seen.named("around").end_time
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_texts_that_are_no_unicode_and_numbers_over_64_bits_cost_themselves_alone(caplog) -> None:
+    with capture() as seen, span("name \ud800") as current:
+        current.set_attribute("http.response.status_code", 200)
+        current.set_attribute("gen_ai.usage.input_tokens", 2**70)
+        event("happened \udfff", field="a\udc00b")
+    (found,) = seen.spans
+    assert found.name == "name ?"
+    assert found.attributes["http.response.status_code"] == 200
+    assert "gen_ai.usage.input_tokens" not in found.attributes
+    assert found.events[0].attributes["field"] == "a?b"
+    assert seen.bytes
+    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def test_a_count_that_is_none_is_left_out_and_the_others_are_said() -> None:
+    class Count:
+        """As numpy's numbers are."""
+
+        def __int__(self) -> int:
+            return 7
+
+    with capture() as seen, span("call", kind="llm"):
+        usage(model="m", input_tokens=Count(), output_tokens="many", reasoning_tokens=-1, cost=float("nan"))
+    attributes = seen.named("call").attributes
+    assert attributes["gen_ai.usage.input_tokens"] == 7
+    assert not {"gen_ai.usage.output_tokens", "gen_ai.usage.cost.amount"} & set(attributes)
+    assert "gen_ai.usage.reasoning.output_tokens" not in attributes
+
+
+def test_a_tag_from_an_enumeration_of_texts_is_its_value() -> None:
+    class Tenant(str, enum.Enum):  # noqa: UP042 - what programs have
+        ACME = "acme"
+
+    with capture() as seen, bind(tenant_id=Tenant.ACME), span("work"):
+        pass
+    assert seen.named("work").attributes["tenant_id"] == "acme"
+
+
+def test_a_decorator_above_or_below_staticmethod_and_classmethod_is_the_same() -> None:
+    class Service:
+        @span("above")
+        @staticmethod
+        def above(number: int) -> int:
+            return number
+
+        @bind(tenant_id="acme")
+        @classmethod
+        def made(cls, number: int) -> tuple[type, int]:
+            return cls, number
+
+    assert (Service.above(1), Service().above(2)) == (1, 2)
+    assert (Service.made(3), Service().made(4)) == ((Service, 3), (Service, 4))
+
+
+class TimeIsUp(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded is called
+    pass
+
+
+@contextmanager
+def alarm() -> Iterator[None]:
+    def handler(number: int, frame: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def ring() -> None:
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_what_a_signal_handler_raises_in_the_middle_of_a_word_reaches_the_program() -> None:
+    class Ringing:
+        def __str__(self) -> str:
+            ring()
+            return "rung"
+
+    with alarm(), capture(), span("work"), pytest.raises(TimeIsUp):
+        event(Ringing())
+
+
+def test_what_a_signal_handler_raises_inside_a_processor_reaches_the_program() -> None:
+    class Ringing(SpanProcessor):
+        def on_start(self, span: object, parent_context: object = None) -> None:
+            ring()
+
+    with alarm(), capture():
+        wall = tracing.wired().wall
+        processor = Ringing()
+        wall.add_span_processor(processor)
+        try:
+            with pytest.raises(TimeIsUp):
+                trace.get_tracer("any").start_span("work")
+        finally:
+            wall.remove_span_processor(processor)
