@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from somatrace.guard.naming import Meaning, Strength, looks_random, meaning, stands_elsewhere
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import Shape, is_measure, shape_of
+from somatrace.guard.safe import DATABASE_OPERATION, Shape, fits, is_measure, shape_of
 
 MAX_NAME: Final = 128
 #: A longer name reads like a sentence.
@@ -22,6 +22,8 @@ _SENTENCE: Final = re.compile(r"[?!\"\n\r]|\S\s+(?:\S+\s+){7}\S")
 _NAMED_BY_CONTENT: Final = {
     "opentelemetry.instrumentation.crewai": frozenset({"workflow", "agent", "task", "llm"}),
 }
+#: Instrumentation that puts a database's name, perhaps its path or address, into those of spans.
+_NAMED_BY_DATABASE: Final = "opentelemetry.instrumentation.sqlalchemy"
 
 
 class Key(NamedTuple):
@@ -83,5 +85,7 @@ def _name(name: str, scope: str) -> str:
     if endings is not None:
         ending = name.rpartition(".")[2]
         return f"{scope.rpartition('.')[2]}.{ending}" if ending in endings else ""
+    if scope == _NAMED_BY_DATABASE and not fits(DATABASE_OPERATION, name):
+        return ""
     text = redact_text(name[:1024])
     return "" if _SENTENCE.search(text) else text[:MAX_NAME]

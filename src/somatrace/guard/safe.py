@@ -31,6 +31,9 @@ IDENTIFIER: Final = Shape(
 )
 LABEL: Final = Shape(r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words")
 DATABASE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
+DATABASE_OPERATION: Final = Shape(
+    r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, and perhaps a database's name"
+)
 HOST: Final = Shape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}", "a host name or address"
 )
@@ -161,8 +164,8 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     # stores
     "db.system": WORD,
     "db.system.name": WORD,
-    "db.operation": WORD,
-    "db.operation.name": WORD,
+    "db.operation": DATABASE_OPERATION,
+    "db.operation.name": DATABASE_OPERATION,
     "db.collection.name": LABEL,
     "db.sql.table": LABEL,
     "db.namespace": DATABASE,

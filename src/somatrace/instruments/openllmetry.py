@@ -21,6 +21,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from somatrace.instruments import native
 from somatrace.instruments.coverage import ON, WAITING, Coverage
 from somatrace.instruments.hooks import when_imported
+from somatrace.instruments.logs import withhold
 from somatrace.instruments.recording import gate
 
 log = logging.getLogger("somatrace")
@@ -147,6 +148,7 @@ class Switch:
             _defer(self._package, self._row.library, self._coverage)
             instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
         gate(self._package)
+        withhold(self._package)
         return _mend(self._row, self._package, library) or said
 
 
