@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +63,12 @@ def _imported(library: str, module: str, instruments: Mapping[str, str]) -> Find
 def _loaded(app: str, factory: bool, timeout: float) -> dict[str, Any] | None:
     """What the child process saw; None when it took too long."""
     with tempfile.TemporaryDirectory(prefix="somatrace-doctor-", ignore_cleanup_errors=True) as name:
-        order: Order = {"directory": name, "app": app, "factory": factory, "seconds": timeout * 0.8}
+        order: Order = {
+            "directory": name,
+            "app": app,
+            "factory": factory,
+            "until": time.monotonic() + timeout,
+        }
         process = subprocess.Popen(  # noqa: S603 - our own module; it gets the service's whole environment
             _CHILD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -11,22 +11,27 @@ import importlib
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypedDict
 
 #: Who exports from within litellm, past every tracer provider.
 _BYPASSES: Final = ("langfuse", "langfuse_otel", "traceloop", "otel", "langsmith", "arize", "logfire")
+#: Seconds that a start-up leaves for the shutdown, and for saying what was seen.
+_REST: Final = 1.5
 #: Libraries that somatrace instruments by itself, by the module that says that they are used.
 _OTHERS: Final = ("aiohttp", "celery", "fastapi", "httpx", "httpx2", "requests", "starlette", "traceloop")
 
 
 class Order(TypedDict):
-    """What the parent wants: `app` is `module:attribute`, `factory` says that the attribute makes the app."""
+    """What the parent wants: `app` is `module:attribute`, `factory` says that the attribute makes the app;
+    `until` is in monotonic seconds, which all processes of a machine share."""
 
     directory: str
     app: str
     factory: bool
-    seconds: float
+    until: float
 
 
 def main() -> NoReturn:
@@ -38,7 +43,7 @@ def main() -> NoReturn:
     except BaseException as error:  # a service may leave by SystemExit when it is imported
         result["error"] = _said(error)
     else:
-        result["startup"] = asyncio.run(_started(app, order["seconds"], lambda: result.update(_seen(app))))
+        result["startup"] = asyncio.run(_started(app, order["until"], lambda: result.update(_seen(app))))
     directory = Path(order["directory"])
     draft = directory / "result.draft"
     draft.write_text(json.dumps(result), encoding="utf-8")
@@ -57,11 +62,12 @@ def load(name: str, *, factory: bool) -> Any:
     return found() if factory else found
 
 
-async def _started(app: Any, seconds: float, look: Any) -> str:
+async def _started(app: Any, until: float, look: Callable[[], None]) -> str:
     """Start an ASGI app up, look, and shut it down; what went wrong with its start-up, "" if nothing."""
     if not _is_asgi(app):
         look()
         return ""
+    seconds = max(0.1, until - time.monotonic() - _REST)
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     serving = asyncio.ensure_future(
@@ -73,7 +79,7 @@ async def _started(app: Any, seconds: float, look: Any) -> str:
     wrong = _wrong(serving, answer, seconds)
     look()
     told.put_nowait({"type": "lifespan.shutdown"})
-    await asyncio.wait({serving}, timeout=1.0)
+    await asyncio.wait({serving}, timeout=_REST / 2)
     for task in (serving, answer):
         task.cancel()
     return wrong

@@ -110,7 +110,7 @@ def _redirected(target: Target, answer: Exchange) -> str:
         found = urlsplit(location)
     except ValueError:
         return ""
-    if not location.isascii() or not location.isprintable() or len(location) > 500:
+    if not location or not location.isascii() or not location.isprintable() or len(location) > 500:
         return ""
     return _shown(found._replace(scheme=found.scheme or given.scheme, netloc=found.netloc or given.netloc))
 

@@ -1,0 +1,37 @@
+"""Examinations in this process, of an environment that a test gives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from somatrace.doctor import Diagnosis, Options, examine
+
+#: Planted in every secret setting: no output may hold it.
+CANARY = "SECRETCANARY77aa"
+Doctor = Callable[..., Diagnosis]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Runs doctor with an environment."""
+
+    def go(env: Mapping[str, str], **options: object) -> Diagnosis:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        diagnosis = examine(Options(**{"timeout": 5.0, **options}))  # type: ignore[arg-type]
+        said = "\n".join([*diagnosis.lines(), diagnosis.as_json()])
+        assert CANARY not in said
+        assert "Traceback" not in said
+        return diagnosis
+
+    return go

@@ -1,0 +1,235 @@
+"""`doctor --app`: a service is loaded as its server would, and what is really instrumented is told."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.doctor.conftest import CANARY
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch):
+    """Writes the module `svc` into the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(source: str) -> None:
+        (tmp_path / "svc.py").write_text(textwrap.dedent(source))
+
+    return write
+
+
+def texts(diagnosis, *kinds: str) -> list[str]:
+    return [found.text for found in diagnosis.findings if found.kind in kinds]
+
+
+def test_what_a_service_imports_is_told_with_what_instruments_it(doctor, service):
+    service(
+        """
+        import openai, httpx
+        from fastapi import FastAPI
+        from somatrace import init_tracing
+        init_tracing("orchestrator")
+        app = FastAPI()
+        """
+    )
+
+    diagnosis = doctor({}, app="svc:app")
+
+    assert texts(diagnosis, "app") == ["svc:app is loaded and traced as orchestrator"]
+    said = texts(diagnosis, "imported")
+    for library in ("openai", "httpx", "fastapi", "starlette"):
+        assert any(line.startswith(f"{library} ") and line.endswith("instrumented: yes") for line in said)
+    assert not any(line.startswith("anthropic") for line in said)
+    assert diagnosis.exit_code == 0
+
+
+def test_tracing_that_is_set_up_in_the_lifespan_is_seen(doctor, service, tmp_path):
+    service(
+        """
+        from contextlib import asynccontextmanager
+        from pathlib import Path
+        from fastapi import FastAPI
+        from somatrace import init_tracing
+        @asynccontextmanager
+        async def lifespan(app):
+            init_tracing("late")
+            yield
+            Path("ended").touch()
+        def make():
+            return FastAPI(lifespan=lifespan)
+        """
+    )
+
+    diagnosis = doctor({}, app="svc:make", factory=True)
+
+    assert texts(diagnosis, "app") == ["svc:make is loaded and traced as late"]
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_library_without_its_instrumentor_is_wrong_and_says_why(doctor, service, tmp_path):
+    # a stand-in for a client whose instrumentor is not installed
+    (tmp_path / "somewhere").mkdir()
+    service(
+        """
+        import sys, types, importlib.util
+        found = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *more: (
+            None if name == "opentelemetry.instrumentation.openai" else found(name, *more))
+        from somatrace import init_tracing
+        init_tracing("svc")
+        import openai
+        """
+    )
+
+    diagnosis = doctor({}, app="svc")
+
+    [line] = texts(diagnosis, "imported_without")
+    assert line.endswith("instrumented: no, because needs `pip install opentelemetry-instrumentation-openai`")
+    assert diagnosis.exit_code == 1
+
+
+def test_a_service_that_does_not_start_tracing_is_wrong(doctor, service):
+    service("from fastapi import FastAPI; app = FastAPI()")
+
+    diagnosis = doctor({}, app="svc:app")
+
+    assert texts(diagnosis, "app_untraced") == [
+        "svc:app does not call init_tracing, so nothing of it is traced"
+    ]
+    assert diagnosis.exit_code == 1
+
+
+def test_a_provider_that_cannot_be_guarded_is_wrong(doctor, service):
+    service(
+        """
+        from opentelemetry import trace
+        class Theirs(trace.TracerProvider):
+            def get_tracer(self, *args, **kwargs):
+                return trace.NoOpTracer()
+        trace.set_tracer_provider(Theirs())
+        from somatrace import init_tracing
+        init_tracing("svc")
+        """
+    )
+
+    diagnosis = doctor({}, app="svc")
+
+    assert "not the SDK's" in texts(diagnosis, "unprotected")[0]
+    assert diagnosis.exit_code == 1
+
+
+def test_a_callback_of_litellm_that_goes_past_the_guard_is_wrong(doctor, service):
+    service(
+        """
+        import sys, types
+        sys.modules["litellm"] = types.SimpleNamespace(success_callback=["langfuse", print], __spec__=None)
+        from somatrace import init_tracing
+        init_tracing("svc")
+        """
+    )
+
+    assert "past the content guard" in texts(doctor({}, app="svc"), "bypass")[0]
+
+
+def test_fastapis_own_exporters_are_noted(doctor, service):
+    pytest.importorskip("fastapi.telemetry", reason="a FastAPI that makes spans of its own")
+    service(
+        """
+        from fastapi import FastAPI
+        from somatrace import init_tracing
+        init_tracing("svc")
+        app = FastAPI()
+        """
+    )
+
+    assert texts(doctor({"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}, app="svc:app"), "own_exporters")
+
+
+def test_headers_that_were_ignored_are_noted_with_their_counts(doctor, service):
+    service(
+        """
+        from somatrace import incoming, init_tracing
+        init_tracing("svc")
+        with incoming({"traceparent": "nonsense"}):
+            pass
+        """
+    )
+
+    assert texts(doctor({}, app="svc"), "ignored") == [
+        "in svc headers of others were ignored: traceparent: malformed (1)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "app", "what"),
+    [
+        ("", "elsewhere:app", "ModuleNotFoundError (elsewhere)"),
+        ("", "svc:app", "AttributeError"),
+        (f"raise RuntimeError('{CANARY}')", "svc:app", "RuntimeError"),
+        (f"raise SystemExit('{CANARY}')", "svc:app", "SystemExit"),
+        ("import os; os._exit(3)", "svc:app", "its process ended with exit code 3"),
+    ],
+)
+def test_a_service_that_cannot_be_loaded_is_2_and_only_the_kind_of_failure_is_said(
+    doctor, service, source, app, what
+):
+    service(source)
+
+    diagnosis = doctor({}, app=app)
+
+    assert texts(diagnosis, "app_failed") == [f"{app} could not be loaded: {what}"]
+    assert diagnosis.exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_start_up_that_fails_or_takes_too_long_is_noted_and_what_was_seen_till_then_is_told(
+    doctor, service
+):
+    start = """
+        import asyncio
+        from contextlib import asynccontextmanager
+        from fastapi import FastAPI
+        from somatrace import init_tracing
+        init_tracing("svc")
+        @asynccontextmanager
+        async def lifespan(app):
+            {}
+            yield
+        app = FastAPI(lifespan=lifespan)
+        """
+    for line, said in (
+        (f"raise ValueError('{CANARY}')", "it says that it failed"),
+        ("await asyncio.sleep(600)", "it was not done within"),
+    ):
+        service(start.format(line))
+        diagnosis = doctor({}, app="svc:app", timeout=6.0)
+        assert said in texts(diagnosis, "app_startup")[0]
+        assert texts(diagnosis, "app")
+
+
+@pytest.mark.slow
+def test_a_service_that_hangs_at_its_import_is_2(doctor, service):
+    service("import time; time.sleep(600)")
+
+    diagnosis = doctor({}, app="svc:app", timeout=2.0)
+
+    assert texts(diagnosis, "app_slow") == ["svc:app was not loaded within 2 s"]
+    assert diagnosis.exit_code == 2
+
+
+def test_threads_of_the_service_do_not_hold_it_up_and_what_it_prints_is_not_shown(doctor, service, capfd):
+    service(
+        f"""
+        import threading, time
+        print("{CANARY}")
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        from somatrace import init_tracing
+        init_tracing("svc")
+        """
+    )
+
+    assert texts(doctor({}, app="svc"), "app") == ["svc is loaded and traced as svc"]
+    assert capfd.readouterr().out == ""

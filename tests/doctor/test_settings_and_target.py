@@ -1,0 +1,210 @@
+"""What doctor says of settings and of the target."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from somatrace.local.sink import LocalSink
+from tests.delivery.support import batch
+from tests.doctor.conftest import CANARY
+from tests.support.otlp_server import Reply, otlp_server
+
+
+def said(diagnosis, kind: str) -> list[str]:
+    return [found.text for found in diagnosis.findings if found.kind == kind]
+
+
+def level(diagnosis, kind: str) -> str:
+    return next(found.level for found in diagnosis.findings if found.kind == kind)
+
+
+def settings(diagnosis) -> dict[str, tuple[str, str]]:
+    return {line.setting: (line.value, line.source) for line in diagnosis.settings}
+
+
+def test_every_setting_is_shown_with_its_source_and_secrets_are_masked(doctor):
+    env = {
+        "LANGFUSE_HOST": "http://127.0.0.1:9",
+        "LANGFUSE_PUBLIC_KEY": f"pk-lf-{CANARY}",
+        "LANGFUSE_SECRET_KEY": f"sk-lf-{CANARY}",
+        "SOMATRACE_PSEUDONYM_KEY": CANARY,
+        "SOMATRACE_TRUST_KEYS": "a:" + "QUFB" * 8,
+        "SOMATRACE_HEADERS": f"x-token={CANARY}",
+        "SOMATRACE_SAMPLE_RATE": "0.5",
+    }
+
+    shown = settings(doctor(env))
+
+    assert shown["target"] == ("langfuse", "LANGFUSE_HOST")
+    assert shown["langfuse_secret_key"] == ("****", "LANGFUSE_SECRET_KEY")
+    assert shown["sample_rate"] == ("0.5", "SOMATRACE_SAMPLE_RATE")
+    assert shown["trust_keys"][0] == "****"
+    assert shown["timeout"] == ("10.0", "default")
+    assert "x-token=****" in shown["headers"][0]
+
+
+def test_with_nothing_configured_it_says_where_the_store_is_and_that_nothing_is_wrong(doctor, tmp_path):
+    diagnosis = doctor({})
+
+    assert said(diagnosis, "local_default") == [
+        f"nothing configured: spans go to the local store at {tmp_path / 'somatrace-data' / 'local.db'}"
+    ]
+    assert said(diagnosis, "store_empty") == ["nothing is in it yet; at most 256 MB, kept 7 days"]
+    assert diagnosis.exit_code == 0
+    assert not (tmp_path / "somatrace-data" / "local.db").exists()
+
+
+def test_it_tells_what_the_store_holds_and_its_caps(doctor, tmp_path):
+    directory = tmp_path / "somatrace-data"
+    directory.mkdir()
+    sink = LocalSink(str(directory), 1 << 30, 7.0)
+    sink.send(batch("a", "b"))
+    sink.close()
+
+    diagnosis = doctor({"SOMATRACE_LOCAL_MAX_BYTES": "10M", "SOMATRACE_LOCAL_MAX_DAYS": "2"})
+
+    [held] = said(diagnosis, "store")
+    assert held.startswith("it holds 2 spans of 2 traces, ")
+    assert held.endswith(" of at most 10 MB, kept 2 days")
+
+
+def test_a_store_that_cannot_be_read_is_wrong(doctor, tmp_path):
+    directory = tmp_path / "somatrace-data"
+    (directory / "local.db").mkdir(parents=True)
+
+    assert level(doctor({}), "store_broken") == "wrong"
+
+
+def test_a_data_directory_that_cannot_be_used_is_wrong(doctor):
+    diagnosis = doctor({"SOMATRACE_DATA_DIR": "/proc/no/such"})
+
+    assert level(diagnosis, "no_directory") == "wrong"
+    assert diagnosis.exit_code == 1
+
+
+def test_each_problem_of_the_settings_is_wrong_and_what_has_no_effect_is_noted(doctor):
+    diagnosis = doctor({"SOMATRACE_SAMPLE_RATE": "7", "TRACELOOP_BASE_URL": "https://example.com"})
+
+    assert said(diagnosis, "problem")[0].startswith("setting: SOMATRACE_SAMPLE_RATE: ")
+    assert said(diagnosis, "unused")[0].startswith("TRACELOOP_BASE_URL has no effect: not read")
+    assert "TRACELOOP_BASE_URL" not in settings(diagnosis)
+    assert diagnosis.exit_code == 1
+
+
+def test_a_policy_file_that_cannot_be_used_is_wrong(doctor, tmp_path):
+    (tmp_path / "policy.toml").write_text('default = "everything"\n')
+
+    assert (
+        level(doctor({"SOMATRACE_CONTENT_POLICY_FILE": str(tmp_path / "policy.toml")}), "policy") == "wrong"
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "kind"),
+    [
+        ({"SOMATRACE_ENABLED": "false"}, "off"),
+        ({"SOMATRACE_TARGET": "none"}, "nothing_sent"),
+        ({"SOMATRACE_TARGET": "console"}, "console"),
+        ({"SOMATRACE_TARGET": "local"}, "local"),
+    ],
+)
+def test_a_choice_that_was_made_is_not_wrong(doctor, env, kind):
+    diagnosis = doctor(env)
+
+    assert (
+        said(diagnosis, kind)[0].endswith(f"({next(iter(env))})")
+        or next(iter(env)) in said(diagnosis, kind)[0]
+    )
+    assert diagnosis.exit_code == 0
+
+
+def test_a_target_that_answers_is_asked_once_with_nothing(doctor):
+    with otlp_server() as server:
+        diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
+
+        assert server.raw == [b""]
+    assert said(diagnosis, "answers")[0].startswith("the target answers: 200, in ")
+    assert diagnosis.exit_code == 0
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (404, "path"), (302, "path"), (503, "server")])
+def test_what_is_wrong_with_the_target_is_told_apart(doctor, status, kind):
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(status, CANARY.encode())
+        diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
+
+    assert level(diagnosis, kind) == "wrong"
+    assert diagnosis.exit_code == 1
+
+
+def test_a_path_that_is_wrong_comes_with_one_that_is_right(doctor):
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(200 if server.paths[number].startswith("/v1/traces") else 404)
+        diagnosis = doctor({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{server.url}/traces?key={CANARY}"})
+
+        assert said(diagnosis, "elsewhere") == [
+            f"no traces are taken at {server.url}/traces: 404; {server.url}/v1/traces is likely right"
+        ]
+
+
+def test_names_and_ports_that_lead_nowhere_are_told_apart(doctor):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    assert level(doctor({"SOMATRACE_ENDPOINT": "http://collector.invalid"}), "dns") == "wrong"
+    assert level(doctor({"SOMATRACE_ENDPOINT": f"http://127.0.0.1:{port}"}), "refused") == "wrong"
+
+
+@pytest.mark.slow
+def test_a_target_that_never_answers_does_not_hang_it(doctor):
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(delay=-1)
+        diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}, timeout=0.5)
+
+    assert "did not answer in time" in said(diagnosis, "server")[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "wrong"),
+    [
+        ("collector.example.invalid", True),
+        ("collector", False),
+        ("collector.observability.svc", False),
+        ("localhost", False),
+    ],
+)
+def test_plain_http_to_a_host_outside_machine_and_cluster_is_wrong(doctor, host, wrong):
+    diagnosis = doctor({"SOMATRACE_ENDPOINT": f"http://{host}:1/v1/traces"}, timeout=1.0)
+
+    assert bool(said(diagnosis, "clear_text")) is wrong
+
+
+def test_plain_http_is_said_once_where_a_problem_line_says_it(doctor):
+    diagnosis = doctor(
+        {"SOMATRACE_ENDPOINT": "http://collector.example.invalid", "SOMATRACE_HEADERS": f"x-token={CANARY}"},
+        timeout=1.0,
+    )
+
+    assert "plain http" in said(diagnosis, "problem")[0]
+    assert said(diagnosis, "clear_text") == []
+
+
+def test_grpc_without_its_extra_is_wrong(doctor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+
+    diagnosis = doctor(
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    )
+
+    assert level(diagnosis, "grpc_missing") == "wrong"
+
+
+def test_what_is_wrong_weighs_more_than_what_could_not_be_looked_at(doctor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    assert doctor({}, app="nothing:app").exit_code == 2
+    assert doctor({"SOMATRACE_SAMPLE_RATE": "7"}, app="nothing:app").exit_code == 1
