@@ -73,6 +73,26 @@ def test_the_front_door_has_at_most_25_names_and_each_is_there():
     assert set(somatrace.__all__) <= set(dir(somatrace))
 
 
+def test_the_documentation_and_the_typed_example_know_exactly_the_names_of_the_front_door():
+    import somatrace
+
+    index = (ROOT / "docs" / "index.md").read_text()
+    table = index[index.index("`somatrace.__all__`") :].partition("|---|---|")[2].partition("\n\n")[0]
+    example = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text())
+    used = {node.id for node in ast.walk(example) if isinstance(node, ast.Name)}
+    assert set(re.findall(r"`(\w+)`", table)) == set(somatrace.__all__)
+    assert set(somatrace.__all__) <= used
+
+
+def test_every_name_of_the_front_door_says_what_it_does():
+    import inspect
+
+    import somatrace
+
+    silent = [name for name in somatrace.__all__ if not inspect.getdoc(getattr(somatrace, name))]
+    assert silent == ["Kind"]  # a Literal: its words are in the docstring of `span`
+
+
 def test_importing_somatrace_imports_neither_opentelemetry_nor_an_llm_library():
     loaded = run_python("import sys, somatrace; print(*sys.modules)").split()
 
