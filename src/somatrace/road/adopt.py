@@ -12,7 +12,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from somatrace.road.wall import Wall
+from somatrace.road.wall import MARK, Wall
 
 
 def adopt(provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]], Wall]) -> str:
@@ -21,8 +21,8 @@ def adopt(provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]],
     inner = getattr(multi, "_span_processors", None)
     if not isinstance(inner, tuple) or not hasattr(multi, "add_span_processor"):
         return f"its span processor is a {type(multi).__name__}, which cannot be walled in"
-    if any(isinstance(processor, Wall) for processor in inner):
-        return "it is walled in already"
+    if any(getattr(processor, MARK, False) for processor in (multi, *inner)):
+        return "another copy of somatrace, imported earlier, traces through it already"
     wall = build(inner)
     multi._span_processors = (wall,)
     multi.add_span_processor = wall.add_span_processor

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("somatrace")
 
+#: By this attribute a wall is known, also that of another copy of this package.
+MARK: Final = "_somatrace_wall"
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 
@@ -47,6 +49,7 @@ class Wall(SynchronousMultiSpanProcessor):
         exports_elsewhere: Callable[[SpanProcessor], bool] = lambda _: True,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        setattr(self, MARK, True)
         self._road = road
         self._exports_elsewhere = exports_elsewhere
         self._complained: set[str] = set()
