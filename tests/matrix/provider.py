@@ -44,7 +44,7 @@ class Provider:
         return _chunks(body, self.say)
 
 
-def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
+def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - counts the methods inside
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -102,9 +102,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(data)
             self.close_connection = broken
 
-        def _send(
-            self, answer: bytes, kind: str, status: int, headers: dict[str, str] | None = None
-        ) -> None:
+        def _send(self, answer: bytes, kind: str, status: int, headers: dict[str, str] | None = None) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(answer)))
@@ -166,7 +164,9 @@ def _chunks(body: Json, say: Say) -> list[Json]:
         ({"content": answer[9:]}, None),
         ({}, "stop"),
     ]
-    chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": reason}]} for d, reason in deltas]
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": d, "finish_reason": reason}]} for d, reason in deltas
+    ]
     return [*chunks, {**head, "choices": [], "usage": USAGE}]
 
 

@@ -63,9 +63,10 @@ class Run:
                     leaks.append(Leak(place, canary))
         return leaks
 
-    def missing(self, mode: str) -> list[str]:
-        """The fields an opted-in tenant's spans should hold and do not."""
-        came = {self.canaries[needle] for needle in found(self.places["socket"]) if needle in self.canaries}
+    def missing(self, mode: str, place: str = "socket") -> list[str]:
+        """The fields an opted-in tenant's spans should hold and that are not found in a place."""
+        data = b"".join(data for name, data in self.places.items() if name.startswith(place))
+        came = {self.canaries[needle] for needle in found(data) if needle in self.canaries}
         return [
             f"{field} of {case}"
             for case, fields in self.report["cases"].items()

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
-from somatrace.guard.labels import MAX_NAME, UNKNOWN, Key, Labels
+from somatrace.guard.labels import UNKNOWN, Key, Labels
 from somatrace.guard.policy import NOTHING, Grant
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import fits, looks_like_identifier
@@ -93,7 +93,9 @@ class Guard:
         return Tags(self._tags(tags.bound), self._tags(tags.derived))
 
     def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        kept = {name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()}
+        kept = {
+            name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()
+        }
         return {name: tag for name, tag in kept.items() if tag is not None}
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
@@ -128,7 +130,7 @@ class Guard:
             return False
         known = self._clean.get((name, text))
         if known is None:
-            known = fits(shape, text) and not (shape.scanned and find(text))
+            known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
             if len(self._clean) >= _CACHE:
                 self._clean.clear()
             self._clean[name, text] = known

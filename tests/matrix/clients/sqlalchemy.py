@@ -44,5 +44,3 @@ def unreachable(c: Planted) -> None:
 def in_a_database_named_after_a_customer(c: Planted) -> None:
     with create_engine(f"sqlite:///file:{c.word('name')}?mode=memory&uri=true").connect() as connection:
         connection.execute(text("SELECT 1"))
-
-

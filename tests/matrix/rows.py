@@ -1,0 +1,39 @@
+"""The rows of the matrix: which libraries a file of cases drives, by the names of their distributions."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).resolve().parent
+
+CLIENTS: Final[dict[str, tuple[str, ...]]] = {
+    "openai": ("openai",),
+    "anthropic": ("anthropic",),
+    "litellm": ("litellm",),
+    "langchain": ("langchain", "langchain-core", "langchain-openai"),
+    "langgraph": ("langgraph",),
+    "mcp": ("mcp",),
+    "http": ("httpx", "requests", "urllib3", "aiohttp"),
+    "asgi": ("starlette", "fastapi"),
+    "sqlalchemy": ("sqlalchemy",),
+    "chromadb": ("chromadb",),
+    "traceloop": ("traceloop-sdk",),
+    "langfuse": ("langfuse",),
+    "own": ("opentelemetry-api",),
+}
+
+
+def cases(client: str) -> list[str]:
+    """The names of a client's cases, in words, without importing it."""
+    tree = ast.parse((HERE / "clients" / f"{client}.py").read_text())
+    return [
+        node.name.replace("_", " ")
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and any(
+            isinstance(d, ast.Call) and isinstance(d.func, ast.Name) and d.func.id == "case"
+            for d in node.decorator_list
+        )
+    ]
