@@ -155,10 +155,11 @@ FOUND_ELSEWHERE = {
 @case()
 def keys_of_libraries_not_installed(c: Planted) -> None:
     for scope, keys in FOUND_ELSEWHERE.items():
-        with trace.get_tracer(scope).start_as_current_span("call") as one:
+        name = f"{scope.rpartition('.')[2]}.workflow"
+        with trace.get_tracer(scope).start_as_current_span(name) as one:
             for key in keys.split():
                 one.set_attribute(key, c(key))
             one.add_event("db.query.result", {"db.query.result.document": c("document"), "metadata": c("m")})
     crew = trace.get_tracer("opentelemetry.instrumentation.crewai")
-    with crew.start_as_current_span(f"Greet {c.word('task')}.task"), crew.start_as_current_span("llm"):
+    with crew.start_as_current_span(f"Greet {c.word('task')}.task"), crew.start_as_current_span("crewai.llm"):
         pass

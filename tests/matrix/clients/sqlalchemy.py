@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from sqlalchemy import create_engine, text
+import sqlalchemy
+from sqlalchemy import text
 
 from tests.matrix.canary import Planted
 from tests.matrix.harness import case, failing
@@ -14,7 +15,7 @@ TABLE = "CREATE TABLE customers (name TEXT, mail TEXT)"
 
 @case("literal")
 def statements(c: Planted) -> None:
-    with create_engine("sqlite://").connect() as connection:
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
         connection.execute(text(TABLE))
         connection.exec_driver_sql(f"INSERT INTO customers VALUES ('{c('literal')}', '{c.email('mail')}')")
         connection.execute(text("SELECT * FROM customers WHERE name = :name"), {"name": c("parameter")})
@@ -24,7 +25,7 @@ def statements(c: Planted) -> None:
 
 @case()
 def failing_statements(c: Planted) -> None:
-    with create_engine("sqlite://").connect() as connection:
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
         with failing():
             connection.execute(text(f"SELECT '{c('literal')}' FROM {c.word('table')}"))
         with failing():
@@ -37,10 +38,12 @@ def unreachable(c: Planted) -> None:
         raise sqlite3.OperationalError(f"cannot reach postgresql://app:{c.key('password')}@db/{c.word('db')}")
 
     with failing():
-        create_engine("sqlite://", creator=connect).connect()
+        sqlalchemy.create_engine("sqlite://", creator=connect).connect()
 
 
 @case()
 def in_a_database_named_after_a_customer(c: Planted) -> None:
-    with create_engine(f"sqlite:///file:{c.word('name')}?mode=memory&uri=true").connect() as connection:
+    with sqlalchemy.create_engine(
+        f"sqlite:///file:{c.word('name')}?mode=memory&uri=true"
+    ).connect() as connection:
         connection.execute(text("SELECT 1"))
