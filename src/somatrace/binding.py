@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextvars import Token
 from typing import Final
 
 from opentelemetry import trace
 
 from somatrace.harmless import harmless
-from somatrace.scoped import Scoped
+from somatrace.scoped import Scoped, T, paused
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import Scalar, Tags, check_name, check_value, current
 
@@ -65,6 +66,9 @@ class Binding:
                 current.reset(token)
             except ValueError:
                 pass  # finished in another context than it was entered in, where nothing of it is set
+
+    def making(self, make: Callable[[], T]) -> T:
+        return paused(self, make)
 
     def here(self) -> bool:
         return current.get() is self._tags

@@ -16,19 +16,31 @@ from typing import Any, Protocol, TypeVar, cast
 import wrapt
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Scope(Protocol):
     """One use of a block. `resume` and `pause` come in pairs, on any task; `finish` comes once.
 
     Making one only captures; what it stands for starts with the first `resume`, so that a generator
-    that is never pulled leaves nothing open. `here` says whether it was resumed in this context.
+    that is never pulled leaves nothing open. `making` calls what makes such a generator, in whose own
+    decorators this scope is the one around. `here` says whether it was resumed in this context.
     """
 
     def resume(self) -> object: ...
     def pause(self) -> None: ...
+    def making(self, make: Callable[[], T], /) -> T: ...
     def here(self) -> bool: ...
     def finish(self, error: BaseException | None, /) -> None: ...
+
+
+def paused(scope: Scope, make: Callable[[], T]) -> T:
+    """What `make` makes, made in a scope that can be resumed for a moment without starting anything."""
+    scope.resume()
+    try:
+        return make()
+    finally:
+        scope.pause()
 
 
 class Scoped:
@@ -75,7 +87,12 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
         return cast("F", type(function)(wrap(function.__func__, open_scope)))
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         run = _async_steps if inspect.isasyncgenfunction(function) else _steps
-        return cast("F", _GeneratorFunction(function, lambda f, _, a, k: run(f(*a, **k), open_scope())))
+
+        def made(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
+            scope = open_scope()
+            return run(scope.making(functools.partial(inner, *args, **kwargs)), scope)
+
+        return cast("F", _GeneratorFunction(function, made))
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Token
 from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import names
 from somatrace.harmless import harmless, text_of
 from somatrace.names import KINDS, Kind
-from somatrace.scoped import Scoped
+from somatrace.scoped import Scoped, T
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import Scalar, Tags, current
 
 SCOPE = "somatrace"
+#: In the context in which a decorated generator is made: the `Work` of the decorator around.
+_MAKER = otel_context.create_key("somatrace-maker")
 
 
 class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
@@ -57,16 +61,18 @@ class Work:
         self._kind = kind
         self._attributes = attributes
         self._tags = tags
-        self._parent = otel_context.get_current()
+        self._made_in = otel_context.get_current()
         self._span: Span | None = None
-        self._context = self._parent
+        self._context = self._made_in
         self._tokens: tuple[Token[Tags], Any] | None = None
 
     def resume(self) -> Span:
         tags_token = current.set(self._tags)
         if self._span is None:
-            self._span = self._start()
-            self._context = trace.set_span_in_context(self._span, self._parent)
+            maker = self._made_in.get(_MAKER)
+            parent = maker._context if isinstance(maker, Work) else self._made_in
+            self._span = self._start(parent)
+            self._context = trace.set_span_in_context(self._span, parent)
         self._tokens = (tags_token, otel_context.attach(self._context))
         return self._span
 
@@ -79,6 +85,18 @@ class Work:
         except ValueError:
             return  # left in another context than it was entered in, where nothing of it is set
         otel_context.detach(tokens[1])
+
+    def making(self, make: Callable[[], T]) -> T:
+        """What is made has this span as its parent, which starts no earlier than when that is pulled."""
+        tokens = (
+            current.set(self._tags),
+            otel_context.attach(otel_context.set_value(_MAKER, self, self._made_in)),
+        )
+        try:
+            return make()
+        finally:
+            otel_context.detach(tokens[1])
+            current.reset(tokens[0])
 
     def here(self) -> bool:
         return otel_context.get_current() is self._context and self._span is not None
@@ -97,12 +115,12 @@ class Work:
         with harmless("span"):
             span.end()
 
-    def _start(self) -> Span:
+    def _start(self, parent: Context) -> Span:
         """The span; without attributes where they cannot be taken (they nest without end, say)."""
         with harmless("span"):
-            return self._started(self._described())
+            return self._started(parent, self._described())
         with harmless("span"):
-            return self._started({})
+            return self._started(parent, {})
         return trace.INVALID_SPAN
 
     def _described(self) -> dict[str, Any]:
@@ -120,10 +138,10 @@ class Work:
             attributes.setdefault(_NAMED[self._kind], self._name)
         return attributes
 
-    def _started(self, attributes: dict[str, Any]) -> Span:
+    def _started(self, parent: Context, attributes: dict[str, Any]) -> Span:
         started = _tracer().start_span(
             self._name,
-            context=self._parent,
+            context=parent,
             attributes=attributes,
             record_exception=False,
             set_status_on_exception=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import Token
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,7 +23,7 @@ from somatrace.carry.peers import is_inside, networks
 from somatrace.carry.reading import Read
 from somatrace.carry.rules import Rules, ignore, rules
 from somatrace.carry.signing import fault
-from somatrace.scoped import Scoped
+from somatrace.scoped import Scoped, T, paused
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Scalar, Tags, current
 
@@ -112,6 +112,9 @@ class Arrival:
         except ValueError:
             return  # left in another context than it was entered in, where nothing of it is set
         otel_context.detach(tokens[1])
+
+    def making(self, make: Callable[[], T]) -> T:
+        return paused(self, make)
 
     def here(self) -> bool:
         return current.get() is self._tags
