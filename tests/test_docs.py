@@ -34,6 +34,7 @@ RUN_IN = {
     '.venv/bin/python -m pytest -n 2 -m "not slow"': (".ci/run", '-m pytest -n 2 -m "not slow"'),
     ".venv/bin/python -m pytest tests/test_project.py": (".ci/run", "-m pytest"),
     "python -m somatrace.modelserver": ("tests/test_docs.py", '"-m", "somatrace.modelserver"'),
+    ".venv/bin/python benchmarks/smoke.py": ("tests/smoke/test_benchmark.py", '"benchmarks" / "smoke.py"'),
     "python ask.py": ("tests/test_docs.py", "def test_python_in_the_documentation_does_what_it_says"),
 }
 

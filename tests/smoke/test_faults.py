@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 
 import pytest
 import trustme
@@ -186,3 +187,12 @@ def test_grpc_faults_have_the_same_codes(smoke):
             assert report.exit_code == expected
             assert "canary words" not in report.as_json()
             assert smoke(env(f"https://127.0.0.1:{port}")).exit_code == 12
+
+
+def test_grpc_without_its_extra_is_2(smoke, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+
+    report = smoke({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "SOMATRACE_TARGET": "otlp"})
+
+    assert (report.exit_code, report.outcome) == (2, "off")
+    assert "somatrace[grpc]" in report.message

@@ -30,7 +30,6 @@ OUTCOMES: Final[dict[str, Outcome]] = {
         "nothing would be sent: {what}",
         "`somatrace doctor` shows which setting says so",
     ),
-    "needs": Outcome(2, "this target needs {what}", "install it where the services run, too"),
     "model": Outcome(
         2,
         "the model call failed: {what}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import secrets
 import time
@@ -85,6 +86,8 @@ class _Run:
             raise EndedError("off", what=f"{settings.sources['enabled']} switches tracing off")
         if target.kind == "none":
             raise EndedError("off", what="the target is none")
+        if target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
+            raise EndedError("off", what="OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
         if settings.sampler != "parentbased_always_on":
             log.note("sampling", what=f"{settings.sample_rate:g} ({settings.sampler})")
         if self._granted != "none":

@@ -1,0 +1,96 @@
+"""Time to visibility: from the end of a trace's root span until all of it can be read back.
+
+Each round is one run of `somatrace smoke`: a process of its own makes a real call of the openai client to the
+bundled model server, its spans go to the target, and the target is asked until it shows them. The rounds of
+the targets take turns.
+
+    python benchmarks/smoke.py [--rounds 15]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from somatrace.smoke import Options, run
+
+FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT")
+
+
+def main() -> int:
+    rounds = _rounds()
+    with tempfile.TemporaryDirectory() as name, _local_server(Path(name) / "server") as langfuse:
+        targets: dict[str, Mapping[str, str]] = {
+            "embedded store, in the service's own process": {
+                "SOMATRACE_DATA_DIR": str(Path(name) / "embedded")
+            },
+            "`somatrace local`, over Langfuse's OTLP path and v2 read API": langfuse,
+        }
+        visible: dict[str, list[float]] = {target: [] for target in targets}
+        whole: dict[str, list[float]] = {target: [] for target in targets}
+        for _ in range(rounds):
+            for target, env in targets.items():
+                _environment(env)
+                since = time.monotonic()
+                report = run(Options())
+                if report.seconds_to_visible is None or report.exit_code != 0:
+                    print(f"{target}: {report.message}", file=sys.stderr)
+                    return 1
+                visible[target].append(report.seconds_to_visible)
+                whole[target].append(time.monotonic() - since)
+    print("| target | visible after, ms | from | to | the whole run, s |")
+    print("|---|---:|---:|---:|---:|")
+    for target, seconds in visible.items():
+        figures = [statistics.median(seconds), min(seconds), max(seconds)]
+        shown = " | ".join(f"{1000 * each:.0f}" for each in figures)
+        print(f"| {target} | {shown} | {statistics.median(whole[target]):.1f} |")
+    return 0
+
+
+def _rounds() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    return max(1, parser.parse_args().rounds)
+
+
+def _environment(env: Mapping[str, str]) -> None:
+    """Settings of one target, and none of anybody else's."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    os.environ.update(env)
+
+
+@contextmanager
+def _local_server(directory: Path) -> Iterator[dict[str, str]]:
+    """What makes a `somatrace local` the target."""
+    directory.mkdir()
+    ready = directory / "ready.json"
+    command = [sys.executable, "-m", "somatrace", "local", "--port", "0"]
+    command += ["--data-dir", str(directory), "--ready-file", str(ready)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while not ready.exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        told = json.loads(ready.read_text())
+        yield {
+            "LANGFUSE_HOST": told["url"],
+            "LANGFUSE_PUBLIC_KEY": told["public_key"],
+            "LANGFUSE_SECRET_KEY": told["secret_key"],
+        }
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

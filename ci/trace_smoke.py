@@ -1,0 +1,60 @@
+"""One real trace, read back: the CI job `observability-smoke`. Exit codes are those of `somatrace smoke`.
+
+    python ci/trace_smoke.py [--timeout 60] [--report trace-smoke.json] [--allow-unverifiable]
+
+It needs somatrace and, to read back as programs do, langfuse; the commands' own extra is not needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from somatrace.smoke import Options, Report, run
+
+UNVERIFIABLE = 17
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _options(argv)
+    report = run(Options(env_file=options.env_file, timeout=options.timeout))
+    for line in report.lines():
+        print(line)
+    if options.report:
+        options.report.write_text(report.as_json() + "\n", encoding="utf-8")
+    return _code(report, allow_unverifiable=options.allow_unverifiable)
+
+
+def _code(report: Report, *, allow_unverifiable: bool) -> int:
+    return 0 if allow_unverifiable and report.exit_code == UNVERIFIABLE else report.exit_code
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--timeout", type=_seconds, default=60.0, help="seconds for all of it")
+    parser.add_argument("--env-file", type=_file, help="settings from this .env file; the environment wins")
+    parser.add_argument("--report", type=Path, help="write the report here, as JSON")
+    parser.add_argument(
+        "--allow-unverifiable",
+        action="store_true",
+        help="be content with a plain OTLP backend, which cannot be asked what it holds",
+    )
+    return parser.parse_args(argv)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 600:
+        raise argparse.ArgumentTypeError("use 1 to 600")
+    return seconds
+
+
+def _file(text: str) -> str:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is not a file")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
