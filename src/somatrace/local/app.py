@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -22,9 +23,14 @@ from somatrace.local.api import Api
 from somatrace.local.auth import Auth
 from somatrace.local.ingest import Ingest
 from somatrace.local.keys import Keys
+from somatrace.local.opening import Opening
 from somatrace.local.otlp import Limits
 from somatrace.local.pages import Pages
+from somatrace.local.refusals import Refusals
+from somatrace.local.render import Renderer
+from somatrace.local.state import State
 from somatrace.local.store import Store
+from somatrace.local.trace_pages import TracePages
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS: Final = {
@@ -49,19 +55,26 @@ def build(
     that name at the loopback address (DNS rebinding).
     """
     auth = Auth(keys)
-    ingest = Ingest(store, auth, limits or Limits())
+    limits = limits or Limits()
+    refusals = Refusals()
+    ingest = Ingest(store, auth, limits, refusals)
+    state = State(store, auth, refusals)
+    render = Renderer(state.header)
     return Starlette(
         routes=[
             Route(names.LANGFUSE_OTLP_PATH, ingest.traces, methods=["POST"]),
             Route("/v1/traces", ingest.traces, methods=["POST"]),
             Route("/api/public/otel/v1/metrics", ingest.metrics, methods=["POST"]),
             *Api(store, auth).routes(),
-            *Pages(store, auth).routes(),
+            *Opening(auth, render).routes(),
+            *Pages(state, render).routes(),
+            *TracePages(state, render, limits).routes(),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],
         middleware=[
             Middleware(_SecurityHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=6),
         ],
         exception_handlers={HTTPException: _refusal, Exception: _failure},
     )

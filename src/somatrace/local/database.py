@@ -35,6 +35,10 @@ class StoreError(OSError):
     """The store cannot be used; the message says why and what to do."""
 
 
+class _OutdatedError(Exception):
+    """The file has the tables of an older version."""
+
+
 class Database:
     """A pool of connections to `<directory>/local.db`, which is created at first use."""
 
@@ -65,7 +69,7 @@ class Database:
             with locked(self.path.parent):
                 # another process may have done it already
                 if identity == _identity(self.path):
-                    self._set_aside()
+                    self._set_aside("corrupt")
             retried = True
 
     def close(self) -> None:
@@ -107,7 +111,10 @@ class Database:
             except sqlite3.DatabaseError as error:
                 if not _is_corrupt(error):
                     raise
-            self._set_aside()
+                reason = "corrupt"
+            except _OutdatedError:
+                reason = "old"
+            self._set_aside(reason)
             return self._open()
 
     def _give_back(self, identity: _Identity, connection: sqlite3.Connection) -> None:
@@ -123,13 +130,13 @@ class Database:
                 return
         connection.close()
 
-    def _set_aside(self) -> None:
-        """Keep a damaged file as `local.db.corrupt-<time>`, in place of an older one. Needs the lock."""
+    def _set_aside(self, reason: str) -> None:
+        """Keep the file as `local.db.<reason>-<time>`, in place of an older one. Needs the lock."""
         with self._changed:
             self._drop_idle()
-        for old in self.path.parent.glob(f"{FILE}.corrupt-*"):
+        for old in self.path.parent.glob(f"{FILE}.{reason}-*"):
             old.unlink(missing_ok=True)
-        aside = f"{FILE}.corrupt-{time.time_ns()}"
+        aside = f"{FILE}.{reason}-{time.time_ns()}"
         for suffix in ("-wal", "-shm", ""):
             part = self.path.with_name(FILE + suffix)
             if part.exists():
@@ -174,6 +181,8 @@ class Database:
             raise StoreError(
                 f"{self.path} was written by a newer somatrace: update it, or move the file away"
             )
+        if 0 < version < VERSION:
+            raise _OutdatedError
         if version < VERSION:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 

@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from somatrace import names
 from somatrace.local.auth import Auth
 from somatrace.local.otlp import ExportError, Limits, TooLargeError, from_json, from_protobuf, gunzip
+from somatrace.local.refusals import Refusals
 from somatrace.local.store import Store
 
 _log = logging.getLogger("somatrace.local")
@@ -33,8 +34,9 @@ _VERSION_HEADERS: Final = ("x-langfuse-ingestion-version", "x_langfuse_ingestion
 class Ingest:
     """The endpoint for spans."""
 
-    def __init__(self, store: Store, auth: Auth, limits: Limits) -> None:
+    def __init__(self, store: Store, auth: Auth, limits: Limits, refusals: Refusals) -> None:
         self._store = store
+        self._refusals = refusals
         self._auth = auth
         self._limits = limits
         self._slots: anyio.CapacityLimiter | None = None
@@ -42,6 +44,7 @@ class Ingest:
     async def traces(self, request: Request) -> Response:
         """Take one export, whole or not at all."""
         if refusal := self._auth.refuse_program(request):
+            self._refusals.add("wrong or missing key")
             return refusal
         # made here, since it belongs to the running event loop
         self._slots = self._slots or anyio.CapacityLimiter(_AT_ONCE)
@@ -49,13 +52,16 @@ class Ingest:
             body = await self._body(request)
             count = await anyio.to_thread.run_sync(self._take, request, body, limiter=self._slots)
         except ExportError as error:
+            self._refusals.add("not a readable export")
             return JSONResponse({"error": str(error)}, 400)
         except TooLargeError as error:
+            self._refusals.add("too large")
             return JSONResponse({"message": "Payload Too Large", "error": str(error)}, 413)
         except ClientDisconnect:
             return Response(status_code=400)
         except (sqlite3.Error, OSError) as error:
             # 503 and not Langfuse's 500: exporters send again what was answered 503
+            self._refusals.add("the store could not be written")
             _log.warning("the local store did not take a batch: %s", error)
             return JSONResponse({"message": "Service Unavailable"}, 503, {"Retry-After": "1"})
         return self._accepted(request, count)

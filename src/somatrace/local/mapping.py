@@ -97,7 +97,7 @@ def row(span: Span) -> Row:
     """The observation for `span`."""
     attributes, resource = span.attributes, span.origin.resource
     given_input, given_output, io_keys = content.input_output(attributes)
-    metadata = _metadata(attributes, io_keys, span.origin)
+    metadata, typed = _metadata(attributes, io_keys, span.origin)
     observation_type = _type(attributes)
     counts = cost = usage.NOTHING
     model = None
@@ -142,10 +142,11 @@ def row(span: Span) -> Row:
         start_ns=span.start_ns,
         end_ns=span.end_ns,
         first_token_ns=_first_token(attributes),
+        correlation_id=metadata.get(names.CORRELATION) or _first(attributes, (names.CORRELATION,)),
         metadata=compact(metadata),
         input=None if given_input is None else text(given_input),
         output=None if given_output is None else text(given_output),
-        extra=compact(_extra(span, counts, cost)),
+        extra=compact(_extra(span, counts, cost, typed)),
     )
 
 
@@ -209,10 +210,16 @@ def _tags(attributes: Mapping[str, Any]) -> list[str]:
     return [tag.strip() for tag in value.split(",")] if isinstance(value, str) else []
 
 
-def _metadata(attributes: Mapping[str, Any], io_keys: frozenset[str], origin: Origin) -> dict[str, str]:
-    """Top-level metadata, and every other attribute as `attributes.<key>`; all values are text."""
+def _metadata(
+    attributes: Mapping[str, Any], io_keys: frozenset[str], origin: Origin
+) -> tuple[dict[str, str], list[int]]:
+    """Top-level metadata, and every other attribute as `attributes.<key>`; all values are text.
+
+    With it the places of those whose values were no text, so that an export can say what they were.
+    """
     layers: dict[str, dict[str, str]] = {key: {} for key in _METADATA}
     found: dict[str, str] = {}
+    typed: list[int] = []
     keep_rest = not origin.scope.startswith("langfuse-sdk")
     for key, value in attributes.items():
         # most keys are neither, and this runs for every attribute of every span
@@ -227,10 +234,14 @@ def _metadata(attributes: Mapping[str, Any], io_keys: frozenset[str], origin: Or
                 layers[base][key[len(base) + 1 :]] = text(value)
                 continue
         if keep_rest and key not in io_keys:
-            found["attributes." + key] = value if isinstance(value, str) else compact(value)
+            if isinstance(value, str):
+                found["attributes." + key] = value
+            else:
+                typed.append(len(found))
+                found["attributes." + key] = compact(value)
     for layer in layers.values():
         found.update(layer)
-    return found
+    return found, typed
 
 
 def _prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
@@ -251,7 +262,7 @@ def _first_token(attributes: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _extra(span: Span, counts: usage.Amounts, cost: usage.Amounts) -> dict[str, Any]:
+def _extra(span: Span, counts: usage.Amounts, cost: usage.Amounts, typed: list[int]) -> dict[str, Any]:
     """What is shown but never searched."""
     attributes = span.attributes
     parameters = (
@@ -272,5 +283,6 @@ def _extra(span: Span, counts: usage.Amounts, cost: usage.Amounts) -> dict[str, 
         "events": span.events,
         "links": span.links,
         "dropped": span.dropped,
+        "typed": typed,
     }
     return {key: value for key, value in found.items() if value}

@@ -6,6 +6,8 @@ import sqlite3
 import time
 from typing import Final
 
+from somatrace.local import rollup
+
 #: traces deleted in one transaction, and seconds one call may spend: the rest waits for the next call
 _STEP: Final = 100
 _SECONDS: Final = 0.5
@@ -46,12 +48,14 @@ def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_befo
         if not _is_due(connection, max_bytes, received_before):
             break
         connection.execute("DELETE FROM spans WHERE trace_id = ?", trace_id)
-        connection.execute("DELETE FROM traces WHERE trace_id = ?", trace_id)
+        connection.execute("DELETE FROM links WHERE trace_id = ?", trace_id)
+        rollup.forget(connection, trace_id)
     # a span is never older than its trace, nor its origin unseen since
-    connection.execute(
-        "DELETE FROM origins WHERE seen_ns < "
-        "ifnull((SELECT min(received_ns) FROM traces), 9223372036854775807)"
-    )
+    (first,) = connection.execute(
+        "SELECT ifnull(min(received_ns), 9223372036854775807) FROM traces"
+    ).fetchone()
+    connection.execute("DELETE FROM origins WHERE seen_ns < ?", (first,))
+    connection.execute("DELETE FROM arrivals WHERE last_ns < ?", (first,))
     connection.execute("COMMIT")
 
 

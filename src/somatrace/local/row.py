@@ -40,6 +40,7 @@ class Row(NamedTuple):
     start_ns: int
     end_ns: int
     first_token_ns: int | None
+    correlation_id: str | None
     metadata: str
     input: str | None
     output: str | None

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: `received_ns` is when the row was last written; of a trace, when its first span was.
 #: `traces` holds one row per trace, kept at each insert, so that lists never group spans;
-#: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span.
+#: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span;
+#: `models`, `agents` and `services` hold what all its spans name, one per line; `failure` is the message
+#: of the failed span that started last, which is the deepest one where failures pass up.
+#: `figures` and `durations` sum `traces` up by the minute and the hour in which they started, and
+#: `arrivals` counts spans by the minute in which they came.
 #: `origins` holds what all spans of one resource and scope share.
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS spans (
@@ -19,7 +23,7 @@ CREATE TABLE IF NOT EXISTS spans (
     tags TEXT NOT NULL, model TEXT, prompt_name TEXT, prompt_version INTEGER,
     input_tokens INTEGER, output_tokens INTEGER, total_tokens INTEGER,
     input_cost REAL, output_cost REAL, total_cost REAL,
-    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_token_ns INTEGER,
+    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, first_token_ns INTEGER, correlation_id TEXT,
     origin INTEGER NOT NULL, received_ns INTEGER NOT NULL,
     metadata TEXT NOT NULL, input TEXT, output TEXT, extra TEXT NOT NULL,
     PRIMARY KEY (trace_id, span_id)
@@ -33,12 +37,38 @@ CREATE TABLE IF NOT EXISTS traces (
     start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
-    received_ns INTEGER NOT NULL
-) WITHOUT ROWID;
+    received_ns INTEGER NOT NULL, correlation_id TEXT,
+    models TEXT NOT NULL, agents TEXT NOT NULL, services TEXT NOT NULL,
+    failure_start INTEGER, failure_span TEXT, failure TEXT
+);
 CREATE INDEX IF NOT EXISTS traces_start ON traces (start_ns, trace_id);
 CREATE INDEX IF NOT EXISTS traces_tenant ON traces (tenant_id, start_ns, trace_id);
 CREATE INDEX IF NOT EXISTS traces_workflow ON traces (tenant_id, workflow_name, start_ns, trace_id);
 CREATE INDEX IF NOT EXISTS traces_failed ON traces (start_ns, trace_id) WHERE errors > 0;
 CREATE INDEX IF NOT EXISTS traces_received ON traces (received_ns, spans);
+CREATE INDEX IF NOT EXISTS traces_correlation ON traces (correlation_id) WHERE correlation_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS figures (
+    step INTEGER NOT NULL, since INTEGER NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL,
+    traces INTEGER NOT NULL, failed INTEGER NOT NULL, spans INTEGER NOT NULL,
+    calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+    PRIMARY KEY (step, since, tenant, workflow)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS durations (
+    step INTEGER NOT NULL, since INTEGER NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL,
+    slot INTEGER NOT NULL, traces INTEGER NOT NULL,
+    PRIMARY KEY (step, since, tenant, workflow, slot)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS arrivals (
+    minute INTEGER NOT NULL, service TEXT NOT NULL, version TEXT NOT NULL,
+    spans INTEGER NOT NULL, failed INTEGER NOT NULL, untagged INTEGER NOT NULL, cut INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    PRIMARY KEY (minute, service, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS links (
+    trace_id TEXT NOT NULL, span_id TEXT NOT NULL, to_trace TEXT NOT NULL, to_span TEXT NOT NULL,
+    PRIMARY KEY (to_trace, to_span, trace_id, span_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS links_from ON links (trace_id);
 CREATE TABLE IF NOT EXISTS origins (id INTEGER PRIMARY KEY, seen_ns INTEGER NOT NULL, metadata TEXT NOT NULL);
 """

@@ -26,6 +26,13 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def line(value: Any, limit: int = 120) -> str:
+    """The beginning of a text on one line."""
+    text = " ".join(str(value)[: limit * 4].split())
+    shown = visible(text[:limit])
+    return shown if len(text) <= limit else shown + "…"
+
+
 def duration(nanoseconds: float | None) -> str:
     """840 µs, 8.31 ms, 1.28 s, 2 min 05 s."""
     if nanoseconds is None:
@@ -55,6 +62,24 @@ def count(number: float | None) -> str:
     return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number:,.0f}"
 
 
+def rate(per_second: float) -> str:
+    """12/s, and 4/min where it is less than one."""
+    return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:.0f}/min"
+
+
+def size(characters: int) -> str:
+    """How much text: 840 characters, 7.4 K."""
+    if characters < 1000:
+        return f"{characters} character{'s' if characters != 1 else ''}"
+    return (
+        f"{characters / 1000:.3g} K characters"
+        if characters < 1e6
+        else f"{characters / 1e6:.3g} M characters"
+    )
+
+
 def cost(amount: float | None) -> str:
     """USD; nothing said and nothing spent look the same, since providers seldom say."""
-    return "" if not amount else f"${amount:,.4f}" if amount >= 0.01 else f"${amount:.6f}"
+    return (
+        "" if amount is None or amount < 5e-7 else f"${amount:,.4f}" if amount >= 0.01 else f"${amount:.6f}"
+    )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from somatrace.local import mapping, retention, rollup
+from somatrace.local import arrivals, mapping, retention, rollup
 from somatrace.local.database import Database, Result
 from somatrace.local.otlp import Origin, Span
 from somatrace.local.row import Row
@@ -44,15 +44,16 @@ class Store:
         """Write `spans` in one transaction and say how many; one that is there already is replaced."""
         received = time.time_ns()
         origins: dict[int, tuple[Origin, int]] = {}
-        rows: dict[tuple[str, str], tuple[object, ...]] = {}
+        found: dict[tuple[str, str], tuple[Row, int]] = {}
         for span in spans:
             # spans of one batch share the object, so that it is hashed once
             if id(span.origin) not in origins:
                 origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
-            key = span.trace_id, span.span_id
-            rows[key] = (*mapping.row(span), origins[id(span.origin)][1], received)
-        if not rows:
+            found[span.trace_id, span.span_id] = mapping.row(span), origins[id(span.origin)][1]
+        if not found:
             return 0
+        observations = [row for row, _ in found.values()]
+        rows = [(*row, origin, received) for row, origin in found.values()]
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
@@ -64,12 +65,13 @@ class Store:
                 ],
             )
             before = connection.total_changes
-            connection.executemany(f"INSERT OR IGNORE {_INSERT}", rows.values())
+            connection.executemany(f"INSERT OR IGNORE {_INSERT}", rows)
             if connection.total_changes - before == len(rows):
-                rollup.grow(connection, [Row(*row[:-2]) for row in rows.values()], received)  # type: ignore[arg-type]
+                rollup.grow(connection, observations, received)
+                arrivals.add(connection, observations, received)
             else:
-                connection.executemany(f"INSERT OR REPLACE {_INSERT}", rows.values())
-                rollup.rebuild(connection, {trace_id for trace_id, _ in rows})
+                connection.executemany(f"INSERT OR REPLACE {_INSERT}", rows)
+                rollup.rebuild(connection, {trace_id for trace_id, _ in found})
             connection.execute("COMMIT")
             try:
                 retention.enforce(connection, self.max_bytes, self.max_days)
@@ -89,6 +91,10 @@ class Store:
                 "DELETE FROM spans WHERE trace_id = :trace AND (:span IS NULL OR span_id = :span)",
                 {"trace": trace_id, "span": span_id},
             ).rowcount
+            connection.execute(
+                "DELETE FROM links WHERE trace_id = :trace AND (:span IS NULL OR span_id = :span)",
+                {"trace": trace_id, "span": span_id},
+            )
             rollup.rebuild(connection, {trace_id})
             connection.execute("COMMIT")
             return deleted

@@ -1,102 +1,239 @@
-"""What the page reads: traces by tenant, workflow and status, and the spans of one."""
+"""The list of traces: filtered, sorted, and read in pages that cost the same at any depth.
+
+What has an index (time, tenant, workflow, failures) narrows first; the rest is looked for among the
+newest `LOOKED_AT` of those. So a filter that matches nothing answers as fast as one that matches all,
+and the page says how far it looked.
+"""
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass
-from typing import Any, Final
-
-from somatrace.local.metrics import Percentile
+from typing import Any, Final, NamedTuple
 
 PAGE: Final = 50
-MAX_SPANS: Final = 20_000
-_GROUPS: Final = 100
-_SPAN_COLUMNS: Final = (
-    "span_id, parent_id, name, type, level, start_ns, end_ns, input_tokens, output_tokens, agent_id"
-)
+LOOKED_AT: Final = 20_000
+#: what is counted no further: "1,000+"
+COUNTED: Final = 1000
+
+#: what a list can be sorted by, largest first
+SORTS: Final = {
+    "start": "start_ns",
+    "duration": "end_ns - start_ns",
+    "tokens": "input_tokens + output_tokens",
+    "spans": "spans",
+    "cost": "cost",
+}
+_TOKENS: Final = SORTS["tokens"]
+_SETS: Final = {"model": "models", "agent": "agents", "service": "services"}
+_WORDS: Final = ("name", "workflow_name", "failure")
+
+
+class Position(NamedTuple):
+    """The last trace of a page: its value of what is sorted by, and its id."""
+
+    value: float
+    trace_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which traces; an empty value means all. `status` is "failed" or "ok"."""
+    """Which traces; an empty value means all. `status` is "failed", "ok" or "open" (no root so far).
+
+    `since_ns` is included, `until_ns` is not. Durations are nanoseconds.
+    """
 
     tenant: str = ""
     workflow: str = ""
+    agent: str = ""
+    model: str = ""
+    service: str = ""
     status: str = ""
-    before: tuple[int, str] | None = None
+    text: str = ""
+    correlation: str = ""
+    min_ns: int = 0
+    max_ns: int = 0
+    min_tokens: int = 0
+    since_ns: int = 0
+    until_ns: int = 0
+    sort: str = "start"
+    before: tuple[float, str] | None = None
 
 
-def newest(connection: sqlite3.Connection, chosen: Filter) -> tuple[list[dict[str, Any]], bool]:
-    """One page of traces, newest first, and whether there are older ones."""
-    where: list[str] = ["1"]
-    values: list[Any] = []
-    if chosen.tenant:
-        where.append("tenant_id = ?")
-        values.append(chosen.tenant)
-    if chosen.workflow:
-        where.append("workflow_name = ?")
-        values.append(chosen.workflow)
-    if chosen.status:
-        where.append("errors > 0" if chosen.status == "failed" else "errors = 0")
+class Found(NamedTuple):
+    """One page of a list. `older` is where the next one begins, None at the end.
+
+    `searched_to` is set when the search stopped at its bound: the start of the last trace looked at.
+    """
+
+    rows: list[dict[str, Any]]
+    older: Position | None
+    searched_to: int | None = None
+
+
+class _Conditions:
+    """SQL that narrows, with its values."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, sql: str, *values: Any) -> None:
+        self._parts.append(sql)
+        self.values.extend(values)
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __str__(self) -> str:
+        return " AND ".join(self._parts) or "1"
+
+
+def newest(connection: sqlite3.Connection, chosen: Filter) -> tuple[list[dict[str, Any]], Position | None]:
+    """One page of traces, and where the next begins."""
+    found = search(connection, chosen)
+    return found.rows, found.older
+
+
+def search(connection: sqlite3.Connection, chosen: Filter) -> Found:
+    """One page of the traces that match, sorted as asked."""
+    indexed, rest = _indexed(chosen), _rest(chosen)
+    by_start = chosen.sort not in SORTS or chosen.sort == "start"
+    value = SORTS["start" if by_start else chosen.sort]
     if chosen.before is not None:
-        where.append("(start_ns, trace_id) < (?, ?)")
-        values.extend(chosen.before)
-    rows = _dicts(
+        (indexed if by_start else rest).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
+    if by_start and not rest:
+        sql = f"SELECT * FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC LIMIT {PAGE + 1}"
+        return _page(dicts(connection.execute(sql, indexed.values)), "start")
+    newest_first = f"SELECT rowid FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC"
+    rows = dicts(
         connection.execute(
-            f"SELECT * FROM traces WHERE {' AND '.join(where)} "
-            f"ORDER BY start_ns DESC, trace_id DESC LIMIT {PAGE + 1}",
-            values,
+            f"SELECT traces.* FROM ({newest_first} LIMIT {LOOKED_AT}) AS near "
+            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {rest} "
+            + ("" if by_start else f"ORDER BY {value} DESC, trace_id DESC ")
+            + f"LIMIT {PAGE + 1}",
+            [*indexed.values, *rest.values],
         )
     )
-    return rows[:PAGE], len(rows) > PAGE
+    found = _page(rows, "start" if by_start else chosen.sort)
+    if by_start and found.older:
+        return found
+    edge = connection.execute(
+        f"SELECT start_ns, trace_id FROM traces WHERE {indexed} "
+        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {LOOKED_AT - 1}",
+        indexed.values,
+    ).fetchone()
+    if edge is None:
+        return found
+    return Found(found.rows, Position(*edge) if by_start else found.older, edge[0])
 
 
-def overview(connection: sqlite3.Connection, since_ns: int) -> list[dict[str, Any]]:
-    """Traces since a time, by tenant and workflow: counts, failures, p95 duration, tokens."""
-    connection.create_aggregate("percentile", 2, Percentile)  # type: ignore[arg-type]
-    return _dicts(
-        connection.execute(
-            "SELECT tenant_id, workflow_name, count(*) AS traces, sum(errors > 0) AS failed, "
-            "percentile(end_ns - start_ns, 95) AS p95_ns, sum(unmeasured) AS unmeasured, "
-            "sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, sum(cost) AS cost "
-            "FROM traces WHERE start_ns >= ? GROUP BY tenant_id, workflow_name "
-            f"ORDER BY failed DESC, traces DESC LIMIT {_GROUPS}",
-            (since_ns,),
-        )
+def arrived(connection: sqlite3.Connection, chosen: Filter, received_ns: int) -> int:
+    """How many of the traces that match began to arrive after a moment, up to `COUNTED`."""
+    wanted = _rest(chosen)
+    for part, values in _indexed_parts(chosen):
+        wanted.add(part, *values)
+    (count,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM traces INDEXED BY traces_received "
+        f"WHERE received_ns > ? AND {wanted} LIMIT {COUNTED + 1})",
+        [received_ns, *wanted.values],
+    ).fetchone()
+    return int(count)
+
+
+def neighbours(
+    connection: sqlite3.Connection, chosen: Filter, trace: dict[str, Any]
+) -> tuple[str | None, str | None]:
+    """The next newer and the next older trace that match, by start."""
+    return (
+        _neighbour(connection, chosen, trace, ">", "ASC"),
+        _neighbour(connection, chosen, trace, "<", "DESC"),
     )
 
 
-def trace(
-    connection: sqlite3.Connection, trace_id: str
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """The row of a trace (None when it is not here) and its spans, without their attributes."""
-    found = _dicts(connection.execute("SELECT * FROM traces WHERE trace_id = ?", (trace_id,)))
-    spans = _dicts(
-        connection.execute(
-            f"SELECT {_SPAN_COLUMNS} FROM spans WHERE trace_id = ? "
-            f"ORDER BY start_ns, span_id LIMIT {MAX_SPANS}",
-            (trace_id,),
-        )
+def _neighbour(
+    connection: sqlite3.Connection, chosen: Filter, trace: dict[str, Any], side: str, order: str
+) -> str | None:
+    indexed, rest = _indexed(chosen), _rest(chosen)
+    indexed.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
+    near = (
+        f"SELECT rowid FROM traces WHERE {indexed} "
+        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {LOOKED_AT}"
     )
-    return (found[0] if found else None), spans
+    found = connection.execute(
+        f"SELECT trace_id FROM ({near}) AS near CROSS JOIN traces ON traces.rowid = near.rowid "
+        f"WHERE {rest} LIMIT 1",
+        [*indexed.values, *rest.values],
+    ).fetchone()
+    return found[0] if found else None
 
 
-def span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> dict[str, Any] | None:
-    """One span with all that is known of it."""
-    found = _dicts(
-        connection.execute("SELECT * FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, span_id))
-    )
-    if not found:
-        return None
-    row = found[0]
-    shared = connection.execute("SELECT metadata FROM origins WHERE id = ?", (row["origin"],)).fetchone()
-    row["metadata"] = json.loads(row["metadata"]) | (json.loads(shared[0]) if shared else {})
-    row["extra"] = {"usage": {}, "events": [], "links": [], "dropped": 0, **json.loads(row["extra"])}
-    row["tags"] = json.loads(row["tags"])
-    return row
+def _page(rows: list[dict[str, Any]], sort: str) -> Found:
+    page = rows[:PAGE]
+    if len(rows) <= PAGE:
+        return Found(page, None)
+    last = page[-1]
+    value: float = {
+        "start": last["start_ns"],
+        "duration": last["end_ns"] - last["start_ns"],
+        "tokens": last["input_tokens"] + last["output_tokens"],
+        "spans": last["spans"],
+        "cost": last["cost"],
+    }[sort]
+    return Found(page, Position(value, last["trace_id"]))
 
 
-def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+def _indexed(chosen: Filter) -> _Conditions:
+    found = _Conditions()
+    for part, values in _indexed_parts(chosen):
+        found.add(part, *values)
+    return found
+
+
+def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
+    parts: list[tuple[str, list[Any]]] = []
+    if chosen.tenant:
+        parts.append(("tenant_id = ?", [chosen.tenant]))
+    if chosen.workflow:
+        parts.append(("workflow_name = ?", [chosen.workflow]))
+    if chosen.correlation:
+        parts.append(("correlation_id = ?", [chosen.correlation]))
+    if chosen.status == "failed":
+        parts.append(("errors > 0", []))
+    if chosen.since_ns:
+        parts.append(("start_ns >= ?", [chosen.since_ns]))
+    if chosen.until_ns:
+        parts.append(("start_ns < ?", [chosen.until_ns]))
+    return parts
+
+
+def _rest(chosen: Filter) -> _Conditions:
+    found = _Conditions()
+    if chosen.status == "ok":
+        found.add("errors = 0 AND head_root")
+    if chosen.status == "open":
+        found.add("NOT head_root")
+    if chosen.min_ns:
+        found.add("end_ns - start_ns >= ?", chosen.min_ns)
+    if chosen.max_ns:
+        found.add("end_ns - start_ns <= ?", chosen.max_ns)
+    if chosen.min_tokens:
+        found.add(f"{_TOKENS} >= ?", chosen.min_tokens)
+    for name, column in _SETS.items():
+        if wanted := getattr(chosen, name):
+            found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
+    anywhere = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)
+    for word in chosen.text.split():
+        found.add(f"({anywhere})", *[_plain(word)] * len(_WORDS))
+    return found
+
+
+def _plain(word: str) -> str:
+    """`word` with what LIKE reads as a wildcard taken literally."""
+    return "".join("!" + letter if letter in "!%_" else letter for letter in word)
+
+
+def dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    """Rows by the names of their columns."""
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -1,62 +1,164 @@
-"""The spans of a trace in the order they are read: parents first, whatever the sender made of it."""
+"""The spans of a trace as a tree, with sums over each branch, whatever the sender made of it.
+
+Nothing here recurses: a hostile trace nests deeper than Python does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from somatrace.local.summary import CALLS
 
 
-@dataclass(frozen=True, slots=True)
+class LightSpan(NamedTuple):
+    """What a tree needs of a span; the fields are columns of the store."""
+
+    span_id: str
+    parent_id: str | None
+    name: str
+    type: str
+    level: str
+    start_ns: int
+    end_ns: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    service: str | None = None
+    agent_id: str | None = None
+    model: str | None = None
+
+
+@dataclass(slots=True, eq=False)
 class Node:
-    """One line of the tree. `broken` says what is wrong above it: "" or "missing parent" or "cycle"."""
+    """A span in its place. `broken` says what is wrong above it: "", "missing parent" or "cycle".
 
-    span: Mapping[str, Any]
-    depth: int
-    children: int
+    `spans`, `failed` and the tokens are of the whole branch; tokens are those of model calls.
+    """
+
+    span: LightSpan
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
     broken: str = ""
+    depth: int = 0
+    position: int = 0
+    place: int = 0
+    spans: int = 1
+    failed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    self_ns: int = 0
+    critical: bool = False
+
+    def above(self) -> Iterator[Node]:
+        """The nodes this one is in, from the nearest to the top."""
+        node = self.parent
+        while node is not None:
+            yield node
+            node = node.parent
 
 
-def lines(spans: Iterable[Mapping[str, Any]]) -> list[Node]:
-    """Depth first, siblings by start. Iterative: a hostile trace nests deeper than Python recurses.
+@dataclass(slots=True)
+class Tree:
+    """All nodes: `tops` have nothing above them, `nodes` are depth first, siblings by start."""
+
+    tops: list[Node]
+    nodes: list[Node]
+    by_id: dict[str, Node]
+
+
+def build(rows: Iterable[Sequence[Any]]) -> Tree:
+    """The tree of spans given as tuples in the order of `LightSpan`'s fields.
 
     A span whose parent is not here stands at the top; a cycle is cut at its earliest span.
     """
-    by_id = {
-        span["span_id"]: span for span in sorted(spans, key=lambda span: (span["start_ns"], span["span_id"]))
-    }
-    children: dict[str, list[Mapping[str, Any]]] = {}
-    tops: list[tuple[Mapping[str, Any], str]] = []
-    for span in by_id.values():
-        parent = span["parent_id"]
-        if parent in by_id:
-            children.setdefault(parent, []).append(span)
+    spans = sorted(itertools.starmap(LightSpan, rows), key=lambda span: (span.start_ns, span.span_id))
+    by_id = {span.span_id: Node(span) for span in spans}
+    tops: list[Node] = []
+    for node in by_id.values():
+        above = by_id.get(node.span.parent_id or "")
+        if above is not None:
+            node.parent = above
+            above.children.append(node)
         else:
-            tops.append((span, "missing parent" if parent else ""))
+            node.broken = "missing parent" if node.span.parent_id else ""
+            tops.append(node)
+    ordered = _ordered(tops)
+    if len(ordered) < len(by_id):
+        for node in by_id.values():
+            _cut(node, tops, ordered)
+    for place, top in enumerate(tops):
+        top.place = place
+    for node in reversed(ordered):
+        _sum_up(node)
+    _mark_critical(tops)
+    return Tree(tops, ordered, by_id)
+
+
+def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
     found: list[Node] = []
-    seen: set[str] = set()
-    for top, broken in tops:
-        _walk(top, broken, children, seen, found)
-    for span in by_id.values():
-        if span["span_id"] not in seen:
-            _walk(span, "cycle", children, seen, found)
+    pending = list(tops)[::-1]
+    while pending:
+        node = pending.pop()
+        found.append(node)
+        # counted from one, so that nought means not reached
+        node.position = first + len(found)
+        for place, child in enumerate(node.children):
+            child.depth, child.place = node.depth + 1, place
+        pending.extend(reversed(node.children))
     return found
 
 
-def _walk(
-    top: Mapping[str, Any],
-    broken: str,
-    children: Mapping[str, list[Mapping[str, Any]]],
-    seen: set[str],
-    found: list[Node],
-) -> None:
-    pending = [(top, 0, broken)]
-    seen.add(top["span_id"])
+def _cut(node: Node, tops: list[Node], ordered: list[Node]) -> None:
+    """Make a span that no top leads to one of them; what hangs below it follows."""
+    if node.position:
+        return
+    if node.parent is not None:
+        node.parent.children.remove(node)
+    node.parent, node.broken = None, "cycle"
+    tops.append(node)
+    ordered.extend(_ordered([node], len(ordered)))
+
+
+def _sum_up(node: Node) -> None:
+    """Add what the children, which are summed up already, say."""
+    span = node.span
+    node.failed += span.level == "ERROR"
+    if span.type in CALLS:
+        node.input_tokens += span.input_tokens or 0
+        node.output_tokens += span.output_tokens or 0
+    node.self_ns = _self(node)
+    if node.parent is not None:
+        node.parent.spans += node.spans
+        node.parent.failed += node.failed
+        node.parent.input_tokens += node.input_tokens
+        node.parent.output_tokens += node.output_tokens
+
+
+def _self(node: Node) -> int:
+    """The time in which no child was under way."""
+    start, end = node.span.start_ns, node.span.end_ns
+    covered, reached = 0, start
+    for child in node.children:
+        begin, finish = max(child.span.start_ns, reached), min(child.span.end_ns, end)
+        if finish > begin:
+            covered += finish - begin
+            reached = finish
+    return max(0, end - start - covered)
+
+
+def _mark_critical(tops: list[Node]) -> None:
+    """Mark what the trace's end waited for: from the end back, always the child that ended last."""
+    longest = max(tops, key=lambda node: node.span.end_ns - node.span.start_ns, default=None)
+    pending = [(longest, longest.span.end_ns)] if longest else []
     while pending:
-        span, depth, mark = pending.pop()
-        below = children.get(span["span_id"], [])
-        found.append(Node(span, depth, len(below), mark))
-        for child in reversed(below):
-            if child["span_id"] not in seen:
-                seen.add(child["span_id"])
-                pending.append((child, depth + 1, ""))
+        node, limit = pending.pop()
+        moment = limit
+        node.critical = True
+        for child in sorted(node.children, key=lambda child: child.span.end_ns, reverse=True):
+            # one that outlives its parent is cut to it
+            end = min(child.span.end_ns, limit)
+            if child.span.start_ns < end <= moment:
+                pending.append((child, end))
+                moment = child.span.start_ns

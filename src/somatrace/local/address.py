@@ -1,0 +1,108 @@
+"""Addresses of the page: a filter is a link, and a link that somebody mistyped is still a page."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from somatrace.local.overview import Scope
+from somatrace.local.traces import SORTS, Filter
+
+RANGES: Final = {"1h": 3600, "24h": 86_400, "7d": 604_800}
+DEFAULT_RANGE: Final = "24h"
+STATUSES: Final = ("failed", "ok", "open")
+_TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")
+_NUMBERS: Final = ("min", "max", "tokens", "from", "to")
+_MAX_TEXT: Final = 400
+_MAX_POINTS: Final = 1000
+
+
+class Address:
+    """The part of a query that says which traces, checked; what makes no sense is left out.
+
+    `min` and `max` are milliseconds of duration, `from` and `to` milliseconds since 1970.
+    """
+
+    def __init__(self, params: Mapping[str, str]) -> None:
+        self.given: dict[str, str] = {}
+        for name in _TEXTS:
+            if value := params.get(name, "").strip():
+                self.given[name] = value[:_MAX_TEXT]
+        for name in _NUMBERS:
+            value = params.get(name, "").strip()
+            if re.fullmatch(r"[0-9]{1,13}", value) and int(value):
+                self.given[name] = value
+        for name, allowed in (("status", STATUSES), ("sort", SORTS), ("range", (*RANGES, "all"))):
+            if params.get(name) in allowed:
+                self.given[name] = params[name]
+        if "from" in self.given or "to" in self.given:
+            self.given.pop("range", None)
+        self.before = _position(params.get("before", ""))
+
+    def __getattr__(self, name: str) -> str:
+        """What was given under a name, "" when nothing was."""
+        return self.given.get(name, "")
+
+    def link(self, path: str, **changed: str | int | None) -> str:
+        """`path` with the same query but for what is `changed`; an empty value drops a part."""
+        query = {**self.given, **{name.rstrip("_"): str(value or "") for name, value in changed.items()}}
+        if changed.get("range"):
+            query.pop("from", None)
+            query.pop("to", None)
+        if any(changed.get(name) for name in ("from_", "to")):
+            query.pop("range", None)
+        kept = {name: value for name, value in query.items() if value}
+        # a lone surrogate in an address typed by hand must not break the page
+        return path + ("?" + urlencode(kept, errors="replace") if kept else "")
+
+    def narrowed(self) -> list[str]:
+        """The names of what narrows, apart from the time."""
+        return [name for name in self.given if name not in ("range", "from", "to", "sort")]
+
+    def filter(self, now: float | None = None) -> Filter:
+        """The filter of the list; without a range it reaches back to the beginning."""
+        given = self.given
+        now = time.time() if now is None else now
+        since = int(given["from"]) * 1_000_000 if "from" in given else 0
+        if given.get("range") in RANGES:
+            since = int((now - RANGES[given["range"]]) * 1e9)
+        return Filter(
+            tenant=self.tenant,
+            workflow=self.workflow,
+            agent=self.agent,
+            model=self.model,
+            service=self.service,
+            status=self.status,
+            text=self.q,
+            correlation=self.correlation,
+            min_ns=int(given.get("min", 0)) * 1_000_000,
+            max_ns=int(given.get("max", 0)) * 1_000_000,
+            min_tokens=int(given.get("tokens", 0)),
+            since_ns=since,
+            until_ns=int(given.get("to", 0)) * 1_000_000,
+            sort=given.get("sort", "start"),
+            before=self.before,
+        )
+
+    def scope(self, now: float) -> Scope:
+        """The time of the overview, never longer than its chart can show."""
+        given = self.given
+        until = int(given["to"]) // 1000 if "to" in given else math.ceil(now)
+        until = min(until, math.ceil(now) + 86_400)
+        back = RANGES.get(
+            given.get("range", ""), RANGES["7d" if given.get("range") == "all" else DEFAULT_RANGE]
+        )
+        since = int(given["from"]) // 1000 if "from" in given else until - back
+        since = max(min(since, until - 60), until - _MAX_POINTS * 3600)
+        return Scope(since, until, self.tenant, self.workflow)
+
+
+def _position(given: str) -> tuple[float, str] | None:
+    match = re.fullmatch(r"([0-9]{1,19}(?:\.[0-9]{1,20})?(?:e-[0-9]{1,3})?)_([0-9a-f]{1,32})", given)
+    if match is None or float(match[1]) >= 2**63:
+        return None
+    return (int(match[1]) if match[1].isdigit() else float(match[1])), match[2]

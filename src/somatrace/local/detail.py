@@ -1,0 +1,74 @@
+"""What the page reads of one trace and of one span."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, Final
+
+from somatrace.local.traces import dicts
+
+#: spans of one trace that are read; a trace with more says so
+MAX_SPANS: Final = 20_000
+_LINKS: Final = 50
+#: all a tree needs, and no attributes: those are most of a span's bytes
+LIGHT: Final = (
+    "span_id", "parent_id", "name", "type", "level", "start_ns", "end_ns",
+    "input_tokens", "output_tokens", "service", "agent_id", "model",
+)  # fmt: skip
+_EXTRA: Final[dict[str, Any]] = {
+    "usage": {},
+    "cost": {},
+    "parameters": {},
+    "events": [],
+    "links": [],
+    "dropped": 0,
+}
+
+
+def trace(connection: sqlite3.Connection, trace_id: str) -> dict[str, Any] | None:
+    """The row of a trace, None when it is not here."""
+    found = dicts(connection.execute("SELECT * FROM traces WHERE trace_id = ?", (trace_id,)))
+    return found[0] if found else None
+
+
+def spans(connection: sqlite3.Connection, trace_id: str) -> list[tuple[Any, ...]]:
+    """The spans of a trace as tuples of `LIGHT`, by start."""
+    return connection.execute(
+        f"SELECT {', '.join(LIGHT)} FROM spans WHERE trace_id = ? "
+        f"ORDER BY start_ns, span_id LIMIT {MAX_SPANS}",
+        (trace_id,),
+    ).fetchall()
+
+
+def span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> dict[str, Any] | None:
+    """One span with all that is known of it, and who points at it."""
+    found = dicts(
+        connection.execute("SELECT * FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, span_id))
+    )
+    if not found:
+        return None
+    row = found[0]
+    shared = connection.execute("SELECT metadata FROM origins WHERE id = ?", (row["origin"],)).fetchone()
+    row["own"] = json.loads(row["metadata"])
+    row["origin"] = json.loads(shared[0]) if shared else {}
+    row["metadata"] = row["own"] | row["origin"]
+    row["extra"] = {**_EXTRA, **json.loads(row["extra"])}
+    row["tags"] = json.loads(row["tags"])
+    row["linked_from"] = dicts(
+        connection.execute(
+            f"SELECT trace_id, span_id FROM links WHERE to_trace = ? AND to_span = ? LIMIT {_LINKS}",
+            (trace_id, span_id),
+        )
+    )
+    return row
+
+
+def known(connection: sqlite3.Connection, trace_ids: list[str]) -> set[str]:
+    """Which of these traces are here."""
+    asked = [(trace_id,) for trace_id in trace_ids[:_LINKS]]
+    return {
+        trace_id
+        for (trace_id,) in asked
+        if connection.execute("SELECT 1 FROM traces WHERE trace_id = ?", (trace_id,)).fetchone()
+    }

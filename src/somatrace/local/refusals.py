@@ -1,0 +1,26 @@
+"""What this server did not take, counted, so that a page can say why nothing arrives."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+
+
+class Refusals:
+    """Counts by reason, since the server started."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._last_ns: int | None = None
+
+    def add(self, reason: str) -> None:
+        with self._lock:
+            self._counts[reason] += 1
+            self._last_ns = time.time_ns()
+
+    def seen(self) -> tuple[list[tuple[str, int]], int | None]:
+        """Reasons with their counts, the most frequent first, and when the last refusal was."""
+        with self._lock:
+            return self._counts.most_common(), self._last_ns
