@@ -299,6 +299,11 @@ def _weight(item: Item) -> int:
 
 def _held(value: Any) -> int:
     """The characters in an attribute's value, at any depth: content comes as sequences and mappings, too."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is int or kind is float or kind is bool:  # before the slow question whether it is a Mapping
+        return 0
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, Mapping):
