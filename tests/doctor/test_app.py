@@ -233,3 +233,27 @@ def test_threads_of_the_service_do_not_hold_it_up_and_what_it_prints_is_not_show
 
     assert texts(doctor({}, app="svc"), "app") == ["svc is loaded and traced as svc"]
     assert capfd.readouterr().out == ""
+
+
+def test_a_problem_of_the_settings_is_told_once_and_one_of_the_service_as_its_own(doctor, service):
+    service(
+        """
+        from somatrace import Config, init_tracing
+        init_tracing("svc", config=Config(flush_interval=-1))
+        """
+    )
+
+    diagnosis = doctor({"SOMATRACE_SAMPLE_RATE": "7"}, app="svc")
+
+    assert len([text for text in texts(diagnosis, "problem", "app_problem") if "SAMPLE_RATE" in text]) == 1
+    [line] = texts(diagnosis, "app_problem")
+    assert line.startswith("in svc: Config.flush_interval: ")
+
+
+def test_libraries_are_not_called_wrong_where_tracing_was_switched_off(doctor, service):
+    service("import httpx; from somatrace import init_tracing; init_tracing('svc')")
+
+    diagnosis = doctor({"SOMATRACE_ENABLED": "false"}, app="svc")
+
+    assert texts(diagnosis, "off")
+    assert diagnosis.exit_code == 0

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,11 @@ from somatrace.doctor.load import Order
 _CHILD: Final = (sys.executable, "-m", "somatrace.doctor.load")
 
 
-def app_findings(app: str, *, factory: bool, timeout: float) -> Iterator[Finding]:
-    """What is traced in the service `module:app`; loading it may take `timeout` seconds."""
+def app_findings(app: str, *, factory: bool, timeout: float, said: Container[str]) -> Iterator[Finding]:
+    """What is traced in the service `module:app`; loading it may take `timeout` seconds.
+
+    `said` holds problems that are known without it.
+    """
     seen = _loaded(app, factory, timeout)
     if seen is None:
         yield finding("app_slow", app=app, seconds=f"{timeout:g}")
@@ -31,16 +34,17 @@ def app_findings(app: str, *, factory: bool, timeout: float) -> Iterator[Finding
             yield finding("app_startup", app=app, what=seen["startup"])
         if seen["service"]:
             yield finding("app", app=app, service=seen["service"])
-            yield from _traced(app, seen)
+            yield from _traced(app, seen, said)
         else:
             yield finding("app_untraced", app=app)
 
 
-def _traced(app: str, seen: Mapping[str, Any]) -> Iterator[Finding]:
+def _traced(app: str, seen: Mapping[str, Any], said: Container[str]) -> Iterator[Finding]:
     for what in seen["unprotected"]:
         yield finding("unprotected", app=app, what=what)
     for what in seen["problems"]:
-        yield finding("app_problem", app=app, what=what)
+        if what not in said:
+            yield finding("app_problem", app=app, what=what)
     if seen["ignored"]:
         counts = ", ".join(f"{reason} ({count})" for reason, count in seen["ignored"].items())
         yield finding("ignored", app=app, what=counts)
@@ -48,12 +52,13 @@ def _traced(app: str, seen: Mapping[str, Any]) -> Iterator[Finding]:
         yield finding("own_exporters", app=app)
     for callback in seen["callbacks"]:
         yield finding("bypass", callback=callback)
-    for library, module in seen["imported"]:
-        yield _imported(library, module, seen["instruments"])
+    if seen["instruments"]:  # none is told of where tracing is off, and that is said elsewhere
+        for library, module in seen["imported"]:
+            yield _imported(library, module, seen["instruments"])
 
 
 def _imported(library: str, module: str, instruments: Mapping[str, str]) -> Finding:
-    state = instruments.get(library, "tracing is off")
+    state = instruments.get(library, "nothing waits for it")
     fields = {"library": library, "version": version_of(distribution_of(module)) or "?"}
     if state == "on" or state.startswith(("on ", "on;")):
         return finding("imported", **fields, more=state.removeprefix("on").replace("; ", ", ", 1))

@@ -38,13 +38,19 @@ def _findings(settings: Settings, options: Options) -> Iterator[Finding]:
         yield finding("problem", what=problem)
     for variable, why in settings.unused.items():
         yield finding("unused", variable=variable, why=why)
-    grants = grants_of(settings)
-    try:
-        for what in grants.problems:
-            yield finding("policy", what=what)
-    finally:
-        grants.close()
+    policy = _policy_problems(settings)
+    for what in policy:
+        yield finding("policy", what=what)
     yield from target_findings(settings, options.timeout)
     yield from installed_findings()
     if options.app is not None:
-        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout)
+        said = {*map(str, settings.problems), *policy}
+        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout, said=said)
+
+
+def _policy_problems(settings: Settings) -> tuple[str, ...]:
+    grants = grants_of(settings)
+    try:
+        return grants.problems
+    finally:
+        grants.close()

@@ -28,6 +28,7 @@ from somatrace.tracing.content import grants_of
 TENANT: Final = "somatrace-smoke"
 AGENT: Final = "smoke-agent"
 _PROBE_SECONDS: Final = 10.0
+_LEAST_SECONDS: Final = 2.0
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 _STATUS: Final = re.compile(r": (\d{3})(?:: |$)")
@@ -110,7 +111,8 @@ class _Run:
     def _reach(self) -> None:
         """The target answers an export without spans; raises `EndedError` if not."""
         target = self._settings.target
-        found = probe(target, min(_PROBE_SECONDS, self._deadline.left))
+        # a moment in any case: with none left every target would seem to be away
+        found = probe(target, min(_PROBE_SECONDS, max(_LEAST_SECONDS, self._deadline.left)))
         if found.fault is None:
             self._log.checks.append(Check("the target answers", ok=True, said=found.message))
             return
