@@ -18,7 +18,18 @@ class Stamp:
     what was bound later inside a local root that had no tenant: it groups, it opens nothing.
     """
 
-    __slots__ = ("declared", "kind", "label", "pid", "root", "root_name", "shares_label", "spent_ns", "tags")
+    __slots__ = (
+        "declared",
+        "kind",
+        "label",
+        "pid",
+        "root",
+        "root_name",
+        "shares_label",
+        "spent_ns",
+        "tags",
+        "told",
+    )
 
     def __init__(self, tags: Tags, root: Stamp | None, *, shares_label: bool = False) -> None:
         self.tags = tags
@@ -29,6 +40,8 @@ class Stamp:
         self.pid = os.getpid()
         self.kind: str | None = None
         self.spent_ns = 0
+        #: Listeners hear of it. A span that a listener makes itself would come back to it without end.
+        self.told = True
         self.declared: frozenset[str] = frozenset()
 
     def labelled(self, tags: Tags) -> None:

@@ -174,23 +174,28 @@ class Lane(Generic[T]):
 
     def _loop(self) -> None:
         me = threading.current_thread()
+        try:
+            self._work(me)
+        finally:  # also when the thread was ended from within a step, by SystemExit say: the next one goes on
+            if self._thread is me:
+                self._run("rest", self._rest)
+            with self._changed:
+                if self._thread is me:
+                    self._thread = None
+                    if not self._closed and not self._idle():
+                        self._start()
+
+    def _work(self, me: threading.Thread) -> None:
         while True:
             with self._changed:
                 if self._thread not in (me, None) or not self._await_work():
-                    break
+                    return
                 items = self._take()
                 self.hurried, self._urgent = self._urgent, False
             wait = self._run_step(items)
             with self._changed:
                 self._wake_at = None if wait is None else time.monotonic() + wait
                 self._changed.notify_all()
-        if self._thread is me:
-            self._run("rest", self._rest)
-        with self._changed:
-            if self._thread is me:
-                self._thread = None
-                if not self._closed and not self._idle():
-                    self._start()
 
     def _await_work(self) -> bool:
         """Wait, with the lock held, for a batch worth taking; False when the thread should end."""

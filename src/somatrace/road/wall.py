@@ -58,7 +58,7 @@ class Wall(SynchronousMultiSpanProcessor):
         self._serve()
 
     def _serve(self) -> None:
-        self._road.serve(tuple(filter(self._exports_elsewhere, self._span_processors)))
+        self._road.foreign.serve(tuple(filter(self._exports_elsewhere, self._span_processors)))
 
     # -- what the SDK calls -------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Wall(SynchronousMultiSpanProcessor):
         """The provider's own shutdown: foreign processors end, in bounded time. The road goes on until
         `somatrace.shutdown`, because the program's spans do."""
         self._road.flush(EXIT_LIMIT)
-        self._road.shut_foreign(EXIT_LIMIT)
+        self._road.foreign.shut(EXIT_LIMIT)
 
     # -- behind the guard ---------------------------------------------------------------------------
 

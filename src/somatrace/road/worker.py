@@ -6,11 +6,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import names
@@ -21,6 +21,7 @@ from somatrace.lane import Lane
 from somatrace.record import Listener, Phase
 from somatrace.road.budget import Budget
 from somatrace.road.copies import Copier, attributes_of, plain
+from somatrace.road.foreign import UNINSTRUMENTED, Foreign
 from somatrace.road.records import record_of
 from somatrace.stamp import ATTRIBUTE, Stamp
 
@@ -29,9 +30,6 @@ log = logging.getLogger("somatrace")
 #: What an SDK span weighs in the queue besides its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048
 EVENT_WEIGHT = 512
-#: How many guarded spans may wait for slow foreign processors.
-FOREIGN_SIZE = 2048
-_END = "somatrace-foreign-end"
 
 
 class Item(NamedTuple):
@@ -43,11 +41,7 @@ class Item(NamedTuple):
 
 
 class Road:
-    """Takes spans from the wall on any thread, and does all the rest on its own.
-
-    Foreign processors have a lane of their own behind the guard: one that blocks (a SimpleSpanProcessor
-    whose backend is away does, for seconds per span) must not hold up delivery.
-    """
+    """Takes spans from the wall on any thread, and does all the rest on its own."""
 
     def __init__(
         self,
@@ -67,9 +61,10 @@ class Road:
         self.ledger = ledger
         self.outbox = outbox
         self._queue_size = queue_size
+        self._at_work = 0  # the thread in `_step`
         self._listeners = tuple(listeners)
         self._broken: set[int] = set()
-        self._foreign: tuple[SpanProcessor, ...] = ()
+        self.foreign = Foreign()
         self._lane: Lane[Item] = Lane(
             "worker",
             self._step,
@@ -82,20 +77,22 @@ class Road:
             rest=outbox.close if outbox is not None else lambda: None,
             forget=self._forget,
         )
-        self._foreign_lane: Lane[tuple[SpanProcessor, ReadableSpan]] = Lane(
-            "foreign", self._feed_foreign, size=FOREIGN_SIZE
-        )
 
     # -- any thread -----------------------------------------------------------------------------------
 
     def started(self, span: Span) -> None:
         self.ledger.count("created")
-        if self._listeners:
+        if threading.get_ident() == self._at_work:  # a listener's own span must not come back to listeners
+            stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+            if stamp is not None:
+                stamp.told = False
+        elif self._listeners:
             self._mention(Item("started", span))
 
     def happened(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
         """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
-        if self._listeners and hasattr(span, ATTRIBUTE):
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        if self._listeners and stamp is not None and stamp.told:
             self._mention(Item("event", span, Event(name, {**fields, names.DECLARED: True}, time_ns)))
 
     def _mention(self, item: Item) -> None:
@@ -128,10 +125,6 @@ class Road:
             return ""
         return "over_budget"
 
-    def serve(self, foreign: tuple[SpanProcessor, ...]) -> None:
-        """Who gets guarded copies from now on."""
-        self._foreign = foreign
-
     def listen(self, listener: Listener) -> None:
         """Tell one more listener of what happens from now on."""
         self._listeners = (*self._listeners, listener)
@@ -144,27 +137,16 @@ class Road:
         """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
         until = time.monotonic() + timeout
         flushed = self._lane.flush(timeout)
-        if self._foreign:
-            flushed = self._foreign_lane.flush(max(0.0, until - time.monotonic())) and flushed
-            flushed = self._flush_foreign(until - time.monotonic()) and flushed
-        return flushed
+        return self.foreign.flush(until - time.monotonic()) and flushed
 
     def close(self, timeout: float) -> bool:
         """Flush, then stop for good. Returns False when something did not arrive in time."""
         until = time.monotonic() + timeout
-        closed = self._lane.close(timeout * (0.7 if self._foreign else 0.95))
-        if self._foreign:
-            self._foreign_lane.close(max(0.05, (until - time.monotonic()) / 2))
-            self.shut_foreign(until - time.monotonic())
+        closed = self._lane.close(timeout * (0.7 if self.foreign else 0.95))
+        self.foreign.close(until - time.monotonic())
         if self.ledger.waiting:
             self.ledger.lose("exit", self.ledger.waiting)
         return closed
-
-    def shut_foreign(self, timeout: float) -> None:
-        """Shut the foreign processors down, once, and wait for them no longer than `timeout`."""
-        foreign, self._foreign = self._foreign, ()
-        if foreign:
-            _bounded(timeout, [processor.shutdown for processor in foreign])
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -175,6 +157,16 @@ class Road:
     # -- the worker's thread ----------------------------------------------------------------------------
 
     def _step(self, items: Sequence[Item]) -> float | None:
+        """Guard, tell, encode, send; whatever HTTP or gRPC is spoken meanwhile is instrumented by nobody."""
+        token = otel_context.attach(UNINSTRUMENTED)
+        self._at_work = threading.get_ident()
+        try:
+            return self._handle(items)
+        finally:
+            self._at_work = 0
+            otel_context.detach(token)
+
+    def _handle(self, items: Sequence[Item]) -> float | None:
         guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
@@ -200,7 +192,8 @@ class Road:
                 self.ledger.lose("guard")
             log.debug("guard: %s", type(error).__name__)
             return None
-        if self._listeners:
+        stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
+        if self._listeners and (stamp is None or stamp.told):
             self._tell(item, copy)
         if item.phase != "ended":
             return None
@@ -208,11 +201,9 @@ class Road:
         if reason:
             self.ledger.lose(reason)
             return None
-        stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
         if stamp is None or stamp.effective.tenant is None:
             self.ledger.count("unknown_tenant")
-        for processor in self._foreign:
-            self._foreign_lane.put((processor, copy))
+        self.foreign.show(copy)
         return copy
 
     def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
@@ -245,49 +236,6 @@ class Road:
         self.copier.forget()
         if self.outbox is not None:
             self.outbox.forget()
-
-    # -- the foreign lane's thread ------------------------------------------------------------------------
-
-    def _feed_foreign(self, pairs: Sequence[tuple[SpanProcessor, ReadableSpan]]) -> None:
-        for processor, span in pairs:
-            try:
-                processor.on_end(span)
-            except Exception as error:
-                if id(processor) not in self._broken:
-                    self._broken.add(id(processor))
-                    log.warning("%s: %s in on_end", type(processor).__name__, type(error).__name__)
-
-    def _flush_foreign(self, timeout: float) -> bool:
-        """Foreign `force_flush` may ignore its timeout (opentelemetry-python#4568), so it runs beside us."""
-        if timeout <= 0:
-            return False
-        millis = max(1, int(timeout * 1000))
-        return _bounded(timeout, [partial(processor.force_flush, millis) for processor in self._foreign])
-
-
-def _bounded(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
-    """Make the calls in turn on a thread of their own; False when one fails, says so, or time is over.
-
-    While four such threads hang no more are started: a program may flush once per request.
-    """
-    results: list[bool] = []
-    if sum(thread.name == _END for thread in threading.enumerate()) >= 4:
-        return False
-
-    def run() -> None:
-        for call in calls:
-            try:
-                results.append(call() is not False)
-            except Exception:
-                results.append(False)
-
-    thread = threading.Thread(target=run, name=_END, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is shutting down
-        return False
-    thread.join(max(0.0, timeout))
-    return not thread.is_alive() and all(results)
 
 
 def _weight(item: Item) -> int:

@@ -1,0 +1,89 @@
+"""Listeners and foreign processors do what they like on our threads: nothing comes back, nothing stops."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+from opentelemetry.sdk.trace import SpanProcessor
+
+from somatrace import span, tracing
+from somatrace.testing import capture
+from tests.support.otlp_server import otlp_server
+from tests.support.programs import otlp_env, run_program
+
+
+@pytest.fixture
+def server():
+    with otlp_server() as running:
+        yield running
+
+
+def test_what_a_listener_does_is_not_told_to_listeners_again(server) -> None:
+    done = run_program(
+        """
+        import os, httpx, requests
+        from somatrace import *
+        heard = []
+        def listener(record):
+            heard.append((record.phase, record.name))
+            url = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+            httpx.get(url)
+            requests.get(url)
+            with span("of the listener"):
+                event("noted")
+        init_tracing("listening", listeners=[listener])
+        with span("work"):
+            event("happened")
+        for _ in range(3):
+            assert flush(10), status()
+        print(heard)
+        """,
+        otlp_env(server.url),
+    )
+    assert done.stdout == "[('started', 'work'), ('event', 'happened'), ('ended', 'work')]\n"
+    assert sorted(found.name for found in server.spans) == ["of the listener"] * 3 + ["work"]
+
+
+def test_a_listener_that_exits_its_thread_costs_at_most_its_batch(server) -> None:
+    done = run_program(
+        """
+        import sys
+        from somatrace import *
+        def leave(record):
+            if record.name == "last straw":
+                sys.exit("no more")
+        init_tracing("leaving", listeners=[leave])
+        with span("last straw"):
+            pass
+        flush(2)
+        with span("after"):
+            pass
+        assert flush(10), status()
+        """,
+        otlp_env(server.url),
+    )
+    assert "after" in {found.name for found in server.spans}
+    assert "Traceback" not in done.stderr
+
+
+def test_a_foreign_processor_that_does_not_keep_up_is_named_once(caplog) -> None:
+    go_on = threading.Event()
+
+    class Stuck(SpanProcessor):
+        def on_end(self, span: object) -> None:
+            go_on.wait(30)
+
+    with caplog.at_level(logging.WARNING, "somatrace"), capture() as seen:
+        wall, stuck = tracing.wired().wall, Stuck()
+        wall.add_span_processor(stuck)
+        for _ in range(3000):
+            with span("work"):
+                pass
+        tracing.wired().road._lane.flush(20)
+        go_on.set()
+        wall.remove_span_processor(stuck)
+    lines = [record.message for record in caplog.records if record.message.startswith("Stuck")]
+    assert lines == ["Stuck: it does not keep up and is not shown every span"]
+    assert len(seen.spans) < 3000
