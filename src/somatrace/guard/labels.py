@@ -52,18 +52,18 @@ class Labels:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
-        self._keys: dict[str, Key] = {}
+        self.keys: dict[str, Key] = {}
 
     def key(self, key: str) -> Key:
-        known = self._keys.get(key)
+        known = self.keys.get(key)
         if known is not None:
             return known
         shape = shape_of(key)
-        full = len(self._keys) >= MAX_KEYS
+        full = len(self.keys) >= MAX_KEYS
         tame = shape is not None or (not full and _KEY.fullmatch(key) is not None and not find(key))
         made = Key(tame, shape, is_measure(key), meaning(key[-MAX_NAME:]))
         if tame and not full:
-            self._keys[key] = made
+            self.keys[key] = made
         return made
 
     def name(self, name: str, scope: str, kind: str) -> str:
@@ -79,6 +79,12 @@ class Labels:
         return found
 
 
+def sound(text: str) -> str:
+    """The text as UTF-8 can carry it: lone surrogates replaced. For anything else the encoder writes a
+    traceback to the program's log."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _name(name: str, scope: str) -> str:
     """The name as it may leave, or nothing."""
     endings = _NAMED_BY_CONTENT.get(scope)
@@ -87,5 +93,5 @@ def _name(name: str, scope: str) -> str:
         return f"{scope.rpartition('.')[2]}.{ending}" if ending in endings else ""
     if scope == _NAMED_BY_DATABASE and not fits(DATABASE_OPERATION, name):
         return ""
-    text = redact_text(name[:1024])
+    text = sound(redact_text(name[:1024]))
     return "" if _SENTENCE.search(text) else text[:MAX_NAME]

@@ -28,6 +28,7 @@ from somatrace.guard.detecting import (
     merged,
     scan,
 )
+from somatrace.guard.gate import SHORT, Gate, bare
 
 if TYPE_CHECKING:
     from somatrace.guard.decoding import Token, View
@@ -60,15 +61,26 @@ def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
     return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)
 
 
+@functools.cache
+def _gate(categories: frozenset[Category]) -> Gate:
+    return Gate(detectors(categories))
+
+
 def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[Hit]:
     """The values in `text`, in order, none overlapping another. `extra` detectors are always asked.
 
     Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
     """
     wanted = _known(categories)
-    table = (*detectors(wanted), *extra)
     views = Views(text)
-    hits = scan(views, table) + _decoded_hits(views, table)
+    if len(text) <= SHORT and _gate(wanted).shut(views):
+        if not extra and bare(views):
+            return []
+        plain: Sequence[Detector] = extra
+    else:
+        plain = (*detectors(wanted), *extra)
+    table = (*detectors(wanted), *extra)
+    hits = scan(views, plain) + _decoded_hits(views, table)
     return [one for hit in merged(hits) if (one := _settled(text, hit)) is not None]
 
 

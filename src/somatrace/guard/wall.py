@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
-from somatrace.guard.labels import UNKNOWN, Key, Labels
+from somatrace.guard.labels import UNKNOWN, Key, Labels, sound
 from somatrace.guard.policy import NOTHING, Grant
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import fits, looks_like_identifier
@@ -25,6 +24,7 @@ MAX_DEPTH: Final = 8
 _CACHE: Final = 4096
 #: Resource attributes that can hold a password given on a command line, or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
+_SMALL: Final = 10**7
 _SECRETS: Final = frozenset({"secrets"})
 _OPERATOR: Final = Grant("full")
 
@@ -55,6 +55,7 @@ class Guard:
         self._resolve = resolve
         self._pseudonym = pseudonym
         self.labels = Labels()
+        self._judges: dict[str | None, Judge] = {}
         self._clean: dict[tuple[str, str], bool] = {}
         self._texts: dict[str, str] = {}
 
@@ -65,7 +66,12 @@ class Guard:
         except Exception:
             self.faulted()
             grant = NOTHING
-        return Judge(self, grant, tenant)
+        judge = self._judges.get(tenant)
+        if judge is None or judge.grant is not grant:
+            if len(self._judges) >= _CACHE:
+                self._judges.clear()
+            judge = self._judges[tenant] = Judge(self, grant, tenant)
+        return judge
 
     def safely(self, part: Callable[[], T], otherwise: T) -> T:
         """A part of a span, or what takes its place where it cannot be judged."""
@@ -93,9 +99,12 @@ class Guard:
         return Tags(self._tags(tags.bound), self._tags(tags.derived))
 
     def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        kept = {
-            name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()
-        }
+        try:
+            return {name: self._tag(name, tag) for name, tag in tags.items()}
+        except Exception:  # one by one, so that a fault costs one of them
+            kept = {
+                name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()
+            }
         return {name: tag for name, tag in kept.items() if tag is not None}
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
@@ -118,7 +127,7 @@ class Guard:
         if found is None:
             if len(self._texts) >= _CACHE:
                 self._texts.clear()
-            found = redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED]
+            found = sound(redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED])
             if len(text) <= MAX_DECLARED:
                 self._texts[text] = found
         return found
@@ -142,7 +151,7 @@ class Judge:
 
     def __init__(self, guard: Guard, grant: Grant, tenant: str | None) -> None:
         self._guard = guard
-        self._grant = grant
+        self.grant = grant
         self._tenant = tenant
         self.mode = grant.mode
 
@@ -155,12 +164,14 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed, describe = self.mode == "none", self._guard.labels.key
+        closed, labels = self.mode == "none", self._guard.labels
         for name, value in attributes.items():
-            key, found = UNKNOWN, None
+            key, found, kind = UNKNOWN, None, type(value)
             try:
-                key = describe(name)
-                if not closed:
+                key = labels.keys.get(name) or labels.key(name)
+                if key.tame and (kind is bool or (kind is int and -_SMALL < value < _SMALL)):
+                    found = value if kind is bool or closed else self._number(key, value)
+                elif not closed:
                     found = self._open(key, value, 0)
                     name = name if key.tame else self.text(name)  # noqa: PLW2901 - as it may leave
                 elif key.tame:
@@ -177,19 +188,21 @@ class Judge:
     def text(self, text: str) -> str:
         """A text that may leave as content, without what the grant has found out of it."""
         if self.mode == "full":
-            return redact_text(text, categories=_SECRETS)
-        return redact_text(
-            text,
-            categories=self._grant.categories | _SECRETS,
-            pseudonym=self._guard._pseudonym(self._tenant),
-            extra=_terms(self._grant.terms),
+            return sound(redact_text(text, categories=_SECRETS))
+        return sound(
+            redact_text(
+                text,
+                categories=self.grant.categories | _SECRETS,
+                pseudonym=self._guard._pseudonym(self._tenant),
+                extra=_terms(self.grant.terms),
+            )
         )
 
     def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
         if isinstance(value, str):
             text = value if type(value) is str else str.__str__(value)
-            if declared or _matches(name, self._grant.safe_keys):
+            if declared or (self.grant.safe_keys and _matches(name, self.grant.safe_keys)):
                 return self._guard.declared(key, text)
             return text if self._guard.fits(name, key, text) else None
         if isinstance(value, bool):
@@ -261,7 +274,8 @@ def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
 
 def note(removed: Sequence[Removed]) -> str:
     """The value of `somatrace.guard.removed`: JSON, key and length of each removed value, at most 64."""
-    return json.dumps([{"key": item.key, "length": item.length} for item in removed[:MAX_NOTES]])
+    noted = [f'{{"key": "{item.key}", "length": {item.length}}}' for item in removed[:MAX_NOTES]]
+    return f"[{', '.join(noted)}]"  # keys in notes have no character that JSON would escape
 
 
 def _measured(key: Key, value: float) -> bool:
@@ -269,10 +283,11 @@ def _measured(key: Key, value: float) -> bool:
     return key.measure and not find(str(int(value)))
 
 
-def _plain(value: float) -> float:
-    """The number itself: a subclass of int or float may write itself as anything."""
+def _plain(value: float) -> float | None:
+    """The number itself, where 64 bits hold it: a subclass of int or float may write itself as anything."""
     if isinstance(value, int):
-        return value if type(value) is int else int.__int__(value)
+        number = value if type(value) is int else int.__int__(value)
+        return number if -(2**63) <= number < 2**63 else None
     return value if type(value) is float else float.__float__(value)
 
 

@@ -66,7 +66,7 @@ class Copier:
             filled = self._guard.tags(found.filled(tenant=self._tenant, workflow=name, agent=self._service))
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, filled, _sound(dict(filled.attributes)))
+            known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
         return known[1], known[2]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
@@ -86,7 +86,7 @@ class Copier:
         attributes: dict[str, Any] = safely(lambda: self._attributes(span, judge, declared), {})
         name = self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
         return ReadableSpan(
-            name=_sound(name),
+            name=name,
             context=self._context(span.context),
             parent=self._context(span.parent),
             resource=safely(lambda: self._guarded_resource(span.resource), _NO_RESOURCE),
@@ -103,8 +103,7 @@ class Copier:
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, declared: frozenset[str]) -> dict[str, Any]:
-        allowed, removed = judge.attributes(attributes_of(span), declared)
-        kept: dict[str, Any] = _sound(allowed)
+        kept, removed = judge.attributes(attributes_of(span), declared)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
@@ -116,20 +115,20 @@ class Copier:
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
         name = self._guard.name(event.name, f"{scope} events", "event")
         attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(event.attributes)), {})
-        return Event(_sound(name), _sound(attributes), event.timestamp)
+        return Event(name, attributes, event.timestamp)
 
     def _link(self, link: Link, judge: Judge) -> Link:
         context = self._context(link.context)
         assert context is not None
         attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(link.attributes)), {})
-        return Link(context, _sound(attributes))
+        return Link(context, attributes)
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
         code = span.status.status_code
         if code is not StatusCode.ERROR:
             return Status(code)
         said = judge.status(span.status.description, _with_exception_type(span))
-        return Status(code, _sound(said) or None)
+        return Status(code, said or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
         """The context without what a tracestate may hold beside sampling."""
@@ -191,20 +190,6 @@ def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     of the time."""
     inner = getattr(attributes, "_dict", None)
     return inner.copy() if type(inner) is dict else dict(attributes or {})
-
-
-def _sound(value: Any) -> Any:
-    """What OTLP can carry of a value: texts that are Unicode, whole numbers of 64 bits. For anything else
-    the encoder writes a traceback to the program's log."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, bool) or not isinstance(value, (int, dict, tuple)):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else None
-    if isinstance(value, tuple):
-        return tuple(map(_sound, value))
-    return {_sound(key): found for key, item in value.items() if (found := _sound(item)) is not None}
 
 
 def _scope_name(scope: InstrumentationScope | None) -> str:
