@@ -112,7 +112,7 @@ def test_the_list_of_targets_is_what_make_alone_prints():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
 
     assert listed.returncode == 0
-    for target in ("demo", "test", "page", "lint", "lock", "bench-start", "clean", "help"):
+    for target in ("demo", "test", "page", "lint", "lock", "bench-start", "bench-hot", "clean", "help"):
         assert f"make {target} " in listed.stdout
 
 
@@ -179,3 +179,18 @@ def test_the_start_benchmark_measures_every_case_and_prints_its_promises():
     assert done.returncode in (0, 1), done.stderr
     assert "init_tracing, Langfuse target, one span flushed" in done.stdout
     assert done.stdout.count(" kept |") + done.stdout.count(" MISSED |") == 4
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_hot_path_measures_every_case():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "hot_path.py", "--rounds", "1", "--spans", "500"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+
+    assert done.returncode == 0, done.stderr
+    for case in ("stock SDK", "OTLP target", "Langfuse target", "local store"):
+        assert case in done.stdout
