@@ -25,6 +25,7 @@ def texts(diagnosis, *kinds: str) -> list[str]:
     return [found.text for found in diagnosis.findings if found.kind in kinds]
 
 
+@pytest.mark.slow
 def test_what_a_service_imports_is_told_with_what_instruments_it(doctor, service):
     service(
         """

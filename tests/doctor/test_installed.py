@@ -88,6 +88,7 @@ def test_a_module_in_a_shared_namespace_belongs_to_the_distribution_called_like_
     assert distribution_of("nobody.has.this") == "nobody.has.this"
 
 
+@pytest.mark.slow
 def test_under_opentelemetry_instrument_that_is_noted(tmp_path):
     agent = Path(sys.executable).with_name("opentelemetry-instrument")
     if not agent.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
     (tmp_path / "backend").mkdir()
     with running(tmp_path / "backend") as server:
         yield server
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if openai were not installed, which makes a trace sooner done."""
+    monkeypatch.setitem(sys.modules, "openai", None)
 
 
 Smoke = Callable[..., Report]

@@ -121,25 +121,27 @@ def test_a_target_that_fails_is_15(smoke, backend):
     assert (report.exit_code, report.message) == (15, "the target fails: 500")
 
 
+@pytest.mark.slow
 def test_a_target_that_fails_at_the_trace_alone_is_15(smoke, backend):
     backend.export = lambda body: (500, {}) if body else None
 
-    report = smoke(backend.env, timeout=4.0)
+    report = smoke(backend.env)
 
     assert report.exit_code == 15
     assert report.message.endswith(": 500")
 
 
+@pytest.mark.slow
 def test_a_target_that_wants_keys_for_the_trace_alone_is_13(smoke, backend):
     backend.export = lambda body: (401, {}) if body else None
 
-    assert smoke(backend.env, timeout=4.0).exit_code == 13
+    assert smoke(backend.env).exit_code == 13
 
 
 def test_a_target_that_refuses_the_trace_is_15(smoke, backend):
     backend.export = lambda body: (400, {}) if body else None
 
-    report = smoke(backend.env, timeout=4.0)
+    report = smoke(backend.env)
 
     assert report.exit_code == 15
     assert report.message.endswith("400: the target refuses this batch")

@@ -88,6 +88,7 @@ def main() -> int:
     result["answers"] = [(answer.outcome, answer.message) for answer in answers]
     result["unprotected"] = status.unprotected
     result["problems"] = status.problems
+    result["lost"] = dict(status.lost)
     result["instruments"] = dict(status.instruments)
     draft = directory / "result.draft"
     draft.write_text(json.dumps(result), encoding="utf-8")

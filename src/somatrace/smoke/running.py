@@ -166,7 +166,8 @@ class _Run:
         if leaked:
             raise EndedError("leaked", what=" and ".join(leaked))
         if not made.sent:
-            why = [*made.result["unprotected"], *made.result["problems"]]
+            lost = [f"{count} spans lost: {reason}" for reason, count in made.result["lost"].items()]
+            why = [*made.result["unprotected"], *lost, *made.result["problems"]]
             raise EndedError("unsent", what=why[0] if why else "no span was handed to the target")
         call = made.result["call"]
         if call is None:
