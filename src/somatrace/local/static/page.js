@@ -25,7 +25,7 @@ function localise(root = document) {
   }
   const button = find("#zone");
   button.textContent = isLocal() ? "local" : "UTC";
-  button.setAttribute("aria-label", isLocal() ? "Time zone: local. Switch to UTC" : "Time zone: UTC. Switch to local time");
+  button.setAttribute("aria-label", isLocal() ? "local times. Switch to UTC" : "UTC times. Switch to local");
 }
 
 function switchZone() {
@@ -73,9 +73,10 @@ async function copy(text, what) {
 
 async function copyFrom(button) {
   const text = button.dataset.copy ?? location.href;
-  const worked = await copy(text, button.getAttribute("aria-label").replace("Copy ", ""));
+  const name = button.dataset.copy ? "copy id" : "copy link";
+  const worked = await copy(text, button.getAttribute("aria-label").replace("copy ", ""));
   button.textContent = worked ? "copied" : "not allowed";
-  setTimeout(() => { button.textContent = button.dataset.copy ? "copy id" : "copy link"; }, 1500);
+  setTimeout(() => { button.textContent = name; }, 1500);
 }
 
 // -- rows: one of them takes part in the order of tabs -------------------------------------------------

@@ -1,0 +1,361 @@
+"""What a person comes for, done in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.page.conftest import DESK, PHONE, Day, large
+
+
+def test_the_failed_workflow_of_a_tenant_is_found_and_says_why(day_server, visit):
+    visitor = visit(day_server)
+    visitor.page.get_by_role("row", name="globex").get_by_role("link", name="✕ 1").click()
+    visitor.arrives_at("**/traces?**status=failed**")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+
+    assert visitor.text("#pane h2") == "search articles"
+    assert "✕ index shard 3 did not answer" in visitor.text("#pane")
+    assert "Error code shard_away" in visitor.text("#pane")
+
+
+def test_a_new_trace_is_announced_without_a_reload_and_nothing_shifts(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    before = visitor.text("#results tbody")
+
+    later = Day()
+    later.workflow("globex")
+    server.send(later)
+    visitor.page.get_by_role("link", name="1 new").wait_for()
+    assert visitor.text("#results tbody") == before
+
+    visitor.page.get_by_role("link", name="1 new").click()
+    visitor.page.get_by_role("cell", name="globex").wait_for()
+
+
+def test_a_paused_list_asks_for_nothing(server, visit):
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.press("p")
+    assert visitor.page.get_by_role("button", name="go on").is_visible()
+    visitor.requests.clear()
+    visitor.page.wait_for_timeout(2500)
+    assert visitor.requests == []
+
+
+def test_an_empty_page_fills_by_itself_when_the_first_spans_arrive(server, visit):
+    visitor = visit(server)
+    assert "Nothing has arrived yet" in visitor.text("#overview")
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor.page.get_by_role("link", name="acme").wait_for()
+
+
+def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Tenant").fill("initech")
+    visitor.page.get_by_label("Sort").select_option("duration")
+    visitor.arrives_at("**/traces?**sort=duration**")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 4")
+
+    colleague = visit(day_server)
+    colleague.page.goto(visitor.page.url)
+
+    assert colleague.text("#results tbody") == visitor.text("#results tbody")
+    assert colleague.page.get_by_label("Tenant").input_value() == "initech"
+    assert colleague.page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_words_filter_while_they_are_typed_and_the_field_keeps_the_focus(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Words", exact=True).press_sequentially("shard")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 1")
+    assert "q=shard" in visitor.page.url
+    assert visitor.page.evaluate("document.activeElement.id") == "filter-q"
+
+
+def test_going_back_from_a_trace_returns_to_the_filtered_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=globex")
+    visitor.press("j", "j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    visitor.press("Escape")
+    visitor.arrives_at("**/traces?tenant=globex")
+    assert visitor.page.locator("tr[data-row]").count() == 4
+
+
+def test_the_next_trace_is_the_next_within_the_filter(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=initech")
+    visitor.page.locator("a[data-open]").first.click()
+    visitor.arrives_at("**/trace/*")
+    for _ in range(3):
+        first = visitor.page.url
+        visitor.press("]")
+        visitor.page.wait_for_url(lambda url, before=first: url != before)
+        assert "tenant initech" in visitor.text(".summary")
+    assert visitor.page.locator("#older").count() == 0
+
+
+def test_an_id_that_is_pasted_leads_to_its_trace_or_says_that_it_is_not_here(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    trace_id = re.search("[0-9a-f]{32}", visitor.page.locator("a[data-open]").get_attribute("href"))[0]
+
+    visitor.press("/")
+    visitor.page.keyboard.type(f" {trace_id.upper()} ")
+    visitor.press("Enter")
+    visitor.arrives_at(f"**/trace/{trace_id}")
+
+    visitor.press("/")
+    visitor.page.keyboard.type("ab" * 16)
+    visitor.press("Enter")
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "Last accepted" in visitor.text("main")
+
+
+def test_a_correlation_id_leads_to_its_traces(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    correlation = visitor.page.locator(".summary a", has_text="corr-globex").inner_text()
+    visitor.page.fill("#find", correlation)
+    visitor.press("Enter")
+    visitor.arrives_at("**/traces?correlation=*")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/?range=1h")
+    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    visitor.page.mouse.move(box["x"] + 5, middle)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
+    visitor.page.mouse.up()
+    visitor.page.wait_for_url("**/?**from=*")
+    assert visitor.page.get_by_role("link", name="drop the zoom").is_visible()
+
+    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    points = visitor.page.eval_on_selector_all(
+        "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
+    )
+    edges = visitor.page.eval_on_selector(".charts", "box => [+box.dataset.since, +box.dataset.until]")
+    box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
+    share = (points[0] - edges[0] + 30) / (edges[1] - edges[0])
+    visitor.page.mouse.move(box["x"] + box["width"] * share, middle)
+    visitor.page.mouse.click(box["x"] + box["width"] * share, middle)
+    visitor.page.wait_for_url("**/traces?**")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_a_tree_is_walked_closed_and_opened_with_the_arrow_keys(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=acme")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    shown = "[...document.querySelectorAll('tr[data-level]')].filter(row => !row.hidden).length"
+    assert visitor.page.evaluate(shown) == 4
+
+    visitor.press("j", "ArrowLeft")
+    assert visitor.page.evaluate(shown) == 1
+    assert visitor.page.locator("tr[data-level='1']").get_attribute("aria-expanded") == "false"
+    visitor.press("ArrowRight", "ArrowRight")
+    assert visitor.page.evaluate(shown) == 4
+    assert visitor.page.evaluate("document.activeElement.dataset.level") == "2"
+
+    visitor.press("ArrowDown", "ArrowDown", "Enter")
+    visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
+    assert "span=" in visitor.page.url
+    assert "The guard removed 1 value, 1.2 K characters" in visitor.text("#pane")
+    visitor.page.reload()
+    assert visitor.text("#pane h2") == "chat small-1"
+
+
+def test_a_trace_of_ten_thousand_spans_stays_usable(server, visit):
+    export, root = large()
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    assert "10,000 spans" in visitor.text(".summary")
+    assert "is not UTF-8" in visitor.text("#pane")
+    assert visitor.page.evaluate("document.querySelectorAll('*').length") < 10_000
+
+    first = visitor.text("#pane h2")
+    visitor.press("n")
+    visitor.becomes(f"document.querySelector('#pane h2').textContent !== '{first}'")
+
+    rows = visitor.page.locator("tr[data-row]").count()
+    visitor.page.locator("tr.more a").first.click()
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length > {rows}")
+
+    visitor.press("f")
+    visitor.page.keyboard.type("document 5000")
+    visitor.press("Enter")
+    visitor.arrives_at("**find=document*")
+    assert visitor.text("#hits") == "1 of 10,000 spans match"
+    assert visitor.page.get_by_role("link", name="document 5000").is_visible()
+
+    visitor.goto(f"/trace/{root.trace_id.hex()}?show=errors")
+    assert visitor.page.locator("tr.failed").count() == 3
+
+
+def test_a_closed_branch_is_fetched_when_it_is_opened_and_kept(server, visit):
+    export, root = large()
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    row = visitor.page.locator("tr[aria-expanded=false]").first
+    identity = row.get_attribute("id")
+    before = visitor.page.locator("tr[data-row]").count()
+    row.locator("button.toggle").click()
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length > {before}")
+    visitor.requests.clear()
+    for _ in range(2):
+        visitor.page.locator(f"#{identity} button.toggle").click()
+    assert visitor.page.locator(f"#{identity}").get_attribute("aria-expanded") == "true"
+    assert visitor.requests == []
+
+
+def test_the_strip_and_the_keys_zoom_and_the_zoom_is_in_the_link(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=acme")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    width = "document.querySelector('tr[data-level=\"1\"] rect').getAttribute('width')"
+    assert visitor.page.evaluate(width) == "100.00%"
+    visitor.press("w")
+    visitor.arrives_at("**zoom=25.000-75.000*")
+    visitor.press("d")
+    visitor.arrives_at("**zoom=37.500-87.500*")
+    visitor.press("0")
+    visitor.page.wait_for_url(lambda url: "zoom" not in url)
+
+
+def test_ids_and_links_are_copied_and_it_is_said(day_server, visit):
+    visitor = visit(day_server, permissions=["clipboard-read", "clipboard-write"])
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    visitor.press("y")
+    visitor.page.locator("#said", has_text="copied id").wait_for(state="attached")
+    clipboard = "navigator.clipboard.readText()"
+    span = visitor.page.locator("#pane [data-span]").get_attribute("data-span")
+    assert visitor.page.evaluate(clipboard) == span
+    visitor.page.get_by_role("button", name="copy id of the trace").click()
+    visitor.page.locator("button", has_text="copied").wait_for()
+    assert visitor.page.evaluate(clipboard) in visitor.page.url
+    visitor.press("Y")
+    visitor.page.locator("#said", has_text="copied link").wait_for(state="attached")
+    assert visitor.page.evaluate(clipboard) == visitor.page.url
+
+
+def test_a_trace_saved_as_a_file_opens_on_another_machine(day_server, server, visit, tmp_path):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    with visitor.page.expect_download() as saved:
+        visitor.page.get_by_role("link", name="save as file").click()
+    file = tmp_path / saved.value.suggested_filename
+    saved.value.save_as(file)
+    assert "resourceSpans" in json.loads(file.read_text())
+
+    other = visit(server)
+    other.goto("/traces")
+    other.page.set_input_files("#file", file)
+    other.arrives_at("**/trace/*")
+    assert other.text("table.tree") == visitor.text("table.tree")
+    assert other.text("#pane") == visitor.text("#pane")
+
+
+def test_a_file_that_is_no_trace_is_refused_with_a_reason(server, visit, tmp_path):
+    (tmp_path / "holiday.json").write_text('{"photos": []}')
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.page.set_input_files("#file", tmp_path / "holiday.json")
+    visitor.page.locator("#status.error").wait_for()
+    assert "The file was not opened" in visitor.text("#status")
+    visitor.complaints.clear()
+
+
+def test_times_are_utc_until_the_reader_wants_their_own(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    stamp = visitor.page.locator("tbody time").first
+    utc = stamp.inner_text()
+    assert stamp.get_attribute("datetime").replace("T", " ").rstrip("Z") == utc
+    visitor.press("u")
+    local = stamp.inner_text()
+    assert (int(local[11:13]) - int(utc[11:13])) % 24 == 9
+    visitor.page.reload()
+    assert stamp.inner_text() == local
+    assert visitor.text("#zone") == "local"
+
+
+def test_single_keys_can_be_turned_off(day_server, visit):
+    visitor = visit(day_server)
+    visitor.press("?")
+    visitor.page.get_by_label("single keys are on").uncheck()
+    visitor.press("Escape")
+    before = visitor.page.url
+    visitor.press("2", "3")
+    assert visitor.page.url == before
+
+
+def test_a_look_at_a_trace_does_not_leave_the_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Space")
+    visitor.page.locator("#peek[open]").wait_for()
+    assert "index shard 3 did not answer" in visitor.text("#peek")
+    visitor.press("Escape")
+    assert not visitor.page.locator("#peek").is_visible()
+    assert "/traces" in visitor.page.url
+
+
+def test_a_server_that_is_gone_is_said_and_the_last_figures_stay(start_server, visit, tmp_path):
+    server = start_server(tmp_path / "gone")
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.page.route("**/traces/new**", lambda route: route.abort())
+    visitor.page.locator("#status.error").wait_for()
+    assert "did not answer" in visitor.text("#status")
+    assert visitor.page.get_by_role("cell", name="acme").is_visible()
+    visitor.complaints.clear()
+
+
+@pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 700}, DESK], ids=["360", "320", "1280"])
+def test_no_view_is_wider_than_the_screen(day_server, visit, path, viewport):
+    visitor = visit(day_server, viewport)
+    visitor.goto(path)
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_a_failure_is_found_and_read_on_a_phone(day_server, visit):
+    visitor = visit(day_server, PHONE, has_touch=True)
+    visitor.goto("/traces?status=failed")
+    visitor.page.locator("a[data-open]").tap()
+    visitor.arrives_at("**/trace/*")
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    visitor.page.get_by_role("link", name="chat small-1").tap()
+    visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
+    assert visitor.page.locator("#pane h2").is_visible()

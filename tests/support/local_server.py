@@ -1,0 +1,200 @@
+"""A real server on a real socket, and OTLP requests made with the stock protobuf classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langfuse.api import LangfuseAPI
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from somatrace.local import auth
+from somatrace.local.keys import Keys
+from somatrace.local.server import LocalServer
+from somatrace.local.sink import LocalSink
+from somatrace.local.store import Store
+
+LANGFUSE = "/api/public/otel/v1/traces"
+NOW = time.time_ns()
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """What `holds` returns once it is true; fails when that never happens."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.01)
+    return found
+
+
+def any_value(value: Any) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    if isinstance(value, bytes):
+        return AnyValue(bytes_value=value)
+    if isinstance(value, str):
+        return AnyValue(string_value=value)
+    wrapped = AnyValue()
+    wrapped.array_value.values.extend(any_value(item) for item in value)
+    return wrapped
+
+
+class Export:
+    """One export request in the making; each method returns what a test goes on with."""
+
+    def __init__(self, scope: str = "tests", **resource: Any) -> None:
+        self.message = ExportTraceServiceRequest()
+        spans = self.message.resource_spans.add()
+        for key, value in {"service.name": "checkout", **resource}.items():
+            spans.resource.attributes.add(key=key, value=any_value(value))
+        self._scope = spans.scope_spans.add()
+        self._scope.scope.name = scope
+
+    def span(
+        self,
+        name: str = "work",
+        *,
+        trace: bytes | None = None,
+        parent: Span | None = None,
+        start_ns: int = NOW,
+        seconds: float = 1.0,
+        failed: str | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> Span:
+        span = self._scope.spans.add(
+            name=name,
+            trace_id=parent.trace_id if parent else trace or os.urandom(16),
+            span_id=os.urandom(8),
+            parent_span_id=parent.span_id if parent else b"",
+            start_time_unix_nano=start_ns,
+            end_time_unix_nano=start_ns + int(seconds * 1e9),
+        )
+        for key, value in (attributes or {}).items():
+            span.attributes.add(key=key, value=any_value(value))
+        if failed is not None:
+            span.status.code = 2
+            span.status.message = failed
+        return span
+
+    def bytes(self) -> bytes:
+        return self.message.SerializeToString()
+
+
+@dataclass
+class Running:
+    """A server that answers."""
+
+    url: str
+    keys: Keys
+    data_dir: Path
+    client: httpx.Client
+
+    @property
+    def api(self) -> LangfuseAPI:
+        return LangfuseAPI(
+            base_url=self.url,
+            username=self.keys.public_key,
+            password=self.keys.secret_key,
+            httpx_client=self.client,
+        )
+
+    def post(self, body: bytes, path: str = LANGFUSE, **headers: str) -> httpx.Response:
+        """Send `body` as an exporter does; a header given as "" is left out."""
+        given = {
+            "Authorization": self.keys.basic(),
+            "Content-Type": "application/x-protobuf",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        return self.client.post(self.url + path, content=body, headers={k: v for k, v in given.items() if v})
+
+    def send(self, export: Export) -> None:
+        assert self.post(export.bytes()).status_code == 200
+
+    def get(self, path: str, **params: Any) -> httpx.Response:
+        return self.client.get(self.url + path, params=params, headers={"Authorization": self.keys.basic()})
+
+    def metrics(self, **query: Any) -> list[dict[str, Any]]:
+        whole = {
+            "view": "observations",
+            "fromTimestamp": "2020-01-01T00:00:00Z",
+            "toTimestamp": "2100-01-01T00:00:00Z",
+            **query,
+        }
+        return self.api.metrics.metrics(query=json.dumps(whole)).data
+
+    @contextmanager
+    def browser(self) -> Iterator[httpx.Client]:
+        """A browser that came in by a link."""
+        with httpx.Client(base_url=self.url) as client:
+            token = auth.link(self.keys, self.url, 60).partition("#")[2]
+            assert client.post("/open", data={"token": token}).status_code == 303
+            yield client
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Iterator[Callable[..., Running]]:
+    """Starts servers that live as long as the tests."""
+    running: list[tuple[LocalServer, threading.Thread, httpx.Client]] = []
+
+    def start(data_dir: Path, **options: Any) -> Running:
+        local = LocalServer(data_dir, **options)
+        thread = threading.Thread(target=local.serve)
+        thread.start()
+        client = httpx.Client()
+        running.append((local, thread, client))
+        wait_until(lambda: local.started)
+        return Running(local.url, local.keys, data_dir, client)
+
+    yield start
+    for local, _, client in running:
+        client.close()
+        local.stop()
+    for local, thread, _ in running:
+        thread.join(10)
+        local.close()
+
+
+@pytest.fixture(scope="session")
+def shared_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """One server for all tests that do not care what else is stored."""
+    return start_server(tmp_path_factory.mktemp("local"), max_body=1_000_000)
+
+
+@pytest.fixture
+def server(start_server: Callable[..., Running], tmp_path: Path) -> Running:
+    """A server with an empty store."""
+    return start_server(tmp_path / "data")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[LocalSink]:
+    found = LocalSink(str(tmp_path), 1 << 40, 7.0)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def export() -> type[Export]:
+    return Export
