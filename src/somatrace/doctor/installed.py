@@ -25,10 +25,8 @@ _GOOD_PIP: Final = 24
 def installed_findings() -> Iterator[Finding]:
     """Versions, pip, the OpenTelemetry agent, and each library that is or could be instrumented."""
     yield from _versions()
-    pip, distro = version_of("pip"), version_of("opentelemetry-distro")
-    major = pip.partition(".")[0]
-    if major.isdigit() and int(major) < _GOOD_PIP and not version_of("traceloop-sdk"):
-        yield finding("old_pip", version=pip)
+    yield from pip_findings(version_of("pip"), version_of("traceloop-sdk"))
+    distro = version_of("opentelemetry-distro")
     if any(
         path.rstrip("/").endswith("opentelemetry/instrumentation/auto_instrumentation") for path in sys.path
     ):
@@ -36,7 +34,14 @@ def installed_findings() -> Iterator[Finding]:
     elif distro:
         yield finding("distro", version=distro)
     for row in ROWS:
-        yield from _library(row)
+        yield from library_findings(row)
+
+
+def pip_findings(pip: str, traceloop: str) -> Iterator[Finding]:
+    """Whether this pip could install the extra `traceloop`; of no interest where that is installed."""
+    major = pip.partition(".")[0]
+    if major.isdigit() and int(major) < _GOOD_PIP and not traceloop:
+        yield finding("old_pip", version=pip)
 
 
 def version_of(distribution: str) -> str:
@@ -102,7 +107,7 @@ def _required(distribution: str, extra: str) -> list[Requirement] | None:
     return found
 
 
-def _library(row: Row) -> Iterator[Finding]:
+def library_findings(row: Row) -> Iterator[Finding]:
     """A library of the table that is installed. Nothing of it is imported."""
     library = distribution_of(row.module)
     version = version_of(library)
