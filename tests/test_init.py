@@ -223,3 +223,18 @@ def test_where_no_file_can_be_written_the_program_runs_and_the_problem_names_wha
     )
     assert "SOMATRACE_DATA_DIR" in done.stdout
     assert "'no_target': 1" in done.stdout
+
+
+def test_the_console_exporter_writes_one_guarded_json_line_per_span_and_none_writes_nothing() -> None:
+    source = """
+from somatrace import bind, flush, init_tracing, span
+init_tracing("svc")
+with bind(tenant_id="acme"), span("work") as current:
+    current.set_attribute("gen_ai.input.messages", "canary")
+flush(5)
+"""
+    (line,) = run_program(source, {"OTEL_TRACES_EXPORTER": "console"}).stdout.splitlines()
+    assert json.loads(line)["span"]["name"] == "work"
+    assert {"key": "tenant_id", "value": {"stringValue": "acme"}} in json.loads(line)["span"]["attributes"]
+    assert "canary" not in line
+    assert run_program(source, {"OTEL_TRACES_EXPORTER": "none"}).stdout == ""

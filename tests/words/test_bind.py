@@ -195,9 +195,11 @@ def test_tasks_inherit_and_keep_their_own() -> None:
 
 
 TENANTS = st.sampled_from(["a", "b", "c", None])
-#: What one worker does: bind, spans, exceptions, pauses, a generator pulled in pieces.
+#: What one worker does: bind, spans, exceptions, pauses, cancellations, a generator pulled in pieces.
 STEPS = st.lists(
-    st.sampled_from(["span", "raise", "pause", "generator", "rebind", "thread"]), min_size=1, max_size=6
+    st.sampled_from(["span", "raise", "pause", "generator", "abandon", "cancel", "rebind", "thread"]),
+    min_size=1,
+    max_size=6,
 )
 
 
@@ -225,6 +227,15 @@ def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to inte
         elif step == "generator":
             async for _ in pieces(owner):
                 await asyncio.sleep(0)
+        elif step == "abandon":
+            stream = pieces(owner)
+            await anext(stream)
+            await stream.aclose()
+        elif step == "cancel":
+            task = asyncio.create_task(endless(owner))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         elif step == "rebind":
             with bind(tenant_id="inner"), span("inner", owner="inner"):
                 await asyncio.sleep(0)
@@ -233,6 +244,10 @@ def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to inte
         else:
             with span("plain", owner=owner):
                 await asyncio.sleep(0)
+
+    async def endless(owner: str) -> None:
+        with span("cancelled", owner=owner):
+            await asyncio.sleep(60)
 
     def in_thread(owner: str) -> None:
         with span("threaded", owner=owner):
