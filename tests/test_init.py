@@ -238,3 +238,22 @@ flush(5)
     assert {"key": "tenant_id", "value": {"stringValue": "acme"}} in json.loads(line)["span"]["attributes"]
     assert "canary" not in line
     assert run_program(source, {"OTEL_TRACES_EXPORTER": "none"}).stdout == ""
+
+
+def test_the_default_tenant_is_a_label_on_spans_that_nobody_bound_one_for() -> None:
+    with otlp_server() as server:
+        run_program(
+            """
+            from somatrace import bind, flush, init_tracing, span, status
+            init_tracing("svc")
+            with span("nobody's"):
+                pass
+            with bind(tenant_id="acme"), span("somebody's"):
+                pass
+            assert flush(10)
+            assert status().unknown_tenant == 1
+            """,
+            otlp_env(server.url, SOMATRACE_DEFAULT_TENANT="platform"),
+        )
+        tenants = {found.name: found.attributes["tenant_id"] for found in server.spans}
+    assert tenants == {"nobody's": "platform", "somebody's": "acme"}
