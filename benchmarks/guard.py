@@ -109,7 +109,7 @@ ENTRY = {{"content": "{mode}", "until": UNTIL, "reason": "benchmark"}}
 POLICY = {{"tenants": {{name: ENTRY for name in ("acme", "globex", "initech")}}}}
 init_tracing("bench", config=Config(content_policy=POLICY))
 tracer, tenants = trace.get_tracer("bench"), ("acme", "globex", "initech")
-tenant = lambda number: bind(tenant_id=tenants[number % 3], workflow_name="answer", request_id=f"r-{{number}}")
+tenant = lambda n: bind(tenant_id=tenants[n % 3], workflow_name="answer", request_id=f"r-{{n}}")
 arrive = lambda: flush(60)
 """
 OFF, ON = "content = False\n", "content = True\n"

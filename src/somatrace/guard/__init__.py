@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from somatrace.guard.notes import Removed
 from somatrace.guard.policy import ContentPolicy
 from somatrace.guard.redacting import redact_text
-from somatrace.guard.wall import Guard, Judge, Removed
+from somatrace.guard.wall import Guard, Judge
 
 __all__ = ["ContentPolicy", "Guard", "Judge", "Removed", "redact_text"]

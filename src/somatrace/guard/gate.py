@@ -16,21 +16,25 @@ class Gate:
     """Knows the anchors of some detectors by their first three characters."""
 
     def __init__(self, detectors: Iterable[Detector]) -> None:
-        stems: dict[str, set[bytes]] = {"raw": set(), "low": set(), "shape": set(), "runs": set()}
+        self._all = tuple(detectors)
+        self._of_runs = tuple(one for one in self._all if one.view == "runs")
+        stems: dict[str, set[bytes]] = {"raw": set(), "low": set(), "shape": set()}
         self._searching = False
-        for detector in detectors:
+        for detector in self._all:
             self._searching = self._searching or detector.search is not None
-            if detector.view != "wide":
+            if detector.view in stems:
                 stems[detector.view].update(stem for stem in detector.stems if isinstance(stem, bytes))
         self._brief = tuple(stem for stem in stems["raw"] if len(stem) < _HEAD)
         self._heads = frozenset(stem[:_HEAD] for stem in stems["raw"] if len(stem) >= _HEAD)
         self._brief_low = tuple(stem for stem in stems["low"] if len(stem) < _HEAD)
         self._heads_low = frozenset(stem[:_HEAD] for stem in stems["low"] if len(stem) >= _HEAD)
         self._shapes = tuple(stems["shape"])
-        self._runs = tuple(stems["runs"])
 
-    def shut(self, views: Views) -> bool:
-        """Whether none of the detectors has anything to look at. False for texts it does not judge."""
+    def among(self, views: Views) -> tuple[Detector, ...]:
+        """The detectors that may have something to look at; all of them for texts it does not judge."""
+        return self._of_runs if self._shut(views) else self._all
+
+    def _shut(self, views: Views) -> bool:
         text = views.text
         if self._searching or len(text) > SHORT or not text.isascii():
             return False
@@ -42,14 +46,14 @@ class Gate:
             return False
         for stems, view in ((self._brief, raw), (self._brief_low, low), (self._shapes, shape)):
             for stem in stems:
-                if stem in view:  # type: ignore[operator]
+                if stem in view:
                     return False
-        return not self._runs or bare(views)
+        return True
 
 
 def bare(views: Views) -> bool:
-    """Whether a short text has no escapes in it and nothing as long as base64 is looked for."""
+    """Whether a text has no escapes in it, and nothing as long as the base64 that is looked for."""
     text = views.text
     if not text.isascii() or "%" in text or "&" in text or "\\" in text:
         return False
-    return len(text) < RUN or b"A" * RUN not in views["runs"]  # type: ignore[operator]
+    return len(text) < RUN or b"A" * RUN not in views["runs"]

@@ -61,7 +61,10 @@ class Labels:
         shape = shape_of(key)
         full = len(self.keys) >= MAX_KEYS
         tame = shape is not None or (not full and _KEY.fullmatch(key) is not None and not find(key))
-        made = Key(tame, shape, is_measure(key), meaning(key[-MAX_NAME:]))
+        last = key[-MAX_NAME:]
+        # a header's name ends a key; a marker in place of one says nothing of the value
+        said = None if last.startswith("[") else meaning(last) or meaning(last.rpartition(".")[2])
+        made = Key(tame, shape, is_measure(key), said)
         if tame and not full:
             self.keys[key] = made
         return made
@@ -93,5 +96,5 @@ def _name(name: str, scope: str) -> str:
         return f"{scope.rpartition('.')[2]}.{ending}" if ending in endings else ""
     if scope == _NAMED_BY_DATABASE and not fits(DATABASE_OPERATION, name):
         return ""
-    text = sound(redact_text(name[:1024]))
-    return "" if _SENTENCE.search(text) else text[:MAX_NAME]
+    text = redact_text(name[:1024])
+    return "" if _SENTENCE.search(text) else sound(text[:MAX_NAME])

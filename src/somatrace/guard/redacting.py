@@ -28,7 +28,7 @@ from somatrace.guard.detecting import (
     merged,
     scan,
 )
-from somatrace.guard.gate import SHORT, Gate, bare
+from somatrace.guard.gate import Gate, bare
 
 if TYPE_CHECKING:
     from somatrace.guard.decoding import Token, View
@@ -61,9 +61,15 @@ def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
     return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)
 
 
-@functools.cache
-def _gate(categories: frozenset[Category]) -> Gate:
-    return Gate(detectors(categories))
+_gates: dict[int, tuple[tuple[Detector, ...], Gate]] = {}
+
+
+def _gate(table: tuple[Detector, ...]) -> Gate:
+    """The gate before a table of detectors: there are few, each made once, so identity tells them apart."""
+    known = _gates.get(id(table))
+    if known is None or known[0] is not table:
+        known = _gates[id(table)] = (table, Gate(table))
+    return known[1]
 
 
 def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[Hit]:
@@ -73,14 +79,12 @@ def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector]
     """
     wanted = _known(categories)
     views = Views(text)
-    if len(text) <= SHORT and _gate(wanted).shut(views):
-        if not extra and bare(views):
-            return []
-        plain: Sequence[Detector] = extra
-    else:
-        plain = (*detectors(wanted), *extra)
-    table = (*detectors(wanted), *extra)
-    hits = scan(views, plain) + _decoded_hits(views, table)
+    table = detectors(wanted)
+    hits = scan(views, (*_gate(table).among(views), *extra))
+    if not bare(views):
+        hits += _decoded_hits(views, (*table, *extra))
+    if not hits:
+        return hits
     return [one for hit in merged(hits) if (one := _settled(text, hit)) is not None]
 
 

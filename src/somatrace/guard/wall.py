@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
 from somatrace.guard.labels import UNKNOWN, Key, Labels, sound
+from somatrace.guard.notes import Removed, length_of
 from somatrace.guard.policy import NOTHING, Grant
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import fits, looks_like_identifier
@@ -19,7 +20,6 @@ from somatrace.tags import Scalar, Tags
 log = logging.getLogger("somatrace")
 
 MAX_DECLARED: Final = 256
-MAX_NOTES: Final = 64
 MAX_DEPTH: Final = 8
 _CACHE: Final = 4096
 #: Resource attributes that can hold a password given on a command line, or the environment.
@@ -29,13 +29,6 @@ _SECRETS: Final = frozenset({"secrets"})
 _OPERATOR: Final = Grant("full")
 
 T = TypeVar("T")
-
-
-class Removed(NamedTuple):
-    """A note of what was taken away: key and length (characters, or items of a sequence), never the value."""
-
-    key: str
-    length: int
 
 
 class Guard:
@@ -180,7 +173,7 @@ class Judge:
                 self._guard.faulted()
                 found = None
             if found is None:
-                removed.append(Removed(name if key.tame else "?", _length(value)))
+                removed.append(Removed(name if key.tame else "?", length_of(value)))
             else:
                 kept[name] = found
         return kept, removed
@@ -272,12 +265,6 @@ def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
     return (dictionary(terms),) if terms else ()
 
 
-def note(removed: Sequence[Removed]) -> str:
-    """The value of `somatrace.guard.removed`: JSON, key and length of each removed value, at most 64."""
-    noted = [f'{{"key": "{item.key}", "length": {item.length}}}' for item in removed[:MAX_NOTES]]
-    return f"[{', '.join(noted)}]"  # keys in notes have no character that JSON would escape
-
-
 def _measured(key: Key, value: float) -> bool:
     """Whether a long number is a measure by its key's name, and no card's all the same."""
     return key.measure and not find(str(int(value)))
@@ -298,11 +285,3 @@ def _matches(key: str, patterns: Sequence[str]) -> bool:
 
 def _tame(value: str) -> bool:
     return len(value) <= 64 and value.isascii() and value.replace(":", "").replace(";", "").isalnum()
-
-
-def _length(value: Any) -> int:
-    """The length for a note; 1 for what has none, or lies about it."""
-    try:
-        return len(value) if isinstance(value, (str, bytes, tuple, list)) else 1
-    except Exception:
-        return 1
