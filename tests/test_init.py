@@ -167,7 +167,8 @@ def test_the_guard_and_the_check_import_without_opentelemetry() -> None:
         """
         import sys
         import somatrace, somatrace.guard
-        print(sorted(name for name in sys.modules if name.split(".")[0] in ("opentelemetry", "google", "requests")))
+        heavy = ("opentelemetry", "google", "requests")
+        print(sorted(name for name in sys.modules if name.split(".")[0] in heavy))
         """
     )
     assert done.stdout == "[]\n"

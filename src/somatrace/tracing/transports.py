@@ -42,7 +42,7 @@ class LocalTransport:
 
 
 #: Put around each transport; by it `somatrace smoke` sees what leaves its own process.
-around: Callable[[Transport], Transport] = lambda transport: transport
+around: Callable[[Transport], Transport] = lambda transport: transport  # noqa: E731 - replaced by smoke
 
 
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
