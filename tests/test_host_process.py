@@ -97,6 +97,7 @@ def test_a_working_directory_that_is_gone_does_not_matter(server, tmp_path) -> N
         """
         + PROGRAM.replace("\n", "\n        "),
         otlp_env(server.url),
+        directory=tmp_path,  # a script: with `-c` Python 3.13 itself imports nothing any more
     )
     assert done.stderr == ""
     assert arrived(server) == ["bad", "work"]
