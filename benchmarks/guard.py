@@ -96,11 +96,11 @@ spent, copy = [0, 0], Copier.copy
 
 def timed(*arguments):
     began = time.thread_time_ns()
-    try:
-        return copy(*arguments)
-    finally:
-        spent[0] += time.thread_time_ns() - began
-        spent[1] += 1
+    made = copy(*arguments)
+    ended = time.thread_time_ns()
+    spent[0] += 2 * ended - began - time.thread_time_ns()  # without what reading the clock takes
+    spent[1] += 1
+    return made
 
 Copier.copy = timed
 import datetime

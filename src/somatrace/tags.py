@@ -96,7 +96,7 @@ class Tags(Mapping[str, Scalar]):
         tags, session, user and metadata are repeated on each span.
         """
         out: dict[str, Scalar | tuple[str, ...]] = {}
-        for name, value in self.items():
+        for name, value in {**self._derived, **self._bound}.items():
             out[name] = value
             out[names.TRACE_METADATA + name] = value
         labels = tuple(

@@ -397,6 +397,23 @@ def test_a_value_is_a_secret_if_its_key_says_so(key: str, mode: str) -> None:
         assert b"hunter2" not in encode([copy])
 
 
+@pytest.mark.parametrize("value", ["the stage", ("the stage", "b")], ids=["text", "tuple"])
+def test_what_one_span_declared_is_not_safe_in_another(value: Any) -> None:
+    one = copier("none")
+    one.copy(made({"stage": value}, declared=frozenset({"stage"})))
+
+    assert "stage" not in (one.copy(made({"stage": value})).attributes or {})
+
+
+@pytest.mark.parametrize("value", ["the stage", ("the stage", "b")], ids=["text", "tuple"])
+def test_a_key_that_one_tenant_calls_safe_is_not_safe_for_another(value: Any) -> None:
+    grants = {"acme": Grant("none", ("stage",)), "globex": Grant("none")}
+    guard = Guard(resolve=lambda tenant: grants[tenant or "globex"])
+
+    assert "stage" in guard.judge("acme").attributes({"stage": value})[0]
+    assert "stage" not in guard.judge("globex").attributes({"stage": value})[0]
+
+
 def test_a_times_nanoseconds_are_no_card() -> None:
     copy = copier("none").copy(made({"request.timestamp": 1_795_235_593_382_153_138}))
 

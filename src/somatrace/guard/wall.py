@@ -49,7 +49,7 @@ class Guard:
         self._pseudonym = pseudonym
         self.labels = Labels()
         self._judges: dict[str | None, Judge] = {}
-        self._clean: dict[tuple[str, str], bool] = {}
+        self.clean: dict[tuple[str, str | tuple[str, ...]], bool] = {}
         self._texts: dict[str, str] = {}
 
     def judge(self, tenant: str | None) -> Judge:
@@ -130,13 +130,17 @@ class Guard:
         shape = key.shape
         if shape is None or len(text) > 2048:
             return False
-        known = self._clean.get((name, text))
+        known = self.clean.get((name, text))
         if known is None:
             known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
-            if len(self._clean) >= _CACHE:
-                self._clean.clear()
-            self._clean[name, text] = known
+            self.remember(name, text, clean=known)
         return known
+
+    def remember(self, name: str, value: str | tuple[str, ...], *, clean: bool) -> None:
+        """Keep what was found out about a value under a key."""
+        if len(self.clean) >= _CACHE:
+            self.clean.clear()
+        self.clean[name, value] = clean
 
 
 class Judge:
@@ -157,13 +161,15 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed, labels = self.mode == "none", self._guard.labels
+        closed, labels, clean = self.mode == "none", self._guard.labels, self._guard.clean
         for name, value in attributes.items():
             key, found, kind = UNKNOWN, None, type(value)
             try:
                 key = labels.keys.get(name) or labels.key(name)
                 if key.tame and (kind is bool or (kind is int and -_SMALL < value < _SMALL)):
                     found = value if kind is bool or closed else self._number(key, value)
+                elif closed and (kind is str or kind is tuple) and clean.get((name, value)):
+                    found = value  # seen before: most values of most keys are few
                 elif not closed:
                     found = self._open(key, value, 0)
                     name = name if key.tame else self.text(name)  # noqa: PLW2901 - as it may leave
@@ -204,7 +210,12 @@ class Judge:
             return _plain(value) if not looks_like_identifier(value) or _measured(key, value) else None
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
-            return None if any(item is None for item in items) else tuple(items)
+            if any(item is None for item in items):
+                return None
+            texts = type(value) is tuple and all(type(item) is str for item in value)
+            if texts and tuple(items) == value and not declared and not self.grant.safe_keys:
+                self._guard.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
+            return tuple(items)
         return None
 
     def _open(self, key: Key, value: Any, depth: int) -> Any:

@@ -92,10 +92,8 @@ class Copier:
             parent=self._context(span.parent),
             resource=safely(lambda: self._guarded_resource(span.resource), _NO_RESOURCE),
             attributes=attributes,
-            events=[
-                self._event(event, judge, called) for event in (span.events if events is None else events)
-            ],
-            links=[self._link(link, judge) for link in span.links],
+            events=[self._event(event, judge, called) for event in _events_of(span, events)],
+            links=[self._link(link, judge) for link in (span.links if span._links else ())],
             kind=span.kind,
             status=safely(lambda: self._status(span, judge), Status(span.status.status_code)),
             start_time=span.start_time,
@@ -179,6 +177,11 @@ class Shared(Resource):
 
     def __hash__(self) -> int:
         return self._hash
+
+
+def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
+    """The chosen events, or all of the span's; `span.events` copies even none of them."""
+    return chosen if chosen is not None else span.events if span._events else ()
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
