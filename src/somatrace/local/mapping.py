@@ -170,7 +170,8 @@ compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 def _first(values: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = values.get(key)
-        if value not in (None, "", [], {}):
+        # most keys are absent, and this runs for dozens of them in every span
+        if value is not None and value not in ("", [], {}):
             return text(value)
     return None
 

@@ -21,12 +21,15 @@ def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
     """For each class an SVG path in a box of `COLUMNS` by `DEPTHS`: four shapes, however many spans."""
     whole = max(end_ns - start_ns, 1)
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]
-    painted = sorted(tree.nodes, key=lambda node: _KINDS.index(kind(node)))
-    for node in painted:
-        first = min((node.span.start_ns - start_ns) * COLUMNS // whole, COLUMNS - 1)
-        last = min((node.span.end_ns - start_ns) * COLUMNS // whole + 1, COLUMNS)
-        width = max(last - first, 1)
-        rows[min(node.depth, DEPTHS - 1)][first : first + width] = bytes([_KINDS.index(kind(node))]) * width
+    layers: dict[str, list[Node]] = {name: [] for name in _KINDS}
+    for node in tree.nodes:
+        layers[kind(node)].append(node)
+    for paint, layer in enumerate(layers.values()):
+        full = bytes([paint]) * COLUMNS
+        for node in layer:
+            first = min((node.span.start_ns - start_ns) * COLUMNS // whole, COLUMNS - 1)
+            last = max(min((node.span.end_ns - start_ns) * COLUMNS // whole + 1, COLUMNS), first + 1)
+            rows[min(node.depth, DEPTHS - 1)][first:last] = full[first:last]
     found: dict[str, list[str]] = {}
     for depth, row in enumerate(rows):
         for paint, first, width in _runs(bytes(row[:COLUMNS])):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import operator
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from somatrace.local.totals import HOUR, MINUTE, SUMS, percentile
-from somatrace.local.traces import dicts
+from somatrace.local import histogram
+from somatrace.local.totals import HOUR, MINUTE, SUMS
 
 GROUPS: Final = 200
 #: up to this many seconds a minute is a point of the chart, else an hour
 _MINUTES_UPTO: Final = 6 * HOUR
 _SECOND_NS: Final = 1_000_000_000
-_SUMS: Final = ", ".join(f"sum({column}) AS {column}" for column in SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,27 @@ class Overview:
 
 def read(connection: sqlite3.Connection, scope: Scope) -> Overview:
     """The figures of `scope`, whose edges are widened to whole steps."""
-    where, values = _where(scope)
-    points = _figures(connection, where, values, ("since",))
-    groups = _figures(connection, where, values, ("tenant", "workflow"))
-    groups.sort(key=lambda group: (-group.sums["failed"], -group.sums["traces"], group.sums["tenant"]))
-    (whole,) = _figures(connection, where, values, ())
-    return Overview(scope, whole, _filled(scope, points), groups[:GROUPS], len(groups) > GROUPS)
+    whole = _Sum()
+    points: dict[int, _Sum] = {}
+    groups: dict[tuple[str, str], _Sum] = {}
+    for since, tenant, workflow, *sums, durations in _rows(connection, scope):
+        counted = histogram.unpacked(durations)
+        for total in (
+            whole,
+            points.get(since) or points.setdefault(since, _Sum()),
+            groups.get((tenant, workflow)) or groups.setdefault((tenant, workflow), _Sum()),
+        ):
+            total.add(sums, counted)
+    found = [total.figures(tenant=tenant, workflow=workflow) for (tenant, workflow), total in groups.items()]
+    found.sort(key=lambda group: (-group.sums["failed"], -group.sums["traces"], group.sums["tenant"]))
+    first = scope.since - scope.since % scope.step
+    return Overview(
+        scope,
+        whole.figures(),
+        [points.get(since, _Sum()).figures(since=since) for since in range(first, scope.until, scope.step)],
+        found[:GROUPS],
+        len(found) > GROUPS,
+    )
 
 
 def arrival(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
@@ -76,7 +92,26 @@ def arrival(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
     return {"last_ns": last, "per_second": recent / 60, "kept_ns": kept}
 
 
-def _where(scope: Scope) -> tuple[str, list[Any]]:
+class _Sum:
+    """Figures while they are added up."""
+
+    def __init__(self) -> None:
+        self._sums: list[float] = [0] * len(SUMS)
+        self._durations = 0
+
+    def add(self, sums: Iterable[float], durations: int) -> None:
+        self._sums = list(map(operator.add, self._sums, sums))
+        self._durations += durations
+
+    def figures(self, **key: Any) -> Figures:
+        return Figures(
+            {**dict(zip(SUMS, self._sums, strict=True)), **key},
+            *histogram.percentiles(self._durations, 50, 95, 99),
+        )
+
+
+def _rows(connection: sqlite3.Connection, scope: Scope) -> list[Any]:
+    """The rows of `scope`, as one value: row by row, each would wait for the interpreter's lock."""
     step = scope.step
     where = "step = ? AND since >= ? AND since < ?"
     values: list[Any] = [step, scope.since - scope.since % step, scope.until]
@@ -84,33 +119,9 @@ def _where(scope: Scope) -> tuple[str, list[Any]]:
         if wanted:
             where += f" AND {column} = ?"
             values.append(wanted)
-    return where, values
-
-
-def _figures(
-    connection: sqlite3.Connection, where: str, values: list[Any], by: tuple[str, ...]
-) -> list[Figures]:
-    columns = "".join(f"{column}, " for column in by)
-    group = f"GROUP BY {', '.join(by)}" if by else ""
-    slots: dict[tuple[Any, ...], dict[int, int]] = {}
-    for *key, slot, traces in connection.execute(
-        f"SELECT {columns}slot, sum(traces) FROM durations WHERE {where} GROUP BY {columns}slot", values
-    ):
-        slots.setdefault(tuple(key), {})[slot] = traces
-    found = []
-    for sums in dicts(
-        connection.execute(f"SELECT {columns}{_SUMS} FROM figures WHERE {where} {group}", values)
-    ):
-        lengths = slots.get(tuple(sums[column] for column in by), {})
-        found.append(Figures(sums, *(percentile(lengths, percent) for percent in (50, 95, 99))))
+    columns = ", ".join(("since", "tenant", "workflow", *SUMS, "durations"))
+    (text,) = connection.execute(
+        f"SELECT json_group_array(json_array({columns})) FROM figures WHERE {where}", values
+    ).fetchone()
+    found: list[Any] = json.loads(text)
     return found
-
-
-def _filled(scope: Scope, points: list[Figures]) -> list[Figures]:
-    """A point for every step, those without traces too, so that gaps look like gaps."""
-    by_time = {point.sums["since"]: point for point in points}
-    first = scope.since - scope.since % scope.step
-    return [
-        by_time.get(since) or Figures({**dict.fromkeys(SUMS, 0), "since": since}, None, None, None)
-        for since in range(first, scope.until, scope.step)
-    ]

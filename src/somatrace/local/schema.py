@@ -11,8 +11,8 @@ VERSION: Final = 2
 #: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span;
 #: `models`, `agents` and `services` hold what all its spans name, one per line; `failure` is the message
 #: of the failed span that started last, which is the deepest one where failures pass up.
-#: `figures` and `durations` sum `traces` up by the minute and the hour in which they started, and
-#: `arrivals` counts spans by the minute in which they came.
+#: `figures` sums `traces` up by the minute and the hour in which they started; its durations are a
+#: histogram. `arrivals` counts spans by the minute in which they came.
 #: `origins` holds what all spans of one resource and scope share.
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS spans (
@@ -52,12 +52,8 @@ CREATE TABLE IF NOT EXISTS figures (
     traces INTEGER NOT NULL, failed INTEGER NOT NULL, spans INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+    durations TEXT NOT NULL,
     PRIMARY KEY (step, since, tenant, workflow)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS durations (
-    step INTEGER NOT NULL, since INTEGER NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL,
-    slot INTEGER NOT NULL, traces INTEGER NOT NULL,
-    PRIMARY KEY (step, since, tenant, workflow, slot)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS arrivals (
     minute INTEGER NOT NULL, service TEXT NOT NULL, version TEXT NOT NULL,

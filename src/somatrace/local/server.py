@@ -18,6 +18,8 @@ from somatrace.local.otlp import MAX_BODY, Limits
 from somatrace.local.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
 
 DEFAULT_PORT: Final = 4318
+#: a page waits this many seconds at most for a thread that takes spans; Python's own is five times that
+_SWITCH_SECONDS: Final = 0.001
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, never bound by default)
 
@@ -56,6 +58,7 @@ def run(
     except ServeError as error:
         sys.stderr.write(f"somatrace local: {error}\n")
         return 2
+    sys.setswitchinterval(_SWITCH_SECONDS)
     for line in local.greeting():
         (say or _say)(line)
     if ready is not None:

@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 import threading
-from collections import OrderedDict
 from typing import Any, Final
 
 import anyio
@@ -23,8 +22,6 @@ from somatrace.local.render import Renderer
 from somatrace.local.state import State
 from somatrace.local.traces import neighbours
 
-#: trees of large traces are kept, since each click asks for the same one
-_TREES: Final = 2
 _SHOWS: Final = ("errors", "critical", "all")
 _REMOVED: Final = f"attributes.{names.GUARD_REMOVED}"
 _MAX_TEXT: Final = 400
@@ -37,7 +34,8 @@ class TracePages:
         self._state = state
         self._render = render
         self._limits = limits
-        self._trees: OrderedDict[tuple[Any, ...], tree.Tree] = OrderedDict()
+        # a large trace's tree, since each click in it asks for the same one
+        self._kept: tuple[tuple[Any, ...], tree.Tree] | None = None
         self._lock = threading.Lock()
 
     def routes(self) -> list[BaseRoute]:
@@ -192,15 +190,14 @@ class TracePages:
     def _tree(self, connection: sqlite3.Connection, row: dict[str, Any]) -> tree.Tree:
         key = tuple(row.values())
         with self._lock:
-            if key in self._trees:
-                self._trees.move_to_end(key)
-                return self._trees[key]
+            if self._kept is not None and self._kept[0] == key:
+                return self._kept[1]
+            # before the next one is built, so that there are never two
+            self._kept = None
         grown = tree.build(detail.spans(connection, row["trace_id"]))
         if len(grown.nodes) > window.ROWS:
             with self._lock:
-                self._trees[key] = grown
-                while len(self._trees) > _TREES:
-                    self._trees.popitem(last=False)
+                self._kept = key, grown
         return grown
 
 

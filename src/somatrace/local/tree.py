@@ -5,8 +5,8 @@ Nothing here recurses: a hostile trace nests deeper than Python does.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,11 +23,11 @@ class LightSpan(NamedTuple):
     level: str
     start_ns: int
     end_ns: int
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    service: str | None = None
-    agent_id: str | None = None
-    model: str | None = None
+    input_tokens: int | None
+    output_tokens: int | None
+    service: str | None
+    agent_id: str | None
+    model: str | None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +73,7 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
 
     A span whose parent is not here stands at the top; a cycle is cut at its earliest span.
     """
-    spans = sorted(itertools.starmap(LightSpan, rows), key=lambda span: (span.start_ns, span.span_id))
+    spans = sorted(map(_shared(), rows), key=operator.attrgetter("start_ns", "span_id"))
     by_id = {span.span_id: Node(span) for span in spans}
     tops: list[Node] = []
     for node in by_id.values():
@@ -94,6 +94,31 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
         _sum_up(node)
     _mark_critical(tops)
     return Tree(tops, ordered, by_id)
+
+
+def _shared() -> Callable[[Sequence[Any]], LightSpan]:
+    """Makes spans in which equal texts are one object: most of a large trace's are."""
+    texts: dict[Any, Any] = {}
+    keep = texts.setdefault
+
+    def make(row: Sequence[Any]) -> LightSpan:
+        span_id, parent_id, name, kind, level, start_ns, end_ns, given, answered, service, agent, model = row
+        return LightSpan(
+            keep(span_id, span_id),
+            keep(parent_id, parent_id),
+            name,
+            keep(kind, kind),
+            keep(level, level),
+            start_ns,
+            end_ns,
+            given,
+            answered,
+            keep(service, service),
+            keep(agent, agent),
+            keep(model, model),
+        )
+
+    return make
 
 
 def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:

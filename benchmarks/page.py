@@ -1,0 +1,289 @@
+"""How fast the page answers over a large store while spans keep arriving, and what it takes in memory.
+
+A store is filled with workflows of twelve spans and three traces of 10,000; then `somatrace local` serves it,
+a second process sends spans over HTTP at a steady rate, and a client asks for one page after another. What is
+measured is the time from request to the answer's last byte over loopback, so a little more than the server's.
+The three large traces take turns, and the server keeps two trees: each is built anew. Exit 1 if a promise is
+missed.
+
+    python benchmarks/page.py [--spans 1000000] [--rate 5000] [--rounds 60]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from somatrace.local.otlp import Origin, Span
+from somatrace.local.store import Store
+
+#: milliseconds at the 95th percentile, and megabytes
+LIST, OVERVIEW, TRACE, MEMORY = 50.0, 50.0, 150.0, 100.0
+SECOND = 1_000_000_000
+PER_TRACE, LARGE, BATCH = 12, 10_000, 512
+ORIGINS = [
+    Origin({"service.name": name, "service.version": "1.4.2"}, "somatrace", "0.1.0", {})
+    for name in ("gateway-api", "orchestrator", "recall-service", "slm-service")
+]
+TENANTS = [f"tenant-{number:02}" for number in range(20)]
+WORKFLOWS = ["answer-question", "triage-ticket", "summarise"]
+
+
+def attributes(rng: random.Random, tenant: str, workflow: str, number: int) -> dict[str, object]:
+    common: dict[str, object] = {
+        "langfuse.trace.name": workflow,
+        "langfuse.trace.metadata.tenant_id": tenant,
+        "langfuse.trace.metadata.workflow_name": workflow,
+        "tenant_id": tenant,
+        "workflow_name": workflow,
+        "agent_id": "planner",
+    }
+    if number % 4 == 3:
+        common |= {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": f"small-{number % 3}",
+            "gen_ai.usage.input_tokens": rng.randrange(50, 3000),
+            "gen_ai.usage.output_tokens": rng.randrange(10, 400),
+        }
+    return common
+
+
+def workflow(rng: random.Random, start: int) -> Iterator[Span]:
+    tenant, name = rng.choice(TENANTS), rng.choice(WORKFLOWS)
+    trace_id, ids = f"{rng.getrandbits(128):032x}", [f"{rng.getrandbits(64):016x}" for _ in range(PER_TRACE)]
+    length, failed = int(rng.lognormvariate(0, 0.7) * SECOND), rng.random() < 0.03
+    for number, span_id in enumerate(ids):
+        share = 1 if not number else rng.uniform(0.05, 0.6)
+        begin = start + int(length * (1 - share) * rng.random())
+        yield Span(
+            origin=ORIGINS[number % 4],
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=ids[(number - 1) // 3] if number else None,
+            name=name if not number else f"step {number}",
+            kind=1,
+            start_ns=begin,
+            end_ns=begin + int(length * share),
+            status=2 if failed and number in (0, 4) else 0,
+            status_message="the upstream did not answer" if failed and number in (0, 4) else "",
+            attributes=attributes(rng, tenant, name, number),
+        )
+
+
+def large(rng: random.Random, start: int) -> list[Span]:
+    trace_id, ids = f"{rng.getrandbits(128):032x}", [f"{rng.getrandbits(64):016x}" for _ in range(LARGE)]
+    return [
+        Span(
+            origin=ORIGINS[number % 4],
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=ids[(number - 1) // 30] if number else None,
+            name=f"document {number}",
+            kind=1,
+            start_ns=start + number * 1000,
+            end_ns=start + (60 * SECOND if number < 340 else rng.randrange(SECOND)),
+            status=2 if number % 3333 == 3332 else 0,
+            status_message="not UTF-8" if number % 3333 == 3332 else "",
+            attributes=attributes(rng, "tenant-00", "nightly-index", number),
+        )
+        for number, span_id in enumerate(ids)
+    ]
+
+
+def fill(directory: Path, spans: int) -> list[str]:
+    """Write `spans` spans of the last day, and say which traces are large."""
+    rng = random.Random(1)
+    store = Store(directory, max_bytes=1 << 40)
+    now = time.time_ns()
+    began = time.perf_counter()
+    traces = spans // PER_TRACE
+    batch: list[Span] = []
+    for number in range(traces):
+        batch.extend(workflow(rng, now - (traces - number) * 86_000 * SECOND // traces))
+        if len(batch) >= BATCH or number == traces - 1:
+            store.add(batch)
+            batch = []
+    took = time.perf_counter() - began
+    found = [large(rng, now - hours * 3600 * SECOND) for hours in (1, 2, 3)]
+    for many in found:
+        store.add(many)
+    store.close()
+    print(
+        f"filled {traces * PER_TRACE:,} spans in {took:.0f} s: {traces * PER_TRACE / took:,.0f} spans/s",
+        flush=True,
+    )
+    return [many[0].trace_id for many in found]
+
+
+SENDER = "sender"
+
+
+def send(url: str, authorization: str, rate: int) -> None:
+    """Send `rate` spans a second until stopped; one line on stdout per second says how many were taken."""
+    rng = random.Random()
+    began, sent, said = time.perf_counter(), 0, 0.0
+    with httpx.Client(headers={"Authorization": authorization}, timeout=30) as client:
+        while True:
+            body = encoded(
+                [span for _ in range(BATCH // PER_TRACE) for span in workflow(rng, time.time_ns())]
+            )
+            answer = client.post(
+                f"{url}/v1/traces", content=body, headers={"Content-Type": "application/x-protobuf"}
+            )
+            sent += BATCH // PER_TRACE * PER_TRACE if answer.status_code == 200 else 0
+            elapsed = time.perf_counter() - began
+            if elapsed - said >= 1:
+                print(f"{sent / elapsed:.0f}", flush=True)
+                said = elapsed
+            time.sleep(max(0.0, sent / rate - elapsed))
+
+
+def encoded(spans: list[Span]) -> bytes:
+    request = ExportTraceServiceRequest()
+    scopes = {}
+    for origin in ORIGINS:
+        resource = request.resource_spans.add()
+        for key, value in origin.resource.items():
+            resource.resource.attributes.add(key=key).value.string_value = str(value)
+        scopes[id(origin)] = resource.scope_spans.add()
+    for span in spans:
+        made = scopes[id(span.origin)].spans.add(
+            trace_id=bytes.fromhex(span.trace_id),
+            span_id=bytes.fromhex(span.span_id),
+            parent_span_id=bytes.fromhex(span.parent_id or ""),
+            name=span.name,
+            start_time_unix_nano=span.start_ns,
+            end_time_unix_nano=span.end_ns,
+        )
+        made.status.code, made.status.message = span.status, span.status_message
+        for key, value in span.attributes.items():
+            field = made.attributes.add(key=key).value
+            if isinstance(value, int):
+                field.int_value = value
+            else:
+                field.string_value = str(value)
+    return request.SerializeToString()
+
+
+def paths(client: httpx.Client, traces: list[str]) -> dict[str, tuple[list[str], float]]:
+    """What is asked for, by the name in the table, with its promise."""
+    deep = "/traces"
+    for _ in range(20):
+        page = client.get(deep).text
+        deep = page.split('id="older"')[0].rsplit('href="', 1)[1].split('"')[0].replace("&amp;", "&")
+    return {
+        "list, newest": (["/traces"], LIST),
+        "list, 20 pages down": ([deep], LIST),
+        "list, one tenant's failures": (["/traces?tenant=tenant-07&status=failed"], LIST),
+        "list, words that are nowhere": (["/traces?q=nowhere"], LIST),
+        "list, slowest first": (["/traces?tenant=tenant-07&sort=duration"], LIST),
+        "list, how many are new": ([f"/traces/new?since={time.time_ns() - 2 * SECOND}"], LIST),
+        "overview, 24 h": (["/"], OVERVIEW),
+        "overview, 7 d": (["/?range=7d"], OVERVIEW),
+        "overview, 1 h of a tenant": (["/?range=1h&tenant=tenant-07"], OVERVIEW),
+        "services": (["/services"], LIST),
+        f"trace of {LARGE:,} spans": ([f"/trace/{trace_id}" for trace_id in traces], TRACE),
+    }
+
+
+def memory(pid: int, field: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(field)).split()[1]) / 1024
+
+
+def measure(client: httpx.Client, traces: list[str], rounds: int) -> bool:
+    asked = paths(client, traces)
+    times: dict[str, list[float]] = {name: [] for name in asked}
+    for number in range(rounds):
+        for name, (choices, _) in asked.items():
+            began = time.perf_counter()
+            client.get(choices[number % len(choices)]).raise_for_status()
+            times[name].append((time.perf_counter() - began) * 1000)
+    print("| page | median ms | p95 ms | at most | |\n|---|---:|---:|---:|---|")
+    kept = True
+    for name, (_, limit) in asked.items():
+        high = statistics.quantiles(times[name], n=20)[-1]
+        kept &= high <= limit
+        word = "kept" if high <= limit else "missed"
+        print(f"| {name} | {statistics.median(times[name]):.1f} | {high:.1f} | {limit:.0f} | {word} |")
+    return kept
+
+
+def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
+    traces = fill(directory, spans)
+    size = (directory / "local.db").stat().st_size
+    ready = directory / "ready.json"
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "somatrace",
+            "local",
+            "--port",
+            "0",
+            "--data-dir",
+            directory,
+            "--ready-file",
+            ready,
+        ],
+        env={**os.environ, "SOMATRACE_LOCAL_MAX_BYTES": str(1 << 40)},
+        stdout=subprocess.DEVNULL,
+    )
+    sender = None
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        told = json.loads(ready.read_text())
+        pair = httpx.BasicAuth(told["public_key"], told["secret_key"])
+        header = next(pair.auth_flow(httpx.Request("GET", told["url"]))).headers["Authorization"]
+        if rate:
+            arguments = [sys.executable, __file__, SENDER, told["url"], header, str(rate)]
+            sender = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+            time.sleep(3)
+        with httpx.Client(base_url=told["url"], timeout=60) as client:
+            client.post("/open", data={"token": told["page"].partition("#")[2]})
+            kept = measure(client, traces, rounds)
+        peak = memory(server.pid, "VmHWM")
+        print(
+            f"| memory of the server, MB | {memory(server.pid, 'VmRSS'):.0f} | {peak:.0f} | {MEMORY:.0f} | "
+            f"{'kept' if peak <= MEMORY else 'missed'} |"
+        )
+        print(f"\n{spans:,} spans, {size / 1e6:,.0f} MB on disk", end="")
+    finally:
+        arrived = ""
+        if sender is not None:
+            sender.terminate()
+            arrived = (sender.communicate()[0].split() or ["0"])[-1]
+        server.terminate()
+        server.wait(30)
+    print(f"; {arrived} spans/s arrived while it was measured" if arrived else "; none arrived")
+    return kept and peak <= MEMORY
+
+
+def main() -> int:
+    if sys.argv[1:2] == [SENDER]:
+        send(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--spans", type=int, default=1_000_000)
+    parser.add_argument("--rate", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=60)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        return 0 if run(given.spans, given.rate, given.rounds, Path(directory)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
