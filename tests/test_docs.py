@@ -36,6 +36,10 @@ RUN_IN = {
     ".venv/bin/python -m pytest tests/test_project.py": (".ci/run", "-m pytest"),
     "python -m somatrace.modelserver": ("tests/test_docs.py", '"-m", "somatrace.modelserver"'),
     ".venv/bin/python benchmarks/smoke.py": ("tests/smoke/test_benchmark.py", '"benchmarks" / "smoke.py"'),
+    ".venv/bin/python benchmarks/guard.py --needed": (
+        "tests/guard/test_guard_benchmark.py",
+        '"benchmarks" / "guard.py"',
+    ),
     ".venv/bin/python -m pytest -n 2 tests/matrix": (".ci/run", "-m pytest"),
     "python ask.py": ("tests/test_docs.py", "def test_python_in_the_documentation_does_what_it_says"),
 }
