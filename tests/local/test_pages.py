@@ -308,7 +308,20 @@ forests = st.dictionaries(
 
 def grown(spans) -> tree.Tree:
     return tree.build(
-        (span_id, parent, span_id, "GENERATION", "ERROR" if failed else "DEFAULT", start, start + long, 1, 2)
+        (
+            span_id,
+            parent,
+            span_id,
+            "GENERATION",
+            "ERROR" if failed else "DEFAULT",
+            start,
+            start + long,
+            1,
+            2,
+            "s",
+            None,
+            None,
+        )
         for span_id, (parent, start, long, failed) in spans.items()
     )
 
