@@ -473,3 +473,26 @@ def _reads_switch(function: ast.FunctionDef) -> bool:
         if isinstance(node, ast.Constant) and node.value != docstring and "TRACE_CONTENT" in str(node.value):
             return True
     return False
+
+
+def test_an_error_of_an_mcp_server_reaches_the_program_as_without_tracing() -> None:
+    done = run_program(
+        """
+        import anyio
+        from somatrace import init_tracing
+        init_tracing("svc")
+        from mcp.server.fastmcp import FastMCP
+        from mcp.shared.exceptions import McpError
+        from mcp.shared.memory import create_connected_server_and_client_session
+        server = FastMCP("tools")
+        async def main():
+            async with create_connected_server_and_client_session(server._mcp_server) as session:
+                try:
+                    print("returned", await session.read_resource("memo://nowhere"))
+                except McpError as error:
+                    print("raised McpError")
+        anyio.run(main)
+        """,
+        {"SOMATRACE_TARGET": "none"},
+    )
+    assert done.stdout == "raised McpError\n"

@@ -23,6 +23,7 @@ from somatrace.instruments.coverage import ON, WAITING, Coverage
 from somatrace.instruments.hooks import when_imported
 from somatrace.instruments.logs import withhold
 from somatrace.instruments.recording import gate
+from somatrace.instruments.throwing import own_errors_pass
 
 log = logging.getLogger("somatrace")
 
@@ -146,6 +147,8 @@ class Switch:
             said = "on (switched on by the program)"
         else:
             _defer(self._package, self._row.library, self._coverage)
+            if self._row.library == "mcp":
+                own_errors_pass(self._package)
             instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
         gate(self._package)
         withhold(self._package)

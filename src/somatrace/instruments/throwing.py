@@ -1,0 +1,91 @@
+"""The mcp instrumentor's `dont_throw` with a conscience: what the program's own call raises is the program's.
+
+It is meant to keep the instrumentor's faults from the program, but it wraps the program's call as well:
+an `McpError` of `read_resource` never reaches the caller, who gets None.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+log = logging.getLogger("somatrace")
+
+
+def own_errors_pass(package: str) -> None:
+    """Put `dont_throw` of ours into the loaded modules of `package`. Before it instruments."""
+    for name, module in list(sys.modules.items()):
+        if (name == package or name.startswith(package + ".")) and hasattr(module, "dont_throw"):
+            module.dont_throw = dont_throw  # type: ignore[attr-defined]
+
+
+def dont_throw(wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    """`wrapper(wrapped, instance, args, kwargs)`, failing only where `wrapped` itself fails.
+
+    Where the wrapper fails before or after, the program's call has been made once all the same.
+    """
+    if inspect.iscoroutinefunction(wrapper):
+
+        @functools.wraps(wrapper)
+        async def awaited(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            call = _Call(wrapped)
+            try:
+                return await wrapper(call.awaited, instance, args, kwargs)
+            except Exception as error:
+                if call.settled(wrapper, error):
+                    return call.result
+                return await wrapped(*args, **kwargs)
+
+        return awaited
+
+    @functools.wraps(wrapper)
+    def called(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        call = _Call(wrapped)
+        try:
+            return wrapper(call, instance, args, kwargs)
+        except Exception as error:
+            if call.settled(wrapper, error):
+                return call.result
+            return wrapped(*args, **kwargs)
+
+    return called
+
+
+class _Call:
+    """The program's own call, and how it ended."""
+
+    def __init__(self, wrapped: Callable[..., Any]) -> None:
+        self._wrapped = wrapped
+        self._failure: BaseException | None = None
+        self._made = False
+        self.result: Any = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._made = True
+        try:
+            self.result = self._wrapped(*args, **kwargs)
+        except BaseException as failure:
+            self._failure = failure
+            raise
+        return self.result
+
+    async def awaited(self, *args: Any, **kwargs: Any) -> Any:
+        self._made = True
+        try:
+            made: Awaitable[Any] = self._wrapped(*args, **kwargs)
+            self.result = await made
+        except BaseException as failure:
+            self._failure = failure
+            raise
+        return self.result
+
+    def settled(self, wrapper: Callable[..., Any], error: Exception) -> bool:
+        """Whether the call was made and returned; raises what it raised itself."""
+        if self._failure is not None:
+            raise self._failure
+        log.debug("%s: %s in the instrumentation", wrapper.__name__, type(error).__name__)
+        return self._made
