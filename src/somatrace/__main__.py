@@ -7,6 +7,11 @@ import sys
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    if sys.argv[1:2] == ["check"]:
+        # the check needs no extra, and starts in a fifth of the time that typer takes
+        from somatrace.check.command import main as check
+
+        raise SystemExit(check(sys.argv[2:]))
     try:
         from somatrace.cli import app
     except ModuleNotFoundError as error:

@@ -41,6 +41,16 @@ def version() -> None:
     typer.echo(VERSION)
 
 
+@app.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+def check(context: typer.Context) -> None:
+    """Find services that would run untraced, without importing or running them."""
+    from somatrace.check.command import main
+
+    raise typer.Exit(main(context.args))
+
+
 @app.command()
 def local(
     *,

@@ -1,0 +1,149 @@
+"""`somatrace check`: arguments in, a report out, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from somatrace.check import codes, report, settings, suppressing
+from somatrace.check.checking import Report, check
+
+_STACK = 512 * 1024 * 1024
+_DEPTH = 100_000
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"somatrace check: {message} (see `somatrace check --help`)\n")
+        raise SystemExit(2)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command. 0: every process is traced; 1: findings; 2: the check could not be done."""
+    try:
+        given = _parser().parse_args(arguments)
+        return _run(given)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else 2
+    except KeyboardInterrupt:
+        return 130
+    except settings.SettingsError as error:
+        sys.stderr.write(f"somatrace check: {error}\n")
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        sys.stderr.write(f"somatrace check: it failed itself, {type(error).__name__}: {error}\n")
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="somatrace check",
+        description="Find services that would run untraced. Nothing of the tree is imported or run.",
+    )
+    parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="roots to check (default: .)")
+    parser.add_argument(
+        "--format", choices=tuple(report.FORMATS), default="full", help="how findings are written"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    parser.add_argument("--select", metavar="CODES", help="only these codes, separated by commas")
+    parser.add_argument("--ignore", metavar="CODES", help="not these codes")
+    parser.add_argument("--explain", metavar="CODE", help="say what a code means")
+    parser.add_argument(
+        "--list", action="store_true", help="list every process: how it starts, where it is traced"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="the same as --format json; with --list the list as JSON"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="neither read nor write .somatrace_cache")
+    parser.add_argument("--write-baseline", metavar="FILE", help="accept today's findings in this file")
+    parser.add_argument("--fix", action="store_true", help="add the missing call where its place is plain")
+    return parser
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.explain:
+        code = given.explain.upper()
+        sys.stdout.write(
+            codes.explained(settings.codes([code], "--explain")[0] if code in codes.RULES else _no(code))
+        )
+        return 0
+    worst = 0
+    for name in given.paths:
+        root = Path(name)
+        if not root.is_dir():
+            sys.stderr.write(f"somatrace check: {name} is not a directory\n")
+            return 2
+        worst = max(worst, _one(root, given))
+    return worst
+
+
+def _no(code: str) -> str:
+    settings.codes([code or "?"], "--explain")
+    raise settings.SettingsError(f"--explain names no rule: `{code}`; it knows {', '.join(codes.RULES)}")
+
+
+def _one(root: Path, given: argparse.Namespace) -> int:
+    wanted = _wanted(settings.read(root), given)
+    found = _deeply(root, wanted)
+    kept = suppressing.apply(root, found, wanted)
+    if given.list:
+        text = report.listing(found, as_json=given.json)
+    else:
+        text = report.FORMATS["json" if given.json else given.format](kept, root, _colour(given))
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    return 1 if kept.findings else 0
+
+
+def _wanted(read: settings.Settings, given: argparse.Namespace) -> settings.Settings:
+    return replace(
+        read,
+        select=read.select if given.select is None else _codes(given.select, "--select"),
+        ignore=read.ignore if given.ignore is None else _codes(given.ignore, "--ignore"),
+    )
+
+
+def _codes(text: str, option: str) -> tuple[str, ...]:
+    return settings.codes([code.strip() for code in text.split(",")], option)
+
+
+def _colour(given: argparse.Namespace) -> bool:
+    return given.output is None and sys.stdout.isatty()
+
+
+def _deeply(root: Path, wanted: settings.Settings) -> Report:
+    """Check on a thread with a deep stack: generated code nests deeper than people do."""
+    found: list[Report] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            found.append(check(root, wanted))
+        except BaseException as error:
+            failed.append(error)
+
+    limit, stack = sys.getrecursionlimit(), threading.stack_size(_STACK)
+    sys.setrecursionlimit(_DEPTH)
+    gc.disable()
+    try:
+        thread = threading.Thread(target=work, name="somatrace check", daemon=True)
+        thread.start()
+        thread.join()
+    finally:
+        gc.enable()
+        threading.stack_size(stack)
+        sys.setrecursionlimit(limit)
+    if failed:
+        raise failed[0]
+    return found[0]

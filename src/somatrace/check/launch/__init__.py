@@ -1,0 +1,1 @@
+"""What starts a Python process: launchers, their commands, and convention."""

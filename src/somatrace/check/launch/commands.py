@@ -1,0 +1,283 @@
+"""Which Python process a command starts: prefixes looked through, servers and workers understood."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from posixpath import basename
+
+from somatrace.check.launch import programs, servers, words
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.servers import Options, undecidable
+from somatrace.check.run.process import Start
+
+#: Words in front of a command, and how many of their own arguments follow them.
+_PREFIXES = {
+    "exec": 0, "nohup": 0, "sudo": 0, "command": 0, "time": 0, "dumb-init": 0, "tini": 0, "catatonit": 0,
+    "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
+    "ddtrace-run": 0, "xvfb-run": 0, "setpriv": 0, "chpst": 0, "env": 0, "eatmydata": 0, "unbuffer": 0,
+    "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "pytest-watch": 0, "honcho": 0,
+    "memray": 1,
+}  # fmt: skip
+_RUNNERS = {
+    "poetry": ("run",), "uv": ("run",), "pipenv": ("run",), "pdm": ("run",), "hatch": ("run",),
+    "rye": ("run",), "pixi": ("run",), "conda": ("run",), "newrelic-admin": ("run-program",),
+    "doppler": ("run",), "infisical": ("run",), "micromamba": ("run",), "watchmedo": ("auto-restart",),
+    "aws-vault": ("exec",),
+}  # fmt: skip
+_RUNNER_VALUES = {
+    "-n", "-p", "--name", "--prefix", "--with", "--extra", "--group", "--python", "--project",
+    "--directory", "--env-file", "--package", "-e", "--environment", "-C", "--config", "-d", "--pattern",
+    "-E", "--only-group", "--no-group", "-g", "-u", "-s", "--signal", "-k", "--service_name",
+    "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--exporter_otlp_endpoint",
+    "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package",
+}  # fmt: skip
+_PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
+_SHELLS = frozenset(["sh", "bash", "dash", "ash", "zsh", "ksh"])
+_PYTHON_VALUES = {"-W", "-X", "--check-hash-based-pycs"}
+_ONE_OFF_MODULES = frozenset(
+    [
+        "pip",
+        "venv",
+        "ensurepip",
+        "compileall",
+        "pytest",
+        "unittest",
+        "alembic",
+        "black",
+        "ruff",
+        "mypy",
+        "build",
+        "http.server",
+        "spacy",
+        "nltk.downloader",
+        "playwright",
+        "json.tool",
+        "debugpy",
+        "site",
+        "coverage",
+        "aerich",
+        "awslambdaric",
+    ]
+)
+_MANAGE_PROCESSES = frozenset(
+    [
+        "runserver",
+        "runserver_plus",
+        "runworker",
+        "rqworker",
+        "celery",
+        "qcluster",
+        "process_tasks",
+        "daphne",
+        "run_huey",
+    ]
+)
+#: Programs that start Python code in ways that are not followed.
+_SUSPECTS = frozenset(
+    [
+        "watchfiles",
+        "pm2",
+        "circusd",
+        "supervisorctl",
+        "bentoml",
+        "ray",
+        "torchrun",
+        "accelerate",
+        "mlflow",
+        "prefect",
+        "dagster",
+        "litestar",
+    ]
+)
+_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+_SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
+_MOST_DEPTH = 8
+
+
+def launches(argv: tuple[str, ...], around: Around, origin: Origin, *, depth: int = 0) -> list[Launch]:
+    """The Python processes that a command starts; none for a foreign program or a one-off tool."""
+    argv = _bare(argv)
+    if not argv or depth > _MOST_DEPTH:
+        return []
+    program = basename(argv[0])
+    if program in _SHELLS:
+        return _shell(argv, around, origin, depth)
+    if program in {".", "source"} and len(argv) > 1:
+        return _script(argv[1], argv[2:], around, origin, depth)
+    if _PYTHON.match(program):
+        return _python(argv, around, origin, depth)
+    known = programs.PROGRAMS.get(program)
+    if known is not None:
+        return known(Options.of(argv[1:]), around, origin)
+    return _unknown(argv, around, origin, depth)
+
+
+def _bare(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The command without the prefixes that pass it through."""
+    rest = list(argv)
+    while rest:
+        program = basename(rest[0])
+        if _ASSIGNMENT.match(rest[0]):
+            rest.pop(0)
+        elif program in _RUNNERS and len(rest) > 1:
+            if _RUNNERS[program][0] not in rest[:4]:
+                return tuple(rest)
+            del rest[: rest.index(_RUNNERS[program][0]) + 1]
+            _drop_options(rest)
+        elif program in _PREFIXES:
+            rest.pop(0)
+            _drop_options(rest)
+            if _PREFIXES[program]:
+                del rest[: _PREFIXES[program]]
+                _drop_options(rest)
+        else:
+            return tuple(rest)
+    return ()
+
+
+def _drop_options(rest: list[str]) -> None:
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "--":
+            return
+        if option in _RUNNER_VALUES and rest:
+            rest.pop(0)
+
+
+def text(
+    command: str, around: Around, origin: Origin, *, positional: tuple[str, ...] = (), depth: int = 0
+) -> list[Launch]:
+    """The processes of a shell command line or script: what it ends with, leaves behind, or serves with."""
+    found: list[Launch] = []
+    command = _with_sourced(command, around)
+    for step in words.split(command, around.variables, positional):
+        argv = _bare(step.words)
+        if not argv:
+            continue
+        if argv[0] == "cd" and len(argv) > 1:
+            around = replace(around, workdir=around.in_image(argv[1]))
+            continue
+        here = (
+            replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
+        )
+        stays = (
+            step.last
+            or step.behind
+            or step.words[0] == "exec"
+            or basename(argv[0]) in _SHELLS | {".", "source"}
+        )
+        if stays or programs.serves(argv):
+            found.extend(launches(argv, around, here, depth=depth + 1))
+    return found
+
+
+def _with_sourced(command: str, around: Around) -> str:
+    """Files that a script sources, on the line where it does so that later line numbers stay right."""
+
+    def inlined(match: re.Match[str]) -> str:
+        path = around.file(match[1])
+        lines = (around.tree.text(path) or "").split("\n") if path else []
+        return (
+            "; ".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+            or match[0]
+        )
+
+    return _SOURCED.sub(inlined, command)
+
+
+def _shell(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+    for number, word in enumerate(argv[1:], 1):
+        if word.startswith("-") and word.endswith("c") and not word.startswith("--"):
+            return text(argv[number + 1], around, origin, depth=depth + 1) if number + 1 < len(argv) else []
+        if not word.startswith(("-", "+")):
+            return _script(word, argv[number + 1 :], around, origin, depth)
+    return []
+
+
+def _script(
+    path: str, arguments: tuple[str, ...], around: Around, origin: Origin, depth: int
+) -> list[Launch]:
+    """A shell script is followed; its lines become the origin."""
+    found = around.file(path)
+    if found is None:
+        return (
+            [undecidable(origin, path, f"the script `{path}` is not in the tree")]
+            if "/" not in path[:1]
+            else []
+        )
+    content = around.tree.text(found) or ""
+    if content.startswith("#!") and "python" in content.partition("\n")[0]:
+        return servers.script(found, around, origin)
+    if depth > _MOST_DEPTH:
+        return []
+    return text(content, around, Origin(found, 1, origin.text), positional=arguments, depth=depth + 1)
+
+
+def _python(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+    rest = list(argv[1:])
+    while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:
+        option = rest.pop(0)
+        if (
+            option.startswith("-")
+            and option[-1:] in {"m", "c"}
+            and not option.startswith("--")
+            and option not in _PYTHON_VALUES
+        ):
+            rest.insert(0, f"-{option[-1]}")
+            break
+        if option in _PYTHON_VALUES and rest:
+            rest.pop(0)
+    if not rest:
+        return []
+    if rest[0] in {"-c", "-"}:
+        return [undecidable(origin, "python -c", "code given on the command line is not followed")]
+    if rest[0] == "-m":
+        return _module(tuple(rest[1:]), around, origin, depth)
+    return _file(rest[0], tuple(rest[1:]), around, origin)
+
+
+def _module(rest: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+    if not rest:
+        return []
+    name = rest[0]
+    if name in programs.PROGRAMS or name in programs.MODULES:
+        program = programs.MODULES.get(name, name)
+        return launches((program, *rest[1:]), around, origin, depth=depth + 1)
+    if name in _ONE_OFF_MODULES or name.partition(".")[0] in _ONE_OFF_MODULES:
+        return []
+    start = Start("module", name, attribute="", role="script", roots=around.roots("."))
+    return [servers.checked(Launch(origin, start, target=name))]
+
+
+def _file(path: str, rest: tuple[str, ...], around: Around, origin: Origin) -> list[Launch]:
+    if basename(path) == "manage.py" and (not rest or rest[0] not in _MANAGE_PROCESSES):
+        return []
+    if "$" in path:
+        return [undecidable(origin, path, f"`{path}` is only known at run time")]
+    found = around.file(path)
+    if found is None:
+        return [undecidable(origin, path, f"`{path}` is not in the tree")]
+    if around.tree.is_folder(found):
+        found = f"{found}/__main__.py"
+    return servers.script(found, around, origin)
+
+
+def _unknown(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+    """A script of the tree, a console script of its projects, or a program that is none of ours."""
+    program = argv[0]
+    if "$" in program:
+        return [undecidable(origin, program, f"`{program}` is only known at run time")]
+    if program.endswith(".sh") or ("/" in program and around.file(program)):
+        return _script(program, argv[1:], around, origin, depth)
+    if program.endswith(".py"):
+        return _file(program, argv[1:], around, origin)
+    console = around.scripts.get(basename(program))
+    if console is not None:
+        return [servers.console(console, around, origin)]
+    if (
+        any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
+        and program in _SUSPECTS
+    ):
+        return [undecidable(origin, program, f"how `{program}` starts Python code is not known")]
+    return []

@@ -1,0 +1,68 @@
+"""Kubernetes manifests: what the containers of a pod run, where they say it themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from posixpath import basename
+from typing import Any
+
+from somatrace.check.launch import dockerfile
+from somatrace.check.launch.around import Around, Launch
+from somatrace.check.launch.compose import told
+from somatrace.check.launch.dockerfile import Override, Said
+
+_KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
+_MOST_DEPTH = 12
+
+
+def launches(path: str, documents: list[Any], around: Around, images: tuple[str, ...]) -> Iterator[Launch]:
+    """Containers with a command of their own. Jobs and init containers are one-off."""
+    for document in documents:
+        if isinstance(document, dict) and document.get("kind") in _KINDS:
+            for container in _containers(document, 0):
+                yield from _container(path, container, around, images)
+
+
+def _containers(node: Any, depth: int) -> Iterator[dict[str, Any]]:
+    if depth > _MOST_DEPTH or not isinstance(node, dict):
+        return
+    listed = node.get("containers")
+    if isinstance(listed, list):
+        yield from (one for one in listed if isinstance(one, dict))
+        return
+    for value in node.values():
+        yield from _containers(value, depth + 1)
+
+
+def _container(path: str, container: dict[str, Any], around: Around, images: tuple[str, ...]) -> list[Launch]:
+    command, arguments = told(container.get("command")), told(container.get("args"))
+    if command is None and arguments is None:
+        return []
+    image = _image(str(container.get("image") or ""), images)
+    if image is not None:
+        return dockerfile.launches(image, around, Override(path, command=arguments, entrypoint=command))
+    if command is None:
+        return []
+    where = replace(around, workdir=str(container.get("workingDir") or "/"))
+    where = replace(where, mounts=((where.workdir, ""),))
+    return [
+        one
+        for one in dockerfile.started(Said(command, path), Said(arguments, path), where)
+        if _ours(one, around)
+    ]
+
+
+def _image(name: str, images: tuple[str, ...]) -> str | None:
+    """The Dockerfile whose directory the image is named after, or the only one there is."""
+    short = basename(name.partition("@")[0]).partition(":")[0]
+    for image in images:
+        parts = image.split("/")
+        if len(parts) > 1 and parts[-2] == short:
+            return image
+    return images[0] if len(images) == 1 else None
+
+
+def _ours(launch: Launch, _: Around) -> bool:
+    """Without the image's directories a target that is not found proves nothing."""
+    return not launch.problem

@@ -1,0 +1,51 @@
+"""Every program that is known to start Python code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from posixpath import basename
+
+from somatrace.check.launch import servers
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.servers import Options
+from somatrace.check.launch.workers import celery, faust, locust, modal, rq, streamlit, uwsgi, worker
+
+PROGRAMS: dict[str, Callable[[Options, Around, Origin], list[Launch]]] = {
+    "uvicorn": servers.asgi,
+    "hypercorn": servers.asgi,
+    "granian": servers.asgi,
+    "daphne": servers.asgi,
+    "waitress-serve": servers.asgi,
+    "gunicorn": servers.gunicorn,
+    "flask": servers.flask,
+    "fastapi": servers.fastapi,
+    "celery": celery,
+    "arq": lambda options, around, origin: worker(options, around, origin, "arq"),
+    "dramatiq": worker,
+    "faust": faust,
+    "rq": rq,
+    "streamlit": streamlit,
+    "modal": modal,
+    "locust": locust,
+    "uwsgi": uwsgi,
+}
+#: `python -m NAME` for programs whose module has another name.
+MODULES = {
+    "gunicorn.app.wsgiapp": "gunicorn",
+    "waitress": "waitress-serve",
+    "streamlit.web.cli": "streamlit",
+    "celery.bin.celery": "celery",
+}
+
+
+def serves(argv: tuple[str, ...]) -> bool:
+    """Whether a command is one of these, also as `python -m`."""
+    name = basename(argv[0])
+    if name in PROGRAMS:
+        return True
+    return (
+        name.startswith("python")
+        and len(argv) > 2
+        and "-m" in argv[:-1]
+        and argv[argv.index("-m") + 1] in PROGRAMS
+    )

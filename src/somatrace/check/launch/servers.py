@@ -1,0 +1,229 @@
+"""Servers and workers: which module each of them imports, and what it serves of it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from posixpath import basename, dirname
+
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.run.process import Start
+
+_FLAGS = {
+    "--reload", "--factory", "--preload", "--daemon", "--proxy-headers", "--no-access-log", "-D",
+    "--use-colors", "--dev", "-B", "--beat", "--access-log", "--watch", "-v", "--verbose",
+    "--no-server-header", "--no-use-colors", "-E", "--events", "--debug", "--quiet", "-q", "--headless",
+    "--no-proxy-headers", "--with-scheduler", "--without-gossip", "--without-mingle",
+    "--without-heartbeat", "--capture-output", "--no-date-header", "--burst", "-r",
+    "--respawn-failed-workers", "--no-reload",
+}  # fmt: skip
+
+
+def undecidable(origin: Origin, target: str, problem: str) -> Launch:
+    """A launch that cannot be followed, and why."""
+    return Launch(origin, Start("import"), problem, target)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """A command line, taken apart: options with their values, and the rest."""
+
+    named: dict[str, str]
+    rest: tuple[str, ...]
+
+    @classmethod
+    def of(cls, argv: tuple[str, ...]) -> Options:
+        named: dict[str, str] = {}
+        rest: list[str] = []
+        waiting = list(argv)
+        while waiting:
+            word = waiting.pop(0)
+            if not word.startswith("-") or word == "-":
+                rest.append(word)
+            elif "=" in word:
+                name, _, value = word.partition("=")
+                named[name] = value
+            elif word in _FLAGS or not waiting or waiting[0].startswith("-"):
+                named[word] = ""
+            elif len(word) > 2 and not word.startswith("--"):
+                named[word[:2]] = word[2:]
+            else:
+                named[word] = waiting.pop(0)
+        return cls(named, tuple(rest))
+
+    def get(self, *names: str) -> str | None:
+        return next((self.named[name] for name in names if name in self.named), None)
+
+
+def checked(launch: Launch) -> Launch:
+    """A target that only run time knows cannot be followed."""
+    if "$" in launch.target or "{{" in launch.target:
+        return replace(launch, problem=f"`{launch.target}` is only known at run time")
+    return launch
+
+
+def script(path: str, around: Around, origin: Origin, role: str = "script") -> list[Launch]:
+    """`python FILE`: its own directory comes first on the path."""
+    own = around.roots(".")
+    first = replace(around, mounts=(("/", dirname(path)),), workdir="/", pythonpath=(), shared=()).roots("/")
+    start = Start("script", path=path, role=role, roots=tuple(dict.fromkeys((*first, *own))))
+    return [Launch(origin, start, target=path)]
+
+
+def console(target: str, around: Around, origin: Origin) -> Launch:
+    """A console script: `package.module:function`."""
+    module, _, attribute = target.partition(":")
+    start = Start(
+        "function",
+        module.strip(),
+        attribute=attribute.partition("[")[0].strip(),
+        role="script",
+        roots=around.roots("."),
+    )
+    return Launch(origin, start, target=target)
+
+
+def imported(
+    target: str,
+    around: Around,
+    origin: Origin,
+    *,
+    role: str = "server",
+    factory: bool = False,
+    folder: str = ".",
+    settings: str = "",
+) -> list[Launch]:
+    """`module:attribute`, `module:factory()`, `module`."""
+    module, _, attribute = target.partition(":")
+    called = attribute.endswith(")")
+    if module.endswith(".py") and (path := around.file(module)):
+        module = basename(path)[:-3]
+        around = replace(around, mounts=(*around.mounts, ("/.script", dirname(path))))
+        roots = around.roots("/.script", folder)
+    else:
+        roots = around.roots(folder)
+    attribute = re.split(r"[(\s]", attribute)[0]
+    start = Start(
+        "import",
+        module.replace("/", "."),
+        attribute=attribute,
+        role=role,
+        factory=factory or called,
+        settings=settings,
+        roots=roots,
+    )
+    return [checked(Launch(origin, start, target=target))]
+
+
+def asgi(options: Options, around: Around, origin: Origin) -> list[Launch]:
+    """uvicorn, hypercorn, granian, daphne, waitress-serve."""
+    target = next(
+        (word for word in options.rest if ":" in word or "$" in word), next(iter(options.rest), None)
+    )
+    if target is None:
+        return []
+    folder = options.get("--app-dir", "--working-dir") or "."
+    return imported(
+        target,
+        around,
+        origin,
+        factory="--factory" in options.named or "--call" in options.named,
+        folder=folder,
+    )
+
+
+def gunicorn(options: Options, around: Around, origin: Origin) -> list[Launch]:
+    """The configuration file in use is run too; it may name the application."""
+    folder = options.get("--chdir") or "."
+    around = replace(around, workdir=around.in_image(folder))
+    config = options.get("-c", "--config")
+    extra = config.removeprefix("python:") if config and config.startswith("python:") else ""
+    settings = "" if extra else around.file((config or "gunicorn.conf.py").removeprefix("file:")) or ""
+    if extra:
+        settings = next(
+            (
+                found
+                for found in around.candidates(extra.replace(".", "/") + ".py")
+                if around.tree.is_file(found)
+            ),
+            "",
+        )
+    target = next(iter(options.rest), None) or _assigned(around, settings, "wsgi_app")
+    if target is None:
+        return [undecidable(origin, "gunicorn", "gunicorn is given no application")]
+    attribute = "" if ":" in target else ":application"
+    return imported(target + attribute, around, origin, settings=settings)
+
+
+def _assigned(around: Around, path: str, name: str) -> str | None:
+    text = around.tree.text(path) if path else None
+    match = re.search(rf"^{name}\s*=\s*[\"']([^\"']+)[\"']", text or "", re.MULTILINE)
+    return match[1] if match else None
+
+
+def flask(options: Options, around: Around, origin: Origin) -> list[Launch]:
+    """`flask --app m run`."""
+    if "run" not in options.rest and not any(word in options.rest for word in ("worker",)):
+        return []
+    target = options.get("--app", "-A") or around.variables.get("FLASK_APP")
+    if target is None:
+        target = next((name for name in ("app.py", "wsgi.py") if around.file(name)), None)
+    if target is None:
+        return [undecidable(origin, "flask run", "no application is named (--app or FLASK_APP)")]
+    return imported(target, around, origin)
+
+
+def fastapi(options: Options, around: Around, origin: Origin) -> list[Launch]:
+    """`fastapi run FILE`, or the entrypoint that it finds."""
+    if not options.rest or options.rest[0] not in {"run", "dev"}:
+        return []
+    target = options.rest[1] if len(options.rest) > 1 else _fastapi_default(around)
+    if target is None:
+        return [
+            undecidable(origin, "fastapi run", "no file is named, and neither main.py nor app/main.py exists")
+        ]
+    if target.endswith(".py"):
+        return _fastapi_file(target, around, origin, options.get("--app") or "app")
+    return imported(target, around, origin)
+
+
+def _fastapi_default(around: Around) -> str | None:
+    project = around.file("pyproject.toml")
+    if project is not None:
+        try:
+            named = (
+                tomllib.loads(around.tree.text(project) or "")
+                .get("tool", {})
+                .get("fastapi", {})
+                .get("entrypoint")
+            )
+        except (tomllib.TOMLDecodeError, AttributeError):
+            named = None
+        if isinstance(named, str):
+            return named
+    return next(
+        (
+            name
+            for name in ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py")
+            if around.file(name)
+        ),
+        None,
+    )
+
+
+def _fastapi_file(target: str, around: Around, origin: Origin, attribute: str) -> list[Launch]:
+    """The command imports the file as a module of the outermost package around it."""
+    path = around.file(target)
+    if path is None:
+        return [undecidable(origin, target, f"`{target}` is not in the tree")]
+    parts = [basename(path)[:-3]]
+    folder = dirname(path)
+    while folder and around.tree.is_file(f"{folder}/__init__.py"):
+        parts.insert(0, basename(folder))
+        folder = dirname(folder)
+    if parts[-1] == "__init__":
+        parts.pop()
+    inner = replace(around, mounts=(*around.mounts, ("/.package", folder)))
+    start = Start("import", ".".join(parts), attribute=attribute, roots=inner.roots("/.package", "."))
+    return [Launch(origin, start, target=target)]

@@ -1,0 +1,119 @@
+"""Workers and runners: Celery, arq, dramatiq, Streamlit, Modal and others."""
+
+from __future__ import annotations
+
+import re
+
+from somatrace.check.launch import servers
+from somatrace.check.launch.around import Around, Launch, Origin
+
+
+def celery(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """A worker imports what it includes and fires its signals; beat and flower fire none."""
+    target = options.get("-A", "--app")
+    command = next((word for word in options.rest if word in {"worker", "beat", "flower", "multi"}), "")
+    if target is None or not command:
+        return []
+    module, _, attribute = target.partition(":")
+    if not attribute and not around.tree.is_file(module):
+        module, attribute = _celery_module(module, around)
+    return servers.imported(
+        f"{module}:{attribute}", around, origin, role="celery" if command in {"worker", "multi"} else "beat"
+    )
+
+
+def _celery_module(module: str, around: Around) -> tuple[str, str]:
+    """`-A pkg` finds `pkg.celery`, `-A mod.app` the attribute."""
+    path = module.replace(".", "/")
+    if around.file(f"{path}/celery.py") and not _mentions(around, f"{path}/__init__.py", "Celery("):
+        return f"{module}.celery", "app"
+    if around.file(f"{path}.py") or around.file(f"{path}/__init__.py") or "." not in module:
+        return module, "app"
+    head, _, last = module.rpartition(".")
+    return head, last
+
+
+def _mentions(around: Around, path: str, text: str) -> bool:
+    found = around.file(path)
+    return found is not None and text in (around.tree.text(found) or "")
+
+
+def worker(options: servers.Options, around: Around, origin: Origin, role: str = "worker") -> list[Launch]:
+    """Dramatiq and arq: the first argument names the module."""
+    target = next(iter(options.rest), None)
+    if target is None:
+        return []
+    if role == "arq" and ":" not in target:
+        module, _, attribute = target.rpartition(".")
+        target = f"{module}:{attribute}"
+    return servers.imported(target, around, origin, role=role)
+
+
+def faust(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """`faust -A app worker`."""
+    target = options.get("-A", "--app")
+    return servers.imported(target, around, origin) if target and "worker" in options.rest else []
+
+
+def rq(options: servers.Options, _: Around, origin: Origin) -> list[Launch]:
+    """Nothing of the tree is imported before a job runs."""
+    if not options.rest or options.rest[0] not in {"worker", "worker-pool"}:
+        return []
+    return [
+        servers.undecidable(
+            origin,
+            "rq worker",
+            "rq imports the code of a job only when the job runs; start the worker from Python",
+        )
+    ]
+
+
+def streamlit(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """`streamlit run FILE`."""
+    if len(options.rest) < 2 or options.rest[0] != "run":
+        return []
+    path = around.file(options.rest[1])
+    if path is None:
+        return [servers.undecidable(origin, options.rest[1], f"`{options.rest[1]}` is not in the tree")]
+    return servers.script(path, around, origin, role="streamlit")
+
+
+def modal(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """`modal deploy FILE`: containers import it."""
+    if len(options.rest) < 2 or options.rest[0] not in {"deploy", "serve"}:
+        return []
+    target = options.rest[-1].removeprefix("-m")
+    return servers.imported(target.partition("::")[0], around, origin)
+
+
+def locust(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """`locust -f FILE`."""
+    target = options.get("-f", "--locustfile") or "locustfile.py"
+    return (
+        servers.imported(target, around, origin)
+        if around.file(target)
+        else [servers.undecidable(origin, target, f"`{target}` is not in the tree")]
+    )
+
+
+def uwsgi(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+    """A module or file, from the command line or an ini file."""
+    module = options.get("--module", "-w", "--wsgi")
+    path = options.get("--wsgi-file", "--file")
+    settings = options.get("--ini") or next((word for word in options.rest if word.endswith(".ini")), None)
+    if settings and not module and not path:
+        module = _assigned_ini(around, settings, "module")
+        path = _assigned_ini(around, settings, "wsgi-file")
+    target = module or path
+    if target is None:
+        return [servers.undecidable(origin, "uwsgi", "uwsgi is given no application")]
+    callable_name = options.get("--callable") or "application"
+    return servers.imported(target if ":" in target else f"{target}:{callable_name}", around, origin)
+
+
+def _assigned_ini(around: Around, path: str, name: str) -> str | None:
+    found = around.file(path)
+    match = (
+        re.search(rf"^\s*{name}\s*=\s*(\S+)", around.tree.text(found) or "", re.MULTILINE) if found else None
+    )
+    return match[1] if match else None

@@ -1,0 +1,176 @@
+"""Python source: parsed when it must be, looked through when that is enough."""
+
+from __future__ import annotations
+
+import ast
+import re
+import symtable
+import warnings
+from dataclasses import dataclass
+
+from somatrace.check.tree import Tree, UnreadableError
+
+#: Names whose presence makes a module worth running. Without one of them a module can neither start
+#: tracing, nor build a model client, nor end or block the process while it is imported.
+_WORDS = (
+    rb"somatrace|init_tracing|openai|anthropic|litellm|langchain|llama_index|genai|generativeai|vertexai|bedrock"
+    rb"|cohere|mistralai|groq|together|ollama|replicate|huggingface_hub|dashscope|import_module|__import__"
+    rb"|(?m:^(?:while|raise|exit|quit|exec|sys\.exit|os\._exit|os\.exec\w+|asyncio\.run"
+    rb"|[\w.]+\.(?:run|serve\w*|start\w*)\())"
+)
+_IMPORT = re.compile(
+    rb"^[ \t\f]*(?:[^#\n]*;[ \t]*)?"
+    rb"(?:from[ \t]+([\w.\t ]+?)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]+)|import[ \t]+([^\n#;]+))",
+    re.MULTILINE,
+)
+_NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
+
+
+class UnparsableError(Exception):
+    """Python source that Python does not take."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.reason, self.line = reason, line
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One import as written: dots, module, and the names taken from it (empty for `import x`)."""
+
+    level: int
+    module: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What can be said of a module without running it."""
+
+    matters: bool
+    imports: tuple[Imported, ...] = ()
+    reason: str = ""
+    line: int = 1
+
+
+class Sources:
+    """Parsed and glanced-at modules of one tree. Trees of modules are dropped after each service."""
+
+    def __init__(self, tree: Tree, wrappers: tuple[str, ...] = ()) -> None:
+        self._tree = tree
+        names = b"".join(b"|" + re.escape(name.rpartition(".")[2].encode()) for name in wrappers)
+        self._words = re.compile(_WORDS + names)
+        self._glances: dict[str, Glance] = {}
+        self._parsed: dict[str, ast.Module | UnparsableError] = {}
+        self._lines: dict[str, list[str]] = {}
+
+    def parse(self, path: str) -> ast.Module:
+        """The syntax tree. Raises UnparsableError."""
+        self._tree.note(path)
+        found = self._parsed.get(path)
+        if found is None:
+            found = self._parsed[path] = self._parse(path)
+        if isinstance(found, UnparsableError):
+            raise found
+        return found
+
+    def _parse(self, path: str) -> ast.Module | UnparsableError:
+        try:
+            return parse(self._tree.read(path))
+        except UnreadableError as error:
+            return UnparsableError(f"it cannot be read: {error}", 1)
+        except UnparsableError as error:
+            return error
+
+    def glance(self, path: str) -> Glance:
+        self._tree.note(path)
+        found = self._glances.get(path)
+        if found is None:
+            found = self._glances[path] = self._glance(path)
+        return found
+
+    def _glance(self, path: str) -> Glance:
+        try:
+            source = self._tree.read(path)
+        except UnreadableError as error:
+            return Glance(matters=True, reason=f"it cannot be read: {error}")
+        if self._words.search(source):
+            return Glance(matters=True, imports=_imports(source))
+        try:
+            _readable(source)
+        except UnparsableError as error:
+            return Glance(matters=True, reason=error.reason, line=error.line)
+        return Glance(matters=False, imports=_imports(source))
+
+    def mentions(self, path: str, word: bytes) -> bool:
+        """Whether a file can be read and has these bytes in it."""
+        return self.matches(path, re.compile(re.escape(word)))
+
+    def matches(self, path: str, pattern: re.Pattern[bytes]) -> bool:
+        """Whether a file can be read and the pattern is found in it."""
+        try:
+            return bool(pattern.search(self._tree.read(path)))
+        except UnreadableError:
+            return False
+
+    def line(self, path: str, number: int) -> str:
+        """One line as it stands in the file; empty when there is none."""
+        if path not in self._lines:
+            text = self._tree.text(path) or ""
+            self._lines[path] = text.replace("\r", "\n").split("\n")
+        lines = self._lines[path]
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+    def forget(self) -> None:
+        """Drop the syntax trees; what was glanced at stays."""
+        self._parsed.clear()
+        self._lines.clear()
+
+
+def parse(source: bytes) -> ast.Module:
+    """`ast.parse`, with everything it can raise made UnparsableError and its warnings kept quiet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(source)
+        except SyntaxError as error:
+            raise UnparsableError(_told(error), error.lineno or 1) from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise UnparsableError(_why(error), 1) from None
+
+
+def _readable(source: bytes) -> None:
+    """Raise UnparsableError where `ast.parse` would, in a fifth of its time for a large file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it takes bytes too
+        except SyntaxError as error:
+            raise UnparsableError(_told(error), error.lineno or 1) from None
+        except TypeError:
+            parse(source)
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise UnparsableError(_why(error), 1) from None
+
+
+def _told(error: SyntaxError) -> str:
+    return f"Python cannot parse it: {error.msg}"
+
+
+def _why(error: Exception) -> str:
+    return "Python cannot parse it: " + (str(error) or "it is nested too deeply")
+
+
+def _imports(source: bytes) -> tuple[Imported, ...]:
+    found: dict[Imported, None] = {}
+    for module, names, plain in _IMPORT.findall(source.replace(b"\\\n", b" ").replace(b"\r", b"\n")):
+        if plain:
+            for name in _NAME.findall(plain):
+                found[Imported(0, name.decode())] = None
+        else:
+            dotted = module.replace(b" ", b"").replace(b"\t", b"").decode()
+            level = len(dotted) - len(dotted.lstrip("."))
+            uncommented = re.sub(rb"#[^\n]*", b"", names)
+            taken = tuple(name.decode() for name in _NAME.findall(uncommented))
+            found[Imported(level, dotted.lstrip("."), taken)] = None
+    return tuple(found)

@@ -1,0 +1,168 @@
+"""The files below a root: walked once, read within bounds, never followed into a loop or a pipe."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from posixpath import join, normpath
+
+#: What is never read as a service. Imports may still lead into a directory of such a name.
+SKIPPED = frozenset(
+    [
+        "venv",
+        "env",
+        "node_modules",
+        "build",
+        "dist",
+        "site-packages",
+        "__pycache__",
+        "__pypackages__",
+        "notebooks",
+        "vendor",
+        "third_party",
+    ]
+)
+TESTS = frozenset(["test", "tests", "testing", "fixtures", "testdata", "conftest", "e2e"])
+MAX_BYTES = 32_000_000
+_MAX_DEPTH = 60
+
+
+class UnreadableError(Exception):
+    """A file that cannot be read; says why."""
+
+
+class Tree:
+    """Paths are relative to the root, with `/`; `""` is the root itself."""
+
+    def __init__(self, root: Path, exclude: Iterable[str] = ()) -> None:
+        self.root = str(root)
+        self._exclude = tuple(exclude)
+        self._stats: dict[str, os.stat_result | None] = {}
+        self._read: dict[str, None] = {}
+        self.files: dict[str, None] = {}
+        self.folders: dict[str, tuple[str, ...]] = {}
+        self._listed: dict[str, list[str]] = {}
+        self._walk()
+
+    def _walk(self) -> None:
+        waiting = [("", 0)]
+        while waiting:
+            folder, depth = waiting.pop()
+            inner: list[str] = []
+            for name, path, is_folder, is_file in self._entries(folder):
+                if is_folder:
+                    if depth < _MAX_DEPTH and not _skipped(name) and not self._excluded(path):
+                        inner.append(name)
+                        waiting.append((path, depth + 1))
+                elif is_file and not self._excluded(path):
+                    self.files[path] = None
+                    self._listed.setdefault(folder, []).append(path)
+            self.folders[folder] = tuple(sorted(inner))
+        self.files = dict.fromkeys(sorted(self.files))
+
+    def listed(self, folder: str) -> list[str]:
+        """The files directly in a folder that was walked."""
+        return self._listed.get(folder, [])
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, str, bool, bool]]:
+        try:
+            with os.scandir(self._real(folder)) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    yield entry.name, path, is_folder, not is_folder and entry.is_file()
+        except OSError:
+            return
+
+    def _real(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def _excluded(self, path: str) -> bool:
+        return any(fnmatch(path, pattern) or fnmatch(path, f"{pattern}/*") for pattern in self._exclude)
+
+    def is_file(self, path: str) -> bool:
+        found = self._stat(path)
+        return found is not None and not stat.S_ISDIR(found.st_mode)
+
+    def is_folder(self, path: str) -> bool:
+        if path in self.folders:
+            return True
+        found = self._stat(path)
+        return found is not None and stat.S_ISDIR(found.st_mode)
+
+    def _stat(self, path: str) -> os.stat_result | None:
+        """None too for what leads out of the root, and for a name that only a loose file system accepts."""
+        if path not in self._stats:
+            self._stats[path] = self._look(path)
+        return self._stats[path]
+
+    def _look(self, path: str) -> os.stat_result | None:
+        if path.startswith(("../", "/")) or path == "..":
+            return None
+        try:
+            return os.stat(self._real(path))  # noqa: PTH116 -- a Path per file costs as much again
+        except (OSError, ValueError):
+            return self._dangling(path)
+
+    def _dangling(self, path: str) -> os.stat_result | None:
+        """A link to nowhere is a file that is there and cannot be read."""
+        try:
+            return os.lstat(self._real(path))
+        except (OSError, ValueError):
+            return None
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file. Raises UnreadableError for anything else, and for more than 32 MB."""
+        self._read[path] = None
+        try:
+            descriptor = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except (OSError, ValueError) as error:
+            raise UnreadableError(getattr(error, "strerror", None) or "not a file name") from None
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise UnreadableError("not a regular file")
+            if found.st_size > MAX_BYTES:
+                raise UnreadableError(f"larger than {MAX_BYTES // 1_000_000} MB")
+            try:
+                return file.read(MAX_BYTES + 1)
+            except OSError as error:
+                raise UnreadableError(error.strerror or "unreadable") from None
+
+    def text(self, path: str) -> str | None:
+        """A launcher's text; None when it cannot be read. Bytes that are no UTF-8 are replaced."""
+        try:
+            return self.read(path).decode("utf-8-sig", "replace").replace("\r\n", "\n")
+        except UnreadableError:
+            return None
+
+    def consulted(self) -> tuple[str, ...]:
+        """Every file that was read since the last time this was asked."""
+        found = tuple(self._read)
+        self._read.clear()
+        return found
+
+    def note(self, path: str) -> None:
+        """Count a file as read whose content was remembered."""
+        self._read[path] = None
+
+
+def _skipped(name: str) -> bool:
+    return name in SKIPPED or name.startswith(".") or name.endswith((".egg-info", ".dist-info"))
+
+
+def is_test(path: str) -> bool:
+    """Whether the path names a test, a fixture or a notebook rather than service code."""
+    *folders, name = path.split("/")
+    if any(folder in TESTS for folder in folders):
+        return True
+    return name.startswith("test_") or name.endswith(("_test.py", ".ipynb")) or name == "conftest.py"
+
+
+def beside(folder: str, path: str) -> str:
+    """`path` as seen from `folder`, without `.` and `..`; it may lead out (`../x`)."""
+    found = normpath(join(folder, path))
+    return "" if found == "." else found

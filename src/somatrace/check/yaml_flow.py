@@ -1,0 +1,122 @@
+"""Scalars and flow collections of the YAML reader."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+ALIAS = re.compile(r"^\*([\w.-]+)$")
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/", "0": "\0", "r": "\r", " ": " ", "e": "\x1b"}
+_TOKEN = re.compile(
+    r"""\s*(?:\#[^\n]*\s*)*
+    ("(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | [\[\]{},] | :(?=[\s,\[\]{}]|$)
+    | (?:[^\s,\[\]{}:\#] | :(?=\S)(?![,\[\]{}]) | (?<=\S)\# | [ ](?=[^\s,\[\]{}:\#]))+)""",
+    re.VERBOSE,
+)
+
+
+class UndecidableError(Exception):
+    """YAML that this reader does not claim to understand."""
+
+
+class Text(str):
+    """A scalar that knows its line."""
+
+    __slots__ = ("line", "plain")
+    line: int
+    plain: bool
+
+    @classmethod
+    def at(cls, value: str, line: int, *, plain: bool = False) -> Text:
+        made = cls(value)
+        made.line, made.plain = line, plain
+        return made
+
+
+def unquoted(text: str) -> str:
+    """A scalar without its quotes and escapes."""
+    if text.startswith("'") and text.endswith("'") and len(text) > 1:
+        return text[1:-1].replace("''", "'")
+    if not (text.startswith('"') and text.endswith('"') and len(text) > 1):
+        return text
+    return re.sub(r"\\(.)", _escape, text[1:-1], flags=re.DOTALL)
+
+
+def _escape(match: re.Match[str]) -> str:
+    if match[1] not in _ESCAPES:
+        raise UndecidableError(f"the escape \\{match[1]}")
+    return _ESCAPES[match[1]]
+
+
+class Flow:
+    """`[a, "b"]` and `{a: b}`."""
+
+    def __init__(self, text: str, number: int, anchors: dict[str, Any]) -> None:
+        self._tokens: list[str] = []
+        self._number, self._anchors, self._at = number, anchors, 0
+        at = 0
+        text = text.rstrip()
+        while at < len(text):
+            match = _TOKEN.match(text, at)
+            if match is None:
+                if re.match(r"\s*#[^\n]*$", text[at:]):
+                    break
+                raise UndecidableError(f"line {number}: a flow collection")
+            self._tokens.append(match[1])
+            at = match.end()
+
+    def read(self) -> Any:
+        value = self._value()
+        if self._at != len(self._tokens):
+            raise UndecidableError(f"line {self._number}: text after a flow collection")
+        return value
+
+    def _next(self) -> str:
+        if self._at >= len(self._tokens):
+            raise UndecidableError(f"line {self._number}: an open flow collection")
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _value(self) -> Any:
+        found = self._next()
+        if found == "[":
+            return self._list()
+        if found == "{":
+            return self._map()
+        if found in {"]", "}", ",", ":"} or found[0] in "&!|>%@`":
+            raise UndecidableError(f"line {self._number}: a flow collection")
+        if alias := ALIAS.match(found):
+            if alias[1] not in self._anchors:
+                raise UndecidableError(f"line {self._number}: unknown alias")
+            return self._anchors[alias[1]]
+        return Text.at(unquoted(found), self._number, plain=found[0] not in "\"'")
+
+    def _list(self) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            if self._peek() == "]":
+                self._at += 1
+                return found
+            found.append(self._value())
+            if self._peek() == ",":
+                self._at += 1
+            elif self._peek() != "]":
+                raise UndecidableError(f"line {self._number}: a flow sequence")
+
+    def _map(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while True:
+            if self._peek() == "}":
+                self._at += 1
+                return found
+            key = self._value()
+            if not isinstance(key, str) or self._next() != ":":
+                raise UndecidableError(f"line {self._number}: a flow mapping")
+            found[key] = None if self._peek() in {",", "}"} else self._value()
+            if self._peek() == ",":
+                self._at += 1
+            elif self._peek() != "}":
+                raise UndecidableError(f"line {self._number}: a flow mapping")
+
+    def _peek(self) -> str:
+        return self._tokens[self._at] if self._at < len(self._tokens) else ""
