@@ -128,3 +128,18 @@ def test_a_program_can_bring_its_policy_as_a_callable(tmp_path: Path) -> None:
     server = run(tmp_path, "default: none", program)
     assert "[EMAIL]" in asked(server, "closed")
     assert asked(server, "masked") == ""
+
+
+def test_what_traceloop_keeps_attached_is_not_opened_by_the_next_tenants_policy(tmp_path: Path) -> None:
+    program = """
+    from opentelemetry import trace
+    from somatrace import bind, flush, init_tracing
+    init_tracing("svc")
+    with bind(tenant_id="masked"), trace.get_tracer("lib").start_as_current_span("call") as call:
+        call.set_attribute("traceloop.association.properties.note", "words of the tenant before")
+        call.set_attribute("gen_ai.input.messages", "words of this one")
+    assert flush(5)
+    """
+    server = run(tmp_path, program=program)
+    assert b"words of this one" in server.bytes
+    assert b"words of the tenant before" not in server.bytes

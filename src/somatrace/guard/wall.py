@@ -26,6 +26,8 @@ _CACHE: Final = 4096
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _SMALL: Final = 10**7
 _SECRETS: Final = frozenset({"secrets"})
+#: What traceloop attaches stays attached: it may be another tenant's, so no policy of this one opens it.
+_ASSOCIATION: Final = "traceloop.association.properties."
 _OPERATOR: Final = Grant("full")
 
 T = TypeVar("T")
@@ -170,7 +172,7 @@ class Judge:
                     found = value if kind is bool or closed else self._number(key, value)
                 elif closed and (kind is str or kind is tuple) and clean.get((name, value)):
                     found = value  # seen before: most values of most keys are few
-                elif not closed:
+                elif not closed and not name.startswith(_ASSOCIATION):
                     found = self._open(key, value, 0)
                     name = name if key.tame else self.text(name)  # noqa: PLW2901 - as it may leave
                 elif key.tame:
