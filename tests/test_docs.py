@@ -27,6 +27,7 @@ RUN_IN = {
     "make test": (".ci/run", "make --no-print-directory test"),
     "make lint": (".ci/run", ".ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
+    "make bench-page": ("tests/page/test_benchmark.py", '"benchmarks" / "page.py"'),
     "make bench-hot": ("tests/test_setup.py", '"benchmarks" / "hot_path.py"'),
     "pip install .": (".ci/run", "pip install -qq"),
     "pip install '.[cli,local]' openai": ("scripts/venv", "install --no-deps"),
