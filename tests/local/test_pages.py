@@ -307,22 +307,10 @@ forests = st.dictionaries(
 
 
 def grown(spans) -> tree.Tree:
+    by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return tree.build(
-        (
-            span_id,
-            parent,
-            span_id,
-            "GENERATION",
-            "ERROR" if failed else "DEFAULT",
-            start,
-            start + long,
-            1,
-            2,
-            "s",
-            None,
-            None,
-        )
-        for span_id, (parent, start, long, failed) in spans.items()
+        (name, parent, name, "GENERATION", LEVELS[failed], start, start + long, 1, 2, "s", None, None)
+        for name, (parent, start, long, failed) in by_start
     )
 
 

@@ -19,7 +19,7 @@ def kind(node: Node) -> str:
 
 def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
     """For each class an SVG path in a box of `COLUMNS` by `DEPTHS`: four shapes, however many spans."""
-    whole = max(end_ns - start_ns, 1)
+    scale = COLUMNS / max(end_ns - start_ns, 1)
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]
     layers: dict[str, list[Node]] = {name: [] for name in _KINDS}
     for node in tree.nodes:
@@ -27,8 +27,9 @@ def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
     for paint, layer in enumerate(layers.values()):
         full = bytes([paint]) * COLUMNS
         for node in layer:
-            first = min((node.span.start_ns - start_ns) * COLUMNS // whole, COLUMNS - 1)
-            last = max(min((node.span.end_ns - start_ns) * COLUMNS // whole + 1, COLUMNS), first + 1)
+            span = node.span
+            first = min(int((span.start_ns - start_ns) * scale), COLUMNS - 1)
+            last = max(min(int((span.end_ns - start_ns) * scale) + 1, COLUMNS), first + 1)
             rows[min(node.depth, DEPTHS - 1)][first:last] = full[first:last]
     found: dict[str, list[str]] = {}
     for depth, row in enumerate(rows):

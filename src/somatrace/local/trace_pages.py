@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sqlite3
@@ -87,7 +88,7 @@ class TracePages:
             bars=_Bars(begin, end),
             zoom=request.query_params.get("zoom", "") if (begin, end) != _whole(row) else "",
             minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
-            failures=[node for node in grown.nodes if node.span.level == "ERROR"][: window.ROWS],
+            failures=grown.failed[: window.ROWS],
             newer=newer,
             older=older,
         )
@@ -192,8 +193,10 @@ class TracePages:
         with self._lock:
             if self._kept is not None and self._kept[0] == key:
                 return self._kept[1]
-            # before the next one is built, so that there are never two
-            self._kept = None
+            # before the next one is built, so that there are never two; its nodes point at each other
+            had, self._kept = self._kept is not None, None
+        if had:
+            gc.collect()
         grown = tree.build(detail.spans(connection, row["trace_id"]))
         if len(grown.nodes) > window.ROWS:
             with self._lock:

@@ -5,10 +5,9 @@ Nothing here recurses: a hostile trace nests deeper than Python does.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from somatrace.local.summary import CALLS
 
@@ -30,6 +29,10 @@ class LightSpan(NamedTuple):
     model: str | None
 
 
+#: most spans have none, and a list of its own for each would weigh as much as the span
+_NO_CHILDREN: Final[list[Node]] = []
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """A span in its place. `broken` says what is wrong above it: "", "missing parent" or "cycle".
@@ -39,7 +42,7 @@ class Node:
 
     span: LightSpan
     parent: Node | None = None
-    children: list[Node] = field(default_factory=list)
+    children: list[Node] = field(default_factory=lambda: _NO_CHILDREN)
     broken: str = ""
     depth: int = 0
     position: int = 0
@@ -66,21 +69,25 @@ class Tree:
     tops: list[Node]
     nodes: list[Node]
     by_id: dict[str, Node]
+    failed: list[Node]
+    critical: list[Node]
 
 
 def build(rows: Iterable[Sequence[Any]]) -> Tree:
-    """The tree of spans given as tuples in the order of `LightSpan`'s fields.
+    """The tree of spans given by start, as tuples in the order of `LightSpan`'s fields.
 
     A span whose parent is not here stands at the top; a cycle is cut at its earliest span.
     """
-    spans = sorted(map(_shared(), rows), key=operator.attrgetter("start_ns", "span_id"))
-    by_id = {span.span_id: Node(span) for span in spans}
+    by_id = {span.span_id: Node(span) for span in map(_shared(), rows)}
     tops: list[Node] = []
     for node in by_id.values():
         above = by_id.get(node.span.parent_id or "")
         if above is not None:
             node.parent = above
-            above.children.append(node)
+            if above.children:
+                above.children.append(node)
+            else:
+                above.children = [node]
         else:
             node.broken = "missing parent" if node.span.parent_id else ""
             tops.append(node)
@@ -92,8 +99,8 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
         top.place = place
     for node in reversed(ordered):
         _sum_up(node)
-    _mark_critical(tops)
-    return Tree(tops, ordered, by_id)
+    failed = [node for node in ordered if node.span.level == "ERROR"]
+    return Tree(tops, ordered, by_id, failed, _critical(tops))
 
 
 def _shared() -> Callable[[Sequence[Any]], LightSpan]:
@@ -129,9 +136,10 @@ def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
         found.append(node)
         # counted from one, so that nought means not reached
         node.position = first + len(found)
-        for place, child in enumerate(node.children):
-            child.depth, child.place = node.depth + 1, place
-        pending.extend(reversed(node.children))
+        if node.children:
+            for place, child in enumerate(node.children):
+                child.depth, child.place = node.depth + 1, place
+            pending.extend(reversed(node.children))
     return found
 
 
@@ -153,12 +161,13 @@ def _sum_up(node: Node) -> None:
     if span.type in CALLS:
         node.input_tokens += span.input_tokens or 0
         node.output_tokens += span.output_tokens or 0
-    node.self_ns = _self(node)
-    if node.parent is not None:
-        node.parent.spans += node.spans
-        node.parent.failed += node.failed
-        node.parent.input_tokens += node.input_tokens
-        node.parent.output_tokens += node.output_tokens
+    node.self_ns = _self(node) if node.children else max(0, span.end_ns - span.start_ns)
+    above = node.parent
+    if above is not None:
+        above.spans += node.spans
+        above.failed += node.failed
+        above.input_tokens += node.input_tokens
+        above.output_tokens += node.output_tokens
 
 
 def _self(node: Node) -> int:
@@ -173,17 +182,20 @@ def _self(node: Node) -> int:
     return max(0, end - start - covered)
 
 
-def _mark_critical(tops: list[Node]) -> None:
-    """Mark what the trace's end waited for: from the end back, always the child that ended last."""
+def _critical(tops: list[Node]) -> list[Node]:
+    """What the trace's end waited for, marked: from the end back, always the child that ended last."""
+    found: list[Node] = []
     longest = max(tops, key=lambda node: node.span.end_ns - node.span.start_ns, default=None)
     pending = [(longest, longest.span.end_ns)] if longest else []
     while pending:
         node, limit = pending.pop()
         moment = limit
         node.critical = True
+        found.append(node)
         for child in sorted(node.children, key=lambda child: child.span.end_ns, reverse=True):
             # one that outlives its parent is cut to it
             end = min(child.span.end_ns, limit)
             if child.span.start_ns < end <= moment:
                 pending.append((child, end))
                 moment = child.span.start_ns
+    return found

@@ -160,11 +160,11 @@ def _wanted(tree: Tree, view: View, found: Iterable[Node]) -> set[Node]:
     if view.find:
         return set(found)
     if view.show == "critical":
-        return {node for node in tree.nodes if node.critical}
-    failed = {node for node in tree.nodes if node.span.level == "ERROR"}
+        return set(tree.critical)
+    failed = set(tree.failed)
     if view.show == "errors":
         return failed
-    both = failed | {node for node in tree.nodes if node.critical}
+    both = failed.union(tree.critical)
     return both if len(both) <= ROWS // 2 else failed
 
 
