@@ -112,7 +112,18 @@ def test_the_list_of_targets_is_what_make_alone_prints():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
 
     assert listed.returncode == 0
-    for target in ("demo", "test", "page", "lint", "lock", "bench-start", "bench-hot", "bench-page", "clean", "help"):
+    for target in (
+        "demo",
+        "test",
+        "page",
+        "lint",
+        "lock",
+        "bench-start",
+        "bench-hot",
+        "bench-page",
+        "clean",
+        "help",
+    ):
         assert f"make {target} " in listed.stdout
 
 
