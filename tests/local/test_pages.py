@@ -306,6 +306,9 @@ forests = st.dictionaries(
 )
 
 
+LEVELS = {True: "ERROR", False: "DEFAULT"}
+
+
 def grown(spans) -> tree.Tree:
     by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return tree.build(
