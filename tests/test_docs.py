@@ -42,6 +42,7 @@ RUN_IN = {
         '"benchmarks" / "guard.py"',
     ),
     ".venv/bin/python -m pytest -n 2 tests/matrix": (".ci/run", "-m pytest"),
+    ".venv/bin/python benchmarks/check.py": ("tests/check/test_benchmark.py", '"benchmarks" / "check.py"'),
     "python ask.py": ("tests/test_docs.py", "def test_python_in_the_documentation_does_what_it_says"),
 }
 

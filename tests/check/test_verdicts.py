@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from corpus import Sample, samples
 
 from somatrace.check.command import main
+from tests.check.corpus import Sample, samples
 
 
 @pytest.mark.parametrize("sample", samples(), ids=str)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from posixpath import dirname
 
 from somatrace.check import clients, judge, scanning
@@ -21,25 +21,47 @@ from somatrace.check.tree import Tree, is_test
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the tree: where it begins, what starts it, where it is traced and under which name."""
+
+    service: str
+    entrypoint: str
+    launched_by: str
+    service_name: str
+    traced_in: str
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Every process of the tree with what was found, and all findings in order."""
+    """Every process with its verdict, all findings in order, and every suppression, in case it is stale."""
 
-    processes: tuple[Judged, ...]
+    processes: tuple[Process, ...]
     findings: tuple[Finding, ...]
+    noqas: tuple[Finding, ...] = ()
 
 
-def check(root: Path, settings: Settings) -> Report:
-    """Check one tree. Reads files below `root` and nothing else; runs nothing of it."""
-    tree = Tree(root, settings.exclude)
+def check(tree: Tree, settings: Settings) -> Report:
+    """Check one tree. Reads its files and nothing else; runs nothing of it."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
     checker = _Checker(tree, sources, settings, _ours(tree))
-    processes = tuple(checker.processes(inventory))
-    findings = [finding for process in processes for finding in process.findings]
+    judged = tuple(checker.processes(inventory))
+    findings = [finding for process in judged for finding in process.findings]
     findings += checker.silent(inventory)
-    findings += checker.lines(processes, inventory)
-    findings += _same_names(processes, sources)
-    return Report(processes, tuple(_distinct(findings)))
+    noqas: list[Finding] = []
+    findings += checker.lines(judged, inventory, noqas)
+    findings += _same_names(judged, sources)
+    return Report(tuple(map(_process, judged)), tuple(_distinct(findings)), tuple(noqas))
+
+
+def _process(judged: Judged) -> Process:
+    origin = judged.launch.origin
+    text = " ".join(origin.text.split())
+    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
+    traced = f"{judged.traced.path}:{judged.traced.line}" if judged.traced is not None else ""
+    codes = tuple(sorted({finding.code for finding in judged.findings}))
+    return Process(judged.service, judged.path, launched, judged.name, traced, codes)
 
 
 def _ours(tree: Tree) -> str | None:
@@ -64,6 +86,7 @@ class _Checker:
     sources: Sources
     settings: Settings
     ours: str | None
+    code: dict[str, list[str]] = field(default_factory=dict)
 
     def processes(self, inventory: Inventory) -> list[Judged]:
         """Follow every process, then judge each knowing what the others run."""
@@ -104,15 +127,12 @@ class _Checker:
                 yield from (place for place in calls if path in loaded or place not in done)
 
     def _code(self, service: str) -> list[str]:
-        prefix = f"{service}/" if service else ""
-        return [
-            path
-            for path in self.tree.files
-            if path.endswith(".py")
-            and path.startswith(prefix)
-            and not is_test(path)
-            and service_of(path, self.tree) == service
-        ]
+        """The Python files of a service, without its tests."""
+        if not self.code:
+            for path in self.tree.files:
+                if path.endswith(".py") and not is_test(path):
+                    self.code.setdefault(service_of(path, self.tree), []).append(path)
+        return self.code.get(service, [])
 
     def silent(self, inventory: Inventory) -> Iterator[Finding]:
         for service in inventory.silent:
@@ -124,13 +144,16 @@ class _Checker:
                 advice = "add a launcher, `app/main.py`, or list it in [tool.somatrace.check] entrypoints"
                 yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
 
-    def lines(self, processes: tuple[Judged, ...], inventory: Inventory) -> Iterator[Finding]:
+    def lines(
+        self, processes: tuple[Judged, ...], inventory: Inventory, noqas: list[Finding]
+    ) -> Iterator[Finding]:
         """Content and bypass rules, over the code of every service."""
         services = dict.fromkeys(process.service for process in processes if process.path or process.service)
         for service in [*services, *(name for name in inventory.silent if name not in services)]:
             self.sources.forget()
             for path in self._lines_of(service, processes):
                 yield from self._scanned(path, service)
+                noqas.extend(self._suppressions(path, service))
         for image in inventory.images:
             yield from self._switches(image)
 
@@ -168,6 +191,13 @@ class _Checker:
                 source,
             )
 
+    def _suppressions(self, path: str, service: str) -> Iterator[Finding]:
+        if not self.sources.matches(path, _SUPPRESSION):
+            return
+        for number, line in enumerate((self.tree.text(path) or "").split("\n"), 1):
+            if _SUPPRESSION.search(line.encode("utf-8", "replace")):
+                yield Finding(path, number, "ST091", service=service, source=line)
+
     def _switches(self, image: str) -> Iterator[Finding]:
         for stage in dockerfile.stages(self.tree.text(image) or ""):
             for name, value, line in stage.switches:
@@ -186,6 +216,7 @@ class _Checker:
                     )
 
 
+_SUPPRESSION = re.compile(rb"#\s*noqa:[^\n#]*\bST\d{3}", re.IGNORECASE)
 _LINES = {
     "ST020": ("`{}` asks for every tenant's prompts", "leave it out; open single tenants in the policy file"),
     "ST021": ("`{}` opens every tenant's prompts", "leave it out; open single tenants in the policy file"),

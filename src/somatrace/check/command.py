@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from somatrace.check import codes, report, settings, suppressing
+from somatrace.check import codes, fixing, report, settings, suppressing
+from somatrace.check.cache import cached
 from somatrace.check.checking import Report, check
+from somatrace.check.tree import Tree
 
 _STACK = 512 * 1024 * 1024
 _DEPTH = 100_000
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"somatrace check: {error}\n")
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        sys.stderr.write(f"somatrace check: {error.filename or 'a file'}: {error.strerror}\n")
     except Exception as error:
         sys.stderr.write(f"somatrace check: it failed itself, {type(error).__name__}: {error}\n")
     return 2
@@ -92,7 +96,13 @@ def _no(code: str) -> str:
 
 def _one(root: Path, given: argparse.Namespace) -> int:
     wanted = _wanted(settings.read(root), given)
-    found = _deeply(root, wanted)
+    found = _deeply(root, wanted, fresh=given.no_cache)
+    if given.fix:
+        found = _fixed(root, wanted, found)
+    if given.write_baseline:
+        accepted = suppressing.apply(root, found, replace(wanted, baseline="")).findings
+        (root / given.write_baseline).write_text(suppressing.written(accepted), encoding="utf-8")
+        wanted = replace(wanted, baseline=given.write_baseline)
     kept = suppressing.apply(root, found, wanted)
     if given.list:
         text = report.listing(found, as_json=given.json)
@@ -104,6 +114,20 @@ def _one(root: Path, given: argparse.Namespace) -> int:
         sys.stdout.write(text)
         sys.stdout.flush()
     return 1 if kept.findings else 0
+
+
+def _fixed(root: Path, wanted: settings.Settings, found: Report) -> Report:
+    """Fix, check again, and take back what left its file with a finding."""
+    taken = {process.service_name for process in found.processes}
+    before = fixing.fix(root, suppressing.apply(root, found, replace(wanted, baseline="")).findings, taken)
+    again = _deeply(root, wanted, fresh=True)
+    worse = {finding.path for finding in again.findings if finding not in found.findings}
+    wrong = [path for path in before if path in worse or worse - set(before)]
+    for path in wrong:
+        (root / path).write_bytes(before[path])
+    for path in sorted(set(before) - set(wrong)):
+        sys.stderr.write(f"fixed {path}\n")
+    return _deeply(root, wanted, fresh=True) if wrong else again
 
 
 def _wanted(read: settings.Settings, given: argparse.Namespace) -> settings.Settings:
@@ -122,14 +146,14 @@ def _colour(given: argparse.Namespace) -> bool:
     return given.output is None and sys.stdout.isatty()
 
 
-def _deeply(root: Path, wanted: settings.Settings) -> Report:
+def _deeply(root: Path, wanted: settings.Settings, *, fresh: bool) -> Report:
     """Check on a thread with a deep stack: generated code nests deeper than people do."""
     found: list[Report] = []
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.append(check(root, wanted))
+            found.append(check(Tree(root, wanted.exclude), wanted) if fresh else cached(root, wanted, check))
         except BaseException as error:
             failed.append(error)
 

@@ -222,7 +222,7 @@ def _unreachable(told: _Told, written: tuple[Place, ...]) -> Finding:
 def _arguments(told: _Told, outcome: Outcome) -> Iterator[Finding]:
     seen: set[Place] = set()
     for call in outcome.ledger.inits:
-        if call.place in seen:
+        if call.place in seen or call.wrapped:
             continue
         seen.add(call.place)
         if not call.service or not call.service.strip() or call.service == "__main__":

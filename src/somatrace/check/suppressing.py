@@ -18,7 +18,7 @@ _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 def apply(root: Path, report: Report, settings: Settings) -> Report:
     """The findings that stay, with those about suppressions and the baseline."""
-    kept = list(_unsuppressed(report.findings))
+    kept = [*_unsuppressed(report.findings), *_stale(report)]
     kept = [finding for finding in kept if settings.wants(finding.code, finding.path)]
     if settings.baseline:
         kept = list(_unaccepted(kept, root, settings.baseline))
@@ -40,6 +40,17 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
                 help=f"write `# noqa: {finding.code} -- why`",
                 chain=(),
             )
+
+
+def _stale(report: Report) -> Iterator[Finding]:
+    """Suppressions on lines where nothing is found."""
+    met = {(finding.path, finding.line, finding.code) for finding in report.findings}
+    for noqa in report.noqas:
+        match = _NOQA.search(noqa.source)
+        for code in _CODE.findall(match[1]) if match else ():
+            if (noqa.path, noqa.line, code.upper()) not in met:
+                message = f"{code.upper()} is suppressed here and not found any more"
+                yield replace(noqa, message=message, help="remove it from the comment")
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:

@@ -43,6 +43,8 @@ class Tree:
         self._stats: dict[str, os.stat_result | None] = {}
         self._read: dict[str, None] = {}
         self.files: dict[str, None] = {}
+        #: pipes, sockets, links to nowhere: there, and not to be read
+        self.odd: set[str] = set()
         self.folders: dict[str, tuple[str, ...]] = {}
         self._listed: dict[str, list[str]] = {}
         self._walk()
@@ -57,7 +59,9 @@ class Tree:
                     if depth < _MAX_DEPTH and not _skipped(name) and not self._excluded(path):
                         inner.append(name)
                         waiting.append((path, depth + 1))
-                elif is_file and not self._excluded(path):
+                elif not is_file or self._excluded(path):
+                    self.odd.add(path)
+                else:
                     self.files[path] = None
                     self._listed.setdefault(folder, []).append(path)
             self.folders[folder] = tuple(sorted(inner))
@@ -73,7 +77,7 @@ class Tree:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    yield entry.name, path, is_folder, not is_folder and entry.is_file()
+                    yield entry.name, path, is_folder, not is_folder and _is_regular(entry)
         except OSError:
             return
 
@@ -84,6 +88,11 @@ class Tree:
         return any(fnmatch(path, pattern) or fnmatch(path, f"{pattern}/*") for pattern in self._exclude)
 
     def is_file(self, path: str) -> bool:
+        """Whether something other than a directory is there."""
+        if path in self.files:
+            return True
+        if path.rpartition("/")[0] in self.folders:
+            return path in self.odd and not self.is_folder(path)
         found = self._stat(path)
         return found is not None and not stat.S_ISDIR(found.st_mode)
 
@@ -94,7 +103,7 @@ class Tree:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
     def _stat(self, path: str) -> os.stat_result | None:
-        """None too for what leads out of the root, and for a name that only a loose file system accepts."""
+        """None too for what leads out of the root, and for a name that no file system takes."""
         if path not in self._stats:
             self._stats[path] = self._look(path)
         return self._stats[path]
@@ -105,14 +114,18 @@ class Tree:
         try:
             return os.stat(self._real(path))  # noqa: PTH116 -- a Path per file costs as much again
         except (OSError, ValueError):
-            return self._dangling(path)
-
-    def _dangling(self, path: str) -> os.stat_result | None:
-        """A link to nowhere is a file that is there and cannot be read."""
-        try:
-            return os.lstat(self._real(path))
-        except (OSError, ValueError):
             return None
+
+    def stamp(self, path: str) -> tuple[int, int]:
+        """Size and time of change of a file; zeros when it is not there."""
+        found = self._look(path)
+        return (found.st_size, found.st_mtime_ns) if found is not None else (0, 0)
+
+    def probed(self) -> dict[str, bool]:
+        """The paths outside the walk that were looked for, and whether each is a file."""
+        return {
+            path: self.is_file(path) for path in self._stats if path.rpartition("/")[0] not in self.folders
+        }
 
     def read(self, path: str) -> bytes:
         """The bytes of a regular file. Raises UnreadableError for anything else, and for more than 32 MB."""
@@ -140,14 +153,19 @@ class Tree:
             return None
 
     def consulted(self) -> tuple[str, ...]:
-        """Every file that was read since the last time this was asked."""
-        found = tuple(self._read)
-        self._read.clear()
-        return found
+        """Every file that was read."""
+        return tuple(self._read)
 
     def note(self, path: str) -> None:
         """Count a file as read whose content was remembered."""
         self._read[path] = None
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _skipped(name: str) -> bool:
@@ -164,5 +182,7 @@ def is_test(path: str) -> bool:
 
 def beside(folder: str, path: str) -> str:
     """`path` as seen from `folder`, without `.` and `..`; it may lead out (`../x`)."""
+    if path and path[0] not in "./" and "/." not in path and "//" not in path and path[-1] != "/":
+        return f"{folder}/{path}" if folder else path
     found = normpath(join(folder, path))
     return "" if found == "." else found

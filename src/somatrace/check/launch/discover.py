@@ -58,9 +58,12 @@ def discover(tree: Tree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
-    silent = tuple(
-        name for name in services if not any(_within(launch, name, tree) for launch in found.values())
-    )
+    covered = {
+        _service_name(path)
+        for launch in found.values()
+        for path in (launch.origin.path, _target(launch, tree))
+    }
+    silent = tuple(name for name in services if name not in covered)
     return Inventory(tuple(found.values()), silent, images)
 
 
@@ -226,8 +229,10 @@ def _target(launch: Launch, tree: Tree) -> str:
     return ""
 
 
-def _within(launch: Launch, service: str, tree: Tree) -> bool:
-    return launch.origin.path.startswith(f"{service}/") or _target(launch, tree).startswith(f"{service}/")
+def _service_name(path: str) -> str:
+    """`services/<name>` of a path below it."""
+    parts = path.split("/", 2)
+    return "/".join(parts[:2]) if len(parts) > 2 else ""
 
 
 def service_of(path: str, tree: Tree) -> str:

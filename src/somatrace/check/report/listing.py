@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from somatrace.check.checking import Report
-from somatrace.check.judge import Judged
 from somatrace.check.report.text import printable
 
 
 def listing(report: Report, *, as_json: bool) -> str:
     """One line per process, or JSON."""
-    rows = [_row(process) for process in report.processes]
     if as_json:
-        return json.dumps(rows, indent=2, ensure_ascii=True) + "\n"
-    if not rows:
+        return json.dumps([asdict(process) for process in report.processes], indent=2) + "\n"
+    if not report.processes:
         return "no service and no launcher here\n"
     lines = []
-    for row in rows:
-        traced = (
-            f"{row['service_name']!r} in {row['traced_in']}"
-            if row["traced_in"]
-            else ", ".join(row["codes"]) or "untraced"
-        )
-        lines.append(f"{row['service'] or '.'}  {row['entrypoint'] or '?'}  {row['launched_by']}  {traced}")
+    for one in report.processes:
+        traced = f'"{one.service_name}" in {one.traced_in}' if one.traced_in else "not traced"
+        codes = f" ({', '.join(one.codes)})" if one.codes else ""
+        lines.append(f"{one.service or '.'}  {one.entrypoint or '?'}  {one.launched_by}  {traced}{codes}")
     return "\n".join(printable(line) for line in lines) + "\n"
-
-
-def _row(process: Judged) -> dict[str, str | list[str]]:
-    origin = process.launch.origin
-    launched = (
-        f"{origin.path}:{origin.line}: {' '.join(origin.text.split())}" if origin.line else "convention"
-    )
-    traced = f"{process.traced.path}:{process.traced.line}" if process.traced is not None else ""
-    return {
-        "service": process.service,
-        "entrypoint": process.path,
-        "launched_by": launched,
-        "service_name": process.name,
-        "traced_in": traced,
-        "codes": sorted({finding.code for finding in process.findings}),
-    }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
 
 from somatrace.check.checking import Report
 from somatrace.check.codes import RULES
@@ -121,12 +121,12 @@ def junit(report: Report, _: Path, __: bool) -> str:
     """JUnit's XML: one case per finding, or one that passed."""
     cases = []
     for finding in report.findings:
-        name = quoteattr(_clean(f"{finding.code} {finding.path}:{finding.line}"))
-        message = quoteattr(_clean(finding.message))
-        kind = quoteattr(finding.code)
+        name = _quoted(_clean(f"{finding.code} {finding.path}:{finding.line}"))
+        message = _quoted(_clean(finding.message))
+        kind = _quoted(finding.code)
         text = _clean("\n".join([finding.message, *finding.chain, finding.help]))
         cases.append(
-            f"    <testcase classname={quoteattr(_clean(finding.path))} name={name}>\n"
+            f"    <testcase classname={_quoted(_clean(finding.path))} name={name}>\n"
             f"      <failure message={message} type={kind}>{escape(text)}</failure>\n"
             "    </testcase>"
         )
@@ -137,6 +137,11 @@ def junit(report: Report, _: Path, __: bool) -> str:
         f'  <testsuite name="somatrace check" tests="{count}" failures="{failed}" errors="0" skipped="0">\n'
     )
     return head + suite + "\n".join(cases) + "\n  </testsuite>\n</testsuites>\n"
+
+
+def _quoted(text: str) -> str:
+    """An XML attribute's value. The standard library's own brings a network client along."""
+    return f'"{escape(text)}"'
 
 
 def _clean(text: str) -> str:

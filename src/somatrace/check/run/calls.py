@@ -38,7 +38,7 @@ from somatrace.check.run.values import (
 )
 
 
-def init(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def init(machine: Machine, arguments: Arguments, place: Place, *, wrapped: bool = False) -> Value:
     """The real `init_tracing` is called here."""
     served = bool(machine.store.get(SERVED))
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
@@ -46,7 +46,7 @@ def init(machine: Machine, arguments: Arguments, place: Place) -> Value:
     conditions = [*machine.conditions]
     content = arguments.get("trace_content") == Const(value=True)
     machine.ledger.inits.append(
-        InitCall(place, service, content, served, tuple(conditions), tuple(machine.chain))
+        InitCall(place, service, content, served, tuple(conditions), tuple(machine.chain), wrapped)
     )
     if not served:
         low, high = machine.store.get(CALLS)

@@ -56,8 +56,8 @@ class Interpreter(Machine):
     def call(self, value: Value, arguments: Arguments, place: Place) -> Value:
         self.step()
         value = self.solid(value)
-        if is_ours(value):
-            return calls.init(self, arguments, place)
+        if is_ours(value) or self._wraps(value):
+            return calls.init(self, arguments, place, wrapped=not is_ours(value))
         if isinstance(value, Function):
             return calls.function(self, value, arguments, place)
         if isinstance(value, External):
@@ -67,6 +67,12 @@ class Interpreter(Machine):
         if isinstance(value, Class):
             return self._construct(value, arguments, place)
         return self._call_rarer(value, arguments, place)
+
+    def _wraps(self, value: Value) -> bool:
+        """Whether it is a function of another package that the project says calls ours."""
+        return isinstance(value, External) and any(
+            value.path == wrapper or value.path.startswith(f"{wrapper}.") for wrapper in self.wrappers
+        )
 
     def _call_rarer(self, value: Value, arguments: Arguments, place: Place) -> Value:
         if isinstance(value, Bound):

@@ -48,6 +48,7 @@ class InitCall:
     served: bool
     conditions: tuple[Place, ...]
     chain: tuple[Place, ...]
+    wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,31 @@
+"""The benchmark runs, on a small tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_a_tree_in_which_every_service_is_traced(tmp_path):
+    report = tmp_path / "report.json"
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "check.py"),
+        "--services",
+        "20",
+        "--json",
+        str(report),
+    ]
+
+    subprocess.run(command, check=True, capture_output=True, timeout=100)
+
+    told = json.loads(report.read_text())
+    assert told["said"] == "20 processes: every one is traced"
+    assert told["cold s"] > 0 < told["ruff check --no-cache s"]
