@@ -8,11 +8,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from corpus import samples
 
 from somatrace.check.codes import RULES
 from somatrace.check.command import main
 from somatrace.names import VERSION
+from tests.check.corpus import samples
 
 
 @pytest.fixture(scope="module")
