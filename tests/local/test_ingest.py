@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import threading
 import zlib
 
 import httpx
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
 from somatrace.local.otlp import ExportError, Limits, TooLargeError, from_json, from_protobuf, gunzip
+from somatrace.local.turns import Turns
 
 LANGFUSE = "/api/public/otel/v1/traces"
 PATHS = pytest.mark.parametrize("path", [LANGFUSE, "/v1/traces"])
@@ -369,3 +371,20 @@ def test_deflate_is_not_gzip(shared_server, export):
     request.span()
     answer = shared_server.post(zlib.compress(request.bytes()), Content_Encoding="deflate")
     assert answer.status_code == 400
+
+
+def test_a_batch_waits_for_a_page_but_not_for_ever():
+    turns = Turns()
+    order: list[str] = []
+
+    def batch() -> None:
+        turns.after_pages(30)
+        order.append("batch")
+
+    with turns.page():
+        thread = threading.Thread(target=batch)
+        thread.start()
+        turns.after_pages(0.05)
+        order.append("page")
+    thread.join(30)
+    assert order == ["page", "batch"]

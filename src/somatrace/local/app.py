@@ -31,6 +31,7 @@ from somatrace.local.render import Renderer
 from somatrace.local.state import State
 from somatrace.local.store import Store
 from somatrace.local.trace_pages import TracePages
+from somatrace.local.turns import Turns
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS: Final = {
@@ -57,8 +58,9 @@ def build(
     auth = Auth(keys)
     limits = limits or Limits()
     refusals = Refusals()
-    ingest = Ingest(store, auth, limits, refusals)
-    state = State(store, auth, refusals)
+    turns = Turns()
+    ingest = Ingest(store, auth, limits, refusals, turns)
+    state = State(store, auth, refusals, turns)
     render = Renderer(state.header)
     return Starlette(
         routes=[

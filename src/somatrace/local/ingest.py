@@ -21,6 +21,7 @@ from somatrace.local.auth import Auth
 from somatrace.local.otlp import ExportError, Limits, TooLargeError, from_json, from_protobuf, gunzip
 from somatrace.local.refusals import Refusals
 from somatrace.local.store import Store
+from somatrace.local.turns import Turns
 
 _log = logging.getLogger("somatrace.local")
 
@@ -28,15 +29,18 @@ PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
 #: decoded at once: what bounds the memory that hostile bodies can take
 _AT_ONCE: Final = 2
+#: seconds that a batch waits for pages, which share one interpreter with it
+_PATIENCE: Final = 0.1
 _VERSION_HEADERS: Final = ("x-langfuse-ingestion-version", "x_langfuse_ingestion_version")
 
 
 class Ingest:
     """The endpoint for spans."""
 
-    def __init__(self, store: Store, auth: Auth, limits: Limits, refusals: Refusals) -> None:
+    def __init__(self, store: Store, auth: Auth, limits: Limits, refusals: Refusals, turns: Turns) -> None:
         self._store = store
         self._refusals = refusals
+        self._turns = turns
         self._auth = auth
         self._limits = limits
         self._slots: anyio.CapacityLimiter | None = None
@@ -85,6 +89,7 @@ class Ingest:
         return b"".join(parts)
 
     def _take(self, request: Request, body: bytes) -> int:
+        self._turns.after_pages(_PATIENCE)
         if "gzip" in request.headers.get("content-encoding", "").lower():
             body = gunzip(body, self._limits.body)
         content_type = request.headers.get("content-type", "").lower()

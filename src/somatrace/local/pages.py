@@ -119,7 +119,8 @@ def guarded(
         if state.refuses(request):
             return render.part("open.html", 401, failed=False)
         try:
-            return page(request)
+            with state.turns.page():
+                return page(request)
         except (sqlite3.Error, OSError) as error:
             return render("broken.html", 503, error=str(error), address=Address({}), view="")
 

@@ -13,6 +13,7 @@ from somatrace.local import overview
 from somatrace.local.auth import Auth
 from somatrace.local.refusals import Refusals
 from somatrace.local.store import Store
+from somatrace.local.turns import Turns
 
 Result = TypeVar("Result")
 
@@ -20,8 +21,9 @@ Result = TypeVar("Result")
 class State:
     """One store as the pages see it. Reading raises `sqlite3.Error` or `OSError`."""
 
-    def __init__(self, store: Store, auth: Auth, refusals: Refusals) -> None:
+    def __init__(self, store: Store, auth: Auth, refusals: Refusals, turns: Turns) -> None:
         self.store = store
+        self.turns = turns
         self._auth = auth
         self._refusals = refusals
 
