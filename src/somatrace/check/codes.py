@@ -60,7 +60,7 @@ _ALL = (
         "late",
         "`init_tracing` is called after the process has begun to serve, per request, at exit, or on a thread",
         "What was served before it is lost, and every call after the first does nothing.",
-        f'{_APP}app = FastAPI()\n\n@app.get("/")\ndef read() -> None:\n    init_tracing("orders")\n',
+        f'{_APP}app = FastAPI()\n\n\n@app.get("/")\ndef read() -> None:\n    init_tracing("orders")\n',
         _GOOD,
     ),
     Rule(
