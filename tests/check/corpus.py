@@ -23,12 +23,20 @@ class Sample:
     name: str
     expected: str
     files: dict[str, str]
+    #: why it is not really started; empty when it is
+    why: str = ""
+
+    @property
+    def runs(self) -> bool:
+        return not self.why and self.expected.partition(" ")[0] not in {"ST040", "ST041", "ST090"}
 
     def __str__(self) -> str:
         return self.name
 
     def write(self, folder: Path) -> None:
         for path, text in self.files.items():
+            if path == ".run":
+                continue
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
@@ -46,6 +54,7 @@ def read(path: Path) -> list[Sample]:
     found = []
     for part in ("\n" + path.read_text()).split("\n== ")[1:]:
         head, _, body = part.partition("\n")
+        head, _, why = head.partition(" | not started: ")
         name, _, expected = head.rpartition(": ")
         files: dict[str, str] = {}
         for block in ("\n" + body).split("\n-- ")[1:]:
@@ -53,5 +62,5 @@ def read(path: Path) -> list[Sample]:
             files[file.strip()] = text.rstrip("\n") + "\n" if text.strip() else ""
         if "app.py" in files and not LAUNCHERS & set(files):
             files["Procfile"] = "web: uvicorn app:app\n"
-        found.append(Sample(name.strip(), expected.strip(), files))
+        found.append(Sample(name.strip(), expected.strip(), files, why.strip()))
     return found

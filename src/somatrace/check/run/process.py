@@ -181,6 +181,8 @@ def _late(machine: Interpreter, start: Start, app: Value) -> None:
     waiting = [value for value, _, _ in machine.ledger.escaped.values()]
     if start.role == "lambda" and isinstance(app, Function):
         waiting.append(app)
+    if start.role == "arq" and isinstance(app, Class):
+        waiting.extend(value for _, value in machine.store.cells_of(app.scope.ident) if isinstance(value, Function))
     for value in waiting:
         machine.store.begin()
         try:

@@ -1,0 +1,2 @@
+def actor(function):
+    return function

@@ -1,0 +1,9 @@
+import recorder
+
+
+class OpenAI:
+    def __init__(self, *args, **kwargs):
+        recorder.note("client")
+
+
+AsyncOpenAI = OpenAI

@@ -1,0 +1,36 @@
+"""Stands in for `arq`, `dramatiq`, `streamlit run`, `flask run` and lambda's runtime."""
+
+import asyncio
+import importlib
+import os
+import runpy
+import sys
+
+import recorder
+
+program, *arguments = sys.argv[1:]
+sys.path.insert(0, os.getcwd())
+if program == "arq":
+    module, _, name = arguments[0].rpartition(".")
+    settings = getattr(importlib.import_module(module), name)
+    startup = getattr(settings, "on_startup", None)
+    if startup is not None:
+        asyncio.run(startup({}))
+    recorder.serving()
+    shutdown = getattr(settings, "on_shutdown", None)
+    if shutdown is not None:
+        asyncio.run(shutdown({}))
+elif program == "dramatiq":
+    importlib.import_module(arguments[0])
+    recorder.serving()
+elif program == "streamlit":
+    runpy.run_path(arguments[1], run_name="__main__")
+    recorder.serving()
+elif program == "flask":
+    getattr(importlib.import_module(arguments[arguments.index("--app") + 1]), "app").run()
+elif program == "lambda":
+    module, _, name = arguments[0].rpartition(".")
+    handler = getattr(importlib.import_module(module), name)
+    recorder.serving()
+    handler({}, None)
+    handler({}, None)

@@ -1,0 +1,6 @@
+import os
+
+if os.environ.get("WITHOUT_SOMATRACE"):
+    raise ImportError("somatrace")
+
+from recorder import init as init_tracing  # noqa: E402,F401

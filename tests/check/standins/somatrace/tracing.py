@@ -1,0 +1,1 @@
+from recorder import init as init_tracing  # noqa: F401

@@ -1,0 +1,4 @@
+class Traceloop:
+    @staticmethod
+    def init(**kwargs):
+        pass
