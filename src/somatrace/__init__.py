@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from somatrace.binding import bind, bound
     from somatrace.carry import incoming, outgoing
     from somatrace.config import Config, ConfigError
+    from somatrace.guard import ContentPolicy
     from somatrace.health import Status
     from somatrace.names import Kind
     from somatrace.record import Listener, Record
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Config": "config",
     "ConfigError": "config",
+    "ContentPolicy": "guard",
     "Kind": "names",
     "Listener": "record",
     "Record": "record",
@@ -45,6 +47,7 @@ _HOMES = {
 __all__ = [
     "Config",
     "ConfigError",
+    "ContentPolicy",
     "Kind",
     "Listener",
     "Record",

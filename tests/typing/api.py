@@ -14,6 +14,7 @@ import somatrace
 from somatrace import (
     Config,
     ConfigError,
+    ContentPolicy,
     Kind,
     Listener,
     Record,
@@ -49,7 +50,8 @@ class Counting:
 
 
 listeners: Sequence[Listener] = [printing, Counting()]
-settings = Config(target="otlp", endpoint="http://127.0.0.1:4318", sample_rate=0.5)
+policy = ContentPolicy.parse({"tenants": {"acme": {"content": "redacted"}}})
+settings = Config(target="otlp", endpoint="http://127.0.0.1:4318", sample_rate=0.5, content_policy=policy)
 try:
     settings.check()
 except ConfigError as error:
