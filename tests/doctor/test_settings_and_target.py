@@ -71,6 +71,21 @@ def test_it_tells_what_the_store_holds_and_its_caps(doctor, tmp_path):
     assert held.endswith(" of at most 10 MB, kept 2 days")
 
 
+def test_it_tells_where_spans_wait_for_a_target_and_how_many_may(doctor):
+    diagnosis = doctor(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "SOMATRACE_QUEUE_BYTES": "8M",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "4096",
+        }
+    )
+
+    assert said(diagnosis, "waiting") == [
+        "spool: none on disk; while the target is away spans wait in memory, 8 MB (SOMATRACE_QUEUE_BYTES) "
+        "and 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE) at most"
+    ]
+
+
 def test_a_store_that_cannot_be_read_is_wrong(doctor, tmp_path):
     directory = tmp_path / "somatrace-data"
     (directory / "local.db").mkdir(parents=True)

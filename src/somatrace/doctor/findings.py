@@ -49,6 +49,11 @@ KINDS: Final[dict[str, Kind]] = {
         "the local store cannot be read: {what}",
         "a service sets a damaged file aside by itself; check the directory's owner and free space",
     ),
+    "waiting": Kind(
+        "ok",
+        "spool: none on disk; while the target is away spans wait in memory, {size} (SOMATRACE_QUEUE_BYTES) "
+        "and {spans} not yet encoded (SOMATRACE_QUEUE_SIZE) at most",
+    ),
     "answers": Kind("ok", "the target answers: {what}, in {milliseconds} ms"),
     "dns": Kind(
         "wrong", "DNS: {what}", "check the host; in a cluster use the full name, service.namespace.svc"

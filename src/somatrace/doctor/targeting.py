@@ -35,6 +35,7 @@ def target_findings(settings: Settings, timeout: float) -> Iterator[Finding]:
         if _is_clear_text(settings):
             yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
         yield _asked(settings, timeout)
+        yield finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
 
 
 def _asked(settings: Settings, timeout: float) -> Finding:

@@ -138,3 +138,7 @@ class EndedError(Exception):
         super().__init__(outcome)
         self.outcome = outcome
         self.fields = fields
+
+
+class NotYetError(Exception):
+    """The trace cannot be read at the moment; the message says why, "" when it is just not there."""

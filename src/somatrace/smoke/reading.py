@@ -16,17 +16,13 @@ from somatrace.delivery.connection import UnusableError, connection_to, tls_cont
 from somatrace.local.place import data_dir
 from somatrace.reach import Failure, Overdue, bounded, exchange
 from somatrace.smoke.judging import Observation
-from somatrace.smoke.outcomes import EndedError
+from somatrace.smoke.outcomes import EndedError, NotYetError
 from somatrace.smoke.stores import GROUPS, StoreReader
 
 #: Answers of servers that have no v2 read API (Langfuse 2 and 3).
 _NO_V2: Final = (404, 405, 501)
 _LIMIT: Final = 1000
 _REQUEST_SECONDS: Final = 10.0
-
-
-class NotYetError(Exception):
-    """The trace cannot be read at the moment; the message says why, "" when it is just not there."""
 
 
 class GoneError(Exception):

@@ -19,8 +19,8 @@ from somatrace.smoke.call import BY_HAND, SERVICE, WORKFLOW, has_client
 from somatrace.smoke.calling import CHILD, Deadline, Made, has_model_server, make_trace, model_server
 from somatrace.smoke.canaries import Canaries
 from somatrace.smoke.judging import Expected, Observation, judge, text_of
-from somatrace.smoke.outcomes import EndedError
-from somatrace.smoke.reading import NotYetError, Reader, reader_of
+from somatrace.smoke.outcomes import EndedError, NotYetError
+from somatrace.smoke.reading import Reader, reader_of
 from somatrace.smoke.report import Check, Log, Report
 from somatrace.smoke.stores import from_bytes
 from somatrace.tracing.content import grants_of

@@ -11,6 +11,7 @@ from somatrace.local import observations
 from somatrace.local.otlp import Limits, from_protobuf
 from somatrace.local.store import Store
 from somatrace.smoke.judging import Observation
+from somatrace.smoke.outcomes import NotYetError
 
 GROUPS = "core,basic,time,io,metadata,model,usage,prompt,metrics,trace_context"
 
@@ -33,8 +34,6 @@ class StoreReader:
         self._store = Store(directory)
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:  # noqa: ARG002 - a store bounds itself
-        from somatrace.smoke.reading import NotYetError
-
         try:
             return _read(self._store, trace_id)
         except (sqlite3.Error, OSError) as error:
