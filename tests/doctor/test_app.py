@@ -172,6 +172,7 @@ def test_headers_that_were_ignored_are_noted_with_their_counts(doctor, service):
         (f"raise RuntimeError('{CANARY}')", "svc:app", "RuntimeError"),
         (f"raise SystemExit('{CANARY}')", "svc:app", "SystemExit"),
         ("import os; os._exit(3)", "svc:app", "its process ended with exit code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "svc:app", "its process was ended by SIGSEGV"),
     ],
 )
 def test_a_service_that_cannot_be_loaded_is_2_and_only_the_kind_of_failure_is_said(

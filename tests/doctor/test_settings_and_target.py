@@ -46,6 +46,23 @@ def test_every_setting_is_shown_with_its_source_and_secrets_are_masked(doctor):
     assert "x-token=****" in shown["headers"][0]
 
 
+def test_a_secret_where_none_belongs_is_not_shown_either(doctor):
+    secret = f"sk-proj-{CANARY}abcdefghijklmnopqrstuvwxyz0123456789"
+    env = {
+        "OTEL_RESOURCE_ATTRIBUTES": f"k8s.pod.name=pod-7,debug={secret}",
+        "SOMATRACE_RELEASE": f"2026.11 password={CANARY}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://10.1.2.3:4318",
+    }
+
+    diagnosis = doctor(env)
+
+    shown = settings(diagnosis)
+    assert shown["resource_attributes"][0].startswith("k8s.pod.name=pod-7,debug=[")
+    assert shown["endpoint"][0] == "http://10.1.2.3:4318/v1/traces"
+    assert CANARY not in diagnosis.as_json()
+    assert CANARY not in "\n".join(diagnosis.lines())
+
+
 def test_with_nothing_configured_it_says_where_the_store_is_and_that_nothing_is_wrong(doctor, tmp_path):
     diagnosis = doctor({})
 

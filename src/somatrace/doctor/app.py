@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -77,11 +78,11 @@ def _loaded(app: str, factory: bool, timeout: float) -> dict[str, Any] | None:
         process = subprocess.Popen(  # noqa: S603 - our own module; it gets the service's whole environment
             _CHILD, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        ended = True
         try:
             process.communicate(json.dumps(order).encode(), timeout=timeout)
         except subprocess.TimeoutExpired:
-            # a thread of the service may keep it from ending although all is said
-            pass
+            ended = False  # all may be said, and a thread of the service keep it from ending
         finally:
             process.kill()
             process.wait()
@@ -89,6 +90,12 @@ def _loaded(app: str, factory: bool, timeout: float) -> dict[str, Any] | None:
         with contextlib.suppress(OSError, ValueError):
             found: dict[str, Any] = json.loads(result.read_text())
             return found
-        if process.returncode >= 0:
-            return {"error": f"its process ended with exit code {process.returncode}"}
-        return None
+        return {"error": _ending(process.returncode)} if ended else None
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process was ended by signal {-code}"

@@ -11,6 +11,7 @@ from somatrace.doctor.diagnosis import Diagnosis
 from somatrace.doctor.findings import Finding, finding
 from somatrace.doctor.installed import installed_findings
 from somatrace.doctor.targeting import target_findings
+from somatrace.guard import redact_text
 from somatrace.tracing.content import grants_of
 
 
@@ -29,7 +30,12 @@ def examine(options: Options) -> Diagnosis:
     config = Config(env_file=options.env_file) if options.env_file else None
     settings = resolve("somatrace", config)
     # the lines for variables without effect are findings too
-    explained = tuple(line for line in explain(settings) if line.setting not in settings.unused)
+    explained = tuple(
+        # `explain` masks what is a secret by its place; people also put them where none belongs
+        line._replace(value=redact_text(line.value, categories=("secrets",)))
+        for line in explain(settings)
+        if line.setting not in settings.unused
+    )
     return Diagnosis(explained, tuple(_findings(settings, options)))
 
 

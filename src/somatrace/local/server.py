@@ -94,7 +94,7 @@ class LocalServer:
         if host not in _LOOPBACK_NAMES and not allow_remote:
             raise ServeError(
                 f"{host or 'every address'} can be reached by others: use 127.0.0.1, "
-                "or allow remote access explicitly"
+                "or --allow-remote (allow_remote in code)"
             )
         if not 0 <= port <= 65535:
             raise ServeError(f"{port} is no port: use 0 to 65535")
