@@ -22,6 +22,18 @@ from somatrace.tags import Scalar, Tags, current
 SCOPE = "somatrace"
 #: In the context in which a decorated generator is made: the `Work` of the decorator around.
 _MAKER = otel_context.create_key("somatrace-maker")
+#: In the context of a span by hand: whether the innermost of them that says so is a call of a model.
+#: The span itself is not asked, because a step of the call may have one of its own inside.
+MODEL_CALL = otel_context.create_key("somatrace-model-call")
+#: What a kind says of that; a step or a check goes on with what is around it.
+_MODEL_CALLS: dict[Kind, bool] = {
+    "llm": True,
+    "embedding": True,
+    "tool": False,
+    "agent": False,
+    "workflow": False,
+    "retrieval": False,
+}
 
 
 class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
@@ -72,7 +84,7 @@ class Work:
             maker = self._made_in.get(_MAKER)
             parent = maker._context if isinstance(maker, Work) else self._made_in
             self._span = self._start(parent)
-            self._context = trace.set_span_in_context(self._span, parent)
+            self._context = trace.set_span_in_context(self._span, self._said(parent))
         self._tokens = (tags_token, otel_context.attach(self._context))
         return self._span
 
@@ -114,6 +126,12 @@ class Work:
                 _failed(span, error)
         with harmless("span"):
             span.end()
+
+    def _said(self, parent: Context) -> Context:
+        calls = _MODEL_CALLS.get(self._kind)
+        if calls is None or calls == bool(parent.get(MODEL_CALL)):
+            return parent
+        return otel_context.set_value(MODEL_CALL, calls, parent)
 
     def _start(self, parent: Context) -> Span:
         """The span; without attributes where they cannot be taken (they nest without end, say)."""

@@ -25,7 +25,7 @@ def test_the_machine_and_the_cluster_are_told(rules, host: str) -> None:
         "", ".", "api.openai.com", "10.0.0.7", "192.168.1.2", "169.254.169.254", "0.0.0.0", "::", "fe80::1",
         "2130706433", "0x7f000001", "0x7f", "127.0.0.1.evil.com", "localhost.evil.com", "evilsvc.com",
         "svc.evil.io", "a b", "a/b",
-        "user@localhost", "xn--ls8h.la", "::ffff:8.8.8.8", "internal.evil.com",
+        "user@localhost", "api.openai.com%00.svc", "fe80::1%x.svc", "evil.com/.internal", "xn--ls8h.la", "::ffff:8.8.8.8", "internal.evil.com",
     ],
 )  # fmt: skip
 def test_strangers_are_not(rules, host: str) -> None:
@@ -50,6 +50,7 @@ def test_the_list_names_hosts_domains_and_ports(rules) -> None:
     assert carry.may_carry("10.0.0.7")
     assert carry.may_carry("localhost"), "the list adds to the machine and the cluster"
     assert not carry.may_carry("example.org")
+    assert not carry.may_carry("evil.com%00.example.org")
     assert not carry.may_carry("evilexample.org")
     assert not carry.may_carry("gw.example.net", 443)
     assert not carry.may_carry("sub.api.example.com")

@@ -15,7 +15,7 @@ import requests
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode
 
 from somatrace import bind, carry, span
 from somatrace.config import Settings
@@ -220,6 +220,44 @@ def test_inside_an_llm_clients_call_there_is_no_span_and_no_header_whatever_the_
     assert len(echo.requests) == 4
     for sent in echo.requests:
         assert not set(TELLING) & sent.keys()
+
+
+@each_client
+def test_sampling_a_model_call_out_opens_nothing(get, echo: Echo) -> None:
+    url = f"http://localhost:{echo.port}/"
+    llm = trace.get_tracer("opentelemetry.instrumentation.ollama")
+    left_out = trace.set_span_in_context(NonRecordingSpan(SpanContext(7, 7, is_remote=True)))
+    token = otel_context.attach(left_out)
+    with capture() as seen, bind(tenant_id="acme"), span("work", kind="workflow"):
+        with llm.start_as_current_span("ollama.chat"):
+            get(url)
+        with trace.get_tracer("x").start_as_current_span("x", attributes={"gen_ai.operation.name": "chat"}):
+            get(url)
+        with span("answer", kind="llm"):
+            get(url)
+        with span("vector", kind="embedding"):
+            get(url)
+        get(url)
+    otel_context.detach(token)
+    assert seen.spans == []
+    *model_calls, other = echo.requests
+    assert len(model_calls) == 4
+    for sent in model_calls:
+        assert not set(TELLING) & sent.keys()
+    assert "x-somatrace-tags" in other
+
+
+@each_client
+def test_a_step_inside_a_model_call_belongs_to_it_and_a_tool_does_not(get, echo: Echo) -> None:
+    url = f"http://localhost:{echo.port}/"
+    with capture(), bind(tenant_id="acme"), span("answer", kind="llm"):
+        with span("attempt"):
+            get(url)
+        with span("look-up", kind="tool"), span("read"):
+            get(url)
+    step, tool = echo.requests
+    assert not set(TELLING) & step.keys()
+    assert "x-somatrace-tags" in tool
 
 
 @each_client

@@ -9,6 +9,8 @@ from typing import Final
 _INTERNAL_SUFFIXES: Final = (".localhost", ".svc", ".cluster.local", ".internal")
 _LABEL: Final = re.compile(r"[a-z_](?:[a-z0-9_-]*[a-z0-9_])?")
 _NUMERIC: Final = re.compile(r"0x[0-9a-f]*")
+#: What else stands in a host, such as `%`, ends it for some resolvers: it is no name with an ending.
+_NAME: Final = re.compile(r"[a-z0-9_.-]+")
 
 
 def is_internal(host: str) -> bool:
@@ -26,7 +28,7 @@ def is_internal(host: str) -> bool:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return (mapped or address).is_loopback
     if name.endswith(_INTERNAL_SUFFIXES):
-        return True
+        return _NAME.fullmatch(name) is not None
     return _LABEL.fullmatch(name) is not None and _NUMERIC.fullmatch(name) is None
 
 
@@ -38,7 +40,9 @@ def matches(pattern: str, host: str, port: int | None) -> bool:
         return False
     plain = _plain(host)
     if name.startswith("*."):
-        return plain.endswith(name[1:]) and len(plain) > len(name) - 1
+        return (
+            plain.endswith(name[1:].lower()) and len(plain) > len(name) - 1 and bool(_NAME.fullmatch(plain))
+        )
     return plain == _plain(name)
 
 

@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
-from somatrace import names
+from somatrace import names, spans
 
 #: Set while an LLM client's own code runs (`llm_clients`).
 _LLM_CALL: Final = otel_context.create_key("somatrace-llm-call")
@@ -62,7 +62,7 @@ _HTTP_SCOPES: Final = tuple(
 
 def in_llm_call() -> bool:
     """Whether an LLM client is at work here, or all instrumentation is switched off."""
-    if otel_context.get_value(_LLM_CALL) or any(otel_context.get_value(key) for key in _SUPPRESSED):
+    if any(otel_context.get_value(key) for key in (_LLM_CALL, spans.MODEL_CALL, *_SUPPRESSED)):
         return True
     span = trace.get_current_span()
     scope = scope_name(span)

@@ -15,6 +15,7 @@ from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
 from somatrace.road.ids import PrivateIdGenerator
+from somatrace.road.tracer import SomatraceTracer
 from somatrace.road.wall import Wall
 
 _TRACER_ARGUMENTS: Final = frozenset(inspect.signature(Tracer.__init__).parameters)
@@ -66,7 +67,7 @@ class SomatraceProvider(TracerProvider):
             optional["meter_provider"] = getattr(self, "_meter_provider", None)
         if "_tracer_config" in _TRACER_ARGUMENTS and hasattr(self, "_apply_tracer_configurator"):
             optional["_tracer_config"] = self._apply_tracer_configurator(scope)
-        return Tracer(
+        return SomatraceTracer(
             self.sampler,
             self.resource,
             self._active_span_processor,
