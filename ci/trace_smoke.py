@@ -8,6 +8,9 @@ It needs somatrace and, to read back as programs do, langfuse; the commands' own
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,11 +21,18 @@ UNVERIFIABLE = 17
 
 def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
-    report = run(Options(env_file=options.env_file, timeout=options.timeout))
-    for line in report.lines():
-        print(line)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with what it has started
+    try:
+        report = run(Options(env_file=options.env_file, timeout=options.timeout))
+    except KeyboardInterrupt:
+        return 130
     if options.report:
-        options.report.write_text(report.as_json() + "\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # it could be written when the run began
+            options.report.write_text(report.as_json() + "\n", encoding="utf-8")
+    try:
+        print("\n".join(report.lines()), flush=True)
+    except BrokenPipeError:  # whoever read it has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return _code(report, allow_unverifiable=options.allow_unverifiable)
 
 
@@ -34,7 +44,7 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--timeout", type=_seconds, default=60.0, help="seconds for all of it")
     parser.add_argument("--env-file", type=_file, help="settings from this .env file; the environment wins")
-    parser.add_argument("--report", type=Path, help="write the report here, as JSON")
+    parser.add_argument("--report", type=_writable, help="write the report here, as JSON")
     parser.add_argument(
         "--allow-unverifiable",
         action="store_true",
@@ -44,7 +54,10 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
     if not 1 <= seconds <= 600:
         raise argparse.ArgumentTypeError("use 1 to 600")
     return seconds
@@ -54,6 +67,15 @@ def _file(text: str) -> str:
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"{text} is not a file")
     return text
+
+
+def _writable(text: str) -> Path:
+    try:
+        with Path(text).open("a"):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be written ({error.strerror})") from None
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> None:
         from somatrace.check.command import main as check
 
         raise SystemExit(check(sys.argv[2:]))
+    # its default ends this process at once, and leaves those that it started behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         from somatrace.cli import app
     except ModuleNotFoundError as error:

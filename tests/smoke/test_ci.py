@@ -107,3 +107,30 @@ def test_the_gitlab_job_has_the_keys_of_a_job():
     assert set(job) == {"stage", "image", "timeout", "rules", "variables", "script", "artifacts"}
     assert all(isinstance(line, str) for line in job["script"])
     assert all(set(rule) == {"if"} for rule in job["rules"])
+
+
+@pytest.mark.parametrize("arguments", [["--timeout", "soon"], ["--report", "nowhere/report.json"]])
+def test_bad_input_of_the_script_is_2_before_anything_is_sent(backend, tmp_path, arguments):
+    done = trace_smoke(*arguments, env=backend.env, directory=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert arguments[0] in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert backend.asked == []
+
+
+def test_the_script_keeps_its_exit_code_when_nobody_reads_it(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "ci" / "trace_smoke.py")],
+        env={**os.environ, "SOMATRACE_TARGET": "none"},
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (2, b"")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -75,3 +76,19 @@ def test_a_reader_that_goes_away_is_no_fault():
 
     assert done.stdout == "target: local (default)\n"
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_from_outside_leaves_no_process_and_no_file_behind(backend, tmp_path):
+    backend.reading = lambda: (503, {})
+    places = tmp_path / "tmp"
+    places.mkdir()
+    process = subprocess.Popen(COMMAND, env={**os.environ, **backend.env, "TMPDIR": str(places)})
+    until = time.monotonic() + 30
+    while not backend.asked and time.monotonic() < until and not list(places.rglob("ready")):
+        time.sleep(0.01)
+
+    process.terminate()
+
+    assert process.wait(20) == 143
+    assert list(places.glob("somatrace-*")) == []
