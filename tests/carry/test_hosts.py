@@ -25,7 +25,8 @@ def test_the_machine_and_the_cluster_are_told(rules, host: str) -> None:
         "", ".", "api.openai.com", "10.0.0.7", "192.168.1.2", "169.254.169.254", "0.0.0.0", "::", "fe80::1",
         "2130706433", "0x7f000001", "0x7f", "127.0.0.1.evil.com", "localhost.evil.com", "evilsvc.com",
         "svc.evil.io", "a b", "a/b",
-        "user@localhost", "api.openai.com%00.svc", "fe80::1%x.svc", "evil.com/.internal", "xn--ls8h.la", "::ffff:8.8.8.8", "internal.evil.com",
+        "user@localhost", "api.openai.com%00.svc", "fe80::1%x.svc", "evil.com/.internal",
+        "xn--ls8h.la", "::ffff:8.8.8.8", "internal.evil.com",
     ],
 )  # fmt: skip
 def test_strangers_are_not(rules, host: str) -> None:

@@ -72,7 +72,17 @@ def test_a_caller_elsewhere_is_not(rules, peer) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["X-Forwarded-For", "x-forwarded-proto", "Forwarded", "X-Real-IP", "Via", "True-Client-IP"]
+    "header",
+    [
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "Forwarded",
+        "X-Real-IP",
+        "Via",
+        "True-Client-IP",
+        "CDN-Loop",
+        "X-Azure-ClientIP",
+    ],
 )
 def test_behind_a_forwarding_header_an_address_proves_nothing_but_a_signature_does(
     rules, header: str
@@ -274,6 +284,18 @@ def test_no_sequence_of_untrusted_requests_changes_a_tag_of_any_span(rules, requ
         assert "evil" not in str(found.attributes)
         assert not {"request_id", "user_id", "session.id", "user.id"} & set(found.attributes)
     assert "correlation_id" not in seen.named("afterwards").attributes
+
+
+def test_a_tracestate_of_too_many_members_is_counted_and_says_nothing_in_the_programs_log(
+    rules, caplog
+) -> None:
+    members = [f"k{number}=v" for number in range(33)]
+    for count in (32, 33):
+        with incoming({"traceparent": TRACE, "tracestate": ",".join(members[:count])}):
+            state = trace.get_current_span().get_span_context().trace_state
+            assert len(state) == (32 if count == 32 else 0)
+    assert carry.ignored()["tracestate: too long"] == 1
+    assert caplog.records == []
 
 
 def test_a_decorated_generator_works_for_its_caller_step_by_step(rules) -> None:

@@ -98,8 +98,10 @@ def test_it_tells_where_spans_wait_for_a_target_and_how_many_may(doctor):
     )
 
     assert said(diagnosis, "waiting") == [
-        "spool: none on disk; while the target is away spans wait in memory, 8 MB (SOMATRACE_QUEUE_BYTES) "
-        "and 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE) at most"
+        (
+            "spool: none on disk; while the target is away spans wait in memory, "
+            "8 MB (SOMATRACE_QUEUE_BYTES) and 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE) at most"
+        )
     ]
 
 

@@ -21,6 +21,8 @@ _LIMITS: Final = {
     names.HEADER_CORRELATION: 64,
     names.HEADER_REQUEST: 64,
 }
+#: W3C Trace Context 3.3.1.1. OpenTelemetry drops a longer list as well, with a warning for each request.
+_MAX_STATES: Final = 32
 _LISTS: Final = frozenset({names.HEADER_TRACESTATE, HEADER_BAGGAGE})
 _IDENTIFIERS: Final = frozenset({names.HEADER_CORRELATION, names.HEADER_REQUEST})
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -58,7 +60,8 @@ class Read:
                 ignore(f"{name}: more than once")
                 return False
             value = f"{self._found[name]},{value}"
-        if len(value) > _LIMITS[name]:
+        many = name == names.HEADER_TRACESTATE and value.count(",") >= _MAX_STATES
+        if many or len(value) > _LIMITS[name]:
             ignore(f"{name}: too long")
             return False
         if (_IDENTIFIER if name in _IDENTIFIERS else _VISIBLE).fullmatch(value) is None:

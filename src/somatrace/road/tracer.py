@@ -21,7 +21,7 @@ class SomatraceTracer(Tracer):
     call all the same, and nothing of ours goes along with its requests.
     """
 
-    def start_span(
+    def start_span(  # noqa: PLR0917 - the signature of the API
         self,
         name: str,
         context: Context | None = None,
@@ -29,8 +29,8 @@ class SomatraceTracer(Tracer):
         attributes: Attributes = None,
         links: Sequence[Link] | None = (),
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - the signature of the API
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
     ) -> Span:
         """As the SDK's."""
         span = super().start_span(
