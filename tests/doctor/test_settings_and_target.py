@@ -105,6 +105,13 @@ def test_it_tells_where_spans_wait_for_a_target_and_how_many_may(doctor):
     ]
 
 
+def test_spans_on_their_way_to_the_local_store_wait_in_memory_too(doctor):
+    [waiting] = said(doctor({}), "waiting")
+
+    assert waiting.startswith("spool: none on disk; ")
+    assert "64 MB (SOMATRACE_QUEUE_BYTES) and 8,192 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
+
+
 def test_a_store_that_cannot_be_read_is_wrong(doctor, tmp_path):
     directory = tmp_path / "somatrace-data"
     (directory / "local.db").mkdir(parents=True)

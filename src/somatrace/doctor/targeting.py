@@ -35,7 +35,12 @@ def target_findings(settings: Settings, timeout: float) -> Iterator[Finding]:
         if _is_clear_text(settings):
             yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
         yield _asked(settings, timeout)
-        yield finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
+        yield _waiting(settings)
+
+
+def _waiting(settings: Settings) -> Finding:
+    """Where spans wait that the target has not taken yet, and how many may."""
+    return finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
 
 
 def _asked(settings: Settings, timeout: float) -> Finding:
@@ -73,6 +78,7 @@ def _local(settings: Settings, variable: str) -> Iterator[Finding]:
     else:
         yield finding("local", where=where, variable=variable)
     yield _held(directory, settings)
+    yield _waiting(settings)
 
 
 def _held(directory: Path, settings: Settings) -> Finding:
