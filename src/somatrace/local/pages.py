@@ -89,13 +89,15 @@ class Pages:
     def services(self, request: Request) -> Response:
         now = time.time_ns()
         found = self._state.read(lambda connection: services.read(connection, now))
-        return self._render(
-            "services.html",
-            address=Address({}),
-            services=found,
-            endpoint=_endpoint(request),
-            view="services",
-        )
+        values: dict[str, Any] = {
+            "address": Address({}),
+            "services": found,
+            "endpoint": _endpoint(request),
+            "view": "services",
+        }
+        if wants_part(request, "services"):
+            return self._render.part("services_part.html", header=self._state.header(), now_ns=now, **values)
+        return self._render("services.html", **values)
 
     def find(self, request: Request) -> Response:
         """Go where a pasted id leads: a trace, a correlation id; else look for the words."""

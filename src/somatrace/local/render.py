@@ -36,6 +36,7 @@ def _template_environment() -> Environment:
         size=show.size,
         moment=moment,
         day=lambda seconds: moment(int(seconds * 1e9), "short"),
+        words=lambda name: str(name).replace("_", " "),
         segment=lambda text: quote(str(text), safe="", errors="replace"),
     )
     return environment

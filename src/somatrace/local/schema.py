@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: `received_ns` is when the row was last written; of a trace, when its first span was.
 #: `traces` holds one row per trace, kept at each insert, so that lists never group spans;
@@ -13,6 +13,7 @@ VERSION: Final = 2
 #: of the failed span that started last, which is the deepest one where failures pass up.
 #: `figures` sums `traces` up by the minute and the hour in which they started; its durations are a
 #: histogram. `arrivals` counts spans by the minute in which they came.
+#: `reports` holds the last word of each process on its own tracing.
 #: `origins` holds what all spans of one resource and scope share.
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS spans (
@@ -60,6 +61,10 @@ CREATE TABLE IF NOT EXISTS arrivals (
     spans INTEGER NOT NULL, failed INTEGER NOT NULL, untagged INTEGER NOT NULL, cut INTEGER NOT NULL,
     last_ns INTEGER NOT NULL,
     PRIMARY KEY (minute, service, version)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reports (
+    service TEXT NOT NULL, process TEXT NOT NULL, seen_ns INTEGER NOT NULL, report TEXT NOT NULL,
+    PRIMARY KEY (service, process)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS links (
     trace_id TEXT NOT NULL, span_id TEXT NOT NULL, to_trace TEXT NOT NULL, to_span TEXT NOT NULL,

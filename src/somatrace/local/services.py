@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from somatrace.local import reports
+from somatrace.local.reports import Report
 from somatrace.local.traces import dicts
 
 _SERVICES: Final = 200
 _MINUTE_NS: Final = 60_000_000_000
 _SCOPE: Final = ("scope.name", "scope.version")
+#: the states of an instrumentation that need no word on the page
+_ON: Final = "on"
+_WAITING: Final = "waiting for import"
+_MEANT: Final = ("not_sampled", "over_budget")
 _SERVICE: Final = "resourceAttributes.service.name"
 _INSTANCE: Final = "resourceAttributes.service.instance.id"
 _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.telemetry.sdk.version")
@@ -19,7 +26,11 @@ _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.tele
 
 @dataclass(slots=True)
 class Service:
-    """One service: counts are of spans, since the store keeps them."""
+    """One service: counts are of spans, since the store keeps them.
+
+    From `processes` on it is what its processes say of themselves; those that send to this store over
+    the network, with somatrace or without, say nothing.
+    """
 
     name: str
     versions: list[str] = field(default_factory=list)
@@ -32,6 +43,36 @@ class Service:
     instances: set[str] = field(default_factory=set)
     scopes: set[str] = field(default_factory=set)
     sdks: set[str] = field(default_factory=set)
+    processes: int = 0
+    reported_ns: int = 0
+    queued: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    instruments: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[tuple[str, int]]:
+        """Spans that ended and never arrived, by reason, the most first."""
+        return [(reason, number) for reason, number in self.counts.most_common() if reason not in _MEANT]
+
+    @property
+    def left_out(self) -> list[tuple[str, int]]:
+        """Spans that were not to be sent: sampling, and the budget of latency."""
+        return [(reason, number) for reason, number in self.counts.most_common() if reason in _MEANT]
+
+    @property
+    def instrumented(self) -> list[str]:
+        """The libraries whose calls are traced in every process that said so."""
+        return sorted(name for name, state in self.instruments.items() if _is_on(state))
+
+    @property
+    def uncovered(self) -> list[tuple[str, str]]:
+        """The other libraries that were found, and why each is not traced."""
+        return sorted(
+            (name, state)
+            for name, state in self.instruments.items()
+            if state != _WAITING and not _is_on(state)
+        )
 
 
 def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
@@ -57,7 +98,27 @@ def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
         origin = json.loads(text)
         if (named := found.get(origin.get(_SERVICE, ""))) is not None:
             _add_origin(named, origin)
+    for name, seen_ns, report in reports.read(connection):
+        _add_report(found.setdefault(name, Service(name)), seen_ns, report)
     return list(found.values())
+
+
+def _is_on(state: str) -> bool:
+    """Whether calls of a library are traced, with a remark or without one."""
+    return state.partition(";")[0] == _ON
+
+
+def _add_report(service: Service, seen_ns: int, report: Report) -> None:
+    service.processes += 1
+    service.reported_ns = max(service.reported_ns, seen_ns)
+    service.queued += report.queued
+    service.counts.update(report.lost)
+    for library, state in report.instruments.items():
+        # one process without it is what one wants to see
+        known = service.instruments.get(library, _WAITING)
+        if known == _WAITING or (_is_on(known) and state != _WAITING):
+            service.instruments[library] = state
+    service.problems.extend(text for text in report.problems if text not in service.problems)
 
 
 def _add_origin(service: Service, origin: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from somatrace.local.otlp import Limits, from_protobuf
+from somatrace.local.reports import Report
 from somatrace.local.store import Store
 
 #: these bytes come from this process, which bounds them itself
@@ -26,6 +27,10 @@ class LocalSink:
         will be. Sending the same body again changes nothing.
         """
         self._store.add(from_protobuf(body, _LIMITS))
+
+    def report(self, service: str, process: str, report: Report) -> None:
+        """Keep what a process says of its tracing; raises `OSError` or `sqlite3.Error` when it cannot."""
+        self._store.report(service, process, report)
 
     def close(self) -> None:
         self._store.close()

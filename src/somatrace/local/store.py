@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from somatrace.local import arrivals, mapping, retention, rollup
+from somatrace.local import arrivals, mapping, reports, retention, rollup
 from somatrace.local.database import Database, Result
 from somatrace.local.otlp import Origin, Span
 from somatrace.local.row import Row
@@ -81,6 +81,17 @@ class Store:
 
         self._database.run(write)
         return len(rows)
+
+    def report(self, service: str, process: str, report: reports.Report) -> None:
+        """Keep what a process says of its tracing, in place of what it said before."""
+        now = time.time_ns()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            reports.keep(connection, (service, process), report, now_ns=now, max_days=self.max_days)
+            connection.execute("COMMIT")
+
+        self._database.run(write)
 
     def delete(self, trace_id: str, span_id: str | None = None) -> int:
         """Delete a trace, or one span of it, and say how many spans that were."""

@@ -23,6 +23,7 @@ from somatrace.road.budget import Budget
 from somatrace.road.copies import Copier, attributes_of, plain
 from somatrace.road.foreign import UNINSTRUMENTED, Foreign
 from somatrace.road.records import record_of
+from somatrace.road.reporting import Reports
 from somatrace.stamp import ATTRIBUTE, Stamp
 
 log = logging.getLogger("somatrace")
@@ -55,11 +56,13 @@ class Road:
         linger: float,
         max_latency_ms: float = 0.0,
         listeners: Sequence[Listener] = (),
+        reports: Reports | None = None,
     ) -> None:
         self.budget = Budget(max_latency_ms)
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
+        self._reports = reports
         self._queue_size = queue_size
         self._at_work = 0  # the thread in `_step`
         self._listeners = tuple(listeners)
@@ -74,7 +77,7 @@ class Road:
             linger=linger,
             drained=lambda: self.outbox is None or self.outbox.empty,
             interrupt=outbox.interrupt if outbox is not None else None,
-            rest=outbox.close if outbox is not None else lambda: None,
+            rest=self._rest,
             forget=self._forget,
         )
 
@@ -161,7 +164,9 @@ class Road:
         token = otel_context.attach(UNINSTRUMENTED)
         self._at_work = threading.get_ident()
         try:
-            return self._handle(items)
+            wait = self._handle(items)
+            report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
+            return report if wait is None else wait if report is None else min(wait, report)
         finally:
             self._at_work = 0
             otel_context.detach(token)
@@ -231,8 +236,16 @@ class Road:
                         "listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__
                     )
 
+    def _rest(self) -> None:
+        if self.outbox is not None:
+            self.outbox.close()
+        if self._reports is not None and self._lane.closed:
+            self._reports.close()
+
     def _forget(self) -> None:
         self.ledger.reset()
+        if self._reports is not None:
+            self._reports.forget()
         self.copier.forget()
         if self.outbox is not None:
             self.outbox.forget()

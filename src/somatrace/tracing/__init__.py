@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from somatrace import carry
 from somatrace.config import Config, Settings, Target, resolve
 from somatrace.health import EXIT_LIMIT, Status
 from somatrace.record import Listener
@@ -87,34 +86,7 @@ def status() -> Status:
     wiring = _wiring
     if wiring is None:
         return Status(enabled=False, available=False, problems=(_failure,))
-    settings, ledger, road = wiring.settings, wiring.ledger, wiring.road
-    spans, size = road.depth if road is not None else (0, 0)
-    outbox = road.outbox if road is not None else None
-    return Status(
-        enabled=settings.enabled,
-        available=outbox is not None and not outbox.away and not wiring.unprotected,
-        service=settings.service_name,
-        target=_target(settings.target),
-        queued_spans=spans,
-        queued_bytes=size,
-        created=ledger.created,
-        delivered=ledger.delivered,
-        lost=dict(ledger.lost),
-        success_rate=ledger.success_rate,
-        latency_p50=ledger.latency(0.5),
-        latency_p95=ledger.latency(0.95),
-        throughput=ledger.throughput,
-        kept_share=road.budget.share if road is not None else 1.0,
-        unknown_tenant=ledger.unknown_tenant,
-        resent_ambiguous=ledger.resent_ambiguous,
-        guard_faults=ledger.guard_faults,
-        unheard=ledger.unheard,
-        ignored=carry.ignored(),
-        last_error=ledger.last_error,
-        problems=(*map(str, settings.problems), *wiring.coverage.problems, *wiring.policy_problems),
-        instruments=wiring.coverage.states,
-        unprotected=tuple(wiring.unprotected),
-    )
+    return wiring.status()
 
 
 def wired() -> Wiring | None:
@@ -129,10 +101,6 @@ def _settings(service_name: str, config: Config | None) -> Settings:
     for problem in settings.problems:
         log.warning("%s", problem)
     return settings if settings.enabled else replace(settings, target=Target("none"))
-
-
-def _target(target: Target) -> str:
-    return f"{target.kind} {target.address}".strip()
 
 
 def _at_exit() -> None:

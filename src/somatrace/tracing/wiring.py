@@ -9,12 +9,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 
-from somatrace import carry, instruments, say
-from somatrace.config import Config, Settings
+from somatrace import carry, instruments, names, say
+from somatrace.config import Config, Settings, Target
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
 from somatrace.guard.granting import Grants
+from somatrace.health import Status
 from somatrace.instruments.coverage import Coverage
 from somatrace.record import Listener
 from somatrace.road.adopt import adopt
@@ -25,6 +26,7 @@ from somatrace.road.sampling import sampler_of
 from somatrace.road.wall import Wall
 from somatrace.road.worker import Road
 from somatrace.tracing.content import allows_content, grants_of, pseudonyms_of
+from somatrace.tracing.reporting import reports_of
 from somatrace.tracing.transports import renewer, transport_of
 
 
@@ -44,6 +46,37 @@ class Wiring:
     def policy_problems(self) -> tuple[str, ...]:
         """What is wrong with the content policy now."""
         return self.grants.problems if self.grants is not None else ()
+
+    def status(self) -> Status:
+        """How tracing stands now, without I/O."""
+        settings, ledger, road = self.settings, self.ledger, self.road
+        spans, size = road.depth if road is not None else (0, 0)
+        outbox = road.outbox if road is not None else None
+        return Status(
+            enabled=settings.enabled,
+            available=outbox is not None and not outbox.away and not self.unprotected,
+            service=settings.service_name,
+            target=_target(settings.target),
+            queued_spans=spans,
+            queued_bytes=size,
+            created=ledger.created,
+            delivered=ledger.delivered,
+            lost=dict(ledger.lost),
+            success_rate=ledger.success_rate,
+            latency_p50=ledger.latency(0.5),
+            latency_p95=ledger.latency(0.95),
+            throughput=ledger.throughput,
+            kept_share=road.budget.share if road is not None else 1.0,
+            unknown_tenant=ledger.unknown_tenant,
+            resent_ambiguous=ledger.resent_ambiguous,
+            guard_faults=ledger.guard_faults,
+            unheard=ledger.unheard,
+            ignored=carry.ignored(),
+            last_error=ledger.last_error,
+            problems=(*map(str, settings.problems), *self.coverage.problems, *self.policy_problems),
+            instruments=self.coverage.states,
+            unprotected=tuple(self.unprotected),
+        )
 
 
 def wire(
@@ -98,6 +131,9 @@ def wire(
         linger=settings.flush_interval,
         max_latency_ms=settings.max_latency_ms,
         listeners=listeners,
+        reports=reports_of(
+            settings, wiring.status, lambda: str(resource().attributes[names.SERVICE_INSTANCE])
+        ),
     )
     _provide(wiring, wiring.road, resource())
     say.on_event = wiring.road.happened
@@ -153,3 +189,7 @@ def _limits(settings: Settings) -> SpanLimits:
         "max_span_attribute_length": limits.max_span_attribute_length,
     }
     return SpanLimits(**{name: SpanLimits.UNSET if limit is None else limit for name, limit in given.items()})
+
+
+def _target(target: Target) -> str:
+    return f"{target.kind} {target.address}".strip()

@@ -45,7 +45,7 @@ function poll() {
   if (document.visibilityState !== "visible" || isPaused()) return;
   for (const element of all('[hx-trigger="poll"]')) {
     const every = Number(element.closest("[data-every]")?.dataset.every ?? 5);
-    const busy = element.id === "overview" && (element.contains(document.activeElement) || element.matches(":active"));
+    const busy = ["overview", "services"].includes(element.id) && (element.contains(document.activeElement) || element.matches(":active"));
     if (seconds % every === 0 && element.dataset.live !== "false" && !busy) htmx.trigger(element, "poll");
   }
 }

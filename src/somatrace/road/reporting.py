@@ -1,0 +1,49 @@
+"""When a process says how its tracing stands: soon after it did something, and rarely."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger("somatrace")
+
+#: Seconds after the first step that is not reported yet, and between two reports.
+SOON: Final = 1.0
+EVERY: Final = 5.0
+
+
+class Reports:
+    """Calls `write` on the worker's thread; what it raises costs the report, nothing else."""
+
+    def __init__(self, write: Callable[[], None]) -> None:
+        self._write = write
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is due: at the start, and in a forked child."""
+        self._due: float | None = None
+        self._last = float("-inf")
+
+    def stepped(self, *, worked: bool) -> float | None:
+        """After a step of the worker: the seconds after which to be called again, or None."""
+        now = time.monotonic()
+        if worked and self._due is None:
+            self._due = max(now + SOON, self._last + EVERY)
+        if self._due is None:
+            return None
+        if now < self._due:
+            return self._due - now
+        self.close()
+        return None
+
+    def close(self) -> None:
+        """Write what is due: no more may come."""
+        if self._due is None:
+            return
+        self._due, self._last = None, time.monotonic()
+        try:
+            self._write()
+        except Exception as error:
+            log.debug("report: %s", type(error).__name__)
