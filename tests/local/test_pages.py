@@ -378,6 +378,47 @@ def test_the_rows_of_a_trace_of_any_shape_are_bounded_and_account_for_every_span
     assert shown + sum(closed) + sum(row.spans for row in rows if isinstance(row, window.More)) == 6000
 
 
+def of_names(names: str, failed: str = "") -> tree.Tree:
+    """A root with one child for each letter, which is its name; those at the places in `failed` failed."""
+    rows = [("root", None, "root", "CHAIN", "DEFAULT", 0, 1000, 1, 2, "s", None, None)]
+    for place, name in enumerate(names):
+        level = LEVELS[str(place) in failed]
+        rows.append((f"{place:03}", "root", name, "TOOL", level, place, place + 1, 1, 2, "s", None, None))
+    return tree.build(rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "failed", "span", "shown"),
+    [
+        ("aaaa", "", "", "aaaa"),
+        ("aaaaa", "", "", "a(4 a)"),
+        ("aaaaab", "", "", "a(4 a)b"),
+        ("baaaaaac", "", "", "ba(5 a)c"),
+        ("aaaaabbbbb", "", "", "a(4 a)b(4 b)"),
+        ("aaaaaaaaaa", "2", "", "aaaa(6 a)"),
+        ("aaaaaaaaaa", "", "007", "a(6 a)aaa"),
+    ],
+)
+def test_five_equal_siblings_fold_but_for_the_first_the_failed_and_the_chosen(names, failed, span, shown):
+    rows = window.choose(of_names(names, failed), window.View(span)).rows
+
+    def word(row: window.Line | window.More) -> str:
+        return row.node.span.name if isinstance(row, window.Line) else f"({row.spans} {row.name})"
+
+    assert "".join(map(word, rows[1:])) == shown
+
+
+def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
+    found = of_names("a" * 9)
+    (more,) = [row for row in window.choose(found, window.View()).rows if isinstance(row, window.More)]
+
+    rows = window.below(found, "root", more.start, more.stop)
+
+    assert [row.node.span.span_id for row in rows] == [f"{place:03}" for place in range(1, 9)]
+    assert len(window.choose(found, window.View(show="all")).rows) == 10
+    assert [type(row) for row in window.below(found, "root", 0)] == [window.Line, window.More]
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/open", "/static/page.css", "/api/public/health", "/no/such", "/v1/traces"]
 )

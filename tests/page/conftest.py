@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from somatrace.guard.notes import Removed, note
 from somatrace.local import auth
 from tests.support.local_server import NOW, Export, Running, start_server, wait_until
 
@@ -172,7 +173,7 @@ class Day(Export):
             gen_ai__request__model="small-1",
             gen_ai__usage__input_tokens=tokens,
             gen_ai__usage__output_tokens=60,
-            somatrace__guard__removed='[{"key": "gen_ai.prompt.0.content", "length": 1204}]',
+            somatrace__guard__removed=note([Removed("gen_ai.prompt.0.content", 1204, "policy none")]),
         )
         return root
 

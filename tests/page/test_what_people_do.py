@@ -8,6 +8,10 @@ import re
 import pytest
 
 from tests.page.conftest import DESK, PHONE, Day, large
+from tests.support.local_server import NOW, Export
+
+#: how a value's box looks
+LOOK = "box => [getComputedStyle(box).borderTopStyle, getComputedStyle(box).fontStyle].join()"
 
 
 def test_the_failed_workflow_of_a_tenant_is_found_and_says_why(day_server, visit):
@@ -181,9 +185,66 @@ def test_a_tree_is_walked_closed_and_opened_with_the_arrow_keys(day_server, visi
     visitor.press("ArrowDown", "ArrowDown", "Enter")
     visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
     assert "span=" in visitor.page.url
-    assert "The guard removed 1 value, 1.2 K characters" in visitor.text("#pane")
+    assert "The guard removed 1 value, 1,204 characters, policy none" in visitor.text("#pane")
     visitor.page.reload()
     assert visitor.text("#pane h2") == "chat small-1"
+
+
+def test_what_was_removed_what_is_empty_and_what_never_was_look_different(server, visit):
+    export = Export()
+    root = export.span("chain")
+    notes = [
+        {"key": "gen_ai.prompt.0.content", "length": 1204, "rule": "policy none"},
+        {"key": "gen_ai.completion.0.content", "length": 6200, "rule": "policy none"},
+        {"key": "?", "length": 3, "rule": "fault"},
+    ]
+    for name, more in (
+        ("removed", {"somatrace.guard.removed": json.dumps(notes)}),
+        ("empty", {"langfuse.observation.input": "", "langfuse.observation.output": "", "note": ""}),
+        ("absent", {}),
+    ):
+        export.span(name, parent=root, attributes={"gen_ai.operation.name": "chat", **more})
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+
+    def shown(name: str) -> str:
+        visitor.page.get_by_role("link", name=name, exact=True).click()
+        visitor.page.locator("#pane h2", has_text=name).wait_for()
+        return visitor.text("#pane")
+
+    removed = shown("removed")
+    visitor.press("g")
+    assert visitor.page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    assert "The guard removed 3 values, 7,407 characters, policy none, fault" in removed
+    table = visitor.text("#removed table")
+    assert "gen_ai.prompt.0.content 1,204 characters policy none" in table
+    assert "? a key that must not leave either 3 characters fault" in table
+    assert "Input ▨ removed, 1,204 characters Output ▨ removed, 6,200 characters" in removed
+    looks = {visitor.page.eval_on_selector(".value-removed", LOOK)}
+
+    assert "Input “” empty: nothing was said" in shown("empty")
+    assert "note “” empty" in visitor.text("#pane")
+    looks.add(visitor.page.eval_on_selector("p.value-empty", LOOK))
+
+    assert "Input – absent: it was not recorded" in shown("absent")
+    looks.add(visitor.page.eval_on_selector(".value-absent", LOOK))
+    visitor.press("g")
+    visitor.page.locator("#said", has_text="nothing was removed").wait_for(state="attached")
+    assert len(looks) == 3
+
+
+def test_equal_siblings_are_one_row_until_one_asks_for_them(server, visit):
+    export = Export()
+    root = export.span("agent")
+    for number in range(40):
+        export.span("embed chunk", parent=root, start_ns=NOW + number * 1000)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    assert visitor.page.locator("tr[data-row]").count() == 3
+    visitor.page.get_by_role("link", name="39 more “embed chunk”: show").click()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 41")
 
 
 def test_a_trace_of_ten_thousand_spans_stays_usable(server, visit):

@@ -1,4 +1,4 @@
-"""Notes of what was taken away: key and length, never the value."""
+"""Notes of what was taken away: key, length and rule, never the value."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ MAX_NOTES: Final = 64
 
 
 class Removed(NamedTuple):
-    """A key that may leave itself, or "?", and a length: characters, or items of a sequence."""
+    """A key that may leave itself, or "?", a length (characters, or items of a sequence), and the rule.
+
+    Rules: `policy none` or another mode, by which the value must not leave; `fault`: it could not be
+    judged.
+    """
 
     key: str
     length: int
+    rule: str
 
 
 def note(removed: Sequence[Removed]) -> str:
-    """The value of `somatrace.guard.removed`: JSON, key and length of each removed value, at most 64."""
-    noted = [f'{{"key": "{item.key}", "length": {item.length}}}' for item in removed[:MAX_NOTES]]
-    return f"[{', '.join(noted)}]"  # keys in notes have no character that JSON would escape
+    """The value of `somatrace.guard.removed`: JSON, an object for each removed value, at most 64."""
+    noted = [
+        f'{{"key": "{item.key}", "length": {item.length}, "rule": "{item.rule}"}}'
+        for item in removed[:MAX_NOTES]
+    ]
+    return f"[{', '.join(noted)}]"  # keys and rules in notes have no character that JSON would escape
 
 
 def length_of(value: Any) -> int:

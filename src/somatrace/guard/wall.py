@@ -153,6 +153,7 @@ class Judge:
         self.grant = grant
         self._tenant = tenant
         self.mode = grant.mode
+        self._rule = f"policy {grant.mode}"
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Collection[str] = ()
@@ -165,7 +166,7 @@ class Judge:
         removed: list[Removed] = []
         closed, labels, clean = self.mode == "none", self._guard.labels, self._guard.clean
         for name, value in attributes.items():
-            key, found, kind = UNKNOWN, None, type(value)
+            key, found, kind, rule = UNKNOWN, None, type(value), self._rule
             try:
                 key = labels.keys.get(name) or labels.key(name)
                 if key.tame and (kind is bool or (kind is int and -_SMALL < value < _SMALL)):
@@ -179,9 +180,9 @@ class Judge:
                     found = self._closed(name, key, value, declared=name in declared)
             except Exception:
                 self._guard.faulted()
-                found = None
+                found, rule = None, "fault"
             if found is None:
-                removed.append(Removed(name if key.tame else "?", length_of(value)))
+                removed.append(Removed(name if key.tame else "?", length_of(value), rule))
             else:
                 kept[name] = found
         return kept, removed

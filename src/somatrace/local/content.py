@@ -37,6 +37,16 @@ def input_output(attributes: Mapping[str, Any]) -> tuple[Any, Any, frozenset[str
     return None, None, frozenset()
 
 
+def side_of(key: str) -> str:
+    """Which side an attribute belongs to, "input" or "output"; "" when to neither."""
+    for given, answered in (*_PAIRS, *_LATER_PAIRS, _NUMBERED):
+        if key == given or (given.endswith(".") and key.startswith(given)):
+            return "input"
+        if key == answered or (answered.endswith(".") and key.startswith(answered)):
+            return "output"
+    return ""
+
+
 def _numbered(attributes: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
     """The messages that `<prefix><number>.<field>` spell out, by number; gaps take no room."""
     messages: dict[int, dict[str, Any]] = {}

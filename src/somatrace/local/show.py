@@ -68,9 +68,9 @@ def rate(per_second: float) -> str:
 
 
 def size(characters: int) -> str:
-    """How much text: 840 characters, 7.4 K."""
-    if characters < 1000:
-        return f"{characters} character{'s' if characters != 1 else ''}"
+    """How much text: 1,204 characters, from ten thousand 74.1 K."""
+    if characters < 10_000:
+        return f"{characters:,} character{'s' if characters != 1 else ''}"
     return (
         f"{characters / 1000:.3g} K characters"
         if characters < 1e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
 import sqlite3
 import threading
@@ -15,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from somatrace import names
-from somatrace.local import detail, exporting, minimap, tree, window
+from somatrace.local import detail, exporting, minimap, removed, tree, window
 from somatrace.local.address import Address
 from somatrace.local.otlp import ExportError, Limits, TooLargeError, from_json
 from somatrace.local.pages import guarded
@@ -239,17 +238,10 @@ def _first_to_read(row: dict[str, Any], view: window.View) -> str:
 def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
     """A span with what the guard said of it taken apart."""
     if span is not None:
-        span["removed"] = _removed(span["own"].get(_REMOVED, ""))
+        found = removed.read(span["own"].pop(_REMOVED, ""))
+        span["removed"], span["rules"] = found, removed.rules(found)
+        span["removed_sides"] = {side: removed.of_side(found, side) for side in ("input", "output")}
     return span
-
-
-def _removed(note: str) -> list[tuple[str, int]]:
-    """Key and length of each value that the guard took out; nothing when the note is not its own."""
-    try:
-        items = json.loads(note) if note else []
-        return [(str(item["key"]), int(item["length"])) for item in items]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return []
 
 
 def _whole(row: dict[str, Any]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -12,6 +12,8 @@ from somatrace.local.tree import Node, Tree
 ROWS: Final = 200
 #: children of one span that nothing speaks for, before the rest is folded
 _PLAIN: Final = 20
+#: siblings on end with the same name and kind, from which on only the first is shown
+_EQUAL: Final = 5
 #: a chosen span this deep is shown below an ancestor this far above it
 _DEEP: Final = 40
 _ABOVE: Final = 20
@@ -33,6 +35,8 @@ class More(NamedTuple):
     spans: int
     failed: int
     depth: int
+    #: what all of them are called, when they are equal
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class _Frame:
     next: int = 0
     plain: int = 0
     folded: list[Node] = field(default_factory=list)
+    #: the place behind a run of equal siblings whose first has its row
+    equal_until: int = 0
 
     def unfold(self) -> list[More]:
         """The row that stands for what was folded so far."""
@@ -68,8 +74,29 @@ class _Frame:
             return []
         first, last = self.folded[0], self.folded[-1]
         spans, failed = sum(node.spans for node in self.folded), sum(node.failed for node in self.folded)
+        equal = all(_alike(first, node) for node in self.folded)
         self.folded = []
-        return [More(self.parent, first.place, last.place + 1, spans, failed, first.depth)]
+        name = first.span.name if equal else ""
+        return [More(self.parent, first.place, last.place + 1, spans, failed, first.depth, name)]
+
+    def is_folded(self, node: Node, needed: Collection[Node]) -> bool:
+        """Whether an equal sibling before it stands for `node`, a child here that is not `needed`."""
+        if node in needed or node.failed:
+            self.equal_until = 0
+            return False
+        if node.place < self.equal_until:
+            return True
+        end = node.place + 1
+        while end < len(self.children) and _alike(node, found := self.children[end]):
+            if found in needed or found.failed:
+                break
+            end += 1
+        self.equal_until = end if end - node.place >= _EQUAL else 0
+        return False
+
+
+def _alike(one: Node, other: Node) -> bool:
+    return one.span.name == other.span.name and one.span.type == other.span.type
 
 
 def choose(tree: Tree, view: View) -> Window:
@@ -84,7 +111,13 @@ def choose(tree: Tree, view: View) -> Window:
     open_nodes |= chosen_path
     open_nodes.update([base] if base else tree.tops[:1])
     every = not only and (view.show == "all" or len(tree.nodes) <= ROWS)
-    walk = _Walk(wanted | open_nodes, chosen_path, None if every else open_nodes, only=only)
+    walk = _Walk(
+        wanted | open_nodes,
+        chosen_path,
+        None if every else open_nodes,
+        only=only,
+        folds=not only and view.show != "all",
+    )
     return Window(walk.rows([base] if base else tree.tops), found, base)
 
 
@@ -95,18 +128,35 @@ def below(tree: Tree, under: str, start: int, stop: int | None = None) -> list[L
         return None
     children = parent.children if parent else tree.tops
     stop = min(len(children), stop or len(children))
-    shown = children[start : min(stop, start + ROWS)]
-    frame = _Frame(parent, children, folded=list(children[start + len(shown) : stop]))
-    return [*(Line(node, is_open=False) for node in shown), *frame.unfold()]
+    frame = _Frame(parent, children)
+    rows: list[Line | More] = []
+    for node in children[start:stop]:
+        # who asked for a part of the children saw that they are equal
+        if len(rows) >= ROWS or (not start and frame.is_folded(node, frozenset())):
+            frame.folded.append(node)
+            continue
+        rows.extend(frame.unfold())
+        rows.append(Line(node, is_open=False))
+    return [*rows, *frame.unfold()]
 
 
 class _Walk:
     """Depth first, within `ROWS`; what has no room is folded, but for the path to the chosen span."""
 
     def __init__(
-        self, important: set[Node], chosen_path: set[Node], open_nodes: set[Node] | None, *, only: bool
+        self,
+        important: set[Node],
+        chosen_path: set[Node],
+        open_nodes: set[Node] | None,
+        *,
+        only: bool,
+        folds: bool,
     ) -> None:
-        """`open_nodes` None means all. With `only`, what is not important has no row."""
+        """`open_nodes` None means all. With `only`, what is not important has no row.
+
+        With `folds`, of equal siblings that did not fail the first stands for all.
+        """
+        self._folds = folds
         self._important = important
         self._chosen_path = chosen_path
         self._open = open_nodes
@@ -127,7 +177,8 @@ class _Walk:
             frame.next += 1
             if self._only and node not in self._important:
                 continue
-            if not self._has_room(node, frame):
+            equal = self._folds and frame.is_folded(node, self._chosen_path)
+            if equal or not self._has_room(node, frame):
                 frame.folded.append(node)
                 continue
             rows.extend(frame.unfold())
