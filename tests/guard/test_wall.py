@@ -248,7 +248,7 @@ def test_without_content_spans_do_not_depend_on_it(one: str, other: str, carrier
         copy = copier("none").copy(CARRIERS[carrier](text))
         attributes = dict(copy.attributes or {})
         noted = json.loads(attributes.pop("somatrace.guard.removed", "[]"))
-        assert [set(note) for note in noted] == [{"key", "length"}] * len(noted)
+        assert [set(note) for note in noted] == [{"key", "length", "rule"}] * len(noted)
         copy._attributes = attributes  # but for the lengths
         return encode([copy])
 

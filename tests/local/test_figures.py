@@ -202,6 +202,7 @@ def test_the_neighbours_of_a_trace_are_those_within_the_filter(store):
 asked = st.sampled_from(["tenant", "q", "min", "from", "to", "range", "sort", "status", "before"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(asked, st.text() | st.integers().map(str)))
 def test_whatever_an_address_says_it_is_a_filter_a_time_and_a_link(params):
     address = Address(params)

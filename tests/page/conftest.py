@@ -23,6 +23,7 @@ SECOND = 1_000_000_000
 EARLIER = NOW - 3600 * SECOND
 #: what Chromium says of a page that is answered so on purpose
 EXPECTED = re.compile(r"status of (404|503)")
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PHONE = {"width": 360, "height": 780}
 DESK = {"width": 1280, "height": 900}
 
@@ -111,6 +112,18 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         foreign = [url for url in visitor.requests if not url.startswith((visitor.server.url, "data:"))]
         assert foreign == []
         assert [text for text in visitor.complaints if not EXPECTED.search(text)] == []
+
+
+def check_accessibility(visitor: Visitor) -> None:
+    """axe-core's findings; it is put in by the debugger, so that the CSP stays as it is."""
+    visitor.page.evaluate(AXE.read_text())
+    found = visitor.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    problems = [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+    assert problems == []
 
 
 class Day(Export):

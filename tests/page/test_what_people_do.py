@@ -20,12 +20,74 @@ def test_the_failed_workflow_of_a_tenant_is_found_and_says_why(day_server, visit
     visitor.arrives_at("**/traces?**status=failed**")
     assert visitor.page.locator("tr[data-row]").count() == 1
 
-    visitor.press("j", "Enter")
+    visitor.press("Enter")
     visitor.arrives_at("**/trace/*")
 
     assert visitor.text("#pane h2") == "search articles"
     assert "✕ index shard 3 did not answer" in visitor.text("#pane")
     assert "Error code shard_away" in visitor.text("#pane")
+
+
+def test_the_slowest_is_one_click_and_one_key_away_with_its_critical_path(day_server, visit):
+    visitor = visit(day_server)
+    visitor.page.get_by_role("row", name="acme").get_by_title("the slowest first").click()
+    visitor.arrives_at("**/traces?**sort=duration**")
+    visitor.press("Enter")
+    visitor.arrives_at("**/trace/*")
+
+    assert "1.6 s" in visitor.text(".summary")
+    assert visitor.page.locator("tr.critical").count() == 4
+    assert "160 ms" in visitor.text("tr[data-level='1'] td.self")
+
+
+def test_tokens_and_calls_that_did_not_say_are_read_without_a_click(server, visit):
+    day = Day()
+    root = day.workflow("acme")
+    day.span("chat", parent=root, attributes={"gen_ai.operation.name": "chat"})
+    server.send(day)
+    visitor = visit(server)
+    assert "Tokens in 1,200 Tokens out 60" in visitor.text(".tiles")
+    assert "▲ 1 ?" in visitor.text("#overview tbody tr[data-row]")
+
+
+def test_links_lead_to_other_traces_and_back(server, visit):
+    export = Export()
+    producer, consumer = export.span("publish"), export.span("consume")
+    consumer.links.add(trace_id=producer.trace_id, span_id=producer.span_id)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{consumer.trace_id.hex()}?span={consumer.span_id.hex()}")
+    visitor.page.locator("#pane", has_text="Links to").get_by_role("link", name="span").click()
+    visitor.arrives_at(f"**/trace/{producer.trace_id.hex()}?span={producer.span_id.hex()}")
+    assert visitor.text("#pane h2") == "publish"
+    visitor.page.locator("#pane", has_text="Linked from").get_by_role("link", name="span").click()
+    visitor.arrives_at(f"**/trace/{consumer.trace_id.hex()}**")
+    assert visitor.text("#pane h2") == "consume"
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "found"),
+    [
+        ("Agent", "planner", 20),
+        ("Agent", "nobody", 0),
+        ("Model", "small-1", 20),
+        ("Service", "orchestrator", 20),
+        ("From ms", "2500", 4),
+        ("To ms", "900", 5),
+        ("Tokens from", "99999", 0),
+        ("Workflow", "summarise", 4),
+    ],
+)
+def test_each_filter_narrows_the_list_and_is_in_the_link(day_server, visit, label, value, found):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_text("More", exact=True).click()
+    visitor.page.get_by_label(label, exact=True).fill(value)
+    visitor.press("Enter")
+    visitor.arrives_at(f"**/traces?**{value}**")
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length === {found}")
+    if not found:
+        assert f"Drop {label.split()[0].lower()}" in visitor.text(".empty")
 
 
 def test_a_new_trace_is_announced_without_a_reload_and_nothing_shifts(server, visit):

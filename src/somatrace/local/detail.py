@@ -14,7 +14,7 @@ _LINKS: Final = 50
 #: all a tree needs, and no attributes: those are most of a span's bytes
 LIGHT: Final = (
     "span_id", "parent_id", "name", "type", "level", "start_ns", "end_ns",
-    "input_tokens", "output_tokens", "service", "agent_id", "model",
+    "input_tokens", "output_tokens", "service", "agent_id", "model", "status",
 )  # fmt: skip
 _EXTRA: Final[dict[str, Any]] = {
     "usage": {},

@@ -85,7 +85,7 @@ def _span(row: Mapping[str, Any], shared: Mapping[str, str]) -> dict[str, Any]:
         "name": row["name"],
         "kind": extra.get("kind", 0),
         "startTimeUnixNano": str(row["start_ns"]),
-        "endTimeUnixNano": str(row["end_ns"]),
+        "endTimeUnixNano": str(row["end_ns"] if row["status"] != "open" else 0),
         "attributes": _pairs(_attributes(row, extra, shared)),
         "droppedAttributesCount": extra.get("dropped", 0),
         "events": [

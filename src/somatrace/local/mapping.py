@@ -115,7 +115,7 @@ def row(span: Span) -> Row:
         name=name,
         type=observation_type,
         level=_level(attributes, span.status),
-        status=_STATUS.get(span.status, "unset"),
+        status=_STATUS.get(span.status, "unset" if span.is_ended else "open"),
         status_message=_first(attributes, ("langfuse.observation.status_message",))
         or span.status_message
         or None,

@@ -23,6 +23,8 @@ def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]
     layers: dict[str, list[Node]] = {name: [] for name in _KINDS}
     for node in tree.nodes:
+        if node.broken == "missing parent":
+            continue
         layers[kind(node)].append(node)
     for paint, layer in enumerate(layers.values()):
         full = bytes([paint]) * COLUMNS

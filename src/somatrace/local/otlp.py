@@ -86,6 +86,7 @@ class Span:
     events: list[dict[str, Any]] = field(default_factory=list)
     links: list[dict[str, Any]] = field(default_factory=list)
     dropped: int = 0
+    is_ended: bool = True
 
 
 def gunzip(body: bytes, limit: int) -> bytes:
@@ -225,6 +226,7 @@ def _span(span: WireSpan, origin: Origin, limits: Limits) -> Span:
         # as Langfuse: a missing edge is the other one
         start_ns=start or end,
         end_ns=end or start,
+        is_ended=end > 0,
         status=span.status.code,
         status_message=_cut(span.status.message, limits.value),
         attributes=attributes,

@@ -124,7 +124,9 @@ def guarded(
             with state.turns.page():
                 return page(request)
         except (sqlite3.Error, OSError) as error:
-            return render("broken.html", 503, error=str(error), address=Address({}), view="")
+            return render(
+                "broken.html", 503, error=str(error), last=state.last_read, address=Address({}), view=""
+            )
 
     return answer
 

@@ -80,6 +80,6 @@ def size(characters: int) -> str:
 
 def cost(amount: float | None) -> str:
     """USD; nothing said and nothing spent look the same, since providers seldom say."""
-    return (
-        "" if amount is None or amount < 5e-7 else f"${amount:,.4f}" if amount >= 0.01 else f"${amount:.6f}"
-    )
+    if amount is None or amount < 5e-7:
+        return ""
+    return f"${amount:,.{2 if amount >= 1 else 4 if amount >= 0.01 else 6}f}"

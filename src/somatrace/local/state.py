@@ -26,6 +26,8 @@ class State:
         self.turns = turns
         self._auth = auth
         self._refusals = refusals
+        # what is shown when the store cannot be read any more
+        self.last_read: tuple[int, dict[str, Any]] | None = None
 
     def refuses(self, request: Request) -> bool:
         """Whether this is not a browser that came in by the link."""
@@ -42,6 +44,8 @@ class State:
             arrival = self.store.read(lambda connection: overview.arrival(connection, now))
         except (sqlite3.Error, OSError):
             arrival = {}
+        else:
+            self.last_read = now, arrival
         return {
             "last_ns": arrival.get("last_ns"),
             "age_ns": now - arrival["last_ns"] if arrival.get("last_ns") else None,

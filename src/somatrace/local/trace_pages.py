@@ -83,7 +83,8 @@ class TracePages:
             chosen=view,
             span=span,
             asked=view.span,
-            total=len(grown.nodes),
+            total=len(grown.nodes) - grown.missing,
+            rowcount=len(grown.nodes),
             bars=_Bars(begin, end),
             zoom=request.query_params.get("zoom", "") if (begin, end) != _whole(row) else "",
             minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
@@ -111,7 +112,7 @@ class TracePages:
             rows=below,
             bars=_Bars(*_zoom(request, row)),
             chosen_id="",
-            total=len(grown.nodes),
+            total=len(grown.nodes) - grown.missing,
         )
 
     def span(self, request: Request) -> Response:

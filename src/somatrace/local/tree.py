@@ -27,6 +27,7 @@ class LightSpan(NamedTuple):
     service: str | None
     agent_id: str | None
     model: str | None
+    status: str
 
 
 #: most spans have none, and a list of its own for each would weigh as much as the span
@@ -35,7 +36,8 @@ _NO_CHILDREN: Final[list[Node]] = []
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A span in its place. `broken` says what is wrong above it: "", "missing parent" or "cycle".
+    """A span in its place. `broken` says what is wrong: "", "cycle", or "missing parent", of which only
+    the id is known, from its children.
 
     `spans`, `failed` and the tokens are of the whole branch; tokens are those of model calls.
     """
@@ -64,24 +66,36 @@ class Node:
 
 @dataclass(slots=True)
 class Tree:
-    """All nodes: `tops` have nothing above them, `nodes` are depth first, siblings by start."""
+    """All nodes: `tops` have nothing above them, `nodes` are depth first, siblings by start.
+
+    Among them stand `missing` parents, which never arrived.
+    """
 
     tops: list[Node]
     nodes: list[Node]
     by_id: dict[str, Node]
     failed: list[Node]
     critical: list[Node]
+    missing: int = 0
 
 
 def build(rows: Iterable[Sequence[Any]]) -> Tree:
     """The tree of spans given by start, as tuples in the order of `LightSpan`'s fields.
 
-    A span whose parent is not here stands at the top; a cycle is cut at its earliest span.
+    Spans whose parent is not here stand below one that says so; a cycle is cut at its earliest span.
     """
     by_id = {span.span_id: Node(span) for span in map(_shared(), rows)}
     tops: list[Node] = []
+    missing: dict[str, Node] = {}
     for node in by_id.values():
-        above = by_id.get(node.span.parent_id or "")
+        parent_id = node.span.parent_id
+        above = by_id.get(parent_id) if parent_id else None
+        if above is None and parent_id:
+            above = missing.get(parent_id)
+            if above is None:
+                above = missing[parent_id] = _never_arrived(parent_id, node.span)
+                tops.append(above)
+            above.span = above.span._replace(end_ns=max(above.span.end_ns, node.span.end_ns))
         if above is not None:
             node.parent = above
             if above.children:
@@ -89,8 +103,8 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
             else:
                 above.children = [node]
         else:
-            node.broken = "missing parent" if node.span.parent_id else ""
             tops.append(node)
+    by_id.update(missing)
     ordered = _ordered(tops)
     if len(ordered) < len(by_id):
         for node in by_id.values():
@@ -100,7 +114,15 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
     for node in reversed(ordered):
         _sum_up(node)
     failed = [node for node in ordered if node.span.level == "ERROR"]
-    return Tree(tops, ordered, by_id, failed, _critical(tops))
+    return Tree(tops, ordered, by_id, failed, _critical(tops), len(missing))
+
+
+def _never_arrived(span_id: str, child: LightSpan) -> Node:
+    """What stands for a parent that only its children know, from the first of them on."""
+    span = LightSpan(
+        span_id, None, "", "", "", child.start_ns, child.end_ns, None, None, None, None, None, "missing"
+    )
+    return Node(span, broken="missing parent", spans=0)
 
 
 def _shared() -> Callable[[Sequence[Any]], LightSpan]:
@@ -109,7 +131,7 @@ def _shared() -> Callable[[Sequence[Any]], LightSpan]:
     keep = texts.setdefault
 
     def make(row: Sequence[Any]) -> LightSpan:
-        span_id, parent_id, name, kind, level, start_ns, end_ns, given, answered, service, agent, model = row
+        span_id, parent_id, name, kind, level, start_ns, end_ns, given, answered, *rest = row
         return LightSpan(
             keep(span_id, span_id),
             keep(parent_id, parent_id),
@@ -120,9 +142,7 @@ def _shared() -> Callable[[Sequence[Any]], LightSpan]:
             end_ns,
             given,
             answered,
-            keep(service, service),
-            keep(agent, agent),
-            keep(model, model),
+            *[keep(text, text) for text in rest],
         )
 
     return make

@@ -63,7 +63,7 @@ function draw(figure, box, columns) {
   const plot = find(".plot", figure);
   const few = columns[0].length < 3 || columns[1].filter(Boolean).length < 3;
   const chart = new uPlot({
-    width: plot.clientWidth || 320, height: 160, padding: [8, 8, 0, 0],
+    width: plot.clientWidth || 320, height: 160, padding: [8, 24, 0, 0],
     tzDate: (seconds) => (isLocal() ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC")),
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     legend: { live: true },

@@ -277,6 +277,7 @@ function pressed(event) {
   } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
     if (!arrow(event.key)) return;
   } else if (event.key === "Enter" && onRow) openRow(row);
+  else if (event.key === "Enter" && event.target === document.body && find("table.list")) openRow(rows()[0]);
   else if (event.key === " " && onRow && row.dataset.peek) peek(row);
   else if (event.key === "Escape") {
     if (find("table.tree")) history.length > 1 ? history.back() : location.assign("/traces");
