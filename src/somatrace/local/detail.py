@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from somatrace.local.traces import dicts
@@ -16,6 +18,7 @@ LIGHT: Final = (
     "span_id", "parent_id", "name", "type", "level", "start_ns", "end_ns",
     "input_tokens", "output_tokens", "service", "agent_id", "model", "status",
 )  # fmt: skip
+_START: Final = itemgetter(LIGHT.index("start_ns"))
 _EXTRA: Final[dict[str, Any]] = {
     "usage": {},
     "cost": {},
@@ -32,17 +35,20 @@ def trace(connection: sqlite3.Connection, trace_id: str) -> dict[str, Any] | Non
     return found[0] if found else None
 
 
-def spans(connection: sqlite3.Connection, trace_id: str) -> list[list[Any]]:
-    """The spans of a trace as lists of `LIGHT`, by start, up to `MAX_SPANS`.
+def spans(connection: sqlite3.Connection, trace: Mapping[str, Any]) -> list[list[Any]]:
+    """The spans of a trace, given as its row, as lists of `LIGHT`, by start, up to `MAX_SPANS`.
 
-    As one value: row by row, each of ten thousand would wait for the interpreter's lock.
+    As one value: row by row, each of ten thousand would wait for the interpreter's lock. They come by id,
+    as the table holds them, and are sorted here, unless it takes an order to say which are the first.
     """
+    order = f"ORDER BY start_ns, span_id LIMIT {MAX_SPANS}" if trace["spans"] > MAX_SPANS else ""
     (text,) = connection.execute(
         f"SELECT json_group_array(json_array({', '.join(LIGHT)})) FROM (SELECT {', '.join(LIGHT)} "
-        f"FROM spans WHERE trace_id = ? ORDER BY start_ns, span_id LIMIT {MAX_SPANS})",
-        (trace_id,),
+        f"FROM spans WHERE trace_id = ? {order})",
+        (trace["trace_id"],),
     ).fetchone()
     found: list[list[Any]] = json.loads(text)
+    found.sort(key=_START)
     return found
 
 

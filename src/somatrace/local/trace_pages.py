@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import sqlite3
-import threading
+from contextlib import ExitStack
 from typing import Any, Final
 
 import anyio
@@ -21,6 +20,7 @@ from somatrace.local.pages import guarded
 from somatrace.local.render import Renderer
 from somatrace.local.state import State
 from somatrace.local.traces import neighbours
+from somatrace.local.trees import Trees
 
 _SHOWS: Final = ("errors", "critical", "all")
 _REMOVED: Final = f"attributes.{names.GUARD_REMOVED}"
@@ -34,9 +34,7 @@ class TracePages:
         self._state = state
         self._render = render
         self._limits = limits
-        # a large trace's tree, since each click in it asks for the same one
-        self._kept: tuple[tuple[Any, ...], tree.Tree] | None = None
-        self._lock = threading.Lock()
+        self._trees = Trees()
 
     def routes(self) -> list[BaseRoute]:
         trace = "/trace/{trace_id:str}"
@@ -53,6 +51,10 @@ class TracePages:
         ]
 
     def trace(self, request: Request) -> Response:
+        with ExitStack() as using:
+            return self._trace(request, using)
+
+    def _trace(self, request: Request, using: ExitStack) -> Response:
         trace_id = request.path_params["trace_id"].lower()
         address = Address(request.query_params)
         view = _view(request)
@@ -61,7 +63,7 @@ class TracePages:
             row = detail.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = self._tree(connection, row)
+            grown = using.enter_context(self._trees.of(connection, row))
             span_id = view.span if view.span in grown.by_id else _first_to_read(row, view)
             span = _readable(detail.span(connection, trace_id, span_id)) if span_id else None
             return row, grown, span, neighbours(connection, address.filter(), row)
@@ -95,9 +97,18 @@ class TracePages:
 
     def rows(self, request: Request) -> Response:
         """The children of a span, or more of them."""
+        with ExitStack() as using:
+            return self._rows(request, using)
+
+    def _rows(self, request: Request, using: ExitStack) -> Response:
         trace_id = request.path_params["trace_id"].lower()
         params = request.query_params
-        found = self._state.read(lambda connection: self._row_and_tree(connection, trace_id))
+
+        def read(connection: sqlite3.Connection) -> tuple[dict[str, Any], tree.Tree] | None:
+            row = detail.trace(connection, trace_id)
+            return None if row is None else (row, using.enter_context(self._trees.of(connection, row)))
+
+        found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
         row, grown = found
@@ -181,27 +192,6 @@ class TracePages:
 
     def _missing(self, trace_id: str) -> Response:
         return self._render("missing.html", 404, trace_id=trace_id, address=Address({}), view="")
-
-    def _row_and_tree(
-        self, connection: sqlite3.Connection, trace_id: str
-    ) -> tuple[dict[str, Any], tree.Tree] | None:
-        row = detail.trace(connection, trace_id)
-        return None if row is None else (row, self._tree(connection, row))
-
-    def _tree(self, connection: sqlite3.Connection, row: dict[str, Any]) -> tree.Tree:
-        key = tuple(row.values())
-        with self._lock:
-            if self._kept is not None and self._kept[0] == key:
-                return self._kept[1]
-            # before the next one is built, so that there are never two; its nodes point at each other
-            had, self._kept = self._kept is not None, None
-        if had:
-            gc.collect()
-        grown = tree.build(detail.spans(connection, row["trace_id"]))
-        if len(grown.nodes) > window.ROWS:
-            with self._lock:
-                self._kept = key, grown
-        return grown
 
 
 class _Bars:

@@ -78,6 +78,12 @@ class Tree:
     critical: list[Node]
     missing: int = 0
 
+    def take_apart(self) -> None:
+        """Untie the nodes, so that each goes with its last reference; the tree is empty then."""
+        for node in self.nodes:
+            node.parent, node.children = None, _NO_CHILDREN
+        self.tops, self.nodes, self.by_id, self.failed, self.critical = [], [], {}, [], []
+
 
 def build(rows: Iterable[Sequence[Any]]) -> Tree:
     """The tree of spans given by start, as tuples in the order of `LightSpan`'s fields.
@@ -131,18 +137,23 @@ def _shared() -> Callable[[Sequence[Any]], LightSpan]:
     keep = texts.setdefault
 
     def make(row: Sequence[Any]) -> LightSpan:
-        span_id, parent_id, name, kind, level, start_ns, end_ns, given, answered, *rest = row
+        span_id, parent_id, name, kind, level, start, end, given, answered, service, agent, model, status = (
+            row
+        )
         return LightSpan(
-            keep(span_id, span_id),
+            span_id,
             keep(parent_id, parent_id),
             name,
             keep(kind, kind),
             keep(level, level),
-            start_ns,
-            end_ns,
+            start,
+            end,
             given,
             answered,
-            *[keep(text, text) for text in rest],
+            keep(service, service),
+            keep(agent, agent),
+            keep(model, model),
+            keep(status, status),
         )
 
     return make
