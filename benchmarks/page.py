@@ -3,8 +3,9 @@
 A store is filled with workflows of twelve spans and three traces of 10,000; then `somatrace local` serves it,
 a second process sends spans over HTTP at a steady rate, and a client asks for one page after another. What is
 measured is the time from request to the answer's last byte over loopback, so a little more than the server's.
-The three large traces take turns, and the server keeps two trees: each is built anew. Exit 1 if a promise is
-missed.
+The three large traces take turns, and the server keeps one tree: each is built anew. When the sender has
+stopped, a real Chromium opens the pages, each five times in a fresh context with an empty cache: largest
+contentful paint, tasks of more than 50 ms, nodes. Exit 1 if a promise is missed.
 
     python benchmarks/page.py [--spans 1000000] [--rate 5000] [--rounds 60]
 """
@@ -15,22 +16,28 @@ import argparse
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from somatrace.local import auth
+from somatrace.local.keys import LINK_SECONDS, load_keys
 from somatrace.local.otlp import Origin, Span
 from somatrace.local.store import Store
 
 #: milliseconds at the 95th percentile, and megabytes
 LIST, OVERVIEW, TRACE, MEMORY = 50.0, 50.0, 150.0, 100.0
+#: in the browser: milliseconds to the largest contentful paint, and nodes; no task over 50 ms
+LCP, NODES = 500.0, 10_000
 SECOND = 1_000_000_000
 PER_TRACE, LARGE, BATCH = 12, 10_000, 512
 ORIGINS = [
@@ -221,6 +228,80 @@ def measure(client: httpx.Client, traces: list[str], rounds: int) -> bool:
     return kept
 
 
+#: collected from before the first byte of a page; layout shifts nothing here
+OBSERVE = """
+window.seen = {lcp: 0, long: 0};
+new PerformanceObserver((list) => { seen.lcp = list.getEntries().at(-1).startTime; })
+  .observe({type: "largest-contentful-paint", buffered: true});
+new PerformanceObserver((list) => { seen.long += list.getEntries().length; })
+  .observe({type: "longtask", buffered: true});
+"""
+VISITS = 5
+
+
+def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
+    """Open each page in `VISITS` fresh contexts of a real Chromium; medians, and whether they are kept."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        print("\nno Chromium here: nothing was measured in a browser")
+        return False
+    pages = {"overview": "/", "list": "/traces", "services": "/services"}
+    pages[f"trace of {LARGE:,} spans"] = f"/trace/{traces[0]}"
+    print(
+        "\n| page in Chromium | LCP ms | long tasks | nodes | KB | requests | |\n"
+        "|---|---:|---:|---:|---:|---:|---|"
+    )
+    kept = True
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for name, page_path in pages.items():
+            seen = [visited(browser, url, open_link(), page_path) for _ in range(VISITS)]
+            lcp, long, nodes, size, requests = (
+                statistics.median(column) for column in zip(*seen, strict=True)
+            )
+            is_kept = lcp <= LCP and long == 0 and nodes <= NODES
+            kept &= is_kept
+            print(
+                f"| {name} | {lcp:.0f} | {long:.0f} | {nodes:,.0f} | {size / 1024:.0f} | {requests:.0f} | "
+                f"{'kept' if is_kept else 'missed'} |",
+                flush=True,
+            )
+        browser.close()
+    return kept
+
+
+def visited(browser: Any, url: str, link: str, path: str) -> tuple[float, ...]:
+    """LCP in ms, long tasks, nodes, bytes as sent, and requests of one visit with an empty cache."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    try:
+        # not by a page, whose nodes would be counted too
+        context.request.post(f"{url}/open", form={"token": link.partition("#")[2]})
+        page = context.new_page()
+        page.add_init_script(OBSERVE)
+        developer = context.new_cdp_session(page)
+        developer.send("Network.enable")
+        developer.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        developer.send("Performance.enable")
+        page.goto(url + path, wait_until="networkidle")
+        if page.locator(".plot").count():
+            page.locator(".plot[data-drawn]").last.wait_for()
+        # two frames later everything that was to be painted has been, and the observers have heard of it
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        lcp, long = page.evaluate("[seen.lcp, seen.long]")
+        metrics = {
+            item["name"]: item["value"] for item in developer.send("Performance.getMetrics")["metrics"]
+        }
+        sizes = page.evaluate(
+            "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+            ".filter(entry => entry.initiatorType !== 'fetch').map(entry => entry.encodedBodySize)"
+        )
+        return lcp, long, metrics["Nodes"], sum(sizes), len(sizes)
+    finally:
+        context.close()
+
+
 def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
     traces = fill(directory, spans)
     size = (directory / "local.db").stat().st_size
@@ -261,15 +342,21 @@ def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
             f"| memory of the server, MB | {memory(server.pid, 'VmRSS'):.0f} | {peak:.0f} | {MEMORY:.0f} | "
             f"{'kept' if peak <= MEMORY else 'missed'} |"
         )
-        print(f"\n{spans:,} spans, {size / 1e6:,.0f} MB on disk", end="")
-    finally:
-        arrived = ""
+        arrived = "0"
         if sender is not None:
             sender.terminate()
             arrived = (sender.communicate()[0].split() or ["0"])[-1]
+        print(
+            f"\n{spans:,} spans, {size / 1e6:,.0f} MB on disk; "
+            f"{arrived} spans/s arrived while it was measured"
+        )
+        keys = load_keys(directory)
+        kept &= look(told["url"], lambda: auth.link(keys, told["url"], LINK_SECONDS), traces)
+    finally:
+        if sender is not None:
+            sender.kill()
         server.terminate()
         server.wait(30)
-    print(f"; {arrived} spans/s arrived while it was measured" if arrived else "; none arrived")
     return kept and peak <= MEMORY
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.page.conftest import DESK, Visitor, check_accessibility, large
+from tests.page.conftest import DESK, Visitor, a_day, check_accessibility, large
 from tests.page.scene import set_up
 from tests.support.local_server import Running
 
@@ -43,7 +43,7 @@ def large_trace(
 
 
 def shoot(visitor: Visitor, name: str) -> None:
-    """Keep a picture of the whole page, when all of it is drawn, and check it as it stands."""
+    """Keep a picture of the page, on a narrow screen of all its length, and check it as it stands."""
     page = visitor.page
     if page.locator(".plot").count():
         page.locator(".plot[data-drawn]").last.wait_for()
@@ -53,7 +53,10 @@ def shoot(visitor: Visitor, name: str) -> None:
     size = "narrow" if width < 600 else "wide"
     dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
     picture = PICTURES / f"{name}-{size}-{'dark' if dark else 'light'}.png"
-    page.screenshot(path=picture, full_page=size == "narrow")
+    whole = size == "narrow" and not page.locator("dialog[open]").count()
+    if whole:
+        page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=picture, full_page=whole)
     check_accessibility(visitor)
 
 
@@ -125,6 +128,7 @@ def test_a_browser_that_did_not_come_by_the_link(server, chromium, look):
 
 def test_a_store_that_cannot_be_read(start_server, visit, tmp_path, look):
     server = start_server(tmp_path / "data")
+    server.send(a_day())
     visitor = visit(server, **look)
     visitor.goto("/")
     (tmp_path / "data").rename(tmp_path / "elsewhere")

@@ -37,7 +37,7 @@ def test_the_slowest_is_one_click_and_one_key_away_with_its_critical_path(day_se
 
     assert "1.6 s" in visitor.text(".summary")
     assert visitor.page.locator("tr.critical").count() == 4
-    assert "160 ms" in visitor.text("tr[data-level='1'] td.self")
+    assert "160 ms" in visitor.text("tr[aria-level='1'] td.self")
 
 
 def test_tokens_and_calls_that_did_not_say_are_read_without_a_click(server, visit):
@@ -234,15 +234,15 @@ def test_a_tree_is_walked_closed_and_opened_with_the_arrow_keys(day_server, visi
     visitor.goto("/traces?tenant=acme")
     visitor.press("j", "Enter")
     visitor.arrives_at("**/trace/*")
-    shown = "[...document.querySelectorAll('tr[data-level]')].filter(row => !row.hidden).length"
+    shown = "[...document.querySelectorAll('tr[aria-level]')].filter(row => !row.hidden).length"
     assert visitor.page.evaluate(shown) == 4
 
     visitor.press("j", "ArrowLeft")
     assert visitor.page.evaluate(shown) == 1
-    assert visitor.page.locator("tr[data-level='1']").get_attribute("aria-expanded") == "false"
+    assert visitor.page.locator("tr[aria-level='1']").get_attribute("aria-expanded") == "false"
     visitor.press("ArrowRight", "ArrowRight")
     assert visitor.page.evaluate(shown) == 4
-    assert visitor.page.evaluate("document.activeElement.dataset.level") == "2"
+    assert visitor.page.evaluate("document.activeElement.ariaLevel") == "2"
 
     visitor.press("ArrowDown", "ArrowDown", "Enter")
     visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
@@ -359,7 +359,7 @@ def test_the_strip_and_the_keys_zoom_and_the_zoom_is_in_the_link(day_server, vis
     visitor.goto("/traces?tenant=acme")
     visitor.press("j", "Enter")
     visitor.arrives_at("**/trace/*")
-    width = "document.querySelector('tr[data-level=\"1\"] rect').getAttribute('width')"
+    width = "document.querySelector('tr[aria-level=\"1\"] rect').getAttribute('width')"
     assert visitor.page.evaluate(width) == "100.00%"
     visitor.press("w")
     visitor.arrives_at("**zoom=25.000-75.000*")

@@ -111,7 +111,7 @@ function rove() {
 
 // -- the tree --------------------------------------------------------------------------------------------
 
-const level = (row) => Number(row.dataset.level);
+const level = (row) => Number(row.getAttribute("aria-level"));
 
 function* below(row) {
   for (let next = row.nextElementSibling; next && level(next) > level(row); next = next.nextElementSibling) yield next;
@@ -138,7 +138,7 @@ function setBranch(row, open) {
 }
 
 function arrow(key) {
-  const row = document.activeElement?.closest("tr[data-level]");
+  const row = document.activeElement?.closest("tr[aria-level]");
   if (!row) return false;
   const expanded = row.getAttribute("aria-expanded");
   if (key === "ArrowRight") {
@@ -299,8 +299,11 @@ document.addEventListener("click", (event) => {
   else if (target.closest("#zone")) switchZone();
   else if (target.closest("#pause")) togglePause();
   else if (target.closest("#help-open")) find("#help").showModal();
-  else if (target.closest("tr[id] [data-open]")) {
+  else if (target.closest("tr[id] [data-open]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+    // by hand: htmx makes a node of every attribute it finds, and a trace has hundreds of such rows
+    event.preventDefault();
     const row = target.closest("tr");
+    htmx.ajax("GET", `/trace/${row.closest("table").dataset.trace}/span/${row.id.slice(2)}`, { target: "#pane", swap: "innerHTML" });
     select(row);
     changeAddress({ span: row.id.slice(2) }, false);
   }
