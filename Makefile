@@ -1,6 +1,6 @@
 # `make help` lists the targets. Only Python >= 3.11 (with venv) and make are needed; PYTHON=<path> picks one.
 .DEFAULT_GOAL := help
-.PHONY: demo test page lint lock bench-start bench-hot bench-page clean help
+.PHONY: demo test page lint lock bench-start bench-hot bench-page screenshots clean help
 
 # A caller's PYTHONPATH would put other packages before the pinned ones.
 unexport PYTHONPATH PYTHONHOME
@@ -33,6 +33,12 @@ bench-start: ## what init_tracing costs at start, against the stock SDK and Trac
 bench-page: ## how fast the page answers over a million spans while 5,000 arrive each second
 	@scripts/venv $(DEV) requirements-dev.lock
 	@$(DEV)/bin/python benchmarks/page.py
+
+screenshots: ## photograph every view of the page anew, and keep those that docs/page.md shows
+	@scripts/venv $(DEV) requirements-dev.lock
+	@rm -rf build/screenshots
+	$(DEV)/bin/python -m pytest -n 2 tests/page/test_pictures.py
+	@cd docs/screenshots && for name in *.png; do cp ../../build/screenshots/$$name $$name; done
 
 bench-hot: ## what one span costs a running service, against the stock SDK
 	@scripts/venv $(DEV) requirements-dev.lock

@@ -318,6 +318,17 @@ def test_a_fault_in_a_part_of_the_guard_lets_nothing_out_and_the_span_goes_on(
     assert copy.context.span_id == 2
 
 
+def test_a_note_says_by_which_rule_a_value_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rules() -> list[tuple[str, str]]:
+        attributes = copier("none").copy(made({"gen_ai.prompt.0.content": "words of a person"})).attributes
+        noted = json.loads(str((attributes or {})["somatrace.guard.removed"]))
+        return [(item["key"], item["rule"]) for item in noted]
+
+    assert rules() == [("gen_ai.prompt.0.content", "policy none")]
+    monkeypatch.setattr(wall.Judge, "_closed", broken)
+    assert rules() == [("gen_ai.prompt.0.content", "fault")]
+
+
 def test_faults_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
     monkeypatch.setattr(wall.Judge, "_closed", broken)

@@ -114,7 +114,8 @@ def test_a_paused_list_asks_for_nothing(server, visit):
     visitor.press("p")
     assert visitor.page.get_by_role("button", name="go on").is_visible()
     visitor.requests.clear()
-    visitor.page.wait_for_timeout(2500)
+    # the page's own clock, by which it would have asked at least twice
+    visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 5")
     assert visitor.requests == []
 
 
