@@ -57,7 +57,9 @@ class Happened:
 
 
 def commands(sample: Sample) -> list[str]:
-    """The processes of a tree as shell commands: its Procfile's, or what `.run` says that its image runs."""
+    """The processes of a tree as shell commands: its Procfile's, or what `.run` says that its image runs,
+    with a line of its own for what a shell puts in the background.
+    """
     if ".run" in sample.files:
         return [line for line in sample.files[".run"].splitlines() if line]
     entries = [line.partition(":") for line in sample.files.get("Procfile", "").splitlines()]
@@ -65,7 +67,10 @@ def commands(sample: Sample) -> list[str]:
 
 
 def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> list[Happened]:
-    """Run one command until it serves or ends; every process of it that served, or the first."""
+    """Run one command until it serves or ends: the processes of it that served, or all when none did.
+
+    Once one serves, the others are steps before it, supervisors of its workers, and helpers of multiprocessing.
+    """
     record.mkdir()
     environ = {
         "PATH": f"{STANDINS / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -100,9 +105,8 @@ def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> li
         process.communicate()
     told = [json.loads(path.read_text()) for path in record.glob("*.json")]
     failed = waited and process.returncode != 0
-    parents = {one["parent"] for one in told if "serving" in one["events"]}
-    happened = [Happened(tuple(one["events"]), failed) for one in told if one["pid"] not in parents]
-    return happened or [Happened((), failed)]
+    happened = [Happened(tuple(one["events"]), failed) for one in told]
+    return [one for one in happened if one.served] or happened or [Happened((), failed)]
 
 
 def observed(sample: Sample, folder: Path, record: Path) -> list[str]:

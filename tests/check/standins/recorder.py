@@ -32,7 +32,7 @@ def written() -> None:
     """Write down what has happened so far."""
     folder = os.environ.get("RECORD_TO")
     if folder:
-        told = {"pid": os.getpid(), "parent": os.getppid(), "events": _events}
+        told = {"events": _events}
         Path(folder, f"{os.getpid()}.json").write_text(json.dumps(told))
 
 
