@@ -198,13 +198,29 @@ def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_
         init_tracing("svc")
         with span("work"):
             print("worked")
-        assert "tracing is off" in status().problems[0]
+        reason, effect = status().problems
+        assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: use a whole number" in reason, reason
+        assert "tracing is off" in effect, effect
         """,
         {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"},
     )
     assert done.stdout == "worked\n"
     assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OTEL_PROPAGATORS", "b3,tracecontext"), ("OTEL_PYTHON_TRACER_PROVIDER", "a_distribution_that_is_gone")],
+)
+def test_what_opentelemetry_itself_cannot_load_does_not_switch_tracing_off(name: str, value: str) -> None:
+    with otlp_server() as server:
+        done = run_program(CALL + "print(status().problems)", otlp_env(server.url, **{name: value}))
+        (work,) = server.wait_for(1)
+    assert work.attributes["tenant_id"] == "acme"
+    assert "tracing is off" not in done.stderr
+    assert (name in done.stdout) == (name == "OTEL_PROPAGATORS")
+    assert done.stderr.count("Traceback") <= 1  # the API's own words on a provider that does not load
 
 
 def test_where_no_file_can_be_written_the_program_runs_and_the_problem_names_what_to_set() -> None:

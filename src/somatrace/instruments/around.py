@@ -98,6 +98,17 @@ def without_http(context: otel_context.Context) -> otel_context.Context:
     return otel_context.set_value(_HTTP_SUPPRESSED, True, context)
 
 
+def uninstrumented(context: otel_context.Context) -> otel_context.Context:
+    """`context`, in which no instrumentation makes a span.
+
+    OpenTelemetry's own `suppress_instrumentation` imports its propagators, which fails where
+    OTEL_PROPAGATORS names one that is not installed.
+    """
+    for key in _SUPPRESSED:
+        context = otel_context.set_value(key, True, context)
+    return context
+
+
 @contextmanager
 def llm_call() -> Iterator[None]:
     """Everything inside is an LLM client's own work."""

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import wrapt
 from opentelemetry import context as otel_context
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from somatrace.instruments.around import uninstrumented
 from somatrace.instruments.coverage import Coverage
 from somatrace.instruments.hooks import when_imported
 
@@ -56,9 +56,8 @@ def _chosen(call: Any) -> Iterator[Any]:
             call = call.__wrapped__
         yield call
         return
-    token = otel_context.attach(otel_context.set_value(_COVERED, True))
+    token = otel_context.attach(uninstrumented(otel_context.set_value(_COVERED, True)))
     try:
-        with suppress_instrumentation():
-            yield call
+        yield call
     finally:
         otel_context.detach(token)

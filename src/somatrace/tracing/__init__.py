@@ -21,7 +21,7 @@ log = logging.getLogger("somatrace")
 
 _lock: Final = threading.RLock()
 _wiring: Wiring | None = None
-_failure = "init_tracing was not called"
+_failures: tuple[str, ...] = ("init_tracing was not called",)
 
 
 def init_tracing(
@@ -37,7 +37,7 @@ def init_tracing(
     raises for a value: a setting that cannot be used takes the safe side, with one log line and an
     entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
     """
-    global _wiring, _failure  # noqa: PLW0603 - one road per process, in one named place
+    global _wiring, _failures  # noqa: PLW0603 - one road per process, in one named place
     with _lock:
         if _wiring is not None:
             if _wiring.settings.service_name != service_name:
@@ -47,16 +47,19 @@ def init_tracing(
                     _wiring.settings.service_name,
                 )
             return
+        problems: tuple[str, ...] = ()
         try:
             settings = _settings(service_name, config)
+            problems = tuple(map(str, settings.problems))
             # late: the SDK reads the environment at its import, and raises for a limit that is no number
             from somatrace.tracing.wiring import wire
 
             again = partial(init_tracing, service_name, config=config)
             _wiring = wire(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
         except Exception as error:
-            _failure = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
-            log.warning("%s", _failure)
+            said = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
+            _failures = (*problems, said)
+            log.warning("%s", said)
             log.debug("init_tracing failed", exc_info=True)
             return
         atexit.register(_at_exit)
@@ -85,7 +88,7 @@ def status() -> Status:
     """How tracing stands in this process, without secrets and without I/O."""
     wiring = _wiring
     if wiring is None:
-        return Status(enabled=False, available=False, problems=(_failure,))
+        return Status(enabled=False, available=False, problems=_failures)
     return wiring.status()
 
 

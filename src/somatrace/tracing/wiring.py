@@ -156,8 +156,8 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
         wiring.wall = Wall(road, foreign, instruments.exports_elsewhere(settings))
         return wiring.wall
 
-    existing = trace.get_tracer_provider()
-    if isinstance(existing, trace.ProxyTracerProvider):
+    existing = _existing()
+    if existing is None or isinstance(existing, trace.ProxyTracerProvider):
         provider = SomatraceProvider(
             build(), resource, sampler_of(settings.sampler, settings.sample_rate), _limits(settings)
         )
@@ -173,6 +173,17 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
         wiring.coverage.problem(
             f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set"
         )
+
+
+def _existing() -> trace.TracerProvider | None:
+    """The process's provider; None where OTEL_PYTHON_TRACER_PROVIDER names one that does not load.
+
+    Until one is set the API would fail to load it again, with a logged traceback, for each span.
+    """
+    try:
+        return trace.get_tracer_provider()
+    except Exception:
+        return None
 
 
 def _limits(settings: Settings) -> SpanLimits:
