@@ -29,7 +29,7 @@ class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_i
     consumer between the steps.
     """
 
-    def __init__(self, **tags: Scalar | None) -> None:
+    def __init__(self, /, **tags: Scalar | None) -> None:
         super().__init__()
         self._tags = {name: value for name, value in tags.items() if _usable(name, value)}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -85,15 +86,17 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
     """`function` with a scope of its own around each call; its kind and signature stay what they are."""
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(wrap(function.__func__, open_scope)))
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        run = _async_steps if inspect.isasyncgenfunction(function) else _steps
+    if _is(function, inspect.isasyncgenfunction) or _is(function, inspect.isgeneratorfunction):
+        run: Callable[..., Any] = _async_steps if _is(function, inspect.isasyncgenfunction) else _steps
+        if _is(function, _is_iterable_coroutine):
+            run = _awaited_steps
 
         def made(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
             scope = open_scope()
             return run(scope.making(functools.partial(inner, *args, **kwargs)), scope)
 
         return cast("F", _GeneratorFunction(function, made))
-    if inspect.iscoroutinefunction(function):
+    if _is(function, inspect.iscoroutinefunction):
 
         @functools.wraps(function)
         async def awaited(*args: Any, **kwargs: Any) -> Any:
@@ -117,6 +120,16 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
         return result
 
     return cast("F", called)
+
+
+def _is(function: Callable[..., Any], what: Callable[[Any], bool]) -> bool:
+    """Whether `function`, or what an object runs when it is called, is what `what` asks for."""
+    return what(function) or (not inspect.isclass(function) and what(type(function).__call__))
+
+
+def _is_iterable_coroutine(function: Any) -> bool:
+    """Whether it is a generator function that `types.coroutine` has made awaitable."""
+    return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
 
 
 async def _awaited(scope: Scope, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -170,6 +183,11 @@ def _steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any,
         raise
     finally:
         scope.finish(error)
+
+
+@types.coroutine
+def _awaited_steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+    return (yield from _steps(inner, scope))
 
 
 async def _async_steps(inner: AsyncGenerator[Any, Any], scope: Scope) -> AsyncGenerator[Any, Any]:

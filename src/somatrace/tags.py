@@ -67,7 +67,7 @@ class Tags(Mapping[str, Scalar]):
     def derived(self) -> Mapping[str, Scalar]:
         return self._derived
 
-    def binding(self, **tags: Scalar | None) -> Tags:
+    def binding(self, /, **tags: Scalar | None) -> Tags:
         """These tags and the given ones on top; None takes a tag away. Invalid ones raise ValueError."""
         merged = dict(self._bound)
         for name, value in tags.items():
@@ -79,7 +79,7 @@ class Tags(Mapping[str, Scalar]):
             raise ValueError(f"more than {MAX_TAGS} tags")
         return Tags(merged, self._derived)
 
-    def deriving(self, **tags: Scalar) -> Tags:
+    def deriving(self, /, **tags: Scalar) -> Tags:
         """These tags, with what an enclosing span implies where nothing is bound."""
         return Tags(self._bound, {**self._derived, **tags})
 

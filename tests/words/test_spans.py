@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import pickle
+import types
 
 import pytest
 from opentelemetry import trace
@@ -220,6 +221,43 @@ def test_methods_and_static_methods_can_be_decorated() -> None:
     assert seen.named("numbers").end_time is not None
 
 
+def test_an_object_whose_call_is_a_coroutine_or_a_generator_is_spanned_while_that_runs() -> None:
+    class Fetch:
+        async def __call__(self, what: str) -> str:
+            with span("inside the coroutine"):
+                await asyncio.sleep(0)
+            return what
+
+    class Stream:
+        async def __call__(self):
+            with span("inside the stream"):
+                yield 1
+
+    async def main() -> object:
+        pieces = [piece async for piece in span("stream")(Stream())()]
+        return await span("fetch")(Fetch())("it"), pieces
+
+    with capture() as seen:
+        assert asyncio.run(main()) == ("it", [1])
+    for inner, outer in (("inside the coroutine", "fetch"), ("inside the stream", "stream")):
+        assert seen.named(inner).parent == seen.named(outer).context
+
+
+def test_a_generator_made_awaitable_by_types_coroutine_stays_awaitable() -> None:
+    @span("switch")
+    @types.coroutine
+    def switch():
+        yield
+        return "done"
+
+    async def main() -> str:
+        return await switch()
+
+    with capture() as seen:
+        assert asyncio.run(main()) == "done"
+    assert seen.named("switch").end_time is not None
+
+
 @span("module_level")
 def module_level_generator():
     yield 1
@@ -231,9 +269,10 @@ def test_a_decorated_generator_function_pickles_by_name_like_a_plain_one() -> No
 
 
 def test_a_field_called_name_or_self_does_not_collide() -> None:
-    with capture() as seen, span("call", name="x", self=1):
+    with capture() as seen, bind(self="me"), span("call", name="x", self=1):
         pass
     assert seen.named("call").attributes["name"] == "x"
+    assert seen.named("call").attributes["langfuse.trace.metadata.self"] == "me"
 
 
 def test_an_attribute_of_any_type_never_breaks_the_program() -> None:
