@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextvars import Token
-from typing import Final
 
 from opentelemetry import trace
 
-from somatrace.harmless import harmless
 from somatrace.scoped import Scoped, T, paused
 from somatrace.stamp import ATTRIBUTE, Stamp
-from somatrace.tags import Scalar, Tags, check_name, check_value, current
-
-log = logging.getLogger("somatrace")
-_complained: Final[set[str]] = set()
+from somatrace.tags import Scalar, Tags, current, usable
 
 
 class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
@@ -23,7 +17,8 @@ class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_i
 
     Inner tags are added to outer ones and win; None takes a tag away. Values are short strings
     (200 characters), numbers or booleans. A tag that cannot be used is left out with one log line:
-    tracing never raises into the program.
+    tracing never raises into the program. Instead of a tenant that cannot be used none is bound, and
+    not the one of a block around.
 
     Inside a generator, use the decorator: a with-block around a `yield` is also seen by the
     consumer between the steps.
@@ -31,7 +26,7 @@ class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_i
 
     def __init__(self, /, **tags: Scalar | None) -> None:
         super().__init__()
-        self._tags = {name: value for name, value in tags.items() if _usable(name, value)}
+        self._tags = usable(tags)
 
     def __enter__(self) -> None:
         self._enter()
@@ -40,12 +35,7 @@ class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_i
         self._enter()
 
     def _open(self) -> Binding:
-        base = current.get()
-        try:
-            return Binding(base.binding(**self._tags))
-        except ValueError as error:
-            _complain("bind", error)
-            return Binding(base)
+        return Binding(current.get().binding(**self._tags))
 
 
 class Binding:
@@ -89,23 +79,3 @@ def label_root(tags: Tags) -> None:
     stamp: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
     if stamp is not None:
         stamp.root.labelled(tags)
-
-
-def _usable(name: str, value: object) -> bool:
-    with harmless("bind"):  # a value may be anything, and fail when it is looked at
-        try:
-            if value is not None:
-                check_name(name)
-                check_value(name, value)
-        except ValueError as error:
-            _complain(name, error)
-        else:
-            return True
-    return False
-
-
-def _complain(what: str, error: ValueError) -> None:
-    """One line per tag name, at most 100 names: bad tags come in floods."""
-    if what not in _complained and len(_complained) < 100:
-        _complained.add(what)
-        log.warning("tag left out: %s", error)

@@ -93,7 +93,12 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
 
         def made(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
             scope = open_scope()
-            return run(scope.making(functools.partial(inner, *args, **kwargs)), scope)
+            drives: list[Any] = []
+            # made before what it drives: the collector closes abandoned generators in that order, and the
+            # body's last steps then run in their scope too
+            steps = run(drives, scope)
+            drives.append(scope.making(functools.partial(inner, *args, **kwargs)))
+            return steps
 
         return cast("F", _GeneratorFunction(function, made))
     if _is(function, inspect.iscoroutinefunction):
@@ -153,7 +158,8 @@ class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
         return str(self.__wrapped__.__qualname__)
 
 
-def _steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+def _steps(drives: list[Generator[Any, Any, Any]], scope: Scope) -> Generator[Any, Any, Any]:
+    (inner,) = drives
     step: Callable[[], Any] = functools.partial(next, inner)
     error: BaseException | None = None
     try:
@@ -186,11 +192,12 @@ def _steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any,
 
 
 @types.coroutine
-def _awaited_steps(inner: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
-    return (yield from _steps(inner, scope))
+def _awaited_steps(drives: list[Generator[Any, Any, Any]], scope: Scope) -> Generator[Any, Any, Any]:
+    return (yield from _steps(drives, scope))
 
 
-async def _async_steps(inner: AsyncGenerator[Any, Any], scope: Scope) -> AsyncGenerator[Any, Any]:
+async def _async_steps(drives: list[AsyncGenerator[Any, Any]], scope: Scope) -> AsyncGenerator[Any, Any]:
+    (inner,) = drives
     step: Callable[[], Any] = inner.__anext__
     error: BaseException | None = None
     try:

@@ -17,7 +17,7 @@ from somatrace.harmless import harmless, text_of
 from somatrace.names import KINDS, Kind
 from somatrace.scoped import Scoped, T
 from somatrace.stamp import ATTRIBUTE, Stamp
-from somatrace.tags import Scalar, Tags, current
+from somatrace.tags import Scalar, Tags, current, usable
 
 SCOPE = "somatrace"
 #: In the context in which a decorated generator is made: the `Work` of the decorator around.
@@ -50,9 +50,8 @@ class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("pla
         super().__init__()
         self._name = text_of(name)
         self._kind: Kind = kind if text_of(kind) in KINDS else "step"
-        self._tags: dict[str, Scalar] = {
-            str(key): attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes
-        }
+        given = {str(key): attributes.pop(key) for key in names.KNOWN_TAGS if key in attributes}
+        self._tags = usable(given) if given else {}
         self._attributes = attributes
 
     def __enter__(self) -> Span:
@@ -186,7 +185,7 @@ def _tracer() -> trace.Tracer:
 _NAMED = {"agent": names.AGENT_NAME, "tool": names.TOOL_NAME, "workflow": names.WORKFLOW_NAME_GENAI}
 
 
-def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar]) -> Tags:
+def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
     """The tags of the block: those bound here, those given, and what the span stands for.
 
     An outer workflow keeps its name for all inside it; an agent is the innermost one. A bound tag
@@ -194,8 +193,7 @@ def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar]) -> Tags:
     """
     found = current.get()
     if tags:
-        with harmless("span"):  # it takes what it is given; a tag that cannot be one is no attribute either
-            found = found.binding(**tags)
+        found = found.binding(**tags)
     if kind == "workflow" and names.WORKFLOW not in found:
         found = found.deriving(**{names.WORKFLOW: name[:128]})
     elif kind == "agent":

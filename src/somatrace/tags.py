@@ -7,17 +7,20 @@ span's attributes, which any library may overwrite. Plain Python: no OpenTelemet
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final
 
 from somatrace import names
 
+log = logging.getLogger("somatrace")
 Scalar = str | int | float | bool
 
 MAX_TAGS: Final = 32
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 200
+_COMPLAINTS: Final = 100
 _RESERVED = ("langfuse.", "gen_ai.", "somatrace.", "traceloop.", "otel.")
 
 
@@ -68,15 +71,20 @@ class Tags(Mapping[str, Scalar]):
         return self._derived
 
     def binding(self, /, **tags: Scalar | None) -> Tags:
-        """These tags and the given ones on top; None takes a tag away. Invalid ones raise ValueError."""
+        """These tags and the given ones, which are `usable`, on top; None takes a tag away.
+
+        Over MAX_TAGS the known ones stay, and of the others the outer ones.
+        """
         merged = dict(self._bound)
         for name, value in tags.items():
             if value is None:
                 merged.pop(name, None)
             else:
-                merged[check_name(name)] = check_value(name, value)
+                merged[name] = value
         if len(merged) > MAX_TAGS:
-            raise ValueError(f"more than {MAX_TAGS} tags")
+            complain("bind", f"more than {MAX_TAGS} tags")
+            kept = sorted(merged, key=lambda name: name not in names.KNOWN_TAGS)[:MAX_TAGS]
+            merged = {name: merged[name] for name in kept}
         return Tags(merged, self._derived)
 
     def deriving(self, /, **tags: Scalar) -> Tags:
@@ -119,6 +127,35 @@ class Tags(Mapping[str, Scalar]):
         return out
 
 
+def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
+    """Those of `tags` that can be bound; each of the others costs one log line, however often it comes.
+
+    A tenant that cannot be bound becomes None, which takes the one around away: the work is not that
+    tenant's, and its content is not judged as that tenant's.
+    """
+    kept: dict[str, Scalar | None] = {}
+    for name, value in tags.items():
+        try:
+            kept[name] = None if value is None else check_value(check_name(name), value)
+        except ValueError as error:
+            complain(name, str(error))
+        except Exception as error:  # a value may be anything, and fail when it is looked at
+            complain(name, f"tag {name}: {type(error).__name__}")
+        if name == names.TENANT:
+            kept.setdefault(name, None)
+    return kept
+
+
+_complained: Final[set[str]] = set()
+
+
+def complain(what: str, message: str) -> None:
+    """One line per tag name, at most 100 names: bad tags come in floods."""
+    if what not in _complained and len(_complained) < _COMPLAINTS:
+        _complained.add(what)
+        log.warning("tag left out: %s", message)
+
+
 def check_name(name: str) -> str:
     """`name` if it can be a tag's name, else ValueError: 1-64 of `[A-Za-z0-9_.-]`, no reserved prefix."""
     if (
@@ -149,6 +186,8 @@ def check_value(name: str, value: object) -> Scalar:
             raise ValueError(f"tag {name}: longer than {MAX_VALUE} characters")
         if not value.isprintable():
             raise ValueError(f"tag {name}: has unprintable characters")
+        if not value.strip():
+            raise ValueError(f"tag {name}: is empty")
         return str.__str__(value)  # of a str-Enum the value, not its name
     raise ValueError(f"tag {name}: {type(value).__name__} is not a string, number or boolean")
 

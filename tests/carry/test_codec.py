@@ -13,7 +13,7 @@ from somatrace.carry import codec, signing
 from somatrace.tags import Tags
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
-TEXTS = st.text(max_size=60).filter(str.isprintable)
+TEXTS = st.text(max_size=60).filter(lambda text: text.isprintable() and bool(text.strip()))
 VALUES = (
     TEXTS
     | st.booleans()

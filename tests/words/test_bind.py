@@ -144,6 +144,8 @@ def test_a_decorated_generator_is_bound_in_its_steps_and_not_between_them() -> N
         {"tenant_id": "line\nbreak"},
         {"tenant_id": object()},
         {"tenant_id": 2**70},
+        {"tenant_id": ""},
+        {"user_id": " "},
         {"bad name!": "x"},
         {"langfuse.user.id": "x"},
         {"": "x"},
@@ -152,6 +154,24 @@ def test_a_decorated_generator_is_bound_in_its_steps_and_not_between_them() -> N
 def test_a_tag_that_cannot_be_one_is_left_out_and_the_program_goes_on(tags) -> None:
     with bind(run_id="r", **tags):
         assert bound() == {"run_id": "r"}
+
+
+@pytest.mark.parametrize("given", ["x" * 201, "", b"bytes", object()])
+def test_a_tenant_that_cannot_be_one_is_nobody_and_not_the_tenant_of_the_block_around(given) -> None:
+    with capture() as seen, bind(tenant_id="acme"):
+        with bind(tenant_id=given, run_id="r"), span("bound"):
+            pass
+        with span("said at once", tenant_id=given, user_id="u"):
+            pass
+    for name, tag in (("bound", "run_id"), ("said at once", "user_id")):
+        attributes = seen.named(name).attributes
+        assert (attributes["tenant_id"], tag in attributes) == ("unknown", True)
+
+
+def test_of_too_many_tags_the_known_ones_stay() -> None:
+    with bind(**{f"extra{number}": number for number in range(40)}, tenant_id="acme", user_id="u"):
+        tags = bound()
+    assert (tags["tenant_id"], tags["user_id"], len(tags)) == ("acme", "u", 32)
 
 
 def test_a_bad_tag_is_one_log_line_however_often_it_comes(caplog: pytest.LogCaptureFixture) -> None:

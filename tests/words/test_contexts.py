@@ -152,6 +152,29 @@ def test_mapping_over_a_pool_belongs_to_whoever_maps() -> None:
     assert tenant(seen, "nobody's") == "unknown"
 
 
+def test_what_a_stream_does_when_the_collector_closes_it_is_its_own_tenants() -> None:
+    @bind(tenant_id="maker")
+    @span("stream")
+    def stream():
+        try:
+            yield "piece"
+        finally:
+            note("last words")
+
+    class Consumer:
+        def __init__(self) -> None:
+            self.stream = stream()
+            self.itself = self
+
+    def use() -> None:
+        next(Consumer().stream)
+
+    with capture() as seen, bind(tenant_id="somebody else"):
+        use()
+        gc.collect()
+    assert tenant(seen, "last words") == "maker"
+
+
 def test_an_abandoned_decorated_stream_ends_its_span_and_leaves_nothing_with_its_consumer() -> None:
     @bind(tenant_id="maker")
     @span("stream")
