@@ -68,6 +68,17 @@ def test_files_are_private_whatever_the_umask(tmp_path, export, sink):
     assert FILE in found
 
 
+def test_a_batch_takes_few_statements_however_many_spans_and_traces_it_has(store):
+    # each one waits for the interpreter, beside a thread that computes 5 ms: 512 would take seconds
+    store.add([make(0)])
+    statements: list[str] = []
+    store.read(lambda connection: connection.set_trace_callback(statements.append))
+    spans = [make(number, trace=number // 4, parent=None if number % 4 else 1) for number in range(1, 700)]
+    store.add(spans)
+    assert len(statements) < 100
+    assert (count(store), len(trace_rows(store))) == (700, 175)
+
+
 def test_a_batch_that_is_sent_again_changes_nothing(tmp_path, export, sink, store):
     request = export()
     root = request.span(attributes={"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 5})

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
+from somatrace.local import bulk
 from somatrace.local.row import Row
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -37,4 +38,4 @@ def add(connection: sqlite3.Connection, rows: Iterable[Row], received_ns: int) -
             )
     minute = received_ns // _MINUTE_NS
     connection.executemany(_ADD, [(minute, *service, *line, received_ns) for service, line in counts.items()])
-    connection.executemany("INSERT OR IGNORE INTO links VALUES (?, ?, ?, ?)", links)
+    bulk.insert(connection, "INSERT OR IGNORE INTO links", links)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from somatrace.local import arrivals, mapping, reports, retention, rollup
+from somatrace.local import arrivals, bulk, mapping, reports, retention, rollup
 from somatrace.local.database import Database, Result
 from somatrace.local.otlp import Origin, Span
 from somatrace.local.row import Row
@@ -18,7 +18,7 @@ DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 DEFAULT_MAX_DAYS: Final = 7.0
 
 _COLUMNS: Final = (*Row._fields, "origin", "received_ns")
-_INSERT: Final = f"INTO spans ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_SPANS: Final = f"INTO spans ({', '.join(_COLUMNS)})"
 _KEEP_ORIGIN: Final = (
     "INSERT INTO origins (id, seen_ns, metadata) VALUES (?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET seen_ns = max(seen_ns, excluded.seen_ns)"
@@ -65,12 +65,12 @@ class Store:
                 ],
             )
             before = connection.total_changes
-            connection.executemany(f"INSERT OR IGNORE {_INSERT}", rows)
+            bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", rows)
             if connection.total_changes - before == len(rows):
                 rollup.grow(connection, observations, received)
                 arrivals.add(connection, observations, received)
             else:
-                connection.executemany(f"INSERT OR REPLACE {_INSERT}", rows)
+                bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", rows)
                 rollup.rebuild(connection, {trace_id for trace_id, _ in found})
             connection.execute("COMMIT")
             try:
