@@ -118,6 +118,21 @@ SERVICE_INSTANCE: Final = "service.instance.id"
 ENVIRONMENT: Final = "deployment.environment.name"
 EXCEPTION_TYPE: Final = "exception.type"
 
+#: kind -> the attributes that say so
+KIND_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
+    kind: {
+        key: value
+        for key, value in (
+            (SPAN_KIND, kind),
+            (OBSERVATION_TYPE, observation),
+            (OPERATION, operation),
+            (TRACELOOP_KIND, traceloop),
+        )
+        if value is not None
+    }
+    for kind, (observation, operation, traceloop) in KINDS.items()
+}
+
 # -- headers ------------------------------------------------------------------------------------------
 
 HEADER_TRACEPARENT: Final = "traceparent"

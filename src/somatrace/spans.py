@@ -141,16 +141,7 @@ class Work:
         return trace.INVALID_SPAN
 
     def _described(self) -> dict[str, Any]:
-        observation, operation, traceloop = KINDS[self._kind]
-        attributes: dict[str, Any] = {
-            names.SPAN_KIND: self._kind,
-            names.OBSERVATION_TYPE: observation,
-            **self._attributes,
-        }
-        if operation is not None:
-            attributes.setdefault(names.OPERATION, operation)
-        if traceloop is not None:
-            attributes.setdefault(names.TRACELOOP_KIND, traceloop)
+        attributes: dict[str, Any] = {**names.KIND_ATTRIBUTES[self._kind], **self._attributes}
         if self._kind in _NAMED:
             attributes.setdefault(_NAMED[self._kind], self._name)
         return attributes

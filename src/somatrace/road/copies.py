@@ -86,7 +86,8 @@ class Copier:
         declared = stamp.declared if stamp is not None else frozenset()
         attributes: dict[str, Any] = safely(lambda: self._attributes(span, judge, declared), {})
         name = self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
-        return ReadableSpan(
+        return Copy(
+            span,
             name=name,
             context=self._context(span.context),
             parent=self._context(span.parent),
@@ -108,6 +109,11 @@ class Copier:
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
         if observed is not None:
             kept.setdefault(names.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        if stamp is not None and stamp.kind is not None and names.SPAN_KIND not in kept:
+            # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
+            for key, value in names.KIND_ATTRIBUTES[stamp.kind].items():
+                kept.setdefault(key, value)
         kept.update(self._tagged(span)[1])
         return kept
 
@@ -165,6 +171,26 @@ class Copier:
                 self._resources.clear()
             found = self._resources[id(resource)] = (resource, guarded)
         return found[1]
+
+
+class Copy(ReadableSpan):
+    """A copy that says as its original does what the limits of a span have cost it."""
+
+    def __init__(self, original: ReadableSpan, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._dropped = original.dropped_attributes, original.dropped_events, original.dropped_links
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._dropped[0]
+
+    @property
+    def dropped_events(self) -> int:
+        return self._dropped[1]
+
+    @property
+    def dropped_links(self) -> int:
+        return self._dropped[2]
 
 
 class Shared(Resource):
