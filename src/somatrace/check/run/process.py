@@ -182,7 +182,9 @@ def _late(machine: Interpreter, start: Start, app: Value) -> None:
     if start.role == "lambda" and isinstance(app, Function):
         waiting.append(app)
     if start.role == "arq" and isinstance(app, Class):
-        waiting.extend(value for _, value in machine.store.cells_of(app.scope.ident) if isinstance(value, Function))
+        waiting.extend(
+            value for _, value in machine.store.cells_of(app.scope.ident) if isinstance(value, Function)
+        )
     for value in waiting:
         machine.store.begin()
         try:
