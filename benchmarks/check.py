@@ -1,6 +1,6 @@
 """`somatrace check` on a generated monorepo: seconds cold and warm, memory, and beside ruff.
 
-Every figure comes as elapsed and as CPU seconds: on a machine that does other work, the latter are the measure.
+Every figure comes as elapsed and as CPU seconds: on a machine that does other work, the latter count.
 
 python benchmarks/check.py [--services 2000] [--json FILE]
 """

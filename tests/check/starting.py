@@ -69,7 +69,7 @@ def commands(sample: Sample) -> list[str]:
 def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> list[Happened]:
     """Run one command until it serves or ends: the processes of it that served, or all when none did.
 
-    Once one serves, the others are steps before it, supervisors of its workers, and helpers of multiprocessing.
+    Once one serves, the others are steps before it, supervisors of its workers, helpers of multiprocessing.
     """
     record.mkdir()
     environ = {

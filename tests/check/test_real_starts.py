@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.check.corpus import Sample, samples
 from tests.check.starting import SILENT, UNPROVED, commands, observed
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import importlib
-import os
 import runpy
 import sys
+from pathlib import Path
 
 import recorder
 
 program, *arguments = sys.argv[1:]
-sys.path.insert(0, os.getcwd())
+sys.path.insert(0, str(Path.cwd()))
 if program == "arq":
     module, _, name = arguments[0].rpartition(".")
     settings = getattr(importlib.import_module(module), name)
@@ -27,7 +27,7 @@ elif program == "streamlit":
     runpy.run_path(arguments[1], run_name="__main__")
     recorder.serving()
 elif program == "flask":
-    getattr(importlib.import_module(arguments[arguments.index("--app") + 1]), "app").run()
+    importlib.import_module(arguments[arguments.index("--app") + 1]).app.run()
 elif program == "lambda":
     module, _, name = arguments[0].rpartition(".")
     handler = getattr(importlib.import_module(module), name)
