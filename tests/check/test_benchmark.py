@@ -20,6 +20,8 @@ def test_the_benchmark_measures_a_tree_in_which_every_service_is_traced(tmp_path
         str(ROOT / "benchmarks" / "check.py"),
         "--services",
         "20",
+        "--files",
+        "2000",
         "--json",
         str(report),
     ]

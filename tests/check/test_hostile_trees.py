@@ -237,3 +237,10 @@ def test_no_program_crashes_it(tmp_path_factory, capsys, lines):
     (folder / "other.py").write_text("from app.main import *\n" + text)
 
     check(capsys, root)
+
+
+def test_a_server_that_would_start_itself_for_ever_is_followed_once(capsys, app):
+    (app / "main.py").write_text('import uvicorn\nuvicorn.run("app.main:app", workers=4)\n' + GOOD)
+    (app.parent / "Dockerfile").write_text("FROM python\nWORKDIR /srv\nCOPY . .\nCMD python app/main.py\n")
+
+    assert check(capsys, app.parents[2]) != []

@@ -13,25 +13,26 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 from somatrace.check.checking import Process, Report
 from somatrace.check.finding import Finding
 from somatrace.check.settings import Settings
-from somatrace.check.tree import Tree, UnreadableError
+from somatrace.check.tree import Tree
 from somatrace.names import VERSION
 
 FOLDER = ".somatrace_cache"
 _FORMAT = 1
 _KEY_BYTES = 32
-#: A file changed this shortly before the cache was written may have changed again with the same time stamp.
+#: A file changed this shortly before it was read may have changed again with the same time stamp.
 _RACY_NS = 2_000_000_000
 
 
 def cached(root: Path, settings: Settings, check: Callable[[Tree, Settings], Report]) -> Report:
     """The remembered report where it still holds, otherwise a new one, remembered."""
+    began = time.time_ns()
     tree = Tree(root, settings.exclude)
     place, key = root / FOLDER / "check.json", _key()
     if key is None:
@@ -40,7 +41,7 @@ def cached(root: Path, settings: Settings, check: Callable[[Tree, Settings], Rep
     if held is not None and held.get("key") == _described(tree, settings) and _same(tree, held):
         return _report(held["report"])
     report = check(tree, settings)
-    _write(place, key, _entry(tree, settings, report))
+    _write(place, key, _entry(tree, settings, report, began))
     return report
 
 
@@ -69,11 +70,11 @@ def _described(tree: Tree, settings: Settings) -> str:
     return told.hexdigest()
 
 
-def _entry(tree: Tree, settings: Settings, report: Report) -> dict[str, Any]:
-    files = {path: _state(tree, path) for path in tree.consulted()}
+def _entry(tree: Tree, settings: Settings, report: Report, began: int) -> dict[str, Any]:
+    files = {path: astuple(state) for path, state in tree.consulted().items()}
     return {
         "key": _described(tree, settings),
-        "written": time.time_ns(),
+        "began": began,
         "files": files,
         "probed": tree.probed(),
         "report": {
@@ -84,25 +85,13 @@ def _entry(tree: Tree, settings: Settings, report: Report) -> dict[str, Any]:
     }
 
 
-def _state(tree: Tree, path: str) -> tuple[int, int, str]:
-    size, changed = tree.stamp(path)
-    return size, changed, _digest(tree, path)
-
-
-def _digest(tree: Tree, path: str) -> str:
-    try:
-        return hashlib.sha256(tree.read(path)).hexdigest()
-    except UnreadableError as error:
-        return str(error)
-
-
 def _same(tree: Tree, held: dict[str, Any]) -> bool:
     """Whether every file that was read still has its content, and every path that was looked for its kind."""
-    written = int(held["written"])
+    began = int(held["began"])
     for path, (size, changed, digest) in held["files"].items():
         now = tree.stamp(path)
-        unchanged = now == (size, changed) and changed < written - _RACY_NS
-        if not unchanged and (now[0] != size or _digest(tree, path) != digest):
+        unchanged = now == (size, changed) and changed < began - _RACY_NS
+        if not unchanged and (now[0] != size or tree.digest(path) != digest):
             return False
     return all(tree.is_file(path) == was_file for path, was_file in held["probed"].items())
 

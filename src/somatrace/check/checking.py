@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from posixpath import dirname
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from somatrace.check import clients, judge, scanning
 from somatrace.check.finding import Finding
 from somatrace.check.judge import Judged
-from somatrace.check.launch import discover, dockerfile
+from somatrace.check.launch import discover
 from somatrace.check.launch.around import Launch, Origin
 from somatrace.check.launch.discover import Inventory, service_of
+from somatrace.check.lines import Code
 from somatrace.check.run.machine import Place
 from somatrace.check.run.process import Outcome, Start, run
 from somatrace.check.settings import Settings
 from somatrace.check.source import Sources, UnparsableError
-from somatrace.check.tree import Tree, is_test
+from somatrace.check.spreading import spread
+from somatrace.check.tree import State, Tree
+
+#: As many launches as pay for a copy of the process: a few milliseconds each.
+_LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,45 @@ class Report:
     noqas: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A launch, its service, and what became of it; nothing did where it cannot be followed."""
+
+    launch: Launch
+    service: str
+    outcome: Outcome | None
+
+    @property
+    def path(self) -> str:
+        found = self.outcome.found if self.outcome is not None else None
+        return found.path if found is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one part of the launches came to, and what was read for it."""
+
+    followed: list[_Followed]
+    lines: list[Finding]
+    read: Mapping[str, State]
+    probed: Mapping[str, bool]
+
+
 def check(tree: Tree, settings: Settings) -> Report:
     """Check one tree. Reads its files and nothing else; runs nothing of it."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, settings, _ours(tree))
-    judged = tuple(checker.processes(inventory))
+    checker = _Checker(tree, sources, Code(tree, sources), settings, _ours(tree))
+    followed, lines = checker.spread(inventory.launches)
+    done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
+    judged = tuple(checker.judged(one, done) for one in followed)
+    lines += checker.rest(inventory, {process.service for process in judged})
     findings = [finding for process in judged for finding in process.findings]
+    findings += (finding for finding in lines if finding.code != "ST091")
     findings += checker.silent(inventory)
-    noqas: list[Finding] = []
-    findings += checker.lines(judged, inventory, noqas)
     findings += _same_names(judged, sources)
-    return Report(tuple(map(_process, judged)), tuple(_distinct(findings)), tuple(noqas))
+    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == "ST091"))
+    return Report(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
 
 
 def _process(judged: Judged) -> Process:
@@ -84,41 +114,65 @@ def _distinct(findings: list[Finding]) -> list[Finding]:
 class _Checker:
     tree: Tree
     sources: Sources
+    code: Code
     settings: Settings
     ours: str | None
-    code: dict[str, list[str]] = field(default_factory=dict)
 
-    def processes(self, inventory: Inventory) -> list[Judged]:
-        """Follow every process, then judge each knowing what the others run."""
-        followed: list[tuple[Launch, str, Outcome | None]] = []
-        waiting = list(inventory.launches)
+    def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
+        """Follow every process, and look through the lines of their services."""
+        followed: list[_Followed] = []
+        lines: list[Finding] = []
+        for part, elsewhere in spread(self._part, launches, _LEAST):
+            followed += part.followed
+            lines += part.lines
+            if elsewhere:
+                self.tree.learn(part.read, part.probed)
+        return followed, lines
+
+    def _part(self, launches: Sequence[Launch]) -> _Part:
+        followed = list(self._follow(launches))
+        lines: list[Finding] = []
+        for service in dict.fromkeys(one.service for one in followed if one.path or one.service):
+            self.sources.forget()
+            entrypoints = {one.path for one in followed if one.path and one.service == service}
+            lines += self.code.findings(service, entrypoints)
+        return _Part(followed, lines, self.tree.consulted(), self.tree.probed())
+
+    def _follow(self, launches: Sequence[Launch]) -> Iterator[_Followed]:
         last = ""
-        while waiting:
-            launch = waiting.pop(0)
+        for launch in launches:
             service = service_of(launch.start.path or launch.origin.path, self.tree)
             if service != last:
                 self.sources.forget()
                 last = service
             if launch.problem:
-                followed.append((launch, service, None))
-                continue
-            outcome = run(launch.start, self.tree, self.sources, self.settings.wrappers, self.ours)
-            path = outcome.found.path if outcome.found is not None else ""
-            followed.append((launch, service_of(path, self.tree) if path else service, outcome))
-            waiting.extend(_children(launch, outcome))
-        done = {call.place for _, _, outcome in followed if outcome for call in outcome.ledger.inits}
-        return [self._judged(launch, service, outcome, done) for launch, service, outcome in followed]
+                yield _Followed(launch, service, None)
+            else:
+                yield from self._family(launch, service)
 
-    def _judged(self, launch: Launch, service: str, outcome: Outcome | None, done: set[Place]) -> Judged:
-        if outcome is None:
-            return judge.undecided(launch, service, self.sources)
-        written = tuple(self._written(service, outcome, done)) if not outcome.possible else ()
-        return judge.judge(launch, outcome, written, service, self.sources)
+    def _family(self, launch: Launch, service: str) -> Iterator[_Followed]:
+        """A process and those it starts; one that would start itself again and again is followed once."""
+        waiting, known = [launch], {launch.start}
+        while waiting:
+            one = waiting.pop()
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.ours)
+            path = outcome.found.path if outcome.found is not None else ""
+            yield _Followed(one, service_of(path, self.tree) if path else service, outcome)
+            children = [child for child in _children(one, outcome) if child.start not in known]
+            known.update(child.start for child in children)
+            waiting += reversed(children)
+
+    def judged(self, one: _Followed, done: set[Place]) -> Judged:
+        """The verdict, knowing which calls other processes make."""
+        if one.outcome is None:
+            return judge.undecided(one.launch, one.service, self.sources)
+        written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
+        return judge.judge(one.launch, one.outcome, written, one.service, self.sources)
 
     def _written(self, service: str, outcome: Outcome, done: set[Place]) -> Iterator[Place]:
         """Calls of ours in this process's modules, and those of the service that no process runs."""
         loaded = outcome.ledger.modules
-        for path in dict.fromkeys([*loaded, *self._code(service)]):
+        for path in dict.fromkeys([*loaded, *self.code.of(service)]):
             if self.sources.mentions(path, b"init_tracing"):
                 try:
                     calls = scanning.scan(self.sources.parse(path), path)[1]
@@ -126,112 +180,24 @@ class _Checker:
                     continue
                 yield from (place for place in calls if path in loaded or place not in done)
 
-    def _code(self, service: str) -> list[str]:
-        """The Python files of a service, without its tests."""
-        if not self.code:
-            for path in self.tree.files:
-                if path.endswith(".py") and not is_test(path):
-                    self.code.setdefault(service_of(path, self.tree), []).append(path)
-        return self.code.get(service, [])
+    def rest(self, inventory: Inventory, seen: set[str]) -> Iterator[Finding]:
+        """The lines of services without a process, and of images."""
+        for service in inventory.silent:
+            if service not in seen:
+                self.sources.forget()
+                yield from self.code.findings(service, set())
+        for image in inventory.images:
+            yield from self.code.switches(image)
 
     def silent(self, inventory: Inventory) -> Iterator[Finding]:
         for service in inventory.silent:
             user = next(
-                (path for path in self._code(service) if self.sources.matches(path, clients.IMPORTS)), None
+                (path for path in self.code.of(service) if self.sources.matches(path, clients.IMPORTS)), None
             )
             if user is not None:
                 message = f"`{service}` uses a model client and has no entrypoint that is known"
                 advice = "add a launcher, `app/main.py`, or list it in [tool.somatrace.check] entrypoints"
                 yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
-
-    def lines(
-        self, processes: tuple[Judged, ...], inventory: Inventory, noqas: list[Finding]
-    ) -> Iterator[Finding]:
-        """Content and bypass rules, over the code of every service."""
-        services = dict.fromkeys(process.service for process in processes if process.path or process.service)
-        for service in [*services, *(name for name in inventory.silent if name not in services)]:
-            self.sources.forget()
-            for path in self._lines_of(service, processes):
-                yield from self._scanned(path, service)
-                noqas.extend(self._suppressions(path, service))
-        for image in inventory.images:
-            yield from self._switches(image)
-
-    def _lines_of(self, service: str, processes: tuple[Judged, ...]) -> list[str]:
-        """A whole directory under `services/`; elsewhere the top package of each entrypoint."""
-        code = self._code(service)
-        if service.startswith("services/"):
-            return code
-        tops = {
-            _top(process.path, service)
-            for process in processes
-            if process.path and process.service == service
-        }
-        return [path for path in code if _top(path, service) in tops]
-
-    def _scanned(self, path: str, service: str) -> Iterator[Finding]:
-        if not self.sources.matches(path, scanning.WORTH_PARSING):
-            return
-        try:
-            hits, _ = scanning.scan(self.sources.parse(path), path)
-        except UnparsableError:
-            return
-        for hit in hits:
-            place = hit.place
-            source = self.sources.line(path, place.line)
-            yield Finding(
-                path,
-                place.line,
-                hit.code,
-                place.column,
-                _LINES[hit.code][0].format(hit.what),
-                _LINES[hit.code][1],
-                (),
-                service,
-                source,
-            )
-
-    def _suppressions(self, path: str, service: str) -> Iterator[Finding]:
-        if not self.sources.matches(path, _SUPPRESSION):
-            return
-        for number, line in enumerate((self.tree.text(path) or "").split("\n"), 1):
-            if _SUPPRESSION.search(line.encode("utf-8", "replace")):
-                yield Finding(path, number, "ST091", service=service, source=line)
-
-    def _switches(self, image: str) -> Iterator[Finding]:
-        for stage in dockerfile.stages(self.tree.text(image) or ""):
-            for name, value, line in stage.switches:
-                if name in {"TRACE_CONTENT", "TRACELOOP_TRACE_CONTENT"} and scanning.is_on(value):
-                    message, advice = _LINES["ST021"]
-                    yield Finding(
-                        image,
-                        line,
-                        "ST021",
-                        1,
-                        message.format(f"{name}={value}"),
-                        advice,
-                        (),
-                        dirname(image),
-                        self.sources.line(image, line),
-                    )
-
-
-_SUPPRESSION = re.compile(rb"#\s*noqa:[^\n#]*\bST\d{3}", re.IGNORECASE)
-_LINES = {
-    "ST020": ("`{}` asks for every tenant's prompts", "leave it out; open single tenants in the policy file"),
-    "ST021": ("`{}` opens every tenant's prompts", "leave it out; open single tenants in the policy file"),
-    "ST022": ("`{}` is raw content, put on a span by hand", "use somatrace's `content(input=, output=)`"),
-    "ST030": (
-        "{} sets up a pipeline that does not pass the guard",
-        "remove it: `init_tracing` sends to the same place",
-    ),
-}
-
-
-def _top(path: str, service: str) -> str:
-    inner = path[len(service) + 1 :] if service else path
-    head, slash, _ = inner.partition("/")
-    return head if slash else ""
 
 
 def _children(launch: Launch, outcome: Outcome) -> Iterator[Launch]:

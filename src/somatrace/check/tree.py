@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from posixpath import join, normpath
@@ -27,11 +30,22 @@ SKIPPED = frozenset(
 )
 TESTS = frozenset(["test", "tests", "testing", "fixtures", "testdata", "conftest", "e2e"])
 MAX_BYTES = 32_000_000
+#: Content kept for the next reader, in bytes: a file is read by several rules one after the other.
+_HELD_BYTES = 64_000_000
 _MAX_DEPTH = 60
 
 
 class UnreadableError(Exception):
     """A file that cannot be read; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What was read: size in bytes, time of change in ns, and the content's SHA-256 or why there is none."""
+
+    size: int
+    changed: int
+    digest: str
 
 
 class Tree:
@@ -41,7 +55,10 @@ class Tree:
         self.root = str(root)
         self._exclude = tuple(exclude)
         self._stats: dict[str, os.stat_result | None] = {}
-        self._read: dict[str, None] = {}
+        self._states: dict[str, State] = {}
+        self._probed: dict[str, bool] = {}
+        self._held: dict[str, bytes] = {}
+        self._held_bytes = 0
         self.files: dict[str, None] = {}
         #: pipes, sockets, links to nowhere: there, and not to be read
         self.odd: set[str] = set()
@@ -123,13 +140,27 @@ class Tree:
 
     def probed(self) -> dict[str, bool]:
         """The paths outside the walk that were looked for, and whether each is a file."""
-        return {
-            path: self.is_file(path) for path in self._stats if path.rpartition("/")[0] not in self.folders
-        }
+        outside = (path for path in self._stats if path.rpartition("/")[0] not in self.folders)
+        return self._probed | {path: self.is_file(path) for path in outside}
 
     def read(self, path: str) -> bytes:
         """The bytes of a regular file. Raises UnreadableError for anything else, and for more than 32 MB."""
-        self._read[path] = None
+        held = self._held.get(path)
+        if held is not None:
+            return held
+        try:
+            content = self._content(path)
+        except UnreadableError as error:
+            self._states[path] = State(*self.stamp(path), str(error))
+            raise
+        if self._held_bytes + len(content) > _HELD_BYTES:
+            self._held.clear()
+            self._held_bytes = 0
+        self._held[path] = content
+        self._held_bytes += len(content)
+        return content
+
+    def _content(self, path: str) -> bytes:
         try:
             descriptor = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError) as error:
@@ -141,9 +172,12 @@ class Tree:
             if found.st_size > MAX_BYTES:
                 raise UnreadableError(f"larger than {MAX_BYTES // 1_000_000} MB")
             try:
-                return file.read(MAX_BYTES + 1)
+                content = file.read(MAX_BYTES + 1)
             except OSError as error:
                 raise UnreadableError(error.strerror or "unreadable") from None
+        digest = hashlib.sha256(content).hexdigest()
+        self._states[path] = State(found.st_size, found.st_mtime_ns, digest)
+        return content
 
     def text(self, path: str) -> str | None:
         """A launcher's text; None when it cannot be read. Bytes that are no UTF-8 are replaced."""
@@ -152,13 +186,20 @@ class Tree:
         except UnreadableError:
             return None
 
-    def consulted(self) -> tuple[str, ...]:
-        """Every file that was read."""
-        return tuple(self._read)
+    def digest(self, path: str) -> str:
+        """The content's SHA-256, or why there is none."""
+        with suppress(UnreadableError):
+            self.read(path)
+        return self._states[path].digest
 
-    def note(self, path: str) -> None:
-        """Count a file as read whose content was remembered."""
-        self._read[path] = None
+    def learn(self, read: Mapping[str, State], probed: Mapping[str, bool]) -> None:
+        """Take over what a copy of this tree in another process read and looked for."""
+        self._states |= read
+        self._probed |= probed
+
+    def consulted(self) -> dict[str, State]:
+        """Every file that was read, as it was then."""
+        return self._states
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:
