@@ -243,4 +243,7 @@ def test_a_server_that_would_start_itself_for_ever_is_followed_once(capsys, app)
     (app / "main.py").write_text('import uvicorn\nuvicorn.run("app.main:app", workers=4)\n' + GOOD)
     (app.parent / "Dockerfile").write_text("FROM python\nWORKDIR /srv\nCOPY . .\nCMD python app/main.py\n")
 
-    assert check(capsys, app.parents[2]) != []
+    main([str(app.parents[2]), "--list", "--json", "--no-cache"])
+
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["entrypoint"] for one in listed] == ["services/orders/app/main.py"] * 2
