@@ -225,6 +225,8 @@ def _arguments(told: _Told, outcome: Outcome) -> Iterator[Finding]:
         if call.place in seen or call.wrapped:
             continue
         seen.add(call.place)
+        if call.served and call.service is None:
+            continue  # whoever calls it late may bring the name along
         if not call.service or not call.service.strip() or call.service == "__main__":
             message = (
                 "the service name is no constant of the source"

@@ -165,16 +165,18 @@ class Tree:
             descriptor = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError) as error:
             raise UnreadableError(getattr(error, "strerror", None) or "not a file name") from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise UnreadableError("not a regular file")
             if found.st_size > MAX_BYTES:
                 raise UnreadableError(f"larger than {MAX_BYTES // 1_000_000} MB")
-            try:
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(MAX_BYTES + 1)
-            except OSError as error:
-                raise UnreadableError(error.strerror or "unreadable") from None
+        except OSError as error:
+            raise UnreadableError(error.strerror or "unreadable") from None
+        finally:
+            os.close(descriptor)
         digest = hashlib.sha256(content).hexdigest()
         self._states[path] = State(found.st_size, found.st_mtime_ns, digest)
         return content

@@ -25,6 +25,7 @@ from somatrace.check.run.values import (
     Items,
     Partial,
     Value,
+    is_ours,
     options,
 )
 
@@ -52,6 +53,8 @@ _SAME = {
     "dataclasses.dataclass()", "typing.cast", "abc.abstractmethod", "typing.final", "typing.override",
     "typing.no_type_check", "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
+#: They call nothing before somebody draws from what they return.
+_LAZY = {"map", "filter"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
@@ -76,7 +79,8 @@ def call(machine: Machine, value: External, arguments: Arguments, place: Place) 
     wired = hooks.wire(machine, value, arguments, place)
     if wired is not None:
         return wired
-    escape(machine, arguments, path, place)
+    if path not in _LAZY:
+        escape(machine, arguments, path, place)
     if (
         path.endswith("()")
         and len(arguments.positional) == 1
@@ -110,6 +114,8 @@ def escape(machine: Machine, arguments: Arguments, path: str, place: Place) -> N
             machine.ledger.escaped.setdefault(id(value.function.node), (value.function, path, place))
         elif isinstance(value, Function):
             machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
+        elif is_ours(value):
+            machine.ledger.escaped.setdefault(id(value), (value, path, place))
         elif isinstance(value, Class | Instance):
             _escape_methods(machine, value if isinstance(value, Class) else value.cls, path, place)
 
@@ -189,6 +195,24 @@ def _next(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return UNKNOWN
 
 
+def _enter_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    """A manager is entered as by `with`, and left at an end that nobody has to wait for."""
+    for value in arguments.positional[:1]:
+        if isinstance(value, Deferred):
+            machine.run_deferred(value, place, stop_there)
+        elif isinstance(value, Instance):
+            return machine.call(machine.attribute(value, "__enter__", place), Arguments(), place)
+    return UNKNOWN
+
+
+def _enter_async_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    for value in arguments.positional[:1]:
+        if isinstance(value, Instance):
+            entered = machine.call(machine.attribute(value, "__aenter__", place), Arguments(), place)
+            return awaited(machine, entered, place)
+    return _enter_context(machine, arguments, place)
+
+
 def _drain(machine: Machine, arguments: Arguments, place: Place) -> Value:
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred) and value.kind == "generator":
@@ -234,5 +258,8 @@ _EXACT: dict[str, Callable[[Machine, Arguments, Place], Value]] = {
     "getattr": _getattr,
     "next": _next,
     "anext": _next,
+    "contextlib.ExitStack().enter_context": _enter_context,
+    "contextlib.AsyncExitStack().enter_context": _enter_context,
+    "contextlib.AsyncExitStack().enter_async_context": _enter_async_context,
     **dict.fromkeys(_DRAINS, _drain),
 }

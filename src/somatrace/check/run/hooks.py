@@ -14,6 +14,7 @@ from somatrace.check.run.values import (
     Const,
     External,
     Function,
+    Items,
     Value,
     fresh,
 )
@@ -37,6 +38,7 @@ def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
 
 def wire(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value | None:
     """The result of a call that wires a hook or command; None when this is no such call."""
+    _mount(machine, value, arguments)
     for way in (_signal, _event, _member, _list, _click, _typer, _modal):
         result = way(machine, value, arguments, place)
         if result is not None:
@@ -111,6 +113,23 @@ def _list(machine: Machine, value: External, arguments: Arguments, _: Place) -> 
         return None
     add(machine, _LISTS[parts[-2]], function, value.root().ident)
     return NONE
+
+
+def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
+    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: nobody starts an inner app."""
+    if not (value.path.endswith("().mount") or value.path == "starlette.routing.Mount"):
+        return
+    inner = arguments.get("app", 1)
+    if not isinstance(inner, External):
+        return
+    made = inner.root()
+    for name in ("lifespan", "on_startup", "startup"):
+        hook = made.arguments.get(name)
+        for function in machine.elements(hook.ident) or () if isinstance(hook, Items) else (hook,):
+            if isinstance(function, Function):
+                escaped = machine.ledger.escaped.get(id(function.node))
+                if escaped is not None and escaped[1] == made.path.removesuffix("()"):
+                    del machine.ledger.escaped[id(function.node)]
 
 
 def _modal(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:

@@ -177,15 +177,17 @@ _ROLES: dict[str, Callable[[Interpreter, Value, Place], None]] = {"celery": _cel
 def _late(machine: Interpreter, start: Start, app: Value) -> None:
     """Nothing started tracing: look whether something that runs later does."""
     machine.store.set(SERVED, value=True)
-    place = Place("", 1)
-    waiting = [value for value, _, _ in machine.ledger.escaped.values()]
+    nowhere = Place("", 1)
+    waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
     if start.role == "lambda" and isinstance(app, Function):
-        waiting.append(app)
+        waiting.append((app, nowhere))
     if start.role == "arq" and isinstance(app, Class):
         waiting.extend(
-            value for _, value in machine.store.cells_of(app.scope.ident) if isinstance(value, Function)
+            (value, nowhere)
+            for _, value in machine.store.cells_of(app.scope.ident)
+            if isinstance(value, Function)
         )
-    for value in waiting:
+    for value, place in waiting:
         machine.store.begin()
         try:
             result = machine.call(value, Arguments(open=True), place)
