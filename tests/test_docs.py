@@ -42,6 +42,10 @@ RUN_IN = {
         '"benchmarks" / "guard.py"',
     ),
     ".venv/bin/python -m pytest -n 2 tests/matrix": (".ci/run", "-m pytest"),
+    ".venv/bin/python benchmarks/mutants.py --sample 20": (
+        "tests/check/test_mutants.py",
+        '"benchmarks" / "mutants.py"',
+    ),
     ".venv/bin/python benchmarks/check.py": ("tests/check/test_benchmark.py", '"benchmarks" / "check.py"'),
     "python ask.py": ("tests/test_docs.py", "def test_python_in_the_documentation_does_what_it_says"),
 }

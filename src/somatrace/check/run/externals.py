@@ -53,8 +53,6 @@ _SAME = {
     "dataclasses.dataclass()", "typing.cast", "abc.abstractmethod", "typing.final", "typing.override",
     "typing.no_type_check", "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
-#: They call nothing before somebody draws from what they return.
-_LAZY = {"map", "filter"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
@@ -79,8 +77,7 @@ def call(machine: Machine, value: External, arguments: Arguments, place: Place) 
     wired = hooks.wire(machine, value, arguments, place)
     if wired is not None:
         return wired
-    if path not in _LAZY:
-        escape(machine, arguments, path, place)
+    escape(machine, arguments, path, place)
     if (
         path.endswith("()")
         and len(arguments.positional) == 1
@@ -224,6 +221,11 @@ def _drain(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return Items(machine.items(None))
 
 
+def _map(_: Machine, arguments: Arguments, __: Place) -> Value:
+    """It calls nothing before somebody draws from it."""
+    return External("map").made(arguments)
+
+
 def _mapped(machine: Machine, arguments: Arguments, place: Place) -> None:
     if len(arguments.positional) == 2 and isinstance(arguments.positional[1], Items):
         for element in machine.elements(arguments.positional[1].ident) or ():
@@ -258,6 +260,7 @@ _EXACT: dict[str, Callable[[Machine, Arguments, Place], Value]] = {
     "getattr": _getattr,
     "next": _next,
     "anext": _next,
+    "map": _map,
     "contextlib.ExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_async_context": _enter_async_context,
