@@ -6,6 +6,7 @@ import ast
 import codecs
 import re
 import symtable
+import sys
 import warnings
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ _STATEMENTS = re.compile(
 _IMPORT = re.compile(
     rb"[\n;:][ \t\f]*(?:from[ \t]+([\w.\t ]+?)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]+)|import[ \t]+([^\n#;]+))"
 )
+#: Syntax depends on the version: a service may be written for a newer one than checks it.
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
 
 
@@ -155,11 +158,11 @@ def _readable(source: bytes) -> None:
 
 
 def _told(error: SyntaxError) -> str:
-    return f"Python cannot parse it: {error.msg}"
+    return f"{_PYTHON} cannot parse it: {error.msg}"
 
 
 def _why(error: Exception) -> str:
-    return "Python cannot parse it: " + (str(error) or "it is nested too deeply")
+    return f"{_PYTHON} cannot parse it: " + (str(error) or "it is nested too deeply")
 
 
 def _lines(source: bytes) -> bytes:

@@ -243,10 +243,22 @@ class _Reader:
             self._at += 1
         text = "\n".join(lines).rstrip("\n")
         if folded:
-            if any(line.startswith(" ") for line in lines) or "\n\n" in text:
-                raise UndecidableError(f"line {number}: a folded scalar with paragraphs")
-            text = text.replace("\n", " ")
+            text = _folded(text.split("\n"))
         return Text.at(text if chomp == "-" or not text else f"{text}\n", number)
+
+
+def _folded(lines: list[str]) -> str:
+    """Lines joined by spaces; an empty line, and a line that is indented further, keep their ends."""
+    found = lines[0]
+    last, empty = lines[0], 0
+    for line in lines[1:]:
+        if not line:
+            empty += 1
+            continue
+        kept = last[:1] in {"", " "} or line[0] == " "
+        found += "\n" * (empty + kept) + line if kept or empty else f" {line}"
+        last, empty = line, 0
+    return found
 
 
 def _unmarked(text: str) -> str:

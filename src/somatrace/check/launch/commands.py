@@ -34,6 +34,7 @@ _RUNNER_VALUES = {
 }  # fmt: skip
 _PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
 _SHELLS = frozenset(["sh", "bash", "dash", "ash", "zsh", "ksh"])
+_OTHER_USERS = frozenset(["su", "runuser"])
 _PYTHON_VALUES = {"-W", "-X", "--check-hash-based-pycs"}
 _ONE_OFF_MODULES = frozenset(
     [
@@ -103,6 +104,9 @@ def launches(argv: tuple[str, ...], around: Around, origin: Origin, *, depth: in
     program = basename(argv[0])
     if program in _SHELLS:
         return _shell(argv, around, origin, depth)
+    if program in _OTHER_USERS:
+        given = argv.index("-c") + 1 if "-c" in argv else len(argv)
+        return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
         return _script(argv[1], argv[2:], around, origin, depth)
     if _PYTHON.match(program):

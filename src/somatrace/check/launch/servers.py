@@ -44,7 +44,7 @@ class Options:
             elif "=" in word:
                 name, _, value = word.partition("=")
                 named[name] = value
-            elif word in _FLAGS or not waiting or waiting[0].startswith("-"):
+            elif word in _FLAGS or not waiting or (waiting[0].startswith("-") and waiting[0] != "-"):
                 named[word] = ""
             elif len(word) > 2 and not word.startswith("--"):
                 named[word[:2]] = word[2:]

@@ -6,10 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+#: Inside `$( )`: quoted text, parentheses within (`awk '{if(x) y}'`), anything else.
+_QUOTED = r"""'[^']*'|(?:"(?:[^"\\]|\\.)*")"""
+_INNER = rf"""{_QUOTED}|\((?:{_QUOTED}|[^()"'])*\)|[^()"']"""
 _TOKEN = re.compile(
     r"""(?:[ \t\r]|\\\n)*(?:
         (?P<comment>(?<![^\s;&|()])\#[^\n]*) | (?P<newline>\n) | (?P<operator>&&|\|\||;;|>>|<<-?|[;&|()<>])
-        | (?P<word>(?:\\[^\n]|"(?:[^"\\]|\\.)*"|'[^']*'|\$\{[^}]*\}|\$\([^)]*\)|[^\s;&|()<>"'\\])+)
+        | (?P<word>(?:\\[^\n]|"(?:[^"\\]|\\.)*"|'[^']*'|\$\{[^}]*\}|\$\((?:"""
+    + _INNER
+    + r""")*\)|[^\s;&|()<>"'\\])+)
     )""",
     re.DOTALL | re.VERBOSE,
 )
@@ -131,7 +136,9 @@ class _Splitter:
             self.words.extend(self.positional)
         else:
             self.line = line if not self.words else self.line
-            self.words.append(unquoted(token, self.known))
+            word = unquoted(token, self.known)
+            # a variable alone, without quotes, becomes as many words as its value has
+            self.words += word.split() if _VARIABLE.fullmatch(token) else [word]
 
     def close(self, end: str) -> None:
         """A command ends here."""
