@@ -125,6 +125,9 @@ def _fixed(root: Path, wanted: settings.Settings, found: Report) -> Report:
     wrong = [path for path in before if path in worse or worse - set(before)]
     for path in wrong:
         (root / path).write_bytes(before[path])
+        left = {one.code for one in again.findings if one.path == path and one not in found.findings}
+        why = f": with the call there it has {', '.join(sorted(left))}" if left else ""
+        sys.stderr.write(f"not fixed {path}{why}\n")
     for path in sorted(set(before) - set(wrong)):
         sys.stderr.write(f"fixed {path}\n")
     return _deeply(root, wanted, fresh=True) if wrong else again

@@ -139,7 +139,9 @@ def _copy(stage: Stage, rest: str) -> None:
         return
     target = normpath(join(stage.workdir, parts[-1]))
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
-    stage.copies.extend((source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1])
+    stage.copies.extend(
+        (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
+    )
 
 
 def _told(rest: str, line: int) -> Told:
