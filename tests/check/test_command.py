@@ -369,5 +369,5 @@ def test_fix_leaves_alone_what_is_not_plain(tmp_path, capsys, text):
 
     assert path.read_text() == text
     assert code == 1
-    late = "not fixed services/orders/app/main.py: with the call there it has ST005\n"
+    late = "not fixed services/orders/app/main.py: the call there leads to ST005 at services/orders/app/llm.py:2\n"
     assert err == (late if "llm" in text else "")

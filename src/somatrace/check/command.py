@@ -121,13 +121,15 @@ def _fixed(root: Path, wanted: settings.Settings, found: Report) -> Report:
     taken = {process.service_name for process in found.processes}
     before = fixing.fix(root, suppressing.apply(root, found, replace(wanted, baseline="")).findings, taken)
     again = _deeply(root, wanted, fresh=True)
-    worse = {finding.path for finding in again.findings if finding not in found.findings}
+    new = [finding for finding in again.findings if finding not in found.findings]
+    worse = {finding.path for finding in new}
     wrong = [path for path in before if path in worse or worse - set(before)]
     for path in wrong:
         (root / path).write_bytes(before[path])
-        left = {one.code for one in again.findings if one.path == path and one not in found.findings}
-        why = f": with the call there it has {', '.join(sorted(left))}" if left else ""
-        sys.stderr.write(f"not fixed {path}{why}\n")
+        left = next(one for one in new if one.path == path or one.path not in before)
+        sys.stderr.write(
+            f"not fixed {path}: the call there leads to {left.code} at {left.path}:{left.line}\n"
+        )
     for path in sorted(set(before) - set(wrong)):
         sys.stderr.write(f"fixed {path}\n")
     return _deeply(root, wanted, fresh=True) if wrong else again
