@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,13 +146,23 @@ def test_every_code_is_explained(code, capsys):
     assert run(capsys, "--explain", code)[1].startswith(f"{code} ({RULES[code].name})")
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES.values() if rule.broken], ids=lambda rule: rule.code)
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
 def test_the_examples_of_a_rule_are_what_they_say(rule, tmp_path, capsys):
     for number, text in enumerate((rule.broken, rule.kept)):
-        service(tmp_path / str(number), text)
+        written(tmp_path / str(number), text)
 
     assert found(capsys, tmp_path / "0") == [rule.code]
     assert found(capsys, tmp_path / "1") == []
+
+
+def written(root: Path, example: str) -> None:
+    """The files of an example: each below a comment that names it, or the one of a service."""
+    _, *parts = re.split(r"^# (\S*/\S+|Procfile|app\.py)\n", example, flags=re.MULTILINE)
+    for path, text in zip(parts[::2], parts[1::2], strict=True):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    if not parts:
+        service(root, example)
 
 
 # -- what is said ---------------------------------------------------------------------------------
@@ -369,5 +380,5 @@ def test_fix_leaves_alone_what_is_not_plain(tmp_path, capsys, text):
 
     assert path.read_text() == text
     assert code == 1
-    late = "not fixed services/orders/app/main.py: the call there leads to ST005 at services/orders/app/llm.py:2\n"
-    assert err == (late if "llm" in text else "")
+    late = "services/orders/app/main.py: the call there leads to ST005 at services/orders/app/llm.py:2"
+    assert err == (f"not fixed {late}\n" if "llm" in text else "")

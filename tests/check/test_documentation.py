@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "checking.md").read_text()
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
 def test_every_rule_is_documented_with_its_own_examples(rule):
-    section = PAGE.partition(f"### {rule.code}\n")[2].partition("\n#")[0]
+    section = PAGE.partition(f"### {rule.code}\n")[2].partition("\n##")[0]
 
     assert rule.says in section
     assert rule.why in section

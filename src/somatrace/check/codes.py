@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `broken` and `kept` are the body of a service's `main.py` that is imported by uvicorn."""
+    """One rule. `broken` and `kept` are a service's `main.py` that uvicorn imports, or several files, each
+    under a comment that names it.
+    """
 
     code: str
     name: str
     says: str
     why: str
-    broken: str = ""
-    kept: str = ""
+    broken: str
+    kept: str
 
 
 _APP = "from fastapi import FastAPI\nfrom somatrace import init_tracing\n\n"
@@ -101,6 +103,9 @@ _ALL = (
         "same-name",
         "two services have one service name",
         "Their traces and costs become one heap.",
+        f"# services/orders/app/main.py\n{_GOOD}\n# services/quotes/app/main.py\n{_GOOD}",
+        f"# services/orders/app/main.py\n{_GOOD}\n# services/quotes/app/main.py\n"
+        + _GOOD.replace("orders", "quotes"),
     ),
     Rule(
         "ST020",
@@ -146,24 +151,33 @@ _ALL = (
         "no-entrypoint",
         "a directory under `services/` uses a model client and has no entrypoint that is known",
         "Nobody can say whether it runs, and whether it is traced when it does.",
+        "# services/orders/answering.py\nimport openai\n\nclient = openai.OpenAI()\n",
+        "# services/orders/answering.py\nimport openai\n\nclient = openai.OpenAI()\n\n"
+        f"# services/orders/app/main.py\n{_GOOD}",
     ),
     Rule(
         "ST041",
         "undecidable",
         "a launcher's target is missing, or cannot be decided without running it",
         "What cannot be proved counts as untraced.",
+        f"# Procfile\nweb: uvicorn $APP\n\n# app.py\n{_GOOD}",
+        f"# Procfile\nweb: uvicorn app:app\n\n# app.py\n{_GOOD}",
     ),
     Rule(
         "ST090",
         "no-reason",
         "a suppression gives no reason",
         "Write `# noqa: ST003 -- why`: the next reader has to know.",
+        "from fastapi import FastAPI  # noqa: ST001\n\napp = FastAPI()\n",
+        "from fastapi import FastAPI  # noqa: ST001 -- a health check, no model\n\napp = FastAPI()\n",
     ),
     Rule(
         "ST091",
         "stale",
         "a suppression or baseline entry that no longer meets a finding",
         "It would hide the next one.",
+        f'{_APP}init_tracing("orders")  # noqa: ST003 -- behind a flag\napp = FastAPI()\n',
+        _GOOD,
     ),
 )
 RULES = {rule.code: rule for rule in _ALL}
@@ -174,6 +188,5 @@ def explained(code: str) -> str:
     rule = RULES[code]
     parts = [f"{rule.code} ({rule.name}): {rule.says}", "", rule.why]
     for title, example in (("Broken", rule.broken), ("Kept", rule.kept)):
-        if example:
-            parts += ["", f"{title}:", "", *(f"    {line}".rstrip() for line in example.rstrip().split("\n"))]
+        parts += ["", f"{title}:", "", *(f"    {line}".rstrip() for line in example.rstrip().split("\n"))]
     return "\n".join(parts) + "\n"
