@@ -21,6 +21,12 @@ MAX_TAGS: Final = 32
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 200
 _COMPLAINTS: Final = 100
+_LABELS: Final = (("tenant", names.TENANT), ("workflow", names.WORKFLOW), ("agent", names.AGENT))
+_READ_BY_LANGFUSE: Final = (
+    (names.TRACE_NAME, names.WORKFLOW),
+    (names.SESSION_ID, names.SESSION),
+    (names.USER_ID, names.USER),
+)
 _RESERVED = ("langfuse.", "gen_ai.", "somatrace.", "traceloop.", "otel.")
 
 
@@ -103,27 +109,16 @@ class Tags(Mapping[str, Scalar]):
         Langfuse 4 keeps no trace record and copies nothing from root to children, so trace name,
         tags, session, user and metadata are repeated on each span.
         """
-        out: dict[str, Scalar | tuple[str, ...]] = {}
-        for name, value in {**self._derived, **self._bound}.items():
-            out[name] = value
+        tags = {**self._derived, **self._bound}
+        out: dict[str, Scalar | tuple[str, ...]] = dict(tags)
+        for name, value in tags.items():
             out[names.TRACE_METADATA + name] = value
-        labels = tuple(
-            f"{label}:{self[name]}"
-            for label, name in (
-                ("tenant", names.TENANT),
-                ("workflow", names.WORKFLOW),
-                ("agent", names.AGENT),
-            )
-            if name in self
-        )
+        labels = tuple(f"{label}:{tags[name]}" for label, name in _LABELS if name in tags)
         if labels:
             out[names.TRACE_TAGS] = labels
-        if names.WORKFLOW in self:
-            out[names.TRACE_NAME] = str(self[names.WORKFLOW])
-        if names.SESSION in self:
-            out[names.SESSION_ID] = str(self[names.SESSION])
-        if names.USER in self:
-            out[names.USER_ID] = str(self[names.USER])
+        for attribute, name in _READ_BY_LANGFUSE:
+            if name in tags:
+                out[attribute] = str(tags[name])
         return out
 
 

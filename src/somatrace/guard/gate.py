@@ -2,58 +2,68 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
-from somatrace.guard.detecting import RUN, Detector, Views
+from somatrace.guard.detecting import RUN, Detector, ViewName, Views
 
 #: Characters. In longer texts looking for one anchor after the other is faster.
-SHORT: Final = 64
-_HEAD: Final = 3
+SHORT: Final = 96
+_OF_SHAPE: Final = {"0": "[0-9]", "A": "[A-Za-z]"}
 
 
 class Gate:
-    """Knows the anchors of some detectors by their first three characters."""
+    """Knows the anchors of some detectors as one pattern."""
 
     def __init__(self, detectors: Iterable[Detector]) -> None:
         self._all = tuple(detectors)
         self._of_runs = tuple(one for one in self._all if one.view == "runs")
-        stems: dict[str, set[bytes]] = {"raw": set(), "low": set(), "shape": set()}
-        self._searching = False
-        for detector in self._all:
-            self._searching = self._searching or detector.search is not None
-            if detector.view in stems:
-                stems[detector.view].update(stem for stem in detector.stems if isinstance(stem, bytes))
-        self._brief = tuple(stem for stem in stems["raw"] if len(stem) < _HEAD)
-        self._heads = frozenset(stem[:_HEAD] for stem in stems["raw"] if len(stem) >= _HEAD)
-        self._brief_low = tuple(stem for stem in stems["low"] if len(stem) < _HEAD)
-        self._heads_low = frozenset(stem[:_HEAD] for stem in stems["low"] if len(stem) >= _HEAD)
-        self._shapes = tuple(stems["shape"])
+        self._searching = any(one.search is not None for one in self._all)
+        anchors = {
+            _pattern(detector.view, stem.decode())
+            for detector in self._all
+            for stem in detector.stems
+            if detector.view != "runs" and isinstance(stem, bytes)
+        }
+        self._anchor = re.compile((_either(anchors) or "(?!)").encode())
 
     def among(self, views: Views) -> tuple[Detector, ...]:
         """The detectors that may have something to look at; all of them for texts it does not judge."""
-        return self._of_runs if self._shut(views) else self._all
-
-    def _shut(self, views: Views) -> bool:
         text = views.text
         if self._searching or len(text) > SHORT or not text.isascii():
-            return False
-        raw, low, shape = text.encode(), text.lower().encode(), views["shape"]
-        at = range(len(raw) - _HEAD + 1)
-        if not self._heads.isdisjoint([raw[i : i + _HEAD] for i in at]):
-            return False
-        if not self._heads_low.isdisjoint([low[i : i + _HEAD] for i in at]):
-            return False
-        for stems, view in ((self._brief, raw), (self._brief_low, low), (self._shapes, shape)):
-            for stem in stems:
-                if stem in view:
-                    return False
-        return True
+            return self._all
+        if self._anchor.search(views["raw"]) is not None:  # type: ignore[arg-type]  # raw is bytes
+            return self._all
+        return self._of_runs if len(text) >= RUN else ()
+
+
+def _pattern(view: ViewName, stem: str) -> tuple[str, ...]:
+    """What the raw text has, character by character, where the view has the stem."""
+    if view == "shape":
+        return tuple(_OF_SHAPE.get(one) or re.escape(one) for one in stem)
+    if view == "low":
+        return tuple(f"[{one}{one.upper()}]" if one.isalpha() else re.escape(one) for one in stem)
+    return tuple(map(re.escape, stem))
+
+
+def _either(anchors: Iterable[tuple[str, ...]]) -> str:
+    """One pattern for all, in which what several begin with stands once."""
+    after: dict[str, list[tuple[str, ...]]] = {}
+    for first, *rest in anchors:
+        after.setdefault(first, []).append(tuple(rest))
+    return "|".join(
+        first if () in rests else f"{first}(?:{_either(rests)})" for first, rests in sorted(after.items())
+    )
+
+
+def escaped(text: str) -> bool:
+    """Whether a text may read differently than it is written: escapes, characters that look like others."""
+    return not text.isascii() or "%" in text or "&" in text or "\\" in text
 
 
 def bare(views: Views) -> bool:
     """Whether a text has no escapes in it, and nothing as long as the base64 that is looked for."""
-    text = views.text
-    if not text.isascii() or "%" in text or "&" in text or "\\" in text:
+    if escaped(views.text):
         return False
-    return len(text) < RUN or b"A" * RUN not in views["runs"]
+    return len(views.text) < RUN or b"A" * RUN not in views["runs"]

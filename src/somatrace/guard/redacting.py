@@ -28,7 +28,7 @@ from somatrace.guard.detecting import (
     merged,
     scan,
 )
-from somatrace.guard.gate import Gate, bare
+from somatrace.guard.gate import Gate, bare, escaped
 
 if TYPE_CHECKING:
     from somatrace.guard.decoding import Token, View
@@ -142,7 +142,7 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
     from somatrace.guard.decoding import FURTHER, base64_texts, decoded, decoded_views
 
     hits: list[Hit] = []
-    for around in decoded_views(views.text):
+    for around in decoded_views(views.text) if escaped(views.text) else ():
         view = around
         found = _scanned(views, view, table)
         if any(hit.end == len(view.text) for hit in found) and view.offsets[-1] < len(views.text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
@@ -30,7 +30,10 @@ _SECRETS: Final = frozenset({"secrets"})
 _ASSOCIATION: Final = "traceloop.association.properties."
 _OPERATOR: Final = Grant("full")
 
+_NONE_YET: Final[Mapping[Any, bool]] = {}
+
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Guard:
@@ -51,7 +54,9 @@ class Guard:
         self._pseudonym = pseudonym
         self.labels = Labels()
         self._judges: dict[str | None, Judge] = {}
-        self.clean: dict[tuple[str, str | tuple[str, ...]], bool] = {}
+        #: by key: values that were judged by the allow-list, and whether they may leave
+        self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
+        self._judged = 0
         self._texts: dict[str, str] = {}
 
     def judge(self, tenant: str | None) -> Judge:
@@ -68,10 +73,10 @@ class Guard:
             judge = self._judges[tenant] = Judge(self, grant, tenant)
         return judge
 
-    def safely(self, part: Callable[[], T], otherwise: T) -> T:
+    def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
         """A part of a span, or what takes its place where it cannot be judged."""
         try:
-            return part()
+            return part(*given, **named)
         except Exception:
             self.faulted()
             return otherwise
@@ -87,7 +92,7 @@ class Guard:
 
     def name(self, name: str, scope: str, kind: str) -> str:
         """A name of a span or event as it may leave; `scope.kind` where it may not."""
-        return self.safely(lambda: self.labels.name(name, scope, kind), kind)
+        return self.safely(self.labels.name, kind, name, scope, kind)
 
     def tags(self, tags: Tags) -> Tags:
         """Tags, which the program itself bound: scanned, like all it declares."""
@@ -97,9 +102,7 @@ class Guard:
         try:
             return {name: self._tag(name, tag) for name, tag in tags.items()}
         except Exception:  # one by one, so that a fault costs one of them
-            kept = {
-                name: self.safely(functools.partial(self._tag, name, tag), None) for name, tag in tags.items()
-            }
+            kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
         return {name: tag for name, tag in kept.items() if tag is not None}
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
@@ -132,17 +135,23 @@ class Guard:
         shape = key.shape
         if shape is None or len(text) > 2048:
             return False
-        known = self.clean.get((name, text))
+        known = self.clean.get(name, _NONE_YET).get(text)
         if known is None:
             known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
             self.remember(name, text, clean=known)
         return known
 
+    def known(self, name: str, value: str | tuple[str, ...]) -> bool:
+        """Whether a value under a key was judged before, and may leave."""
+        return self.clean.get(name, _NONE_YET).get(value, False)
+
     def remember(self, name: str, value: str | tuple[str, ...], *, clean: bool) -> None:
         """Keep what was found out about a value under a key."""
-        if len(self.clean) >= _CACHE:
+        self._judged += 1
+        if self._judged > _CACHE:
             self.clean.clear()
-        self.clean[name, value] = clean
+            self._judged = 1
+        self.clean.setdefault(name, {})[value] = clean
 
 
 class Judge:
@@ -164,28 +173,49 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed, labels, clean = self.mode == "none", self._guard.labels, self._guard.clean
+        closed, keys, clean = self.mode == "none", self._guard.labels.keys, self._guard.clean
         for name, value in attributes.items():
-            key, found, kind, rule = UNKNOWN, None, type(value), self._rule
-            try:
-                key = labels.keys.get(name) or labels.key(name)
-                if key.tame and (kind is bool or (kind is int and -_SMALL < value < _SMALL)):
-                    found = value if kind is bool or closed else self._number(key, value)
-                elif closed and (kind is str or kind is tuple) and clean.get((name, value)):
-                    found = value  # seen before: most values of most keys are few
-                elif not closed and not name.startswith(_ASSOCIATION):
-                    found = self._open(key, value, 0)
-                    name = name if key.tame else self.text(name)  # noqa: PLW2901 - as it may leave
-                elif key.tame:
-                    found = self._closed(name, key, value, declared=name in declared)
-            except Exception:
-                self._guard.faulted()
-                found, rule = None, "fault"
-            if found is None:
-                removed.append(Removed(name if key.tame else "?", length_of(value), rule))
-            else:
-                kept[name] = found
+            if closed:  # most values of a key are few, or small numbers: those are known at a glance
+                kind = type(value)
+                if kind is str:
+                    seen = clean.get(name)
+                    if seen is not None and seen.get(value):
+                        kept[name] = value
+                        continue
+                elif kind is bool or ((kind is int or kind is float) and -_SMALL < value < _SMALL):
+                    key = keys.get(name)
+                    if key is not None and key.tame:
+                        kept[name] = value
+                        continue
+            self._judged(name, value, declared, kept, removed)
         return kept, removed
+
+    def _judged(
+        self,
+        name: str,
+        value: Any,
+        declared: Collection[str],
+        kept: dict[str, Any],
+        removed: list[Removed],
+    ) -> None:
+        """Put one attribute where it belongs."""
+        key, found, rule = UNKNOWN, None, self._rule
+        try:
+            key = self._guard.labels.key(name)
+            if self.mode == "none" and type(value) is tuple and self._guard.known(name, value):
+                found = value
+            elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
+                found = self._open(key, value, 0)
+                name = name if key.tame else self.text(name)
+            elif key.tame:
+                found = self._closed(name, key, value, declared=name in declared)
+        except Exception:
+            self._guard.faulted()
+            found, rule = None, "fault"
+        if found is None:
+            removed.append(Removed(name if key.tame else "?", length_of(value), rule))
+        else:
+            kept[name] = found
 
     def text(self, text: str) -> str:
         """A text that may leave as content, without what the grant has found out of it."""
@@ -282,6 +312,10 @@ def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
 def _measured(key: Key, value: float) -> bool:
     """Whether a long number is a measure by its key's name, and no card's all the same."""
     return key.measure and not find(str(int(value)))
+
+
+def _small(value: object) -> bool:
+    return type(value) is int and -_SMALL < value < _SMALL
 
 
 def _plain(value: float) -> float | None:

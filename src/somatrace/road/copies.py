@@ -26,6 +26,8 @@ _TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.va
 #: of them are in use at once.
 _TAGS_KEPT: Final = 1024
 _NO_RESOURCE: Final = Resource({})
+_NO_STATE: Final = TraceState.get_default()
+_UNTOLD: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
 
@@ -46,7 +48,7 @@ class Copier:
         self._resource = resource
         self._resources: dict[int, tuple[Resource, Resource]] = {}
         self._tags: dict[tuple[int, str], tuple[Tags, Tags, dict[str, Any]]] = {}
-        self._scopes: dict[InstrumentationScope, InstrumentationScope] = {}
+        self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
 
     def forget(self) -> None:
         """A forked child is another process: its resource is made anew."""
@@ -77,39 +79,32 @@ class Copier:
         A part that cannot be judged is left out and counted; the span goes on without it.
         """
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        judge, safely = (
-            self._guard.judge(stamp.tags.tenant if stamp is not None else None),
-            self._guard.safely,
-        )
-        scope = safely(lambda: self._scope(span.instrumentation_scope), None)
-        called = _scope_name(scope)
-        declared = stamp.declared if stamp is not None else frozenset()
-        attributes: dict[str, Any] = safely(lambda: self._attributes(span, judge, declared), {})
-        name = self._guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
+        guard, safely = self._guard, self._guard.safely
+        judge = guard.judge(stamp.tags.tenant if stamp is not None else None)
+        scope = safely(self._scope, None, span.instrumentation_scope)
+        called = scope.name if scope is not None else ""
+        attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
+        name = guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
         return Copy(
             span,
             name=name,
             context=self._context(span.context),
             parent=self._context(span.parent),
-            resource=safely(lambda: self._guarded_resource(span.resource), _NO_RESOURCE),
+            resource=safely(self._guarded_resource, _NO_RESOURCE, span.resource),
             attributes=attributes,
             events=[self._event(event, judge, called) for event in _events_of(span, events)],
-            links=[self._link(link, judge) for link in (span.links if span._links else ())],
-            kind=span.kind,
-            status=safely(lambda: self._status(span, judge), Status(span.status.status_code)),
-            start_time=span.start_time,
-            end_time=span.end_time,
-            instrumentation_scope=scope,
+            links=[self._link(link, judge) for link in span.links] if span._links else [],
+            status=safely(self._status, _UNTOLD[span.status.status_code], span, judge),
+            scope=scope,
         )
 
-    def _attributes(self, span: ReadableSpan, judge: Judge, declared: frozenset[str]) -> dict[str, Any]:
-        kept, removed = judge.attributes(attributes_of(span), declared)
+    def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
+        kept, removed = judge.attributes(attributes_of(span), stamp.declared if stamp is not None else ())
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
         if observed is not None:
             kept.setdefault(names.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
-        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         if stamp is not None and stamp.kind is not None and names.SPAN_KIND not in kept:
             # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
             for key, value in names.KIND_ATTRIBUTES[stamp.kind].items():
@@ -119,28 +114,30 @@ class Copier:
 
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
         name = self._guard.name(event.name, f"{scope} events", "event")
-        attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(event.attributes)), {})
+        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(event.attributes))
         return Event(name, attributes, event.timestamp)
 
     def _link(self, link: Link, judge: Judge) -> Link:
         context = self._context(link.context)
         assert context is not None
-        attributes: dict[str, Any] = self._guard.safely(lambda: judge.event(plain(link.attributes)), {})
+        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(link.attributes))
         return Link(context, attributes)
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
         code = span.status.status_code
         if code is not StatusCode.ERROR:
-            return Status(code)
+            return _UNTOLD[code]
         said = judge.status(span.status.description, _with_exception_type(span))
         return Status(code, said or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
         """The context without what a tracestate may hold beside sampling."""
-        if context is None or not context.trace_state:
-            return context
+        if context is None:
+            return None
         entries = context.trace_state
-        kept: list[tuple[str, str]] = self._guard.safely(lambda: self._guard.tracestate(entries), [])
+        if entries is _NO_STATE or not entries:
+            return context
+        kept: list[tuple[str, str]] = self._guard.safely(self._guard.tracestate, [], entries)
         return SpanContext(
             context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
         )
@@ -149,8 +146,8 @@ class Copier:
         """Scopes are few and shared: each is guarded once."""
         if scope is None:
             return None
-        found = self._scopes.get(scope)
-        if found is None:
+        known, found = self._scopes.get(id(scope), (None, None))
+        if known is not scope or found is None:
             attributes = self._guard.judge(None).attributes(scope.attributes or {})[0]
             name = self._guard.name(scope.name, "scope", "other")
             version = self._guard.name(scope.version or "", "version", "other")
@@ -158,7 +155,7 @@ class Copier:
             found = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
             if len(self._scopes) > 1024:
                 self._scopes.clear()
-            self._scopes[scope] = found
+            self._scopes[id(scope)] = scope, found
         return found
 
     def _guarded_resource(self, resource: Resource) -> Resource:
@@ -176,9 +173,40 @@ class Copier:
 class Copy(ReadableSpan):
     """A copy that says as its original does what the limits of a span have cost it."""
 
-    def __init__(self, original: ReadableSpan, **parts: Any) -> None:
-        super().__init__(**parts)
-        self._dropped = original.dropped_attributes, original.dropped_events, original.dropped_links
+    def __init__(
+        self,
+        original: ReadableSpan,
+        *,
+        name: str,
+        context: SpanContext | None,
+        parent: SpanContext | None,
+        resource: Resource,
+        attributes: dict[str, Any],
+        events: Sequence[Event],
+        links: Sequence[Link],
+        status: Status,
+        scope: InstrumentationScope | None,
+    ) -> None:
+        super().__init__(
+            name,
+            context,
+            parent,
+            resource,
+            attributes,
+            events,
+            links,
+            original.kind,
+            status=status,
+            start_time=original.start_time,
+            end_time=original.end_time,
+            instrumentation_scope=scope,
+        )
+        # read past the properties, which ask for the type of each first
+        self._dropped = (
+            getattr(original._attributes, "dropped", 0),
+            getattr(original._events, "dropped", 0),
+            getattr(original._links, "dropped", 0),
+        )
 
     @property
     def dropped_attributes(self) -> int:
@@ -220,10 +248,6 @@ def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     of the time."""
     inner = getattr(attributes, "_dict", None)
     return inner.copy() if type(inner) is dict else dict(attributes or {})
-
-
-def _scope_name(scope: InstrumentationScope | None) -> str:
-    return scope.name if scope is not None else ""
 
 
 def _with_exception_type(span: ReadableSpan) -> Mapping[str, object]:
