@@ -4,7 +4,8 @@ Every case runs in a fresh interpreter and makes the same workflows: a root, two
 with the attributes that an instrumentor sets, prompt and answer (1.3 KB each) among them where content is
 recorded. The guard's time is the CPU its thread spends in making guarded copies, in place, while spans are
 delivered to a sink on loopback; it is set against all the CPU that the stock SDK (BatchSpanProcessor,
-OTLP/HTTP with gzip) takes for the same spans in the same round. The cases take turns; figures are medians.
+OTLP/HTTP with gzip) takes for the same spans in the same round. The cases take turns; figures are medians, the share that of the
+rounds' shares.
 
     python benchmarks/guard.py [--rounds 5] [--workflows 1000] [--needed]
 
@@ -152,17 +153,17 @@ def cost(rounds: int, workflows: int) -> bool:
             for name in CASES:
                 runs[name].append(run(name, address, workflows))
     print("\r" + " " * 20 + "\r", end="", file=sys.stderr)
-    median = {
-        name: {what: statistics.median(one[what] for one in of) for what in ("process", "guard")}
-        for name, of in runs.items()
-    }
-    bare = median["without tracing"]["process"]
     print("| spans | stock SDK µs/span | guard µs/span | share |\n|---|---:|---:|---:|")
     kept = True
     for name in list(CASES)[3:]:
-        stock = median["stock SDK" + (", content recorded" if ON in CASES[name] else "")]["process"] - bare
-        share = median[name]["guard"] / stock
-        print(f"| {name} | {stock:.1f} | {median[name]['guard']:.1f} | {share:.2f} |")
+        beside = runs["stock SDK" + (", content recorded" if ON in CASES[name] else "")]
+        stock = [
+            one["process"] - bare["process"]
+            for one, bare in zip(beside, runs["without tracing"], strict=True)
+        ]
+        guard = [one["guard"] for one in runs[name]]
+        share = statistics.median(ours / theirs for ours, theirs in zip(guard, stock, strict=True))
+        print(f"| {name} | {statistics.median(stock):.1f} | {statistics.median(guard):.1f} | {share:.2f} |")
         if name == PROMISED:
             kept = share <= SHARE
     print(f"\n`{PROMISED}`: at most {SHARE:.2f}, {'kept' if kept else 'missed'}.")

@@ -6,7 +6,6 @@ original. Only the surroundings of what is encoded are decoded; text without esc
 
 from __future__ import annotations
 
-import base64
 import binascii
 import html
 import re
@@ -183,6 +182,7 @@ def _plain(character: str) -> str:
 
 _NOT_TEXT: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 _BASE64: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
+_BASE64_PART: Final = r"[A-Za-z0-9+]{16,}+={0,2}"
 
 
 class Token(NamedTuple):
@@ -195,7 +195,7 @@ class Token(NamedTuple):
 
 def base64_texts(views: Views) -> Iterator[Token]:
     """What base64 and base64url tokens of at least 16 characters say, if they say text. One level deep."""
-    pattern = re.compile(_BASE64)
+    pattern = compiled(_BASE64)
     for at in views.anchors("runs", b"A" * 16):
         # The letter of an escape such as \n is no part of the token.
         match = pattern.match(views.text, at + (views.text[at - 1 : at] == "\\"))
@@ -206,7 +206,7 @@ def base64_texts(views: Views) -> Iterator[Token]:
             yield Token(*match.span(), text)
             continue
         # A path before the token, or names joined to it: the parts on their own.
-        for part in re.finditer(r"[A-Za-z0-9+]{16,}+={0,2}", match[0]):
+        for part in compiled(_BASE64_PART).finditer(match[0]):
             if len(part[0]) < len(match[0]) and (text := _decoded(part[0])) is not None:
                 yield Token(match.start() + part.start(), match.start() + part.end(), text)
 
@@ -222,7 +222,7 @@ def _decoded(token: str) -> str | None:
 def _text(plain: str) -> str | None:
     cut = len(plain) - len(plain) % 4 if len(plain) % 4 == 1 else len(plain)
     try:
-        raw = base64.b64decode(plain[:cut] + "=" * (-cut % 4))
+        raw = binascii.a2b_base64(plain[:cut] + "=" * (-cut % 4))
     except (binascii.Error, ValueError):
         return None
     if len(raw) != len(raw.translate(None, _NOT_TEXT)):

@@ -70,7 +70,7 @@ class Detector:
 
     `types` are the markers' names; `about` says for the documentation what is found and how it is checked.
     A `dense` one finds values without a gap, at least DENSE characters long and with the stem inside:
-    where all words are short, none of its stems is looked for.
+    where all words are short, none of its stems is looked for. A text without what one `needs` holds none.
     """
 
     types: tuple[str, ...]
@@ -81,6 +81,7 @@ class Detector:
     locate: Locate = field(repr=False)
     search: Search | None = field(default=None, repr=False)
     dense: bool = False
+    needs: str = ""
 
 
 @functools.lru_cache(maxsize=512)
@@ -211,6 +212,8 @@ def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
 
 def _found(views: Views, detector: Detector) -> Iterator[Found]:
     text = views.text
+    if detector.needs not in text:
+        return
     place = views.dense if detector.dense else views[detector.view]
     for stem in detector.stems:
         if stem not in place:  # type: ignore[operator]  # the common case

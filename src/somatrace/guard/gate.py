@@ -35,7 +35,7 @@ class Gate:
             return self._all
         if self._anchor.search(views["raw"]) is not None:  # type: ignore[arg-type]  # raw is bytes
             return self._all
-        return self._of_runs if len(text) >= RUN else ()
+        return () if len(text) < RUN else tuple([one for one in self._of_runs if one.needs in text])
 
 
 def _pattern(view: ViewName, stem: str) -> tuple[str, ...]:

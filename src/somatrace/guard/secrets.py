@@ -207,6 +207,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
         "runs",
         (b"A" * 16,),
         _discord,
+        needs=".",
     ),
     prefixed(
         "DISCORD_WEBHOOK",

@@ -26,6 +26,7 @@ _TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.va
 #: of them are in use at once.
 _TAGS_KEPT: Final = 1024
 _NO_RESOURCE: Final = Resource({})
+_NONE_DROPPED: Final = (0, 0, 0)
 _NO_STATE: Final = TraceState.get_default()
 _UNTOLD: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
@@ -92,8 +93,9 @@ class Copier:
             parent=self._context(span.parent),
             resource=safely(self._guarded_resource, _NO_RESOURCE, span.resource),
             attributes=attributes,
-            events=[self._event(event, judge, called) for event in _events_of(span, events)],
-            links=[self._link(link, judge) for link in span.links] if span._links else [],
+            # most spans have neither: an empty tuple costs the garbage collector nothing
+            events=tuple([self._event(event, judge, called) for event in _events_of(span, events)]),
+            links=tuple([self._link(link, judge) for link in span.links]) if span._links else (),
             status=safely(self._status, _UNTOLD[span.status.status_code], span, judge),
             scope=scope,
         )
@@ -202,11 +204,9 @@ class Copy(ReadableSpan):
             instrumentation_scope=scope,
         )
         # read past the properties, which ask for the type of each first
-        self._dropped = (
-            getattr(original._attributes, "dropped", 0),
-            getattr(original._events, "dropped", 0),
-            getattr(original._links, "dropped", 0),
-        )
+        limited = (original._attributes, original._events, original._links)
+        dropped = tuple([getattr(part, "dropped", 0) for part in limited])
+        self._dropped = dropped if any(dropped) else _NONE_DROPPED
 
     @property
     def dropped_attributes(self) -> int:
