@@ -80,8 +80,11 @@ def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector]
     wanted = _known(categories)
     views = Views(text)
     table = detectors(wanted)
-    hits = scan(views, (*_gate(table).among(views), *extra))
-    if not bare(views):
+    among, plain = _gate(table).among(views), bare(views)
+    if plain and not among and not extra:
+        return []  # most values of spans: nothing in them begins anything
+    hits = scan(views, (*among, *extra))
+    if not plain:
         hits += _decoded_hits(views, (*table, *extra))
     if not hits:
         return hits

@@ -22,6 +22,7 @@ log = logging.getLogger("somatrace")
 MAX_DECLARED: Final = 256
 MAX_DEPTH: Final = 8
 _CACHE: Final = 4096
+_VALUES: Final = 64
 #: Resource attributes that can hold a password given on a command line, or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _SMALL: Final = 10**7
@@ -56,7 +57,6 @@ class Guard:
         self._judges: dict[str | None, Judge] = {}
         #: by key: values that were judged by the allow-list, and whether they may leave
         self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
-        self._judged = 0
         self._texts: dict[str, str] = {}
 
     def judge(self, tenant: str | None) -> Judge:
@@ -147,11 +147,14 @@ class Guard:
 
     def remember(self, name: str, value: str | tuple[str, ...], *, clean: bool) -> None:
         """Keep what was found out about a value under a key."""
-        self._judged += 1
-        if self._judged > _CACHE:
-            self.clean.clear()
-            self._judged = 1
-        self.clean.setdefault(name, {})[value] = clean
+        values = self.clean.get(name)
+        if values is None:
+            if len(self.clean) >= _CACHE:
+                self.clean.clear()
+            values = self.clean[name] = {}
+        elif len(values) >= _VALUES:  # of a key like an id, whose values never come again
+            values.clear()
+        values[value] = clean
 
 
 class Judge:
