@@ -4,7 +4,7 @@ Every case runs in a fresh interpreter and makes the same workflows: a root, two
 with the attributes that an instrumentor sets, prompt and answer (1.3 KB each) among them where content is
 recorded. The guard's time is the CPU its thread spends in making guarded copies, in place, while spans are
 delivered to a sink on loopback; it is set against all the CPU that the stock SDK (BatchSpanProcessor,
-OTLP/HTTP with gzip) takes for the same spans in its round. The cases take turns; figures and shares are medians.
+OTLP/HTTP with gzip) takes for the same spans in its round. The cases take turns; all figures are medians.
 
     python benchmarks/guard.py [--rounds 5] [--workflows 1000] [--needed]
 

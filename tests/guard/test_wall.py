@@ -369,6 +369,16 @@ def test_a_scope_that_uses_prompts_as_names_is_cut_off() -> None:
     assert "app.span" in names
 
 
+@pytest.mark.parametrize("prompt", ["Tell Ada about order {}", "Adaさんの注文番号{}を教えてください"])
+def test_a_scope_that_uses_short_prompts_as_names_is_cut_off_soon(prompt: str) -> None:
+    one = copier("none")
+
+    names = {one.copy(made({}, name=prompt.format(number))).name for number in range(100)}
+
+    assert len(names) == labels.MAX_WORDY_PER_SCOPE + 1
+    assert one.copy(made({}, name="plan the answer")).name == "plan the answer"
+
+
 def test_scopes_made_of_content_do_not_bring_names_of_their_own() -> None:
     one = copier("none")
 

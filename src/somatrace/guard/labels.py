@@ -13,6 +13,9 @@ MAX_NAME: Final = 128
 #: A longer name reads like a sentence.
 MAX_WORDS: Final = 8
 MAX_NAMES_PER_SCOPE: Final = 200
+#: Names of this many words and more are what prompts look like; few programs have many of them.
+WORDY: Final = 4
+MAX_WORDY_PER_SCOPE: Final = 16
 #: Distinct keys outside the allow-list; further ones are no keys but content.
 MAX_KEYS: Final = 2000
 
@@ -52,6 +55,7 @@ class Labels:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
+        self._wordy: dict[str, int] = {}
         self.keys: dict[str, Key] = {}
 
     def key(self, key: str) -> Key:
@@ -71,15 +75,24 @@ class Labels:
 
     def name(self, name: str, scope: str, kind: str) -> str:
         """A name of a span or event: scanned and cut; `scope.kind` where it reads like a sentence, and once
-        its scope has shown too many, as one does that uses prompts as names."""
+        its scope has shown too many, or too many of several words, as one does that uses prompts as names."""
         known = self._names.setdefault(scope, {})
         found = known.get(name)
         if found is None:
             otherwise = f"{scope}.{kind}"[:MAX_NAME]
             if len(known) >= MAX_NAMES_PER_SCOPE:
                 return otherwise
+            if _wordy(name):
+                wordy = self._wordy[scope] = self._wordy.get(scope, 0) + 1
+                if wordy > MAX_WORDY_PER_SCOPE:
+                    return otherwise
             found = known[name] = _name(name, scope) or otherwise
         return found
+
+
+def _wordy(name: str) -> bool:
+    """Whether a name has the form of a short prompt; not every script puts spaces between words."""
+    return len(name.split()) >= WORDY or (not name.isascii() and len(name) >= WORDY * 3)
 
 
 def sound(text: str) -> str:
