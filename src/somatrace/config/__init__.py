@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
+from somatrace.config.code import Config
 from somatrace.config.explaining import Explained, explain
-from somatrace.config.given import Config
 from somatrace.config.model import (
     Compression,
     ConfigError,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from somatrace.config.model import (
     Compression,
-    ConfigError,
     ContentDefault,
     PolicySource,
     Protocol,
@@ -16,12 +15,8 @@ from somatrace.config.model import (
 
 
 @dataclass(frozen=True)
-class Config:
-    """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
-    `content_policy` is for code alone; its variable is the file's.
-
-    What each field is for stands in docs/configuration.md and `.env.template`. Secrets are not in the repr.
-    """
+class Given:
+    """The fields of `Config`: field `x` is the variable `SOMATRACE_X`. None means "not set here"."""
 
     enabled: bool | None = None
     target: TargetKind | None = None
@@ -61,11 +56,3 @@ class Config:
     env_file: str | None = None
     pseudonym_key: str | None = field(default=None, repr=False)
     debug: bool | None = None
-
-    def check(self, environ: Mapping[str, str] | None = None) -> None:
-        """Raise ConfigError, one line per problem, where `init_tracing` would go on with the safe side."""
-        from somatrace.config.resolving import resolve
-
-        problems = resolve("check", self, environ).problems
-        if problems:
-            raise ConfigError("\n".join(map(str, problems)))

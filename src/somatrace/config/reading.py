@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from somatrace.config.catalogue import BY_NAME, Spec, Variable
 from somatrace.config.environment import Environment, Found
+from somatrace.config.given import Given
 from somatrace.config.model import Problem
 from somatrace.config.values import BadValueError, Parser
-
-if TYPE_CHECKING:
-    from somatrace.config.given import Config
 
 KEYWORD = "keyword"
 DEFAULT = "default"
@@ -39,7 +37,7 @@ class Candidate(NamedTuple):
 class Reader:
     """Values by setting, remembering where each came from, what was used and what is wrong."""
 
-    def __init__(self, config: Config | None, process: Mapping[str, str]) -> None:
+    def __init__(self, config: Given | None, process: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.sources: dict[str, str] = {}
         self.used: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from somatrace import names
 from somatrace.config import rules, targeting
@@ -16,11 +16,9 @@ from somatrace.config.catalogue import (
     SPAN_LIMITS,
     SPECS,
 )
+from somatrace.config.given import Given
 from somatrace.config.model import Settings, Target
 from somatrace.config.reading import DEFAULT, Reader, known_variables
-
-if TYPE_CHECKING:
-    from somatrace.config.given import Config
 
 #: settings that are simply the strongest place's value
 _PLAIN: Final = (
@@ -45,7 +43,7 @@ _SAYS_WHAT_WE_SAY: Final = frozenset({names.SERVICE_NAME, names.SERVICE_VERSION,
 
 
 def resolve(
-    service_name: str, config: Config | None = None, environ: Mapping[str, str] | None = None
+    service_name: str, config: Given | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
     """The effective settings. Never raises for a value: a bad one takes the safe side and becomes a Problem.
 
@@ -86,7 +84,7 @@ def resolve(
 
 
 def refresh(
-    service_name: str, config: Config | None = None, environ: Mapping[str, str] | None = None
+    service_name: str, config: Given | None = None, environ: Mapping[str, str] | None = None
 ) -> Target:
     """The target with secrets and files read again, for use after an answer that refuses the keys.
 
