@@ -312,12 +312,15 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
     sink = Sink()
     lane = lane_of(sink, size=1_000_000)
 
+    finalized: list[None] = []
+
     class Abandoned:
         def __init__(self) -> None:
             self.cycle = self
 
         def __del__(self) -> None:
             lane.put(-1)
+            finalized.append(None)
 
     before = gc.get_threshold()
     gc.set_threshold(2)
@@ -327,7 +330,10 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
             lane.put(number)
     finally:
         gc.set_threshold(*before)
-    gc.collect()
+    deadline = time.monotonic() + 10
+    while len(finalized) < 2000 and time.monotonic() < deadline:
+        gc.collect()  # does nothing while another thread collects
+        time.sleep(0.01)
 
     assert lane.flush(10)
     assert [item for item in sink.items if item >= 0] == list(range(2000))

@@ -91,13 +91,22 @@ function draw(figure, box, columns) {
   return chart;
 }
 
-function drawAll() {
+let round = 0;
+
+/** Each chart in a task of its own, so that none keeps the page from answering for long. */
+async function drawAll() {
+  round += 1;
+  const mine = round;
   drawn.forEach((chart) => chart.destroy());
   drawn = [];
   const box = find(".charts");
   if (!box) return;
   const columns = readPoints(box);
-  drawn = all("figure[data-chart]", box).map((figure) => draw(figure, box, columns));
+  for (const figure of all("figure[data-chart]", box)) {
+    drawn.push(draw(figure, box, columns));
+    await new Promise((next) => setTimeout(next));
+    if (mine !== round) return;
+  }
 }
 
 let wide = 0;
