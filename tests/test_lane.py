@@ -308,6 +308,8 @@ def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
     assert sink.items.count(-1) == handled.count(True)
 
 
+# it collects what tests before it left as well, and must not answer for that
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
     sink = Sink()
     lane = lane_of(sink, size=1_000_000)

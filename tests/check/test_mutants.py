@@ -13,7 +13,7 @@ from tests.check.mutating import WAYS, Mutant, fate, mutants, some
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", some(40, seed=13), ids=str)
+@pytest.mark.parametrize("mutant", some(24, seed=13), ids=str)
 def test_a_change_that_really_loses_tracing_is_caught(mutant: Mutant, tmp_path) -> None:
     found = fate(mutant, tmp_path)
 
@@ -36,9 +36,9 @@ def test_the_benchmark_says_how_many_were_caught(tmp_path) -> None:
     benchmark = Path(__file__).resolve().parents[2] / "benchmarks" / "mutants.py"
     report = tmp_path / "report.json"
 
-    command = [sys.executable, str(benchmark), "--sample", "20", "--json", str(report)]
+    command = [sys.executable, str(benchmark), "--sample", "6", "--json", str(report)]
     subprocess.run(command, check=True, capture_output=True, timeout=110)
 
     told = json.loads(report.read_text())
-    assert told["mutants"] == 20
-    assert told["of them caught"] <= told["that lose tracing"] <= 20
+    assert told["mutants"] == 6
+    assert told["of them caught"] <= told["that lose tracing"] <= 6

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -62,17 +65,15 @@ def run(
         sys.stderr.write(f"somatrace local: {error}\n")
         return 2
     _tune()
-    for line in local.greeting():
-        (say or _say)(line)
-    if ready is not None:
-        ready(local.url, local.keys)
-    try:
-        local.serve()
-    except KeyboardInterrupt:
-        # uvicorn raises the signal again after it has shut down cleanly
-        pass
-    finally:
-        local.close()
+    with _stopped_by_signals(local):
+        for line in local.greeting():
+            (say or _say)(line)
+        if ready is not None:
+            ready(local.url, local.keys)
+        try:
+            local.serve()
+        finally:
+            local.close()
     return 0
 
 
@@ -154,6 +155,21 @@ class LocalServer:
     def close(self) -> None:
         self._listener.close()
         self._store.close()
+
+
+@contextmanager
+def _stopped_by_signals(local: LocalServer) -> Iterator[None]:
+    """A signal before uvicorn listens to them stops the server as one after does; in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [(number, signal.signal(number, lambda *_: local.stop())) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def _tune() -> None:
