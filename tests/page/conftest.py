@@ -69,7 +69,7 @@ class Visitor:
 
     def becomes(self, expression: str) -> None:
         """Wait until a JavaScript expression is true; the page itself may not evaluate one."""
-        wait_until(lambda: self.page.evaluate(expression), 15)
+        wait_until(lambda: self.page.evaluate(expression), 45)
 
     def arrives_at(self, pattern: str) -> None:
         self.page.wait_for_url(pattern)

@@ -28,6 +28,7 @@ _TAGS_KEPT: Final = 1024
 _NO_RESOURCE: Final = Resource({})
 _NONE_DROPPED: Final = (0, 0, 0)
 _NO_STATE: Final = TraceState.get_default()
+_ERROR: Final = StatusCode.ERROR
 _UNTOLD: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
@@ -86,6 +87,7 @@ class Copier:
         called = scope.name if scope is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
         name = guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
+        chosen, code = _events_of(span, events), span.status.status_code
         return Copy(
             span,
             name=name,
@@ -94,14 +96,17 @@ class Copier:
             resource=safely(self._guarded_resource, _NO_RESOURCE, span.resource),
             attributes=attributes,
             # most spans have neither: an empty tuple costs the garbage collector nothing
-            events=tuple([self._event(event, judge, called) for event in _events_of(span, events)]),
+            events=tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
             links=tuple([self._link(link, judge) for link in span.links]) if span._links else (),
-            status=safely(self._status, _UNTOLD[span.status.status_code], span, judge),
+            status=_UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
             scope=scope,
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
-        kept, removed = judge.attributes(attributes_of(span), stamp.declared if stamp is not None else ())
+        # nobody writes to a span that has ended: its attributes are read in place
+        held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
+        given = held if type(held) is dict else attributes_of(span)
+        kept, removed = judge.attributes(given, stamp.declared if stamp is not None else ())
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
@@ -126,11 +131,8 @@ class Copier:
         return Link(context, attributes)
 
     def _status(self, span: ReadableSpan, judge: Judge) -> Status:
-        code = span.status.status_code
-        if code is not StatusCode.ERROR:
-            return _UNTOLD[code]
         said = judge.status(span.status.description, _with_exception_type(span))
-        return Status(code, said or None)
+        return Status(_ERROR, said or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
         """The context without what a tracestate may hold beside sampling."""
