@@ -378,13 +378,41 @@ def test_a_batch_waits_for_a_page_but_not_for_ever():
     order: list[str] = []
 
     def batch() -> None:
-        turns.after_pages(30)
+        turns.wait(30)
         order.append("batch")
 
     with turns.page():
         thread = threading.Thread(target=batch)
         thread.start()
-        turns.after_pages(0.05)
+        turns.wait(0.05)
         order.append("page")
     thread.join(30)
     assert order == ["page", "batch"]
+
+
+def test_a_batch_lets_a_page_that_comes_meanwhile_go_first_until_its_patience_is_spent():
+    turns = Turns()
+    items = turns.patience(0.05).between(range(100))
+    taken = [next(items)]
+
+    with turns.page():
+        taken.extend(items)
+
+    assert taken == list(range(100))
+
+
+def test_a_batch_under_way_goes_on_when_the_page_has_been_answered():
+    turns = Turns()
+    taken: list[int] = []
+    page = turns.page()
+    page.__enter__()
+    thread = threading.Thread(target=lambda: taken.extend(turns.patience(30).between(range(100))))
+
+    thread.start()
+    turns.wait(0.05)
+    before = list(taken)
+    page.__exit__(None, None, None)
+    thread.join(30)
+
+    assert before == []
+    assert taken == list(range(100))

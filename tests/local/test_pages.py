@@ -358,7 +358,9 @@ LEVELS = {True: "ERROR", False: "DEFAULT"}
 def grown(spans) -> tree.Tree:
     by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return tree.build(
-        (name, parent, name, "GENERATION", LEVELS[failed], start, start + long, 1, 2, "s", None, None, "ok")
+        tree.LightSpan(
+            name, parent, name, "GENERATION", LEVELS[failed], start, start + long, 1, 2, "s", None, None, "ok"
+        )
         for name, (parent, start, long, failed) in by_start
     )
 
@@ -435,7 +437,7 @@ def of_names(names: str, failed: str = "") -> tree.Tree:
         rows.append(
             (f"{place:03}", "root", name, "TOOL", level, place, place + 1, 1, 2, "s", None, None, "ok")
         )
-    return tree.build(rows)
+    return tree.build(map(tree.LightSpan._make, rows))
 
 
 @pytest.mark.parametrize(

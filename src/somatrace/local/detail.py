@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final
 
 from somatrace.local.traces import dicts
+from somatrace.local.tree import LightSpan
 
 #: spans of one trace that are read; a trace with more says so
 MAX_SPANS: Final = 20_000
 _LINKS: Final = 50
-#: all a tree needs, and no attributes: those are most of a span's bytes
-LIGHT: Final = (
-    "span_id", "parent_id", "name", "type", "level", "start_ns", "end_ns",
-    "input_tokens", "output_tokens", "service", "agent_id", "model", "status",
-)  # fmt: skip
-_START: Final = itemgetter(LIGHT.index("start_ns"))
+#: columns in which spans say the same
+_SHARED: Final = {"parent_id", "type", "level", "service", "agent_id", "model", "status"}
 _EXTRA: Final[dict[str, Any]] = {
     "usage": {},
     "cost": {},
@@ -35,21 +32,31 @@ def trace(connection: sqlite3.Connection, trace_id: str) -> dict[str, Any] | Non
     return found[0] if found else None
 
 
-def spans(connection: sqlite3.Connection, trace: Mapping[str, Any]) -> list[list[Any]]:
-    """The spans of a trace, given as its row, as lists of `LIGHT`, by start, up to `MAX_SPANS`.
+def spans(connection: sqlite3.Connection, trace: Mapping[str, Any]) -> list[LightSpan]:
+    """The spans of a trace, given as its row, by start, up to `MAX_SPANS`.
 
-    As one value: row by row, each of ten thousand would wait for the interpreter's lock. They come by id,
-    as the table holds them, and are sorted here, unless it takes an order to say which are the first.
+    Column by column, each as one value: row by row, each of ten thousand would wait for the interpreter's
+    lock. They come by id, as the table holds them, and are sorted here, unless it takes an order to say
+    which are the first.
     """
     order = f"ORDER BY start_ns, span_id LIMIT {MAX_SPANS}" if trace["spans"] > MAX_SPANS else ""
-    (text,) = connection.execute(
-        f"SELECT json_group_array(json_array({', '.join(LIGHT)})) FROM (SELECT {', '.join(LIGHT)} "
-        f"FROM spans WHERE trace_id = ? {order})",
+    columns = connection.execute(
+        f"SELECT {', '.join(f'json_group_array({column})' for column in LightSpan._fields)} FROM "
+        f"(SELECT {', '.join(LightSpan._fields)} FROM spans WHERE trace_id = ? {order})",
         (trace["trace_id"],),
     ).fetchone()
-    found: list[list[Any]] = json.loads(text)
-    found.sort(key=_START)
+    found = list(map(LightSpan._make, zip(*map(_values, LightSpan._fields, columns), strict=True)))
+    found.sort(key=attrgetter("start_ns"))
     return found
+
+
+def _values(name: str, column: str) -> list[Any]:
+    """The values of a column; equal texts are one object, since most of a large trace's are."""
+    values: list[Any] = json.loads(column)
+    if name not in _SHARED:
+        return values
+    texts: dict[Any, Any] = {}
+    return list(map(texts.setdefault, values, values))
 
 
 def span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> dict[str, Any] | None:

@@ -89,7 +89,8 @@ class Ingest:
         return b"".join(parts)
 
     def _take(self, request: Request, body: bytes) -> int:
-        self._turns.after_pages(_PATIENCE)
+        patience = self._turns.patience(_PATIENCE)
+        patience.wait()
         if "gzip" in request.headers.get("content-encoding", "").lower():
             body = gunzip(body, self._limits.body)
         content_type = request.headers.get("content-type", "").lower()
@@ -100,7 +101,7 @@ class Ingest:
         else:
             raise ExportError("Invalid content type")
         _refuse_version(request)
-        return self._store.add(spans)
+        return self._store.add(patience.between(spans))
 
     def _accepted(self, request: Request, count: int) -> Response:
         if request.url.path == names.LANGFUSE_OTLP_PATH:

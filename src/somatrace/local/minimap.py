@@ -23,16 +23,21 @@ def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]
     layers: dict[str, list[Node]] = {name: [] for name in _KINDS}
     for node in tree.nodes:
-        if node.broken == "missing parent":
-            continue
-        layers[kind(node)].append(node)
+        if not node.broken or node.broken != "missing parent":
+            layers[kind(node)].append(node)
     for paint, layer in enumerate(layers.values()):
         full = bytes([paint]) * COLUMNS
         for node in layer:
-            span = node.span
-            first = min(int((span.start_ns - start_ns) * scale), COLUMNS - 1)
-            last = max(min(int((span.end_ns - start_ns) * scale) + 1, COLUMNS), first + 1)
-            rows[min(node.depth, DEPTHS - 1)][first:last] = full[first:last]
+            span, depth = node.span, node.depth
+            first, last = int((span.start_ns - start_ns) * scale), int((span.end_ns - start_ns) * scale) + 1
+            # comparisons: min and max take most of the time here, ten thousand times four of them
+            if first >= COLUMNS:
+                first = COLUMNS - 1
+            if last > COLUMNS:
+                last = COLUMNS
+            elif last <= first:
+                last = first + 1
+            rows[depth if depth < DEPTHS else DEPTHS - 1][first:last] = full[first:last]
     found: dict[str, list[str]] = {}
     for depth, row in enumerate(rows):
         for paint, first, width in _runs(bytes(row[:COLUMNS])):

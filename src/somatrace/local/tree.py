@@ -85,12 +85,12 @@ class Tree:
         self.tops, self.nodes, self.by_id, self.failed, self.critical = [], [], {}, [], []
 
 
-def build(rows: Iterable[Sequence[Any]]) -> Tree:
-    """The tree of spans given by start, as tuples in the order of `LightSpan`'s fields.
+def build(spans: Iterable[LightSpan]) -> Tree:
+    """The tree of spans given by start.
 
     Spans whose parent is not here stand below one that says so; a cycle is cut at its earliest span.
     """
-    by_id = {span.span_id: Node(span) for span in map(_shared(), rows)}
+    by_id = {span.span_id: Node(span) for span in spans}
     tops: list[Node] = []
     missing: dict[str, Node] = {}
     for node in by_id.values():
@@ -117,8 +117,7 @@ def build(rows: Iterable[Sequence[Any]]) -> Tree:
             _cut(node, tops, ordered)
     for place, top in enumerate(tops):
         top.place = place
-    for node in reversed(ordered):
-        _sum_up(node)
+    _sum_up(ordered)
     failed = [node for node in ordered if node.span.level == "ERROR"]
     return Tree(tops, ordered, by_id, failed, _critical(tops), len(missing))
 
@@ -129,34 +128,6 @@ def _never_arrived(span_id: str, child: LightSpan) -> Node:
         span_id, None, "", "", "", child.start_ns, child.end_ns, None, None, None, None, None, "missing"
     )
     return Node(span, broken="missing parent", spans=0)
-
-
-def _shared() -> Callable[[Sequence[Any]], LightSpan]:
-    """Makes spans in which equal texts are one object: most of a large trace's are."""
-    texts: dict[Any, Any] = {}
-    keep = texts.setdefault
-
-    def make(row: Sequence[Any]) -> LightSpan:
-        span_id, parent_id, name, kind, level, start, end, given, answered, service, agent, model, status = (
-            row
-        )
-        return LightSpan(
-            span_id,
-            keep(parent_id, parent_id),
-            name,
-            keep(kind, kind),
-            keep(level, level),
-            start,
-            end,
-            given,
-            answered,
-            keep(service, service),
-            keep(agent, agent),
-            keep(model, model),
-            keep(status, status),
-        )
-
-    return make
 
 
 def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
@@ -185,20 +156,22 @@ def _cut(node: Node, tops: list[Node], ordered: list[Node]) -> None:
     ordered.extend(_ordered([node], len(ordered)))
 
 
-def _sum_up(node: Node) -> None:
-    """Add what the children, which are summed up already, say."""
-    span = node.span
-    node.failed += span.level == "ERROR"
-    if span.type in CALLS:
-        node.input_tokens += span.input_tokens or 0
-        node.output_tokens += span.output_tokens or 0
-    node.self_ns = _self(node) if node.children else max(0, span.end_ns - span.start_ns)
-    above = node.parent
-    if above is not None:
-        above.spans += node.spans
-        above.failed += node.failed
-        above.input_tokens += node.input_tokens
-        above.output_tokens += node.output_tokens
+def _sum_up(ordered: Sequence[Node]) -> None:
+    """Give each node the sums of its branch, from the last to the first: what is below comes before."""
+    for node in reversed(ordered):
+        span = node.span
+        if span.level == "ERROR":
+            node.failed += 1
+        if span.type in CALLS:
+            node.input_tokens += span.input_tokens or 0
+            node.output_tokens += span.output_tokens or 0
+        node.self_ns = _self(node) if node.children else max(0, span.end_ns - span.start_ns)
+        above = node.parent
+        if above is not None:
+            above.spans += node.spans
+            above.failed += node.failed
+            above.input_tokens += node.input_tokens
+            above.output_tokens += node.output_tokens
 
 
 def _self(node: Node) -> int:
