@@ -237,7 +237,7 @@ class Judge:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
         if isinstance(value, str):
             text = value if type(value) is str else str.__str__(value)
-            if declared or (self.grant.safe_keys and _matches(name, self.grant.safe_keys)):
+            if declared or self._opened(name):
                 return self._guard.declared(key, text)
             return text if self._guard.fits(name, key, text) else None
         if isinstance(value, bool):
@@ -245,6 +245,9 @@ class Judge:
         if isinstance(value, (int, float)):
             return _plain(value) if not looks_like_identifier(value) or _measured(key, value) else None
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+            numbers = any(isinstance(item, (int, float)) for item in value)
+            if numbers and not declared and not self._opened(name):
+                return None  # a vector or the numbers of tokens: the text can be made of them again
             items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
             if any(item is None for item in items):
                 return None
@@ -253,6 +256,10 @@ class Judge:
                 self._guard.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
             return tuple(items)
         return None
+
+    def _opened(self, name: str) -> bool:
+        """Whether the operator calls a key safe."""
+        return bool(self.grant.safe_keys) and _matches(name, self.grant.safe_keys)
 
     def _open(self, key: Key, value: Any, depth: int) -> Any:
         """The value where content is allowed; texts in it without what is found, at any depth."""
