@@ -5,9 +5,9 @@ Nothing here recurses: a hostile trace nests deeper than Python does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from somatrace.local.summary import CALLS
 

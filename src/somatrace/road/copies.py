@@ -15,8 +15,8 @@ from opentelemetry.util.types import Attributes
 
 from somatrace import names
 from somatrace.guard import Guard
+from somatrace.guard.judge import Judge
 from somatrace.guard.notes import note
-from somatrace.guard.wall import Judge
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Tags
 

@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
 from somatrace.delivery.encode import encode
-from somatrace.guard import Guard, labels, redacting, wall
+from somatrace.guard import Guard, Judge, guarding, judge, known, labels, redacting
 from somatrace.guard.detecting import ALL
 from somatrace.guard.gate import Gate
 from somatrace.guard.policy import Grant
@@ -276,14 +276,18 @@ FULL_SPAN = {
 }
 
 PARTS = (
-    (wall, "find"),
-    (wall, "fits"),
-    (wall, "redact_text"),
-    (wall, "looks_like_identifier"),
-    (wall, "length_of"),
-    (wall, "_plain"),
-    (wall, "_tame"),
-    (wall, "sound"),
+    (judge, "find"),
+    (known, "find"),
+    (known, "fits"),
+    (judge, "redact_text"),
+    (known, "redact_text"),
+    (judge, "looks_like_identifier"),
+    (guarding, "looks_like_identifier"),
+    (judge, "length_of"),
+    (judge, "_plain"),
+    (guarding, "_tame"),
+    (judge, "sound"),
+    (known, "sound"),
     (labels, "find"),
     (labels, "redact_text"),
     (labels, "shape_of"),
@@ -292,19 +296,19 @@ PARTS = (
     (labels.Labels, "key"),
     (labels.Labels, "name"),
     (labels.Key, "marker"),
-    (wall.Guard, "fits"),
-    (wall.Guard, "declared"),
-    (wall.Guard, "tracestate"),
-    (wall.Guard, "_tag"),
-    (wall.Guard, "tags"),
-    (wall.Guard, "resource"),
-    (wall.Judge, "attributes"),
-    (wall.Judge, "event"),
-    (wall.Judge, "status"),
-    (wall.Judge, "text"),
-    (wall.Judge, "_closed"),
-    (wall.Judge, "_open"),
-    (wall.Judge, "_number"),
+    (known.Known, "fits"),
+    (known.Known, "declared"),
+    (Guard, "tracestate"),
+    (Guard, "_tag"),
+    (Guard, "tags"),
+    (Guard, "resource"),
+    (Judge, "attributes"),
+    (Judge, "event"),
+    (Judge, "status"),
+    (Judge, "text"),
+    (Judge, "_closed"),
+    (Judge, "_open"),
+    (Judge, "_number"),
 )
 
 
@@ -330,13 +334,13 @@ def test_a_note_says_by_which_rule_a_value_was_removed(monkeypatch: pytest.Monke
         return [(item["key"], item["rule"]) for item in noted]
 
     assert rules() == [("gen_ai.prompt.0.content", "policy none")]
-    monkeypatch.setattr(wall.Judge, "_closed", broken)
+    monkeypatch.setattr(Judge, "_closed", broken)
     assert rules() == [("gen_ai.prompt.0.content", "fault")]
 
 
 def test_faults_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
-    monkeypatch.setattr(wall.Judge, "_closed", broken)
+    monkeypatch.setattr(Judge, "_closed", broken)
 
     copier("none", faults).copy(made({"gen_ai.request.model": "gpt-4o", "error.type": "E"}))
 

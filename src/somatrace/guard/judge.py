@@ -1,170 +1,46 @@
-"""Decides value by value what of a span may leave, fail-closed: a fault drops the value, never the span."""
+"""One grant applied to the parts of a span: what may leave of each."""
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
-from somatrace.guard.labels import UNKNOWN, Key, Labels, sound
+from somatrace.guard.known import Known
+from somatrace.guard.labels import UNKNOWN, Key, sound
 from somatrace.guard.notes import Removed, length_of
-from somatrace.guard.policy import NOTHING, Grant
+from somatrace.guard.policy import Grant
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import fits, looks_like_identifier
+from somatrace.guard.safe import looks_like_identifier
 from somatrace.guard.terms import dictionary
-from somatrace.tags import Scalar, Tags
 
-log = logging.getLogger("somatrace")
-
-MAX_DECLARED: Final = 256
 MAX_DEPTH: Final = 8
-_CACHE: Final = 4096
-_VALUES: Final = 64
-#: Resource attributes that can hold a password given on a command line, or the environment.
-_RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _SMALL: Final = 10**7
 _SECRETS: Final = frozenset({"secrets"})
 #: What traceloop attaches stays attached: it may be another tenant's, so no policy of this one opens it.
 _ASSOCIATION: Final = "traceloop.association.properties."
-_OPERATOR: Final = Grant("full")
 
-_NONE_YET: Final[Mapping[Any, bool]] = {}
-
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-class Guard:
-    """Judges the parts of spans under a grant. `fault` is told of each value that could not be judged.
-
-    `pseudonym` gives, for a tenant, what makes pseudonyms of its values; None leaves plain markers.
-    """
-
-    def __init__(
-        self,
-        fault: Callable[[], None] = lambda: None,
-        *,
-        resolve: Callable[[str | None], Grant] = lambda _: NOTHING,
-        pseudonym: Callable[[str | None], Callable[[str, str], str] | None] = lambda _: None,
-    ) -> None:
-        self.faulted = fault
-        self._resolve = resolve
-        self._pseudonym = pseudonym
-        self.labels = Labels()
-        self._judges: dict[str | None, Judge] = {}
-        #: by key: values that were judged by the allow-list, and whether they may leave
-        self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
-        self._texts: dict[str, str] = {}
-
-    def judge(self, tenant: str | None) -> Judge:
-        """What may leave of a span that was started for `tenant`."""
-        try:
-            grant = self._resolve(tenant)
-        except Exception:
-            self.faulted()
-            grant = NOTHING
-        judge = self._judges.get(tenant)
-        if judge is None or judge.grant is not grant:
-            if len(self._judges) >= _CACHE:
-                self._judges.clear()
-            judge = self._judges[tenant] = Judge(self, grant, tenant)
-        return judge
-
-    def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
-        """A part of a span, or what takes its place where it cannot be judged."""
-        try:
-            return part(*given, **named)
-        except Exception:
-            self.faulted()
-            return otherwise
-
-    def resource(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Resource attributes: the operator's own words, without secrets and command lines."""
-        said = {key: value for key, value in attributes.items() if not key.startswith(_RESOURCE_SECRETS)}
-        return Judge(self, _OPERATOR, None).attributes(said)[0]
-
-    def tracestate(self, entries: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others hold anything."""
-        return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
-
-    def name(self, name: str, scope: str, kind: str) -> str:
-        """A name of a span or event as it may leave; `scope.kind` where it may not."""
-        return self.safely(self.labels.name, kind, name, scope, kind)
-
-    def tags(self, tags: Tags) -> Tags:
-        """Tags, which the program itself bound: scanned, like all it declares."""
-        return Tags(self._tags(tags.bound), self._tags(tags.derived))
-
-    def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        try:
-            return {name: self._tag(name, tag) for name, tag in tags.items()}
-        except Exception:  # one by one, so that a fault costs one of them
-            kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
-        return {name: tag for name, tag in kept.items() if tag is not None}
-
-    def _tag(self, name: str, value: Scalar) -> Scalar:
-        if isinstance(value, str):
-            return self.declared(self.labels.key(name), value)
-        if isinstance(value, bool) or not looks_like_identifier(value):
-            return value
-        text = str(int(value))  # a job's number may be long, a card's may not leave
-        clean = self._scanned(text)
-        return value if clean == text else clean
-
-    # -- used by Judge ------------------------------------------------------------------------------
-
-    def declared(self, key: Key, text: str) -> str:
-        """A text that the program itself set: scanned and cut."""
-        return key.marker(text) or self._scanned(text)
-
-    def _scanned(self, text: str) -> str:
-        found = self._texts.get(text)
-        if found is None:
-            if len(self._texts) >= _CACHE:
-                self._texts.clear()
-            found = sound(redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED])
-            if len(text) <= MAX_DECLARED:
-                self._texts[text] = found
-        return found
-
-    def fits(self, name: str, key: Key, text: str) -> bool:
-        """Whether a text may leave under a safe key: of its shape, and nothing in it found."""
-        shape = key.shape
-        if shape is None or len(text) > 2048:
-            return False
-        known = self.clean.get(name, _NONE_YET).get(text)
-        if known is None:
-            known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
-            self.remember(name, text, clean=known)
-        return known
-
-    def known(self, name: str, value: str | tuple[str, ...]) -> bool:
-        """Whether a value under a key was judged before, and may leave."""
-        return self.clean.get(name, _NONE_YET).get(value, False)
-
-    def remember(self, name: str, value: str | tuple[str, ...], *, clean: bool) -> None:
-        """Keep what was found out about a value under a key."""
-        values = self.clean.get(name)
-        if values is None:
-            if len(self.clean) >= _CACHE:
-                self.clean.clear()
-            values = self.clean[name] = {}
-        elif len(values) >= _VALUES:  # of a key like an id, whose values never come again
-            values.clear()
-        values[value] = clean
+Pseudonym = Callable[[str, str], str]
 
 
 class Judge:
     """One grant, applied to the parts of a span."""
 
-    def __init__(self, guard: Guard, grant: Grant, tenant: str | None) -> None:
-        self._guard = guard
+    def __init__(
+        self,
+        grant: Grant,
+        known: Known,
+        faulted: Callable[[], None],
+        pseudonym: Callable[[], Pseudonym | None] = lambda: None,
+    ) -> None:
+        """`faulted` is told of each value that could not be judged; `pseudonym` gives what makes them."""
         self.grant = grant
-        self._tenant = tenant
         self.mode = grant.mode
+        self._known = known
+        self._faulted = faulted
+        self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
 
     def attributes(
@@ -176,7 +52,7 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed, keys, clean = self.mode == "none", self._guard.labels.keys, self._guard.clean
+        closed, keys, clean = self.mode == "none", self._known.labels.keys, self._known.clean
         for name, value in attributes.items():
             if closed:  # most values of a key are few, or small numbers: those are known at a glance
                 kind = type(value)
@@ -204,8 +80,8 @@ class Judge:
         """Put one attribute where it belongs."""
         key, found, rule = UNKNOWN, None, self._rule
         try:
-            key = self._guard.labels.key(name)
-            if self.mode == "none" and type(value) is tuple and self._guard.known(name, value):
+            key = self._known.labels.key(name)
+            if self.mode == "none" and type(value) is tuple and self._known.is_clean(name, value):
                 found = value
             elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
                 found = self._open(key, value, 0)
@@ -213,7 +89,7 @@ class Judge:
             elif key.tame:
                 found = self._closed(name, key, value, declared=name in declared)
         except Exception:
-            self._guard.faulted()
+            self._faulted()
             found, rule = None, "fault"
         if found is None:
             removed.append(Removed(name if key.tame else "?", length_of(value), rule))
@@ -228,7 +104,7 @@ class Judge:
             redact_text(
                 text,
                 categories=self.grant.categories | _SECRETS,
-                pseudonym=self._guard._pseudonym(self._tenant),
+                pseudonym=self._pseudonym(),
                 extra=_terms(self.grant.terms),
             )
         )
@@ -238,8 +114,8 @@ class Judge:
         if isinstance(value, str):
             text = value if type(value) is str else str.__str__(value)
             if declared or self._opened(name):
-                return self._guard.declared(key, text)
-            return text if self._guard.fits(name, key, text) else None
+                return self._known.declared(key, text)
+            return text if self._known.fits(name, key, text) else None
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
@@ -253,7 +129,7 @@ class Judge:
                 return None
             texts = type(value) is tuple and all(type(item) is str for item in value)
             if texts and tuple(items) == value and not declared and not self.grant.safe_keys:
-                self._guard.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
+                self._known.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
             return tuple(items)
         return None
 
@@ -289,7 +165,7 @@ class Judge:
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
         for name, item in list(value.items())[:128]:
-            key = self._guard.labels.key(str(name))
+            key = self._known.labels.key(str(name))
             found = self._open(key, item, depth + 1)
             if found is not None:
                 kept[str(name) if key.tame else self.text(str(name))] = found
@@ -308,7 +184,7 @@ class Judge:
             return self.text(description or "")
         for name in (names.ERROR_CODE, names.ERROR_TYPE):
             found = attributes.get(name)
-            if isinstance(found, str) and self._guard.fits(name, self._guard.labels.key(name), found):
+            if isinstance(found, str) and self._known.fits(name, self._known.labels.key(name), found):
                 return found
         return ""
 
@@ -339,7 +215,3 @@ def _plain(value: float) -> float | None:
 def _matches(key: str, patterns: Sequence[str]) -> bool:
     """Whether the user's `safe_keys` name a key; a `*` at the end stands for anything."""
     return any(key.startswith(p[:-1]) if p.endswith("*") else key == p for p in patterns)
-
-
-def _tame(value: str) -> bool:
-    return len(value) <= 64 and value.isascii() and value.replace(":", "").replace(";", "").isalnum()

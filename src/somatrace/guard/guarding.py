@@ -1,0 +1,102 @@
+"""Decides value by value what of a span may leave, fail-closed: a fault drops the value, never the span."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
+
+from somatrace.guard.judge import Judge, Pseudonym
+from somatrace.guard.known import MAX_KNOWN, Known
+from somatrace.guard.policy import NOTHING, Grant
+from somatrace.guard.safe import looks_like_identifier
+from somatrace.tags import Scalar, Tags
+
+#: Resource attributes that can hold a password given on a command line, or the environment.
+_RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
+_OPERATOR: Final = Grant("full")
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Guard:
+    """Judges the parts of spans under a grant. `fault` is told of each value that could not be judged.
+
+    `pseudonym` gives, for a tenant, what makes pseudonyms of its values; None leaves plain markers.
+    """
+
+    def __init__(
+        self,
+        fault: Callable[[], None] = lambda: None,
+        *,
+        resolve: Callable[[str | None], Grant] = lambda _: NOTHING,
+        pseudonym: Callable[[str | None], Pseudonym | None] = lambda _: None,
+    ) -> None:
+        self.faulted = fault
+        self._resolve = resolve
+        self._pseudonym = pseudonym
+        self._known = Known()
+        self._judges: dict[str | None, Judge] = {}
+
+    def judge(self, tenant: str | None) -> Judge:
+        """What may leave of a span that was started for `tenant`."""
+        try:
+            grant = self._resolve(tenant)
+        except Exception:
+            self.faulted()
+            grant = NOTHING
+        judge = self._judges.get(tenant)
+        if judge is None or judge.grant is not grant:
+            if len(self._judges) >= MAX_KNOWN:
+                self._judges.clear()
+            judge = self._judges[tenant] = self._made(grant, tenant)
+        return judge
+
+    def _made(self, grant: Grant, tenant: str | None) -> Judge:
+        return Judge(grant, self._known, self.faulted, functools.partial(self._pseudonym, tenant))
+
+    def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
+        """A part of a span, or what takes its place where it cannot be judged."""
+        try:
+            return part(*given, **named)
+        except Exception:
+            self.faulted()
+            return otherwise
+
+    def resource(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Resource attributes: the operator's own words, without secrets and command lines."""
+        said = {key: value for key, value in attributes.items() if not key.startswith(_RESOURCE_SECRETS)}
+        return self._made(_OPERATOR, None).attributes(said)[0]
+
+    def tracestate(self, entries: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others hold anything."""
+        return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
+
+    def name(self, name: str, scope: str, kind: str) -> str:
+        """A name of a span or event as it may leave; `scope.kind` where it may not."""
+        return self.safely(self._known.labels.name, kind, name, scope, kind)
+
+    def tags(self, tags: Tags) -> Tags:
+        """Tags, which the program itself bound: scanned, like all it declares."""
+        return Tags(self._tags(tags.bound), self._tags(tags.derived))
+
+    def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        try:
+            return {name: self._tag(name, tag) for name, tag in tags.items()}
+        except Exception:  # one by one, so that a fault costs one of them
+            kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
+        return {name: tag for name, tag in kept.items() if tag is not None}
+
+    def _tag(self, name: str, value: Scalar) -> Scalar:
+        if isinstance(value, str):
+            return self._known.declared(self._known.labels.key(name), value)
+        if isinstance(value, bool) or not looks_like_identifier(value):
+            return value
+        text = str(int(value))  # a job's number may be long, a card's may not leave
+        clean = self._known.scanned(text)
+        return value if clean == text else clean
+
+
+def _tame(value: str) -> bool:
+    return len(value) <= 64 and value.isascii() and value.replace(":", "").replace(";", "").isalnum()

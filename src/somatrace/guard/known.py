@@ -1,0 +1,67 @@
+"""What the guard has found out already: keys, names, and values that are judged once and seen again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from somatrace.guard.labels import Key, Labels, sound
+from somatrace.guard.redacting import find, redact_text
+from somatrace.guard.safe import fits
+
+MAX_DECLARED: Final = 256
+MAX_KNOWN: Final = 4096
+_VALUES: Final = 64
+
+_NONE_YET: Final[Mapping[Any, bool]] = {}
+
+
+class Known:
+    """Judgements that hold for every tenant: by the allow-list and the detectors alone."""
+
+    def __init__(self) -> None:
+        self.labels = Labels()
+        #: by key: values that were judged by the allow-list, and whether they may leave
+        self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
+        self._texts: dict[str, str] = {}
+
+    def declared(self, key: Key, text: str) -> str:
+        """A text that the program itself set: scanned and cut."""
+        return key.marker(text) or self.scanned(text)
+
+    def scanned(self, text: str) -> str:
+        """A text without what is found in it, cut."""
+        found = self._texts.get(text)
+        if found is None:
+            if len(self._texts) >= MAX_KNOWN:
+                self._texts.clear()
+            found = sound(redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED])
+            if len(text) <= MAX_DECLARED:
+                self._texts[text] = found
+        return found
+
+    def fits(self, name: str, key: Key, text: str) -> bool:
+        """Whether a text may leave under a safe key: of its shape, and nothing in it found."""
+        shape = key.shape
+        if shape is None or len(text) > 2048:
+            return False
+        known = self.clean.get(name, _NONE_YET).get(text)
+        if known is None:
+            known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
+            self.remember(name, text, clean=known)
+        return known
+
+    def is_clean(self, name: str, value: str | tuple[str, ...]) -> bool:
+        """Whether a value under a key was judged before, and may leave."""
+        return self.clean.get(name, _NONE_YET).get(value, False)
+
+    def remember(self, name: str, value: str | tuple[str, ...], *, clean: bool) -> None:
+        """Keep what was found out about a value under a key."""
+        values = self.clean.get(name)
+        if values is None:
+            if len(self.clean) >= MAX_KNOWN:
+                self.clean.clear()
+            values = self.clean[name] = {}
+        elif len(values) >= _VALUES:  # of a key like an id, whose values never come again
+            values.clear()
+        values[value] = clean
