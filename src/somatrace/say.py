@@ -13,6 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from somatrace import names
 from somatrace.harmless import harmless, text_of
+from somatrace.stamp import DECLARED_MARK
 
 MAX_CONTENT = 256 * 1024
 
@@ -31,7 +32,7 @@ def event(name: str, /, **fields: Any) -> None:
     with harmless("event"):
         kept = {key: _plain(value) for key, value in fields.items() if value is not None}
         said, now = text_of(name), time.time_ns()
-        span.add_event(said, {**kept, names.DECLARED: True}, now)
+        span.add_event(said, {**kept, names.DECLARED: DECLARED_MARK}, now)
         if on_event is not None:
             on_event(span, said, kept, now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Token
 from typing import Any
 
@@ -157,7 +157,9 @@ class Work:
         stamp: Stamp | None = getattr(started, ATTRIBUTE, None)
         if stamp is not None:
             stamp.kind = self._kind
-            stamp.declared = frozenset(self._attributes)
+            if self._attributes:
+                held: Mapping[str, Any] = getattr(started, "_attributes", None) or {}
+                stamp.declared = {key: held[key] for key in self._attributes if key in held}
         return started
 
 

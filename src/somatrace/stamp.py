@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from somatrace.tags import Tags
 
 #: The attribute of a live span that holds its stamp.
 ATTRIBUTE: Final = "_somatrace_stamp"
+#: What marks an event as the program's own, under `names.DECLARED`: a number that only this process knows,
+#: because attributes of events are made of what anybody says.
+DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 
 
 class Stamp:
@@ -42,7 +46,8 @@ class Stamp:
         self.spent_ns = 0
         #: Listeners hear of it. A span that a listener makes itself would come back to it without end.
         self.told = True
-        self.declared: frozenset[str] = frozenset()
+        #: what the program gave `span`, as the span holds it: another value under such a key is not declared
+        self.declared: Mapping[str, Any] = {}
 
     def labelled(self, tags: Tags) -> None:
         """Take over tags bound while this local root is open, for grouping. The first tenant stays."""

@@ -25,7 +25,7 @@ from somatrace.guard.gate import Gate
 from somatrace.guard.policy import Grant
 from somatrace.guard.redacting import detectors, find
 from somatrace.road.copies import Copier
-from somatrace.stamp import ATTRIBUTE, Stamp
+from somatrace.stamp import ATTRIBUTE, DECLARED_MARK, Stamp
 from somatrace.tags import Tags
 from tests.guard.corpus import EXACT
 
@@ -71,7 +71,7 @@ def made(
         instrumentation_scope=InstrumentationScope(scope, "1"),
     )
     stamp = Stamp(Tags({"tenant_id": "acme", "agent_id": "a", "workflow_name": "w"}), None)
-    stamp.declared = declared
+    stamp.declared = {key: value for key, value in attributes.items() if key in declared}
     setattr(span, ATTRIBUTE, stamp)
     return span
 
@@ -223,7 +223,7 @@ CARRIERS: dict[str, Callable[[str], ReadableSpan]] = {
     "name": lambda text: made({}, name=text),
     "description": lambda text: made({}, description=text),
     "event": lambda text: made({}, event={"app.text": text, text: True}),
-    "declared event": lambda text: made({}, event={"somatrace.declared": True, "app.text": text}),
+    "declared event": lambda text: made({}, event={"somatrace.declared": DECLARED_MARK, "app.text": text}),
     "scope": lambda text: made({}, scope=text),
     "content": lambda text: made({"gen_ai.input.messages": json.dumps([{"content": text}])}),
 }

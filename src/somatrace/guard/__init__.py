@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+from somatrace.guard.guarding import Guard
 from somatrace.guard.judge import Judge
 from somatrace.guard.notes import Removed
 from somatrace.guard.policy import ContentPolicy
 from somatrace.guard.redacting import redact_text
-from somatrace.guard.guarding import Guard
 
 __all__ = ["ContentPolicy", "Guard", "Judge", "Removed", "redact_text"]

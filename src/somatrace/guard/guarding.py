@@ -75,7 +75,12 @@ class Guard:
 
     def name(self, name: str, scope: str, kind: str) -> str:
         """A name of a span or event as it may leave; `scope.kind` where it may not."""
-        return self.safely(self._known.labels.name, kind, name, scope, kind)
+        return self.safely(self._name, kind, name, scope, kind)
+
+    def _name(self, name: str, scope: str, kind: str) -> str:
+        # a subclass may hash and compare as it likes
+        plain = name if type(name) is str else str.__str__(name)
+        return self._known.labels.name(plain, scope, kind)
 
     def tags(self, tags: Tags) -> Tags:
         """Tags, which the program itself bound: scanned, like all it declares."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from somatrace import names
@@ -15,6 +16,7 @@ from somatrace.guard.policy import Grant
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import looks_like_identifier
 from somatrace.guard.terms import dictionary
+from somatrace.stamp import DECLARED_MARK
 
 MAX_DEPTH: Final = 8
 _SMALL: Final = 10**7
@@ -23,6 +25,11 @@ _SECRETS: Final = frozenset({"secrets"})
 _ASSOCIATION: Final = "traceloop.association.properties."
 
 Pseudonym = Callable[[str, str], str]
+NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
+_NEVER: Final = object()
+#: How headers, arguments and fields are written down as objects: the name here, the value there.
+_NAMING: Final = ("name", "key", "header", "field")
+_VALUED: Final = ("value", "val")
 
 
 class Judge:
@@ -44,16 +51,19 @@ class Judge:
         self._rule = f"policy {grant.mode}"
 
     def attributes(
-        self, attributes: Mapping[str, Any], declared: Collection[str] = ()
+        self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
     ) -> tuple[dict[str, Any], list[Removed]]:
         """The attributes that may leave, and notes of the others.
 
-        `declared` are keys the program itself set through `span` and `event`.
+        `declared` is what the program itself set through `span` and `event`: those very objects, since
+        what a library writes later under such a key is its own.
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
         closed, keys, clean = self.mode == "none", self._known.labels.keys, self._known.clean
-        for name, value in attributes.items():
+        for given, value in attributes.items():
+            # a subclass may say that it equals what is known
+            name = given if type(given) is str else str.__str__(given)
             if closed:  # most values of a key are few, or small numbers: those are known at a glance
                 kind = type(value)
                 if kind is str:
@@ -63,7 +73,7 @@ class Judge:
                         continue
                 elif kind is bool or ((kind is int or kind is float) and -_SMALL < value < _SMALL):
                     key = keys.get(name)
-                    if key is not None and key.tame:
+                    if key is not None and key.plain:
                         kept[name] = value
                         continue
             self._judged(name, value, declared, kept, removed)
@@ -73,7 +83,7 @@ class Judge:
         self,
         name: str,
         value: Any,
-        declared: Collection[str],
+        declared: Mapping[str, Any],
         kept: dict[str, Any],
         removed: list[Removed],
     ) -> None:
@@ -81,13 +91,13 @@ class Judge:
         key, found, rule = UNKNOWN, None, self._rule
         try:
             key = self._known.labels.key(name)
-            if self.mode == "none" and type(value) is tuple and self._known.is_clean(name, value):
+            if self.mode == "none" and _texts(value) and self._known.is_clean(name, value):
                 found = value
             elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
                 found = self._open(key, value, 0)
                 name = name if key.tame else self.text(name)
             elif key.tame:
-                found = self._closed(name, key, value, declared=name in declared)
+                found = self._closed(name, key, value, declared=declared.get(name, _NEVER) is value)
         except Exception:
             self._faulted()
             found, rule = None, "fault"
@@ -119,7 +129,7 @@ class Judge:
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
-            return _plain(value) if not looks_like_identifier(value) or _measured(key, value) else None
+            return self._closed_number(key, value)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             numbers = any(isinstance(item, (int, float)) for item in value)
             if numbers and not declared and not self._opened(name):
@@ -127,11 +137,18 @@ class Judge:
             items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
             if any(item is None for item in items):
                 return None
-            texts = type(value) is tuple and all(type(item) is str for item in value)
-            if texts and tuple(items) == value and not declared and not self.grant.safe_keys:
+            if _texts(value) and tuple(items) == value and not declared and not self.grant.safe_keys:
                 self._known.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
             return tuple(items)
         return None
+
+    def _closed_number(self, key: Key, value: float) -> float | None:
+        """A number, unless it could be a card or an identifier, a password, or one of a row of numbers."""
+        if not key.plain and (key.indexed or key.marker(str(value))):
+            return None
+        if looks_like_identifier(value) and not key.measure:
+            return None
+        return None if _is_card(value) else _plain(value)
 
     def _opened(self, name: str) -> bool:
         """Whether the operator calls a key safe."""
@@ -149,14 +166,29 @@ class Judge:
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-            items = [self._open(key, item, depth + 1) for item in value[:1024]]
-            return tuple(item for item in items if item is not None)
+            return self._sequence(key, value[:1024], depth)
         return None
+
+    def _sequence(self, key: Key, value: Sequence[Any], depth: int) -> tuple[Any, ...]:
+        """Item by item, and together: a name may stand before its value, a value be spread over items."""
+        kept: list[Any] = []
+        under = key
+        for place, item in enumerate(value):
+            found = self._open(under, item, depth + 1)
+            if found is not None:
+                kept.append(found)
+            names_next = isinstance(item, str) and ((len(value) == 2 and not place) or item.startswith("-"))
+            under = self._known.labels.key(_exact(item).lstrip("-")) if names_next else key
+        if len(kept) > 1 and all(type(item) is str for item in kept):
+            joined = "".join(kept)
+            if (clean := self.text(joined)) != joined:
+                return (clean,)
+        return tuple(kept)
 
     def _number(self, key: Key, value: float) -> Any:
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
-        if self.mode == "full" or not looks_like_identifier(value):
+        if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
             return _plain(value)
         text = str(int(value))
         clean = self.text(text)
@@ -164,19 +196,24 @@ class Judge:
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
-        for name, item in list(value.items())[:128]:
-            key = self._known.labels.key(str(name))
-            found = self._open(key, item, depth + 1)
+        items = {_exact(name): item for name, item in list(value.items())[:128]}
+        said = next((items[name] for name in _NAMING if isinstance(items.get(name), str)), None)
+        for name, item in items.items():
+            key = self._known.labels.key(name)
+            speaks = self._known.labels.key(_exact(said)) if said is not None and name in _VALUED else key
+            found = self._open(speaks, item, depth + 1)
             if found is not None:
-                kept[str(name) if key.tame else self.text(str(name))] = found
+                kept[name if key.tame else self.text(name)] = found
         return kept
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """An event's or link's attributes that may leave; while content is off, of an exception its type."""
-        if names.DECLARED in attributes:
-            plain = {key: value for key, value in attributes.items() if key != names.DECLARED}
-            return self.attributes(plain, plain)[0]
-        return self.attributes(attributes)[0]
+        mark = attributes.get(names.DECLARED)
+        if mark is None:
+            return self.attributes(attributes)[0]
+        plain = {key: value for key, value in attributes.items() if key != names.DECLARED}
+        said = type(mark) is int and mark == DECLARED_MARK
+        return self.attributes(plain, plain if said else NOTHING_DECLARED)[0]
 
     def status(self, description: str | None, attributes: Mapping[str, Any]) -> str:
         """A status description. While content is off it says which error it was, from type and code."""
@@ -184,7 +221,8 @@ class Judge:
             return self.text(description or "")
         for name in (names.ERROR_CODE, names.ERROR_TYPE):
             found = attributes.get(name)
-            if isinstance(found, str) and self._known.fits(name, self._known.labels.key(name), found):
+            found = str.__str__(found) if isinstance(found, str) else ""
+            if found and self._known.fits(name, self._known.labels.key(name), found):
                 return found
         return ""
 
@@ -195,9 +233,19 @@ def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
     return (dictionary(terms),) if terms else ()
 
 
-def _measured(key: Key, value: float) -> bool:
-    """Whether a long number is a measure by its key's name, and no card's all the same."""
-    return key.measure and not find(str(int(value)))
+def _is_card(value: float) -> bool:
+    """Whether something is found in a number, whatever stands behind its point."""
+    return _SMALL <= abs(value) < 10**20 and bool(find(str(int(value))))
+
+
+def _exact(text: object) -> str:
+    """The text itself, where a subclass could say that it is another."""
+    return text if type(text) is str else str.__str__(text if isinstance(text, str) else str(text))
+
+
+def _texts(value: object) -> bool:
+    """Whether a value is a tuple of plain texts: those of subclasses may hash and compare as they like."""
+    return type(value) is tuple and all(type(item) is str for item in value)
 
 
 def _small(value: object) -> bool:

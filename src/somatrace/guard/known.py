@@ -35,7 +35,8 @@ class Known:
         if found is None:
             if len(self._texts) >= MAX_KNOWN:
                 self._texts.clear()
-            found = sound(redact_text(text[: MAX_DECLARED * 8])[:MAX_DECLARED])
+            # whole before it is cut: half of a value is not found
+            found = sound(redact_text(text)[:MAX_DECLARED])
             if len(text) <= MAX_DECLARED:
                 self._texts[text] = found
         return found
@@ -47,7 +48,11 @@ class Known:
             return False
         known = self.clean.get(name, _NONE_YET).get(text)
         if known is None:
-            known = not text or (fits(shape, text) and not (shape.scanned and find(text)))
+            known = not text or (
+                fits(shape, text)
+                and not (shape.scanned and find(text))
+                and (not shape.few or self.labels.admits(text, name))
+            )
             self.remember(name, text, clean=known)
         return known
 

@@ -7,12 +7,14 @@ from typing import Final, NamedTuple
 
 from somatrace.guard.naming import Meaning, Strength, looks_random, meaning, stands_elsewhere
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import DATABASE_OPERATION, Shape, fits, is_measure, shape_of
+from somatrace.guard.safe import DATABASE_OPERATION, Shape, fits, is_familiar, is_measure, shape_of
 
 MAX_NAME: Final = 128
 #: A longer name reads like a sentence.
 MAX_WORDS: Final = 8
 MAX_NAMES_PER_SCOPE: Final = 200
+#: Distinct texts under one key of the allow-list whose texts are the program's words.
+MAX_VALUES_PER_KEY: Final = 1000
 #: Names of this many words and more are what prompts look like; few programs have many of them.
 WORDY: Final = 4
 MAX_WORDY_PER_SCOPE: Final = 16
@@ -20,6 +22,10 @@ MAX_WORDY_PER_SCOPE: Final = 16
 MAX_KEYS: Final = 2000
 
 _KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:/$-]{0,127}")
+#: One of a row that is spread over keys, from which a text can be made again.
+_INDEXED: Final = re.compile(
+    r"(?:embeddings?|vectors?|tokens?|(?:token|input)?_?ids|logit_bias|log_?probs?)[._\[][0-9]+\]?$"
+)
 _SENTENCE: Final = re.compile(r"[?!\"\n\r]|\S\s+(?:\S+\s+){7}\S")
 #: Instrumentation that names spans after what users wrote: of each name only a known ending leaves.
 _NAMED_BY_CONTENT: Final = {
@@ -36,6 +42,10 @@ class Key(NamedTuple):
     shape: Shape | None
     measure: bool
     meaning: Meaning | None
+    #: one of a row that is spread over keys: a vector's number, a token's
+    indexed: bool = False
+    #: any small number may leave under it
+    plain: bool = False
 
     def marker(self, text: str) -> str | None:
         """What stands for a text whose key says that it is a secret; None where it does not."""
@@ -55,6 +65,7 @@ class Labels:
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
+        self._values: dict[str, set[str]] = {}
         self._wordy: dict[str, int] = {}
         self.keys: dict[str, Key] = {}
 
@@ -64,11 +75,13 @@ class Labels:
             return known
         shape = shape_of(key)
         full = len(self.keys) >= MAX_KEYS
-        tame = shape is not None or (not full and _KEY.fullmatch(key) is not None and not find(key))
+        familiar = shape is not None or is_familiar(key)
+        tame = familiar or (not full and _KEY.fullmatch(key) is not None and not find(key))
         last = key[-MAX_NAME:]
         # a header's name ends a key; a marker in place of one says nothing of the value
         said = None if last.startswith("[") else meaning(last) or meaning(last.rpartition(".")[2])
-        made = Key(tame, shape, is_measure(key), said)
+        indexed = _INDEXED.search(key) is not None
+        made = Key(tame, shape, is_measure(key), said, indexed, tame and said is None and not indexed)
         if tame and not full:
             self.keys[key] = made
         return made
@@ -80,14 +93,26 @@ class Labels:
         found = known.get(name)
         if found is None:
             otherwise = f"{scope}.{kind}"[:MAX_NAME]
-            if len(known) >= MAX_NAMES_PER_SCOPE:
+            if len(known) >= MAX_NAMES_PER_SCOPE or not self._room(name, scope):
                 return otherwise
-            if _wordy(name):
-                wordy = self._wordy[scope] = self._wordy.get(scope, 0) + 1
-                if wordy > MAX_WORDY_PER_SCOPE:
-                    return otherwise
             found = known[name] = _name(name, scope) or otherwise
         return found
+
+    def admits(self, value: str, key: str) -> bool:
+        """Whether a key, under which few texts are expected, has not shown too many of them yet."""
+        known = self._values.setdefault(key, set())
+        if value not in known:
+            if len(known) >= MAX_VALUES_PER_KEY or not self._room(value, f"under {key}"):
+                return False
+            known.add(value)
+        return True
+
+    def _room(self, text: str, where: str) -> bool:
+        """Whether there is room for a text of several words; there is for any other."""
+        if not _wordy(text):
+            return True
+        count = self._wordy[where] = self._wordy.get(where, 0) + 1
+        return count <= MAX_WORDY_PER_SCOPE
 
 
 def _wordy(name: str) -> bool:
@@ -109,5 +134,5 @@ def _name(name: str, scope: str) -> str:
         return f"{scope.rpartition('.')[2]}.{ending}" if ending in endings else ""
     if scope == _NAMED_BY_DATABASE and not fits(DATABASE_OPERATION, name):
         return ""
-    text = redact_text(name[:1024])
+    text = redact_text(name)
     return "" if _SENTENCE.search(text) else sound(text[:MAX_NAME])

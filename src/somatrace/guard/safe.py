@@ -15,21 +15,26 @@ from typing import Final, NamedTuple
 class Shape(NamedTuple):
     """What a safe value looks like: a pattern for the whole of it, and words for the documentation.
 
-    Where it is `scanned`, a value of this shape in which a detector finds something does not leave.
+    Where it is `scanned`, a value of this shape in which a detector finds something does not leave. Where
+    they are `few`, values leave until a key has shown too many different ones: then they are content.
     """
 
     pattern: str
     about: str
     scanned: bool = True
+    #: Its texts are words of the program and its libraries, of which there are few.
+    few: bool = False
 
 
-WORD: Final = Shape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters")
+WORD: Final = Shape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
 MODEL: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
 IDENTIFIER: Final = Shape(
     r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
     "an identifier that is not all digits",
 )
-LABEL: Final = Shape(r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words")
+LABEL: Final = Shape(
+    r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words", few=True
+)
 DATABASE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
 DATABASE_OPERATION: Final = Shape(
     r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, and perhaps a database's name"
@@ -39,13 +44,23 @@ HOST: Final = Shape(
 )
 ROUTE: Final = Shape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
 METHOD: Final = Shape(r"[A-Z_]{1,16}", "an HTTP method")
-TYPE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status")
+TYPE: Final = Shape(
+    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status", few=True
+)
 VERSION: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
 _NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
-_NAME = r'\s?"[a-z][a-z0-9_.]{0,63}"\s?:\s?'
+#: What counters of usage are called: joined by `_`, else any text could be a name.
+_COUNTER = (
+    "input|output|total|prompt|completion|candidates|thoughts|tokens?|count|cost|usage|details?|cached?|cacheable"
+    "|creation|read|write|hits?|miss|audio|text|images?|video|document|file|speech|reasoning|thinking|accepted"
+    "|rejected|prediction|ephemeral|5m|1h|server|tool|use|web|search|requests?|characters|seconds|duration|units?"
+    "|billed|modality|embeddings?|content|amount"
+)
+_COUNTERS: Final = rf"(?:(?:{_COUNTER})(?:[_.](?=[a-z0-9])|(?![a-z0-9_.])))+"
+_NAME = rf'\s?"{_COUNTERS}"\s?:\s?'
 _OBJECT = rf"\{{(?:{_NAME}{_NUMBER},?){{0,32}}\s?\}}"
 NUMBERS: Final = Shape(
-    rf"\{{(?:{_NAME}(?:{_NUMBER}|{_OBJECT}),?){{0,32}}\s?\}}", "a JSON object of names and numbers"
+    rf"\{{(?:{_NAME}(?:{_NUMBER}|{_OBJECT}),?){{0,32}}\s?\}}", "a JSON object of counters and numbers"
 )
 PUBLIC_KEY: Final = Shape(r"pk-lf-[A-Za-z0-9-]{1,64}", "a Langfuse project's public key", scanned=False)
 
@@ -218,6 +233,20 @@ MEASURES: Final = re.compile(
     r"status_code|top_k|seed|dimensions?|timestamp|time|ns|ms|us|amount|cost|attempts?)"
     r"|gen_ai\.(?:usage|request)\..*|llm\.usage\..*"
 )
+
+
+#: Keys whose numbers are needed even where a process has shown more keys than it can have.
+_FAMILIAR: Final = re.compile(
+    rf"(?:gen_ai|llm)\.usage\.{_COUNTERS}|somatrace\.[a-z_.]{{1,40}}"
+    r"|gen_ai\.request\.(?:max_tokens|temperature|top_p|top_k|seed|choice\.count|frequency_penalty|presence_penalty)"
+    r"|gen_ai\.(?:is_streaming|latency_ms)"
+    r"|(?:http|net|server|network|client)\.(?:[a-z]{1,12}\.){0,2}(?:status_code|port|size|count)"
+)
+
+
+def is_familiar(key: str) -> bool:
+    """Whether a key is one of those that clients of models and of HTTP write numbers under."""
+    return _FAMILIAR.fullmatch(key) is not None
 
 
 def is_measure(key: str) -> bool:

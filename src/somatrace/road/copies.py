@@ -15,7 +15,7 @@ from opentelemetry.util.types import Attributes
 
 from somatrace import names
 from somatrace.guard import Guard
-from somatrace.guard.judge import Judge
+from somatrace.guard.judge import NOTHING_DECLARED, Judge
 from somatrace.guard.notes import note
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Tags
@@ -64,7 +64,7 @@ class Copier:
         """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         found = stamp.effective if stamp is not None else EMPTY
-        workflow = (stamp.root.root_name if stamp is not None else "") or span.name
+        workflow = self._guard.safely(_exact, "", (stamp.root.root_name if stamp else "") or span.name)
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found:
             name = self._guard.name(workflow, "workflow", "name")
@@ -73,6 +73,9 @@ class Copier:
                 self._tags.clear()
             known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
         return known[1], known[2]
+
+    def _tag_attributes(self, span: ReadableSpan) -> dict[str, Any]:
+        return self._tagged(span)[1]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
         """The span as it may leave: name, attributes, events (or those given), links, status and
@@ -86,6 +89,7 @@ class Copier:
         scope = safely(self._scope, None, span.instrumentation_scope)
         called = scope.name if scope is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
+        attributes.update(safely(self._tag_attributes, {}, span))
         name = guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
         chosen, code = _events_of(span, events), span.status.status_code
         return Copy(
@@ -106,7 +110,7 @@ class Copier:
         # nobody writes to a span that has ended: its attributes are read in place
         held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
         given = held if type(held) is dict else attributes_of(span)
-        kept, removed = judge.attributes(given, stamp.declared if stamp is not None else ())
+        kept, removed = judge.attributes(given, stamp.declared if stamp is not None else NOTHING_DECLARED)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
         observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
@@ -116,7 +120,6 @@ class Copier:
             # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
             for key, value in names.KIND_ATTRIBUTES[stamp.kind].items():
                 kept.setdefault(key, value)
-        kept.update(self._tagged(span)[1])
         return kept
 
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
@@ -243,6 +246,11 @@ def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[E
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """A copy of a span's attributes; `span.attributes` hides them in a proxy."""
     return plain(getattr(span, "_attributes", None) or span.attributes)
+
+
+def _exact(text: str) -> str:
+    """The text itself, where a subclass could hash and compare as it likes."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

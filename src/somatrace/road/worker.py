@@ -24,7 +24,7 @@ from somatrace.road.copies import Copier, attributes_of, plain
 from somatrace.road.foreign import UNINSTRUMENTED, Foreign
 from somatrace.road.records import record_of
 from somatrace.road.reporting import Reports
-from somatrace.stamp import ATTRIBUTE, Stamp
+from somatrace.stamp import ATTRIBUTE, DECLARED_MARK, Stamp
 
 log = logging.getLogger("somatrace")
 
@@ -96,7 +96,9 @@ class Road:
         """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         if self._listeners and stamp is not None and stamp.told:
-            self._mention(Item("event", span, Event(name, {**fields, names.DECLARED: True}, time_ns)))
+            self._mention(
+                Item("event", span, Event(name, {**fields, names.DECLARED: DECLARED_MARK}, time_ns))
+            )
 
     def _mention(self, item: Item) -> None:
         """Queue what only listeners want to know, while half of the queue is left for spans that end."""
@@ -175,12 +177,14 @@ class Road:
         guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
+            self._show(guarded)
             return None
         if guarded:
             try:
                 self.outbox.add(encode(guarded), len(guarded))
             except Exception:
                 self._encode_one_by_one(guarded)
+            self._show(guarded)
         return self.outbox.send(
             hurry=self._lane.hurried,
             deadline=self._lane.deadline,
@@ -208,8 +212,12 @@ class Road:
             return None
         if stamp is None or stamp.effective.tenant is None:
             self.ledger.count("unknown_tenant")
-        self.foreign.show(copy)
         return copy
+
+    def _show(self, guarded: Sequence[ReadableSpan]) -> None:
+        """Foreign processors get what has been encoded: what they write into it goes nowhere from here."""
+        for copy in guarded if self.foreign else ():
+            self.foreign.show(copy)
 
     def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
         """A value the encoder cannot take costs its span, not the batch."""
@@ -252,7 +260,17 @@ class Road:
 
 
 def _weight(item: Item) -> int:
-    """Roughly the bytes that an item holds while queued; a span that is still open holds its own."""
+    """Roughly the bytes that an item holds while queued; a span that is still open holds its own.
+
+    Asked on the program's thread of values that may be anything: one that cannot be weighed is queued.
+    """
+    try:
+        return _weighed(item)
+    except Exception:
+        return SPAN_WEIGHT
+
+
+def _weighed(item: Item) -> int:
     events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
     weight = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in events)
     return weight + SPAN_WEIGHT + _held(attributes_of(item.span)) if item.phase == "ended" else weight
