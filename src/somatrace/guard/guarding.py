@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
 from somatrace.guard.judge import Judge, Pseudonym
@@ -24,6 +24,7 @@ class Guard:
     """Judges the parts of spans under a grant. `fault` is told of each value that could not be judged.
 
     `pseudonym` gives, for a tenant, what makes pseudonyms of its values; None leaves plain markers.
+    `cut_at` are the lengths to which values were cut before they came here.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class Guard:
         *,
         resolve: Callable[[str | None], Grant] = lambda _: NOTHING,
         pseudonym: Callable[[str | None], Pseudonym | None] = lambda _: None,
+        cut_at: Collection[int] = (),
     ) -> None:
         self.faulted = fault
         self._resolve = resolve
         self._pseudonym = pseudonym
-        self._known = Known()
+        self._known = Known(cut_at)
         self._judges: dict[str | None, Judge] = {}
 
     def judge(self, tenant: str | None) -> Judge:
@@ -96,7 +98,11 @@ class Guard:
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, str):
             return self._known.declared(self._known.labels.key(name), value)
-        if isinstance(value, bool) or not looks_like_identifier(value):
+        if isinstance(value, bool):
+            return value
+        if hidden := self._known.labels.key(name).marker(str(value)):
+            return hidden
+        if not looks_like_identifier(value):
             return value
         text = str(int(value))  # a job's number may be long, a card's may not leave
         clean = self._known.scanned(text)

@@ -49,6 +49,7 @@ class Judge:
         self._faulted = faulted
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
+        self._terms = _terms(grant.terms)
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
@@ -95,7 +96,7 @@ class Judge:
                 found = value
             elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
                 found = self._open(key, value, 0)
-                name = name if key.tame else self.text(name)
+                name = self.words(name) if key.tame else self.text(name)
             elif key.tame:
                 found = self._closed(name, key, value, declared=declared.get(name, _NEVER) is value)
         except Exception:
@@ -108,6 +109,7 @@ class Judge:
 
     def text(self, text: str) -> str:
         """A text that may leave as content, without what the grant has found out of it."""
+        text = self._known.whole(text)
         if self.mode == "full":
             return sound(redact_text(text, categories=_SECRETS))
         return sound(
@@ -115,9 +117,15 @@ class Judge:
                 text,
                 categories=self.grant.categories | _SECRETS,
                 pseudonym=self._pseudonym(),
-                extra=_terms(self.grant.terms),
+                extra=self._terms,
             )
         )
+
+    def words(self, text: str) -> str:
+        """A name or key without the terms of the grant: what else may be one was judged before."""
+        if not self._terms:
+            return text
+        return redact_text(text, categories=_SECRETS, extra=self._terms)
 
     def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from somatrace.guard.labels import Key, Labels, sound
@@ -12,6 +13,7 @@ from somatrace.guard.safe import fits
 MAX_DECLARED: Final = 256
 MAX_KNOWN: Final = 4096
 _VALUES: Final = 64
+_LAST_WORD: Final = re.compile(rf"\S{{0,{MAX_DECLARED}}}\Z")
 
 _NONE_YET: Final[Mapping[Any, bool]] = {}
 
@@ -19,7 +21,9 @@ _NONE_YET: Final[Mapping[Any, bool]] = {}
 class Known:
     """Judgements that hold for every tenant: by the allow-list and the detectors alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, cut_at: Collection[int] = ()) -> None:
+        """`cut_at` are lengths to which texts are cut before they are judged: their last word may be half."""
+        self._cut_at = frozenset(cut_at)
         self.labels = Labels()
         #: by key: values that were judged by the allow-list, and whether they may leave
         self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
@@ -29,6 +33,13 @@ class Known:
         """A text that the program itself set: scanned and cut."""
         return key.marker(text) or self.scanned(text)
 
+    def whole(self, text: str) -> str:
+        """The text without a last word that a limit may have cut: half of a secret looks like none."""
+        if len(text) not in self._cut_at:
+            return text
+        word = _LAST_WORD.search(text)
+        return f"{text[: word.start()] if word else text[:-MAX_DECLARED]}[TRUNCATED]"
+
     def scanned(self, text: str) -> str:
         """A text without what is found in it, cut."""
         found = self._texts.get(text)
@@ -36,7 +47,7 @@ class Known:
             if len(self._texts) >= MAX_KNOWN:
                 self._texts.clear()
             # whole before it is cut: half of a value is not found
-            found = sound(redact_text(text)[:MAX_DECLARED])
+            found = sound(redact_text(self.whole(text))[:MAX_DECLARED])
             if len(text) <= MAX_DECLARED:
                 self._texts[text] = found
         return found

@@ -231,7 +231,6 @@ def looks_like_identifier(number: float) -> bool:
 MEASURES: Final = re.compile(
     r"(?:.*[._])?(?:tokens?|counts?|size|length|bytes|duration|latency|total|limit|port|pid|lineno|"
     r"status_code|top_k|seed|dimensions?|timestamp|time|ns|ms|us|amount|cost|attempts?)"
-    r"|gen_ai\.(?:usage|request)\..*|llm\.usage\..*"
 )
 
 
@@ -251,4 +250,4 @@ def is_familiar(key: str) -> bool:
 
 def is_measure(key: str) -> bool:
     """Whether numbers under a key are measures by its name."""
-    return MEASURES.fullmatch(key) is not None
+    return MEASURES.fullmatch(key) is not None or is_familiar(key)

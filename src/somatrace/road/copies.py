@@ -90,7 +90,7 @@ class Copier:
         called = scope.name if scope is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
         attributes.update(safely(self._tag_attributes, {}, span))
-        name = guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span")))
+        name = judge.words(guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span"))))
         chosen, code = _events_of(span, events), span.status.status_code
         return Copy(
             span,
@@ -123,7 +123,7 @@ class Copier:
         return kept
 
     def _event(self, event: Event, judge: Judge, scope: str) -> Event:
-        name = self._guard.name(event.name, f"{scope} events", "event")
+        name = judge.words(self._guard.name(event.name, f"{scope} events", "event"))
         attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(event.attributes))
         return Event(name, attributes, event.timestamp)
 

@@ -113,6 +113,7 @@ def wire(
     wiring.grants = grants_of(settings)
     copier = Copier(
         Guard(
+            cut_at=_cut_at(settings),
             lambda: wiring.ledger.count("guard_faults"),
             resolve=wiring.grants.resolve,
             pseudonym=pseudonyms_of(settings),
@@ -200,6 +201,12 @@ def _limits(settings: Settings) -> SpanLimits:
         "max_span_attribute_length": limits.max_span_attribute_length,
     }
     return SpanLimits(**{name: SpanLimits.UNSET if limit is None else limit for name, limit in given.items()})
+
+
+def _cut_at(settings: Settings) -> set[int]:
+    """Where texts end before the guard sees them: by the SDK's limits, and by `content`."""
+    limits = settings.span_limits.max_attribute_length, settings.span_limits.max_span_attribute_length
+    return {say.MAX_CONTENT, *(limit for limit in limits if limit)}
 
 
 def _target(target: Target) -> str:
