@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from somatrace.guard import granting as granting_module
+from somatrace.guard import policy_file as policy_file_module
 from somatrace.guard.granting import Grants
 from somatrace.guard.policy import NOTHING, PolicyError
 from somatrace.guard.policy_file import MAX_BYTES, parse_text, read_policy
@@ -257,11 +258,75 @@ def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_
     assert len(grants.problems) == 1
 
 
-def test_a_directory_or_an_unreadable_file_grants_nothing(tmp_path):
-    grants = Grants(path=tmp_path, default="redacted")
+NOT_A_FILE = "SOMATRACE_CONTENT_POLICY_FILE: nothing is granted: not a regular file: name one"
+
+
+def unreadable(path, kind):
+    """Something that is no file to read, where one was or might be."""
+    path.unlink(missing_ok=True)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/zero", "link to itself": path.name}[kind])
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
+    path = tmp_path / "policy.yaml"
+    unreadable(path, kind)
+
+    grants = Grants(path=path, default="redacted")
 
     assert grants.resolve("acme") == NOTHING
-    assert "IsADirectoryError" in grants.problems[0]
+    assert grants.problems == (NOT_A_FILE,)
+    grants.close()
+
+
+def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
+    grants = Grants(path=tmp_path / "a\0b.yaml", default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert "cannot be read (ValueError): check its path" in grants.problems[0]
+    grants.close()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device", "link to itself"])
+def test_what_takes_the_files_place_and_cannot_be_read_revokes_until_there_is_a_file_again(
+    file, grants, kind
+):
+    assert grants.resolve("acme").mode == "redacted"
+
+    unreadable(file, kind)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert eventually(lambda: grants.problems)
+
+    file.rmdir() if kind == "directory" else file.unlink()
+    file.write_text("tenants: {acme: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    assert grants.problems == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_any_more_revokes(file, grants):
+    file.chmod(0)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert "PermissionError" in grants.problems[0]
+
+
+def test_a_file_that_cannot_be_opened_for_whatever_reason_revokes(file, grants, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(policy_file_module.os, "open", failing)
+    replace(file, "tenants: {acme: {content: redacted}} # touched")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    monkeypatch.undo()
 
 
 def test_a_file_that_appears_later_is_read(tmp_path, soon):
@@ -274,6 +339,70 @@ def test_a_file_that_appears_later_is_read(tmp_path, soon):
     assert eventually(lambda: grants.resolve("acme").mode == "redacted")
     assert grants.problems == ()
     grants.close()
+
+
+def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
+    for name, mode in (("..1", "redacted"), ("..2", "none")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.yaml").write_text(f"tenants: {{acme: {{content: {mode}}}}}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    grants = Grants(path=tmp_path / "policy.yaml")
+    assert grants.resolve("acme").mode == "redacted"
+
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+@pytest.mark.parametrize("unsettled", [0, 2_000_000_000], ids=["long after", "at once"])
+def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypatch, unsettled):
+    monkeypatch.setattr(policy_file_module, "UNSETTLED", unsettled, raising=False)
+    path = tmp_path / "policy.yaml"
+    path.write_text("tenants: {acme: {content: redacted}}")
+    before = path.stat()
+    grants = Grants(path=path)
+    assert grants.resolve("acme").mode == "redacted"
+
+    while not unsettled and path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.touch()  # until the clock of the file system has moved on
+    path.write_text("tenants: {acme: {content: none    }}")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert (path.stat().st_size, path.stat().st_ino) == (before.st_size, before.st_ino)
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        if "acme" in file.read_text():
+            file.write_text("default: none")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    assert read_policy(file).tenants == {}
+
+
+def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        with file.open("a") as end:
+            end.write("\n")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    with pytest.raises(OSError, match="changes while it is read"):
+        read_policy(file)
 
 
 def test_file_and_code_together_give_a_tenant_the_files_entry(file):

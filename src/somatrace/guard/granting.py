@@ -10,15 +10,17 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import names
 from somatrace.guard.asking import Ask, Asker
 from somatrace.guard.detecting import ALL
 from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
-from somatrace.lane import Lane
+
+if TYPE_CHECKING:
+    from somatrace.guard.policy_file import PolicyFile
 
 log = logging.getLogger("somatrace")
 audit = logging.getLogger("somatrace.audit")
@@ -56,7 +58,7 @@ class Grants:
         self._lock = threading.Lock()
         self._wrong: dict[str, str] = {}
         self._asker = Asker(source, clock, self._answered) if callable(source) else None
-        self._file = None if path is None else _File(path, self._reread, clock)
+        self._file = None if path is None else _file(path, self._reread, clock)
         self._given = ContentPolicy() if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
         self._fallback = NOTHING
@@ -187,6 +189,12 @@ class Grants:
             log.warning("%s", self._wrong[what])
 
 
+def _file(path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> PolicyFile:
+    from somatrace.guard.policy_file import PolicyFile  # its readers are loaded only where there is a file
+
+    return PolicyFile(path, changed, clock)
+
+
 def _audit(what: str, tenant: str, entry: Entry) -> None:
     """One line and its parts; what a person wrote into the policy, nothing of any span."""
     until = entry.until.isoformat() if entry.until else ""
@@ -205,64 +213,3 @@ def _audit(what: str, tenant: str, entry: Entry) -> None:
             "reason": entry.reason,
         },
     )
-
-
-class _File:
-    """A policy file: looked at with one `stat`, read on its own thread when it has changed."""
-
-    def __init__(self, path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> None:
-        self._path = path
-        self._clock = clock
-        self._changed = changed
-        self._signature: tuple[int, ...] | None = None
-        self.policy: ContentPolicy | None = None
-        self.problem = ""
-        self._lane: Lane[None] = Lane("content-policy", self._step, size=1)
-
-    def look(self) -> None:
-        """See whether the file has changed, and have it read."""
-        if self._stat() != self._signature:
-            self._lane.put(None)
-
-    def read(self) -> None:
-        """Read the file now. A broken one keeps the last good policy, a missing one grants nothing."""
-        from somatrace.guard.policy_file import read_policy  # only where there is a file
-
-        signature = self._stat()
-        problem = ""
-        try:
-            self.policy = read_policy(self._path, now=self._clock())
-        except FileNotFoundError:
-            self.policy = None
-            problem = "the file is missing, nothing is granted"
-        except PolicyError as error:
-            problem = f"{self._held}: {error}"
-        except Exception as error:
-            problem = f"{self._held}: {type(error).__name__}"
-        self._signature = signature
-        self._say(problem.splitlines()[0] if problem else "")
-
-    def close(self) -> None:
-        self._lane.close(0.1)
-
-    @property
-    def _held(self) -> str:
-        return "the last good one holds" if self.policy is not None else "nothing is granted"
-
-    def _say(self, problem: str) -> None:
-        line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
-        if line and line != self.problem:
-            log.warning("%s", line)
-        self.problem = line
-
-    def _step(self, items: Sequence[None]) -> None:
-        if items:
-            self.read()
-            self._changed()
-
-    def _stat(self) -> tuple[int, ...] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev
