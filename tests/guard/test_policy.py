@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
+import os
+import signal
 import threading
 
 import pytest
@@ -322,3 +325,101 @@ def test_resolving_from_many_threads_gives_every_one_the_answer():
     grants.close()
 
     assert seen == ["redacted"] * 400
+
+
+# -- fork ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(lock):
+    """Another thread holds the lock, as one does that makes the table anew."""
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join()
+
+
+def in_a_child(what) -> bool:
+    """Whether `what` is true in a child that is forked now."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that hangs fails
+        code = 2
+        with contextlib.suppress(BaseException):
+            code = 0 if what() else 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    assert grants.resolve("acme").mode == "full"
+
+    def ends():
+        moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+        return grants.resolve("acme") == NOTHING
+
+    with held(grants._lock):
+        assert in_a_child(ends)
+
+
+def test_a_callable_is_asked_anew_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    parent, release = os.getpid(), threading.Event()
+
+    def stuck_in_the_parent(tenant: str) -> str:
+        if os.getpid() == parent and tenant == "stuck":
+            release.wait(30)
+        return "redacted"
+
+    grants = Grants(stuck_in_the_parent)
+    try:
+        assert grants.resolve("acme").mode == "redacted"
+        assert grants.resolve("stuck") == NOTHING
+
+        with held(grants._lock):
+            assert in_a_child(lambda: grants.resolve("other").mode == "redacted")
+    finally:
+        release.set()
+        grants.close()
+
+
+def test_a_program_may_fork_while_an_audit_event_is_logged():
+    children = []
+
+    class Forking(logging.Handler):
+        def emit(self, record):
+            children.append(os.fork())
+
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    grants._due = 0.0  # a second later
+    moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    handler, logger = Forking(), logging.getLogger("somatrace.audit")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        granted = grants.resolve("acme")
+    except BaseException:
+        granted = None
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    [child] = children
+    if child == 0:
+        os._exit(0 if granted == NOTHING else 1)
+
+    assert granted == NOTHING
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

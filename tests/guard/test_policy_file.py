@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -425,3 +426,24 @@ def test_a_forked_child_still_sees_changes(file, grants):
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert eventually(lambda: grants.resolve("acme").mode == "none")
+
+
+def test_a_child_that_was_forked_while_a_thread_held_the_lock_still_sees_changes(file, grants):
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with grants._lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    child = os.fork()
+    if child == 0:
+        replace(file, "tenants: {acme: {content: none}}")
+        os._exit(0 if eventually(lambda: grants.resolve("acme").mode == "none") else 1)
+    release.set()
+    thread.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

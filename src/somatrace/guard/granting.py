@@ -18,6 +18,7 @@ from somatrace import names
 from somatrace.guard.asking import Ask, Asker
 from somatrace.guard.detecting import ALL
 from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
+from somatrace.lane import forking
 
 if TYPE_CHECKING:
     from somatrace.guard.policy_file import PolicyFile
@@ -55,7 +56,7 @@ class Grants:
         self._clock = clock
         self._audited: dict[str, Entry] = {}
         self._asked: dict[str, Entry] = {}
-        self._lock = threading.Lock()
+        self._renew()
         self._wrong: dict[str, str] = {}
         self._asker = Asker(source, clock, self._answered) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
@@ -63,10 +64,10 @@ class Grants:
         self._table: dict[str, Grant] = {}
         self._fallback = NOTHING
         self._readable = False
-        self._due = 0.0
         if self._file is not None and not never:
             self._file.read()
         self._make()
+        forking.register(self)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -100,6 +101,23 @@ class Grants:
         if self._asker is not None:
             self._asker.close()
 
+    # -- fork ---------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing: to wait for the lock would hold the program up."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing has changed."""
+
+    def after_fork_in_child(self) -> None:
+        """Whoever held the lock is not in this process, and may have left the table half made."""
+        self._renew()
+
+    def _renew(self) -> None:
+        # Reentrant: a signal handler that starts a span may run while its thread holds the lock.
+        self._lock = threading.RLock()
+        self._due = 0.0
+
     # -- the table ---------------------------------------------------------------------------------------
 
     def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
@@ -114,7 +132,8 @@ class Grants:
         return None
 
     def _refresh(self) -> None:
-        if not self._lock.acquire(blocking=False):
+        lock = self._lock  # another one once this thread has forked, in a handler of the audit log say
+        if not lock.acquire(blocking=False):
             return  # another thread is at it; the table of a moment ago holds
         try:
             self._due = time.monotonic() + INTERVAL
@@ -125,7 +144,7 @@ class Grants:
             self._table, self._fallback = {}, NOTHING
             log.debug("content policy: %s", type(error).__name__)
         finally:
-            self._lock.release()
+            lock.release()
 
     def _reread(self) -> None:
         with self._lock:
