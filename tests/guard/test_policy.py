@@ -8,12 +8,14 @@ import logging
 import os
 import signal
 import threading
+import types
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from somatrace.guard import ContentPolicy
+from somatrace.guard import asking as asking_module
 from somatrace.guard import granting as granting_module
 from somatrace.guard.granting import Grants
 from somatrace.guard.policy import FULL_DAYS, NOTHING, Entry, PolicyError
@@ -203,6 +205,108 @@ def test_a_policy_is_immutable():
     assert policy.grant("evil") == NOTHING
     with pytest.raises(TypeError):
         policy.tenants["evil"] = Entry("full")  # type: ignore[index]
+
+
+# -- time ----------------------------------------------------------------------------------------------------
+
+END = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def moment(monkeypatch, soon):
+    """What the clock says, and beside it the seconds that have passed since, which nobody can set."""
+    passed = [0.0]
+    monkeypatch.setattr(granting_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    return types.SimpleNamespace(now=NOW, passed=passed)
+
+
+def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
+    tenants = {name: {**FULL, "until": END + number * SECOND} for number, name in enumerate("abc")}
+    grants = Grants({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
+
+    seen = []
+    for number in range(-1, 4):
+        moment.now = END + number * SECOND
+        seen.append("".join(name for name in "abcd" if grants.resolve(name) != NOTHING))
+
+    assert seen == ["abcd", "bcd", "cd", "d", "d"]
+
+
+def test_nothing_is_made_anew_before_an_entry_ends(moment):
+    made = []
+
+    class Counted(ContentPolicy):
+        def grant(self, tenant, *args, **options):
+            made.append(tenant)
+            return super().grant(tenant, *args, **options)
+
+    policy = Counted(tenants={"acme": Entry("full", END, "r"), "other": Entry("redacted")})
+    grants = Grants(policy, clock=lambda: moment.now)
+    for _ in range(100):
+        grants.resolve("acme")
+    assert made == ["acme", "other"]
+
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+    assert made == ["acme", "other", "other"]
+
+
+def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
+    entry = {**FULL, "until": NOW + 60 * SECOND}
+    grants = Grants({"tenants": {"acme": entry}}, clock=lambda: moment.now)
+    moment.now = NOW - dt.timedelta(days=30)
+    moment.passed[0] = 59.0
+    assert grants.resolve("acme").mode == "full"
+
+    moment.passed[0] = 60.0
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(moment, monkeypatch):
+    monkeypatch.setattr(asking_module, "TTL", 0.0)
+    grants = Grants(lambda _: FULL, clock=lambda: moment.now)
+    assert grants.resolve("acme").mode == "full"
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+    grants.close()
+
+
+def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
+    works = [True]
+
+    def clock():
+        if not works[0]:
+            raise OSError
+        return NOW
+
+    grants = Grants({"tenants": {"acme": FULL}}, clock=clock)
+    assert grants.resolve("acme").mode == "full"
+
+    works[0] = False
+    assert grants.resolve("acme") == NOTHING
+
+    works[0] = True
+    assert grants.resolve("acme").mode == "full"
+
+
+def test_a_policy_put_together_wrongly_in_code_grants_nothing():
+    assert granted(ContentPolicy(tenants={"acme": "redacted"}), default="redacted") == NOTHING
 
 
 # -- audit ---------------------------------------------------------------------------------------------------

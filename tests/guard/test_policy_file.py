@@ -406,6 +406,21 @@ def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
         read_policy(file)
 
 
+def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_right_time(file, soon):
+    replace(file, text := "tenants: {acme: {content: redacted, until: 2026-12-31}}")
+    moment = [NOW]
+    grants = Grants(path=file, clock=lambda: moment[0])
+    moment[0] = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    assert grants.resolve("acme") == NOTHING
+    moment[0] = NOW
+    assert grants.resolve("acme") == NOTHING
+
+    replace(file, text + " # confirmed")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    grants.close()
+
+
 def test_file_and_code_together_give_a_tenant_the_files_entry(file):
     grants = Grants(
         {"default": "redacted", "tenants": {"acme": {"content": "none"}, "b": {"content": "none"}}}, path=file

@@ -1,7 +1,7 @@
 """What is granted right now, from a policy in code, a file that changes, or a callable. Asked for every span.
 
-The answer comes from a table that is made anew at most once a second; a changed file and a callable are read
-on a thread of their own. Whatever fails grants nothing.
+The answer comes from a table that is made anew when an entry ends or the file has changed, which is looked at
+once a second; a changed file and a callable are read on a thread of their own. Whatever fails grants nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ audit = logging.getLogger("somatrace.audit")
 INTERVAL: Final = 1.0
 MAX_ASKED: Final = 10_000
 
+AT_ONCE: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+Clock = Callable[[], dt.datetime]
 Source = ContentPolicy | Mapping[str, Any] | Ask | None
 
 
@@ -49,16 +53,16 @@ class Grants:
         path: Path | None = None,
         default: Default | None = None,
         never: bool = False,
-        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock: Clock = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._default = default
         self._never = never
-        self._clock = clock
+        self._today = Today(clock)
         self._audited: dict[str, Entry] = {}
         self._asked: dict[str, Entry] = {}
         self._renew()
         self._wrong: dict[str, str] = {}
-        self._asker = Asker(source, clock, self._answered) if callable(source) else None
+        self._asker = Asker(source, self._today, self._answered) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
         self._given = ContentPolicy() if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
@@ -66,7 +70,7 @@ class Grants:
         self._readable = False
         if self._file is not None and not never:
             self._file.read()
-        self._make()
+        self._remake()
         forking.register(self)
 
     @property
@@ -117,6 +121,8 @@ class Grants:
         # Reentrant: a signal handler that starts a span may run while its thread holds the lock.
         self._lock = threading.RLock()
         self._due = 0.0
+        #: The next moment at which the table is another one.
+        self._ends = AT_ONCE
 
     # -- the table ---------------------------------------------------------------------------------------
 
@@ -124,7 +130,7 @@ class Grants:
         if source is None or isinstance(source, ContentPolicy):
             return source or ContentPolicy()
         try:
-            return ContentPolicy.parse(source, now=self._clock())
+            return ContentPolicy.parse(source, now=self._today())
         except PolicyError as error:
             self._complain("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
         except Exception as error:
@@ -139,31 +145,44 @@ class Grants:
             self._due = time.monotonic() + INTERVAL
             if self._file is not None and not self._never:
                 self._file.look()
-            self._make()
+            if self._today() >= self._ends:
+                self._remake()
         except Exception as error:
-            self._table, self._fallback = {}, NOTHING
-            log.debug("content policy: %s", type(error).__name__)
+            self._shut(error)
         finally:
             lock.release()
 
     def _reread(self) -> None:
+        """Another policy was read: a decision made today, whatever day the clock said before."""
         with self._lock:
+            self._today.reset()
+            self._remake()
+
+    def _remake(self) -> None:
+        try:
             self._make()
+        except Exception as error:
+            self._shut(error)
+
+    def _shut(self, error: Exception) -> None:
+        """Grant nothing until the table can be made: tried again in a second."""
+        self._table, self._fallback, self._readable, self._ends = {}, NOTHING, False, AT_ONCE
+        log.debug("content policy: %s", type(error).__name__)
 
     def _make(self) -> None:
         """Make the table of what is granted now, and say what has changed."""
-        self._due = time.monotonic() + INTERVAL
         policy = self._effective()
         self._readable = policy is not None
         if policy is None or self._never:
-            self._table, self._fallback = {}, NOTHING
+            self._table, self._fallback, self._ends = {}, NOTHING, NEVER
             self._report({})
             return
-        now = self._clock()
+        now = self._today()
         default = stricter(self._default, policy.default) or "none"
         active = {tenant: entry for tenant, entry in policy.tenants.items() if entry.active(now)}
         self._table = {tenant: policy.grant(tenant, now=now) for tenant in active}
         self._fallback = ContentPolicy(default, {}, policy.categories, policy.terms).fallback()
+        self._ends = min((entry.until for entry in active.values() if entry.until), default=NEVER)
         self._report({tenant: entry for tenant, entry in active.items() if entry.content != "none"})
 
     def _effective(self) -> ContentPolicy | None:
@@ -200,7 +219,7 @@ class Grants:
         if after is not None and before != after:
             _audit("granted" if before is None else "changed", tenant, after)
         elif before is not None and after is None:
-            _audit("revoked" if before.active(self._clock()) else "expired", tenant, before)
+            _audit("revoked" if before.active(self._today()) else "expired", tenant, before)
 
     def _complain(self, what: str, message: str) -> None:
         if self._wrong.get(what) != message:
@@ -208,7 +227,29 @@ class Grants:
             log.warning("%s", self._wrong[what])
 
 
-def _file(path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> PolicyFile:
+class Today:
+    """The time of day, which never goes back and never stands.
+
+    A clock that is set back lengthens no grant, and what has ended stays ended, until `reset`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Believe the clock again."""
+        self._latest = self._clock(), time.monotonic()
+
+    def __call__(self) -> dt.datetime:
+        then, ticks = self._latest
+        ticked = time.monotonic()
+        now = max(self._clock(), then + dt.timedelta(seconds=ticked - ticks))
+        self._latest = now, ticked  # one value, as several threads ask
+        return now
+
+
+def _file(path: Path, changed: Callable[[], None], clock: Clock) -> PolicyFile:
     from somatrace.guard.policy_file import PolicyFile  # its readers are loaded only where there is a file
 
     return PolicyFile(path, changed, clock)

@@ -105,7 +105,8 @@ class ContentPolicy:
         if entry.content == "none":
             return Grant("none", entry.safe_keys)
         categories = self.categories if entry.categories is None else entry.categories
-        return Grant(entry.content, entry.safe_keys, categories, (*self.terms, *entry.terms))
+        terms = (*self.terms, *entry.terms) if entry.terms else self.terms  # shared by thousands of tenants
+        return Grant(entry.content, entry.safe_keys, categories, terms)
 
     def fallback(self, default: Default = "none") -> Grant:
         """What named tenants without an active entry are granted."""
