@@ -158,7 +158,10 @@ def test_an_empty_policy_grants_nothing(text):
     assert parse_text(text, ".yml").grant("acme") == NOTHING
 
 
-@given(st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80), st.sampled_from([".yaml", ".toml"]))
+ODD = st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80)
+
+
+@given(ODD | st.text() | st.text(st.characters()), st.sampled_from([".yaml", ".toml"]))
 def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
     try:
         policy = parse_text(text, suffix, now=NOW)
@@ -173,6 +176,56 @@ def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
 def test_a_hostile_file_is_refused(bomb):
     with pytest.raises(PolicyError):
         parse_text(bomb, ".yaml")
+
+
+DEEP = ".".join("a" * 20_000)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        f"{DEEP} = 1",
+        f"[{DEEP}]",
+        f"[[{DEEP}]]",
+        f"x = {{ {DEEP} = 1 }}",
+        f"x = [{{ y = 1, {DEEP} = 1 }}]",
+        " . ".join(['"a"', "'='"] * 9_999) + " = 1",
+        f'x = "\\"" # "\n{DEEP} = 1',
+        f'x = """ "" \\""" """"\n{DEEP} = 1',
+        f"x = '''\n' '''\n{DEEP} = 1",
+        f"x = '\\'\n{DEEP} = 1",
+    ],
+)
+def test_a_key_too_deep_for_tomllib_is_refused_before_it_sees_it(bomb, monkeypatch):
+    monkeypatch.setattr(policy_file_module.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
+
+    with pytest.raises(PolicyError, match=r"line \d: nested too deeply"):
+        parse_text(bomb, ".toml")
+
+
+@pytest.mark.parametrize("bomb", ["x = " + "9" * 10_000, "x = " + "[" * 100_000, "x = " + "{a=" * 50_000])
+def test_a_hostile_toml_file_is_refused(bomb):
+    with pytest.raises(PolicyError, match="line 1: not TOML"):
+        parse_text(bomb, ".toml")
+
+
+def test_dots_in_texts_and_comments_of_toml_are_no_depth():
+    text = """\
+# a.b.c.d.e.f.g.h.i.j
+[tenants."a.b.c.d.e.f.g.h"] # x.x.x.x.x.x.x.x
+content = 'redacted'
+reason = "so...... it. is. then. at. last. \\" ......"
+safe_keys = ["a.b.c.d.e.f.g", 'app.a.b.c.d.e.f', "x.one.two", "x.y.three.four"]
+"""
+
+    assert [*parse_text(text, ".toml", now=NOW).tenants] == ["a.b.c.d.e.f.g.h"]
+
+
+def test_yaml_that_grows_by_repetition_is_refused():
+    laughs = "a: &a [x, x]\n" + "".join(f"{one}: &{one} [*{one}, *{one}]\n" for one in "bcdefgh")
+
+    with pytest.raises(PolicyError, match="line 1: anchors and aliases are not read"):
+        parse_text(laughs, ".yaml")
 
 
 def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):

@@ -181,10 +181,33 @@ def parse_text(text: str, suffix: str, *, now: dt.datetime | None = None) -> Con
 # -- TOML ---------------------------------------------------------------------------------------------------
 
 
+#: Texts and comments of TOML, also those that nothing ends; each is matched in one pass.
+_TOML_TEXT: Final = re.compile(
+    r'''
+      """ [^"\\]* (?: (?: \\[\s\S] | "{1,2}(?!") ) [^"\\]* )* (?: "{3,5} | \\?\Z )
+    | \'{3} [^']* (?: '{1,2}(?!') [^']* )* (?: '{3,5} | \Z )
+    | " [^"\\\n]* (?: \\. [^"\\\n]* )* "?
+    | ' [^'\n]* '?
+    | \# [^\n]*
+    ''',
+    re.VERBOSE,
+)
+_TOML_BETWEEN_KEYS: Final = re.compile(r"[=,\[\]{}]")
+
+
+def _refuse_deep_keys(text: str) -> None:
+    """A key of thousands of parts takes tomllib seconds: its time grows with their square."""
+    bare = _TOML_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    for number, line in enumerate(bare.split("\n"), 1):
+        if any(part.count(".") >= MAX_DEPTH for part in _TOML_BETWEEN_KEYS.split(line)):
+            raise PolicyError(f"line {number}: nested too deeply")
+
+
 def _from_toml(text: str) -> tuple[dict[str, Any], Lines]:
+    _refuse_deep_keys(text)
     try:
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         message = re.sub(r"\s*\(at [^()]*\)$", "", str(error))
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else text.rstrip().count("\n") + 1  # "at end of document"
@@ -225,6 +248,8 @@ def _from_yaml(text: str) -> tuple[Any, Lines]:
     try:
         for event in yaml.parse(text, Loader=loader):
             builder.take(type(event).__name__, event)
+    except UnicodeEncodeError:
+        raise PolicyError("not YAML: half a character") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
