@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import logging
@@ -159,6 +160,8 @@ def test_a_grant_carries_safe_keys_categories_and_terms():
         ({"tenants": {7: {"content": "none"}}}, "use names with values"),
         ({"tenants": {"acme": {**FULL, "until": "soon"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "until": "2026-12-31T10:00:00"}}}, "offset from UTC"),
+        ({"tenants": {"acme": {**FULL, "until": "9999-12-31T23:59:59-01:00"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "until": "0001-01-01T00:00:00+01:00"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full needs reason"),
         ({"tenants": {"acme": {**FULL, "reason": "a\nb"}}}, "one line of text"),
         ({"tenants": {"acme": {"content": "none", "safe_keys": ["*"]}}}, "safe_keys"),
@@ -182,7 +185,14 @@ def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_li
 
 WORDS = st.sampled_from(["default", "tenants", "acme", "content", "until", "reason", "terms", "safe_keys"])
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.dates() | st.just(FULL),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.datetimes(timezones=st.none() | st.timezones())
+    | st.just(FULL),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
 )
 
@@ -363,6 +373,27 @@ def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
     [problem] = grants.problems
     assert "RuntimeError" in problem
     assert "secret" not in problem
+    grants.close()
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), PolicyError("")]
+)
+def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(raised, caplog, capfd):
+    asked = []
+
+    def raising(tenant: str) -> str:
+        asked.append(tenant)
+        raise raised
+
+    grants = Grants(raising, default="redacted")
+
+    assert [grants.resolve("acme") for _ in range(3)] == [NOTHING] * 3
+    assert asked == ["acme"]
+    line = f"content_policy: the callable grants nothing where it fails: {type(raised).__name__}"
+    assert grants.problems == (line,)
+    assert [record.getMessage() for record in caplog.records] == [line]
+    assert capfd.readouterr().err == ""
     grants.close()
 
 

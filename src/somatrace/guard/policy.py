@@ -6,6 +6,7 @@ Nothing but a tenant's own entry, with an end and a reason, can grant `full`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
@@ -184,8 +185,9 @@ class _Reader:
             except ValueError:
                 raw = None
         if isinstance(raw, dt.datetime):
-            if raw.tzinfo is not None:
-                return raw.astimezone(dt.UTC)
+            with contextlib.suppress(OverflowError):  # the first and last hours there are, elsewhere
+                if raw.tzinfo is not None:
+                    return raw.astimezone(dt.UTC)
         elif isinstance(raw, dt.date) and raw < dt.date.max:
             return dt.datetime.combine(raw + dt.timedelta(days=1), dt.time(), dt.UTC)
         self._say(at, "use a date such as 2026-12-31 (its end in UTC), or a time with its offset from UTC")
