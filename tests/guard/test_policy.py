@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime as dt
 import logging
+import os
+import signal
 import threading
+import types
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from somatrace.guard import ContentPolicy
+from somatrace.guard import asking as asking_module
 from somatrace.guard import granting as granting_module
 from somatrace.guard.granting import Grants
 from somatrace.guard.policy import FULL_DAYS, NOTHING, Entry, PolicyError
@@ -154,6 +160,8 @@ def test_a_grant_carries_safe_keys_categories_and_terms():
         ({"tenants": {7: {"content": "none"}}}, "use names with values"),
         ({"tenants": {"acme": {**FULL, "until": "soon"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "until": "2026-12-31T10:00:00"}}}, "offset from UTC"),
+        ({"tenants": {"acme": {**FULL, "until": "9999-12-31T23:59:59-01:00"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "until": "0001-01-01T00:00:00+01:00"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full needs reason"),
         ({"tenants": {"acme": {**FULL, "reason": "a\nb"}}}, "one line of text"),
         ({"tenants": {"acme": {"content": "none", "safe_keys": ["*"]}}}, "safe_keys"),
@@ -177,7 +185,14 @@ def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_li
 
 WORDS = st.sampled_from(["default", "tenants", "acme", "content", "until", "reason", "terms", "safe_keys"])
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.dates() | st.just(FULL),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.datetimes(timezones=st.none() | st.timezones())
+    | st.just(FULL),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
 )
 
@@ -200,6 +215,108 @@ def test_a_policy_is_immutable():
     assert policy.grant("evil") == NOTHING
     with pytest.raises(TypeError):
         policy.tenants["evil"] = Entry("full")  # type: ignore[index]
+
+
+# -- time ----------------------------------------------------------------------------------------------------
+
+END = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def moment(monkeypatch, soon):
+    """What the clock says, and beside it the seconds that have passed since, which nobody can set."""
+    passed = [0.0]
+    monkeypatch.setattr(granting_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    return types.SimpleNamespace(now=NOW, passed=passed)
+
+
+def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
+    tenants = {name: {**FULL, "until": END + number * SECOND} for number, name in enumerate("abc")}
+    grants = Grants({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
+
+    seen = []
+    for number in range(-1, 4):
+        moment.now = END + number * SECOND
+        seen.append("".join(name for name in "abcd" if grants.resolve(name) != NOTHING))
+
+    assert seen == ["abcd", "bcd", "cd", "d", "d"]
+
+
+def test_nothing_is_made_anew_before_an_entry_ends(moment):
+    made = []
+
+    class Counted(ContentPolicy):
+        def grant(self, tenant, *args, **options):
+            made.append(tenant)
+            return super().grant(tenant, *args, **options)
+
+    policy = Counted(tenants={"acme": Entry("full", END, "r"), "other": Entry("redacted")})
+    grants = Grants(policy, clock=lambda: moment.now)
+    for _ in range(100):
+        grants.resolve("acme")
+    assert made == ["acme", "other"]
+
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+    assert made == ["acme", "other", "other"]
+
+
+def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
+    entry = {**FULL, "until": NOW + 60 * SECOND}
+    grants = Grants({"tenants": {"acme": entry}}, clock=lambda: moment.now)
+    moment.now = NOW - dt.timedelta(days=30)
+    moment.passed[0] = 59.0
+    assert grants.resolve("acme").mode == "full"
+
+    moment.passed[0] = 60.0
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(moment, monkeypatch):
+    monkeypatch.setattr(asking_module, "TTL", 0.0)
+    grants = Grants(lambda _: FULL, clock=lambda: moment.now)
+    assert grants.resolve("acme").mode == "full"
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+    grants.close()
+
+
+def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
+    works = [True]
+
+    def clock():
+        if not works[0]:
+            raise OSError
+        return NOW
+
+    grants = Grants({"tenants": {"acme": FULL}}, clock=clock)
+    assert grants.resolve("acme").mode == "full"
+
+    works[0] = False
+    assert grants.resolve("acme") == NOTHING
+
+    works[0] = True
+    assert grants.resolve("acme").mode == "full"
+
+
+def test_a_policy_put_together_wrongly_in_code_grants_nothing():
+    assert granted(ContentPolicy(tenants={"acme": "redacted"}), default="redacted") == NOTHING
 
 
 # -- audit ---------------------------------------------------------------------------------------------------
@@ -256,6 +373,27 @@ def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
     [problem] = grants.problems
     assert "RuntimeError" in problem
     assert "secret" not in problem
+    grants.close()
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), PolicyError("")]
+)
+def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(raised, caplog, capfd):
+    asked = []
+
+    def raising(tenant: str) -> str:
+        asked.append(tenant)
+        raise raised
+
+    grants = Grants(raising, default="redacted")
+
+    assert [grants.resolve("acme") for _ in range(3)] == [NOTHING] * 3
+    assert asked == ["acme"]
+    line = f"content_policy: the callable grants nothing where it fails: {type(raised).__name__}"
+    assert grants.problems == (line,)
+    assert [record.getMessage() for record in caplog.records] == [line]
+    assert capfd.readouterr().err == ""
     grants.close()
 
 
@@ -322,3 +460,101 @@ def test_resolving_from_many_threads_gives_every_one_the_answer():
     grants.close()
 
     assert seen == ["redacted"] * 400
+
+
+# -- fork ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(lock):
+    """Another thread holds the lock, as one does that makes the table anew."""
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join()
+
+
+def in_a_child(what) -> bool:
+    """Whether `what` is true in a child that is forked now."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that hangs fails
+        code = 2
+        with contextlib.suppress(BaseException):
+            code = 0 if what() else 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    assert grants.resolve("acme").mode == "full"
+
+    def ends():
+        moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+        return grants.resolve("acme") == NOTHING
+
+    with held(grants._lock):
+        assert in_a_child(ends)
+
+
+def test_a_callable_is_asked_anew_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    parent, release = os.getpid(), threading.Event()
+
+    def stuck_in_the_parent(tenant: str) -> str:
+        if os.getpid() == parent and tenant == "stuck":
+            release.wait(30)
+        return "redacted"
+
+    grants = Grants(stuck_in_the_parent)
+    try:
+        assert grants.resolve("acme").mode == "redacted"
+        assert grants.resolve("stuck") == NOTHING
+
+        with held(grants._lock):
+            assert in_a_child(lambda: grants.resolve("other").mode == "redacted")
+    finally:
+        release.set()
+        grants.close()
+
+
+def test_a_program_may_fork_while_an_audit_event_is_logged():
+    children = []
+
+    class Forking(logging.Handler):
+        def emit(self, record):
+            children.append(os.fork())
+
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    grants._due = 0.0  # a second later
+    moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    handler, logger = Forking(), logging.getLogger("somatrace.audit")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        granted = grants.resolve("acme")
+    except BaseException:
+        granted = None
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    [child] = children
+    if child == 0:
+        os._exit(0 if granted == NOTHING else 1)
+
+    assert granted == NOTHING
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

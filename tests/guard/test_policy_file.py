@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from somatrace.guard import granting as granting_module
+from somatrace.guard import policy_file as policy_file_module
 from somatrace.guard.granting import Grants
 from somatrace.guard.policy import NOTHING, PolicyError
 from somatrace.guard.policy_file import MAX_BYTES, parse_text, read_policy
@@ -156,7 +158,10 @@ def test_an_empty_policy_grants_nothing(text):
     assert parse_text(text, ".yml").grant("acme") == NOTHING
 
 
-@given(st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80), st.sampled_from([".yaml", ".toml"]))
+ODD = st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80)
+
+
+@given(ODD | st.text() | st.text(st.characters()), st.sampled_from([".yaml", ".toml"]))
 def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
     try:
         policy = parse_text(text, suffix, now=NOW)
@@ -171,6 +176,56 @@ def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
 def test_a_hostile_file_is_refused(bomb):
     with pytest.raises(PolicyError):
         parse_text(bomb, ".yaml")
+
+
+DEEP = ".".join("a" * 20_000)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        f"{DEEP} = 1",
+        f"[{DEEP}]",
+        f"[[{DEEP}]]",
+        f"x = {{ {DEEP} = 1 }}",
+        f"x = [{{ y = 1, {DEEP} = 1 }}]",
+        " . ".join(['"a"', "'='"] * 9_999) + " = 1",
+        f'x = "\\"" # "\n{DEEP} = 1',
+        f'x = """ "" \\""" """"\n{DEEP} = 1',
+        f"x = '''\n' '''\n{DEEP} = 1",
+        f"x = '\\'\n{DEEP} = 1",
+    ],
+)
+def test_a_key_too_deep_for_tomllib_is_refused_before_it_sees_it(bomb, monkeypatch):
+    monkeypatch.setattr(policy_file_module.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
+
+    with pytest.raises(PolicyError, match=r"line \d: nested too deeply"):
+        parse_text(bomb, ".toml")
+
+
+@pytest.mark.parametrize("bomb", ["x = " + "9" * 10_000, "x = " + "[" * 100_000, "x = " + "{a=" * 50_000])
+def test_a_hostile_toml_file_is_refused(bomb):
+    with pytest.raises(PolicyError, match="line 1: not TOML"):
+        parse_text(bomb, ".toml")
+
+
+def test_dots_in_texts_and_comments_of_toml_are_no_depth():
+    text = """\
+# a.b.c.d.e.f.g.h.i.j
+[tenants."a.b.c.d.e.f.g.h"] # x.x.x.x.x.x.x.x
+content = 'redacted'
+reason = "so...... it. is. then. at. last. \\" ......"
+safe_keys = ["a.b.c.d.e.f.g", 'app.a.b.c.d.e.f', "x.one.two", "x.y.three.four"]
+"""
+
+    assert [*parse_text(text, ".toml", now=NOW).tenants] == ["a.b.c.d.e.f.g.h"]
+
+
+def test_yaml_that_grows_by_repetition_is_refused():
+    laughs = "a: &a [x, x]\n" + "".join(f"{one}: &{one} [*{one}, *{one}]\n" for one in "bcdefgh")
+
+    with pytest.raises(PolicyError, match="line 1: anchors and aliases are not read"):
+        parse_text(laughs, ".yaml")
 
 
 def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):
@@ -257,11 +312,75 @@ def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_
     assert len(grants.problems) == 1
 
 
-def test_a_directory_or_an_unreadable_file_grants_nothing(tmp_path):
-    grants = Grants(path=tmp_path, default="redacted")
+NOT_A_FILE = "SOMATRACE_CONTENT_POLICY_FILE: nothing is granted: not a regular file: name one"
+
+
+def unreadable(path, kind):
+    """Something that is no file to read, where one was or might be."""
+    path.unlink(missing_ok=True)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/zero", "link to itself": path.name}[kind])
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
+    path = tmp_path / "policy.yaml"
+    unreadable(path, kind)
+
+    grants = Grants(path=path, default="redacted")
 
     assert grants.resolve("acme") == NOTHING
-    assert "IsADirectoryError" in grants.problems[0]
+    assert grants.problems == (NOT_A_FILE,)
+    grants.close()
+
+
+def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
+    grants = Grants(path=tmp_path / "a\0b.yaml", default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert "cannot be read (ValueError): check its path" in grants.problems[0]
+    grants.close()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device", "link to itself"])
+def test_what_takes_the_files_place_and_cannot_be_read_revokes_until_there_is_a_file_again(
+    file, grants, kind
+):
+    assert grants.resolve("acme").mode == "redacted"
+
+    unreadable(file, kind)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert eventually(lambda: grants.problems)
+
+    file.rmdir() if kind == "directory" else file.unlink()
+    file.write_text("tenants: {acme: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    assert grants.problems == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_any_more_revokes(file, grants):
+    file.chmod(0)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert "PermissionError" in grants.problems[0]
+
+
+def test_a_file_that_cannot_be_opened_for_whatever_reason_revokes(file, grants, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(policy_file_module.os, "open", failing)
+    replace(file, "tenants: {acme: {content: redacted}} # touched")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    monkeypatch.undo()
 
 
 def test_a_file_that_appears_later_is_read(tmp_path, soon):
@@ -273,6 +392,85 @@ def test_a_file_that_appears_later_is_read(tmp_path, soon):
 
     assert eventually(lambda: grants.resolve("acme").mode == "redacted")
     assert grants.problems == ()
+    grants.close()
+
+
+def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
+    for name, mode in (("..1", "redacted"), ("..2", "none")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.yaml").write_text(f"tenants: {{acme: {{content: {mode}}}}}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    grants = Grants(path=tmp_path / "policy.yaml")
+    assert grants.resolve("acme").mode == "redacted"
+
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+@pytest.mark.parametrize("unsettled", [0, 2_000_000_000], ids=["long after", "at once"])
+def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypatch, unsettled):
+    monkeypatch.setattr(policy_file_module, "UNSETTLED", unsettled, raising=False)
+    path = tmp_path / "policy.yaml"
+    path.write_text("tenants: {acme: {content: redacted}}")
+    before = path.stat()
+    grants = Grants(path=path)
+    assert grants.resolve("acme").mode == "redacted"
+
+    while not unsettled and path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.touch()  # until the clock of the file system has moved on
+    path.write_text("tenants: {acme: {content: none    }}")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert (path.stat().st_size, path.stat().st_ino) == (before.st_size, before.st_ino)
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        if "acme" in file.read_text():
+            file.write_text("default: none")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    assert read_policy(file).tenants == {}
+
+
+def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        with file.open("a") as end:
+            end.write("\n")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    with pytest.raises(OSError, match="changes while it is read"):
+        read_policy(file)
+
+
+def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_right_time(file, soon):
+    replace(file, text := "tenants: {acme: {content: redacted, until: 2026-12-31}}")
+    moment = [NOW]
+    grants = Grants(path=file, clock=lambda: moment[0])
+    moment[0] = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    assert grants.resolve("acme") == NOTHING
+    moment[0] = NOW
+    assert grants.resolve("acme") == NOTHING
+
+    replace(file, text + " # confirmed")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
     grants.close()
 
 
@@ -296,3 +494,24 @@ def test_a_forked_child_still_sees_changes(file, grants):
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert eventually(lambda: grants.resolve("acme").mode == "none")
+
+
+def test_a_child_that_was_forked_while_a_thread_held_the_lock_still_sees_changes(file, grants):
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with grants._lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    child = os.fork()
+    if child == 0:
+        replace(file, "tenants: {acme: {content: none}}")
+        os._exit(0 if eventually(lambda: grants.resolve("acme").mode == "none") else 1)
+    release.set()
+    thread.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -85,10 +85,9 @@ class Asker:
             self._began = time.monotonic()
             try:
                 self._keep(tenant, self._usable(tenant, self._ask(tenant)), "")
-            except Exception as error:
-                reason = (
-                    str(error).splitlines()[0] if isinstance(error, PolicyError) else type(error).__name__
-                )
+            except BaseException as error:  # also SystemExit: it would end this thread, and nothing else
+                mistake = str(error).partition("\n")[0] if isinstance(error, PolicyError) else ""
+                reason = mistake or type(error).__name__
                 self._keep(tenant, Said(CLOSED, time.monotonic() + AGAIN), reason)
             finally:
                 self._began = 0.0

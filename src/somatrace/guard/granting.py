@@ -1,7 +1,7 @@
 """What is granted right now, from a policy in code, a file that changes, or a callable. Asked for every span.
 
-The answer comes from a table that is made anew at most once a second; a changed file and a callable are read
-on a thread of their own. Whatever fails grants nothing.
+The answer comes from a table that is made anew when an entry ends or the file has changed, which is looked at
+once a second; a changed file and a callable are read on a thread of their own. Whatever fails grants nothing.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import names
 from somatrace.guard.asking import Ask, Asker
 from somatrace.guard.detecting import ALL
 from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
-from somatrace.lane import Lane
+from somatrace.lane import forking
+
+if TYPE_CHECKING:
+    from somatrace.guard.policy_file import PolicyFile
 
 log = logging.getLogger("somatrace")
 audit = logging.getLogger("somatrace.audit")
@@ -27,6 +30,10 @@ audit = logging.getLogger("somatrace.audit")
 INTERVAL: Final = 1.0
 MAX_ASKED: Final = 10_000
 
+AT_ONCE: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+Clock = Callable[[], dt.datetime]
 Source = ContentPolicy | Mapping[str, Any] | Ask | None
 
 
@@ -46,25 +53,25 @@ class Grants:
         path: Path | None = None,
         default: Default | None = None,
         never: bool = False,
-        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock: Clock = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._default = default
         self._never = never
-        self._clock = clock
+        self._today = Today(clock)
         self._audited: dict[str, Entry] = {}
         self._asked: dict[str, Entry] = {}
-        self._lock = threading.Lock()
+        self._renew()
         self._wrong: dict[str, str] = {}
-        self._asker = Asker(source, clock, self._answered) if callable(source) else None
-        self._file = None if path is None else _File(path, self._reread, clock)
+        self._asker = Asker(source, self._today, self._answered) if callable(source) else None
+        self._file = None if path is None else _file(path, self._reread, clock)
         self._given = ContentPolicy() if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
         self._fallback = NOTHING
         self._readable = False
-        self._due = 0.0
         if self._file is not None and not never:
             self._file.read()
-        self._make()
+        self._remake()
+        forking.register(self)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -98,13 +105,32 @@ class Grants:
         if self._asker is not None:
             self._asker.close()
 
+    # -- fork ---------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing: to wait for the lock would hold the program up."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing has changed."""
+
+    def after_fork_in_child(self) -> None:
+        """Whoever held the lock is not in this process, and may have left the table half made."""
+        self._renew()
+
+    def _renew(self) -> None:
+        # Reentrant: a signal handler that starts a span may run while its thread holds the lock.
+        self._lock = threading.RLock()
+        self._due = 0.0
+        #: The next moment at which the table is another one.
+        self._ends = AT_ONCE
+
     # -- the table ---------------------------------------------------------------------------------------
 
     def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
         if source is None or isinstance(source, ContentPolicy):
             return source or ContentPolicy()
         try:
-            return ContentPolicy.parse(source, now=self._clock())
+            return ContentPolicy.parse(source, now=self._today())
         except PolicyError as error:
             self._complain("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
         except Exception as error:
@@ -112,37 +138,51 @@ class Grants:
         return None
 
     def _refresh(self) -> None:
-        if not self._lock.acquire(blocking=False):
+        lock = self._lock  # another one once this thread has forked, in a handler of the audit log say
+        if not lock.acquire(blocking=False):
             return  # another thread is at it; the table of a moment ago holds
         try:
             self._due = time.monotonic() + INTERVAL
             if self._file is not None and not self._never:
                 self._file.look()
-            self._make()
+            if self._today() >= self._ends:
+                self._remake()
         except Exception as error:
-            self._table, self._fallback = {}, NOTHING
-            log.debug("content policy: %s", type(error).__name__)
+            self._shut(error)
         finally:
-            self._lock.release()
+            lock.release()
 
     def _reread(self) -> None:
+        """Another policy was read: a decision made today, whatever day the clock said before."""
         with self._lock:
+            self._today.reset()
+            self._remake()
+
+    def _remake(self) -> None:
+        try:
             self._make()
+        except Exception as error:
+            self._shut(error)
+
+    def _shut(self, error: Exception) -> None:
+        """Grant nothing until the table can be made: tried again in a second."""
+        self._table, self._fallback, self._readable, self._ends = {}, NOTHING, False, AT_ONCE
+        log.debug("content policy: %s", type(error).__name__)
 
     def _make(self) -> None:
         """Make the table of what is granted now, and say what has changed."""
-        self._due = time.monotonic() + INTERVAL
         policy = self._effective()
         self._readable = policy is not None
         if policy is None or self._never:
-            self._table, self._fallback = {}, NOTHING
+            self._table, self._fallback, self._ends = {}, NOTHING, NEVER
             self._report({})
             return
-        now = self._clock()
+        now = self._today()
         default = stricter(self._default, policy.default) or "none"
         active = {tenant: entry for tenant, entry in policy.tenants.items() if entry.active(now)}
         self._table = {tenant: policy.grant(tenant, now=now) for tenant in active}
         self._fallback = ContentPolicy(default, {}, policy.categories, policy.terms).fallback()
+        self._ends = min((entry.until for entry in active.values() if entry.until), default=NEVER)
         self._report({tenant: entry for tenant, entry in active.items() if entry.content != "none"})
 
     def _effective(self) -> ContentPolicy | None:
@@ -179,12 +219,40 @@ class Grants:
         if after is not None and before != after:
             _audit("granted" if before is None else "changed", tenant, after)
         elif before is not None and after is None:
-            _audit("revoked" if before.active(self._clock()) else "expired", tenant, before)
+            _audit("revoked" if before.active(self._today()) else "expired", tenant, before)
 
     def _complain(self, what: str, message: str) -> None:
         if self._wrong.get(what) != message:
             self._wrong[what] = f"{what}: {message}"
             log.warning("%s", self._wrong[what])
+
+
+class Today:
+    """The time of day, which never goes back and never stands.
+
+    A clock that is set back lengthens no grant, and what has ended stays ended, until `reset`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Believe the clock again."""
+        self._latest = self._clock(), time.monotonic()
+
+    def __call__(self) -> dt.datetime:
+        then, ticks = self._latest
+        ticked = time.monotonic()
+        now = max(self._clock(), then + dt.timedelta(seconds=ticked - ticks))
+        self._latest = now, ticked  # one value, as several threads ask
+        return now
+
+
+def _file(path: Path, changed: Callable[[], None], clock: Clock) -> PolicyFile:
+    from somatrace.guard.policy_file import PolicyFile  # its readers are loaded only where there is a file
+
+    return PolicyFile(path, changed, clock)
 
 
 def _audit(what: str, tenant: str, entry: Entry) -> None:
@@ -205,64 +273,3 @@ def _audit(what: str, tenant: str, entry: Entry) -> None:
             "reason": entry.reason,
         },
     )
-
-
-class _File:
-    """A policy file: looked at with one `stat`, read on its own thread when it has changed."""
-
-    def __init__(self, path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> None:
-        self._path = path
-        self._clock = clock
-        self._changed = changed
-        self._signature: tuple[int, ...] | None = None
-        self.policy: ContentPolicy | None = None
-        self.problem = ""
-        self._lane: Lane[None] = Lane("content-policy", self._step, size=1)
-
-    def look(self) -> None:
-        """See whether the file has changed, and have it read."""
-        if self._stat() != self._signature:
-            self._lane.put(None)
-
-    def read(self) -> None:
-        """Read the file now. A broken one keeps the last good policy, a missing one grants nothing."""
-        from somatrace.guard.policy_file import read_policy  # only where there is a file
-
-        signature = self._stat()
-        problem = ""
-        try:
-            self.policy = read_policy(self._path, now=self._clock())
-        except FileNotFoundError:
-            self.policy = None
-            problem = "the file is missing, nothing is granted"
-        except PolicyError as error:
-            problem = f"{self._held}: {error}"
-        except Exception as error:
-            problem = f"{self._held}: {type(error).__name__}"
-        self._signature = signature
-        self._say(problem.splitlines()[0] if problem else "")
-
-    def close(self) -> None:
-        self._lane.close(0.1)
-
-    @property
-    def _held(self) -> str:
-        return "the last good one holds" if self.policy is not None else "nothing is granted"
-
-    def _say(self, problem: str) -> None:
-        line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
-        if line and line != self.problem:
-            log.warning("%s", line)
-        self.problem = line
-
-    def _step(self, items: Sequence[None]) -> None:
-        if items:
-            self.read()
-            self._changed()
-
-    def _stat(self) -> tuple[int, ...] | None:
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev

@@ -6,6 +6,7 @@ Nothing but a tenant's own entry, with an end and a reason, can grant `full`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
@@ -105,7 +106,8 @@ class ContentPolicy:
         if entry.content == "none":
             return Grant("none", entry.safe_keys)
         categories = self.categories if entry.categories is None else entry.categories
-        return Grant(entry.content, entry.safe_keys, categories, (*self.terms, *entry.terms))
+        terms = (*self.terms, *entry.terms) if entry.terms else self.terms  # shared by thousands of tenants
+        return Grant(entry.content, entry.safe_keys, categories, terms)
 
     def fallback(self, default: Default = "none") -> Grant:
         """What named tenants without an active entry are granted."""
@@ -183,8 +185,9 @@ class _Reader:
             except ValueError:
                 raw = None
         if isinstance(raw, dt.datetime):
-            if raw.tzinfo is not None:
-                return raw.astimezone(dt.UTC)
+            with contextlib.suppress(OverflowError):  # the first and last hours there are, elsewhere
+                if raw.tzinfo is not None:
+                    return raw.astimezone(dt.UTC)
         elif isinstance(raw, dt.date) and raw < dt.date.max:
             return dt.datetime.combine(raw + dt.timedelta(days=1), dt.time(), dt.UTC)
         self._say(at, "use a date such as 2026-12-31 (its end in UTC), or a time with its offset from UTC")

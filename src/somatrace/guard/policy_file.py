@@ -7,23 +7,150 @@ every scalar is a text, so that a tenant called `on` or `007` keeps its name.
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import os
 import re
+import stat
+import time
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from somatrace.guard.policy import ContentPolicy, PolicyError
+from somatrace.lane import Lane
+
+log = logging.getLogger("somatrace")
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 6
 
+#: A file changed less than so many nanoseconds ago may change again without its times telling.
+UNSETTLED: Final = 2_000_000_000
+ATTEMPTS: Final = 3
+
 Lines = dict[tuple[str, ...], int]
+Signature = tuple[int, ...]
+
+#: The signature of no file: what had it is read again.
+UNKNOWN: Final[Signature] = ()
+
+
+class PolicyFile:
+    """A policy file: looked at with one `stat`, read on a thread of its own when it has changed.
+
+    `policy` is None where nothing could be read. `changed` hears of every policy that takes its place.
+    """
+
+    def __init__(self, path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> None:
+        self._path = path
+        self._changed = changed
+        self._clock = clock
+        self._raw: bytes | None = None
+        self._signature: Signature | None = None  # of a file that is missing
+        self.policy: ContentPolicy | None = None
+        self.problem = ""
+        self._lane: Lane[None] = Lane("content-policy", self._step, size=1)
+
+    def look(self) -> None:
+        """See whether the file has changed, and have it read."""
+        if self._signature_now() != self._signature:
+            self._lane.put(None)
+
+    def read(self) -> bool:
+        """Read the file now; whether another policy holds since.
+
+        One that says something unusable keeps the last good policy: a slip of its editor revokes nothing.
+        One that cannot be read at all says nothing, so nothing is granted.
+        """
+        try:
+            raw, signature = read_file(self._path)
+        except Exception as error:
+            held = self.policy is not None
+            self.policy = self._raw = self._signature = None
+            self._say(f"nothing is granted: {_why(error)}")
+            return held
+        read, problem = False, ""
+        if raw != self._raw:
+            try:
+                self.policy, read = parse(raw, self._path.suffix, now=self._clock()), True
+            except Exception as error:
+                held = self.policy is not None
+                problem = str(error) if isinstance(error, PolicyError) else type(error).__name__
+                problem = f"{'the last good one holds' if held else 'nothing is granted'}: {problem}"
+            self._say(problem.partition("\n")[0])
+            self._raw = raw
+        self._signature = signature  # last: a child forked in between reads the file again
+        return read
+
+    def close(self) -> None:
+        self._lane.close(0.1)
+
+    def _say(self, problem: str) -> None:
+        line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
+        if line and line != self.problem:
+            log.warning("%s", line)
+        self.problem = line
+
+    def _step(self, items: Sequence[None]) -> None:
+        if items and self.read():
+            self._changed()
+
+    def _signature_now(self) -> Signature | None:
+        try:
+            return _signature(self._path.stat())
+        except (OSError, ValueError):
+            return None
+
+
+class UnreadableError(OSError):
+    """The file could be opened, and is none to read; says what to do."""
 
 
 def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
     """The policy in a file. OSError if it cannot be read, PolicyError if it cannot be used."""
-    with path.open("rb") as file:
-        raw = file.read(MAX_BYTES + 1)
+    return parse(read_file(path)[0], path.suffix, now=now)
+
+
+def read_file(path: Path) -> tuple[bytes, Signature]:
+    """What a regular file holds, one byte more than it may at most, and by what a change is seen.
+
+    Never waits, as opening a pipe would. Links are followed: Kubernetes mounts files as links and swaps them.
+    A file that changes meanwhile is read again, so that no half of one policy and half of another holds. The
+    signature of a file changed just now is unknown: the next change might not show in its times.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        for _ in range(ATTEMPTS):
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("not a regular file: name one")
+            with open(handle, "rb", closefd=False) as file:
+                file.seek(0)
+                raw = file.read(MAX_BYTES + 1)
+            if _signature(os.fstat(handle)) == _signature(status):
+                settled = abs(time.time_ns() - status.st_ctime_ns) > UNSETTLED
+                return raw, _signature(status) if settled else UNKNOWN
+    finally:
+        os.close(handle)
+    raise UnreadableError("the file changes while it is read: write it aside and rename it")
+
+
+def _signature(status: os.stat_result) -> Signature:
+    """`ctime` is there because nobody can set it: what copies a file's `mtime` along hides no change."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnreadableError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing: create it, or unset the variable"
+    return f"the file cannot be read ({type(error).__name__}): check its path and permissions"
+
+
+def parse(raw: bytes, suffix: str, *, now: dt.datetime | None = None) -> ContentPolicy:
+    """The policy in the bytes of a file whose name ends in `suffix`."""
     if len(raw) > MAX_BYTES:
         raise PolicyError(f"larger than {MAX_BYTES} bytes")
     try:
@@ -31,7 +158,7 @@ def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise PolicyError(f"line {line}: not UTF-8") from None
-    return parse_text(text, path.suffix, now=now)
+    return parse_text(text, suffix, now=now)
 
 
 def parse_text(text: str, suffix: str, *, now: dt.datetime | None = None) -> ContentPolicy:
@@ -54,10 +181,33 @@ def parse_text(text: str, suffix: str, *, now: dt.datetime | None = None) -> Con
 # -- TOML ---------------------------------------------------------------------------------------------------
 
 
+#: Texts and comments of TOML, also those that nothing ends; each is matched in one pass.
+_TOML_TEXT: Final = re.compile(
+    r'''
+      """ [^"\\]* (?: (?: \\[\s\S] | "{1,2}(?!") ) [^"\\]* )* (?: "{3,5} | \\?\Z )
+    | \'{3} [^']* (?: '{1,2}(?!') [^']* )* (?: '{3,5} | \Z )
+    | " [^"\\\n]* (?: \\. [^"\\\n]* )* "?
+    | ' [^'\n]* '?
+    | \# [^\n]*
+    ''',
+    re.VERBOSE,
+)
+_TOML_BETWEEN_KEYS: Final = re.compile(r"[=,\[\]{}]")
+
+
+def _refuse_deep_keys(text: str) -> None:
+    """A key of thousands of parts takes tomllib seconds: its time grows with their square."""
+    bare = _TOML_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    for number, line in enumerate(bare.split("\n"), 1):
+        if any(part.count(".") >= MAX_DEPTH for part in _TOML_BETWEEN_KEYS.split(line)):
+            raise PolicyError(f"line {number}: nested too deeply")
+
+
 def _from_toml(text: str) -> tuple[dict[str, Any], Lines]:
+    _refuse_deep_keys(text)
     try:
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
         message = re.sub(r"\s*\(at [^()]*\)$", "", str(error))
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else text.rstrip().count("\n") + 1  # "at end of document"
@@ -98,6 +248,8 @@ def _from_yaml(text: str) -> tuple[Any, Lines]:
     try:
         for event in yaml.parse(text, Loader=loader):
             builder.take(type(event).__name__, event)
+    except UnicodeEncodeError:
+        raise PolicyError("not YAML: half a character") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
