@@ -13,7 +13,8 @@ from somatrace.guard.safe import fits
 MAX_DECLARED: Final = 256
 MAX_KNOWN: Final = 4096
 _VALUES: Final = 64
-_LAST_WORD: Final = re.compile(rf"\S{{0,{MAX_DECLARED}}}\Z")
+#: The groups of a long number are one word.
+_LAST_WORD: Final = re.compile(rf"(?:(?<![0-9])(?:[0-9]{{1,6}}[ -]){{1,8}})?\S{{0,{MAX_DECLARED}}}\Z")
 
 _NONE_YET: Final[Mapping[Any, bool]] = {}
 
@@ -37,8 +38,9 @@ class Known:
         """The text without a last word that a limit may have cut: half of a secret looks like none."""
         if len(text) not in self._cut_at:
             return text
-        word = _LAST_WORD.search(text)
-        return f"{text[: word.start()] if word else text[:-MAX_DECLARED]}[TRUNCATED]"
+        end = max(0, len(text) - MAX_DECLARED)
+        word = _LAST_WORD.search(text, end)
+        return f"{text[: word.start() if word else end]}[TRUNCATED]"
 
     def scanned(self, text: str) -> str:
         """A text without what is found in it, cut."""

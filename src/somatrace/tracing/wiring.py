@@ -113,8 +113,8 @@ def wire(
     wiring.grants = grants_of(settings)
     copier = Copier(
         Guard(
-            cut_at=_cut_at(settings),
             lambda: wiring.ledger.count("guard_faults"),
+            cut_at=_cut_at(settings),
             resolve=wiring.grants.resolve,
             pseudonym=pseudonyms_of(settings),
         ),
