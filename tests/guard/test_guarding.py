@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -559,3 +560,161 @@ def test_the_gate_lets_no_value_by_that_the_detectors_find(text: str) -> None:
         assert with_gate == find(text)
     finally:
         Gate.among = among  # type: ignore[method-assign]
+
+
+# -- what only looks declared, known or harmless --------------------------------------------------------
+
+
+@pytest.mark.parametrize("mark", [True, "yes", 1, DECLARED_MARK + 1, float(DECLARED_MARK)])
+def test_an_event_that_calls_itself_declared_is_not(mark: Any) -> None:
+    copy = copier("none").copy(made({}, event={"somatrace.declared": mark, "app.text": "two words"}))
+
+    assert [dict(event.attributes or {}) for event in copy.events] == [{}]
+
+
+def test_what_a_library_writes_over_a_declared_attribute_is_not_declared() -> None:
+    span = made({"note": "said by the program"}, declared=frozenset({"note"}))
+    span._attributes["note"] = "written by a library"  # type: ignore[index]
+
+    copy = copier("none").copy(span)
+
+    assert "note" not in (copy.attributes or {})
+
+
+class Chameleon(str):
+    """A text that says it equals any other."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash("stop")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_text_that_says_it_equals_a_known_one_is_judged_by_what_it_is(mode: str) -> None:
+    made_by = copier(mode)
+    made_by.copy(made({"gen_ai.response.finish_reasons": ("stop",), "error.type": "stop", "stop": 1}))
+    lie = Chameleon(f"see {KEY}")
+
+    copy = made_by.copy(
+        made({"gen_ai.response.finish_reasons": (lie,), "error.type": lie, lie: 1}, name=lie, scope=lie)
+    )
+
+    assert KEY.encode() not in encode([copy])
+
+
+@pytest.mark.parametrize("number", [4711, 8675309, 12.5])
+@pytest.mark.parametrize("declared", [frozenset(), frozenset({"db.password"})])
+def test_a_number_under_a_passwords_name_stays_here(number: float, declared: frozenset[str]) -> None:
+    copy = copier("none").copy(
+        made({"db.password": number}, event={"db.password": number}, declared=declared)
+    )
+
+    assert str(number) not in json.dumps(
+        [dict(copy.attributes or {}), *map(attributes_of_event, copy.events)]
+    )
+
+
+def attributes_of_event(event: Event) -> dict[str, Any]:
+    return dict(event.attributes or {})
+
+
+def test_a_password_that_is_a_tag_stays_here() -> None:
+    assert Guard().tags(Tags({"passcode": 1234, "job": 1234})).bound == {
+        "passcode": "[PASSWORD]",
+        "job": 1234,
+    }
+
+
+@pytest.mark.parametrize("mode", ["redacted", "full"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("--password", "hunter2-very-secret"),
+        ("run", "--api-key", "hunter2-very-secret", "now"),
+        (("authorization", "hunter2-very-secret"), ("x", "y")),
+        {"name": "password", "value": "hunter2-very-secret"},
+        {"headers": [{"key": "api_key", "value": "hunter2-very-secret"}]},
+    ],
+    ids=str,
+)
+def test_a_name_in_one_item_makes_a_secret_of_the_next(value: Any, mode: str) -> None:
+    copy = copier(mode).copy(made({"app.value": value}))
+
+    assert b"hunter2" not in encode([copy])
+
+
+@settings(max_examples=100, deadline=None)
+@given(cuts=st.sets(st.integers(1, len(KEY) - 1), min_size=1, max_size=8), mode=st.sampled_from(MODES))
+def test_a_secret_that_is_spread_over_items_is_found(cuts: set[int], mode: str) -> None:
+    edges = [0, *sorted(cuts), len(KEY)]
+    parts = tuple(KEY[begin:end] for begin, end in itertools.pairwise(edges))
+
+    copy = copier(mode).copy(made({"app.deltas": ("begin ", *parts, " end")}))
+
+    kept = "".join(str(item) for item in (copy.attributes or {}).get("app.deltas", ()))
+    assert KEY not in kept
+    assert len(kept) < len(KEY)
+
+
+def test_usage_is_told_when_a_process_has_shown_more_keys_than_it_can_have() -> None:
+    usage = {
+        "gen_ai.usage.input_tokens": 812,
+        "llm.usage.total_tokens": 900,
+        "http.response.status_code": 200,
+    }
+    made_by = copier("none")
+    for number in range(labels.MAX_KEYS + 1):
+        made_by.copy(made({f"key_{number:x}_of_content": 1}))
+
+    copy = made_by.copy(made(usage | {"one.more": 1}))
+
+    assert usage.items() <= dict(copy.attributes or {}).items()
+    assert "one.more" not in (copy.attributes or {})
+
+
+def test_words_under_a_key_that_shows_too_many_of_them_are_content() -> None:
+    made_by = copier("none")
+    asked = [f"please cancel order {letter * 3}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    kept = [
+        text
+        for text in asked
+        if "gen_ai.tool.name" in (made_by.copy(made({"gen_ai.tool.name": text})).attributes or {})
+    ]
+
+    assert kept == asked[: labels.MAX_WORDY_PER_SCOPE]
+
+
+def test_only_counters_are_names_in_details_of_usage() -> None:
+    said = made({"langfuse.observation.usage_details": '{"input": 5, "cache_read_input_tokens": 3}'})
+    hidden = made({"langfuse.observation.cost_details": '{"john_lives_at_five_main_street": 1}'})
+
+    assert "langfuse.observation.usage_details" in (copier("none").copy(said).attributes or {})
+    assert "langfuse.observation.cost_details" not in (copier("none").copy(hidden).attributes or {})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "text", [f"the key is {KEY}", "write to ada.lovelace@example.com", "pay with 4111 1111 1111 1111"]
+)
+def test_half_a_value_at_the_end_of_a_cut_text_goes_with_its_last_word(text: str, mode: str) -> None:
+    for length in range(len(text) - 12, len(text)):
+        guard = Guard(resolve=lambda _: Grant(mode), cut_at={length})  # type: ignore[arg-type]
+
+        kept, _ = guard.judge("acme").attributes({"app.text": text[:length]})
+
+        assert kept.get("app.text", "[TRUNCATED]").endswith("[TRUNCATED]")
+        assert not any(half in str(kept) for half in ("sk-proj", "lovelace", "4111"))
+
+
+def test_terms_are_found_in_names_and_keys_as_well() -> None:
+    guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
+    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+
+    copy = made_by.copy(made({"Falcon.count": 1}, name="plan Project Zeus"))
+
+    assert copy.name == "plan [TERM]"
+    assert (copy.attributes or {})["[TERM].count"] == 1

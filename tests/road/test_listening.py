@@ -87,3 +87,45 @@ def test_a_foreign_processor_that_does_not_keep_up_is_named_once(caplog) -> None
     lines = [record.message for record in caplog.records if record.message.startswith("Stuck")]
     assert lines == ["Stuck: it does not keep up and is not shown every span"]
     assert len(seen.spans) < 3000
+
+
+def test_what_a_foreign_processor_writes_into_a_copy_is_not_sent(server) -> None:
+    run_program(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import SpanProcessor
+        from somatrace import *
+        init_tracing("writing")
+        class Writer(SpanProcessor):
+            def on_end(self, span):
+                span._attributes["input.value"] = "a prompt"
+                span._name = "a prompt"
+        trace.get_tracer_provider().add_span_processor(Writer())
+        for _ in range(50):
+            with span("work"):
+                pass
+        assert flush(10), status()
+        """,
+        otlp_env(server.url),
+    )
+    assert {found.name for found in server.spans} == {"work"}
+    assert not any("input.value" in found.attributes for found in server.spans)
+
+
+def test_a_value_that_cannot_be_weighed_costs_no_span(server) -> None:
+    run_program(
+        """
+        from opentelemetry import trace
+        from somatrace import *
+        init_tracing("weighing")
+        class Weightless(str):
+            def __len__(self):
+                raise ZeroDivisionError
+        with span("work"):
+            trace.get_current_span()._attributes._dict["app.value"] = Weightless("a")
+        assert flush(10), status()
+        assert status().created == status().delivered == 1
+        """,
+        otlp_env(server.url),
+    )
+    assert [found.name for found in server.spans] == ["work"]

@@ -104,9 +104,7 @@ def events_links_and_status(c: Planted) -> None:
     link = Link(other.get_span_context(), {"app.text": c("link"), c("link key"): 1})
     with tracer().start_as_current_span("work", links=[link]) as one:
         one.add_event("gen_ai.user.message", {"content": c("event"), "number": 7})
-        one.add_event(
-            "looked", {"somatrace.declared": True, "mail": c.email("forged"), "pw": c.key("forged")}
-        )
+        one.add_event("looked", {"somatrace.declared": True, "mail": c("forged"), "pw": c.key("forged")})
         one.add_link(other.get_span_context(), {"gen_ai.prompt": c("link")})
         one.set_status(Status(StatusCode.ERROR, c("status")))
         one.record_exception(ValueError(c("exception")), {"exception.note": c("note")})
