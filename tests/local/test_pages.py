@@ -172,7 +172,7 @@ def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
     for expected in ("1,234 / 56", "1,234 in / 56 out", "in 1 model calls", "✕ search"):
         assert expected in " ".join(page.text.split())
     bars = [attributes for tag, attributes in page.tags if tag == "rect"]
-    assert {"x": "0.00%", "width": "100.00%"}.items() <= bars[0].items()
+    assert {"x": "0.00000", "width": "100.00000"}.items() <= bars[0].items()
     assert bars[0]["class"].split()[0] == "other"
 
 
@@ -273,8 +273,8 @@ def test_ten_thousand_children_come_in_pieces(server, export, browser):
     assert len(re.findall(r"<tr", first)) < 220
     assert "more: show" in Document(first).text
     assert "child 9999" in browser.get(f"{trace}?span={last.span_id.hex()}").text
-    more = re.search(r'hx-get="(/trace/[^"]*from=[^"]*)"', first)[1].replace("&amp;", "&")
-    assert len(re.findall(r"<tr", browser.get(more).text)) == window.ROWS + 1
+    more = re.search(r'href="(\?[^"]*part=[^"]*)"', first)[1].replace("&amp;", "&")
+    assert len(re.findall(r"<tr", browser.get(f"{trace}/rows{more}").text)) == window.ROWS + 1
 
 
 def test_a_chain_of_spans_deeper_than_recursion_is_shown(server, export, browser):
@@ -465,11 +465,11 @@ def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
     found = of_names("a" * 9)
     (more,) = [row for row in window.choose(found, window.View()).rows if isinstance(row, window.More)]
 
-    rows = window.below(found, "root", more.start, more.stop)
+    rows = window.below(found, window.View(under="root", part=(more.start, more.stop)))
 
     assert [row.node.span.span_id for row in rows] == [f"{place:03}" for place in range(1, 9)]
     assert len(window.choose(found, window.View(show="all")).rows) == 10
-    assert [type(row) for row in window.below(found, "root", 0)] == [window.Line, window.More]
+    assert [type(row) for row in window.below(found, window.View(under="root"))] == [window.Line, window.More]
 
 
 @pytest.mark.parametrize(

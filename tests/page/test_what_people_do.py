@@ -346,11 +346,11 @@ def test_a_closed_branch_is_fetched_when_it_is_opened_and_kept(server, visit):
     row = visitor.page.locator("tr[aria-expanded=false]").first
     identity = row.get_attribute("id")
     before = visitor.page.locator("tr[data-row]").count()
-    row.locator("button.toggle").click()
+    row.locator("a.toggle").click()
     visitor.becomes(f"document.querySelectorAll('tr[data-row]').length > {before}")
     visitor.requests.clear()
     for _ in range(2):
-        visitor.page.locator(f"#{identity} button.toggle").click()
+        visitor.page.locator(f"#{identity} a.toggle").click()
     assert visitor.page.locator(f"#{identity}").get_attribute("aria-expanded") == "true"
     assert visitor.requests == []
 
@@ -360,8 +360,9 @@ def test_the_strip_and_the_keys_zoom_and_the_zoom_is_in_the_link(day_server, vis
     visitor.goto("/traces?tenant=acme")
     visitor.press("j", "Enter")
     visitor.arrives_at("**/trace/*")
-    width = "document.querySelector('tr[aria-level=\"1\"] rect').getAttribute('width')"
-    assert visitor.page.evaluate(width) == "100.00%"
+    edges = "part => (box => [box.left, box.right])(part.getBoundingClientRect())"
+    bar = visitor.page.locator("tr[aria-level='1'] rect").evaluate(edges)
+    assert bar == visitor.page.locator("tr[aria-level='1'] svg").evaluate(edges)
     visitor.press("w")
     visitor.arrives_at("**zoom=25.000-75.000*")
     visitor.press("d")

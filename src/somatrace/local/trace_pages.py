@@ -1,21 +1,25 @@
-"""One trace: its tree, the rows and spans a reader asks for, and the trace as a file, out and in."""
+"""One trace: its tree, and the rows and spans a reader asks for."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
-import anyio
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from somatrace import names
-from somatrace.local import detail, exporting, minimap, removed, tree, window
+from somatrace.local import detail, minimap, removed, timeline, tree, window
 from somatrace.local.address import Address
-from somatrace.local.otlp import ExportError, Limits, TooLargeError, from_json
+from somatrace.local.files import TraceFiles
+from somatrace.local.otlp import Limits
 from somatrace.local.pages import guarded
 from somatrace.local.render import Renderer
 from somatrace.local.state import State
@@ -33,7 +37,7 @@ class TracePages:
     def __init__(self, state: State, render: Renderer, limits: Limits) -> None:
         self._state = state
         self._render = render
-        self._limits = limits
+        self._files = TraceFiles(state, limits)
         self._trees = Trees()
 
     def routes(self) -> list[BaseRoute]:
@@ -41,13 +45,14 @@ class TracePages:
         pages = {
             trace: self.trace,
             f"{trace}/rows": self.rows,
+            f"{trace}/new": self.arrived,
             f"{trace}/file": self.file,
             f"{trace}/span/{{span_id:str}}": self.span,
             f"{trace}/span/{{span_id:str}}/text": self.text,
         }
         return [
             *(Route(path, guarded(self._state, self._render, page)) for path, page in pages.items()),
-            Route("/import", self.take, methods=["POST"]),
+            Route("/import", self._files.take, methods=["POST"]),
         ]
 
     def trace(self, request: Request) -> Response:
@@ -63,19 +68,21 @@ class TracePages:
             row = detail.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = using.enter_context(self._trees.of(connection, row))
-            span_id = view.span if view.span in grown.by_id else _first_to_read(row, view)
+            grown = using.enter_context(self._trees.of(connection, row, view.span or view.under))
+            fitting = replace(view, said=_said(connection, trace_id, view))
+            span_id = view.span if view.span in grown.by_id else _first_to_read(row, grown, fitting)
             span = _readable(detail.span(connection, trace_id, span_id)) if span_id else None
-            return row, grown, span, neighbours(connection, address.filter(), row)
+            return row, grown, span, fitting, neighbours(connection, address.filter(), row)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown, span, (newer, older) = found
-        shown = window.choose(
-            grown, window.View(span["span_id"] if span else "", view.under, view.show, view.find)
-        )
-        begin, end = _zoom(request, row)
+        row, grown, span, fitting, (newer, older) = found
+        chosen = replace(fitting, span=span["span_id"] if span else "")
+        shown = window.choose(grown, chosen)
+        zoom = timeline.zoom(request.query_params.get("zoom", ""))
+        # what a link keeps of how the trace is looked at
+        kept = {"zoom": zoom.text, "span": view.span if span and view.span == chosen.span else ""}
         return self._render(
             "trace.html",
             address=address,
@@ -85,49 +92,70 @@ class TracePages:
             chosen=view,
             span=span,
             asked=view.span,
+            hits=frozenset(shown.found),
             total=len(grown.nodes) - grown.missing,
             rowcount=len(grown.nodes),
-            bars=_Bars(begin, end),
-            zoom=request.query_params.get("zoom", "") if (begin, end) != _whole(row) else "",
+            services=_services(grown, row),
+            bars=timeline.Bars(row["start_ns"], row["end_ns"]),
+            zoom=zoom,
+            ticks=timeline.ticks(zoom, row["end_ns"] - row["start_ns"]),
             minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
-            failures=grown.failed[: window.ROWS],
+            marks=_Marks.of(shown.found if view.find else grown.failed, chosen.span),
+            unread=max(0, row["errors"] - len(grown.failed)),
+            keep=kept,
+            fields={**address.given, "zoom": zoom.text},
+            query=address.link("", show=view.show, find=view.find, zoom=zoom.text)[1:],
             newer=newer,
             older=older,
         )
 
     def rows(self, request: Request) -> Response:
-        """The children of a span, or more of them."""
+        """The children of a span, or a part of them."""
         with ExitStack() as using:
             return self._rows(request, using)
 
     def _rows(self, request: Request, using: ExitStack) -> Response:
         trace_id = request.path_params["trace_id"].lower()
-        params = request.query_params
+        view = _view(request)
 
-        def read(connection: sqlite3.Connection) -> tuple[dict[str, Any], tree.Tree] | None:
+        def read(connection: sqlite3.Connection) -> tuple[dict[str, Any], tree.Tree, set[str]] | None:
             row = detail.trace(connection, trace_id)
-            return None if row is None else (row, using.enter_context(self._trees.of(connection, row)))
+            if row is None:
+                return None
+            grown = using.enter_context(self._trees.of(connection, row, view.under))
+            return row, grown, _said(connection, trace_id, view)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown = found
-        below = window.below(
-            grown, params.get("under", ""), _number(params.get("from")), _number(params.get("to")) or None
-        )
+        row, grown, said = found
+        view = replace(view, said=said)
+        below = window.below(grown, view)
         if below is None:
             return self._missing(trace_id)
         return self._render.part(
             "rows.html",
             trace=row,
             rows=below,
-            bars=_Bars(*_zoom(request, row)),
+            services=_services(grown, row),
+            bars=timeline.Bars(row["start_ns"], row["end_ns"]),
+            zoom=timeline.WHOLE,
+            hits=frozenset(window.matching(grown, view)) if view.find else frozenset(),
             chosen_id="",
-            total=len(grown.nodes) - grown.missing,
+            query=Address(request.query_params).link("", show=view.show, find=view.find)[1:],
+        )
+
+    def arrived(self, request: Request) -> Response:
+        """How many spans a page lacks that was made when the trace had `spans`."""
+        trace_id = request.path_params["trace_id"].lower()
+        row = self._state.read(lambda connection: detail.trace(connection, trace_id))
+        had = _number(request.query_params.get("spans"))
+        return self._render.part(
+            "trace_arrived.html", count=max(0, row["spans"] - had) if row else 0, header=self._state.header()
         )
 
     def span(self, request: Request) -> Response:
-        """One span: alone for a script, else within its trace."""
+        """One span, for a script to put in its place."""
         trace_id, span_id = (request.path_params[name].lower() for name in ("trace_id", "span_id"))
         found = self._state.read(lambda connection: _readable(detail.span(connection, trace_id, span_id)))
         if found is None:
@@ -150,80 +178,52 @@ class TracePages:
     def file(self, request: Request) -> Response:
         """The trace as an OTLP/JSON file."""
         trace_id = request.path_params["trace_id"].lower()
-
-        def read(connection: sqlite3.Connection) -> bytes | None:
-            if detail.trace(connection, trace_id) is None:
-                return None
-            return b"".join(
-                piece.encode("utf-8", "replace") for piece in exporting.pieces(connection, trace_id)
-            )
-
-        content = self._state.read(read)
-        if content is None:
-            return self._missing(trace_id)
-        disposition = f'attachment; filename="trace-{trace_id[:8]}.otlp.json"'
-        return Response(content, media_type="application/json", headers={"Content-Disposition": disposition})
-
-    async def take(self, request: Request) -> Response:
-        """Put the spans of an OTLP/JSON file into the store and say which trace to look at."""
-        if self._state.refuses(request) or request.headers.get("sec-fetch-site") != "same-origin":
-            return JSONResponse({"message": "Open this page by its link first."}, 401)
-        body = b""
-        try:
-            async for part in request.stream():
-                body += part
-                if len(body) > self._limits.body:
-                    return JSONResponse({"message": f"It is over {self._limits.body:,} bytes."}, 413)
-            trace_ids = await anyio.to_thread.run_sync(self._add, body)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except (ExportError, TooLargeError) as error:
-            return JSONResponse({"message": str(error)}, 400)
-        except (sqlite3.Error, OSError) as error:
-            return JSONResponse({"message": f"The store cannot be written: {error}"}, 503)
-        if not trace_ids:
-            return JSONResponse({"message": "There is no span in this file."}, 400)
-        return JSONResponse({"open": f"/trace/{trace_ids[0]}", "traces": len(trace_ids)})
-
-    def _add(self, body: bytes) -> list[str]:
-        spans = list(from_json(body, self._limits))
-        self._state.store.add(spans)
-        return list(dict.fromkeys(span.trace_id for span in spans))
+        return self._files.of(trace_id) or self._missing(trace_id)
 
     def _missing(self, trace_id: str) -> Response:
         return self._render("missing.html", 404, trace_id=trace_id, address=Address({}), view="")
 
 
-class _Bars:
-    """Where spans lie in the stretch of time that is shown."""
+class _Marks(NamedTuple):
+    """Spans to step through, failed or found: `ids` are those around the chosen one, from `first` on."""
 
-    def __init__(self, begin_ns: int, end_ns: int) -> None:
-        self._begin = begin_ns
-        self._whole = max(end_ns - begin_ns, 1)
+    ids: list[str]
+    first: int
+    #: of the chosen span among all of them, from one; nought when it is not
+    place: int
+    total: int
+    before: str
+    after: str
 
-    def __call__(self, node: tree.Node) -> tuple[str, str, str] | None:
-        """Left edge and width in percent, and the class; None when it lies outside."""
-        left = (node.span.start_ns - self._begin) / self._whole * 100
-        right = max((node.span.end_ns - self._begin) / self._whole * 100, left + 0.3)
-        if right < 0 or left > 100:
-            return None
-        left = min(max(left, 0.0), 99.7)
-        return f"{left:.2f}%", f"{min(right, 100) - left:.2f}%", minimap.kind(node)
+    @classmethod
+    def of(cls, nodes: Sequence[tree.Node], chosen: str) -> _Marks:
+        places = (place for place, node in enumerate(nodes) if node.span.span_id == chosen)
+        place = next(places, -1)
+        first = max(0, min(place - window.ROWS // 2, len(nodes) - window.ROWS))
+        ids = [node.span.span_id for node in nodes[first : first + window.ROWS]]
+        before = nodes[place - 1 if place > 0 else -1].span.span_id if nodes else ""
+        after = nodes[(place + 1) % len(nodes)].span.span_id if nodes else ""
+        return cls(ids, first, place + 1, len(nodes), before, after)
 
 
 def _view(request: Request) -> window.View:
     params = request.query_params
+    part = re.fullmatch(r"([0-9]{1,8})-([0-9]{1,8})", params.get("part", ""))
     return window.View(
         span=params.get("span", "")[:16].lower(),
         under=params.get("under", "")[:16].lower(),
         show=params["show"] if params.get("show") in _SHOWS else "",
         find=params.get("find", "").strip()[:_MAX_TEXT],
+        part=(int(part[1]), int(part[2])) if part else None,
     )
 
 
-def _first_to_read(row: dict[str, Any], view: window.View) -> str:
-    """A failed trace opens on the failure that passed up; others on nothing."""
-    return str(row["failure_span"] or "") if not view.find and not view.under else ""
+def _first_to_read(row: dict[str, Any], grown: tree.Tree, view: window.View) -> str:
+    """A search opens on its first match, a failed trace on the failure that passed up; others on nothing."""
+    if view.find:
+        first = next(window.matching(grown, view), None)
+        return first.span.span_id if first else ""
+    return str(row["failure_span"] or "") if not view.under else ""
 
 
 def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -235,19 +235,17 @@ def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
     return span
 
 
-def _whole(row: dict[str, Any]) -> tuple[int, int]:
-    return row["start_ns"], row["end_ns"]
+def _said(connection: sqlite3.Connection, trace_id: str, view: window.View) -> set[str]:
+    return detail.says(connection, trace_id, view.find) if view.find else set()
 
 
-def _zoom(request: Request, row: dict[str, Any]) -> tuple[int, int]:
-    """The stretch that `zoom=<from>-<to>` (percent) asks for; all of it when that makes no sense."""
-    begin, end = _whole(row)
-    match = re.fullmatch(
-        r"([0-9]{1,3}(?:\.[0-9]{1,6})?)-([0-9]{1,3}(?:\.[0-9]{1,6})?)", request.query_params.get("zoom", "")
-    )
-    if match is None or not 0 <= float(match[1]) < float(match[2]) <= 100:
-        return begin, end
-    return tuple(begin + int((end - begin) * float(share) / 100) for share in match.groups())  # type: ignore[return-value]
+def _services(grown: tree.Tree, row: dict[str, Any]) -> list[tuple[str, int]]:
+    """The services that the trace went through with their spans, those with most first."""
+    if "\n" not in row["services"]:
+        # one of them needs no counting
+        return [(row["services"], row["spans"])] if row["services"] else []
+    counted = Counter(map(attrgetter("span.service"), grown.nodes))
+    return [(name, count) for name, count in counted.most_common() if name]
 
 
 def _number(given: str | None) -> int:

@@ -31,11 +31,18 @@ class Trees:
         self._lock = threading.Lock()
 
     @contextmanager
-    def of(self, connection: sqlite3.Connection, row: Mapping[str, Any]) -> Iterator[tree.Tree]:
-        """The tree of the trace that `row` of the table `traces` describes; good within the block."""
-        entry = self._take(tuple(row.values()))
+    def of(
+        self, connection: sqlite3.Connection, row: Mapping[str, Any], asked: str = ""
+    ) -> Iterator[tree.Tree]:
+        """The tree of the trace that `row` of the table `traces` describes; good within the block.
+
+        The span that is `asked` for is in it, even where a trace is too large to be read whole.
+        """
+        key = tuple(row.values())
+        is_cut = row["spans"] > detail.MAX_SPANS
+        entry = self._take(key, asked if is_cut else "")
         if entry is None:
-            entry = _Entry(tuple(row.values()), tree.build(detail.spans(connection, row)))
+            entry = _Entry(key, tree.build(detail.spans(connection, row, asked)))
             if len(entry.tree.nodes) > window.ROWS:
                 self._keep(entry)
         try:
@@ -47,12 +54,13 @@ class Trees:
             if unread:
                 entry.tree.take_apart()
 
-    def _take(self, key: tuple[Any, ...]) -> _Entry | None:
+    def _take(self, key: tuple[Any, ...], asked: str) -> _Entry | None:
         """The kept tree, when it is that of `key`; another is let go of before the next one is built."""
         with self._lock:
-            if self._kept is not None and self._kept.key == key:
-                self._kept.readers += 1
-                return self._kept
+            kept = self._kept
+            if kept is not None and kept.key == key and (not asked or asked in kept.tree.by_id):
+                kept.readers += 1
+                return kept
         self._keep(None)
         return None
 

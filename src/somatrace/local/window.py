@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
+from somatrace.local.folding import Frame, Line, More
 from somatrace.local.tree import Node, Tree
+
+__all__ = ["Line", "More"]
 
 ROWS: Final = 200
 #: children of one span that nothing speaks for, before the rest is folded
 _PLAIN: Final = 20
-#: siblings on end with the same name and kind, from which on only the first is shown
-_EQUAL: Final = 5
 #: a chosen span this deep is shown below an ancestor this far above it
 _DEEP: Final = 40
 _ABOVE: Final = 20
 
 
-class Line(NamedTuple):
-    """One span; `is_open` when its children follow."""
-
-    node: Node
-    is_open: bool
-
-
-class More(NamedTuple):
-    """Siblings that are not shown: the children `start` to before `stop` of `parent` (None: the tops)."""
-
-    parent: Node | None
-    start: int
-    stop: int
-    spans: int
-    failed: int
-    depth: int
-    #: what all of them are called, when they are equal
-    name: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is asked for. `show` is "" (what matters open), "errors", "critical" or "all"."""
+    """What is asked for. `show` is "" (what matters open), "errors", "critical" or "all".
+
+    `part` are places among the children of `under`, from the first to before the last. `said` are the
+    ids of spans that say the text to `find` where only the store can look.
+    """
 
     span: str = ""
     under: str = ""
     show: str = ""
     find: str = ""
+    part: tuple[int, int] | None = None
+    said: Collection[str] = frozenset()
+
+    @property
+    def is_filter(self) -> bool:
+        """Whether only the spans that fit it are shown, with what they are in."""
+        return bool(self.find) or self.show in ("errors", "critical")
 
 
 @dataclass(slots=True)
@@ -58,81 +50,50 @@ class Window:
     base: Node | None = None
 
 
-@dataclass(slots=True)
-class _Frame:
-    parent: Node | None
-    children: Sequence[Node]
-    next: int = 0
-    plain: int = 0
-    folded: list[Node] = field(default_factory=list)
-    #: the place behind a run of equal siblings whose first has its row
-    equal_until: int = 0
-
-    def unfold(self) -> list[More]:
-        """The row that stands for what was folded so far."""
-        if not self.folded:
-            return []
-        first, last = self.folded[0], self.folded[-1]
-        spans, failed = sum(node.spans for node in self.folded), sum(node.failed for node in self.folded)
-        equal = all(_alike(first, node) for node in self.folded)
-        self.folded = []
-        name = first.span.name if equal else ""
-        return [More(self.parent, first.place, last.place + 1, spans, failed, first.depth, name)]
-
-    def is_folded(self, node: Node, needed: Collection[Node]) -> bool:
-        """Whether an equal sibling before it stands for `node`, a child here that is not `needed`."""
-        if node in needed or node.failed:
-            self.equal_until = 0
-            return False
-        if node.place < self.equal_until:
-            return True
-        end = node.place + 1
-        while end < len(self.children) and _alike(node, found := self.children[end]):
-            if found in needed or found.failed:
-                break
-            end += 1
-        self.equal_until = end if end - node.place >= _EQUAL else 0
-        return False
-
-
-def _alike(one: Node, other: Node) -> bool:
-    return one.span.name == other.span.name and one.span.type == other.span.type
-
-
 def choose(tree: Tree, view: View) -> Window:
     """The rows of `view`. A search or a filter shows what fits it, with what that is in."""
     chosen = tree.by_id.get(view.span)
-    found = _matching(tree, view.find) if view.find else []
-    wanted = _wanted(tree, view, found)
-    only = bool(view.find) or view.show in ("errors", "critical")
+    wanted = _wanted(tree, view)
+    found = wanted if view.find else []
     base = _base(tree, view, chosen)
-    open_nodes = {above for node in wanted for above in node.above()}
+    if view.part is not None and (rows := below(tree, view)) is not None:
+        parent = tree.by_id.get(view.under)
+        return Window([Line(parent, is_open=True), *rows] if parent else rows, found, parent)
+    open_nodes = _above(wanted)
     chosen_path = {chosen, *chosen.above()} if chosen is not None else set()
     open_nodes |= chosen_path
     open_nodes.update([base] if base else tree.tops[:1])
-    every = not only and (view.show == "all" or len(tree.nodes) <= ROWS)
+    every = not view.is_filter and (view.show == "all" or len(tree.nodes) <= ROWS)
     walk = _Walk(
-        wanted | open_nodes,
+        {*wanted, *open_nodes},
         chosen_path,
         None if every else open_nodes,
-        only=only,
-        folds=not only and view.show != "all",
+        inside=_inside(tree, wanted) if view.is_filter else None,
+        folds=not view.is_filter and view.show != "all",
     )
     return Window(walk.rows([base] if base else tree.tops), found, base)
 
 
-def below(tree: Tree, under: str, start: int, stop: int | None = None) -> list[Line | More] | None:
-    """Closed rows for the children of a span from `start` on; None when there is no such span."""
-    parent = tree.by_id.get(under)
-    if under and parent is None:
+def below(tree: Tree, view: View) -> list[Line | More] | None:
+    """Closed rows for the children of `view.under`, or `view.part` of them; None without such a span.
+
+    Of a branch in which spans fit the filter only those and what they are in; of another all.
+    """
+    parent = tree.by_id.get(view.under)
+    if view.under and parent is None:
         return None
     children = parent.children if parent else tree.tops
-    stop = min(len(children), stop or len(children))
-    frame = _Frame(parent, children)
+    inside = _inside(tree, _wanted(tree, view)) if view.is_filter else None
+    if inside is not None and not any(node in inside for node in children):
+        inside = None
+    start, stop = view.part or (0, len(children))
+    frame = Frame(parent, children, inside)
     rows: list[Line | More] = []
     for node in children[start:stop]:
+        if inside is not None and node not in inside:
+            continue
         # who asked for a part of the children saw that they are equal
-        if len(rows) >= ROWS or (not start and frame.is_folded(node, frozenset())):
+        if len(rows) >= ROWS or (not start and inside is None and frame.is_folded(node, frozenset())):
             frame.folded.append(node)
             continue
         rows.extend(frame.unfold())
@@ -149,10 +110,11 @@ class _Walk:
         chosen_path: set[Node],
         open_nodes: set[Node] | None,
         *,
-        only: bool,
+        inside: dict[Node, int] | None,
         folds: bool,
     ) -> None:
-        """`open_nodes` None means all. With `only`, what is not important has no row.
+        """`open_nodes` None means all. `inside` counts what fits a filter in each branch; then what is not
+        important has no row.
 
         With `folds`, of equal siblings that did not fail the first stands for all.
         """
@@ -160,13 +122,13 @@ class _Walk:
         self._important = important
         self._chosen_path = chosen_path
         self._open = open_nodes
-        self._only = only
+        self._inside = inside
         self._room = ROWS - len(chosen_path)
         self._plain = ROWS if open_nodes is None else max(0, ROWS - len(important))
 
     def rows(self, tops: Sequence[Node]) -> list[Line | More]:
         rows: list[Line | More] = []
-        frames = [_Frame(tops[0].parent if tops else None, tops)]
+        frames = [Frame(tops[0].parent if tops else None, tops, self._inside)]
         while frames:
             frame = frames[-1]
             if frame.next == len(frame.children):
@@ -175,7 +137,7 @@ class _Walk:
                 continue
             node = frame.children[frame.next]
             frame.next += 1
-            if self._only and node not in self._important:
+            if self._inside is not None and node not in self._important:
                 continue
             equal = self._folds and frame.is_folded(node, self._chosen_path)
             if equal or not self._has_room(node, frame):
@@ -185,10 +147,10 @@ class _Walk:
             opened = bool(node.children) and self._opens(node)
             rows.append(Line(node, opened))
             if opened:
-                frames.append(_Frame(node, node.children))
+                frames.append(Frame(node, node.children, self._inside))
         return rows
 
-    def _has_room(self, node: Node, frame: _Frame) -> bool:
+    def _has_room(self, node: Node, frame: Frame) -> bool:
         if node in self._chosen_path:
             return True
         if self._room <= 0:
@@ -207,21 +169,46 @@ class _Walk:
         return self._room > 0 and (self._open is None or node in self._open)
 
 
-def _wanted(tree: Tree, view: View, found: Iterable[Node]) -> set[Node]:
+def _wanted(tree: Tree, view: View) -> list[Node]:
     if view.find:
-        return set(found)
+        return list(matching(tree, view))
     if view.show == "critical":
-        return set(tree.critical)
-    failed = set(tree.failed)
+        return tree.critical
     if view.show == "errors":
-        return failed
-    both = failed.union(tree.critical)
-    return both if len(both) <= ROWS // 2 else failed
+        return tree.failed
+    both = list(dict.fromkeys([*tree.failed, *tree.critical]))
+    return both if len(both) <= ROWS // 2 else tree.failed
 
 
-def _matching(tree: Tree, text: str) -> list[Node]:
-    needle = text.casefold()
-    return [node for node in tree.nodes if any(needle in value.casefold() for value in _texts(node) if value)]
+def _above(nodes: Iterable[Node]) -> set[Node]:
+    """All that `nodes` are in; each is visited once, however deep they lie."""
+    found: set[Node] = set()
+    for node in nodes:
+        for above in node.above():
+            if above in found:
+                break
+            found.add(above)
+    return found
+
+
+def _inside(tree: Tree, nodes: Iterable[Node]) -> dict[Node, int]:
+    """For each branch with some of `nodes` how many of them are in it."""
+    found = dict.fromkeys(nodes, 1)
+    for node in reversed(tree.nodes):
+        if node.parent is not None and (count := found.get(node)):
+            found[node.parent] = found.get(node.parent, 0) + count
+    return found
+
+
+def matching(tree: Tree, view: View) -> Iterator[Node]:
+    """The spans in which the text is that is looked for."""
+    needle = view.find.casefold()
+    return (
+        node
+        for node in tree.nodes
+        if node.span.span_id in view.said
+        or any(needle in value.casefold() for value in _texts(node) if value)
+    )
 
 
 def _texts(node: Node) -> tuple[str | None, ...]:

@@ -1,4 +1,4 @@
-// What a page does by itself: times, polling, keys, the tree, zoom, copying, opening a file.
+// What every page does by itself: times, polling, keys, copying, opening a file. trace.js adds to it.
 // Nothing is evaluated and nothing from a span becomes markup here.
 "use strict";
 
@@ -109,115 +109,6 @@ function rove() {
   if (first && !find('[data-row][tabindex="0"]')) first.tabIndex = 0;
 }
 
-// -- the tree --------------------------------------------------------------------------------------------
-
-const level = (row) => Number(row.getAttribute("aria-level"));
-
-function* below(row) {
-  for (let next = row.nextElementSibling; next && level(next) > level(row); next = next.nextElementSibling) yield next;
-}
-
-function setBranch(row, open) {
-  const button = find("button.toggle", row);
-  if (!button) return;
-  row.setAttribute("aria-expanded", String(open));
-  button.setAttribute("aria-label", open ? "Close branch" : "Open branch");
-  const inside = find(".inside", row);
-  if (inside) inside.hidden = open;
-  if (open && !("loaded" in button.dataset)) {
-    button.dataset.loaded = "";
-    htmx.trigger(button, "branch");
-    return;
-  }
-  let closed = Infinity;
-  for (const child of below(row)) {
-    if (level(child) <= closed) closed = Infinity;
-    child.hidden = !open || closed < Infinity;
-    if (child.getAttribute("aria-expanded") === "false" && closed === Infinity) closed = level(child);
-  }
-}
-
-function arrow(key) {
-  const row = document.activeElement?.closest("tr[aria-level]");
-  if (!row) return false;
-  const expanded = row.getAttribute("aria-expanded");
-  if (key === "ArrowRight") {
-    if (expanded === "false") setBranch(row, true);
-    else if (expanded === "true") step(1);
-  } else if (expanded === "true") setBranch(row, false);
-  else {
-    let up = row.previousElementSibling;
-    while (up && level(up) >= level(row)) up = up.previousElementSibling;
-    focusRow(up);
-  }
-  return true;
-}
-
-function select(row) {
-  all('[aria-selected="true"]').forEach((other) => other.removeAttribute("aria-selected"));
-  row?.setAttribute("aria-selected", "true");
-}
-
-function changeAddress(change, go) {
-  const address = new URL(location.href);
-  for (const [name, value] of Object.entries(change)) {
-    if (value) address.searchParams.set(name, value);
-    else address.searchParams.delete(name);
-  }
-  if (go) location.assign(address);
-  else history.replaceState(history.state, "", address);
-}
-
-function nextFailed(by) {
-  const ids = find("#failures")?.dataset.failures.trim().split(" ") ?? [];
-  if (!ids.length) return say("no span failed");
-  const place = ids.indexOf(find("#pane [data-span]")?.dataset.span);
-  const id = ids[(place + by + ids.length) % ids.length];
-  const row = document.getElementById(`s-${id}`);
-  if (row && row.offsetParent !== null) {
-    focusRow(row);
-    openRow(row);
-  } else changeAddress({ span: id }, true);
-  return undefined;
-}
-
-// -- zoom: percent of the trace, in the address -------------------------------------------------------------
-
-function zoom(how) {
-  const strip = find("#minimap");
-  if (!strip) return;
-  const [from, to] = (strip.dataset.zoom || "0-100").split("-").map(Number);
-  const width = to - from;
-  const [begin, end] = {
-    w: [from + width / 4, to - width / 4], s: [from - width / 2, to + width / 2],
-    a: [from - width / 4, to - width / 4], d: [from + width / 4, to + width / 4], 0: [0, 100],
-  }[how];
-  const kept = Math.min(end - begin, 100);
-  const left = Math.min(Math.max(begin, 0), 100 - kept);
-  zoomTo(left, left + kept);
-}
-
-function zoomTo(from, to) {
-  if (to - from < 0.001) return;
-  const whole = from <= 0 && to >= 100;
-  changeAddress({ zoom: whole ? "" : `${from.toFixed(3)}-${to.toFixed(3)}` }, true);
-}
-
-function dragStrip(strip) {
-  let from = null;
-  const share = (event) => {
-    const box = strip.getBoundingClientRect();
-    return Math.min(Math.max((event.clientX - box.left) / box.width, 0), 1) * 100;
-  };
-  strip.addEventListener("pointerdown", (event) => { from = share(event); strip.setPointerCapture(event.pointerId); });
-  strip.addEventListener("pointerup", (event) => {
-    const to = share(event);
-    if (from !== null && Math.abs(to - from) > 0.5) zoomTo(Math.min(from, to), Math.max(from, to));
-    from = null;
-  });
-  strip.addEventListener("dblclick", () => zoomTo(0, 100));
-}
-
 // -- a file, and a look without leaving ------------------------------------------------------------------------
 
 async function openFile(file) {
@@ -255,12 +146,10 @@ const KEYS = {
   "/": () => find("#find").focus(), f: () => (find("#find-within") ?? find("#filter-q") ?? find("#find")).focus(),
   1: () => location.assign("/"), 2: () => location.assign("/traces"), 3: () => location.assign("/services"),
   j: () => step(1), k: () => step(-1), "[": () => go("#newer"), "]": () => go("#older"),
-  n: () => nextFailed(1), N: () => nextFailed(-1), e: () => go('[data-key="e"]'), c: () => go('[data-key="c"]'),
-  w: () => zoom("w"), s: () => zoom("s"), a: () => zoom("a"), d: () => zoom("d"), 0: () => zoom("0"),
-  y: () => { const id = find("#pane [data-span]")?.dataset.span ?? find("table.tree")?.dataset.trace; if (id) copy(id, `id ${id}`); },
   Y: () => copy(location.href, "link"), u: switchZone, p: togglePause, "?": () => find("#help").showModal(),
-  g: () => { const box = find("#removed"); if (box) { box.open = true; box.scrollIntoView({ block: "nearest" }); find("summary", box).focus(); } else say("nothing was removed from this span"); },
 };
+//: keys that are never off; false when one meant nothing
+const ALWAYS = {};
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -274,15 +163,12 @@ function pressed(event) {
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     if (!row) return;
     step(event.key === "ArrowDown" ? 1 : -1);
-  } else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-    if (!arrow(event.key)) return;
+  } else if (ALWAYS[event.key]) {
+    if (ALWAYS[event.key](event.key) === false) return;
   } else if (event.key === "Enter" && onRow) openRow(row);
   else if (event.key === "Enter" && event.target === document.body && find("table.list")) openRow(rows()[0]);
   else if (event.key === " " && onRow && row.dataset.peek) peek(row);
-  else if (event.key === "Escape") {
-    if (find("table.tree")) history.length > 1 ? history.back() : location.assign("/traces");
-    else return;
-  } else if (KEYS[event.key] && stored.get("keys") !== "off") KEYS[event.key]();
+  else if (KEYS[event.key] && stored.get("keys") !== "off") KEYS[event.key]();
   else return;
   event.preventDefault();
 }
@@ -291,22 +177,10 @@ function pressed(event) {
 
 document.addEventListener("click", (event) => {
   const target = event.target;
-  const toggle = target.closest("button.toggle");
-  if (toggle) {
-    const row = toggle.closest("tr");
-    setBranch(row, row.getAttribute("aria-expanded") !== "true");
-  } else if (target.closest("[data-copy], [data-copy-link]")) copyFrom(target.closest("[data-copy], [data-copy-link]"));
+  if (target.closest("[data-copy], [data-copy-link]")) copyFrom(target.closest("[data-copy], [data-copy-link]"));
   else if (target.closest("#zone")) switchZone();
   else if (target.closest("#pause")) togglePause();
   else if (target.closest("#help-open")) find("#help").showModal();
-  else if (target.closest("tr[id] [data-open]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
-    // by hand: htmx makes a node of every attribute it finds, and a trace has hundreds of such rows
-    event.preventDefault();
-    const row = target.closest("tr");
-    htmx.ajax("GET", `/trace/${row.closest("table").dataset.trace}/span/${row.id.slice(2)}`, { target: "#pane", swap: "innerHTML" });
-    select(row);
-    changeAddress({ span: row.id.slice(2) }, false);
-  }
 });
 document.addEventListener("change", (event) => {
   if (event.target.id === "file" && event.target.files[0]) openFile(event.target.files[0]);
@@ -315,8 +189,6 @@ document.addEventListener("change", (event) => {
 document.addEventListener("keydown", pressed);
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
-  const asked = new URLSearchParams(location.search).get("zoom");
-  if (asked && request.action.includes("/rows?")) request.action += `&zoom=${encodeURIComponent(asked)}`;
   // a form's empty fields would make its address longer than what it says
   for (const [name, value] of [...(request.body ?? [])]) if (value === "") request.body.delete(name);
 });
@@ -326,18 +198,14 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
 });
-document.addEventListener("htmx:after:swap", (event) => {
+document.addEventListener("htmx:after:swap", () => {
   localise();
   rove();
-  const target = event.detail.ctx.target;
-  if (target?.id === "pane" && matchMedia("(max-width: 900px)").matches) find("#pane").scrollIntoView({ block: "start" });
   document.dispatchEvent(new Event("swapped"));
 });
 document.addEventListener("htmx:error", () => fault("The server did not answer; the figures below are from before."));
 
 find("#keys-on").checked = stored.get("keys") !== "off";
-if (find("#minimap")) dragStrip(find("#minimap"));
 localise();
 rove();
-find('tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
 setInterval(poll, 1000);
