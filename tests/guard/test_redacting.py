@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
 import random
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -179,6 +181,51 @@ def test_a_value_on_the_edge_of_a_cut_does_not_survive(length, at):
     assert "example.com" not in clean
 
 
+PLANTED = (
+    "password: hunter2-Zq81",
+    '"password":"hunter2-Zq81 correct horse"',
+    "hunter2-Zq81@example.com",
+    "sk-proj-hunter2-Zq81" + "Ab1" * 16,
+    "postgres://app:hunter2-Zq81@db.example.internal/app",
+)
+LONG_KEY = KEY_LINES[0] + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj" * 150 + KEY_LINES[1]
+
+
+@given(
+    st.sampled_from(PLANTED),
+    st.tuples(st.sampled_from([96 * 1024, 100 * 1024, 112 * 1024]), st.integers(-60, 20)).map(sum),
+    st.booleans(),
+    st.integers(0, 12),
+    st.sampled_from(["w", "w ", "x,", '{"a":"', "\n"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_however_much_else_shrinks_no_half_of_a_value_survives_a_cut(planted, at, tail, keys, filler):
+    """Where the text is cut is decided on the text as it was, not on what redaction made of it."""
+    shrinking = f" {LONG_KEY} " * keys
+    if tail:
+        after = (shrinking + filler * at)[: max(at, len(shrinking))]
+        text = filler * 40_000 + "w" * 150_000 + " " + planted + " " + after
+    else:
+        before = (shrinking + filler * at)[: max(at, len(shrinking))]
+        text = before + " " + planted + " " + "w" * 150_000 + filler * 40_000
+
+    clean = redact_text(text)
+
+    assert "hunter2" not in clean
+    assert "Zq81" not in clean
+    assert redact_text(clean) == clean
+
+
+def test_a_word_that_began_before_the_edge_is_not_kept():
+    """Half of a token in base64 says nothing about what it holds."""
+    token = base64.b64encode(b"and so on, " * 24_000 + b"mail ada@example.com").decode()
+
+    clean = redact_text("see " + token + " end")
+
+    assert token[-40:] not in clean
+    assert clean.endswith(" end")
+
+
 # -- bounds --------------------------------------------------------------------------------------------------
 
 
@@ -216,54 +263,125 @@ def test_a_letter_that_grows_in_lower_case_does_not_shift_what_is_found():
     assert redact_text("İİİ пароль: Хунтер7 İ a@b.co") == "İİİ пароль: [PASSWORD] İ [EMAIL]"
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        "&token=",
-        "eyJ.",
-        "eyJ",
-        'password="',
-        "@",
-        "a@a.",
-        "1.1.1.",
-        "a.a.a.",
-        "1 1 1 ",
-        "\\u0040",
-        "%40",
-        "%25",
-        "A",
-        "A=",
-        "0",
-        "0000 ",
-        "-----BEGIN PRIVATE KEY-----",
-        "-----END PRIVATE KEY-----",
-        "://a:b@",
-        "://",
-        "key: ",
-        "0.123,",
-        "::a",
-        "&#64;",
-        "\\",
-        "\uff55",
-        "a\u0430",
-        "00 1",
-        "Cookie: a=b",
-        "AKIA",
-        ":AA",
-        "DE89",
-        "+49 ",
-        "('",
-        "dXNlckBleGFtcGxlLmNvbQ== ",
-        "sk-",
-        "bearer ",
-        "authorization: ",
-    ],
+#: Texts made of what detectors look at, told over and over.
+SEEDS = (
+    "&token=",
+    "eyJ.",
+    "eyJ",
+    'password="',
+    "@",
+    "a@a.",
+    "1.1.1.",
+    "a.a.a.",
+    "1 1 1 ",
+    "\\u0040",
+    "%40",
+    "%25",
+    "A",
+    "A=",
+    "0",
+    "0000 ",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----END PRIVATE KEY-----",
+    "://a:b@",
+    "://",
+    "key: ",
+    "0.123,",
+    "::a",
+    "&#64;",
+    "\\",
+    "\uff55",
+    "a\u0430",
+    "00 1",
+    "Cookie: a=b",
+    "AKIA",
+    ":AA",
+    "DE89",
+    "+49 ",
+    "('",
+    "dXNlckBleGFtcGxlLmNvbQ== ",
+    "sk-",
+    "bearer ",
+    "authorization: ",
+    "4111111111111111-",
+    "4111111111111111,",
+    "[4111111111111111-",
+    "-" * 3000 + "4111111111111111-" * 60,
+    "authorization:" * 100 + "]" * 3000,
+    "cookie:" * 300 + ")" * 2000,
+    "token=" + "}" * 500,
+    "password='\\",
+    "passwords: ['",
+    '"password":["a",',
+    '{"name":"password",',
+    '"value":"',
+    "password: |\n ",
+    "password:\n\n",
+    "password -> ",
+    ";Password=a ",
+    "mysql -p",
+    "jdbc:oracle:thin:a/",
+    "%D0%BF",
+    "%u0041",
+    "\\U00000041",
+    "\\100",
+    "=40",
+    "\u2800@",
+    "пароль: ",
+    "a1b2-",
 )
+
+
+def steps(text):
+    """How many lines of Python are run to redact a text."""
+    count = 0
+
+    def step(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        redact_text(text)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def processor_time(text):
+    """The least of three runs: what others do on the machine makes it only longer."""
+
+    def once():
+        begun = time.process_time()
+        redact_text(text)
+        return time.process_time() - begun
+
+    return min(once() for _ in range(3))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_work_grows_no_faster_than_the_text(seed):
-    text = seed * (4000 // len(seed))
+    text = seed * max(1, 4000 // len(seed))
 
     assert candidates(text * 2) <= 2.5 * candidates(text) + 20
     assert candidates(text) <= 3 * len(text)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_twice_the_text_takes_at_most_two_and_a_half_times_the_steps(seed):
+    text = seed * max(1, 2000 // len(seed))
+    redact_text(text)
+
+    assert steps(text * 2) <= 2.5 * steps(text) + 500
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_eight_times_the_text_takes_nowhere_near_the_square_of_eight_in_processor_time(seed):
+    text = seed * max(1, 4000 // len(seed))
+
+    assert processor_time(text * 8) <= 24 * processor_time(text) + 0.02
 
 
 # -- closed on failure --------------------------------------------------------------------------------------

@@ -125,12 +125,13 @@ def _name_start(text: str, at: int) -> int:
 
 def _trimmed(text: str, start: int, end: int) -> int:
     """The end without what closes the sentence or the bracket around the value."""
+    value = text[start:end]
+    open_in_value = {closer: opener in value for opener, closer in ("()", "[]", "{}")}
     while end > start:
         last = text[end - 1]
         if last in ".,;:!?" and end == start + 1:
             return start
-        opener = {")": "(", "]": "[", "}": "{"}.get(last)
-        if last in ".,;:? \t" or (opener is not None and opener not in text[start : end - 1]):
+        if last in ".,;:? \t" or not open_in_value.get(last, True):
             end -= 1
         else:
             break

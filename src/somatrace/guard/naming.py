@@ -126,7 +126,7 @@ _PLACEHOLDERS: Final = _words(
 )
 #: A variable, a template, a format, a mask: the value stands elsewhere.
 _ELSEWHERE: Final = (
-    rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
+    rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\[TRUNCATED|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
     r"|\{\{[^{}]{0,80}\}\}|<[A-Za-z][\w /-]{0,40}>?|%[sdr]|%\(\w{1,40}\)s|[*•x.#_-]+|\{\w{0,40}\}"
 )
 _CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"
