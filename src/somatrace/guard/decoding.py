@@ -55,6 +55,10 @@ class View(NamedTuple):
     def original(self, start: int, end: int) -> tuple[int, int]:
         return self.offsets[start], self.offsets[end]
 
+    def ends(self, text: str) -> bool:
+        """Whether the text ends where the view does."""
+        return self.offsets[-1] >= len(text)
+
 
 def decoded_views(text: str) -> Iterator[View]:
     """Views of every part of `text` that hides something; none for plain text."""
@@ -191,6 +195,10 @@ class Token(NamedTuple):
     start: int
     end: int
     text: str
+
+    def ends(self, _: str) -> bool:
+        """What a token says ends with it."""
+        return True
 
 
 def base64_texts(views: Views) -> Iterator[Token]:

@@ -27,6 +27,8 @@ ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
 RUN: Final = 16
+#: Stands behind a piece of a text after which the text goes on: a space, so it ends words.
+GOES_ON: Final = "\v"
 DENSE: Final = 12
 
 #: Nothing of a word stands before; the letter of an escape such as `\n` in JSON is no part of a word.

@@ -34,6 +34,10 @@ _SAYS: Final = (
 )
 #: A separator ends a value where another name follows it, or nothing does.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
+#: After a quoted name a closing bracket ends a value that has no quotes: in JSON it is a number or a literal.
+_BARE_IN_JSON: Final = (
+    r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
+)
 _LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
 
 # ruff: noqa: RUF001 - separators of other scripts
@@ -181,7 +185,7 @@ def _has_value(text: str, match: re.Match[str], what: Meaning) -> bool:
 def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
     """A value without quotes: neither a word of a sentence nor a variable that is handed on."""
     begin = match.end()
-    bare = compiled(_BARE).match(text, begin)
+    bare = compiled(_BARE_IN_JSON if match["closed"] and not match["quote"] else _BARE).match(text, begin)
     if bare is None:
         return None
     end = _trimmed(text, begin, bare.end())
@@ -216,6 +220,8 @@ def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
     end = _quoted_end(text, begin, quote) if quote else None
     if end is None:
         pattern = _LINE if match["colon"] or quote else _BARE
+        if match["closed"] and not quote:
+            pattern = _BARE_IN_JSON
         line = compiled(pattern).match(text, begin)
         if line is None:
             return None
@@ -268,13 +274,15 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
 def locate_foreign(text: str, at: int) -> Found | None:
     """The value after a word for password in another script: `пароль: X`."""
     match = re.compile(_FOREIGN).match(text, at)
-    if match is None or stands_elsewhere(match[1]):
+    if match is None:
         return None
     start, end = match.start(1), _trimmed(text, *match.span(1))
     value = text[start:end]
-    return (
-        None if len(value) < 3 or (value.isalpha() and not value.isascii()) else Found(start, end, "PASSWORD")
-    )
+    if len(value) < 3 or value[0] in "{[" or stands_elsewhere(value):
+        return None
+    if value.isalpha() and not value.isascii():
+        return None
+    return Found(start, end, "PASSWORD")
 
 
 NAMED: Final[tuple[Detector, ...]] = (

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from somatrace.guard.detecting import (
     ALL,
+    GOES_ON,
     Category,
     Detector,
     Hit,
@@ -147,12 +148,12 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
     for around in decoded_views(views.text) if escaped(views.text) else ():
         view = around
         found = _scanned(views, view, table)
-        if any(hit.end == len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
+        if any(hit.end >= len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
             # A value goes on beyond the view: follow it.
             view = decoded(views.text, view.offsets[0], min(len(views.text), view.offsets[-1] + FURTHER))
             found = _scanned(views, view, table)
         for hit in found:
-            start, end = view.original(hit.start, hit.end)
+            start, end = view.original(hit.start, min(hit.end, len(view.text)))
             hits.append(Hit(start, end, hit.type, hit.category, hit.value))
     for token in base64_texts(views):
         found = merged(_scanned(views, token, table))
@@ -162,7 +163,7 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
 
 
 def _scanned(views: Views, decoded: View | Token, table: Sequence[Detector]) -> list[Hit]:
-    inner = Views(decoded.text)
+    inner = Views(decoded.text + ("" if decoded.ends(views.text) else GOES_ON))
     hits = scan(inner, table)
     views.candidates += inner.candidates
     return hits
