@@ -52,11 +52,12 @@ class Hit:
 
 
 class Found(NamedTuple):
-    """Where the value at an anchor begins and ends, and what it is."""
+    """Where the value at an anchor begins and ends, and what it is; the others of a list of values."""
 
     start: int
     end: int
     type: str
+    more: tuple[Found, ...] = ()
 
 
 Locate = Callable[[str, int], Found | None]
@@ -205,7 +206,7 @@ def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
     hits: list[Hit] = []
     text = views.text
     for detector in detectors:
-        for start, end, type_ in _found(views, detector):
+        for start, end, type_, _ in _found(views, detector):
             hits.append(Hit(start, end, type_, detector.category, text[start:end]))
             if len(hits) > MAX_HITS:
                 raise TooManyHitsError
@@ -224,6 +225,7 @@ def _found(views: Views, detector: Detector) -> Iterator[Found]:
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
+                yield from found.more
     if detector.search is not None:
         yield from detector.search(text)
 

@@ -112,6 +112,8 @@ def meaning(name: str) -> Meaning | None:
         return None
     if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
         return Meaning("SECRET", Strength.SURE, 5)
+    if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
+        return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
     if last in _RANDOM:
         return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
     return None

@@ -10,6 +10,7 @@ import binascii
 from typing import Final
 
 from somatrace.guard.detecting import LEFT, Detector, Found, Locate, compiled, prefixed
+from somatrace.guard.naming import looks_random
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
@@ -20,6 +21,8 @@ _PEM_LIMIT: Final = 16384
 
 def _long_segment(value: str) -> bool:
     """Whether a part between dashes is long and mixed, as keys are and names made of words are not."""
+    if looks_random(value, 20):
+        return True
     digits = sum(character.isdigit() for character in value)
     return digits >= 2 and compiled(r"[A-Za-z0-9]{16}|(?=[\w-]{40})").search(value) is not None
 
@@ -219,7 +222,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
         "JWT",
         "`eyJ`, a dot, one to four more parts",
         ("eyJ",),
-        r"eyJ[\w-]{8,4096}\.[\w-]{8,8192}(?:\.[\w-]{0,4096}){0,3}",
+        r"eyJ[\w-]{8,4096}\.(?:[\w-]{8,8192}(?:\.[\w-]{0,4096}){0,3}|\.[\w-]{8,64}\.[\w-]{4,8192}\.[\w-]{8,64})",
     ),
     _raw("PRIVATE_KEY", "PEM and PGP private keys, whole or cut", (b"-----BEGIN ",), _private_key),
     _raw("PRIVATE_KEY", "the end of a cut private key", (b"-----END ",), _private_key_end),
