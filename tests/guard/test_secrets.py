@@ -231,6 +231,47 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
 
 
+# -- where a text was cut ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('password="correct horse batt', 'password="[PASSWORD]'),
+        ('{"password":"correct hors', '{"password":"[PASSWORD]'),
+        ('{"a": "{\\"password\\": \\"correct hors', '{"a": "{\\"password\\": \\"[PASSWORD]'),
+        ("the key is sk-proj-Ab1Ab1Ab", "the key is [OPENAI_KEY]"),
+        ('{"text": "sk-ant-api03-aB3dE6', '{"text": "[ANTHROPIC_KEY]'),
+        ("ghp_aB3dE6", "[GITHUB_TOKEN]"),
+        ("id AKIAQ3EGTX", "id [AWS_KEY_ID]"),
+        ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWI", "[JWT]"),
+        ("mail ada.lovelace@example", "mail [EMAIL]"),
+        ("mail ada.lovelace@example.c", "mail [EMAIL]"),
+    ],
+)
+def test_half_a_value_at_the_end_of_a_text_is_one(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "npm_config_registry2",
+        "see xai-grok-4-fast",
+        "user@localhost",
+        "first.last@localhost",
+        "react@18.2.0",
+        "foo@v1.2.3",
+        "pypi-publish2",
+        "AKIAQ3EGTX and more",
+        "whsec_",
+        "paid with 411111111111",
+    ],
+)
+def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
+    assert redact_text(text) == text
+
+
 # -- what carries them --------------------------------------------------------------------------------------
 
 

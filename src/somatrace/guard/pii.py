@@ -15,6 +15,8 @@ _LOCAL: Final = re.compile(r"[\w.+%~-]{1,64}")
 _DOMAIN: Final = re.compile(
     r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w])"
 )
+#: At the very end of a text, which may have been cut there: a domain without its last part.
+_CUT_DOMAIN: Final = re.compile(r"@([^\W\d_][\w-]{2,62}(?:\.[\w-]{1,63}){0,4}?)(\.[^\W\d_]?)?\Z")
 #: Pictures for dense screens are called icon@2x.png.
 _DENSITY: Final = re.compile(r"\dx\.")
 
@@ -23,7 +25,11 @@ def locate_email(text: str, at: int) -> Found | None:
     """An address around an @."""
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
-    if domain is None or local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
+    if domain is None:
+        domain = _CUT_DOMAIN.match(text, at)  # has as many groups
+        if domain is None or local is None or not _is_address(local[0][::-1], domain[1]):
+            return None
+    if local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
         return None
     start = at - len(local[0])
     if start > 0 and text[start - 1] == "\\" and text[start] in "nrtbf" and start + 1 < at:
@@ -35,6 +41,12 @@ def locate_email(text: str, at: int) -> Found | None:
     if _in_userinfo(text, at):
         return None
     return Found(start, domain.end(), "EMAIL")
+
+
+def _is_address(local: str, domain: str) -> bool:
+    """Whether half an address is one: two names joined by a point, and no host of one's own."""
+    names = local.strip(".-").split(".")
+    return len(names) >= 2 and all(len(name) >= 2 for name in names[-2:]) and domain != "localhost"
 
 
 def _in_userinfo(text: str, at: int) -> bool:
