@@ -19,7 +19,17 @@ from hypothesis import strategies as st
 from somatrace.guard import redact_text, redacting
 from somatrace.guard.detecting import MAX_HITS, Detector, Found
 from somatrace.guard.redacting import ERROR, MAX_LENGTH, OVERFLOW, candidates, detectors, find
-from tests.guard.corpus import CARRIERS, CONTEXT, ENCODINGS, EXACT, harmless_texts, letters
+from tests.guard.corpus import (
+    ALNUM,
+    CARRIERS,
+    CONTEXT,
+    ENCODINGS,
+    EXACT,
+    HEX,
+    harmless_texts,
+    letters,
+    uuid,
+)
 
 HOSTILE = st.text(st.characters(exclude_categories=()), max_size=300)
 #: Pieces of what detectors look for, put together in ways nobody meant.
@@ -237,6 +247,60 @@ def test_a_word_that_began_before_the_edge_is_not_kept():
 
     assert token[-40:] not in clean
     assert clean.endswith(" end")
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 200), max_size=20))
+@settings(max_examples=100, deadline=None)
+def test_how_a_text_was_cut_into_deltas_makes_no_difference_once_it_is_joined(seed, cuts):
+    rng = random.Random(seed)
+    values = " and ".join(
+        EXACT[type_](rng) for type_ in rng.sample(["EMAIL", "CARD", "OPENAI_KEY", "JWT"], 3)
+    )
+    edges = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
+    deltas = [values[first:last] for first, last in itertools.pairwise(edges)]
+
+    assert redact_text("".join(deltas)) == redact_text(values)
+    assert redact_text(values).count("[") == 3
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u034f", "\ufe0f"])
+@pytest.mark.parametrize("value", ["ada@example.com", "4111111111111111", "password=hunter2Secret9"])
+def test_marks_that_combine_with_letters_hide_nothing(value, mark):
+    assert "[" in redact_text(f"x {mark.join(value)} y")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2009", "\u202f", "\u3000"])
+@pytest.mark.parametrize(
+    "value",
+    ["4111 1111 1111 1111", "+49 151 23456789", "DE89 3704 0044 0532 0130 00", "password : hunter2Secret9"],
+)
+def test_spaces_that_are_not_ascii_hide_nothing(value, space):
+    assert "[" in redact_text(f"x {value.replace(' ', space)} y")
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=300, deadline=None)
+def test_identifiers_and_measures_stay_byte_for_byte(rng):
+    hexes = lambda length: letters(rng, HEX, length)  # noqa: E731
+    names = lambda length: letters(rng, ALNUM, length)  # noqa: E731
+    text = json.dumps(
+        {
+            "id": rng.choice(["chatcmpl-", "call_", "toolu_01", "msg_01", "req_"]) + names(24),
+            "request": uuid(rng),
+            "sha": [hexes(40), "sha256:" + hexes(64)],
+            "traceparent": f"00-{hexes(32)}-{hexes(16)}-01",
+            "version": f"v{rng.randrange(30)}.{rng.randrange(30)}.{rng.randrange(99)}",
+            "scores": [rng.random(), -rng.random() * 1e-7, rng.gauss(0, 1)],
+            "time_ns": 1_700_000_000_000_000_000 + rng.randrange(10**17),
+            "snowflake": rng.randrange(10**17, 10**18),
+            "logprobs": [{"token": "password", "logprob": -0.3, "bytes": [112]}, {"token": " the"}],
+            "usage": {"prompt_tokens": rng.randrange(10**5), "total_tokens": rng.randrange(10**5)},
+            "model": rng.choice(["gpt-4o-2024-08-06", "claude-sonnet-4-5-20250929", "gemini-1.5-pro-002"]),
+        },
+        separators=rng.choice([(",", ":"), (", ", ": ")]),
+    )
+
+    assert redact_text(text) == text
 
 
 # -- bounds --------------------------------------------------------------------------------------------------
