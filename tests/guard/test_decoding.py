@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections import Counter
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -47,6 +49,62 @@ def test_at_least_95_of_100_encoded_values_are_found(capsys):
 )
 def test_what_is_hidden_goes_and_the_rest_stays_as_it_was_written(text, clean):
     assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: "".join(f"\\U{ord(one):08x}" for one in text),
+        lambda text: "".join(f"%u{ord(one):04X}" for one in text),
+        lambda text: "".join(f"\\{ord(one):03o}" for one in text),
+        lambda text: "".join(f"\\{ord(one):06x}" for one in text),
+        "\u115f".join,
+        "\u2800".join,
+        "\u0301".join,
+        lambda text: quote(full_width(text)),
+        lambda text: " " + quote("(" + full_width(text) + ")", safe=""),
+    ],
+    ids=["U", "percent u", "octal", "css", "hangul filler", "braille blank", "marks", "wide", "odd run"],
+)
+def test_rarer_ways_to_write_a_value_do_not_save_it(write):
+    clean = redact_text(f"start {write('ada@example.com')} end")
+
+    assert "[EMAIL]" in clean
+    assert clean.startswith("start ")
+    assert clean.endswith(" end")
+
+
+def full_width(text):
+    return "".join(chr(ord(one) + 0xFEE0) for one in text)
+
+
+@pytest.mark.parametrize("name", ["пароль", "мой пароль", "секрет", "- 密码"])
+def test_a_word_of_another_script_is_read_in_a_run_of_percent_signs(name):
+    assert "hunter2" not in redact_text(quote(f"{name}: hunter2Secret9", safe=""))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "caf\xe9 KEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1".encode("latin-1"),
+        b"KEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1\0",
+        b"\x1b[32mKEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1",
+        b"\fKEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1",
+        "KEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1".encode("utf-16-le"),
+        "KEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1".encode("utf-16"),
+    ],
+)
+def test_base64_of_text_that_is_no_utf_8_is_read_as_well(raw):
+    token = base64.b64encode(raw).decode()
+
+    assert token not in redact_text(f"body {token} end")
+
+
+def test_what_is_compressed_before_it_is_base64_is_not_read():
+    """A limit that docs/detection.md states."""
+    token = base64.b64encode(gzip.compress(b"mail ada@example.com", mtime=0)).decode()
+
+    assert redact_text(token) == token
 
 
 def test_base64_is_read_one_level_deep():

@@ -79,6 +79,8 @@ def test_card_numbers_that_networks_publish_for_tests_go(text):
         "x4111111111111111",
         "0.4111111111111111",
         "1700000000000",
+        "627710811656952604",
+        "4275463906382541835",
     ],
 )
 def test_numbers_that_are_no_cards_stay(text):
@@ -109,6 +111,13 @@ def test_a_card_with_one_digit_changed_is_none(seed):
 )
 def test_ibans_of_the_registry_go(text):
     assert redact_text(f"to {text}.") == "to [IBAN]."
+
+
+@pytest.mark.parametrize(
+    "text", ["a5dfaa1e-5fe5-4ea0-be26-3acb9cdf8379", "DE93ABCDEFGHIJKLMNOPQR", "be263acb9cdf8379"]
+)
+def test_what_has_not_the_form_of_its_country_is_no_iban(text):
+    assert redact_text(f"id {text} x") == f"id {text} x"
 
 
 @given(st.integers(0, 10**6))

@@ -130,6 +130,71 @@ def test_the_value_goes_and_what_stands_around_it_stays(text, clean):
 
 
 @pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (
+            "Command '['false', '--password', 'hunter2Secret9']' returned non-zero exit status 1.",
+            "Command '['false', '--password', '[PASSWORD]']' returned non-zero exit status 1.",
+        ),
+        ('["run", "--api-key", "abc123def456", "-v"]', '["run", "--api-key", "[SECRET]", "-v"]'),
+        ('{"passwords": ["hunter2", "other", ""]}', '{"passwords": ["[PASSWORD]", "[PASSWORD]", ""]}'),
+        ('{"passwords":[\n  "a1b",\n  "c2d"\n]}', '{"passwords":[\n  "[PASSWORD]",\n  "[PASSWORD]"\n]}'),
+        ('{"api_keys":["abcdefghij12345678901234"]}', '{"api_keys":["[SECRET]"]}'),
+        ('{"value":"hunter2","name":"password"}', '{"value":"[PASSWORD]","name":"password"}'),
+        ('{"name":"password","value":"hunter2"}', '{"name":"password","value":"[PASSWORD]"}'),
+        (
+            '{"key": "password", "type": "text", "value": "hunter2"}',
+            '{"key": "password", "type": "text", "value": "[PASSWORD]"}',
+        ),
+        (
+            '{"a": "{\\"value\\": \\"hunter2\\", \\"name\\": \\"password\\"}"}',
+            '{"a": "{\\"value\\": \\"[PASSWORD]\\", \\"name\\": \\"password\\"}"}',
+        ),
+        ('{"password":{"value":"hunter2"}}', '{"password":{"value":"[PASSWORD]"}}'),
+        ('"password":\n   "hunter2"', '"password":\n   "[PASSWORD]"'),
+        ('"{\\n  \\"password\\":\\n  \\"hunter2\\"}"', '"{\\n  \\"password\\":\\n  \\"[PASSWORD]\\"}"'),
+        ("password:\n  hunter2\nuser: bob", "password:\n  [PASSWORD]\nuser: bob"),
+        ("password: |\n  one two\n  three\nuser: bob", "password: |\n  [PASSWORD]\nuser: bob"),
+        ("password: >-\n  hunter2\n", "password: >-\n  [PASSWORD]\n"),
+        ('"password:\\n  hunter2\\nuser: bob"', '"password:\\n  [PASSWORD]\\nuser: bob"'),
+        ("password -> hunter2Secret9", "password -> [PASSWORD]"),
+        ("password → hunter2Secret9", "password → [PASSWORD]"),
+        ("Server=x;User Id=sa;Password=a1 b2;", "Server=x;User Id=sa;Password=[PASSWORD];"),
+        ("Password=a1 b2;Server=x", "Password=[PASSWORD];Server=x"),
+        ("host=h password=hunter2 user=bob;", "host=h password=[PASSWORD] user=bob;"),
+    ],
+)
+def test_a_value_need_not_stand_right_after_its_name(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the password: is required",
+        "password:\n  type: string\n  description: of the user",
+        "password:\n  required\n",
+        "Password:\n\nChoose one that nobody guesses.",
+        "password: |\n",
+        "def check(password) -> bool: ...",
+        "reset_password -> login -> home",
+        "secret::Value, password :: Text",
+        "parser.add_argument('--password', '-p', help='of the user')",
+        '@click.option("--password", "db_password", prompt=True)',
+        "['--token', '--verbose']",
+        '{"name": "password", "type": "string", "required": true}',
+        '{"name": "reset_password", "parameters": {"value": "email"}}',
+        '{"value": "Bob", "name": "user"}, {"name": "password"}',
+        '{"properties": {"password": {"type": "string"}}, "api_keys": 12345}',
+        "mysql -u root -p mydb; docker run -p3306:3306 mysql; mysql -p$PASSWORD",
+        "Basic Knowledge, basic information, Basic introduction",
+    ],
+)
+def test_a_sentence_a_schema_or_code_about_a_password_holds_none(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "password=[PASSWORD]",
@@ -166,6 +231,47 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
 
 
+# -- where a text was cut ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('password="correct horse batt', 'password="[PASSWORD]'),
+        ('{"password":"correct hors', '{"password":"[PASSWORD]'),
+        ('{"a": "{\\"password\\": \\"correct hors', '{"a": "{\\"password\\": \\"[PASSWORD]'),
+        ("the key is sk-proj-Ab1Ab1Ab", "the key is [OPENAI_KEY]"),
+        ('{"text": "sk-ant-api03-aB3dE6', '{"text": "[ANTHROPIC_KEY]'),
+        ("ghp_aB3dE6", "[GITHUB_TOKEN]"),
+        ("id AKIAQ3EGTX", "id [AWS_KEY_ID]"),
+        ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWI", "[JWT]"),
+        ("mail ada.lovelace@example", "mail [EMAIL]"),
+        ("mail ada.lovelace@example.c", "mail [EMAIL]"),
+    ],
+)
+def test_half_a_value_at_the_end_of_a_text_is_one(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "npm_config_registry2",
+        "see xai-grok-4-fast",
+        "user@localhost",
+        "first.last@localhost",
+        "react@18.2.0",
+        "foo@v1.2.3",
+        "pypi-publish2",
+        "AKIAQ3EGTX and more",
+        "whsec_",
+        "paid with 411111111111",
+    ],
+)
+def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
+    assert redact_text(text) == text
+
+
 # -- what carries them --------------------------------------------------------------------------------------
 
 
@@ -177,7 +283,16 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
         ("amqp://u:a@b@mq.example.com/v", "amqp://u:[PASSWORD]@mq.example.com/v"),
         ("https://example.com:8080/a/user@x", "https://example.com:8080/a/user@x"),
         ("Basic dXNlcjpodW50ZXIy", "Basic [AUTHORIZATION]"),
+        ("Basic Ym9iOnDDpHNzd8O2cmQtOTk=", "Basic [AUTHORIZATION]"),
+        ("Basic Ym9iOnDkc3N39nJk", "Basic [AUTHORIZATION]"),
         ("curl -u me:hunter2 https://x", "curl -u me:[PASSWORD] https://x"),
+        ("mysql -uroot -phunter2 db", "mysql -uroot -p[PASSWORD] db"),
+        ("mysqldump -h x -p'hunter2' db", "mysqldump -h x -p'[PASSWORD]' db"),
+        ("sshpass -p hunter2 ssh x", "sshpass -p [PASSWORD] ssh x"),
+        ("jdbc:oracle:thin:scott/tiger9@db:1521", "jdbc:oracle:thin:scott/[PASSWORD]@db:1521"),
+        ("postgres://u:pa'ss@h/db", "postgres://u:[PASSWORD]@h/db"),
+        ("['http://a:80','c@example.com']", "['http://a:80','[EMAIL]']"),
+        ("eyJhbGciOiJkaXIifQ..abcdefghijklm.abcdefghijklmnop.abcdefghijk", "[JWT]"),
     ],
 )
 def test_credentials_go_and_the_address_stays(text, clean):

@@ -10,7 +10,7 @@ from somatrace.guard.detecting import LEFT, Detector, Found, compiled
 from somatrace.guard.naming import looks_random, stands_elsewhere
 
 #: user:password@host. The password may hold an @ (the last one before the host counts), not a slash.
-_USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>[^\s/\"'<>\\]{1,256})@(?=[\w.\[-])"
+_USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
 
 
@@ -42,7 +42,19 @@ def _basic(text: str, at: int) -> Found | None:
         pair = base64.b64decode(match[1].replace("-", "+").replace("_", "/") + "==")
     except (binascii.Error, ValueError):
         return None
-    return Found(*match.span(1), "AUTHORIZATION") if b":" in pair and pair.isascii() else None
+    return Found(*match.span(1), "AUTHORIZATION") if _user_and_password(pair, match[1]) else None
+
+
+def _user_and_password(pair: bytes, token: str) -> bool:
+    """Whether bytes are `user:password`; what is not ASCII is UTF-8 or, as older clients send it, Latin-1."""
+    user, colon, password = pair.partition(b":")
+    if not colon or pair.isascii():
+        return bool(colon)
+    try:
+        return pair.decode().isprintable()
+    except UnicodeDecodeError:
+        word = compiled(r"[A-Z]?[a-z]+|[A-Z]+").fullmatch(token) is not None  # of a sentence
+        return not word and user.isascii() and (user + password).decode("latin-1").isprintable()
 
 
 def _curl(text: str, at: int) -> Found | None:
@@ -52,6 +64,30 @@ def _curl(text: str, at: int) -> Found | None:
     if match is None or stands_elsewhere(match[1]):
         return None
     return Found(*match.span(1), "PASSWORD")
+
+
+def _oracle(text: str, at: int) -> Found | None:
+    match = compiled(r"jdbc:oracle:\w{1,16}:[^\s/@:\"'\\]{1,64}/([^\s/@\"'\\]{1,128})@").match(text, at)
+    return None if match is None or stands_elsewhere(match[1]) else Found(*match.span(1), "PASSWORD")
+
+
+#: The clients take a password that follows -p at once; digits and a colon are the ports of another command.
+_MYSQL: Final = (
+    r"(?:mysql|mariadb)[\w-]{0,12}[ \t](?:[^\r\n|;&]{0,200}?[ \t])?-p\\{0,7}[\"']?"
+    r"([^\s\"'\\-][^\s\"'\\]{2,255})"
+)
+_SSHPASS: Final = r"sshpass[ \t]{1,4}-p[ \t]{0,4}\\{0,7}[\"']?([^\s\"'\\]{3,256})"
+
+
+def _client(text: str, at: int) -> Found | None:
+    """The password on the command line of a client."""
+    match = compiled(f"(?i:{LEFT})(?:{_MYSQL}|{_SSHPASS})").match(text, at)
+    if match is None:
+        return None
+    group = match.lastindex or 0
+    if stands_elsewhere(match[group]) or compiled(r"[\d:]+").fullmatch(match[group]):
+        return None
+    return Found(*match.span(group), "PASSWORD")
 
 
 CARRIED: Final[tuple[Detector, ...]] = (
@@ -74,5 +110,21 @@ CARRIED: Final[tuple[Detector, ...]] = (
         "raw",
         (b"-u ", b"--user", b"--proxy-user"),
         _curl,
+    ),
+    Detector(
+        ("PASSWORD",),
+        "secrets",
+        "`mysql -pX`, `mariadb -pX`, `sshpass -p X`",
+        "raw",
+        (b"mysql", b"mariadb", b"sshpass"),
+        _client,
+    ),
+    Detector(
+        ("PASSWORD",),
+        "secrets",
+        "`jdbc:oracle:thin:user/password@`",
+        "raw",
+        (b"jdbc:oracle:",),
+        _oracle,
     ),
 )

@@ -24,17 +24,19 @@ WORD: Final = 64
 LEVELS: Final = 3
 
 _ESCAPE: Final = (
-    r"\\{1,16}u(?:(?P<u>[0-9A-Fa-f]{4})|\{0{0,6}(?P<b>[0-9A-Fa-f]{1,6})\})|\\{1,16}x(?P<x>[0-9A-Fa-f]{2})|%(?P<p>[0-9A-Fa-f]{2})"
+    r"\\{1,16}u(?:(?P<u>[0-9A-Fa-f]{4})|\{0{0,6}(?P<b>[0-9A-Fa-f]{1,6})\})|\\{1,16}U(?P<l>[0-9A-Fa-f]{8})"
+    r"|\\{1,16}x(?P<x>[0-9A-Fa-f]{2})|\\{1,16}0000(?P<c>[2-7][0-9A-Fa-f])|\\{1,16}(?P<o>[0-3][0-7]{2})"
+    r"|%(?P<p>[0-9A-Fa-f]{2})|%u(?P<w>[0-9A-Fa-f]{4})"
     r"|&#0{0,7}(?P<d>[0-9]{1,6});?|&#[xX]0{0,7}(?P<h>[0-9A-Fa-f]{1,5});?|&(?P<n>[A-Za-z]{2,24});"
 )
-#: A run of %XX is one piece of UTF-8.
-_PERCENT_RUN: Final = r"(?:%[0-9A-Fa-f]{2}){2,12}"
+#: A run of %XX is one piece of UTF-8, however long: cut in two it would be cut within a character.
+_PERCENT_RUN: Final = r"(?:%[0-9A-Fa-f]{2}){2,}+"
 #: Invisible, full-width and other compatibility characters, spaces and dashes that are not ASCII, digits
 #: of other scripts, combining marks.
 _DISGUISED: Final = (
     "\u00a0\u00ad\u0300-\u036f\u061c\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\u0e50-\u0e59\u115f\u1160"
-    "\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
-    "\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
+    "\u20d0-\u20f0\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
+    "\u2800\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
 )
 # ruff: noqa: RUF001 - the table of letters that look like others
 _LOOKALIKES: Final = {
@@ -43,7 +45,10 @@ _LOOKALIKES: Final = {
     **dict(zip("αορντικυ", "aopvtiku", strict=True)),
     **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
 }
-_SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2212": "-", "\u3164": ""}
+_LATIN: Final = str.maketrans(_LOOKALIKES)
+_SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2212": "-"} | dict.fromkeys(
+    "\u115f\u1160\u2800\u3164\uffa0", ""
+)
 
 
 class View(NamedTuple):
@@ -54,6 +59,10 @@ class View(NamedTuple):
 
     def original(self, start: int, end: int) -> tuple[int, int]:
         return self.offsets[start], self.offsets[end]
+
+    def ends(self, text: str) -> bool:
+        """Whether the text ends where the view does."""
+        return self.offsets[-1] >= len(text)
 
 
 def decoded_views(text: str) -> Iterator[View]:
@@ -76,7 +85,7 @@ def decoded(text: str, start: int, end: int) -> View:
 def _triggers(text: str) -> re.Pattern[str] | None:
     """What to look for, as far as it can be there at all."""
     wanted = []
-    if "\\u" in text or "\\x" in text or "%" in text or "&" in text:
+    if "%" in text or "&" in text or ("\\" in text and compiled(r"\\[uUx0-3]").search(text)):
         wanted.append(_ESCAPE_BARE)
     if not text.isascii():
         like = re.escape("".join(_LOOKALIKES))
@@ -122,12 +131,15 @@ def _unescaped(view: View) -> View:
     offsets: list[int] = []
     done = 0
     for match in re.compile(f"{_PERCENT_RUN}|{_ESCAPE}").finditer(text):
-        plain = _character(match)
-        if plain is None:
+        begin = match.start()
+        characters = _percent(match[0]) if match.lastgroup is None else _character(match)
+        if not characters:
             continue
-        pieces += (text[done : match.start()], plain)
-        offsets += view.offsets[done : match.start()]
-        offsets += [view.offsets[match.start()]] * len(plain)
+        pieces.append(text[done:begin])
+        offsets += view.offsets[done:begin]
+        for character, at in characters:
+            pieces.append(character)
+            offsets.append(view.offsets[begin + at])
         done = match.end()
     if not done:
         return view
@@ -136,16 +148,22 @@ def _unescaped(view: View) -> View:
     return View("".join(pieces), offsets)
 
 
-def _character(match: re.Match[str]) -> str | None:
-    group = match.lastgroup
-    if group is None:
-        raw = bytes.fromhex(match[0].replace("%", ""))
-        return raw.decode("utf-8", "replace")
+def _percent(run: str) -> list[tuple[str, int]]:
+    """The characters of a run of %XX, and where each begins in it."""
+    characters, at = [], 0
+    for character in bytes.fromhex(run.replace("%", "")).decode("utf-8", "surrogateescape"):
+        characters.append(("\ufffd" if "\ud800" <= character <= "\udfff" else character, at))
+        at += 3 * len(character.encode("utf-8", "surrogateescape"))
+    return characters
+
+
+def _character(match: re.Match[str]) -> list[tuple[str, int]]:
+    group = match.lastgroup or ""
     if group == "n":
         named = html.unescape(match[0])
-        return named if len(named) == 1 else None
-    code = int(match[group], 10 if group == "d" else 16)
-    return chr(code) if 9 <= code < 0x110000 and not 0xD800 <= code < 0xE000 else None
+        return [(named, 0)] if len(named) == 1 else []
+    code = int(match[group], {"d": 10, "o": 8}.get(group, 16))
+    return [(chr(code), 0)] if 9 <= code < 0x110000 and not 0xD800 <= code < 0xE000 else []
 
 
 def _folded(view: View) -> View:
@@ -159,11 +177,20 @@ def _folded(view: View) -> View:
         pieces.append(plain)
         offsets += [offset] * len(plain)
     offsets.append(view.offsets[-1])
-    return View("".join(pieces), offsets)
+    return View(re.sub(r"\w+", _latin, "".join(pieces)), offsets)
+
+
+def _latin(word: re.Match[str]) -> str:
+    """A word in Latin letters if it has some: a word of another script says what it says."""
+    written = word[0]
+    if written.isascii() or re.search("[A-Za-z0-9]", written) is None:
+        return written
+    latin = written.translate(_LATIN)
+    return latin if latin.isascii() else written
 
 
 def _plain(character: str) -> str:
-    if (known := _SAME.get(character, _LOOKALIKES.get(character))) is not None:
+    if (known := _SAME.get(character)) is not None:
         return known
     category = unicodedata.category(character)
     if category in ("Cf", "Mn", "Me"):
@@ -181,6 +208,7 @@ def _plain(character: str) -> str:
 # -- base64 ----------------------------------------------------------------------------------------------
 
 _NOT_TEXT: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
+_PRINTABLE: Final = bytes(range(32, 127)) + b"\t\r\n"
 _BASE64: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
 _BASE64_PART: Final = r"[A-Za-z0-9+]{16,}+={0,2}"
 
@@ -191,6 +219,10 @@ class Token(NamedTuple):
     start: int
     end: int
     text: str
+
+    def ends(self, _: str) -> bool:
+        """What a token says ends with it."""
+        return True
 
 
 def base64_texts(views: Views) -> Iterator[Token]:
@@ -226,9 +258,19 @@ def _text(plain: str) -> str | None:
     except (binascii.Error, ValueError):
         return None
     if len(raw) != len(raw.translate(None, _NOT_TEXT)):
-        return None
+        return _nearly(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        # the beginning of a longer token may end within a character
-        return raw[: error.start].decode("utf-8") if error.start >= len(raw) - 3 else None
+        if error.start < len(raw) - 3:
+            return _nearly(raw)
+        return raw[: error.start].decode("utf-8")  # the beginning of a longer token
+
+
+def _nearly(raw: bytes) -> str | None:
+    """What bytes say that are mostly printable, but not UTF-8: Latin-1, UTF-16, control characters."""
+    if raw[1::2].count(0) * 4 >= len(raw) or raw[::2].count(0) * 4 >= len(raw):
+        raw = raw.replace(b"\x00", b"")
+    if len(raw.translate(None, _PRINTABLE)) * 6 > len(raw):
+        return None
+    return raw.rstrip(b"\x00").decode("latin-1")

@@ -27,7 +27,11 @@ ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
 RUN: Final = 16
+#: Stands behind a piece of a text after which the text goes on: a space, so it ends words.
+GOES_ON: Final = "\v"
 DENSE: Final = 12
+#: Characters. A key that is cut by the end of a text is looked for in so much of it.
+CUT: Final = 64
 
 #: Nothing of a word stands before; the letter of an escape such as `\n` in JSON is no part of a word.
 LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
@@ -50,11 +54,12 @@ class Hit:
 
 
 class Found(NamedTuple):
-    """Where the value at an anchor begins and ends, and what it is."""
+    """Where the value at an anchor begins and ends, and what it is; the others of a list of values."""
 
     start: int
     end: int
     type: str
+    more: tuple[Found, ...] = ()
 
 
 Locate = Callable[[str, int], Found | None]
@@ -98,24 +103,47 @@ def prefixed(
     *,
     check: Callable[[str], bool] | None = None,
     back: int = 0,
+    cut: bool = False,
 ) -> Detector:
     """A secret that shows what it is: `pattern` matches from `back` characters before a stem.
 
-    A group in the pattern is the value; without one it is the whole match.
+    A group in the pattern is the value; without one it is the whole match. With `cut` the stem alone is
+    telling: at the very end of a text, which may have been cut there, a few more characters do.
     """
     bounded = LEFT + pattern
+    # The same characters, only fewer of them.
+    begun = (
+        LEFT
+        + re.sub(r"\{\d+(?:,(\d+))?\}", lambda most: f"{{0,{most[1] or most[0][1:-1]}}}", pattern)
+        + r"\Z"
+    )
 
     def locate(text: str, at: int) -> Found | None:
         match = compiled(bounded).match(text, max(0, at - back))
         if match is None:
-            return None
+            return _begun(text, at, max(0, at - back)) if cut and len(text) - at <= CUT else None
         start, end = match.span(match.lastindex or 0)
         if check is not None and not check(text[start:end]):
             return None
         return Found(start, end, type_)
 
+    def _begun(text: str, at: int, start: int) -> Found | None:
+        match = compiled(begun).match(text, start)
+        stem = max((len(one) for one in stems if text.startswith(one, at)), default=0)
+        if match is None or not _like_a_key(text[at + stem :]):
+            return None
+        return Found(*match.span(match.lastindex or 0), type_)
+
     encoded = tuple(stem.encode() for stem in stems)
     return Detector((type_,), "secrets", about, "raw", encoded, locate, dense=True)
+
+
+def _like_a_key(rest: str) -> bool:
+    """Whether what follows a stem mixes letters and digits as no word does, not even a numbered one."""
+    return any(
+        len(part) >= 6 and re.fullmatch(r"[A-Za-z]?[a-z]*\d*|[A-Z]+", part) is None
+        for part in re.findall(r"[A-Za-z0-9]+", rest)
+    )
 
 
 def _class_table(groups: dict[str, str], other: str | None) -> bytes:
@@ -178,6 +206,8 @@ class Views:
                 end = classes.find(b" ", at)
                 words.append(raw[at:] if end < 0 else raw[at:end])
                 at = classes.find(long, end) if end >= 0 else -1
+            if not classes.endswith((b" ", long)):
+                words.append(raw[classes.rfind(b" ") + 1 :])  # a key may have been cut there
             self._dense = b" ".join(words)
         return self._dense
 
@@ -203,7 +233,7 @@ def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
     hits: list[Hit] = []
     text = views.text
     for detector in detectors:
-        for start, end, type_ in _found(views, detector):
+        for start, end, type_, _ in _found(views, detector):
             hits.append(Hit(start, end, type_, detector.category, text[start:end]))
             if len(hits) > MAX_HITS:
                 raise TooManyHitsError
@@ -222,6 +252,7 @@ def _found(views: Views, detector: Detector) -> Iterator[Found]:
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
+                yield from found.more
     if detector.search is not None:
         yield from detector.search(text)
 

@@ -10,37 +10,43 @@ import string
 from typing import Final
 
 from somatrace.guard.detecting import MARKER, Detector, Found, compiled
+from somatrace.guard.foreign import FOREIGN
+from somatrace.guard.grouped import below, beside, block, items, with_spaces
 from somatrace.guard.naming import Meaning, Strength, is_code, looks_random, meaning, stands_elsewhere
+from somatrace.guard.quoting import QUOTE, SPACE, opens, quoted_end, trimmed, unclosed
 
 _NAME: Final = string.ascii_letters + string.digits + "_.-"
 _MAX_NAME: Final = 64
-_MAX_VALUE: Final = 2048
 _MAX_HEADER: Final = 4096
 
-_QUOTE: Final = r"\\{0,15}[\"'`]"
+#: Between a quoted name and its value: line ends, or an object with the value alone in it.
+_NESTED: Final = (
+    rf"(?:{SPACE}{{1,40}}+(?=\\{{0,15}}[\"'\[]))?"
+    rf"(?:\{{{SPACE}{{0,40}}+{QUOTE}[vV]alue{QUOTE}[ \t]{{0,4}}:[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?"
+)
+_NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}(?={QUOTE}{SPACE}{{0,8}}+[,}}])"
 #: From the middle of a name to where its value begins.
 _TO_VALUE: Final = (
-    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{_QUOTE})?(?:"
-    rf"[\s,]{{1,8}}(?:{_QUOTE})?[vV]alue(?:{_QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
-    r"|\]?[ \t]{0,8}(?:(?P<equals>(?::[ \t]?[Ss]tr(?:ing)?[ \t]?)?(?:=>|:=|={1,2}))|(?P<colon>:\*{0,2})|>"
-    r"|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
-    r"|(?P<space>[ \t]{1,4}))"
-    rf"(?:\[[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})?"
+    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{QUOTE})?(?:"
+    rf"[\s,]{{1,8}}(?:{QUOTE})?[vV]alue(?:{QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
+    r"|\]?[ \t]{0,8}(?:(?P<equals>(?::[ \t]?[Ss]tr(?:ing)?[ \t]?)?(?:=>|:=|={1,2}))|(?P<colon>:(?!:)\*{0,2})"
+    r"|>|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
+    rf"(?(closed){_NESTED})(?P<list>\[{SPACE}{{0,40}}+(?=[bruf]{{0,2}}\\{{0,15}}[\"']))?"
+    r"|(?P<space>[ \t]{1,4}|(?=->|→)))"
+    rf"(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{QUOTE})?"
 )
-_STRUCTURE: Final = r"\"[ \t]{0,8}[,:\]}]"
 _SAYS: Final = (
     r"(?:[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}"
-    r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
+    r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}(?:->|→|::)[ \t]{0,4}"
+    r"|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
 )
 #: A separator ends a value where another name follows it, or nothing does.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
-_LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
-
-# ruff: noqa: RUF001 - separators of other scripts
-_FOREIGN: Final = (
-    r"\w{2,14}(?: \w{1,8})?[\"'`]?\s{0,4}(?:[=:：]|это|是|は|为|為)\s{0,4}"
-    r"[\"'`«“]?([^\s\"'`<>&;,\\，。；»”]{3,512})"
+#: After a quoted name a closing bracket ends a value that has no quotes: in JSON it is a number or a literal.
+_BARE_IN_JSON: Final = (
+    r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
+_LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
 
 STEMS: Final = tuple(
     stem.encode()
@@ -63,56 +69,6 @@ STEMS: Final = tuple(
         "senha",
     )
 )
-#: Words for password and secret that are not ASCII, or not one word.
-FOREIGN: Final = (
-    "пароль",
-    "секрет",
-    "contraseña",
-    "密码",
-    "密碼",
-    "口令",
-    "パスワード",
-    "비밀번호",
-    "hasło",
-    "şifre",
-    "κωδικός",
-    "סיסמה",
-    "كلمة المرور",
-    "पासवर्ड",
-)
-
-
-def _quoted_end(text: str, start: int, quote: str) -> int | None:
-    """Where a value in quotes ends, None without a closing quote within bounds.
-
-    In JSON nested k deep a structural quote has 2^k - 1 backslashes of its own before it, after an even
-    number (of that level) that belong to the text. So the ones at the end of the binary count of backslashes
-    are the level of a quote; a deeper one than the opening quote's is part of the value.
-    """
-    level, mark = _level(len(quote) - 1), quote[-1]
-    at = text.find(mark, start, start + _MAX_VALUE)
-    while at >= 0:
-        run = at
-        while run > start and text[run - 1] == "\\":
-            run -= 1
-        closing = _level(at - run)
-        if closing <= level:
-            end = at - (1 << closing) + 1
-            # Quotes of another kind do not hold structure of JSON: they opened nothing.
-            return None if mark != '"' and compiled(_STRUCTURE).search(text, start, end) else end
-        at = text.find(mark, at + 1, start + _MAX_VALUE)
-    return None
-
-
-def _opens(text: str, begin: int, closed: str | None, quote: str) -> bool:
-    """Whether a quote opens a value, and does not end the string in JSON that a name stands at the end of."""
-    if closed is None:
-        return compiled(r"\s{0,8}[,:\]}]").match(text, begin) is None
-    return closed[-1] != quote[-1] or len(closed) == len(quote)
-
-
-def _level(backslashes: int) -> int:
-    return (~backslashes & (backslashes + 1)).bit_length() - 1
 
 
 def _name_start(text: str, at: int) -> int:
@@ -121,20 +77,6 @@ def _name_start(text: str, at: int) -> int:
     if 0 < start < at and text[start - 1] == "\\" and text[start] in "nrtbf":
         start += 1  # the letter of an escape
     return start
-
-
-def _trimmed(text: str, start: int, end: int) -> int:
-    """The end without what closes the sentence or the bracket around the value."""
-    while end > start:
-        last = text[end - 1]
-        if last in ".,;:!?" and end == start + 1:
-            return start
-        opener = {")": "(", "]": "[", "}": "{"}.get(last)
-        if last in ".,;:? \t" or (opener is not None and opener not in text[start : end - 1]):
-            end -= 1
-        else:
-            break
-    return end
 
 
 def _prose(text: str, value: str, end: int) -> bool:
@@ -147,8 +89,11 @@ def _prose(text: str, value: str, end: int) -> bool:
 def locate_named(text: str, at: int) -> Found | None:
     """The value of the name that an anchor is part of."""
     match = compiled(_TO_VALUE).match(text, at)
-    if match is None:
-        return None
+    found = _of_object(text, at) if match is None or match["comma"] else None
+    return _after_name(text, at, match) if found is None and match is not None else found
+
+
+def _after_name(text: str, at: int, match: re.Match[str]) -> Found | None:
     start = _name_start(text, at)
     full = text[start : match.end("rest")]
     name = full.strip("-.")
@@ -157,38 +102,94 @@ def locate_named(text: str, at: int) -> Found | None:
         return None
     if match["space"] is not None and (not full.startswith("-") or text.startswith("-", match.end())):
         return _said(text, match.end("rest"), what)
-    if not _has_value(text, match, what):
+    if not _has_value(text, match, what, full):
         return None
+    if match["quote"] and (found := _quoted(text, match, what, name)) is not None:
+        return found[0]
     if what.strength is Strength.HEADER:
         return _header(text, match, what)
-    if match["quote"] and (end := _quoted_end(text, match.end(), match["quote"])) is not None:
-        return _checked(text, match.end(), end, what, name)
     if match["equals"] is not None and text[start - 1 : start] in ("?", "&"):
         what = _in_query(what)
     return _bare(text, match, what, name)
 
 
-def _has_value(text: str, match: re.Match[str], what: Meaning) -> bool:
+def _is_argument(value: str) -> bool:
+    """Whether what follows a flag in a list is no value of it, but the next flag or another name of it."""
+    named = compiled(r"[A-Za-z_.-]{1,64}").fullmatch(value) is not None and meaning(value) is not None
+    return named or value.startswith("-")
+
+
+def _of_object(text: str, at: int) -> Found | None:
+    """The value of an object in which the name is a value too: `{"name": "password", "value": X}`."""
+    rest = compiled(_NAME_AS_VALUE).match(text, at)
+    if rest is None:
+        return None
+    start = _name_start(text, at)
+    name = text[start : rest.end()]
+    what = meaning(name) if len(name) <= _MAX_NAME else None
+    value = None if what is None else beside(text, start, rest.end())
+    return None if what is None or value is None else _in_quotes(text, *value, what, name)
+
+
+def _quoted(text: str, match: re.Match[str], what: Meaning, name: str) -> tuple[Found | None] | None:
+    """The value in quotes, every one of a list; None where the quotes enclose nothing."""
+    begin, quote = match.end(), match["quote"]
+    if match["list"]:
+        every = [_in_quotes(text, *item, what, name) for item in items(text, begin, quote)]
+        found = [one for one in every if one is not None]
+        return (found[0]._replace(more=tuple(found[1:])),) if found else None
+    if what.strength is Strength.HEADER:
+        return None
+    end = quoted_end(text, begin, quote)
+    if end is None and (end := unclosed(text, begin, quote)) is None:
+        return None
+    if match["comma"] and _is_argument(text[begin:end]):
+        return (None,)
+    return (_checked(text, begin, end, what, name),)
+
+
+def _in_quotes(text: str, begin: int, end: int, what: Meaning, name: str) -> Found | None:
+    if what.strength is not Strength.HEADER:
+        return _checked(text, begin, end, what, name)
+    value = text[begin:end]
+    if len(value) < 4 or stands_elsewhere(value) or (what.type == "COOKIE" and "=" not in value):
+        return None
+    return Found(begin, end, what.type)
+
+
+def _has_value(text: str, match: re.Match[str], what: Meaning, full: str) -> bool:
     """Whether what follows a name can be its value: no list, no next string, no end of its own."""
-    if match["comma"] is not None and (what.strength is not Strength.HEADER or not match["quote"]):
+    if match["comma"] is not None and not (
+        match["quote"] and (what.strength is Strength.HEADER or full.startswith("-"))
+    ):
         return False
     if match["quote"]:
-        return _opens(text, match.end(), match["closed"], match["quote"])
+        return opens(text, match.end(), match["closed"], match["quote"])
     return not match["closed"] or text[match.end() : match.end() + 1] not in ("[", "{", "")
 
 
 def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
     """A value without quotes: neither a word of a sentence nor a variable that is handed on."""
     begin = match.end()
-    bare = compiled(_BARE).match(text, begin)
+    if match["colon"] and not match["closed"] and (value := _beneath(text, match)) is not None:
+        return _checked(text, *value, what, name)
+    bare = compiled(_BARE_IN_JSON if match["closed"] and not match["quote"] else _BARE).match(text, begin)
     if bare is None:
         return None
-    end = _trimmed(text, begin, bare.end())
+    end = trimmed(text, begin, bare.end())
+    if match.end("equals") == begin and name.lower() in ("password", "pwd"):
+        end = with_spaces(text, match.start() - len(name) + len(match["rest"]), begin) or end
     if match["colon"] is not None and not match["quote"] and _prose(text, text[begin:end], end):
         return None
     if (name == "pass" and match["equals"] is None) or is_code(name, text[begin:end]):  # "pass: 12, fail: 3"
         return None
     return _checked(text, begin, end, what, name)
+
+
+def _beneath(text: str, match: re.Match[str]) -> tuple[int, int] | None:
+    """The value on the lines after a name, as YAML writes it."""
+    below_name = below(text, match.end("colon"))
+    return below_name if below_name is not None else block(text, match.end())
 
 
 def _in_query(what: Meaning) -> Meaning:
@@ -212,13 +213,15 @@ def _checked(text: str, begin: int, end: int, what: Meaning, name: str) -> Found
 def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
     """The value of a header: to the closing quote, else to the end of the line."""
     begin, quote, pair = match.end(), match["quote"] or "", match["comma"] is not None
-    end = _quoted_end(text, begin, quote) if quote else None
+    end = quoted_end(text, begin, quote) if quote else None
     if end is None:
         pattern = _LINE if match["colon"] or quote else _BARE
+        if match["closed"] and not quote:
+            pattern = _BARE_IN_JSON
         line = compiled(pattern).match(text, begin)
         if line is None:
             return None
-        end = _trimmed(text, begin, begin + len(line[0].rstrip()))
+        end = trimmed(text, begin, begin + len(line[0].rstrip()))
     value = text[begin:end]
     if len(value) < 4 or stands_elsewhere(value):
         return None
@@ -253,7 +256,7 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
     bare = compiled(_BARE).match(text, match.end())
     if bare is None:
         return None
-    end = _trimmed(text, bare.start(), bare.end())
+    end = trimmed(text, bare.start(), bare.end())
     value = text[bare.start() : end]
     plain = compiled(r"[A-Z]?[a-z'-]+|[A-Z'-]+").fullmatch(value) is not None
     least = max(what.least, 4)
@@ -262,18 +265,6 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
     if (match["apart"] or what.type != "PASSWORD") and not looks_random(value, max(least, 8)):
         return None
     return Found(bare.start(), end, what.type)
-
-
-def locate_foreign(text: str, at: int) -> Found | None:
-    """The value after a word for password in another script: `пароль: X`."""
-    match = re.compile(_FOREIGN).match(text, at)
-    if match is None or stands_elsewhere(match[1]):
-        return None
-    start, end = match.start(1), _trimmed(text, *match.span(1))
-    value = text[start:end]
-    return (
-        None if len(value) < 3 or (value.isalpha() and not value.isascii()) else Found(start, end, "PASSWORD")
-    )
 
 
 NAMED: Final[tuple[Detector, ...]] = (
@@ -286,12 +277,5 @@ NAMED: Final[tuple[Detector, ...]] = (
         STEMS,
         locate_named,
     ),
-    Detector(
-        ("PASSWORD",),
-        "secrets",
-        "values after words for password that are not ASCII",
-        "wide",
-        FOREIGN,
-        locate_foreign,
-    ),
+    FOREIGN,
 )

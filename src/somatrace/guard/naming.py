@@ -112,6 +112,8 @@ def meaning(name: str) -> Meaning | None:
         return None
     if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
         return Meaning("SECRET", Strength.SURE, 5)
+    if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
+        return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
     if last in _RANDOM:
         return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
     return None
@@ -126,7 +128,7 @@ _PLACEHOLDERS: Final = _words(
 )
 #: A variable, a template, a format, a mask: the value stands elsewhere.
 _ELSEWHERE: Final = (
-    rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
+    rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\[TRUNCATED|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
     r"|\{\{[^{}]{0,80}\}\}|<[A-Za-z][\w /-]{0,40}>?|%[sdr]|%\(\w{1,40}\)s|[*•x.#_-]+|\{\w{0,40}\}"
 )
 _CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"

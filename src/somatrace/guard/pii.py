@@ -15,6 +15,8 @@ _LOCAL: Final = re.compile(r"[\w.+%~-]{1,64}")
 _DOMAIN: Final = re.compile(
     r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w])"
 )
+#: At the very end of a text, which may have been cut there: a domain without its last part.
+_CUT_DOMAIN: Final = re.compile(r"@([^\W\d_][\w-]{2,62}(?:\.[\w-]{1,63}){0,4}?)(\.[^\W\d_]?)?\Z")
 #: Pictures for dense screens are called icon@2x.png.
 _DENSITY: Final = re.compile(r"\dx\.")
 
@@ -23,7 +25,11 @@ def locate_email(text: str, at: int) -> Found | None:
     """An address around an @."""
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
-    if domain is None or local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
+    if domain is None:
+        domain = _CUT_DOMAIN.match(text, at)  # has as many groups
+        if domain is None or local is None or not _is_address(local[0][::-1], domain[1]):
+            return None
+    if local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
         return None
     start = at - len(local[0])
     if start > 0 and text[start - 1] == "\\" and text[start] in "nrtbf" and start + 1 < at:
@@ -37,6 +43,12 @@ def locate_email(text: str, at: int) -> Found | None:
     return Found(start, domain.end(), "EMAIL")
 
 
+def _is_address(local: str, domain: str) -> bool:
+    """Whether half an address is one: two names joined by a point, and no host of one's own."""
+    names = local.strip(".-").split(".")
+    return len(names) >= 2 and all(len(name) >= 2 for name in names[-2:]) and domain != "localhost"
+
+
 def _in_userinfo(text: str, at: int) -> bool:
     """Whether what stands before the @ is the user:password of an address, and what follows its host."""
     before = text[max(0, at - 400) : at].rpartition("://")
@@ -48,15 +60,16 @@ def _in_userinfo(text: str, at: int) -> bool:
 
 # -- numbers with check digits -------------------------------------------------------------------------
 
-#: First digits and lengths, as ISO/IEC 7812 and the networks publish them.
+#: First digits and lengths, as ISO/IEC 7812 and the networks publish them; of 17 to 19 digits only those
+#: that are issued, since the numbers of databases are as long.
 _CARDS: Final = (
-    (r"4", (13, 16, 19)),  # Visa
+    (r"4", (13, 16)),  # Visa
     (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
     (r"3[47]", (15,)),  # American Express
-    (r"6011|64[4-9]|65", (16, 19)),  # Discover
-    (r"30[0-5]|3095|36|38|39", (14, 16, 19)),  # Diners Club
-    (r"352[89]|35[3-8]", (16, 19)),  # JCB
-    (r"62|81", (16, 17, 18, 19)),  # UnionPay
+    (r"6011|64[4-9]|65", (16,)),  # Discover
+    (r"30[0-5]|3095|36|38|39", (14, 16)),  # Diners Club
+    (r"352[89]|35[3-8]", (16,)),  # JCB
+    (r"62|81", (16, 19)),  # UnionPay
     (r"50|5[6-9]|6[037]", (13, 15, 16, 19)),  # Maestro
 )
 #: Lengths of the countries in SWIFT's IBAN registry.
@@ -67,6 +80,17 @@ _IBANS: Final = """
     MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19
     SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
+#: What the account number is made of where that is known: n digits, a letters, c either.
+_IBAN_FORMS: Final = """
+    AT16n BE12n BG4a6n8c CH5n12c CY8n16c CZ20n DE18n DK14n EE16n ES20n FI14n FR10n11c2n GB4a14n GR7n16c
+    HR17n HU24n IE4a14n IS22n IT1a10n12c LI5n12c LT16n LU3n13c LV4a13c MC10n11c2n MT4a5n18c NL4a10n NO11n
+    PL24n PT21n RO4a16c SE20n SI15n SK20n SM1a10n12c TR6n16c
+"""
+_MADE_OF: Final = {"n": "[0-9]", "a": "[A-Z]", "c": "[0-9A-Z]"}
+_IBAN_PATTERNS: Final = {
+    form[:2]: re.sub(r"(\d+)([nac])", lambda part: f"{_MADE_OF[part[2]]}{{{part[1]}}}", form[2:])
+    for form in _IBAN_FORMS.split()
+}
 _IBAN_LENGTHS: Final = {known[:2]: int(known[2:]) for known in _IBANS.split()}
 
 
@@ -87,8 +111,9 @@ def is_card(digits: str) -> bool:
 
 
 def is_iban(text: str) -> bool:
-    """Whether letters and digits are an IBAN: its country's length, and ISO 7064 mod 97-10."""
-    if _IBAN_LENGTHS.get(text[:2]) != len(text):
+    """Whether letters and digits are an IBAN: its country's length and form, and ISO 7064 mod 97-10."""
+    form = _IBAN_PATTERNS.get(text[:2])
+    if _IBAN_LENGTHS.get(text[:2]) != len(text) or (form and not compiled(form).fullmatch(text, 4)):
         return False
     return int("".join(str(int(character, 36)) for character in text[4:] + text[:4])) % 97 == 1
 
@@ -115,7 +140,7 @@ def locate_iban(text: str, at: int) -> Found | None:
     """An IBAN that begins here, whole or in groups."""
     country = text[at : at + 2].upper()
     length = _IBAN_LENGTHS.get(country)
-    if length is None or not compiled(LEFT).match(text, at):
+    if length is None or not compiled(LEFT + r"(?<![0-9a-f]{4}-)").match(text, at):  # a part of a uuid
         return None
     match = compiled(r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,40}").match(text, at)
     if match is None:
@@ -273,5 +298,12 @@ FINANCIAL: Final[tuple[Detector, ...]] = (
         (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
         locate_card,
     ),
-    Detector(("IBAN",), "financial", "IBANs: the country's length, mod 97", "shape", (b"AA00",), locate_iban),
+    Detector(
+        ("IBAN",),
+        "financial",
+        "IBANs: the country's length and form, mod 97",
+        "shape",
+        (b"AA00",),
+        locate_iban,
+    ),
 )

@@ -9,16 +9,14 @@ stays JSON. Whatever goes wrong inside, the original is never returned.
 
 from __future__ import annotations
 
-import bisect
 import functools
 import logging
-import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 from somatrace.guard.detecting import (
     ALL,
-    MARKER,
+    GOES_ON,
     Category,
     Detector,
     Hit,
@@ -29,6 +27,7 @@ from somatrace.guard.detecting import (
     scan,
 )
 from somatrace.guard.gate import Gate, bare, escaped
+from somatrace.guard.replacing import Pseudonymise, replaced, settled
 
 if TYPE_CHECKING:
     from somatrace.guard.decoding import Token, View
@@ -38,16 +37,17 @@ log = logging.getLogger("somatrace")
 #: Characters. A longer text keeps its beginning and its end.
 MAX_LENGTH: Final = 256 * 1024
 _KEPT: Final = 96 * 1024
-#: Redacted beyond the cut as well, so that a value is not halved by it and missed.
-_OVERLAP: Final = 4096
+#: Looked at beyond the cut as well, as far as the longest value (a private key) reaches: none is halved.
+_OVERLAP: Final = 16 * 1024
+#: A cut is moved as far as this to lie between words.
+_NEAR: Final = 512
+#: How often a text is cut: markers may be longer than what they replace.
+_CUTS: Final = 3
 #: Passes until nothing more is found: what a marker stands beside may read differently.
 _PASSES: Final = 4
 
 ERROR: Final = "[REDACTED:error]"
 OVERFLOW: Final = "[REDACTED:overflow]"
-
-Pseudonymise = Callable[[str, str], str]
-"""Makes of (type, value) the few characters that stand for the value."""
 
 
 @functools.cache
@@ -88,7 +88,7 @@ def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector]
         hits += _decoded_hits(views, (*table, *extra))
     if not hits:
         return hits
-    return [one for hit in merged(hits) if (one := _settled(text, hit)) is not None]
+    return [one for hit in merged(hits) if (one := settled(text, hit)) is not None]
 
 
 def redact_text(
@@ -106,14 +106,14 @@ def redact_text(
     """
     wanted = _known(categories)
     try:
-        if len(text) <= MAX_LENGTH:
-            clean = _redacted(text, wanted, pseudonym, extra)
+        clean = text
+        for _ in range(_CUTS):
+            if len(clean) > MAX_LENGTH:
+                clean = _shortened(clean, wanted, pseudonym, extra, len(text))
+            clean = _redacted(clean, wanted, pseudonym, extra)
             if len(clean) <= MAX_LENGTH:
                 return clean
-            return _cut(clean, clean, len(clean))
-        head = _redacted(text[: _KEPT + _OVERLAP], wanted, pseudonym, extra)
-        tail = _redacted(text[-_KEPT - _OVERLAP :], wanted, pseudonym, extra)
-        return _cut(head, tail, len(text))
+        return OVERFLOW
     except TooManyHitsError:
         return OVERFLOW
     except Exception as error:  # closed on failure: no part of the original
@@ -135,7 +135,7 @@ def _redacted(
         hits = find(text, wanted, extra)
         if not hits:
             return text
-        text = _replaced(text, hits, pseudonym)
+        text = replaced(text, hits, pseudonym)
     if find(text, wanted, extra):
         raise TooManyHitsError
     return text
@@ -148,12 +148,12 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
     for around in decoded_views(views.text) if escaped(views.text) else ():
         view = around
         found = _scanned(views, view, table)
-        if any(hit.end == len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
+        if any(hit.end >= len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
             # A value goes on beyond the view: follow it.
             view = decoded(views.text, view.offsets[0], min(len(views.text), view.offsets[-1] + FURTHER))
             found = _scanned(views, view, table)
         for hit in found:
-            start, end = view.original(hit.start, hit.end)
+            start, end = view.original(hit.start, min(hit.end, len(view.text)))
             hits.append(Hit(start, end, hit.type, hit.category, hit.value))
     for token in base64_texts(views):
         found = merged(_scanned(views, token, table))
@@ -163,7 +163,7 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
 
 
 def _scanned(views: Views, decoded: View | Token, table: Sequence[Detector]) -> list[Hit]:
-    inner = Views(decoded.text)
+    inner = Views(decoded.text + ("" if decoded.ends(views.text) else GOES_ON))
     hits = scan(inner, table)
     views.candidates += inner.candidates
     return hits
@@ -180,87 +180,40 @@ def candidates(text: str) -> int:
     return views.candidates
 
 
-# -- replacing --------------------------------------------------------------------------------------------
-
-
-def _settled(text: str, hit: Hit) -> Hit | None:
-    """The hit without half an escape at either end: escapes stay whole, so JSON stays JSON."""
-    start, end = hit.start, hit.end
-    if start > 0 and text[start - 1] == "\\":
-        escape = compiled(r"u[0-9A-Fa-f]{4}|[nrtbf/\"](?=.)").match(text, start, end)
-        start = escape.end() if escape else start
-    while end > start and text[end - 1] == "\\":
-        end -= 1
-    if end <= start or compiled(rf"(?:{MARKER}[\s\\,;.:]*+)++").fullmatch(text, start, end):
-        return None  # what has been replaced already
-    return hit if (start, end) == (hit.start, hit.end) else Hit(start, end, hit.type, hit.category, hit.value)
-
-
-def _replaced(text: str, hits: Sequence[Hit], pseudonym: Pseudonymise | None) -> str:
-    bare = _Numbers(text)
-    pieces: list[str] = []
-    done = 0
-    for hit in hits:
-        start, end, quote = bare.extent(hit)
-        if start < done:
-            start, quote = done, ""
-        if pseudonym is not None and hit.category != "secrets":
-            marker = f"[{hit.type}:{pseudonym(hit.type, hit.value)}]"
-        else:
-            marker = f"[{hit.type}]"
-        pieces += (text[done:start], quote, marker, quote)
-        done = end
-    pieces.append(text[done:])
-    return "".join(pieces)
-
-
-class _Numbers:
-    """Numbers that are JSON values: their marker needs quotes, else the text would no longer be JSON."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def extent(self, hit: Hit) -> tuple[int, int, str]:
-        """Where the number begins and ends, and the quotes its marker needs."""
-        text, start, end = self._text, hit.start, hit.end
-        if not compiled(r"[0-9.eE+-]+").fullmatch(text, start, end):
-            return start, end, ""
-        number = compiled(r"[0-9.eE+-]{0,40}").match(text, end)
-        last = number.end() if number else end
-        while start > 0 and text[start - 1] in "0123456789.+-":
-            start -= 1
-        if not compiled(r"\s{0,40}(?:[,}\]]|\\[nrt]|$)").match(text, last):
-            return hit.start, hit.end, ""
-        before = text[max(0, start - 48) : start].rstrip()
-        key = compiled(r"(?s).*?(\\{0,15}\")\s{0,8}:$").fullmatch(before)
-        if key is not None and (key[1] != '"' or not self._json or not self._inside_string(start)):
-            return start, last, key[1]
-        if before[-1:] in ("[", ",") and self._json and not self._inside_string(start):
-            return start, last, '"'
-        return hit.start, hit.end, ""
-
-    def _inside_string(self, at: int) -> bool:
-        return bisect.bisect_right(self._quotes, at) % 2 == 1
-
-    @functools.cached_property
-    def _json(self) -> bool:
-        return self._text.lstrip()[:1] in ("{", "[")
-
-    @functools.cached_property
-    def _quotes(self) -> list[int]:
-        """Where strings open and close, if the text is JSON."""
-        return [match.start() for match in re.finditer(r'\\.|"', self._text, re.DOTALL) if match[0] == '"']
-
-
 # -- cutting ------------------------------------------------------------------------------------------------
 
 
-def _cut(head: str, tail: str, length: int) -> str:
-    """The beginning and the end of an already redacted text of `length` characters, cut between words."""
-    first, last = head[:_KEPT], tail[-_KEPT:]
-    if (space := max(first.rfind(" ", _KEPT - 512), first.rfind("\n", _KEPT - 512))) > 0:
-        first = first[:space]
-    spaces = [at for at in (last.find(" ", 0, 512), last.find("\n", 0, 512)) if at >= 0]
-    if spaces:
-        last = last[min(spaces) + 1 :]
-    return f"{first} [TRUNCATED {max(0, length - len(first) - len(last))}] {last}"
+def _shortened(
+    text: str,
+    wanted: frozenset[Category],
+    pseudonym: Pseudonymise | None,
+    extra: Sequence[Detector],
+    length: int,
+) -> str:
+    """The beginning and the end of a text of originally `length` characters, their values replaced.
+
+    Both are judged together with what lies beyond the cut, where no value can be halved unseen; they are cut
+    at a place of the text as it was, so however much shorter markers are, nothing from near an edge is kept.
+    """
+    head, tail = text[: _KEPT + _OVERLAP], text[-_KEPT - _OVERLAP :]
+    first, last = find(head, wanted, extra), find(tail, wanted, extra)
+    stop, start = _head_end(head, first), _tail_start(tail, last)
+    beginning = replaced(head, [hit for hit in first if hit.end <= stop], pseudonym, 0, stop)
+    end = replaced(tail, [hit for hit in last if hit.start >= start], pseudonym, start)
+    return f"{beginning} [TRUNCATED {max(0, length - stop - len(tail) + start)}] {end}"
+
+
+def _head_end(text: str, hits: Sequence[Hit]) -> int:
+    """Where the beginning ends: between words if possible, never within a value."""
+    space = max(text.rfind(" ", _KEPT - _NEAR, _KEPT), text.rfind("\n", _KEPT - _NEAR, _KEPT))
+    stop = space if space > 0 else _KEPT
+    return next((hit.start for hit in hits if hit.start < stop < hit.end), stop)
+
+
+def _tail_start(text: str, hits: Sequence[Hit]) -> int:
+    """Where the end begins: neither within a value nor within a word that began before the edge."""
+    spaces = [at for at in (text.find(one, _OVERLAP, _OVERLAP + _NEAR) for one in " \n") if at >= 0]
+    start = min(spaces) + 1 if spaces else _OVERLAP
+    if (word := compiled(r"[\w+/=.~:-]*+").match(text)) is not None and word.end() >= start:
+        start = word.end()
+    return next((hit.end for hit in hits if hit.start < start < hit.end), start)
