@@ -565,7 +565,11 @@ def test_the_gate_lets_no_value_by_that_the_detectors_find(text: str) -> None:
 # -- what only looks declared, known or harmless --------------------------------------------------------
 
 
-@pytest.mark.parametrize("mark", [True, "yes", 1, DECLARED_MARK + 1, float(DECLARED_MARK)])
+@pytest.mark.parametrize(
+    "mark",
+    [True, "yes", 1, DECLARED_MARK + 1, float(DECLARED_MARK)],
+    ids=["true", "yes", "one", "next", "float"],
+)
 def test_an_event_that_calls_itself_declared_is_not(mark: Any) -> None:
     copy = copier("none").copy(made({}, event={"somatrace.declared": mark, "app.text": "two words"}))
 
@@ -655,9 +659,7 @@ def test_a_secret_that_is_spread_over_items_is_found(cuts: set[int], mode: str) 
 
     copy = copier(mode).copy(made({"app.deltas": ("begin ", *parts, " end")}))
 
-    kept = "".join(str(item) for item in (copy.attributes or {}).get("app.deltas", ()))
-    assert KEY not in kept
-    assert len(kept) < len(KEY)
+    assert (copy.attributes or {}).get("app.deltas") in (None, ("[REDACTED:split]",))
 
 
 def test_usage_is_told_when_a_process_has_shown_more_keys_than_it_can_have() -> None:

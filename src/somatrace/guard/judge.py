@@ -27,6 +27,8 @@ _ASSOCIATION: Final = "traceloop.association.properties."
 Pseudonym = Callable[[str, str], str]
 NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
 _NEVER: Final = object()
+#: What stands for a sequence of texts in which a value goes from one to the next.
+SPLIT: Final = "[REDACTED:split]"
 #: How headers, arguments and fields are written down as objects: the name here, the value there.
 _NAMING: Final = ("name", "key", "header", "field")
 _VALUED: Final = ("value", "val")
@@ -182,16 +184,14 @@ class Judge:
         kept: list[Any] = []
         under = key
         for place, item in enumerate(value):
-            found = self._open(under, item, depth + 1)
-            if found is not None:
-                kept.append(found)
-            names_next = isinstance(item, str) and ((len(value) == 2 and not place) or item.startswith("-"))
-            under = self._known.labels.key(_exact(item).lstrip("-")) if names_next else key
-        if len(kept) > 1 and all(type(item) is str for item in kept):
-            joined = "".join(kept)
-            if (clean := self.text(joined)) != joined:
-                return (clean,)
-        return tuple(kept)
+            kept.append(self._open(under, item, depth + 1))
+            is_name = isinstance(item, str) and ((len(value) == 2 and not place) or item.startswith("-"))
+            under = self._known.labels.key(_exact(item).lstrip("-")) if is_name else key
+        if len(value) > 1 and all(isinstance(item, str) for item in value):
+            joined = "".join(map(_exact, value))
+            if (together := self.text(joined)) not in (joined, "".join(kept)):
+                return (SPLIT,)
+        return tuple(item for item in kept if item is not None)
 
     def _number(self, key: Key, value: float) -> Any:
         if key.meaning is not None and (hidden := key.marker(str(value))):
