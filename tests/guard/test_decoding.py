@@ -100,6 +100,14 @@ def test_base64_of_text_that_is_no_utf_8_is_read_as_well(raw):
     assert token not in redact_text(f"body {token} end")
 
 
+def test_an_escape_before_base64_stays_whole():
+    token = base64.b64encode(b"(AKIAIOSFODNN7EXAMPLE)").decode()
+
+    assert redact_text(json.dumps(["\u200b" + token, "\n" + token])) == (
+        '["\\u200b[AWS_KEY_ID]", "\\n[AWS_KEY_ID]"]'
+    )
+
+
 def test_what_is_compressed_before_it_is_base64_is_not_read():
     """A limit that docs/detection.md states."""
     token = base64.b64encode(gzip.compress(b"mail ada@example.com", mtime=0)).decode()

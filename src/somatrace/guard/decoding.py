@@ -45,6 +45,7 @@ _LOOKALIKES: Final = {
     **dict(zip("αορντικυ", "aopvtiku", strict=True)),
     **dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "ABEZHIKMNOPTYX", strict=True)),
 }
+_ALIKE: Final = f"[{''.join(_LOOKALIKES)}]"
 _LATIN: Final = str.maketrans(_LOOKALIKES)
 _SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2212": "-"} | dict.fromkeys(
     "\u115f\u1160\u2800\u3164\uffa0", ""
@@ -177,7 +178,9 @@ def _folded(view: View) -> View:
         pieces.append(plain)
         offsets += [offset] * len(plain)
     offsets.append(view.offsets[-1])
-    return View(re.sub(r"\w+", _latin, "".join(pieces)), offsets)
+    folded = "".join(pieces)
+    alike = re.search(_ALIKE, folded)  # in few texts there is one
+    return View(re.sub(r"\w+", _latin, folded) if alike else folded, offsets)
 
 
 def _latin(word: re.Match[str]) -> str:
@@ -209,6 +212,7 @@ def _plain(character: str) -> str:
 
 _NOT_TEXT: Final = bytes(set(range(32)) - {9, 10, 13}) + b"\x7f"
 _PRINTABLE: Final = bytes(range(32, 127)) + b"\t\r\n"
+_ESCAPED: Final = re.compile(r"u[0-9A-Fa-f]{4}|.")
 _BASE64: Final = r"[A-Za-z0-9+/_-]{16,}+={0,2}"
 _BASE64_PART: Final = r"[A-Za-z0-9+]{16,}+={0,2}"
 
@@ -229,8 +233,9 @@ def base64_texts(views: Views) -> Iterator[Token]:
     """What base64 and base64url tokens of at least 16 characters say, if they say text. One level deep."""
     pattern = compiled(_BASE64)
     for at in views.anchors("runs", b"A" * 16):
-        # The letter of an escape such as \n is no part of the token.
-        match = pattern.match(views.text, at + (views.text[at - 1 : at] == "\\"))
+        # What an escape such as \n or \u00e9 is made of is no part of the token.
+        escape = _ESCAPED.match(views.text, at) if views.text[at - 1 : at] == "\\" else None
+        match = pattern.match(views.text, at if escape is None else escape.end())
         if match is None:
             continue
         text = _decoded(match[0])

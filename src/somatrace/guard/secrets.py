@@ -34,7 +34,7 @@ def _mixed(value: str) -> bool:
 
 def _key_like(value: str) -> bool:
     """Whether a value mixes capitals, small letters and digits."""
-    return all(re.search(one, value[4:]) for one in ("[0-9]", "[a-z]", "[A-Z]"))
+    return all(re.search(one, value[3:]) for one in ("[0-9]", "[a-z]", "[A-Z]"))
 
 
 def _private_key(text: str, at: int) -> Found | None:
