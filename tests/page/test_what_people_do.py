@@ -193,15 +193,79 @@ def test_an_id_that_is_pasted_leads_to_its_trace_or_says_that_it_is_not_here(day
     assert "Last accepted" in visitor.text("main")
 
 
+def find(visitor, text):
+    visitor.press("/")
+    visitor.page.fill("#find", text)
+    visitor.press("Enter")
+
+
 def test_a_correlation_id_leads_to_its_traces(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?status=failed")
     visitor.press("j", "Enter")
     correlation = visitor.page.locator(".summary a", has_text="corr-globex").inner_text()
-    visitor.page.fill("#find", correlation)
-    visitor.press("Enter")
+    find(visitor, correlation)
     visitor.arrives_at("**/traces?correlation=*")
     assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+@pytest.mark.parametrize(
+    "form", [str, str.upper, lambda text: f" {text} "], ids=["as sent", "upper", "spaced"]
+)
+@pytest.mark.parametrize("correlation", ["c0ffee00" * 4, "9c2e4b1a-77d0-4f3e-8a15-0123456789ab"])
+def test_a_correlation_id_that_looks_like_a_trace_id_is_taken_for_what_it_is(
+    server, visit, correlation, form
+):
+    export = Export()
+    export.span("asked", attributes={"langfuse.trace.metadata.correlation_id": correlation})
+    server.send(export)
+    visitor = visit(server)
+    find(visitor, form(correlation))
+    visitor.arrives_at(f"**/traces?correlation={correlation}")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_the_traceparent_of_a_call_leads_to_its_span(server, visit):
+    export = Export()
+    root = export.span("root")
+    span = export.span("call", parent=root)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, f"traceparent: 00-{trace_id}-{span_id}-01")
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    assert visitor.text("#pane h2") == "call"
+
+    find(visitor, f"00-{trace_id}-{'ab' * 8}-00")
+    visitor.arrives_at(f"**/trace/{trace_id}")
+
+    find(visitor, f"00-{'ab' * 16}-{span_id}-01")
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "ab" * 16 in visitor.text("main")
+
+
+def test_a_span_id_or_the_beginning_of_a_trace_id_leads_to_the_trace(server, visit):
+    export = Export()
+    span = export.span("call", parent=export.span("root", trace=b"\xab\xcd\x12\x34" + b"\x01" * 12))
+    export.span("twin", trace=b"\xab\xcd\x12\x34" + b"\x02" * 12)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, span_id)
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    find(visitor, trace_id[:12])
+    visitor.arrives_at(f"**/trace/{trace_id}")
+    find(visitor, trace_id[:8])
+    visitor.page.get_by_role("heading", name="Several traces begin so").wait_for()
+    assert visitor.page.locator("main a").count() == 2
+
+    find(visitor, "ab" * 8)
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "none of the newest 100,000 spans" in visitor.text("main")
+    find(visitor, "deadbeef")
+    visitor.arrives_at("**/traces?q=deadbeef")
 
 
 def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(day_server, visit):

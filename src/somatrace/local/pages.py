@@ -10,18 +10,16 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from somatrace.local import overview, services, traces
+from somatrace.local import finding, overview, services, traces
 from somatrace.local.address import RANGES, Address
 from somatrace.local.render import Renderer, wants_part
 from somatrace.local.state import State
-
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class Pages:
@@ -100,15 +98,18 @@ class Pages:
         return self._render("services.html", **values)
 
     def find(self, request: Request) -> Response:
-        """Go where a pasted id leads: a trace, a correlation id; else look for the words."""
+        """Go where a pasted id leads; else look for the words."""
         address = Address(request.query_params)
         wanted = address.q
-        if trace_id := _TRACE_ID.search(wanted.lower().replace("-", "")):
-            return RedirectResponse(f"/trace/{trace_id[0]}", 303)
-        by_correlation = traces.Filter(correlation=wanted)
-        found = wanted and self._state.read(lambda connection: traces.search(connection, by_correlation)).rows
-        if found:
-            return RedirectResponse(Address({"correlation": wanted}).link("/traces"), 303)
+        found = self._state.read(lambda connection: finding.find(connection, wanted))
+        if len(found.traces) == 1:
+            span = f"?span={found.span_id}" if found.span_id else ""
+            return RedirectResponse(f"/trace/{found.traces[0]}{span}", 303)
+        if found.correlation:
+            return RedirectResponse(Address({"correlation": found.correlation}).link("/traces"), 303)
+        if found.traces or found.is_id:
+            values = {"wanted": wanted, "found": found, "looked_at": finding.SPANS_LOOKED_AT}
+            return self._render("found.html", 404, address=Address({}), view="", **values)
         return RedirectResponse(Address({"q": wanted}).link("/traces"), 303)
 
 
