@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.page.conftest import DESK, PHONE, Day, large
+from tests.page.conftest import DESK, EARLIER, PHONE, Day, large
 from tests.support.local_server import NOW, Export
 
 #: how a value's box looks
@@ -142,6 +142,28 @@ def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     assert colleague.text("#results tbody") == visitor.text("#results tbody")
     assert colleague.page.get_by_label("Tenant").input_value() == "initech"
     assert colleague.page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_another_time_replaces_the_one_a_chart_led_to(day_server, visit):
+    visitor = visit(day_server)
+    begin = EARLIER // 60_000_000_000 * 60_000
+    visitor.goto(f"/traces?from={begin}&to={begin + 300_000}")
+    assert visitor.page.locator("tr[data-row]").count() < 6
+    visitor.page.locator("select[name=range]").select_option("all")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 20")
+    assert "from=" not in visitor.page.url
+    assert "to=" not in visitor.page.url
+
+
+def test_a_list_says_the_time_a_chart_led_to_in_words_and_in_the_readers_zone(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?from=1795788300000&to=1795788600000")
+    chosen = visitor.page.locator("select[name=range] option:checked")
+    assert chosen.inner_text() == "11-27 14:05 to 14:10"
+    visitor.press("u")
+    assert chosen.inner_text() == "11-27 23:05 to 23:10"
+    visitor.goto("/traces?from=1795788300000")
+    assert chosen.inner_text() == "from 11-27 23:05"
 
 
 def test_words_filter_while_they_are_typed_and_the_field_keeps_the_focus(day_server, visit):

@@ -39,8 +39,10 @@ class Address:
         for name, allowed in (("status", STATUSES), ("sort", SORTS), ("range", (*RANGES, "all"))):
             if params.get(name) in allowed:
                 self.given[name] = params[name]
-        if "from" in self.given or "to" in self.given:
-            self.given.pop("range", None)
+        if "range" in self.given:
+            # the form of a list that a chart led to still says the chart's time
+            self.given.pop("from", None)
+            self.given.pop("to", None)
         self.before = _position(params.get("before", ""))
 
     def __getattr__(self, name: str) -> str:
@@ -58,6 +60,12 @@ class Address:
         kept = {name: value for name, value in query.items() if value}
         # a lone surrogate in an address typed by hand must not break the page
         return path + ("?" + urlencode(kept, errors="replace") if kept else "")
+
+    @property
+    def period(self) -> tuple[int | None, int | None]:
+        """The chosen time in milliseconds since 1970, None for an end that is open."""
+        since, until = (int(self.given[name]) if name in self.given else None for name in ("from", "to"))
+        return since, until
 
     def narrowed(self) -> list[str]:
         """The names of what narrows, apart from the time."""

@@ -35,6 +35,7 @@ def _template_environment() -> Environment:
         rate=show.rate,
         size=show.size,
         moment=moment,
+        period=show.period,
         day=lambda seconds: moment(int(seconds * 1e9), "short"),
         words=lambda name: str(name).replace("_", " "),
         segment=lambda text: quote(str(text), safe="", errors="replace"),

@@ -12,17 +12,24 @@ const stored = {
 
 // -- times ------------------------------------------------------------------------------------
 
+const zoned = (moment) => (isLocal() ? new Date(moment - moment.getTimezoneOffset() * 60000) : moment).toISOString().replace("T", " ").slice(0, 23);
 const isLocal = () => stored.get("zone") === "local";
+
+function period(from, to) {
+  const [begin, end] = [from, to].map((at) => at && zoned(new Date(Number(at))).slice(5, 16));
+  if (!begin || !end) return begin ? `from ${begin}` : `until ${end}`;
+  return `${begin} to ${begin.slice(0, 5) === end.slice(0, 5) ? end.slice(6) : end}`;
+}
 
 function localise(root = document) {
   for (const time of all("time[datetime]", root)) {
     const stamp = time.getAttribute("datetime");
     const moment = new Date(stamp);
     if (!stamp || Number.isNaN(moment.valueOf())) continue;
-    const shifted = isLocal() ? new Date(moment - moment.getTimezoneOffset() * 60000) : moment;
-    const text = shifted.toISOString().replace("T", " ").slice(0, 23);
+    const text = zoned(moment);
     time.textContent = time.dataset.form === "short" ? text.slice(5, 16) : text;
   }
+  for (const option of all("option[data-from]", root)) option.textContent = period(option.dataset.from, option.dataset.to);
   const button = find("#zone");
   button.textContent = isLocal() ? "local" : "UTC";
   button.setAttribute("aria-label", isLocal() ? "local times. Switch to UTC" : "UTC times. Switch to local");
@@ -319,6 +326,7 @@ document.addEventListener("htmx:config:request", (event) => {
   if (asked && request.action.includes("/rows?")) request.action += `&zoom=${encodeURIComponent(asked)}`;
   // a form's empty fields would make its address longer than what it says
   for (const [name, value] of [...(request.body ?? [])]) if (value === "") request.body.delete(name);
+  if (request.body?.has?.("range")) ["from", "to"].forEach((name) => request.body.delete(name));
 });
 document.addEventListener("htmx:before:swap", (event) => {
   const status = event.detail.ctx.response?.status ?? 200;
