@@ -131,7 +131,7 @@ def test_an_empty_page_fills_by_itself_when_the_first_spans_arrive(server, visit
 def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces")
-    visitor.page.get_by_label("Tenant").fill("initech")
+    visitor.page.get_by_label("Tenant", exact=True).fill("initech")
     visitor.page.get_by_label("Sort").select_option("duration")
     visitor.arrives_at("**/traces?**sort=duration**")
     visitor.becomes("document.querySelectorAll('tr[data-row]').length === 4")
@@ -140,8 +140,43 @@ def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     colleague.page.goto(visitor.page.url)
 
     assert colleague.text("#results tbody") == visitor.text("#results tbody")
-    assert colleague.page.get_by_label("Tenant").input_value() == "initech"
+    assert colleague.page.get_by_label("Tenant", exact=True).input_value() == "initech"
     assert colleague.page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_traces_that_say_no_tenant_are_apart_from_all_others(server, visit):
+    day = Day()
+    day.workflow("acme")
+    day.workflow("acme", "")
+    for _ in range(3):
+        day.workflow("", "", failed="no")
+    day.workflow("not set")
+    server.send(day)
+    visitor = visit(server)
+
+    visitor.page.get_by_role("row", name="not set not set").get_by_role("link", name="✕ 3").click()
+    visitor.arrives_at("**/traces?**no_tenant=1**")
+    assert visitor.page.locator("tr[data-row]").count() == 3
+
+    visitor.goto("/")
+    visitor.page.get_by_role("row", name="acme not set").get_by_role("link", name="not set").click()
+    visitor.page.get_by_role("link", name="no workflow ✕").wait_for()
+    assert visitor.text(".tiles").startswith("Traces 1 ")
+    visitor.page.get_by_role("link", name="tenant: acme ✕").click()
+    visitor.becomes(
+        "document.querySelector('.tiles').innerText.replace(/\\s+/g, ' ').startsWith('Traces 4 ')"
+    )
+
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.page.get_by_text("More", exact=True).click()
+    visitor.page.get_by_label("no tenant").check()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 3")
+    assert visitor.page.get_by_label("Tenant", exact=True).input_value() == ""
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.press("Enter")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 2")
+    assert not visitor.page.get_by_label("no tenant").is_checked()
 
 
 def test_another_time_replaces_the_one_a_chart_led_to(day_server, visit):

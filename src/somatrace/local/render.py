@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from somatrace.local import show
+from somatrace.local.address import whose
 
 _HERE: Final = Path(__file__).parent
 
@@ -40,6 +41,7 @@ def _template_environment() -> Environment:
         words=lambda name: str(name).replace("_", " "),
         segment=lambda text: quote(str(text), safe="", errors="replace"),
     )
+    environment.globals["whose"] = whose
     return environment
 
 

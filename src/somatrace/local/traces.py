@@ -1,6 +1,6 @@
 """The list of traces: filtered, sorted, and read in pages that cost the same at any depth.
 
-What has an index (time, tenant, workflow, failures) narrows first; the rest is looked for among the
+What has an index (time, tenant, its workflow, failures) narrows first; the rest is looked for among the
 newest `LOOKED_AT` of those. So a filter that matches nothing answers as fast as one that matches all,
 and the page says how far it looked.
 """
@@ -24,8 +24,9 @@ SORTS: Final = {
     "spans": "spans",
     "cost": "cost",
 }
-_TOKENS: Final = SORTS["tokens"]
+_DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
 _SETS: Final = {"model": "models", "agent": "agents", "service": "services"}
+_WHOSE: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 
 
@@ -39,12 +40,14 @@ class Position(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which traces; an empty value means all. `status` is "failed", "ok" or "open" (no root so far).
+    What is `unset` ("tenant", "workflow") the traces must not say.
 
     `since_ns` is included, `until_ns` is not. Durations are nanoseconds.
     """
 
     tenant: str = ""
     workflow: str = ""
+    unset: tuple[str, ...] = ()
     agent: str = ""
     model: str = ""
     service: str = ""
@@ -192,10 +195,9 @@ def _indexed(chosen: Filter) -> _Conditions:
 
 def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
     parts: list[tuple[str, list[Any]]] = []
-    if chosen.tenant:
-        parts.append(("tenant_id = ?", [chosen.tenant]))
-    if chosen.workflow:
-        parts.append(("workflow_name = ?", [chosen.workflow]))
+    parts += _whose(chosen, "tenant")
+    if _has_tenant(chosen):
+        parts += _whose(chosen, "workflow")
     if chosen.correlation:
         parts.append(("correlation_id = ?", [chosen.correlation]))
     if chosen.status == "failed":
@@ -207,18 +209,34 @@ def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
     return parts
 
 
+def _has_tenant(chosen: Filter) -> bool:
+    return bool(_whose(chosen, "tenant"))
+
+
+def _whose(chosen: Filter, name: str) -> list[tuple[str, list[Any]]]:
+    column = _WHOSE[name]
+    if wanted := getattr(chosen, name):
+        return [(f"{column} = ?", [wanted])]
+    return [(f"{column} IS NULL", [])] if name in chosen.unset else []
+
+
 def _rest(chosen: Filter) -> _Conditions:
     found = _Conditions()
+    if not _has_tenant(chosen):
+        # the index of workflows begins with the tenant
+        for part, values in _whose(chosen, "workflow"):
+            found.add(part, *values)
     if chosen.status == "ok":
         found.add("errors = 0 AND head_root")
     if chosen.status == "open":
         found.add("NOT head_root")
-    if chosen.min_ns:
-        found.add("end_ns - start_ns >= ?", chosen.min_ns)
-    if chosen.max_ns:
-        found.add("end_ns - start_ns <= ?", chosen.max_ns)
-    if chosen.min_tokens:
-        found.add(f"{_TOKENS} >= ?", chosen.min_tokens)
+    for limit, condition in (
+        (chosen.min_ns, f"{_DURATION} >= ?"),
+        (chosen.max_ns, f"{_DURATION} <= ?"),
+        (chosen.min_tokens, f"{_TOKENS} >= ?"),
+    ):
+        if limit:
+            found.add(condition, limit)
     for name, column in _SETS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)

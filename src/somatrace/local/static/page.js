@@ -316,9 +316,14 @@ document.addEventListener("click", (event) => {
   }
 });
 document.addEventListener("change", (event) => {
+  // a name and "no name" exclude each other; before the form is sent, which is later in the same event
+  const { form, name, checked, dataset } = event.target;
+  if (dataset.instead && checked) form.elements[dataset.instead].value = "";
+  const none = form?.elements[`no_${name}`];
+  if (none && event.target.value) none.checked = false;
   if (event.target.id === "file" && event.target.files[0]) openFile(event.target.files[0]);
   if (event.target.id === "keys-on") stored.set("keys", event.target.checked ? "on" : "off");
-});
+}, true);
 document.addEventListener("keydown", pressed);
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
