@@ -108,6 +108,41 @@ def test_a_new_trace_is_announced_without_a_reload_and_nothing_shifts(server, vi
     visitor.page.get_by_role("cell", name="globex").wait_for()
 
 
+def test_a_shown_trace_that_goes_on_is_kept_up_to_date_where_it_stands(server, visit):
+    export, later = Export(), Export()
+    root = later.span("answer-question", failed="too late")
+    export.span("child", parent=root)
+    export.span("other", start_ns=NOW - 10_000_000)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    assert "◌ no root yet" in visitor.text("#results tbody tr:first-child")
+    visitor.press("j")
+
+    server.send(later)
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+    names = visitor.page.locator("a[data-open]").all_inner_texts()
+    assert names == ["answer-question", "other"]
+    assert visitor.page.locator("#new").count() == 0
+    visitor.becomes("document.activeElement.matches('#results tr')")
+
+
+def test_a_failure_that_comes_late_is_announced_on_the_list_of_failures(server, visit):
+    export, later = Export(), Export()
+    root = export.span("root")
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces?status=failed")
+
+    later.span("late", parent=root, failed="no")
+    server.send(later)
+
+    visitor.page.locator("#said", has_text="1 changed").wait_for(state="attached")
+    visitor.page.get_by_role("link", name="1 changed").click()
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+
 def test_a_paused_list_asks_for_nothing(server, visit):
     visitor = visit(server)
     visitor.goto("/traces")

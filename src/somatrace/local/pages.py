@@ -10,7 +10,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,6 +20,9 @@ from somatrace.local import finding, overview, services, traces
 from somatrace.local.address import RANGES, Address
 from somatrace.local.render import Renderer, wants_part
 from somatrace.local.state import State
+
+#: a batch is stamped before it is written: what a poll may not have seen yet is sent once more
+_WRITING_NS: Final = 3_000_000_000
 
 
 class Pages:
@@ -75,13 +78,22 @@ class Pages:
         return self._render("traces.html", **values)
 
     def arrived(self, request: Request) -> Response:
-        """How many traces a list lacks that was made at `since` (nanoseconds)."""
+        """What a list lacks that was made at `since` and asked last at `at` (nanoseconds)."""
         address = Address(request.query_params)
-        since = request.query_params.get("since", "")
-        moment = int(since) if re.fullmatch(r"[0-9]{1,19}", since) and int(since) < 2**63 else time.time_ns()
-        count = self._state.read(lambda connection: traces.arrived(connection, address.filter(), moment))
+        now = time.time_ns()
+        since = _moment(request, "since", now)
+        polled = _moment(request, "at", since) - _WRITING_NS
+        shown = re.findall(r"[0-9a-f]{32}", request.query_params.get("shown", ""))[: traces.PAGE]
+        found = self._state.read(
+            lambda connection: traces.arrived(connection, address.filter(), since, shown, polled)
+        )
         return self._render.part(
-            "arrived.html", address=address, count=count, limit=traces.COUNTED, header=self._state.header()
+            "arrived.html",
+            address=address,
+            found=found,
+            limit=traces.COUNTED,
+            polled_ns=now,
+            header=self._state.header(),
         )
 
     def services(self, request: Request) -> Response:
@@ -130,6 +142,11 @@ def guarded(
             )
 
     return answer
+
+
+def _moment(request: Request, name: str, otherwise: int) -> int:
+    given = request.query_params.get(name, "")
+    return int(given) if re.fullmatch(r"[0-9]{1,19}", given) and int(given) < 2**63 else otherwise
 
 
 def _endpoint(request: Request) -> str:

@@ -8,6 +8,7 @@ and the page says how far it looked.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -131,17 +132,38 @@ def search(connection: sqlite3.Connection, chosen: Filter) -> Found:
     return Found(found.rows, Position(*edge) if by_start else found.older, edge[0])
 
 
-def arrived(connection: sqlite3.Connection, chosen: Filter, received_ns: int) -> int:
-    """How many of the traces that match began to arrive after a moment, up to `COUNTED`."""
+class Arrived(NamedTuple):
+    """What came since a list was made: traces that it lacks and that match, and its own as they are now."""
+
+    new: int
+    changed: int
+    rows: list[dict[str, Any]]
+
+
+def arrived(
+    connection: sqlite3.Connection, chosen: Filter, since_ns: int, shown: Sequence[str], polled_ns: int
+) -> Arrived:
+    """Count what a list made at `since_ns` lacks, up to `COUNTED`, and read what of it has changed.
+
+    A trace is new when its first span came since, changed when another one did: it failed late, say.
+    `shown` are the traces that the list shows; those that have not changed since `polled_ns` are left out.
+    """
     wanted = _rest(chosen)
     for part, values in _indexed_parts(chosen):
         wanted.add(part, *values)
-    (count,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM traces INDEXED BY traces_received "
-        f"WHERE received_ns > ? AND {wanted} LIMIT {COUNTED + 1})",
-        [received_ns, *wanted.values],
+    marks = ", ".join("?" * len(shown))
+    count, new = connection.execute(
+        "SELECT count(*), ifnull(sum(received_ns > ?), 0) FROM (SELECT traces.received_ns FROM ("
+        "SELECT rowid FROM traces INDEXED BY traces_changed WHERE changed_ns > ? "
+        f"ORDER BY changed_ns DESC LIMIT {LOOKED_AT}) AS near "
+        f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {wanted} AND trace_id NOT IN ({marks}) "
+        f"LIMIT {COUNTED + 1})",
+        [since_ns, since_ns, *wanted.values, *shown],
     ).fetchone()
-    return int(count)
+    rows = connection.execute(
+        f"SELECT * FROM traces WHERE trace_id IN ({marks}) AND changed_ns > ?", [*shown, polled_ns]
+    )
+    return Arrived(new, count - new, dicts(rows))
 
 
 def neighbours(

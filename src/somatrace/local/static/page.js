@@ -329,6 +329,10 @@ document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
   const asked = new URLSearchParams(location.search).get("zoom");
   if (asked && request.action.includes("/rows?")) request.action += `&zoom=${encodeURIComponent(asked)}`;
+  if (request.action.startsWith("/traces/new?")) {
+    const shown = all("tr[id^=t-]").map((row) => row.id.slice(2)).join("-");
+    request.action += `&shown=${shown}&at=${find("#polled")?.dataset.at ?? ""}`;
+  }
   // a form's empty fields would make its address longer than what it says
   for (const [name, value] of [...(request.body ?? [])]) if (value === "") request.body.delete(name);
   if (request.body?.has?.("range")) ["from", "to"].forEach((name) => request.body.delete(name));
@@ -338,10 +342,21 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status === 401) location.reload();
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
+  focused = document.activeElement?.closest("tr[id^=t-]")?.id ?? "";
 });
+let announced = "";
+let focused = "";
 document.addEventListener("htmx:after:swap", (event) => {
   localise();
+  const row = document.getElementById(focused);
+  if (row && document.activeElement === document.body) {
+    row.tabIndex = 0;
+    row.focus({ preventScroll: true });
+  }
   rove();
+  const news = find("#new")?.textContent ?? "";
+  if (news && news !== announced) say(news);
+  announced = news;
   const target = event.detail.ctx.target;
   if (target?.id === "pane" && matchMedia("(max-width: 900px)").matches) find("#pane").scrollIntoView({ block: "start" });
   document.dispatchEvent(new Event("swapped"));
