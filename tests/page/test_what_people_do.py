@@ -622,6 +622,45 @@ def test_a_server_that_is_gone_is_said_and_the_last_figures_stay(start_server, v
     visitor.complaints.clear()
 
 
+@pytest.mark.parametrize("path", ["/", "/services", "/traces"])
+def test_the_line_in_the_header_is_as_fresh_as_the_page_and_a_fault_goes_with_its_cause(server, visit, path):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto(path)
+    visitor.page.route("**/*", lambda route: route.abort())
+    visitor.page.locator("#status.error", has_text="did not answer").wait_for()
+    server.post(b"", Authorization="Basic nobody")
+
+    visitor.page.unroute("**/*")
+
+    visitor.page.locator("#status:not(.error)", has_text="refused 1 (wrong or missing key)").wait_for()
+    if path == "/services":
+        visitor.page.get_by_text("1 request: wrong or missing key").wait_for()
+    visitor.complaints.clear()
+
+
+def test_an_overview_that_refreshes_leaves_its_table_open_and_a_chart_under_the_mouse(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.page.locator("#figures summary").click()
+    visitor.page.evaluate("document.activeElement.blur()")
+    visitor.page.locator(".plot").first.hover()
+    later = Day()
+    later.workflow("globex")
+    server.send(later)
+    visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 6")
+    assert visitor.page.get_by_role("row", name="globex").count() == 0
+    assert visitor.page.locator("#figures table").is_visible()
+
+    visitor.page.locator("h1").hover()
+    visitor.page.get_by_role("row", name="globex").wait_for()
+    assert visitor.page.locator("#figures table").is_visible()
+
+
 @pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 700}, DESK], ids=["360", "320", "1280"])
 def test_no_view_is_wider_than_the_screen(day_server, visit, path, viewport):

@@ -38,6 +38,7 @@ class Pages:
             "/traces": self.listing,
             "/traces/new": self.arrived,
             "/services": self.services,
+            "/status": self.status,
             "/find": self.find,
         }
         return [Route(path, guarded(self._state, self._render, page)) for path, page in pages.items()]
@@ -93,6 +94,7 @@ class Pages:
             found=found,
             limit=traces.COUNTED,
             polled_ns=now,
+            view="traces",
             header=self._state.header(),
         )
 
@@ -108,6 +110,11 @@ class Pages:
         if wants_part(request, "services"):
             return self._render.part("services_part.html", header=self._state.header(), now_ns=now, **values)
         return self._render("services.html", **values)
+
+    def status(self, request: Request) -> Response:
+        """The header's line alone; raises when the store cannot be read, which the line would not say."""
+        self._state.read(lambda connection: connection.execute("SELECT 1 FROM traces LIMIT 1").fetchone())
+        return self._render.part("status.html", header=self._state.header(), view="services")
 
     def find(self, request: Request) -> Response:
         """Go where a pasted id leads; else look for the words."""

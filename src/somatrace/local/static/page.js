@@ -52,7 +52,8 @@ function poll() {
   if (document.visibilityState !== "visible" || isPaused()) return;
   for (const element of all('[hx-trigger="poll"]')) {
     const every = Number(element.closest("[data-every]")?.dataset.every ?? 5);
-    const busy = ["overview", "services"].includes(element.id) && (element.contains(document.activeElement) || element.matches(":active"));
+    const busy = ["overview", "services"].includes(element.id)
+      && (element.contains(document.activeElement) || element.matches(":active") || find(".plot:hover", element));
     if (seconds % every === 0 && element.dataset.live !== "false" && !busy) htmx.trigger(element, "poll");
   }
 }
@@ -342,12 +343,21 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status === 401) location.reload();
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
+  opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
   focused = document.activeElement?.closest("tr[id^=t-]")?.id ?? "";
 });
 let announced = "";
 let focused = "";
+let opened = [];
 document.addEventListener("htmx:after:swap", (event) => {
   localise();
+  for (const [id, top] of opened) {
+    const details = document.getElementById(id);
+    if (details && !details.open) {
+      details.open = true;
+      find(".scroll", details).scrollTop = top;
+    }
+  }
   const row = document.getElementById(focused);
   if (row && document.activeElement === document.body) {
     row.tabIndex = 0;
