@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from somatrace.local.database import FILE
 from tests.page.conftest import DESK, EARLIER, PHONE, Day, large
 from tests.support.local_server import NOW, Export
 
@@ -161,6 +162,33 @@ def test_an_empty_page_fills_by_itself_when_the_first_spans_arrive(server, visit
     day.workflow("acme")
     server.send(day)
     visitor.page.get_by_role("link", name="acme").wait_for()
+
+
+def test_a_page_without_spans_says_how_they_come_to_this_very_store(server, visit):
+    visitor = visit(server)
+    for path in ("/", "/traces", "/services"):
+        visitor.goto(path)
+        assert f"SOMATRACE_DATA_DIR={server.data_dir}" in visitor.text(".empty")
+        assert f"LANGFUSE_BASE_URL={server.url}" in visitor.text(".empty")
+        assert server.keys.secret_key not in visitor.page.content()
+
+
+def test_a_damaged_store_that_was_set_aside_is_no_first_visit(start_server, visit, tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    server = start_server(tmp_path)
+    (aside,) = tmp_path.glob(f"{FILE}.corrupt-*")
+    visitor = visit(server)
+    for path in ("/", "/traces", "/trace/" + "ab" * 16):
+        visitor.goto(path)
+        assert "▲ a store was set aside: it was damaged" in visitor.text("#status")
+        assert f"because it was damaged, and a new one begun. What it held is in {aside.name}" in (
+            visitor.text("main")
+        )
+        assert "Nothing has arrived yet" not in visitor.text("main")
+    aside.unlink()
+    visitor.goto("/")
+    assert "Nothing has arrived yet" in visitor.text("main")
+    assert "set aside" not in visitor.text("body")
 
 
 def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):

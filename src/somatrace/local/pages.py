@@ -55,7 +55,7 @@ class Pages:
             figures=figures,
             scope=scope,
             ranges=RANGES,
-            endpoint=_endpoint(request),
+            **self._here(request),
             view="overview",
         )
 
@@ -71,7 +71,7 @@ class Pages:
             "received_ns": now,
             "is_first": chosen.before is None,
             "ranges": RANGES,
-            "endpoint": _endpoint(request),
+            **self._here(request),
             "view": "traces",
         }
         if wants_part(request, "results"):
@@ -104,12 +104,20 @@ class Pages:
         values: dict[str, Any] = {
             "address": Address({}),
             "services": found,
-            "endpoint": _endpoint(request),
+            **self._here(request),
             "view": "services",
         }
         if wants_part(request, "services"):
             return self._render.part("services_part.html", header=self._state.header(), now_ns=now, **values)
         return self._render("services.html", **values)
+
+    def _here(self, request: Request) -> dict[str, Any]:
+        """Where spans can be sent, for a page that has none to show."""
+        return {
+            "endpoint": f"{request.url.scheme}://{request.url.netloc}",
+            "directory": str(self._state.store.directory.absolute()),
+            "aside": self._state.aside(),
+        }
 
     def status(self, request: Request) -> Response:
         """The header's line alone; raises when the store cannot be read, which the line would not say."""
@@ -154,7 +162,3 @@ def guarded(
 def _moment(request: Request, name: str, otherwise: int) -> int:
     given = request.query_params.get(name, "")
     return int(given) if re.fullmatch(r"[0-9]{1,19}", given) and int(given) < 2**63 else otherwise
-
-
-def _endpoint(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}"
