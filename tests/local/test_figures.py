@@ -199,7 +199,19 @@ def test_the_neighbours_of_a_trace_are_those_within_the_filter(store):
     assert (newer, older) == (f"{5:032x}", f"{1:032x}")
 
 
-asked = st.sampled_from(["tenant", "q", "min", "from", "to", "range", "sort", "status", "before"])
+def test_a_workflow_of_no_tenant_in_particular_is_looked_for_within_the_bound(store, monkeypatch):
+    monkeypatch.setattr(traces, "LOOKED_AT", 10)
+    store.add(
+        [make(1, n, start_ns=NOON + n, attributes=tagged("a", "rare" if n == 3 else "w")) for n in range(30)]
+    )
+    found = store.read(lambda c: traces.search(c, traces.Filter(workflow="rare")))
+    assert (found.rows, found.searched_to) == ([], NOON + 20)
+    assert all_pages(store, workflow="rare") == all_pages(store, tenant="a", workflow="rare") == [f"{4:032x}"]
+
+
+asked = st.sampled_from(
+    ["tenant", "no_tenant", "q", "min", "from", "to", "range", "sort", "status", "before"]
+)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

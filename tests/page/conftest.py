@@ -226,6 +226,16 @@ def day_server(start_server: Callable[..., Running], tmp_path_factory: pytest.Te
     return server
 
 
+@pytest.fixture(scope="session")
+def scene_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """A server with a platform's day: several services, which say how their tracing stands."""
+    from tests.page.scene import set_up
+
+    server = start_server(tmp_path_factory.mktemp("scene-day"))
+    set_up(server)
+    return server
+
+
 @pytest.fixture
 def server(start_server: Callable[..., Running], tmp_path: Path) -> Running:
     """A server with an empty store."""

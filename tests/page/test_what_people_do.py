@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from tests.page.conftest import DESK, PHONE, Day, large
+from somatrace.local.database import FILE
+from tests.page.conftest import DESK, EARLIER, PHONE, Day, large
 from tests.support.local_server import NOW, Export
 
 #: how a value's box looks
@@ -108,6 +109,41 @@ def test_a_new_trace_is_announced_without_a_reload_and_nothing_shifts(server, vi
     visitor.page.get_by_role("cell", name="globex").wait_for()
 
 
+def test_a_shown_trace_that_goes_on_is_kept_up_to_date_where_it_stands(server, visit):
+    export, later = Export(), Export()
+    root = later.span("answer-question", failed="too late")
+    export.span("child", parent=root)
+    export.span("other", start_ns=NOW - 10_000_000)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    assert "◌ no root yet" in visitor.text("#results tbody tr:first-child")
+    visitor.press("j")
+
+    server.send(later)
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+    names = visitor.page.locator("a[data-open]").all_inner_texts()
+    assert names == ["answer-question", "other"]
+    assert visitor.page.locator("#new").count() == 0
+    visitor.becomes("document.activeElement.matches('#results tr')")
+
+
+def test_a_failure_that_comes_late_is_announced_on_the_list_of_failures(server, visit):
+    export, later = Export(), Export()
+    root = export.span("root")
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces?status=failed")
+
+    later.span("late", parent=root, failed="no")
+    server.send(later)
+
+    visitor.page.locator("#said", has_text="1 changed").wait_for(state="attached")
+    visitor.page.get_by_role("link", name="1 changed").click()
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+
 def test_a_paused_list_asks_for_nothing(server, visit):
     visitor = visit(server)
     visitor.goto("/traces")
@@ -128,10 +164,37 @@ def test_an_empty_page_fills_by_itself_when_the_first_spans_arrive(server, visit
     visitor.page.get_by_role("link", name="acme").wait_for()
 
 
+def test_a_page_without_spans_says_how_they_come_to_this_very_store(server, visit):
+    visitor = visit(server)
+    for path in ("/", "/traces", "/services"):
+        visitor.goto(path)
+        assert f"SOMATRACE_DATA_DIR={server.data_dir}" in visitor.text(".empty")
+        assert f"LANGFUSE_BASE_URL={server.url}" in visitor.text(".empty")
+        assert server.keys.secret_key not in visitor.page.content()
+
+
+def test_a_damaged_store_that_was_set_aside_is_no_first_visit(start_server, visit, tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    server = start_server(tmp_path)
+    (aside,) = tmp_path.glob(f"{FILE}.corrupt-*")
+    visitor = visit(server)
+    for path in ("/", "/traces", "/trace/" + "ab" * 16):
+        visitor.goto(path)
+        assert "▲ a store was set aside: it was damaged" in visitor.text("#status")
+        assert f"because it was damaged, and a new one begun. What it held is in {aside.name}" in (
+            visitor.text("main")
+        )
+        assert "Nothing has arrived yet" not in visitor.text("main")
+    aside.unlink()
+    visitor.goto("/")
+    assert "Nothing has arrived yet" in visitor.text("main")
+    assert "set aside" not in visitor.text("body")
+
+
 def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces")
-    visitor.page.get_by_label("Tenant").fill("initech")
+    visitor.page.get_by_label("Tenant", exact=True).fill("initech")
     visitor.page.get_by_label("Sort").select_option("duration")
     visitor.arrives_at("**/traces?**sort=duration**")
     visitor.becomes("document.querySelectorAll('tr[data-row]').length === 4")
@@ -140,8 +203,65 @@ def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     colleague.page.goto(visitor.page.url)
 
     assert colleague.text("#results tbody") == visitor.text("#results tbody")
-    assert colleague.page.get_by_label("Tenant").input_value() == "initech"
+    assert colleague.page.get_by_label("Tenant", exact=True).input_value() == "initech"
     assert colleague.page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_traces_that_say_no_tenant_are_apart_from_all_others(server, visit):
+    day = Day()
+    day.workflow("acme")
+    day.workflow("acme", "")
+    for _ in range(3):
+        day.workflow("", "", failed="no")
+    day.workflow("not set")
+    server.send(day)
+    visitor = visit(server)
+
+    visitor.page.get_by_role("row", name="not set not set").get_by_role("link", name="✕ 3").click()
+    visitor.arrives_at("**/traces?**no_tenant=1**")
+    assert visitor.page.locator("tr[data-row]").count() == 3
+
+    visitor.goto("/")
+    visitor.page.get_by_role("row", name="acme not set").get_by_role("link", name="not set").click()
+    visitor.page.get_by_role("link", name="no workflow ✕").wait_for()
+    assert visitor.text(".tiles").startswith("Traces 1 ")
+    visitor.page.get_by_role("link", name="tenant: acme ✕").click()
+    visitor.becomes(
+        "document.querySelector('.tiles').innerText.replace(/\\s+/g, ' ').startsWith('Traces 4 ')"
+    )
+
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.page.get_by_text("More", exact=True).click()
+    visitor.page.get_by_label("no tenant").check()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 3")
+    assert visitor.page.get_by_label("Tenant", exact=True).input_value() == ""
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.press("Enter")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 2")
+    assert not visitor.page.get_by_label("no tenant").is_checked()
+
+
+def test_another_time_replaces_the_one_a_chart_led_to(day_server, visit):
+    visitor = visit(day_server)
+    begin = EARLIER // 60_000_000_000 * 60_000
+    visitor.goto(f"/traces?from={begin}&to={begin + 300_000}")
+    assert visitor.page.locator("tr[data-row]").count() < 6
+    visitor.page.locator("select[name=range]").select_option("all")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 20")
+    assert "from=" not in visitor.page.url
+    assert "to=" not in visitor.page.url
+
+
+def test_a_list_says_the_time_a_chart_led_to_in_words_and_in_the_readers_zone(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?from=1795788300000&to=1795788600000")
+    chosen = visitor.page.locator("select[name=range] option:checked")
+    assert chosen.inner_text() == "11-27 14:05 to 14:10"
+    visitor.press("u")
+    assert chosen.inner_text() == "11-27 23:05 to 23:10"
+    visitor.goto("/traces?from=1795788300000")
+    assert chosen.inner_text() == "from 11-27 23:05"
 
 
 def test_words_filter_while_they_are_typed_and_the_field_keeps_the_focus(day_server, visit):
@@ -193,15 +313,79 @@ def test_an_id_that_is_pasted_leads_to_its_trace_or_says_that_it_is_not_here(day
     assert "Last accepted" in visitor.text("main")
 
 
+def find(visitor, text):
+    visitor.press("/")
+    visitor.page.fill("#find", text)
+    visitor.press("Enter")
+
+
 def test_a_correlation_id_leads_to_its_traces(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?status=failed")
     visitor.press("j", "Enter")
     correlation = visitor.page.locator(".summary a", has_text="corr-globex").inner_text()
-    visitor.page.fill("#find", correlation)
-    visitor.press("Enter")
+    find(visitor, correlation)
     visitor.arrives_at("**/traces?correlation=*")
     assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+@pytest.mark.parametrize(
+    "form", [str, str.upper, lambda text: f" {text} "], ids=["as sent", "upper", "spaced"]
+)
+@pytest.mark.parametrize("correlation", ["c0ffee00" * 4, "9c2e4b1a-77d0-4f3e-8a15-0123456789ab"])
+def test_a_correlation_id_that_looks_like_a_trace_id_is_taken_for_what_it_is(
+    server, visit, correlation, form
+):
+    export = Export()
+    export.span("asked", attributes={"langfuse.trace.metadata.correlation_id": correlation})
+    server.send(export)
+    visitor = visit(server)
+    find(visitor, form(correlation))
+    visitor.arrives_at(f"**/traces?correlation={correlation}")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_the_traceparent_of_a_call_leads_to_its_span(server, visit):
+    export = Export()
+    root = export.span("root")
+    span = export.span("call", parent=root)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, f"traceparent: 00-{trace_id}-{span_id}-01")
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    assert visitor.text("#pane h2") == "call"
+
+    find(visitor, f"00-{trace_id}-{'ab' * 8}-00")
+    visitor.arrives_at(f"**/trace/{trace_id}")
+
+    find(visitor, f"00-{'ab' * 16}-{span_id}-01")
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "ab" * 16 in visitor.text("main")
+
+
+def test_a_span_id_or_the_beginning_of_a_trace_id_leads_to_the_trace(server, visit):
+    export = Export()
+    span = export.span("call", parent=export.span("root", trace=b"\xab\xcd\x12\x34" + b"\x01" * 12))
+    export.span("twin", trace=b"\xab\xcd\x12\x34" + b"\x02" * 12)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, span_id)
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    find(visitor, trace_id[:12])
+    visitor.arrives_at(f"**/trace/{trace_id}")
+    find(visitor, trace_id[:8])
+    visitor.page.get_by_role("heading", name="Several traces begin so").wait_for()
+    assert visitor.page.locator("main a").count() == 2
+
+    find(visitor, "ab" * 8)
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "none of the newest 100,000 spans" in visitor.text("main")
+    find(visitor, "deadbeef")
+    visitor.arrives_at("**/traces?q=deadbeef")
 
 
 def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(day_server, visit):
@@ -467,12 +651,55 @@ def test_a_server_that_is_gone_is_said_and_the_last_figures_stay(start_server, v
     visitor.complaints.clear()
 
 
-@pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
-@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 700}, DESK], ids=["360", "320", "1280"])
-def test_no_view_is_wider_than_the_screen(day_server, visit, path, viewport):
-    visitor = visit(day_server, viewport)
+@pytest.mark.parametrize("path", ["/", "/services", "/traces"])
+def test_the_line_in_the_header_is_as_fresh_as_the_page_and_a_fault_goes_with_its_cause(server, visit, path):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
     visitor.goto(path)
-    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    visitor.page.route("**/*", lambda route: route.abort())
+    visitor.page.locator("#status.error", has_text="did not answer").wait_for()
+    server.post(b"", Authorization="Basic nobody")
+
+    visitor.page.unroute("**/*")
+
+    visitor.page.locator("#status:not(.error)", has_text="refused 1 (wrong or missing key)").wait_for()
+    if path == "/services":
+        visitor.page.get_by_text("1 request: wrong or missing key").wait_for()
+    visitor.complaints.clear()
+
+
+def test_an_overview_that_refreshes_leaves_its_table_open_and_a_chart_under_the_mouse(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.page.locator("#figures summary").click()
+    visitor.page.evaluate("document.activeElement.blur()")
+    visitor.page.locator(".plot").first.hover()
+    later = Day()
+    later.workflow("globex")
+    server.send(later)
+    visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 6")
+    assert visitor.page.get_by_role("row", name="globex").count() == 0
+    assert visitor.page.locator("#figures table").is_visible()
+
+    visitor.page.locator("h1").hover()
+    visitor.page.get_by_role("row", name="globex").wait_for()
+    assert visitor.page.locator("#figures table").is_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
+@pytest.mark.parametrize("width", [320, 360, 641, 768, 901, 1001, 1024, 1280])
+def test_no_view_is_wider_than_the_screen_and_a_table_breaks_no_name(scene_server, visit, path, width):
+    visitor = visit(scene_server, {"width": width, "height": 900})
+    visitor.goto(path)
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+    lines = "cells => cells.map(cell => cell.getClientRects().length)"
+    names = visitor.page.locator("td[data-label=Workflow], td[data-label=Tenant]").locator("a, span")
+    is_table = visitor.page.locator("thead:visible").count() > 0
+    assert not is_table or set(names.evaluate_all(lines)) <= {1}
 
 
 def test_a_failure_is_found_and_read_on_a_phone(day_server, visit):

@@ -17,6 +17,15 @@ DEFAULT_RANGE: Final = "24h"
 STATUSES: Final = ("failed", "ok", "open")
 _TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")
 _NUMBERS: Final = ("min", "max", "tokens", "from", "to")
+#: traces that say no tenant, or no workflow: a name of their own, since any value may be somebody's name
+UNSET: Final = {"no_tenant": "tenant", "no_workflow": "workflow"}
+_LABELS: Final = {
+    "q": "the words",
+    "min": "from ms",
+    "max": "to ms",
+    "tokens": "tokens from",
+    "correlation": "correlation id",
+}
 _MAX_TEXT: Final = 400
 _MAX_POINTS: Final = 1000
 
@@ -36,11 +45,16 @@ class Address:
             value = params.get(name, "").strip()
             if re.fullmatch(r"[0-9]{1,13}", value) and int(value):
                 self.given[name] = value
+        for name, instead in UNSET.items():
+            if params.get(name) == "1" and instead not in self.given:
+                self.given[name] = "1"
         for name, allowed in (("status", STATUSES), ("sort", SORTS), ("range", (*RANGES, "all"))):
             if params.get(name) in allowed:
                 self.given[name] = params[name]
-        if "from" in self.given or "to" in self.given:
-            self.given.pop("range", None)
+        if "range" in self.given:
+            # the form of a list that a chart led to still says the chart's time
+            self.given.pop("from", None)
+            self.given.pop("to", None)
         self.before = _position(params.get("before", ""))
 
     def __getattr__(self, name: str) -> str:
@@ -55,13 +69,35 @@ class Address:
             query.pop("to", None)
         if any(changed.get(name) for name in ("from_", "to")):
             query.pop("range", None)
+        for name, instead in UNSET.items():
+            if changed.get(instead):
+                query.pop(name, None)
+            elif changed.get(name):
+                query.pop(instead, None)
         kept = {name: value for name, value in query.items() if value}
         # a lone surrogate in an address typed by hand must not break the page
         return path + ("?" + urlencode(kept, errors="replace") if kept else "")
 
+    @property
+    def period(self) -> tuple[int | None, int | None]:
+        """The chosen time in milliseconds since 1970, None for an end that is open."""
+        since, until = (int(self.given[name]) if name in self.given else None for name in ("from", "to"))
+        return since, until
+
     def narrowed(self) -> list[str]:
         """The names of what narrows, apart from the time."""
         return [name for name in self.given if name not in ("range", "from", "to", "sort")]
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """What the traces must not say: "tenant", "workflow"."""
+        return tuple(instead for name, instead in UNSET.items() if name in self.given)
+
+    def said(self, name: str) -> str:
+        """One part in words: "tenant: acme", "no tenant"."""
+        if name in UNSET:
+            return name.replace("_", " ")
+        return f"{_LABELS.get(name, name)}: {self.given[name]}"
 
     def filter(self, now: float | None = None) -> Filter:
         """The filter of the list; without a range it reaches back to the beginning."""
@@ -73,6 +109,7 @@ class Address:
         return Filter(
             tenant=self.tenant,
             workflow=self.workflow,
+            unset=self.unset,
             agent=self.agent,
             model=self.model,
             service=self.service,
@@ -98,7 +135,13 @@ class Address:
         )
         since = int(given["from"]) // 1000 if "from" in given else until - back
         since = max(min(since, until - 60), until - _MAX_POINTS * 3600)
-        return Scope(since, until, self.tenant, self.workflow)
+        return Scope(since, until, self.tenant, self.workflow, self.unset)
+
+
+def whose(tenant: str, workflow: str | None = None) -> dict[str, str]:
+    """What a link changes to lead to one tenant, or to one of its workflows; "" is who says none."""
+    chosen = {"tenant": tenant} if workflow is None else {"tenant": tenant, "workflow": workflow}
+    return {**chosen, **{f"no_{name}": "1" for name, value in chosen.items() if not value}}
 
 
 def _position(given: str) -> tuple[float, str] | None:

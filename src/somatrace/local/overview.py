@@ -20,12 +20,16 @@ _SECOND_NS: Final = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which traces: by start, from `since` to before `until` (seconds since 1970), and whose."""
+    """Which traces: by start, from `since` to before `until` (seconds since 1970), and whose.
+
+    An empty tenant or workflow means all; one that is `unset`, those that say none.
+    """
 
     since: int
     until: int
     tenant: str = ""
     workflow: str = ""
+    unset: tuple[str, ...] = ()
 
     @property
     def step(self) -> int:
@@ -116,7 +120,7 @@ def _rows(connection: sqlite3.Connection, scope: Scope) -> list[Any]:
     where = "step = ? AND since >= ? AND since < ?"
     values: list[Any] = [step, scope.since - scope.since % step, scope.until]
     for column, wanted in (("tenant", scope.tenant), ("workflow", scope.workflow)):
-        if wanted:
+        if wanted or column in scope.unset:
             where += f" AND {column} = ?"
             values.append(wanted)
     columns = ", ".join(("since", "tenant", "workflow", *SUMS, "durations"))

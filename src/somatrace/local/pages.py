@@ -16,12 +16,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from somatrace.local import overview, services, traces
+from somatrace.local import finding, overview, services, traces
 from somatrace.local.address import RANGES, Address
 from somatrace.local.render import Renderer, wants_part
 from somatrace.local.state import State
 
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+#: a batch is stamped before it is written: what a poll may not have seen yet is sent once more
+_WRITING_NS: Final = 3_000_000_000
 
 
 class Pages:
@@ -37,6 +38,7 @@ class Pages:
             "/traces": self.listing,
             "/traces/new": self.arrived,
             "/services": self.services,
+            "/status": self.status,
             "/find": self.find,
         }
         return [Route(path, guarded(self._state, self._render, page)) for path, page in pages.items()]
@@ -53,7 +55,7 @@ class Pages:
             figures=figures,
             scope=scope,
             ranges=RANGES,
-            endpoint=_endpoint(request),
+            **self._here(request),
             view="overview",
         )
 
@@ -69,7 +71,7 @@ class Pages:
             "received_ns": now,
             "is_first": chosen.before is None,
             "ranges": RANGES,
-            "endpoint": _endpoint(request),
+            **self._here(request),
             "view": "traces",
         }
         if wants_part(request, "results"):
@@ -77,13 +79,23 @@ class Pages:
         return self._render("traces.html", **values)
 
     def arrived(self, request: Request) -> Response:
-        """How many traces a list lacks that was made at `since` (nanoseconds)."""
+        """What a list lacks that was made at `since` and asked last at `at` (nanoseconds)."""
         address = Address(request.query_params)
-        since = request.query_params.get("since", "")
-        moment = int(since) if re.fullmatch(r"[0-9]{1,19}", since) and int(since) < 2**63 else time.time_ns()
-        count = self._state.read(lambda connection: traces.arrived(connection, address.filter(), moment))
+        now = time.time_ns()
+        since = _moment(request, "since", now)
+        polled = _moment(request, "at", since) - _WRITING_NS
+        shown = re.findall(r"[0-9a-f]{32}", request.query_params.get("shown", ""))[: traces.PAGE]
+        found = self._state.read(
+            lambda connection: traces.arrived(connection, address.filter(), since, shown, polled)
+        )
         return self._render.part(
-            "arrived.html", address=address, count=count, limit=traces.COUNTED, header=self._state.header()
+            "arrived.html",
+            address=address,
+            found=found,
+            limit=traces.COUNTED,
+            polled_ns=now,
+            view="traces",
+            header=self._state.header(),
         )
 
     def services(self, request: Request) -> Response:
@@ -92,23 +104,39 @@ class Pages:
         values: dict[str, Any] = {
             "address": Address({}),
             "services": found,
-            "endpoint": _endpoint(request),
+            **self._here(request),
             "view": "services",
         }
         if wants_part(request, "services"):
             return self._render.part("services_part.html", header=self._state.header(), now_ns=now, **values)
         return self._render("services.html", **values)
 
+    def _here(self, request: Request) -> dict[str, Any]:
+        """Where spans can be sent, for a page that has none to show."""
+        return {
+            "endpoint": f"{request.url.scheme}://{request.url.netloc}",
+            "directory": str(self._state.store.directory.absolute()),
+            "aside": self._state.aside(),
+        }
+
+    def status(self, request: Request) -> Response:
+        """The header's line alone; raises when the store cannot be read, which the line would not say."""
+        self._state.read(lambda connection: connection.execute("SELECT 1 FROM traces LIMIT 1").fetchone())
+        return self._render.part("status.html", header=self._state.header(), view="services")
+
     def find(self, request: Request) -> Response:
-        """Go where a pasted id leads: a trace, a correlation id; else look for the words."""
+        """Go where a pasted id leads; else look for the words."""
         address = Address(request.query_params)
         wanted = address.q
-        if trace_id := _TRACE_ID.search(wanted.lower().replace("-", "")):
-            return RedirectResponse(f"/trace/{trace_id[0]}", 303)
-        by_correlation = traces.Filter(correlation=wanted)
-        found = wanted and self._state.read(lambda connection: traces.search(connection, by_correlation)).rows
-        if found:
-            return RedirectResponse(Address({"correlation": wanted}).link("/traces"), 303)
+        found = self._state.read(lambda connection: finding.find(connection, wanted))
+        if len(found.traces) == 1:
+            span = f"?span={found.span_id}" if found.span_id else ""
+            return RedirectResponse(f"/trace/{found.traces[0]}{span}", 303)
+        if found.correlation:
+            return RedirectResponse(Address({"correlation": found.correlation}).link("/traces"), 303)
+        if found.traces or found.is_id:
+            values = {"wanted": wanted, "found": found, "looked_at": finding.SPANS_LOOKED_AT}
+            return self._render("found.html", 404, address=Address({}), view="", **values)
         return RedirectResponse(Address({"q": wanted}).link("/traces"), 303)
 
 
@@ -131,5 +159,6 @@ def guarded(
     return answer
 
 
-def _endpoint(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}"
+def _moment(request: Request, name: str, otherwise: int) -> int:
+    given = request.query_params.get(name, "")
+    return int(given) if re.fullmatch(r"[0-9]{1,19}", given) and int(given) < 2**63 else otherwise

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from somatrace.local import show
+from somatrace.local.address import whose
 
 _HERE: Final = Path(__file__).parent
 
@@ -35,10 +36,12 @@ def _template_environment() -> Environment:
         rate=show.rate,
         size=show.size,
         moment=moment,
+        period=show.period,
         day=lambda seconds: moment(int(seconds * 1e9), "short"),
         words=lambda name: str(name).replace("_", " "),
         segment=lambda text: quote(str(text), safe="", errors="replace"),
     )
+    environment.globals["whose"] = whose
     return environment
 
 

@@ -38,13 +38,20 @@ def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
     for trace_id in trace_ids:
         found = _stored(connection, [trace_id]).get(trace_id)
         forget(connection, [trace_id])
-        received = connection.execute(
-            "SELECT min(received_ns) FROM spans WHERE trace_id = ?", (trace_id,)
-        ).fetchone()[0]
+        received, changed = connection.execute(
+            "SELECT min(received_ns), max(received_ns) FROM spans WHERE trace_id = ?", (trace_id,)
+        ).fetchone()
         if received is not None:
             first = received if found is None else min(found.received_ns, received)
             spans = connection.execute(f"SELECT {_ROW_COLUMNS} FROM spans WHERE trace_id = ?", (trace_id,))
             grow(connection, (Row(*span) for span in spans), first)
+            if found is not None and _says_the_same(found, _stored(connection, [trace_id])[trace_id]):
+                changed = found.changed_ns
+            connection.execute("UPDATE traces SET changed_ns = ? WHERE trace_id = ?", (changed, trace_id))
+
+
+def _says_the_same(one: Summary, other: Summary) -> bool:
+    return one._replace(changed_ns=0) == other._replace(changed_ns=0)
 
 
 def forget(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> None:

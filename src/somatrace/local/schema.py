@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
-#: `received_ns` is when the row was last written; of a trace, when its first span was.
+#: `received_ns` is when the row was last written; of a trace, when its first span was,
+#: and `changed_ns` when its last one was.
 #: `traces` holds one row per trace, kept at each insert, so that lists never group spans;
 #: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span;
 #: `models`, `agents` and `services` hold what all its spans name, one per line; `failure` is the message
@@ -38,7 +39,7 @@ CREATE TABLE IF NOT EXISTS traces (
     start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
-    received_ns INTEGER NOT NULL, correlation_id TEXT,
+    received_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, correlation_id TEXT,
     models TEXT NOT NULL, agents TEXT NOT NULL, services TEXT NOT NULL,
     failure_start INTEGER, failure_span TEXT, failure TEXT
 );
@@ -47,6 +48,7 @@ CREATE INDEX IF NOT EXISTS traces_tenant ON traces (tenant_id, start_ns, trace_i
 CREATE INDEX IF NOT EXISTS traces_workflow ON traces (tenant_id, workflow_name, start_ns, trace_id);
 CREATE INDEX IF NOT EXISTS traces_failed ON traces (start_ns, trace_id) WHERE errors > 0;
 CREATE INDEX IF NOT EXISTS traces_received ON traces (received_ns, spans);
+CREATE INDEX IF NOT EXISTS traces_changed ON traces (changed_ns);
 CREATE INDEX IF NOT EXISTS traces_correlation ON traces (correlation_id) WHERE correlation_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS figures (
     step INTEGER NOT NULL, since INTEGER NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL,

@@ -55,6 +55,14 @@ def moment(nanoseconds: int) -> str:
         return f"{nanoseconds} ns"
 
 
+def period(since_ms: int | None, until_ms: int | None) -> str:
+    """A stretch of time in UTC: 11-27 14:05 to 14:10, from 11-27 14:05, until 11-27 14:10."""
+    begin, end = (None if at is None else moment(at * 1_000_000)[5:16] for at in (since_ms, until_ms))
+    if begin is None or end is None:
+        return f"from {begin}" if end is None else f"until {end}"
+    return f"{begin} to {end[6:] if begin[:5] == end[:5] else end}"
+
+
 def count(number: float | None) -> str:
     """12,480; from a million 1.28 M; nothing said is `?`."""
     if number is None:

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from somatrace.local import overview
+from somatrace.local.aside import Aside, latest
 from somatrace.local.auth import Auth
+from somatrace.local.database import FILE
 from somatrace.local.refusals import Refusals
 from somatrace.local.store import Store
 from somatrace.local.turns import Turns
@@ -36,6 +38,10 @@ class State:
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         return self.store.read(query)
 
+    def aside(self) -> Aside | None:
+        """The store that this one took the place of, as long as its file is there."""
+        return latest(self.store.directory, FILE)
+
     def header(self) -> dict[str, Any]:
         """When spans last came, how fast, what is kept and what was refused; empty when nobody knows."""
         now = time.time_ns()
@@ -54,4 +60,5 @@ class State:
             "refused": sum(count for _, count in reasons),
             "refusals": reasons,
             "refused_ns": refused_ns,
+            "aside": self.aside(),
         }

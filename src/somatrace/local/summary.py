@@ -35,6 +35,7 @@ class Summary(NamedTuple):
     output_tokens: int
     cost: float
     received_ns: int
+    changed_ns: int
     correlation_id: str | None
     models: str
     agents: str
@@ -70,6 +71,7 @@ def of(spans: Sequence[Row], received_ns: int) -> Summary:
         output_tokens=sum(span.output_tokens or 0 for span in calls),
         cost=sum(span.total_cost or 0.0 for span in calls),
         received_ns=received_ns,
+        changed_ns=received_ns,
         correlation_id=max((span.correlation_id for span in spans if span.correlation_id), default=None),
         models=_joined(span.model for span in spans),
         agents=_joined(span.agent_id for span in spans),
@@ -95,6 +97,7 @@ def merged(one: Summary, other: Summary) -> Summary:
         output_tokens=one.output_tokens + other.output_tokens,
         cost=one.cost + other.cost,
         received_ns=min(one.received_ns, other.received_ns),
+        changed_ns=max(one.changed_ns, other.changed_ns),
         correlation_id=max(one.correlation_id or "", other.correlation_id or "") or None,
         models=_union(one.models, other.models),
         agents=_union(one.agents, other.agents),

@@ -1,6 +1,6 @@
 """The list of traces: filtered, sorted, and read in pages that cost the same at any depth.
 
-What has an index (time, tenant, workflow, failures) narrows first; the rest is looked for among the
+What has an index (time, tenant, its workflow, failures) narrows first; the rest is looked for among the
 newest `LOOKED_AT` of those. So a filter that matches nothing answers as fast as one that matches all,
 and the page says how far it looked.
 """
@@ -8,6 +8,7 @@ and the page says how far it looked.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -24,8 +25,9 @@ SORTS: Final = {
     "spans": "spans",
     "cost": "cost",
 }
-_TOKENS: Final = SORTS["tokens"]
+_DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
 _SETS: Final = {"model": "models", "agent": "agents", "service": "services"}
+_WHOSE: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 
 
@@ -39,12 +41,14 @@ class Position(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which traces; an empty value means all. `status` is "failed", "ok" or "open" (no root so far).
+    What is `unset` ("tenant", "workflow") the traces must not say.
 
     `since_ns` is included, `until_ns` is not. Durations are nanoseconds.
     """
 
     tenant: str = ""
     workflow: str = ""
+    unset: tuple[str, ...] = ()
     agent: str = ""
     model: str = ""
     service: str = ""
@@ -128,17 +132,38 @@ def search(connection: sqlite3.Connection, chosen: Filter) -> Found:
     return Found(found.rows, Position(*edge) if by_start else found.older, edge[0])
 
 
-def arrived(connection: sqlite3.Connection, chosen: Filter, received_ns: int) -> int:
-    """How many of the traces that match began to arrive after a moment, up to `COUNTED`."""
+class Arrived(NamedTuple):
+    """What came since a list was made: traces that it lacks and that match, and its own as they are now."""
+
+    new: int
+    changed: int
+    rows: list[dict[str, Any]]
+
+
+def arrived(
+    connection: sqlite3.Connection, chosen: Filter, since_ns: int, shown: Sequence[str], polled_ns: int
+) -> Arrived:
+    """Count what a list made at `since_ns` lacks, up to `COUNTED`, and read what of it has changed.
+
+    A trace is new when its first span came since, changed when another one did: it failed late, say.
+    `shown` are the traces that the list shows; those that have not changed since `polled_ns` are left out.
+    """
     wanted = _rest(chosen)
     for part, values in _indexed_parts(chosen):
         wanted.add(part, *values)
-    (count,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM traces INDEXED BY traces_received "
-        f"WHERE received_ns > ? AND {wanted} LIMIT {COUNTED + 1})",
-        [received_ns, *wanted.values],
+    marks = ", ".join("?" * len(shown))
+    count, new = connection.execute(
+        "SELECT count(*), ifnull(sum(received_ns > ?), 0) FROM (SELECT traces.received_ns FROM ("
+        "SELECT rowid FROM traces INDEXED BY traces_changed WHERE changed_ns > ? "
+        f"ORDER BY changed_ns DESC LIMIT {LOOKED_AT}) AS near "
+        f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {wanted} AND trace_id NOT IN ({marks}) "
+        f"LIMIT {COUNTED + 1})",
+        [since_ns, since_ns, *wanted.values, *shown],
     ).fetchone()
-    return int(count)
+    rows = connection.execute(
+        f"SELECT * FROM traces WHERE trace_id IN ({marks}) AND changed_ns > ?", [*shown, polled_ns]
+    )
+    return Arrived(new, count - new, dicts(rows))
 
 
 def neighbours(
@@ -192,10 +217,9 @@ def _indexed(chosen: Filter) -> _Conditions:
 
 def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
     parts: list[tuple[str, list[Any]]] = []
-    if chosen.tenant:
-        parts.append(("tenant_id = ?", [chosen.tenant]))
-    if chosen.workflow:
-        parts.append(("workflow_name = ?", [chosen.workflow]))
+    parts += _whose(chosen, "tenant")
+    if _has_tenant(chosen):
+        parts += _whose(chosen, "workflow")
     if chosen.correlation:
         parts.append(("correlation_id = ?", [chosen.correlation]))
     if chosen.status == "failed":
@@ -207,18 +231,34 @@ def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
     return parts
 
 
+def _has_tenant(chosen: Filter) -> bool:
+    return bool(_whose(chosen, "tenant"))
+
+
+def _whose(chosen: Filter, name: str) -> list[tuple[str, list[Any]]]:
+    column = _WHOSE[name]
+    if wanted := getattr(chosen, name):
+        return [(f"{column} = ?", [wanted])]
+    return [(f"{column} IS NULL", [])] if name in chosen.unset else []
+
+
 def _rest(chosen: Filter) -> _Conditions:
     found = _Conditions()
+    if not _has_tenant(chosen):
+        # the index of workflows begins with the tenant
+        for part, values in _whose(chosen, "workflow"):
+            found.add(part, *values)
     if chosen.status == "ok":
         found.add("errors = 0 AND head_root")
     if chosen.status == "open":
         found.add("NOT head_root")
-    if chosen.min_ns:
-        found.add("end_ns - start_ns >= ?", chosen.min_ns)
-    if chosen.max_ns:
-        found.add("end_ns - start_ns <= ?", chosen.max_ns)
-    if chosen.min_tokens:
-        found.add(f"{_TOKENS} >= ?", chosen.min_tokens)
+    for limit, condition in (
+        (chosen.min_ns, f"{_DURATION} >= ?"),
+        (chosen.max_ns, f"{_DURATION} <= ?"),
+        (chosen.min_tokens, f"{_TOKENS} >= ?"),
+    ):
+        if limit:
+            found.add(condition, limit)
     for name, column in _SETS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)

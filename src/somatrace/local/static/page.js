@@ -12,17 +12,24 @@ const stored = {
 
 // -- times ------------------------------------------------------------------------------------
 
+const zoned = (moment) => (isLocal() ? new Date(moment - moment.getTimezoneOffset() * 60000) : moment).toISOString().replace("T", " ").slice(0, 23);
 const isLocal = () => stored.get("zone") === "local";
+
+function period(from, to) {
+  const [begin, end] = [from, to].map((at) => at && zoned(new Date(Number(at))).slice(5, 16));
+  if (!begin || !end) return begin ? `from ${begin}` : `until ${end}`;
+  return `${begin} to ${begin.slice(0, 5) === end.slice(0, 5) ? end.slice(6) : end}`;
+}
 
 function localise(root = document) {
   for (const time of all("time[datetime]", root)) {
     const stamp = time.getAttribute("datetime");
     const moment = new Date(stamp);
     if (!stamp || Number.isNaN(moment.valueOf())) continue;
-    const shifted = isLocal() ? new Date(moment - moment.getTimezoneOffset() * 60000) : moment;
-    const text = shifted.toISOString().replace("T", " ").slice(0, 23);
+    const text = zoned(moment);
     time.textContent = time.dataset.form === "short" ? text.slice(5, 16) : text;
   }
+  for (const option of all("option[data-from]", root)) option.textContent = period(option.dataset.from, option.dataset.to);
   const button = find("#zone");
   button.textContent = isLocal() ? "local" : "UTC";
   button.setAttribute("aria-label", isLocal() ? "local times. Switch to UTC" : "UTC times. Switch to local");
@@ -45,7 +52,8 @@ function poll() {
   if (document.visibilityState !== "visible" || isPaused()) return;
   for (const element of all('[hx-trigger="poll"]')) {
     const every = Number(element.closest("[data-every]")?.dataset.every ?? 5);
-    const busy = ["overview", "services"].includes(element.id) && (element.contains(document.activeElement) || element.matches(":active"));
+    const busy = ["overview", "services"].includes(element.id)
+      && (element.contains(document.activeElement) || element.matches(":active") || find(".plot:hover", element));
     if (seconds % every === 0 && element.dataset.live !== "false" && !busy) htmx.trigger(element, "poll");
   }
 }
@@ -183,24 +191,54 @@ document.addEventListener("click", (event) => {
   else if (target.closest("#help-open")) find("#help").showModal();
 });
 document.addEventListener("change", (event) => {
+  // a name and "no name" exclude each other; before the form is sent, which is later in the same event
+  const { form, name, checked, dataset } = event.target;
+  if (dataset.instead && checked) form.elements[dataset.instead].value = "";
+  const none = form?.elements[`no_${name}`];
+  if (none && event.target.value) none.checked = false;
   if (event.target.id === "file" && event.target.files[0]) openFile(event.target.files[0]);
   if (event.target.id === "keys-on") stored.set("keys", event.target.checked ? "on" : "off");
-});
+}, true);
 document.addEventListener("keydown", pressed);
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
+  if (request.action.startsWith("/traces/new?")) {
+    const shown = all("tr[id^=t-]").map((row) => row.id.slice(2)).join("-");
+    request.action += `&shown=${shown}&at=${find("#polled")?.dataset.at ?? ""}`;
+  }
   // a form's empty fields would make its address longer than what it says
   for (const [name, value] of [...(request.body ?? [])]) if (value === "") request.body.delete(name);
+  if (request.body?.has?.("range")) ["from", "to"].forEach((name) => request.body.delete(name));
 });
 document.addEventListener("htmx:before:swap", (event) => {
   const status = event.detail.ctx.response?.status ?? 200;
   if (status === 401) location.reload();
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
+  opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
+  focused = document.activeElement?.closest("tr[id^=t-]")?.id ?? "";
 });
+let announced = "";
+let focused = "";
+let opened = [];
 document.addEventListener("htmx:after:swap", () => {
   localise();
+  for (const [id, top] of opened) {
+    const details = document.getElementById(id);
+    if (details && !details.open) {
+      details.open = true;
+      find(".scroll", details).scrollTop = top;
+    }
+  }
+  const row = document.getElementById(focused);
+  if (row && document.activeElement === document.body) {
+    row.tabIndex = 0;
+    row.focus({ preventScroll: true });
+  }
   rove();
+  const news = find("#new")?.textContent ?? "";
+  if (news && news !== announced) say(news);
+  announced = news;
   document.dispatchEvent(new Event("swapped"));
 });
 document.addEventListener("htmx:error", () => fault("The server did not answer; the figures below are from before."));
