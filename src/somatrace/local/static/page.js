@@ -331,7 +331,7 @@ document.addEventListener("htmx:config:request", (event) => {
   const asked = new URLSearchParams(location.search).get("zoom");
   if (asked && request.action.includes("/rows?")) request.action += `&zoom=${encodeURIComponent(asked)}`;
   if (request.action.startsWith("/traces/new?")) {
-    const shown = all("tr[id^=t-]").map((row) => row.id.slice(2)).join("-");
+    const shown = all("tr[data-id]").map((row) => row.dataset.id).join("-");
     request.action += `&shown=${shown}&at=${find("#polled")?.dataset.at ?? ""}`;
   }
   // a form's empty fields would make its address longer than what it says
@@ -344,10 +344,10 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
   opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
-  focused = document.activeElement?.closest("tr[id^=t-]")?.id ?? "";
+  focused = document.activeElement?.closest("tr[data-id]")?.dataset.id;
 });
 let announced = "";
-let focused = "";
+let focused;
 let opened = [];
 document.addEventListener("htmx:after:swap", (event) => {
   localise();
@@ -358,7 +358,7 @@ document.addEventListener("htmx:after:swap", (event) => {
       find(".scroll", details).scrollTop = top;
     }
   }
-  const row = document.getElementById(focused);
+  const row = focused && find(`tr[data-id="${focused}"]`);
   if (row && document.activeElement === document.body) {
     row.tabIndex = 0;
     row.focus({ preventScroll: true });
