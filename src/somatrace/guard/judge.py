@@ -189,7 +189,7 @@ class Judge:
             under = self._known.labels.key(_exact(item).lstrip("-")) if is_name else key
         if len(value) > 1 and all(isinstance(item, str) for item in value):
             joined = "".join(map(_exact, value))
-            if (together := self.text(joined)) not in (joined, "".join(kept)):
+            if self.text(joined) not in (joined, "".join(kept)):
                 return (SPLIT,)
         return tuple(item for item in kept if item is not None)
 

@@ -151,7 +151,10 @@ class TracePages:
         row = self._state.read(lambda connection: detail.trace(connection, trace_id))
         had = _number(request.query_params.get("spans"))
         return self._render.part(
-            "trace_arrived.html", count=max(0, row["spans"] - had) if row else 0, header=self._state.header()
+            "trace_arrived.html",
+            count=max(0, row["spans"] - had) if row else 0,
+            header=self._state.header(),
+            view="trace",
         )
 
     def span(self, request: Request) -> Response:

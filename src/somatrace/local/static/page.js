@@ -203,7 +203,7 @@ document.addEventListener("keydown", pressed);
 document.addEventListener("htmx:config:request", (event) => {
   const request = event.detail.ctx.request;
   if (request.action.startsWith("/traces/new?")) {
-    const shown = all("tr[id^=t-]").map((row) => row.id.slice(2)).join("-");
+    const shown = all("tr[data-id]").map((row) => row.dataset.id).join("-");
     request.action += `&shown=${shown}&at=${find("#polled")?.dataset.at ?? ""}`;
   }
   // a form's empty fields would make its address longer than what it says
@@ -216,10 +216,10 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
   if (status >= 400) event.preventDefault();
   opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
-  focused = document.activeElement?.closest("tr[id^=t-]")?.id ?? "";
+  focused = document.activeElement?.closest("tr[data-id]")?.dataset.id;
 });
 let announced = "";
-let focused = "";
+let focused;
 let opened = [];
 document.addEventListener("htmx:after:swap", () => {
   localise();
@@ -230,7 +230,7 @@ document.addEventListener("htmx:after:swap", () => {
       find(".scroll", details).scrollTop = top;
     }
   }
-  const row = document.getElementById(focused);
+  const row = focused && find(`tr[data-id="${focused}"]`);
   if (row && document.activeElement === document.body) {
     row.tabIndex = 0;
     row.focus({ preventScroll: true });
