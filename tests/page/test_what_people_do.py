@@ -8,7 +8,7 @@ import re
 import pytest
 
 from somatrace.local.database import FILE
-from tests.page.conftest import DESK, EARLIER, PHONE, Day, large
+from tests.page.conftest import EARLIER, PHONE, Day, large
 from tests.support.local_server import NOW, Export
 
 #: how a value's box looks
