@@ -720,3 +720,28 @@ def test_terms_are_found_in_names_and_keys_as_well() -> None:
 
     assert copy.name == "plan [TERM]"
     assert (copy.attributes or {})["[TERM].count"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["chatcmpl-Abc123Xyz", "resp_0af3c1", "msg_01XFDUDYJgAACzvnptvVoYEL", "chatcmpl-" + "a" * 64]
+)
+def test_the_id_of_an_answer_leaves(text: str) -> None:
+    copy = copier("none").copy(made({"gen_ai.response.id": text}))
+
+    assert (copy.attributes or {})["gen_ai.response.id"] == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chatcmpl-4111111111111111",
+        f"chatcmpl-{KEY}",
+        "msg-AKIAIOSFODNN7EXAMPLE",
+        "req_eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijklmnop",
+        "resp_ada@example.com",
+    ],
+)
+def test_what_only_begins_like_the_id_of_an_answer_is_looked_into(text: str) -> None:
+    copy = copier("none").copy(made({"gen_ai.response.id": text}))
+
+    assert "gen_ai.response.id" not in (copy.attributes or {})

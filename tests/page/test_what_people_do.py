@@ -414,6 +414,24 @@ def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_po
     assert visitor.page.locator("tr[data-row]").count() == 1
 
 
+def test_a_point_of_the_durations_leads_to_the_slowest_behind_it(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/?range=1h")
+    visitor.page.locator(".plot[data-drawn]").last.wait_for()
+    points = visitor.page.eval_on_selector_all(
+        "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
+    )
+    edges = visitor.page.eval_on_selector(".charts", "box => [+box.dataset.since, +box.dataset.until]")
+    chart = visitor.page.locator("[data-chart=latency] .u-over")
+    box = chart.bounding_box()
+    share = (points[-1] - edges[0] + 30) / (edges[1] - edges[0])
+
+    chart.click(position={"x": box["width"] * share, "y": box["height"] / 2})
+
+    visitor.page.wait_for_url("**/traces?**sort=duration**")
+    assert visitor.page.locator("tr[data-row]").count() >= 1
+
+
 def test_a_tree_is_walked_closed_and_opened_with_the_arrow_keys(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?tenant=acme")

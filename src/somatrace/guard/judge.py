@@ -69,7 +69,7 @@ class Judge:
             name = given if type(given) is str else str.__str__(given)
             if closed:  # most values of a key are few, or small numbers: those are known at a glance
                 kind = type(value)
-                if kind is str:
+                if kind is str or (kind is tuple and len(value) == 1 and type(value[0]) is str):
                     seen = clean.get(name)
                     if seen is not None and seen.get(value):
                         kept[name] = value

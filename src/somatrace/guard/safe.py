@@ -219,6 +219,18 @@ def fits(shape: Shape, text: str) -> bool:
     return len(text) <= 2048 and _matcher(shape).fullmatch(text) is not None
 
 
+#: What providers of models call their answers: a word of theirs and one run of letters and digits. Such an id
+#: comes once, and looking for secrets in it would take most of the guard's time.
+_ANSWER: Final = re.compile(
+    r"(?:chatcmpl|cmpl|resp|msg|msg_bdrk|req|gen|run|call|toolu)[-_](?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AKIA|ASIA)[A-Za-z0-9]{1,64}"
+)
+
+
+def is_answer(text: str) -> bool:
+    """Whether a text is the id that a provider gave an answer, in which nothing else can stand."""
+    return _ANSWER.fullmatch(text) is not None
+
+
 def looks_like_identifier(number: float) -> bool:
     """Whether a number could be a card, a phone number or a national id: whole, of 8 to 19 digits.
 

@@ -34,7 +34,7 @@ def line(value: Any, limit: int = 120) -> str:
 
 
 def duration(nanoseconds: float | None) -> str:
-    """840 µs, 8.31 ms, 1.28 s, 2 min 05 s."""
+    """840 µs, 8.31 ms, 1.28 s, 2 min 05 s, 8 h 01 min, 3 d 04 h."""
     if nanoseconds is None:
         return "?"
     if nanoseconds < 0:
@@ -44,7 +44,13 @@ def duration(nanoseconds: float | None) -> str:
             amount = nanoseconds / size
             return f"{amount:.0f} {unit}" if unit == "µs" or amount >= 99.95 else f"{amount:.3g} {unit}"
     minutes, seconds = divmod(round(nanoseconds / 1e9), 60)
-    return f"{minutes} min {seconds:02d} s"
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s"
+    hours, minutes = divmod(round(nanoseconds / 60e9), 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(round(nanoseconds / 3600e9), 24)
+    return f"{days} d {hours:02d} h"
 
 
 def moment(nanoseconds: int) -> str:

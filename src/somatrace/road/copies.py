@@ -64,7 +64,9 @@ class Copier:
         """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         found = stamp.effective if stamp is not None else EMPTY
-        workflow = self._guard.safely(_exact, "", (stamp.root.root_name if stamp else "") or span.name)
+        workflow = (stamp.root.root_name if stamp is not None else "") or span.name
+        if type(workflow) is not str:  # a subclass could hash and compare as it likes
+            workflow = self._guard.safely(str.__str__, "", workflow)
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found:
             name = self._guard.name(workflow, "workflow", "name")
@@ -246,11 +248,6 @@ def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[E
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """A copy of a span's attributes; `span.attributes` hides them in a proxy."""
     return plain(getattr(span, "_attributes", None) or span.attributes)
-
-
-def _exact(text: str) -> str:
-    """The text itself, where a subclass could hash and compare as it likes."""
-    return text if type(text) is str else str.__str__(text)
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ const CHARTS = {
   tokens: [["In", 3, "--llm", []], ["Out", 4, "--tool", [6, 4]]],
   latency: [["p50", 5, "--tool", []], ["p95", 6, "--llm", [8, 4]], ["p99", 7, "--other", [2, 3]]],
 };
+/** What the list behind a point begins with. */
+const BEHIND = { latency: { sort: "duration" }, tokens: { sort: "tokens" } };
 let drawn = [];
 
 function readPoints(box) {
@@ -25,6 +27,8 @@ function readPoints(box) {
 }
 
 function duration(nanoseconds) {
+  if (nanoseconds >= 1.728e14) return `${+(nanoseconds / 8.64e13).toPrecision(3)} d`;
+  if (nanoseconds >= 3.6e12) return `${+(nanoseconds / 3.6e12).toPrecision(3)} h`;
   if (nanoseconds >= 6e10) return `${+(nanoseconds / 6e10).toPrecision(3)} min`;
   if (nanoseconds >= 1e9) return `${+(nanoseconds / 1e9).toPrecision(3)} s`;
   return nanoseconds >= 1e6 ? `${+(nanoseconds / 1e6).toPrecision(3)} ms` : `${Math.round(nanoseconds / 1e3)} µs`;
@@ -45,8 +49,9 @@ function clock(u, ticks) {
   });
 }
 
-function follow(link, from, to) {
+function follow(link, from, to, more = {}) {
   const address = new URL(link, location.href);
+  for (const [name, value] of Object.entries(more)) address.searchParams.set(name, value);
   address.searchParams.set("from", Math.round(from * 1000));
   address.searchParams.set("to", Math.round(to * 1000));
   location.assign(address);
@@ -84,7 +89,7 @@ function draw(figure, box, columns) {
   chart.over.addEventListener("click", () => {
     const at = columns[0][chart.cursor.idx];
     if (at === undefined || !columns[1][chart.cursor.idx] || chart.select.width > 4) return;
-    follow(box.dataset.link, at, at + step);
+    follow(box.dataset.link, at, at + step, BEHIND[name]);
   });
   chart.over.addEventListener("dblclick", () => location.assign(new URL(box.dataset.zoom, location.href)));
   plot.dataset.drawn = String(columns[0].length);
