@@ -66,7 +66,7 @@ class Judge:
         closed, keys, clean = self.mode == "none", self._known.labels.keys, self._known.clean
         for given, value in attributes.items():
             # a subclass may say that it equals what is known
-            name = given if type(given) is str else str.__str__(given)
+            name = given if type(given) is str else _exact(given)
             if closed:  # most values of a key are few, or small numbers: those are known at a glance
                 kind = type(value)
                 if kind is str or (kind is tuple and len(value) == 1 and type(value[0]) is str):
