@@ -20,7 +20,7 @@ page: ## open the local page on what the demo left
 
 test: ## set up the development environment and run every test
 	@scripts/venv $(DEV) requirements-dev.lock
-	$(DEV)/bin/python -m pytest -n 3
+	$(DEV)/bin/python -m pytest -n 2
 
 lint: ## ruff, mypy --strict, import-linter
 	@scripts/venv $(DEV) requirements-dev.lock
@@ -37,7 +37,7 @@ bench-page: ## how fast the page answers over a million spans while 5,000 arrive
 screenshots: ## photograph every view of the page anew, and keep those that docs/page.md shows
 	@scripts/venv $(DEV) requirements-dev.lock
 	@rm -rf build/screenshots
-	$(DEV)/bin/python -m pytest -n 3 tests/page/test_pictures.py
+	$(DEV)/bin/python -m pytest -n 2 tests/page/test_pictures.py
 	@cd docs/screenshots && for name in *.png; do cp ../../build/screenshots/$$name $$name; done
 
 bench-hot: ## what one span costs a running service, against the stock SDK

@@ -33,7 +33,7 @@ RUN_IN = {
     "pip install '.[cli,local]' openai": ("scripts/venv", "install --no-deps"),
     "python3 -m venv .venv-tutorial": ("scripts/venv", '-m venv --clear "$venv"'),
     ". .venv-tutorial/bin/activate": ("scripts/venv", '"$venv/bin/python"'),
-    '.venv/bin/python -m pytest -n 3 -m "not slow"': (".ci/run", '-m pytest -n 3 -m "not slow"'),
+    '.venv/bin/python -m pytest -n 2 -m "not slow"': (".ci/run", '-m pytest -n 2 -m "not slow"'),
     ".venv/bin/python -m pytest tests/test_project.py": (".ci/run", "-m pytest"),
     "python -m somatrace.modelserver": ("tests/test_docs.py", '"-m", "somatrace.modelserver"'),
     ".venv/bin/python benchmarks/smoke.py": ("tests/smoke/test_benchmark.py", '"benchmarks" / "smoke.py"'),
@@ -41,7 +41,7 @@ RUN_IN = {
         "tests/guard/test_guard_benchmark.py",
         '"benchmarks" / "guard.py"',
     ),
-    ".venv/bin/python -m pytest -n 3 tests/matrix": (".ci/run", "-m pytest"),
+    ".venv/bin/python -m pytest -n 2 tests/matrix": (".ci/run", "-m pytest"),
     ".venv/bin/python benchmarks/mutants.py --sample 20": (
         "tests/check/test_mutants.py",
         '"benchmarks" / "mutants.py"',
