@@ -40,6 +40,8 @@ class Guard:
         self._pseudonym = pseudonym
         self._known = Known(cut_at)
         self._judges: dict[str | None, Judge] = {}
+        #: by name and text: tags that were judged, the same for each span of a block and many blocks
+        self._said: dict[tuple[str, str], str] = {}
 
     def judge(self, tenant: str | None) -> Judge:
         """What may leave of a span that was started for `tenant`."""
@@ -77,12 +79,13 @@ class Guard:
 
     def name(self, name: str, scope: str, kind: str) -> str:
         """A name of a span or event as it may leave; `scope.kind` where it may not."""
-        return self.safely(self._name, kind, name, scope, kind)
-
-    def _name(self, name: str, scope: str, kind: str) -> str:
-        # a subclass may hash and compare as it likes
-        plain = name if type(name) is str else str.__str__(name)
-        return self._known.labels.name(plain, scope, kind)
+        try:
+            # a subclass may hash and compare as it likes
+            plain = name if type(name) is str else str.__str__(name)
+            return self._known.labels.name(plain, scope, kind)
+        except Exception:
+            self.faulted()
+            return kind
 
     def tags(self, tags: Tags) -> Tags:
         """Tags, which the program itself bound: scanned, like all it declares."""
@@ -96,8 +99,18 @@ class Guard:
         return {name: tag for name, tag in kept.items() if tag is not None}
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
+        if type(value) is not str:
+            return self._judged_tag(name, value)
+        known = self._said.get((name, value))
+        if known is None:
+            if len(self._said) >= MAX_KNOWN:
+                self._said.clear()
+            known = self._said[name, value] = self._known.declared(self._known.labels.key(name), value)
+        return known
+
+    def _judged_tag(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, str):
-            return self._known.declared(self._known.labels.key(name), value)
+            return self._known.declared(self._known.labels.key(name), str.__str__(value))
         if isinstance(value, bool):
             return value
         if hidden := self._known.labels.key(name).marker(str(value)):

@@ -32,7 +32,7 @@ class Known:
 
     def declared(self, key: Key, text: str) -> str:
         """A text that the program itself set: scanned and cut."""
-        return key.marker(text) or self.scanned(text)
+        return self.scanned(text) if key.meaning is None else key.marker(text) or self.scanned(text)
 
     def whole(self, text: str) -> str:
         """The text without a last word that a limit may have cut: half of a secret looks like none."""

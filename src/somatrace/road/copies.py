@@ -25,7 +25,8 @@ _TRACELOOP_KINDS = {kind: observation for observation, _, kind in names.KINDS.va
 #: Sets of tags whose attributes are kept ready. Each workflow brings its own (a request id), so that few
 #: of them are in use at once.
 _TAGS_KEPT: Final = 1024
-_NO_RESOURCE: Final = Resource({})
+_NO_PAIR: Final[tuple[Resource | None, Resource]] = (None, Resource({}))
+_NO_SCOPE: Final[tuple[InstrumentationScope | None, InstrumentationScope | None]] = (None, None)
 _NONE_DROPPED: Final = (0, 0, 0)
 _NO_STATE: Final = TraceState.get_default()
 _ERROR: Final = StatusCode.ERROR
@@ -76,9 +77,6 @@ class Copier:
             known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
         return known[1], known[2]
 
-    def _tag_attributes(self, span: ReadableSpan) -> dict[str, Any]:
-        return self._tagged(span)[1]
-
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
         """The span as it may leave: name, attributes, events (or those given), links, status and
         resource guarded.
@@ -88,24 +86,32 @@ class Copier:
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         guard, safely = self._guard, self._guard.safely
         judge = guard.judge(stamp.tags.tenant if stamp is not None else None)
-        scope = safely(self._scope, None, span.instrumentation_scope)
-        called = scope.name if scope is not None else ""
+        scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
+        if scope[0] is not span.instrumentation_scope:
+            scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
+        called = scope[1].name if scope[1] is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
-        attributes.update(safely(self._tag_attributes, {}, span))
+        try:
+            attributes.update(self._tagged(span)[1])
+        except Exception:
+            guard.faulted()
         name = judge.words(guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span"))))
+        resource = self._resources.get(id(span.resource), _NO_PAIR)
+        if resource[0] is not span.resource:
+            resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
         chosen, code = _events_of(span, events), span.status.status_code
         return Copy(
             span,
             name=name,
             context=self._context(span.context),
             parent=self._context(span.parent),
-            resource=safely(self._guarded_resource, _NO_RESOURCE, span.resource),
+            resource=resource[1],
             attributes=attributes,
             # most spans have neither: an empty tuple costs the garbage collector nothing
             events=tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
             links=tuple([self._link(link, judge) for link in span.links]) if span._links else (),
             status=_UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
-            scope=scope,
+            scope=scope[1],
         )
 
     def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
@@ -115,7 +121,8 @@ class Copier:
         kept, removed = judge.attributes(given, stamp.declared if stamp is not None else NOTHING_DECLARED)
         if removed:
             kept[names.GUARD_REMOVED] = note(removed)
-        observed = _TRACELOOP_KINDS.get(str(kept.get(names.TRACELOOP_KIND)))
+        kind = kept.get(names.TRACELOOP_KIND)
+        observed = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
         if observed is not None:
             kept.setdefault(names.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
         if stamp is not None and stamp.kind is not None and names.SPAN_KIND not in kept:
@@ -151,32 +158,26 @@ class Copier:
             context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
         )
 
-    def _scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
-        """Scopes are few and shared: each is guarded once."""
-        if scope is None:
-            return None
-        known, found = self._scopes.get(id(scope), (None, None))
-        if known is not scope or found is None:
-            attributes = self._guard.judge(None).attributes(scope.attributes or {})[0]
-            name = self._guard.name(scope.name, "scope", "other")
-            version = self._guard.name(scope.version or "", "version", "other")
-            schema = scope.schema_url if scope.schema_url and _SCHEMA.fullmatch(scope.schema_url) else None
-            found = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
-            if len(self._scopes) > 1024:
-                self._scopes.clear()
-            self._scopes[id(scope)] = scope, found
-        return found
+    def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
+        """A scope and its guarded copy. Scopes are few and shared: each is guarded once."""
+        attributes = self._guard.judge(None).attributes(scope.attributes or {})[0]
+        name = self._guard.name(scope.name, "scope", "other")
+        version = self._guard.name(scope.version or "", "version", "other")
+        schema = scope.schema_url if scope.schema_url and _SCHEMA.fullmatch(scope.schema_url) else None
+        guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
+        if len(self._scopes) > 1024:
+            self._scopes.clear()
+        self._scopes[id(scope)] = scope, guarded
+        return scope, guarded
 
-    def _guarded_resource(self, resource: Resource) -> Resource:
-        """Resources are few and shared: each is guarded once."""
-        found = self._resources.get(id(resource))
-        if found is None or found[0] is not resource:
-            merged = self._resource(resource)
-            guarded = Shared(self._guard.resource(merged.attributes), merged.schema_url)
-            if len(self._resources) > 64:
-                self._resources.clear()
-            found = self._resources[id(resource)] = (resource, guarded)
-        return found[1]
+    def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
+        """A resource and its guarded copy. Resources are few and shared: each is guarded once."""
+        merged = self._resource(resource)
+        guarded = Shared(self._guard.resource(merged.attributes), merged.schema_url)
+        if len(self._resources) > 64:
+            self._resources.clear()
+        self._resources[id(resource)] = resource, guarded
+        return resource, guarded
 
 
 class Copy(ReadableSpan):
@@ -211,8 +212,12 @@ class Copy(ReadableSpan):
             instrumentation_scope=scope,
         )
         # read past the properties, which ask for the type of each first
-        limited = (original._attributes, original._events, original._links)
-        dropped = tuple([getattr(part, "dropped", 0) for part in limited])
+        limited: Any = (original._attributes, original._events, original._links)
+        dropped: tuple[int, ...]
+        try:
+            dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
+        except AttributeError:  # what no limit of the SDK's has touched
+            dropped = tuple([getattr(part, "dropped", 0) for part in limited])
         self._dropped = dropped if any(dropped) else _NONE_DROPPED
 
     @property
