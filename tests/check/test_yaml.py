@@ -45,3 +45,9 @@ def test_documents_that_pyyaml_writes(document, flow):
         return
 
     assert found == document
+
+
+def test_a_quoted_scalar_in_a_flow_collection_goes_over_lines():
+    text = "{a: 'one:\n     two', b: \"three\n\n  four\", c: 'five\n  # six'}"
+
+    assert yamlish.load(text) == [yaml.safe_load(text)]

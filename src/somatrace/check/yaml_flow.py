@@ -89,7 +89,13 @@ class Flow:
             if alias[1] not in self._anchors:
                 raise UndecidableError(f"line {self._number}: unknown alias")
             return self._anchors[alias[1]]
-        return Text.at(unquoted(found), self._number, plain=found[0] not in "\"'")
+        return Text.at(unquoted(self._folded(found)), self._number, plain=found[0] not in "\"'")
+
+    def _folded(self, found: str) -> str:
+        """A scalar over several lines: the end of one is a space, an empty one is an end."""
+        if "\\\n" in found:
+            raise UndecidableError(f"line {self._number}: the escape of a line's end")
+        return re.sub(r"[ \t]*\n[ \t\n]*", lambda ends: "\n" * (ends[0].count("\n") - 1) or " ", found)
 
     def _list(self) -> list[Any]:
         found: list[Any] = []

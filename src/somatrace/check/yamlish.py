@@ -222,9 +222,7 @@ class _Reader:
     def _joined_flow(self, text: str) -> str:
         """A flow collection over several lines, as one."""
         while not _balanced(text):
-            line = self._next_raw()
-            if _content(line):
-                text = f"{text}\n{line}"
+            text = f"{text}\n{self._next_raw()}"
         return text
 
     def _block(self, folded: bool, chomp: str, number: int, indent: int) -> Text:
