@@ -716,10 +716,11 @@ def test_terms_are_found_in_names_and_keys_as_well() -> None:
     guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
     made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
-    copy = made_by.copy(made({"Falcon.count": 1}, name="plan Project Zeus"))
+    copy = made_by.copy(made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus"))
 
     assert copy.name == "plan [TERM]"
     assert (copy.attributes or {})["[TERM].count"] == 1
+    assert (copy.attributes or {})["app.map"] == {"[TERM]": 2}
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ class Judge:
             speaks = self._known.labels.key(_exact(said)) if said is not None and name in _VALUED else key
             found = self._open(speaks, item, depth + 1)
             if found is not None:
-                kept[name if key.tame else self.text(name)] = found
+                kept[self.words(name) if key.tame else self.text(name)] = found
         return kept
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
