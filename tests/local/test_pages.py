@@ -472,6 +472,18 @@ def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
     assert [type(row) for row in window.below(found, window.View(under="root"))] == [window.Line, window.More]
 
 
+@pytest.mark.parametrize(("spans", "lines", "folded"), [(200, 200, 0), (201, 201, 0), (202, 200, 2)])
+def test_a_lone_span_that_no_room_is_left_for_has_its_own_row_and_not_one_that_asks_for_it(
+    spans, lines, folded
+):
+    found = of_names("".join(chr(0x4E00 + place) for place in range(spans)))
+
+    rows = window.below(found, window.View(under="root"))
+
+    assert sum(isinstance(row, window.Line) for row in rows) == lines
+    assert sum(row.spans for row in rows if isinstance(row, window.More)) == folded
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/open", "/static/page.css", "/api/public/health", "/no/such", "/v1/traces"]
 )

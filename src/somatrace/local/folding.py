@@ -51,11 +51,13 @@ class Frame:
     #: the place behind a run of equal siblings whose first has its row
     equal_until: int = 0
 
-    def unfold(self) -> list[More]:
-        """The row that stands for what was folded so far."""
+    def unfold(self) -> list[Line | More]:
+        """The row that stands for what was folded so far; a lone span's own, which takes no more room."""
         if not self.folded:
             return []
         folded, self.folded = self.folded, []
+        if len(folded) == 1:
+            return [Line(folded[0], is_open=False)]
         first, last = folded[0], folded[-1]
         if self.inside is None:
             spans, failed = sum(node.spans for node in folded), sum(node.failed for node in folded)
