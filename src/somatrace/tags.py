@@ -21,7 +21,7 @@ MAX_TAGS: Final = 32
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 200
 _COMPLAINTS: Final = 100
-_LABELS: Final = (("tenant", names.TENANT), ("workflow", names.WORKFLOW), ("agent", names.AGENT))
+_LABELS: Final = ("tenant", "workflow", "agent")
 _READ_BY_LANGFUSE: Final = (
     (names.TRACE_NAME, names.WORKFLOW),
     (names.SESSION_ID, names.SESSION),
@@ -110,16 +110,31 @@ class Tags(Mapping[str, Scalar]):
         tags, session, user and metadata are repeated on each span.
         """
         tags = {**self._derived, **self._bound}
-        out: dict[str, Scalar | tuple[str, ...]] = dict(tags)
-        for name, value in tags.items():
-            out[names.TRACE_METADATA + name] = value
-        labels = tuple(f"{label}:{tags[name]}" for label, name in _LABELS if name in tags)
+        out: dict[str, Scalar | tuple[str, ...]] = {
+            **tags,
+            **{_metadata(name): value for name, value in tags.items()},
+        }
+        labels = _labels(tags.get(names.TENANT), tags.get(names.WORKFLOW), tags.get(names.AGENT))
         if labels:
             out[names.TRACE_TAGS] = labels
         for attribute, name in _READ_BY_LANGFUSE:
             if name in tags:
                 out[attribute] = str(tags[name])
         return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _metadata(name: str) -> str:
+    """The attribute in which Langfuse keeps a tag of that name."""
+    return names.TRACE_METADATA + name
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _labels(*values: Scalar | None) -> tuple[str, ...]:
+    """The labels of a trace of that tenant, workflow and agent; each request brings the same few."""
+    return tuple(
+        f"{label}:{value}" for label, value in zip(_LABELS, values, strict=True) if value is not None
+    )
 
 
 def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somatrace.guard import redact_text, redacting
-from somatrace.guard.detecting import MAX_HITS, Detector, Found
+from somatrace.guard.detecting import MAX_HITS, Detector, Found, Views, scan
+from somatrace.guard.gate import SHORT, Gate
 from somatrace.guard.redacting import ERROR, MAX_LENGTH, OVERFLOW, candidates, detectors, find
 from tests.guard.corpus import (
     ALNUM,
@@ -97,6 +98,24 @@ def test_only_what_was_found_is_replaced(text):
 
     assert all(0 <= hit.start < hit.end <= len(text) for hit in hits)
     assert all(first.end <= second.start for first, second in itertools.pairwise(hits))
+
+
+@given(
+    st.one_of(
+        PIECES, st.tuples(st.sampled_from(list(EXACT.values())), st.randoms()).map(lambda it: it[0](it[1]))
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_whatever_finds_something_in_a_short_text_is_asked_about_it(text):
+    views = Views(text[:SHORT])
+    finding = {detector for detector in detectors() if scan(views, (detector,))}
+
+    assert finding <= set(Gate(detectors()).among(views))
+
+
+def test_an_id_of_a_request_or_a_date_is_read_by_few_detectors():
+    for text in ("order-2026-11-28-000123", "50a0ff4a00e14fd5bf85a24361825545", "2026-11-28T10:11:12Z"):
+        assert len(Gate(detectors()).among(Views(text))) < len(detectors()) / 4
 
 
 @given(TEXTS)

@@ -14,7 +14,7 @@ from somatrace.guard.labels import UNKNOWN, Key, sound
 from somatrace.guard.notes import Removed, length_of
 from somatrace.guard.policy import Grant
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import looks_like_identifier
+from somatrace.guard.safe import IDENTIFIER, is_answer, looks_like_identifier
 from somatrace.guard.terms import dictionary
 from somatrace.stamp import DECLARED_MARK
 
@@ -64,16 +64,25 @@ class Judge:
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
         closed, keys, clean = self.mode == "none", self._known.labels.keys, self._known.clean
+        unopened = not self.grant.safe_keys
         for given, value in attributes.items():
             # a subclass may say that it equals what is known
             name = given if type(given) is str else _exact(given)
-            if closed:  # most values of a key are few, or small numbers: those are known at a glance
+            if closed:  # what becomes of most values can be said at a glance
                 kind = type(value)
                 if kind is str or (kind is tuple and len(value) == 1 and type(value[0]) is str):
                     seen = clean.get(name)
                     if seen is not None and seen.get(value):
                         kept[name] = value
                         continue
+                    key = keys.get(name)
+                    if key is not None and unopened and kind is str and name not in declared:
+                        if key.shape is None:  # of a key outside the allow-list no text leaves
+                            removed.append(Removed(name, len(value), self._rule))
+                            continue
+                        if key.shape is IDENTIFIER and is_answer(value):
+                            kept[name] = value
+                            continue
                 elif kind is bool or ((kind is int or kind is float) and -_SMALL < value < _SMALL):
                     key = keys.get(name)
                     if key is not None and key.plain:

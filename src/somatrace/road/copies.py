@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, TraceState
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
@@ -28,7 +28,6 @@ _TAGS_KEPT: Final = 1024
 _NO_PAIR: Final[tuple[Resource | None, Resource]] = (None, Resource({}))
 _NO_SCOPE: Final[tuple[InstrumentationScope | None, InstrumentationScope | None]] = (None, None)
 _NONE_DROPPED: Final = (0, 0, 0)
-_NO_STATE: Final = TraceState.get_default()
 _ERROR: Final = StatusCode.ERROR
 _UNTOLD: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
@@ -100,19 +99,24 @@ class Copier:
         if resource[0] is not span.resource:
             resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
         chosen, code = _events_of(span, events), span.status.status_code
-        return Copy(
-            span,
-            name=name,
-            context=self._context(span.context),
-            parent=self._context(span.parent),
-            resource=resource[1],
-            attributes=attributes,
+        copy = Copy(
+            name,
+            self._context(span.context),
+            self._context(span.parent),
+            resource[1],
+            attributes,
             # most spans have neither: an empty tuple costs the garbage collector nothing
-            events=tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
-            links=tuple([self._link(link, judge) for link in span.links]) if span._links else (),
-            status=_UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
-            scope=scope[1],
+            tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
+            tuple([self._link(link, judge) for link in span.links]) if span._links else (),
+            span.kind,
+            None,
+            _UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
+            span.start_time,
+            span.end_time,
+            scope[1],
         )
+        copy.dropped = _dropped(span)
+        return copy
 
     def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
         # nobody writes to a span that has ended: its attributes are read in place
@@ -151,7 +155,7 @@ class Copier:
         if context is None:
             return None
         entries = context.trace_state
-        if entries is _NO_STATE or not entries:
+        if entries is DEFAULT_TRACE_STATE or not entries:
             return context
         kept: list[tuple[str, str]] = self._guard.safely(self._guard.tracestate, [], entries)
         return SpanContext(
@@ -183,54 +187,32 @@ class Copier:
 class Copy(ReadableSpan):
     """A copy that says as its original does what the limits of a span have cost it."""
 
-    def __init__(
-        self,
-        original: ReadableSpan,
-        *,
-        name: str,
-        context: SpanContext | None,
-        parent: SpanContext | None,
-        resource: Resource,
-        attributes: dict[str, Any],
-        events: Sequence[Event],
-        links: Sequence[Link],
-        status: Status,
-        scope: InstrumentationScope | None,
-    ) -> None:
-        super().__init__(
-            name,
-            context,
-            parent,
-            resource,
-            attributes,
-            events,
-            links,
-            original.kind,
-            status=status,
-            start_time=original.start_time,
-            end_time=original.end_time,
-            instrumentation_scope=scope,
-        )
-        # read past the properties, which ask for the type of each first
-        limited: Any = (original._attributes, original._events, original._links)
-        dropped: tuple[int, ...]
-        try:
-            dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
-        except AttributeError:  # what no limit of the SDK's has touched
-            dropped = tuple([getattr(part, "dropped", 0) for part in limited])
-        self._dropped = dropped if any(dropped) else _NONE_DROPPED
+    #: attributes, events and links
+    dropped: tuple[int, ...] = _NONE_DROPPED
 
     @property
     def dropped_attributes(self) -> int:
-        return self._dropped[0]
+        return self.dropped[0]
 
     @property
     def dropped_events(self) -> int:
-        return self._dropped[1]
+        return self.dropped[1]
 
     @property
     def dropped_links(self) -> int:
-        return self._dropped[2]
+        return self.dropped[2]
+
+
+def _dropped(span: ReadableSpan) -> tuple[int, ...]:
+    """How many attributes, events and links limits have cost a span."""
+    # read past the properties, which ask for the type of each first
+    limited: Any = (span._attributes, span._events, span._links)
+    dropped: tuple[int, ...]
+    try:
+        dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
+    except AttributeError:  # what no limit of the SDK's has touched
+        dropped = tuple([getattr(part, "dropped", 0) for part in limited])
+    return dropped if any(dropped) else _NONE_DROPPED
 
 
 class Shared(Resource):
