@@ -23,11 +23,11 @@ from somatrace.delivery.encode import encode
 from somatrace.guard import Guard, Judge, guarding, judge, known, labels, redacting
 from somatrace.guard.detecting import ALL
 from somatrace.guard.gate import Gate
-from somatrace.guard.policy import Grant
+from somatrace.guard.policy import Entry, Grant
 from somatrace.guard.redacting import detectors, find
 from somatrace.road.copies import Copier
 from somatrace.stamp import ATTRIBUTE, DECLARED_MARK, Stamp
-from somatrace.tags import Tags
+from somatrace.tags import Scalar, Tags
 from tests.guard.corpus import EXACT
 
 KEY = "sk-proj-" + "Ab1" * 16
@@ -55,8 +55,9 @@ def made(
     description: str = "failed",
     scope: str = "app",
     declared: frozenset[str] = frozenset(),
+    tags: Mapping[str, Scalar] | None = None,
 ) -> ReadableSpan:
-    """An ended span of tenant acme; its attributes are as given, whatever the SDK would have made of them."""
+    """An ended span of tenant acme, or of these tags; its attributes are as given, whatever the SDK would have made of them."""
     context = SpanContext(1, 2, False, TraceFlags(1), TraceState([("vendor", "x")]))
     span = ReadableSpan(
         name=name,
@@ -71,10 +72,15 @@ def made(
         end_time=9,
         instrumentation_scope=InstrumentationScope(scope, "1"),
     )
-    stamp = Stamp(Tags({"tenant_id": "acme", "agent_id": "a", "workflow_name": "w"}), None)
+    stamp = Stamp(Tags({"tenant_id": "acme", "agent_id": "a", "workflow_name": "w", **(tags or {})}), None)
     stamp.declared = {key: value for key, value in attributes.items() if key in declared}
     setattr(span, ATTRIBUTE, stamp)
     return span
+
+
+def judged_tags(tags: Mapping[str, Scalar]) -> Tags:
+    guard = Guard()
+    return guard.tags(Tags(tags), guard.judge("acme"))
 
 
 class Raises:
@@ -471,7 +477,7 @@ def test_the_operators_resource_keeps_its_words_and_loses_its_secrets() -> None:
 
 
 def test_tags_are_scanned_where_listeners_read_them() -> None:
-    tags = Guard().tags(Tags({"user_id": "ada@example.com", "job_id": 12345678901, "card": 4111111111111111}))
+    tags = judged_tags({"user_id": "ada@example.com", "job_id": 12345678901, "card": 4111111111111111})
 
     assert dict(tags) == {"user_id": "[EMAIL]", "job_id": 12345678901, "card": "[CARD]"}
 
@@ -627,7 +633,7 @@ def attributes_of_event(event: Event) -> dict[str, Any]:
 
 
 def test_a_password_that_is_a_tag_stays_here() -> None:
-    assert Guard().tags(Tags({"passcode": 1234, "job": 1234})).bound == {
+    assert judged_tags({"passcode": 1234, "job": 1234}).bound == {
         "passcode": "[PASSWORD]",
         "job": 1234,
     }
@@ -721,6 +727,51 @@ def test_terms_are_found_in_names_and_keys_as_well() -> None:
     assert copy.name == "plan [TERM]"
     assert (copy.attributes or {})["[TERM].count"] == 1
     assert (copy.attributes or {})["app.map"] == {"[TERM]": 2}
+
+
+def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -> None:
+    grant = Entry("none", terms=("Falcon",), safe_keys=("app.stage",)).grant()
+    guard = Guard(resolve=lambda _: grant)
+    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    said = {
+        "app.stage": "Falcon take-off",
+        "gen_ai.request.model": "falcon",
+        "gen_ai.response.finish_reasons": ("falcon",),
+        "Falcon.count": 3,
+        "Falcon.text": "x",
+        "gen_ai.tool.name": "search",
+    }
+
+    for _ in range(2):  # the second time all of it is known
+        copy = made_by.copy(made(said, name="plan Falcon", tags={"team": "falcon", "tenant_id": "falcon"}))
+
+        attributes = dict(copy.attributes or {})
+        assert attributes.pop("tenant_id") == attributes.pop("langfuse.trace.metadata.tenant_id") == "falcon"
+        assert attributes.pop("langfuse.trace.tags")[0] == "tenant:falcon"
+        assert "falcon" not in f"{copy.name} {attributes}".casefold()
+        assert attributes["gen_ai.tool.name"] == "search"
+        assert attributes["team"] == "[TERM]"
+        assert attributes["[TERM].count"] == 3
+
+
+def test_with_all_content_open_terms_stay_in_names_too() -> None:
+    guard = Guard(resolve=lambda _: Grant("full", terms=("Falcon",)))
+    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+
+    copy = made_by.copy(made({"app.text": "Falcon"}, name="plan Falcon"))
+
+    assert (copy.name, (copy.attributes or {})["app.text"]) == ("plan Falcon", "Falcon")
+
+
+def test_a_tag_known_under_one_grant_is_judged_anew_under_the_next() -> None:
+    grants = [Grant("none"), Grant("none", terms=("Falcon",))]
+    guard = Guard(resolve=lambda _: grants[0])
+    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    span = made({}, tags={"team": "falcon"})
+
+    assert (made_by.copy(span).attributes or {})["team"] == "falcon"
+    del grants[0]
+    assert (made_by.copy(span).attributes or {})["team"] == "[TERM]"
 
 
 @pytest.mark.parametrize(

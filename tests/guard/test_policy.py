@@ -19,7 +19,7 @@ from somatrace.guard import ContentPolicy
 from somatrace.guard import asking as asking_module
 from somatrace.guard import granting as granting_module
 from somatrace.guard.granting import Grants
-from somatrace.guard.policy import FULL_DAYS, NOTHING, Entry, PolicyError
+from somatrace.guard.policy import FULL_DAYS, NOTHING, Entry, Grant, PolicyError
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
@@ -144,6 +144,20 @@ def test_a_grant_carries_safe_keys_categories_and_terms():
     assert grant.safe_keys == ("app.stage", "app.score.*")
     assert grant.terms == ("Falcon", "Eagle")
     assert grant.categories == {"secrets", "pii", "customer"}
+
+
+def test_terms_hold_without_content_and_without_a_tenant_too():
+    policy = {"terms": ["Falcon"], "tenants": {"acme": {"content": "none", "terms": ["Eagle"]}}}
+
+    assert granted(policy).terms == ("Falcon", "Eagle")
+    assert granted(policy, "globex") == granted(policy, None) == Grant("none", terms=("Falcon",))
+    assert granted(policy, never=True) == Grant("none", terms=("Falcon",))
+
+
+def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
+    entry = {"content": "redacted", "categories": ["pii"], "terms": ["Eagle"]}
+
+    assert granted({"terms": ["Falcon"], "tenants": {"acme": entry}}).terms == ()
 
 
 @pytest.mark.parametrize(

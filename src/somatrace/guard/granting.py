@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import names
 from somatrace.guard.asking import Ask, Asker
-from somatrace.guard.detecting import ALL
 from somatrace.guard.policy import NOTHING, ContentPolicy, Default, Entry, Grant, PolicyError, stricter
 from somatrace.lane import forking
 
@@ -66,7 +65,7 @@ class Grants:
         self._file = None if path is None else _file(path, self._reread, clock)
         self._given = ContentPolicy() if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
-        self._fallback = NOTHING
+        self._fallback = self._nothing = NOTHING
         self._readable = False
         if self._file is not None and not never:
             self._file.read()
@@ -91,11 +90,11 @@ class Grants:
         if grant is not None:
             return grant
         if tenant is None or tenant == names.UNKNOWN_TENANT or self._never:
-            return NOTHING
+            return self._nothing
         if self._asker is not None and self._readable:
             entry = self._asker.entry(tenant)
             if entry is not None:
-                return Grant(entry.content, entry.safe_keys, entry.categories or ALL, entry.terms)
+                return entry.grant()
         return self._fallback
 
     def close(self) -> None:
@@ -166,15 +165,17 @@ class Grants:
 
     def _shut(self, error: Exception) -> None:
         """Grant nothing until the table can be made: tried again in a second."""
-        self._table, self._fallback, self._readable, self._ends = {}, NOTHING, False, AT_ONCE
+        self._table, self._readable, self._ends = {}, False, AT_ONCE
+        self._fallback = self._nothing = NOTHING
         log.debug("content policy: %s", type(error).__name__)
 
     def _make(self) -> None:
         """Make the table of what is granted now, and say what has changed."""
         policy = self._effective()
         self._readable = policy is not None
+        self._nothing = NOTHING if policy is None else policy.nothing()
         if policy is None or self._never:
-            self._table, self._fallback, self._ends = {}, NOTHING, NEVER
+            self._table, self._fallback, self._ends = {}, self._nothing, NEVER
             self._report({})
             return
         now = self._today()

@@ -51,7 +51,8 @@ class Guard:
             self.faulted()
             grant = NOTHING
         judge = self._judges.get(tenant)
-        if judge is None or judge.grant is not grant:
+        # a callable's grants are equal, not the same
+        if judge is None or (judge.grant is not grant and judge.grant != grant):
             if len(self._judges) >= MAX_KNOWN:
                 self._judges.clear()
             judge = self._judges[tenant] = self._made(grant, tenant)
@@ -87,16 +88,16 @@ class Guard:
             self.faulted()
             return kind
 
-    def tags(self, tags: Tags) -> Tags:
-        """Tags, which the program itself bound: scanned, like all it declares."""
-        return Tags(self._tags(tags.bound), self._tags(tags.derived))
+    def tags(self, tags: Tags, judge: Judge) -> Tags:
+        """Tags, which the program itself bound: scanned, like all it declares, and without the judge's terms."""
+        return Tags(self._tags(tags.bound, judge), self._tags(tags.derived, judge))
 
-    def _tags(self, tags: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def _tags(self, tags: Mapping[str, Scalar], judge: Judge) -> dict[str, Scalar]:
         try:
-            return {name: self._tag(name, tag) for name, tag in tags.items()}
+            return judge.tags({name: self._tag(name, tag) for name, tag in tags.items()})
         except Exception:  # one by one, so that a fault costs one of them
             kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
-        return {name: tag for name, tag in kept.items() if tag is not None}
+        return judge.tags({name: tag for name, tag in kept.items() if tag is not None})
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if type(value) is not str:

@@ -17,6 +17,7 @@ from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import IDENTIFIER, is_answer, looks_like_identifier
 from somatrace.guard.terms import dictionary
 from somatrace.stamp import DECLARED_MARK
+from somatrace.tags import Scalar
 
 MAX_DEPTH: Final = 8
 _SMALL: Final = 10**7
@@ -51,7 +52,7 @@ class Judge:
         self._faulted = faulted
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
-        self._terms = _terms(grant.terms)
+        self._terms = () if grant.mode == "full" else _terms(grant.terms)
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
@@ -63,7 +64,8 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed, keys, clean = self.mode == "none", self._known.labels.keys, self._known.clean
+        closed = self.mode == "none" and not self._terms
+        keys, clean = self._known.labels.keys, self._known.clean
         unopened = not self.grant.safe_keys
         for given, value in attributes.items():
             # a subclass may say that it equals what is known
@@ -110,6 +112,8 @@ class Judge:
                 name = self.words(name) if key.tame else self.text(name)
             elif key.tame:
                 found = self._closed(name, key, value, declared=declared.get(name, _NEVER) is value)
+            if self.mode == "none" and self._terms:
+                name, found = self.words(name), self._worded(found)
         except Exception:
             self._faulted()
             found, rule = None, "fault"
@@ -133,10 +137,21 @@ class Judge:
         )
 
     def words(self, text: str) -> str:
-        """A name or key without the terms of the grant: what else may be one was judged before."""
+        """A name, key or declared text without the terms of the grant: the rest was judged before."""
         if not self._terms:
             return text
         return redact_text(text, categories=_SECRETS, extra=self._terms)
+
+    def _worded(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(self._worded, value))
+        return self.words(value) if isinstance(value, str) else value
+
+    def tags(self, tags: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Judged tags without the terms of the grant, but for the tenant's id, by which all is told apart."""
+        if not self._terms:
+            return tags
+        return {name: tag if name == names.TENANT else self._worded(tag) for name, tag in tags.items()}
 
     def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
@@ -240,7 +255,7 @@ class Judge:
             found = attributes.get(name)
             found = str.__str__(found) if isinstance(found, str) else ""
             if found and self._known.fits(name, self._known.labels.key(name), found):
-                return found
+                return self.words(found)
         return ""
 
 

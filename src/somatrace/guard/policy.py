@@ -65,6 +65,17 @@ class Entry:
     def active(self, now: dt.datetime) -> bool:
         return self.until is None or now < self.until
 
+    def grant(self, categories: frozenset[Category] = ALL, terms: tuple[str, ...] = ()) -> Grant:
+        """What it grants, where a policy names `categories` and `terms` for all tenants."""
+        categories = categories if self.categories is None else self.categories
+        terms = (*terms, *self.terms) if self.terms else terms  # shared by thousands of tenants
+        return Grant(
+            self.content,
+            self.safe_keys,
+            ALL if self.content == "none" else categories,  # of what leaves without content all is looked for
+            terms if "customer" in categories else (),
+        )
+
 
 @dataclass(frozen=True)
 class ContentPolicy:
@@ -99,20 +110,20 @@ class ContentPolicy:
         No tenant, or the label of an unknown one, is granted nothing.
         """
         if tenant is None or tenant == names.UNKNOWN_TENANT:
-            return NOTHING
+            return self.nothing()
         entry = self.tenants.get(tenant)
         if entry is None or not entry.active(now or dt.datetime.now(dt.UTC)):
             return self.fallback(default)
-        if entry.content == "none":
-            return Grant("none", entry.safe_keys)
-        categories = self.categories if entry.categories is None else entry.categories
-        terms = (*self.terms, *entry.terms) if entry.terms else self.terms  # shared by thousands of tenants
-        return Grant(entry.content, entry.safe_keys, categories, terms)
+        return entry.grant(self.categories, self.terms)
 
     def fallback(self, default: Default = "none") -> Grant:
         """What named tenants without an active entry are granted."""
         mode: Default = default if self.default is None else self.default
-        return Grant(mode, (), self.categories, self.terms) if mode == "redacted" else NOTHING
+        return Entry(mode).grant(self.categories, self.terms)
+
+    def nothing(self) -> Grant:
+        """No content, and in what leaves all the same none of the policy's terms."""
+        return Entry("none").grant(self.categories, self.terms)
 
 
 def stricter(one: Default | None, other: Default | None) -> Default | None:

@@ -49,7 +49,7 @@ class Copier:
         self._tenant = default_tenant
         self._resource = resource
         self._resources: dict[int, tuple[Resource, Resource]] = {}
-        self._tags: dict[tuple[int, str], tuple[Tags, Tags, dict[str, Any]]] = {}
+        self._tags: dict[tuple[int, str], tuple[Tags, Judge, Tags, dict[str, Any]]] = {}
         self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
 
     def forget(self) -> None:
@@ -58,23 +58,27 @@ class Copier:
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The tags of a span as they may leave, the three required ones always among them."""
-        return self._tagged(span)[0]
-
-    def _tagged(self, span: ReadableSpan) -> tuple[Tags, dict[str, Any]]:
-        """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        return self._tagged(span, stamp, self._judge(stamp))[0]
+
+    def _judge(self, stamp: Stamp | None) -> Judge:
+        return self._guard.judge(stamp.tags.tenant if stamp is not None else None)
+
+    def _tagged(self, span: ReadableSpan, stamp: Stamp | None, judge: Judge) -> tuple[Tags, dict[str, Any]]:
+        """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
         found = stamp.effective if stamp is not None else EMPTY
         workflow = (stamp.root.root_name if stamp is not None else "") or span.name
         if type(workflow) is not str:  # a subclass could hash and compare as it likes
             workflow = self._guard.safely(str.__str__, "", workflow)
         known = self._tags.get((id(found), workflow))
-        if known is None or known[0] is not found:
+        if known is None or known[0] is not found or known[1] is not judge:
             name = self._guard.name(workflow, "workflow", "name")
-            filled = self._guard.tags(found.filled(tenant=self._tenant, workflow=name, agent=self._service))
+            whole = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
+            filled = self._guard.tags(whole, judge)
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, filled, dict(filled.attributes))
-        return known[1], known[2]
+            known = self._tags[id(found), workflow] = (found, judge, filled, dict(filled.attributes))
+        return known[2], known[3]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
         """The span as it may leave: name, attributes, events (or those given), links, status and
@@ -84,14 +88,14 @@ class Copier:
         """
         stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
         guard, safely = self._guard, self._guard.safely
-        judge = guard.judge(stamp.tags.tenant if stamp is not None else None)
+        judge = self._judge(stamp)
         scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
         if scope[0] is not span.instrumentation_scope:
             scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
         called = scope[1].name if scope[1] is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
         try:
-            attributes.update(self._tagged(span)[1])
+            attributes.update(self._tagged(span, stamp, judge)[1])
         except Exception:
             guard.faulted()
         name = judge.words(guard.name(span.name, called, str(attributes.get(names.SPAN_KIND, "span"))))
