@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import trustme
@@ -264,12 +265,42 @@ assert flush(10), status()
 """,
             env(port),
             timeout=40,
-            # Python 3.12 counts the threads that gRPC itself keeps
-            python_options=("-W", "ignore:This process:DeprecationWarning"),
         )
 
     assert sorted(service.spans) == ["child"] * 3 + ["parent"] * 4
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux names a process's threads")
+def test_no_fork_happens_while_grpc_is_ending():
+    """Its end is not the channel's: a child made meanwhile would wait for ever for a lock, now and then."""
+    seen = """
+import os
+from pathlib import Path
+def look():
+    print(*[task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()], sep=",")
+os.register_at_fork(before=look)  # older than ours, so it runs after ours
+"""
+    with grpc_server() as (_, port):
+        done = run_program(
+            seen
+            + PROGRAM
+            + """
+for _ in range(10):
+    with span("parent"): pass
+    assert flush(10), status()
+    pid = os.fork()
+    if pid == 0: os._exit(0)
+    os.waitpid(pid, 0)
+""",
+            env(port),
+            timeout=40,
+        )
+
+    lines = done.stdout.split()
+    assert len(lines) == 10
+    assert len(set(lines)) == 1, lines
+    assert "," not in lines[0]
 
 
 def test_the_exit_is_bounded_when_the_server_hangs():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from somatrace.config import Target
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import grpc
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#: How gRPC calls its own threads, and the seconds they may take to end.
+_THREADS: Final = ("event_engine", "grpc_", "lifeguard")
+_ENDING: Final = 0.5
 
 
 class GrpcTransport:
@@ -27,6 +31,7 @@ class GrpcTransport:
         self._metadata = [(key.lower(), value) for key, value in target.headers.items()]
         self._certificates: tuple[int, ...] = ()
         self._channel: grpc.Channel | None = None
+        self._alone = False
         self._call: Any = None
 
     def send(self, body: bytes, timeout: float) -> Answer:
@@ -62,13 +67,20 @@ class GrpcTransport:
             call.cancel()
 
     def close(self) -> None:
+        """Let go of the channel, and wait until gRPC is gone: a fork while it ends leaves the child a lock
+        that nobody releases, on which the next channel waits for ever, with the interpreter's lock held."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
+            del channel  # gRPC ends with the last that knows it
+            until = time.monotonic() + _ENDING
+            while self._alone and _has_threads() and time.monotonic() < until:
+                time.sleep(0.002)
 
     def _open(self) -> grpc.Channel:
         import grpc
 
+        self._alone = not _has_threads()  # those of the program's own channels do not end with ours
         if not self._secure:
             return grpc.insecure_channel(self._address)
         target = self._target
@@ -76,6 +88,16 @@ class GrpcTransport:
             _read(target.certificate), _read(target.client_key), _read(target.client_certificate)
         )
         return grpc.secure_channel(self._address, credentials)
+
+
+def _has_threads() -> bool:
+    """Whether gRPC has threads in this process; where the system does not tell, it has none."""
+    try:
+        return any(
+            (task / "comm").read_text().startswith(_THREADS) for task in Path("/proc/self/task").iterdir()
+        )
+    except OSError:  # one ended while it was looked at
+        return Path("/proc/self/task").is_dir()
 
 
 def _compression(name: str) -> Any:
