@@ -48,9 +48,12 @@ def test_by_default_nobodys_tags_are_believed_not_even_the_machines_own(rules) -
     assert counted("not trusted") == before + 1
 
 
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::ffff:0:0/96"])
 @pytest.mark.parametrize("peer", ["10.1.2.3", ("10.1.2.3", 4711), ["10.1.2.3", 1], "::ffff:10.1.2.3"])
-def test_a_caller_inside_a_trusted_network_is_believed_and_only_inside_the_block(rules, peer) -> None:
-    rules(trust=("10.0.0.0/8",))
+def test_a_caller_inside_a_trusted_network_is_believed_and_only_inside_the_block(
+    rules, peer, network
+) -> None:
+    rules(trust=(network,))
     headers = {
         "X-Somatrace-Tags": tag_header(tenant_id="acme"),
         "X-Correlation-ID": "c-1",
@@ -65,8 +68,9 @@ def test_a_caller_inside_a_trusted_network_is_believed_and_only_inside_the_block
 @pytest.mark.parametrize(
     "peer", [None, "", "unix:/run/x", ("11.0.0.1", 1), "2001:db8::1", 7, ("",), b"10.0.0.1"]
 )
-def test_a_caller_elsewhere_is_not(rules, peer) -> None:
-    rules(trust=("10.0.0.0/8",))
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104"])
+def test_a_caller_elsewhere_is_not(rules, peer, network) -> None:
+    rules(trust=(network,))
     with incoming({"x-somatrace-tags": tag_header(tenant_id="evil")}, peer=peer):
         assert "tenant_id" not in bound()
 

@@ -52,9 +52,13 @@ def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
     found: list[Network] = []
     for word in words:
         try:
-            found.append(ip_network(word, strict=False))
+            network = ip_network(word, strict=False)
         except ValueError:
             continue
+        # as addresses are, see `_address`
+        mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+        inner = network.prefixlen - 96
+        found.append(network if mapped is None or inner < 0 else IPv4Network((mapped, inner)))
     return tuple(found)
 
 
