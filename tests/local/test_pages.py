@@ -41,6 +41,12 @@ def list_names(page: str) -> list[str]:
     return re.findall(r'<a href="/trace/[0-9a-f]{32}[^"]*" data-open>([^<]*)</a>', page)
 
 
+def cells(page: str, label: str) -> list[str]:
+    """What a table says in a column."""
+    found = re.findall(rf'<td data-label="{label}"[^>]*>(.*?)</td>', page, re.DOTALL)
+    return [Document(cell).text.strip() for cell in found]
+
+
 @pytest.fixture
 def browser(server):
     with server.browser() as client:
@@ -174,6 +180,30 @@ def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
     bars = [attributes for tag, attributes in page.tags if tag == "rect"]
     assert {"x": "0.00000", "width": "100.00000"}.items() <= bars[0].items()
     assert bars[0]["class"].split()[0] == "other"
+
+
+def test_without_a_model_call_there_are_no_tokens_to_count(server, export, browser):
+    request = export()
+    root = request.span("quiet", attributes=tagged("acme"))
+    server.send(request)
+    trace = f"/trace/{root.trace_id.hex()}"
+    for path in ("/", "/traces", trace):
+        assert "0 in / 0 out" not in browser.get(path).text, path
+    assert "no model calls" in Document(browser.get(trace).text).text
+    for path in ("/", "/traces"):
+        assert cells(browser.get(path).text, "Tokens") == ["–"]
+    assert "Tokens in–\nTokens out–\n" in Document(browser.get("/").text).text
+
+
+def test_calls_that_did_not_say_their_tokens_are_no_nought(server, export, browser):
+    request = export()
+    root = request.span("chat", attributes=tagged("acme", **{"gen_ai.operation.name": "chat"}))
+    server.send(request)
+    trace = Document(browser.get(f"/trace/{root.trace_id.hex()}").text).text
+    assert "▲ 1 ? in 1 model call" in " ".join(trace.split())
+    for path in ("/", "/traces"):
+        assert cells(browser.get(path).text, "Tokens") == ["▲ 1 ?"]
+    assert "Tokens in?\nTokens out?\n" in Document(browser.get("/").text).text
 
 
 def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
