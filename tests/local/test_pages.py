@@ -41,6 +41,10 @@ def list_names(page: str) -> list[str]:
     return re.findall(r'<a href="/trace/[0-9a-f]{32}[^"]*" data-open>([^<]*)</a>', page)
 
 
+#: what views count, in the plural
+NOUNS = "spans|traces|calls|tokens|values|characters|points|requests|attributes|processes|versions|services"
+
+
 def cells(page: str, label: str) -> list[str]:
     """What a table says in a column."""
     found = re.findall(rf'<td data-label="{label}"[^>]*>(.*?)</td>', page, re.DOTALL)
@@ -175,7 +179,7 @@ def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
     assert rows[0] == ("0", "checkout")
     assert sorted(rows[1:]) == [("1", "ask"), ("1", "search")]
     page = Document(answer.text)
-    for expected in ("1,234 / 56", "1,234 in / 56 out", "in 1 model calls", "✕ search"):
+    for expected in ("1,234 / 56", "1,234 in / 56 out", "in 1 model call ", "✕ search"):
         assert expected in " ".join(page.text.split())
     bars = [attributes for tag, attributes in page.tags if tag == "rect"]
     assert {"x": "0.00000", "width": "100.00000"}.items() <= bars[0].items()
@@ -204,6 +208,37 @@ def test_calls_that_did_not_say_their_tokens_are_no_nought(server, export, brows
     for path in ("/", "/traces"):
         assert cells(browser.get(path).text, "Tokens") == ["▲ 1 ?"]
     assert "Tokens in?\nTokens out?\n" in Document(browser.get("/").text).text
+
+
+def test_what_is_one_is_said_in_the_singular_on_every_view(server, export, browser):
+    request = export(**{"service.instance.id": "a"})
+    call = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1}
+    removed = {"somatrace.guard.removed": '[{"key": "note", "length": 1}]'}
+    span = request.span("chat", failed="no", attributes={**call, **removed})
+    span.dropped_attributes_count = 1
+    server.send(request)
+    server.post(b"", Authorization="Basic nobody")
+    trace = f"/trace/{span.trace_id.hex()}"
+    said = ""
+    for path in ("/", "/?from=1&to=2", "/traces", "/services", trace, f"{trace}?find=chat"):
+        page = browser.get(path).text
+        labels = [attributes.get("aria-label") or "" for _, attributes in Document(page).tags]
+        text = " ".join([*Document(page).text.split(), *labels])
+        assert not re.findall(rf"(?<![\d,.])1 (?:model |failed |new )?(?:{NOUNS})\b", text), path
+        said += text
+    said += browser.get(f"{trace}/new?spans=0").text
+    for expected in (
+        "1 span without a tenant",
+        "1 span lost attributes, events or links",
+        "1 request: wrong or missing key",
+        "1 span service checkout 1 in / 0 out in 1 model call ",
+        "1 attribute, event or link over a limit",
+        "The guard removed 1 value, 1 character",
+        "1 of 1 span matches",
+        "input1 token",
+        "1 new span: reload",
+    ):
+        assert expected in said
 
 
 def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
@@ -647,3 +682,5 @@ def test_durations_read_as_people_say_them(nanoseconds, expected):
 
 def test_counts_read_as_people_say_them():
     assert [show.count(number) for number in (0, 12_480, 1_280_000, None)] == ["0", "12,480", "1.28 M", "?"]
+    assert [show.counted(number, "span") for number in (0, 1, 1200)] == ["0 spans", "1 span", "1,200 spans"]
+    assert show.counted(2, "process", "processes") == "2 processes"

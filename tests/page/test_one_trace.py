@@ -276,7 +276,7 @@ def test_a_search_takes_wildcards_and_quotes_as_they_are(server, visit):
     visitor = visit(server)
     for text in ('said "100%"', "0%"):
         visitor.goto(path(root, f"?find={text.replace('%', '%25')}"))
-        assert visitor.text("#hits") == "1 of 2 spans match"
+        assert visitor.text("#hits") == "1 of 2 spans matches"
 
 
 def test_a_reader_steps_from_match_to_match_and_is_told_where_they_are(server, visit):

@@ -533,7 +533,7 @@ def test_a_trace_of_ten_thousand_spans_stays_usable(server, visit):
     visitor.page.keyboard.type("document 5000")
     visitor.press("Enter")
     visitor.arrives_at("**find=document*")
-    assert visitor.text("#hits") == "1 of 10,000 spans match"
+    assert visitor.text("#hits") == "1 of 10,000 spans matches"
     assert visitor.page.get_by_role("link", name="document 5000").is_visible()
 
     visitor.goto(f"/trace/{root.trace_id.hex()}?show=errors")

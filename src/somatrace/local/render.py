@@ -32,6 +32,7 @@ def _template_environment() -> Environment:
         line=show.line,
         duration=show.duration,
         count=show.count,
+        counted=show.counted,
         cost=show.cost,
         rate=show.rate,
         size=show.size,

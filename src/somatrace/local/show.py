@@ -76,6 +76,11 @@ def count(number: float | None) -> str:
     return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number:,.0f}"
 
 
+def counted(number: float, one: str, many: str = "") -> str:
+    """1 span, 2 spans."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
 def rate(per_second: float) -> str:
     """12/s, and 4/min where it is less than one."""
     return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:.0f}/min"
@@ -84,7 +89,7 @@ def rate(per_second: float) -> str:
 def size(characters: int) -> str:
     """How much text: 1,204 characters, from ten thousand 74.1 K."""
     if characters < 10_000:
-        return f"{characters:,} character{'s' if characters != 1 else ''}"
+        return counted(characters, "character")
     return (
         f"{characters / 1000:.3g} K characters"
         if characters < 1e6
