@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -190,3 +191,17 @@ def test_the_page_of_services_shows_what_waits_what_was_lost_and_what_is_traced(
         "SOMATRACE_X: bad",
     ):
         assert expected in page
+
+
+def test_the_page_of_services_says_that_what_failed_are_spans(server):
+    export = Export()
+    root = export.span(failed="no")
+    export.span(parent=root, failed="no")
+    server.send(export)
+
+    with server.browser() as browser:
+        page = browser.get("/services").text
+
+    assert ">Failed spans</th>" in page
+    # what a card says on a narrow screen
+    assert re.search(r'<td data-label="Failed spans"[^>]*><a [^>]*>✕ 2</a>', page)
