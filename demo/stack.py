@@ -16,7 +16,13 @@ from demo.processes import Processes, free_ports, wait_for_file, wait_for_port
 
 ROOT = Path(__file__).resolve().parent.parent
 TENANTS = Path(__file__).with_name("tenants.toml")
-SERVICES = ("recall-service", "slm-service", "orchestrator", "gateway-api")
+#: the services in the order of their start, and the version that each says it is
+SERVICES = {
+    "recall-service": "0.9.7",
+    "slm-service": "3.1.0",
+    "orchestrator": "1.4.2",
+    "gateway-api": "2.8.0",
+}
 #: Settings of the shell that would send spans, prompts or requests somewhere else than the demo wants.
 FOREIGN = (
     "SOMATRACE_",
@@ -100,7 +106,7 @@ def start_services(processes: Processes, data: Path, model_url: str, tracing: Ma
         name: processes.start(
             name,
             [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--no-access-log"],
-            env=env,
+            env={"SOMATRACE_SERVICE_VERSION": SERVICES[name], **env},
             cwd=ROOT / "services" / name,
         )
         for name, port in ports.items()

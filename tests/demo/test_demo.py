@@ -117,6 +117,15 @@ def test_one_workflow_is_one_trace_through_all_services(finished, tmp_path):
 
 
 @pytest.mark.slow
+def test_each_service_says_its_version(finished):
+    _, data = finished
+    with contextlib.closing(sqlite3.connect(data / "local.db")) as store:
+        said = store.execute("SELECT DISTINCT service, version FROM arrivals").fetchall()
+    assert dict(said) == SERVICES
+    assert len(said) == len(SERVICES)
+
+
+@pytest.mark.slow
 def test_what_was_asked_and_answered_is_nowhere_in_the_store(finished):
     _, data = finished
     stored = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
