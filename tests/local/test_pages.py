@@ -150,6 +150,50 @@ def test_the_list_is_filtered_by_what_traces_are(filled, browser, query, shown, 
     assert hidden not in names
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("status=fialed", "status fialed (possible: failed, ok or open)."),
+        ("tokens=-1", "tokens -1 (possible: a whole number, at most 13 digits)."),
+        ("min=12345678901234", "min 12345678901234 (possible: whole milliseconds, at most 13 digits)."),
+        ("range=nonsense", "range nonsense (possible: 1h, 24h, 7d or all)."),
+        ("from=xyz", "from xyz (possible: milliseconds since 1970, at most 13 digits)."),
+        ("sort=name", "sort name (possible: start, duration, tokens, spans or cost)."),
+        ("no_tenant=acme", "no_tenant acme (possible: 1)."),
+        ("before=9_zz", "before 9_zz (possible: what “older” leads to)."),
+        ("duration=abc", "duration abc (possible names: tenant, workflow, agent, model, service, q, "),
+        ("range=x&from=y", "from y (possible: milliseconds since 1970, at most 13 digits), range x ("),
+    ],
+)
+@pytest.mark.parametrize("path", ["/traces", "/"])
+def test_a_part_of_an_address_that_is_not_understood_is_said_and_the_rest_kept(
+    filled, browser, path, query, said
+):
+    page = browser.get(f"{path}?tenant=acme&{query}").text
+    text = " ".join(Document(page).text.split())
+    assert f"▲ Not understood, so left out: {said}" in text
+    assert "refund" not in list_names(page)
+    assert any("tenant=acme" in link for link in Document(page).links())
+
+
+@pytest.mark.parametrize(
+    "query", ["", "min=0&status=&tenant=+", "tenant=acme&tokens=007&sort=cost&range=all"]
+)
+def test_of_an_address_that_is_understood_nothing_is_said(filled, browser, query):
+    for path in ("/traces", "/"):
+        assert "Not understood" not in browser.get(f"{path}?{query}").text
+
+
+def test_what_is_said_of_an_address_that_is_not_understood_is_short_and_text(filled, browser):
+    query = {f"{SCRIPT}{number}": f"{SCRIPT}\u202e{'x' * 400}" for number in range(20)}
+    plain = len(browser.get("/traces").text)
+    page = browser.get("/traces", params=query).text
+    assert not {tag for tag, _ in Document(page).tags} & {"img", "b"}
+    assert "and 15 more." in Document(page).text
+    assert "\u202e" not in page
+    assert len(page) < plain + 3000
+
+
 def test_a_filter_that_matches_nothing_offers_to_drop_it(filled, browser):
     page = Document(browser.get("/traces?tenant=nobody&status=failed").text)
     assert "No trace matches" in page.text

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from somatrace.local.database import FILE
-from tests.page.conftest import EARLIER, PHONE, Day, large
+from tests.page.conftest import DESK, EARLIER, PHONE, Day, check_accessibility, large
 from tests.support.local_server import NOW, Export
 
 #: how a value's box looks
@@ -262,6 +262,23 @@ def test_a_list_says_the_time_a_chart_led_to_in_words_and_in_the_readers_zone(da
     assert chosen.inner_text() == "11-27 23:05 to 23:10"
     visitor.goto("/traces?from=1795788300000")
     assert chosen.inner_text() == "from 11-27 23:05"
+
+
+@pytest.mark.parametrize("look", [(DESK, "light"), (PHONE, "dark")], ids=["wide", "narrow"])
+def test_an_address_that_is_not_understood_is_said_until_another_filter_is_chosen(day_server, visit, look):
+    visitor = visit(day_server, *look)
+    for path in ("/", "/traces"):
+        visitor.goto(f"{path}?tenant=globex&status=fialed&{'x' * 100}={'y' * 100}")
+        assert visitor.text("#misread").startswith(
+            "▲ Not understood, so left out: status fialed (possible: failed, ok or open), xxxx"
+        )
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= look[0]["width"]
+        check_accessibility(visitor)
+    assert visitor.page.locator("tr[data-row]").count() == 4
+    visitor.page.get_by_label("Status").select_option("failed")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 1")
+    assert visitor.page.locator("#misread").count() == 0
+    assert "xxxx" not in visitor.page.url
 
 
 def test_words_filter_while_they_are_typed_and_the_field_keeps_the_focus(day_server, visit):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from somatrace.local.overview import Scope
@@ -15,10 +15,34 @@ from somatrace.local.traces import SORTS, Filter
 RANGES: Final = {"1h": 3600, "24h": 86_400, "7d": 604_800}
 DEFAULT_RANGE: Final = "24h"
 STATUSES: Final = ("failed", "ok", "open")
-_TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")
-_NUMBERS: Final = ("min", "max", "tokens", "from", "to")
 #: traces that say no tenant, or no workflow: a name of their own, since any value may be somebody's name
 UNSET: Final = {"no_tenant": "tenant", "no_workflow": "workflow"}
+_TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")
+
+
+def _number(of: str) -> tuple[str, str]:
+    return "[0-9]{1,13}", f"{of}, at most 13 digits"
+
+
+def _one_of(values: Iterable[str]) -> tuple[str, str]:
+    *first, last = values
+    return "|".join((*first, last)), f"{', '.join(first)} or {last}"
+
+
+#: what else there is: the pattern of what it takes, and that in words
+_TAKES: Final[Mapping[str, tuple[str, str]]] = {
+    "min": _number("whole milliseconds"),
+    "max": _number("whole milliseconds"),
+    "tokens": _number("a whole number"),
+    "from": _number("milliseconds since 1970"),
+    "to": _number("milliseconds since 1970"),
+    **dict.fromkeys(UNSET, ("1", "1")),
+    "status": _one_of(STATUSES),
+    "sort": _one_of(SORTS),
+    "range": _one_of((*RANGES, "all")),
+}
+#: where the next page of a list begins
+_BEFORE: Final = "before"
 _LABELS: Final = {
     "q": "the words",
     "min": "from ms",
@@ -30,32 +54,54 @@ _MAX_TEXT: Final = 400
 _MAX_POINTS: Final = 1000
 
 
+class Misread(NamedTuple):
+    """A part of a query that makes no sense, and in words what is possible."""
+
+    name: str
+    value: str
+    possible: str
+
+
 class Address:
-    """The part of a query that says which traces, checked; what makes no sense is left out.
+    """The part of a query that says which traces, checked; what makes no sense is left out and `misread`.
 
     `min` and `max` are milliseconds of duration, `from` and `to` milliseconds since 1970.
     """
 
     def __init__(self, params: Mapping[str, str]) -> None:
         self.given: dict[str, str] = {}
-        for name in _TEXTS:
-            if value := params.get(name, "").strip():
-                self.given[name] = value[:_MAX_TEXT]
-        for name in _NUMBERS:
-            value = params.get(name, "").strip()
-            if re.fullmatch(r"[0-9]{1,13}", value) and int(value):
-                self.given[name] = value
+        self.misread: list[Misread] = []
+        self._take(params)
+        for name in ("min", "max", "tokens", "from", "to"):
+            # nought is no limit
+            if not int(self.given.get(name, 1)):
+                del self.given[name]
         for name, instead in UNSET.items():
-            if params.get(name) == "1" and instead not in self.given:
-                self.given[name] = "1"
-        for name, allowed in (("status", STATUSES), ("sort", SORTS), ("range", (*RANGES, "all"))):
-            if params.get(name) in allowed:
-                self.given[name] = params[name]
+            if instead in self.given:
+                self.given.pop(name, None)
         if "range" in self.given:
             # the form of a list that a chart led to still says the chart's time
             self.given.pop("from", None)
             self.given.pop("to", None)
-        self.before = _position(params.get("before", ""))
+        self.before = _position(params.get(_BEFORE, ""))
+        if params.get(_BEFORE) and self.before is None:
+            self.misread.append(Misread(_BEFORE, params[_BEFORE], "possible: what “older” leads to"))
+
+    def _take(self, params: Mapping[str, str]) -> None:
+        for name in _TEXTS:
+            if value := params.get(name, "").strip():
+                self.given[name] = value[:_MAX_TEXT]
+        for name, (pattern, taken) in _TAKES.items():
+            value = params.get(name, "").strip()
+            if re.fullmatch(pattern, value):
+                self.given[name] = value
+            elif value:
+                self.misread.append(Misread(name, value, f"possible: {taken}"))
+        names = f"possible names: {', '.join((*_TEXTS, *_TAKES))}"
+        known = {*_TEXTS, *_TAKES, _BEFORE}
+        self.misread += [
+            Misread(name, value, names) for name, value in params.items() if value and name not in known
+        ]
 
     def __getattr__(self, name: str) -> str:
         """What was given under a name, "" when nothing was."""
