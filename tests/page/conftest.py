@@ -114,6 +114,26 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         assert [text for text in visitor.complaints if not EXPECTED.search(text)] == []
 
 
+@pytest.fixture
+def unscripted(chromium: Any, visit: Callable[..., Visitor]) -> Iterator[Callable[[Running, str], Any]]:
+    """Opens a page in a browser whose scripts are off."""
+    contexts = []
+
+    def open_page(server: Running, address: str) -> Any:
+        cookies = visit(server).page.context.cookies()
+        context = chromium.new_context(java_script_enabled=False, viewport=DESK)
+        contexts.append(context)
+        context.set_default_timeout(15_000)
+        context.add_cookies(cookies)
+        page = context.new_page()
+        page.goto(server.url + address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
 def check_accessibility(visitor: Visitor) -> None:
     """axe-core's findings; it is put in by the debugger, so that the CSP stays as it is."""
     visitor.page.evaluate(AXE.read_text())

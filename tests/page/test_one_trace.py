@@ -20,26 +20,6 @@ def row(visitor, name):
     return visitor.page.locator("tr[id]", has=visitor.page.get_by_role("link", name=name, exact=True))
 
 
-@pytest.fixture
-def unscripted(chromium, visit):
-    """Opens a page in a browser whose scripts are off."""
-    contexts = []
-
-    def open_page(server, address):
-        cookies = visit(server).page.context.cookies()
-        context = chromium.new_context(java_script_enabled=False, viewport=DESK)
-        contexts.append(context)
-        context.set_default_timeout(15_000)
-        context.add_cookies(cookies)
-        page = context.new_page()
-        page.goto(server.url + address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-
-
 @pytest.fixture(scope="module")
 def large_trace(start_server, tmp_path_factory):
     """A server with a trace of 2,000 spans, which no test changes, and its root."""

@@ -207,6 +207,41 @@ def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     assert colleague.page.get_by_label("Sort").input_value() == "duration"
 
 
+SORTED = "headers => headers.map(header => header.innerText.trim() + ' ' + header.ariaSort)"
+
+
+def test_a_header_sorts_the_filtered_list_and_agrees_with_the_field(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=globex&tokens=100")
+    headers = visitor.page.locator("th[aria-sort]")
+    assert headers.evaluate_all(SORTED) == ["Start descending"]
+    visitor.page.get_by_role("columnheader", name="Duration").get_by_role("link").click()
+    visitor.arrives_at("**/traces?tenant=globex&tokens=100&sort=duration")
+    assert headers.evaluate_all(SORTED) == ["Duration descending"]
+    assert visitor.page.get_by_label("Sort").input_value() == "duration"
+    check_accessibility(visitor)
+
+    visitor.page.get_by_label("Sort").select_option("spans")
+    visitor.becomes("document.querySelector('th[aria-sort]')?.innerText.trim() === 'Spans'")
+    visitor.page.get_by_role("columnheader", name="Start").get_by_role("link").click()
+    visitor.page.wait_for_url(lambda url: "sort" not in url)
+    assert "tenant=globex&tokens=100" in visitor.page.url
+    assert visitor.page.get_by_label("Sort").input_value() == "start"
+
+    visitor.goto("/traces?sort=cost")
+    assert headers.count() == 0, "cost has no column"
+
+
+def test_a_header_sorts_without_a_script(day_server, unscripted):
+    page = unscripted(day_server, "/traces?tenant=acme")
+    for header, name in (("Tokens", "tokens"), ("Spans", "spans"), ("Duration", "duration")):
+        page.get_by_role("columnheader", name=header).get_by_role("link").click()
+        page.wait_for_url(f"**/traces?tenant=acme&sort={name}")
+    found = page.locator("td[data-label=Duration]").all_inner_texts()
+    assert (len(found), found[0], found[-1]) == (12, "1.6 s", "500 ms")
+    assert page.get_by_label("Sort").input_value() == "duration"
+
+
 def test_traces_that_say_no_tenant_are_apart_from_all_others(server, visit):
     day = Day()
     day.workflow("acme")
