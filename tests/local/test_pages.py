@@ -194,6 +194,46 @@ def test_what_is_said_of_an_address_that_is_not_understood_is_short_and_text(fil
     assert len(page) < plain + 3000
 
 
+def suggested(page: str) -> dict[str, list[str]]:
+    """The values that the fields of a page suggest, by their list."""
+    lists = re.findall(r'<datalist id="(\w+)-names">(.*?)</datalist>', page)
+    return {
+        name: [attributes["value"] for tag, attributes in Document(options).tags if tag == "option"]
+        for name, options in lists
+    }
+
+
+def test_the_fields_of_the_list_suggest_what_the_store_holds(filled, browser):
+    page = browser.get("/traces?tenant=acme").text
+    assert suggested(page) == {
+        "tenant": ["acme", "globex"],
+        "workflow": ["pay", "refunds"],
+        "agent": ["orchestrator"],
+        "model": ["small-1"],
+        "service": ["checkout"],
+    }
+    fields = {attributes.get("list") for tag, attributes in Document(page).tags if tag == "input"}
+    assert fields >= {f"{name}-names" for name in suggested(page)}
+
+
+def test_what_is_suggested_is_bounded_and_finds_what_it_names(server, export, browser):
+    request = export(**{"service.name": SCRIPT})
+    for number in range(70):
+        request.span(attributes=tagged(f"tenant {number:02}", f"{SCRIPT} {number:02}"))
+    for name in (RIGHT_TO_LEFT, "n" * 101, " around ", "two\nlines"):
+        request.span(attributes=tagged(name, name, **{"gen_ai.request.model": name, "agent_id": name}))
+    server.send(request)
+    page = browser.get("/traces").text
+    found = suggested(page)
+    assert len(found["tenant"]) == len(found["workflow"]) == 50
+    for name in ("tenant", "workflow", "agent", "model", "service"):
+        for value in found[name][:3]:
+            assert list_names(browser.get("/traces", params={name: value}).text), (name, value)
+    assert "\u202e" not in page
+    assert all("n" * 101 not in names for names in found.values())
+    assert not {tag for tag, _ in Document(page).tags} & {"img", "b"}
+
+
 def test_a_filter_that_matches_nothing_offers_to_drop_it(filled, browser):
     page = Document(browser.get("/traces?tenant=nobody&status=failed").text)
     assert "No trace matches" in page.text

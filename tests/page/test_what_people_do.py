@@ -207,6 +207,32 @@ def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
     assert colleague.page.get_by_label("Sort").input_value() == "duration"
 
 
+def test_fields_suggest_names_that_the_store_holds_and_no_request_is_made_for_them(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    offered = "field => [...field.list.options].map(option => option.value).join()"
+    visitor.requests.clear()
+    visitor.page.get_by_text("More", exact=True).click()
+    for label, names in (
+        ("Tenant", "acme,globex,initech"),
+        ("Workflow", "answer-question,summarise,triage-ticket"),
+        ("Agent", "planner"),
+        ("Model", "small-1"),
+        ("Service", "orchestrator"),
+    ):
+        field = visitor.page.get_by_label(label, exact=True)
+        assert field.evaluate(offered) == names
+    others = ("/static/icon.svg", "/traces/new")
+    assert [url for url in visitor.requests if not any(path in url for path in others)] == []
+
+    with visitor.page.expect_response("**/traces?tenant=acme**") as part:
+        visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+        visitor.press("Enter")
+    assert "datalist" not in part.value.text()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 12")
+    assert visitor.page.get_by_label("Tenant", exact=True).evaluate(offered) == "acme,globex,initech"
+
+
 SORTED = "headers => headers.map(header => header.innerText.trim() + ' ' + header.ariaSort)"
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from somatrace.local import finding, overview, services, traces
+from somatrace.local import finding, overview, services, suggesting, traces
 from somatrace.local.address import RANGES, Address
 from somatrace.local.render import Renderer, wants_part
 from somatrace.local.state import State
@@ -76,7 +76,7 @@ class Pages:
         }
         if wants_part(request, "results"):
             return self._render.part("results.html", **values)
-        return self._render("traces.html", **values)
+        return self._render("traces.html", suggested=self._state.read(suggesting.read), **values)
 
     def arrived(self, request: Request) -> Response:
         """What a list lacks that was made at `since` and asked last at `at` (nanoseconds)."""
