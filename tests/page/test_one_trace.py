@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from somatrace.local import detail
-from tests.page.conftest import DESK, PHONE, SECOND, Day, large
+from tests.page.conftest import DESK, PHONE, SECOND, Day, check_accessibility, large
 from tests.support.local_server import NOW, Export
 
 ROWS = "document.querySelectorAll('tr[data-row]').length"
@@ -287,6 +287,54 @@ def test_failed_spans_are_stepped_through_with_a_button_and_without_a_script(lar
     page.get_by_role("link", name="next failed span").click()
     page.wait_for_url("**span=**")
     assert page.locator("#pane h2").inner_text() == name, "it is the only one"
+
+
+# -- the strip and the search stay in sight -----------------------------------------------------------------
+
+#: whether the middle of the row with the focus, and its edges, are what one sees there
+UNCOVERED = """(() => {
+  const row = document.activeElement.closest('tr');
+  const box = row.getBoundingClientRect();
+  return [box.top + 2, box.top + box.height / 2, box.bottom - 2].every(
+    (height) => row.contains(document.elementFromPoint(box.left + 100, height)));
+})()"""
+
+
+@pytest.mark.parametrize("query", ["", "?find=document 1&zoom=10-60"], ids=["one line", "marks and zoom"])
+@pytest.mark.parametrize("width", [902, 1280])
+def test_the_strip_and_the_search_stay_in_sight_and_cover_no_row_with_the_focus(
+    large_trace, visit, width, query
+):
+    server, root = large_trace
+    visitor = visit(server, {"width": width, "height": 700})
+    visitor.goto(path(root, query))
+    visitor.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    visitor.page.evaluate("find('tr[data-row]:last-child').focus()")
+    assert visitor.page.evaluate(UNCOVERED)
+    for _ in range(40):
+        visitor.press("k")
+        assert visitor.page.evaluate(UNCOVERED)
+    assert visitor.page.evaluate("scrollY") > 0
+    for part in ("#minimap", "#find-within", "table.tree th:first-child"):
+        box = visitor.page.locator(part).bounding_box()
+        assert 0 <= box["y"] <= 200
+    check_accessibility(visitor)
+
+    visitor.press("f")
+    assert visitor.page.evaluate("document.activeElement.id") == "find-within"
+    visitor.page.locator("#pane h2").hover()
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 900, "height": 900}, {"width": 1280, "height": 500}])
+def test_where_there_is_little_room_nothing_stays_above_the_tree(large_trace, visit, viewport):
+    server, root = large_trace
+    visitor = visit(server, viewport)
+    visitor.goto(path(root))
+    visitor.page.evaluate("scrollTo(0, 1500)")
+    assert visitor.page.locator("#find-within").bounding_box()["y"] < 0
+    visitor.press("j", "j", "k")
+    assert visitor.page.evaluate(UNCOVERED)
 
 
 # -- choosing ----------------------------------------------------------------------------------------------

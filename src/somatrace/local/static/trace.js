@@ -293,4 +293,6 @@ document.addEventListener("click", (event) => {
 });
 
 dragStrip();
+// what stays in sight above the tree is as high as the width makes it
+new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--held-height", `${target.offsetHeight}px`)).observe(find("#held"));
 if (new URLSearchParams(location.search).get("span")) find('tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
