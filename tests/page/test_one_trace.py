@@ -439,12 +439,12 @@ def test_a_zoom_leaves_open_what_is_open_and_is_no_step_of_the_history(large_tra
 
     visitor.press("w", "w", *"aaaaaa")
 
-    assert "zoom=0.000-25.000" in visitor.page.url
+    visitor.arrives_at("**zoom=0.000-25.000**")
     assert visitor.page.evaluate(f"[{SHOWN}, scrollY, history.length]") == before
     assert visitor.page.evaluate(width) > narrow
     assert visitor.text("#ticks") == "0 7.5 s 15 s"
     visitor.page.locator("#whole").click()
-    assert "zoom" not in visitor.page.url
+    visitor.page.wait_for_url(lambda url: "zoom" not in url)
     visitor.press("Escape")
     visitor.arrives_at("**/traces")
 
