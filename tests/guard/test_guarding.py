@@ -57,7 +57,8 @@ def made(
     declared: frozenset[str] = frozenset(),
     tags: Mapping[str, Scalar] | None = None,
 ) -> ReadableSpan:
-    """An ended span of tenant acme, or of these tags; its attributes are as given, whatever the SDK would have made of them."""
+    """An ended span of tenant acme, or of these tags; its attributes are as given, whatever the SDK would
+    have made of them."""
     context = SpanContext(1, 2, False, TraceFlags(1), TraceState([("vendor", "x")]))
     span = ReadableSpan(
         name=name,

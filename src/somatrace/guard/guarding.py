@@ -89,7 +89,7 @@ class Guard:
             return kind
 
     def tags(self, tags: Tags, judge: Judge) -> Tags:
-        """Tags, which the program itself bound: scanned, like all it declares, and without the judge's terms."""
+        """Tags, which the program itself bound: scanned, like all it declares, without the judge's terms."""
         return Tags(self._tags(tags.bound, judge), self._tags(tags.derived, judge))
 
     def _tags(self, tags: Mapping[str, Scalar], judge: Judge) -> dict[str, Scalar]:
