@@ -175,6 +175,7 @@ def _tracer() -> trace.Tracer:
     return made[1]
 
 
+_MAX_WORDS = 8
 _NAMED = {"agent": names.AGENT_NAME, "tool": names.TOOL_NAME, "workflow": names.WORKFLOW_NAME_GENAI}
 
 
@@ -182,11 +183,13 @@ def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
     """The tags of the block: those bound here, those given, and what the span stands for.
 
     An outer workflow keeps its name for all inside it; an agent is the innermost one. A bound tag
-    wins over both.
+    wins over both. A name that reads like a sentence stands for nothing: tags travel on.
     """
     found = current.get()
     if tags:
         found = found.binding(**tags)
+    if len(name.split()) > _MAX_WORDS:
+        return found
     if kind == "workflow" and names.WORKFLOW not in found:
         found = found.deriving(**{names.WORKFLOW: name[:128]})
     elif kind == "agent":

@@ -755,6 +755,99 @@ def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -
         assert attributes["[TERM].count"] == 3
 
 
+@pytest.mark.parametrize("part", ["workflow_name", "agent_id"])
+def test_what_a_span_stands_for_is_judged_like_a_name(part: str) -> None:
+    guard = Guard()
+    sentence = "Tell Jane Miller that her screening was positive, please call the clinic in Leeds"
+
+    tags = guard.tags(Tags({}, {part: sentence, "team": 7}), guard.judge("acme"))
+
+    assert tags.derived == {part: f"{part}.name", "team": 7}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "db.My password is hunter2.collection_name",
+        "db.ada@example.com.index_name",
+        "db." + "k=" * 1000 + ".index_name",
+    ],
+)
+def test_a_key_is_no_key_for_its_ending_alone(key: str) -> None:
+    for value in (5, "articles"):
+        copy = copier("none").copy(made({key: value}))
+
+        assert key not in (copy.attributes or {})
+
+
+def test_beyond_the_keys_there_can_be_none_is_known_by_its_ending() -> None:
+    guard = Guard()
+    judge = guard.judge("acme")
+    for number in range(labels.MAX_KEYS + 100):
+        judge.attributes({f"db.op{number}.collection_name": "articles"})
+
+    kept, _ = judge.attributes({"db.another.collection_name": "articles", "db.sql.table": "articles"})
+
+    assert kept == {"db.sql.table": "articles"}
+    assert len(guard._known.labels._values) <= labels.MAX_KEYS + 1
+
+
+@pytest.mark.parametrize("state", ["th:0", "th:c;rv:6e6d1a75832a2f", "p:8;r:62"])
+def test_of_a_tracestate_what_sampling_writes_leaves(state: str) -> None:
+    assert Guard().tracestate({"ot": state, "vendor": "x"}) == [("ot", state)]
+
+
+@pytest.mark.parametrize(
+    "state", ["sk5f2a9c1e7b3d:AKIAIOSFODNN7EXAMPLE", "th:c;x:y", "hunter2", "th:" + "0" * 60]
+)
+def test_of_a_tracestate_nothing_else_does(state: str) -> None:
+    assert Guard().tracestate({"ot": state}) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://u:hunter2pass@x/?token=abc", "https://x.example/AKIAIOSFODNN7EXAMPLE", "hunter2"],
+)
+def test_the_address_of_a_schema_is_looked_into(address: str) -> None:
+    span = made({})
+    span._resource = Resource({}, address)
+    span._instrumentation_scope = InstrumentationScope("app", "1", address)
+
+    sent = encode([copier("none").copy(span)])
+
+    assert address.encode() not in sent
+    assert b"opentelemetry.io/schemas/1.26.0" in encode([copier("none").copy(with_schema(span))])
+
+
+def with_schema(span: ReadableSpan) -> ReadableSpan:
+    span._resource = Resource({}, "https://opentelemetry.io/schemas/1.26.0")
+    return span
+
+
+@pytest.mark.parametrize("mode", ["redacted", "full"])
+def test_all_below_the_name_of_a_secret_is_one(mode: str) -> None:
+    attributes = {"password": {"x": "hunter2zz"}, "cfg": {"db": {"password": {"value": "hunter2zz"}}}}
+
+    kept, _ = Guard(resolve=lambda _: Grant(mode)).judge("acme").attributes(attributes)  # type: ignore[arg-type]
+
+    assert "hunter2zz" not in str(kept)
+
+
+def test_a_text_longer_than_any_name_is_none() -> None:
+    assert Guard().name("key=" * 60_000, "app", "span") == "app.span"
+
+
+def test_terms_are_not_in_scopes_and_the_names_of_tags_either() -> None:
+    guard = Guard(resolve=lambda _: Grant("none", terms=("Falcon",)))
+    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+
+    copy = made_by.copy(made({}, scope="Falcon client", tags={"falcon": 1}))
+
+    assert copy.instrumentation_scope is not None
+    assert copy.instrumentation_scope.name == "[TERM] client"
+    assert "falcon" not in str(dict(copy.attributes or {})).casefold()
+
+
 def test_with_all_content_open_terms_stay_in_names_too() -> None:
     guard = Guard(resolve=lambda _: Grant("full", terms=("Falcon",)))
     made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
@@ -792,6 +885,8 @@ def test_the_id_of_an_answer_leaves(text: str) -> None:
         "msg-AKIAIOSFODNN7EXAMPLE",
         "req_eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcdefghijklmnop",
         "resp_ada@example.com",
+        "run-dapi1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d",
+        "chatcmpl-dapi1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d",
     ],
 )
 def test_what_only_begins_like_the_id_of_an_answer_is_looked_into(text: str) -> None:

@@ -154,6 +154,28 @@ def test_terms_hold_without_content_and_without_a_tenant_too():
     assert granted(policy, never=True) == Grant("none", terms=("Falcon",))
 
 
+def test_terms_and_categories_of_a_file_hold_for_whom_a_callable_answers(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('categories = ["pii", "customer"]\nterms = ["Falcon"]\n')
+    answers = {"acme": "redacted", "beta": "none"}
+    grants = Grants(answers.get, path=file, clock=lambda: NOW)
+    try:
+        acme, beta, other = map(grants.resolve, ("acme", "beta", "other"))
+    finally:
+        grants.close()
+
+    assert acme == Grant("redacted", (), frozenset({"secrets", "pii", "customer"}), ("Falcon",))
+    assert beta == other == Grant("none", terms=("Falcon",))
+
+
+def test_what_a_file_leaves_out_of_its_categories_is_not_looked_for(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('categories = ["pii"]\nterms = ["Falcon"]\n[tenants.acme]\ncontent = "redacted"\n')
+
+    assert granted(None, path=file) == Grant("redacted", (), frozenset({"secrets", "pii"}))
+    assert granted({"categories": ["financial"]}, path=file).categories == {"secrets", "pii", "financial"}
+
+
 def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
     entry = {"content": "redacted", "categories": ["pii"], "terms": ["Eagle"]}
 

@@ -29,6 +29,9 @@ audit = logging.getLogger("somatrace.audit")
 INTERVAL: Final = 1.0
 MAX_ASKED: Final = 10_000
 
+#: What holds where no policy was given in code.
+_UNSAID: Final = ContentPolicy()
+
 AT_ONCE: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
 
@@ -63,7 +66,8 @@ class Grants:
         self._wrong: dict[str, str] = {}
         self._asker = Asker(source, self._today, self._answered) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
-        self._given = ContentPolicy() if callable(source) else self._parsed(source)
+        self._policy = _UNSAID
+        self._given = _UNSAID if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
         self._fallback = self._nothing = NOTHING
         self._readable = False
@@ -94,7 +98,7 @@ class Grants:
         if self._asker is not None and self._readable:
             entry = self._asker.entry(tenant)
             if entry is not None:
-                return entry.grant()
+                return entry.grant(self._policy.categories, self._policy.terms)
         return self._fallback
 
     def close(self) -> None:
@@ -127,7 +131,7 @@ class Grants:
 
     def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
         if source is None or isinstance(source, ContentPolicy):
-            return source or ContentPolicy()
+            return source or _UNSAID
         try:
             return ContentPolicy.parse(source, now=self._today())
         except PolicyError as error:
@@ -173,7 +177,8 @@ class Grants:
         """Make the table of what is granted now, and say what has changed."""
         policy = self._effective()
         self._readable = policy is not None
-        self._nothing = NOTHING if policy is None else policy.nothing()
+        self._policy = policy or _UNSAID
+        self._nothing = self._policy.nothing()
         if policy is None or self._never:
             self._table, self._fallback, self._ends = {}, self._nothing, NEVER
             self._report({})
@@ -197,7 +202,7 @@ class Grants:
         return ContentPolicy(
             stricter(read.default, given.default),
             {**given.tenants, **read.tenants},
-            read.categories | given.categories,
+            read.categories if given is _UNSAID else read.categories | given.categories,
             (*given.terms, *read.terms),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -15,6 +16,8 @@ from somatrace.tags import Scalar, Tags
 #: Resource attributes that can hold a password given on a command line, or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _OPERATOR: Final = Grant("full")
+#: Thresholds and random values in hexadecimal: OpenTelemetry's TraceState: Probability Sampling.
+_SAMPLING: Final = re.compile(r"(?:(?:th|rv|p|r):[0-9a-f]{1,14};?){1,4}")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -90,7 +93,12 @@ class Guard:
 
     def tags(self, tags: Tags, judge: Judge) -> Tags:
         """Tags, which the program itself bound: scanned, like all it declares, without the judge's terms."""
-        return Tags(self._tags(tags.bound, judge), self._tags(tags.derived, judge))
+        # what spans stand for are names, and judged like those
+        derived = {
+            name: self.name(tag, name, "name") if isinstance(tag, str) else tag
+            for name, tag in tags.derived.items()
+        }
+        return Tags(self._tags(tags.bound, judge), self._tags(derived, judge))
 
     def _tags(self, tags: Mapping[str, Scalar], judge: Judge) -> dict[str, Scalar]:
         try:
@@ -124,4 +132,4 @@ class Guard:
 
 
 def _tame(value: str) -> bool:
-    return len(value) <= 64 and value.isascii() and value.replace(":", "").replace(";", "").isalnum()
+    return _SAMPLING.fullmatch(value) is not None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from somatrace import names
 from somatrace.guard.detecting import Detector
-from somatrace.guard.known import Known
+from somatrace.guard.known import MAX_DECLARED, Known
 from somatrace.guard.labels import UNKNOWN, Key, sound
 from somatrace.guard.notes import Removed, length_of
 from somatrace.guard.policy import Grant
@@ -20,6 +20,8 @@ from somatrace.stamp import DECLARED_MARK
 from somatrace.tags import Scalar
 
 MAX_DEPTH: Final = 8
+#: Texts in which a grant's terms were looked for, kept for the next time.
+_WORDED: Final = 1024
 _SMALL: Final = 10**7
 _SECRETS: Final = frozenset({"secrets"})
 #: What traceloop attaches stays attached: it may be another tenant's, so no policy of this one opens it.
@@ -52,6 +54,7 @@ class Judge:
         self._faulted = faulted
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
+        self._worded_before: dict[str, str] = {}
         self._terms = () if grant.mode == "full" else _terms(grant.terms)
 
     def attributes(
@@ -64,7 +67,7 @@ class Judge:
         """
         kept: dict[str, Any] = {}
         removed: list[Removed] = []
-        closed = self.mode == "none" and not self._terms
+        closed = self.mode == "none"
         keys, clean = self._known.labels.keys, self._known.clean
         unopened = not self.grant.safe_keys
         for given, value in attributes.items():
@@ -91,7 +94,18 @@ class Judge:
                         kept[name] = value
                         continue
             self._judged(name, value, declared, kept, removed)
-        return kept, removed
+        return self._without_terms(kept, removed) if self._terms else (kept, removed)
+
+    def _without_terms(
+        self, kept: dict[str, Any], removed: list[Removed]
+    ) -> tuple[dict[str, Any], list[Removed]]:
+        """What leaves while content is off, without the terms of the grant: of content they are gone."""
+        if self.mode != "none":
+            return kept, removed
+        return (
+            {self.words(name): self._worded(value) for name, value in kept.items()},
+            [one._replace(key=self.words(one.key)) for one in removed],
+        )
 
     def _judged(
         self,
@@ -112,8 +126,6 @@ class Judge:
                 name = self.words(name) if key.tame else self.text(name)
             elif key.tame:
                 found = self._closed(name, key, value, declared=declared.get(name, _NEVER) is value)
-            if self.mode == "none" and self._terms:
-                name, found = self.words(name), self._worded(found)
         except Exception:
             self._faulted()
             found, rule = None, "fault"
@@ -140,7 +152,14 @@ class Judge:
         """A name, key or declared text without the terms of the grant: the rest was judged before."""
         if not self._terms:
             return text
-        return redact_text(text, categories=_SECRETS, extra=self._terms)
+        found = self._worded_before.get(text)
+        if found is None:
+            found = redact_text(text, categories=(), extra=self._terms)
+            if len(self._worded_before) >= _WORDED:
+                self._worded_before.clear()
+            if len(text) <= MAX_DECLARED:
+                self._worded_before[text] = found
+        return found
 
     def _worded(self, value: Any) -> Any:
         if isinstance(value, tuple):
@@ -151,7 +170,9 @@ class Judge:
         """Judged tags without the terms of the grant, but for the tenant's id, by which all is told apart."""
         if not self._terms:
             return tags
-        return {name: tag if name == names.TENANT else self._worded(tag) for name, tag in tags.items()}
+        return {
+            self.words(name): tag if name == names.TENANT else self._worded(tag) for name, tag in tags.items()
+        }
 
     def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
@@ -198,7 +219,7 @@ class Judge:
         if isinstance(value, (int, float)):
             return self._number(key, value)
         if isinstance(value, Mapping):
-            return self._mapping(value, depth)
+            return self._mapping(key, value, depth)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             return self._sequence(key, value[:1024], depth)
         return None
@@ -226,13 +247,15 @@ class Judge:
         clean = self.text(text)
         return _plain(value) if clean == text else clean
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _mapping(self, under: Key, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
         items = {_exact(name): item for name, item in list(value.items())[:128]}
         said = next((items[name] for name in _NAMING if isinstance(items.get(name), str)), None)
         for name, item in items.items():
             key = self._known.labels.key(name)
             speaks = self._known.labels.key(_exact(said)) if said is not None and name in _VALUED else key
+            if speaks.meaning is None and under.meaning is not None:
+                speaks = under  # all that is below the name of a secret
             found = self._open(speaks, item, depth + 1)
             if found is not None:
                 kept[self.words(name) if key.tame else self.text(name)] = found

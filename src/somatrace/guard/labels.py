@@ -7,9 +7,11 @@ from typing import Final, NamedTuple
 
 from somatrace.guard.naming import Meaning, Strength, looks_random, meaning, stands_elsewhere
 from somatrace.guard.redacting import find, redact_text
-from somatrace.guard.safe import DATABASE_OPERATION, Shape, fits, is_familiar, is_measure, shape_of
+from somatrace.guard.safe import DATABASE_OPERATION, SAFE_KEYS, Shape, fits, is_familiar, is_measure, shape_of
 
 MAX_NAME: Final = 128
+#: Characters. A longer text is no name, and reading it would take the time of a prompt.
+MAX_READ: Final = 4096
 #: A longer name reads like a sentence.
 MAX_WORDS: Final = 8
 MAX_NAMES_PER_SCOPE: Final = 200
@@ -75,13 +77,20 @@ class Labels:
             return known
         shape = shape_of(key)
         full = len(self.keys) >= MAX_KEYS
-        familiar = shape is not None or is_familiar(key)
+        familiar = key in SAFE_KEYS or is_familiar(key)
         tame = familiar or (not full and _KEY.fullmatch(key) is not None and not find(key))
         last = key[-MAX_NAME:]
         # a header's name ends a key; a marker in place of one says nothing of the value
         said = None if last.startswith("[") else meaning(last) or meaning(last.rpartition(".")[2])
         indexed = _INDEXED.search(key) is not None
-        made = Key(tame, shape, is_measure(key), said, indexed, tame and said is None and not indexed)
+        made = Key(
+            tame,
+            shape if tame else None,
+            is_measure(key),
+            said,
+            indexed,
+            tame and said is None and not indexed,
+        )
         if tame and not full:
             self.keys[key] = made
         return made
@@ -128,6 +137,8 @@ def sound(text: str) -> str:
 
 def _name(name: str, scope: str) -> str:
     """The name as it may leave, or nothing."""
+    if len(name) > MAX_READ:
+        return ""
     endings = _NAMED_BY_CONTENT.get(scope)
     if endings is not None:
         ending = name.rpartition(".")[2]

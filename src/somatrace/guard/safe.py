@@ -40,7 +40,8 @@ DATABASE_OPERATION: Final = Shape(
     r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, and perhaps a database's name"
 )
 HOST: Final = Shape(
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}", "a host name or address"
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
+    "a host name; of addresses only loopback's",
 )
 ROUTE: Final = Shape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
 METHOD: Final = Shape(r"[A-Z_]{1,16}", "an HTTP method")
@@ -222,7 +223,8 @@ def fits(shape: Shape, text: str) -> bool:
 #: What providers of models call their answers: a word of theirs and one run of letters and digits. Such an id
 #: comes once, and looking for secrets in it would take most of the guard's time.
 _ANSWER: Final = re.compile(
-    r"(?:chatcmpl|cmpl|resp|msg|msg_bdrk|req|gen|run|call|toolu)[-_](?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AKIA|ASIA)[A-Za-z0-9]{1,64}"
+    r"(?:(?:chatcmpl|cmpl)-|(?:resp|msg|msg_bdrk|req|gen|run|call|toolu)_)"
+    r"(?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AKIA|ASIA|ABIA|ACCA|dapi|SK|ATBB|EAA)[A-Za-z0-9]{1,64}"
 )
 
 

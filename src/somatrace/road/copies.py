@@ -17,6 +17,7 @@ from somatrace import names
 from somatrace.guard import Guard
 from somatrace.guard.judge import NOTHING_DECLARED, Judge
 from somatrace.guard.notes import note
+from somatrace.guard.redacting import find
 from somatrace.stamp import ATTRIBUTE, Stamp
 from somatrace.tags import EMPTY, Tags
 
@@ -168,10 +169,11 @@ class Copier:
 
     def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
         """A scope and its guarded copy. Scopes are few and shared: each is guarded once."""
-        attributes = self._guard.judge(None).attributes(scope.attributes or {})[0]
-        name = self._guard.name(scope.name, "scope", "other")
-        version = self._guard.name(scope.version or "", "version", "other")
-        schema = scope.schema_url if scope.schema_url and _SCHEMA.fullmatch(scope.schema_url) else None
+        judge = self._guard.judge(None)
+        attributes = judge.attributes(scope.attributes or {})[0]
+        name = judge.words(self._guard.name(scope.name, "scope", "other"))
+        version = judge.words(self._guard.name(scope.version or "", "version", "other"))
+        schema = _schema(scope.schema_url) or None
         guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
         if len(self._scopes) > 1024:
             self._scopes.clear()
@@ -181,7 +183,7 @@ class Copier:
     def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
         """A resource and its guarded copy. Resources are few and shared: each is guarded once."""
         merged = self._resource(resource)
-        guarded = Shared(self._guard.resource(merged.attributes), merged.schema_url)
+        guarded = Shared(self._guard.resource(merged.attributes), _schema(merged.schema_url))
         if len(self._resources) > 64:
             self._resources.clear()
         self._resources[id(resource)] = resource, guarded
@@ -229,6 +231,11 @@ class Shared(Resource):
 
     def __hash__(self) -> int:
         return self._hash
+
+
+def _schema(url: str | None) -> str:
+    """A schema's address, if it looks like one and nothing is found in it."""
+    return str(url) if url and _SCHEMA.fullmatch(url) and not find(url) else ""
 
 
 def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
