@@ -142,14 +142,14 @@ def test_a_grant_carries_safe_keys_categories_and_terms():
     grant = granted(policy)
 
     assert grant.safe_keys == ("app.stage", "app.score.*")
-    assert grant.terms == ("Falcon", "Eagle")
+    assert (grant.terms, grant.own) == (("Falcon",), ("Eagle",))
     assert grant.categories == {"secrets", "pii", "customer"}
 
 
 def test_terms_hold_without_content_and_without_a_tenant_too():
     policy = {"terms": ["Falcon"], "tenants": {"acme": {"content": "none", "terms": ["Eagle"]}}}
 
-    assert granted(policy).terms == ("Falcon", "Eagle")
+    assert granted(policy) == Grant("none", terms=("Falcon",), own=("Eagle",))
     assert granted(policy, "globex") == granted(policy, None) == Grant("none", terms=("Falcon",))
     assert granted(policy, never=True) == Grant("none", terms=("Falcon",))
 
@@ -179,7 +179,8 @@ def test_what_a_file_leaves_out_of_its_categories_is_not_looked_for(tmp_path):
 def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
     entry = {"content": "redacted", "categories": ["pii"], "terms": ["Eagle"]}
 
-    assert granted({"terms": ["Falcon"], "tenants": {"acme": entry}}).terms == ()
+    grant = granted({"terms": ["Falcon"], "tenants": {"acme": entry}})
+    assert grant.terms == grant.own == ()
 
 
 @pytest.mark.parametrize(

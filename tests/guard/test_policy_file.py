@@ -102,7 +102,7 @@ def test_yaml_and_toml_say_the_same(suffix, text):
         "other": "none",
     }
     assert policy.grant("acme", now=NOW).safe_keys == ("app.stage", "app.score.*")
-    assert policy.grant("007", now=NOW).terms == ("Project Falcon",)
+    assert policy.grant("007", now=NOW).own == ("Project Falcon",)
     assert policy.tenants["acme"].until == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
 
 

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace.status import StatusCode
 
-from somatrace import bind, span
+from somatrace import bind, outgoing, span
 from somatrace.names import KINDS
 from somatrace.testing import assert_no_content, assert_tags, capture
 from tests.support.programs import run_program
@@ -203,6 +203,17 @@ def test_a_cancelled_task_is_noted_and_the_cancellation_goes_on() -> None:
         asyncio.run(run())
     assert seen.named("slow").attributes["somatrace.outcome"] == "cancelled"
     assert seen.named("slow").status.status_code is StatusCode.UNSET
+
+
+def test_a_sentence_names_neither_agent_nor_workflow_for_what_is_inside_or_called() -> None:
+    said = "Tell Jane Miller that her screening was positive, please call back"
+    with capture() as seen, span("plan", kind="agent"), span(said, kind="agent"):
+        assert said not in str(outgoing())
+        with span("inside"):
+            pass
+
+    assert seen.named("inside").attributes["agent_id"] == "plan"
+    assert said not in str([dict(one.attributes) for one in seen.spans])
 
 
 def test_methods_and_static_methods_can_be_decorated() -> None:

@@ -55,7 +55,7 @@ class Judge:
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
         self._worded_before: dict[str, str] = {}
-        self._terms = () if grant.mode == "full" else _terms(grant.terms)
+        self._terms = () if grant.mode == "full" else (*_terms(grant.terms), *_terms(grant.own))
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED

@@ -45,7 +45,9 @@ class Grant(NamedTuple):
     mode: Mode
     safe_keys: tuple[str, ...] = ()
     categories: frozenset[Category] = ALL
+    #: those of all tenants, and the tenant's own: apart, so that thousands of tenants share what finds the first
     terms: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 NOTHING: Final = Grant("none")
@@ -68,12 +70,13 @@ class Entry:
     def grant(self, categories: frozenset[Category] = ALL, terms: tuple[str, ...] = ()) -> Grant:
         """What it grants, where a policy names `categories` and `terms` for all tenants."""
         categories = categories if self.categories is None else self.categories
-        terms = (*terms, *self.terms) if self.terms else terms  # shared by thousands of tenants
+        looks = "customer" in categories
         return Grant(
             self.content,
             self.safe_keys,
             ALL if self.content == "none" else categories,  # of what leaves without content all is looked for
-            terms if "customer" in categories else (),
+            terms if looks else (),
+            self.terms if looks else (),
         )
 
 
