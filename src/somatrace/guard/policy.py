@@ -45,7 +45,7 @@ class Grant(NamedTuple):
     mode: Mode
     safe_keys: tuple[str, ...] = ()
     categories: frozenset[Category] = ALL
-    #: those of all tenants, and the tenant's own: apart, so that thousands of tenants share what finds the first
+    #: those of all tenants, and the tenant's own: apart, so that all share what finds the first
     terms: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
