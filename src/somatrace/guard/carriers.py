@@ -12,10 +12,21 @@ from somatrace.guard.naming import looks_random, stands_elsewhere
 #: user:password@host. The password may hold an @ (the last one before the host counts), not a slash.
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
+#: Addresses of stores, which have no path that an @ could stand in before the host: there a slash is the
+#: password's (base64 has some). What begins like a port is one.
+_STORE: Final = (
+    r"(?i:postgres(?:ql)?|mysql|mariadb|rediss?|valkeys?|mongodb|amqps?|mssql|clickhouse|cockroachdb|snowflake|nats)"
+    r"(?:\+[a-z0-9]{1,16})?"
+)
+_SLASHED: Final = (
+    r"://[^\s/@:\"'<>\\?#]{0,128}:(?!\d{1,5}(?:[/?\s]|$))(?P<password>[^\s\"'<>\\@]{1,256})@(?=[\w.\[-])"
+)
 
 
 def _userinfo(text: str, at: int) -> Found | None:
     match = compiled(_USERINFO).match(text, at)
+    if match is None and compiled(rf"(?:.*[^A-Za-z0-9])?{_STORE}").fullmatch(text, max(0, at - 32), at):
+        match = compiled(_SLASHED).match(text, at)
     if match is not None:
         if stands_elsewhere(match["password"]):
             return None

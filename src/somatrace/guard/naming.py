@@ -55,10 +55,14 @@ _HARMLESS: Final = {
         public primary foreign partition sort cache idempotency object routing row hash
         lookup unique composite dedup dedupe group order sorting index translation message
         storage metric attribute event config feature flag issue project turn shift arrow
-        hot
+        hot s blob file document map lock redis record
         """
     ),
 }
+#: Last words that say where a secret is used, or how it is written down.
+_VARIANT: Final = _words(
+    "prod production dev development staging stage test live old plain plaintext value string"
+)
 _PASSWORD: Final = _words(
     """
     password passwd passphrase passwort passcode pwd kennwort contrasena wachtwoord motdepasse
@@ -98,6 +102,8 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 def meaning(name: str) -> Meaning | None:
     """What stands under `name`, or None where nothing secret does."""
     words = [word.lower() for word in re.findall(_WORDS, name)]
+    while len(words) > 1 and words[-1] in _VARIANT:
+        words.pop()
     if not words or words[-1] in _ABOUT:
         return None
     squashed = "".join(words)
@@ -145,16 +151,25 @@ def is_code(name: str, value: str) -> bool:
     return value == name.rpartition(".")[2] or compiled(_CODE).fullmatch(value) is not None
 
 
+#: what a bare key is called after more often than it is one
+_UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+
+
 def looks_random(value: str, least: int) -> bool:
     """Whether a value reads like a key: letters and digits mixed, `least` long, no words joined by dashes."""
     if len(value) < least or not compiled(r"[\x21-\x7e]+").fullmatch(value):
         return False
-    longest = max(len(part) for part in re.split(r"[^A-Za-z0-9]+", value))
+    parts = re.split(r"[^A-Za-z0-9]+", value)
+    longest = max(map(len, parts))
     digits = sum(character.isdigit() for character in value)
     letters = sum(character.isalpha() for character in value)
     upper = sum(character.isupper() for character in value)
-    if letters == 0:
+    if letters == 0 or (least >= 20 and compiled(_UUID).fullmatch(value)):
         return False
     if digits == 0:  # some keys have no digit, but no word mixes its cases either
         return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
-    return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
+    if longest >= min(least, 12):
+        return True
+    # a path with a date, words and numbers joined
+    spoken = all(part.isalpha() or part.isdigit() for part in parts if part)
+    return digits >= 4 and len(value) >= 20 and not spoken

@@ -220,7 +220,8 @@ def locate_ipv4(text: str, at: int) -> Found | None:
     if match is None or any(int(part) > 255 or (part[0] == "0" and part != "0") for part in match.groups()):
         return None
     first = int(match[1])
-    if first in (0, 127, 255) or _is_version(text, start):
+    has_port = compiled(r":\d{2,5}(?!\d)").match(text, match.end()) is not None
+    if first in (0, 127, 255) or (_is_version(text, start) and not has_port):
         return None
     return Found(*match.span(), "IP_ADDRESS")
 
