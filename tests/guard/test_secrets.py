@@ -231,6 +231,68 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("[(b'Host', b'x'), (b'x-api-key', b'a1b2c3d4')]", "[(b'Host', b'x'), (b'x-api-key', b'[SECRET]')]"),
+        ("('api-key', 'abcdef0123456789abcdef')", "('api-key', '[SECRET]')"),
+        (
+            '[["x-auth-token","9f8e7d6c5b4a3210ffee"],["host","x"]]',
+            '[["x-auth-token","[SECRET]"],["host","x"]]',
+        ),
+        ("[('password', 'hunter2')]", "[('password', '[PASSWORD]')]"),
+        ('{"required": ["password", "username"]}', '{"required": ["password", "username"]}'),
+        ('("password", "hunter2", "x")', '("password", "hunter2", "x")'),
+        ('["max_tokens", "512"]', '["max_tokens", "512"]'),
+    ],
+)
+def test_a_name_and_a_value_in_brackets_are_a_pair(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('Set-Cookie: sid="z1x2c3v4"; Path=/', "Set-Cookie: [COOKIE]"),
+        ('Cookie: a="q9w8e7r6"; sid="z1x2c3v4"', "Cookie: [COOKIE]"),
+        ('Authorization: Digest username="m", response="6629fae4c0ff"', "Authorization: [AUTHORIZATION]"),
+        ('["Cookie: sid=abcdef==", "x"]', '["Cookie: [COOKIE]", "x"]'),
+        ('{"a":"Cookie: sid=abcdef=","b":";"}', '{"a":"Cookie: [COOKIE]","b":";"}'),
+    ],
+)
+def test_quotes_in_a_header_end_no_value_and_those_of_json_do(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("DB_PASS_PROD=hunter2", "DB_PASS_PROD=[PASSWORD]"),
+        ("API_TOKEN_DEV=abcdef123456", "API_TOKEN_DEV=[SECRET]"),
+        ("CLIENT_SECRET_STAGING=abcdef123456", "CLIENT_SECRET_STAGING=[SECRET]"),
+        ('{"secretString":"abcdef123456"}', '{"secretString":"[SECRET]"}'),
+        ('{"apiKeyValue":"abcdef123456"}', '{"apiKeyValue":"[SECRET]"}'),
+        ("prompt_tokens_test=812", "prompt_tokens_test=812"),
+    ],
+)
+def test_where_a_secret_is_used_does_not_hide_it(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"s3":{"object":{"key":"uploads/2024/11/28/report-123456.pdf"}}}',
+        '{"key":"550e8400-e29b-41d4-a716-446655440000"}',
+        '"key": "chunk-0001-of-0128-abcdef"',
+        '"redis_key": "a1b2c3d4e5f6a7b8c9d0e1f2"',
+        "Kafka record key=order-2024-000123456",
+    ],
+)
+def test_a_key_that_is_a_place_stays(text):
+    assert redact_text(text) == text
+
+
 # -- where a text was cut ------------------------------------------------------------------------------------
 
 
@@ -291,6 +353,11 @@ def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
         ("sshpass -p hunter2 ssh x", "sshpass -p [PASSWORD] ssh x"),
         ("jdbc:oracle:thin:scott/tiger9@db:1521", "jdbc:oracle:thin:scott/[PASSWORD]@db:1521"),
         ("postgres://u:pa'ss@h/db", "postgres://u:[PASSWORD]@h/db"),
+        ("postgresql://app:K8x/aB3d+9Zw==@db:5432/app", "postgresql://app:[PASSWORD]@db:5432/app"),
+        ("URI=postgresql+psycopg://u:Zx9/Kq2w@h/d", "URI=postgresql+psycopg://u:[PASSWORD]@h/d"),
+        ("redis://default:AbC/dE+x=@cache:6379/0", "redis://default:[PASSWORD]@cache:6379/0"),
+        ("postgresql://db:5432/app?x=a@b", "postgresql://db:5432/app?x=a@b"),
+        ("git://host/path:x/y@v1", "git://host/path:x/y@v1"),
         ("['http://a:80','c@example.com']", "['http://a:80','[EMAIL]']"),
         ("eyJhbGciOiJkaXIifQ..abcdefghijklm.abcdefghijklmnop.abcdefghijk", "[JWT]"),
     ],

@@ -46,7 +46,8 @@ _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,51
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
-_LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
+#: A quote after = opens a part of a header, unless what follows says that it closed a string of JSON.
+_LINE: Final = r"(?:[^\r\n\"'`\\<>]|(?<==)\"(?![,:}\]\s])[^\"\r\n\\]{0,1024}\"(?=[;,\s]|$)){1,4096}"
 
 STEMS: Final = tuple(
     stem.encode()
@@ -160,12 +161,29 @@ def _in_quotes(text: str, begin: int, end: int, what: Meaning, name: str) -> Fou
 def _has_value(text: str, match: re.Match[str], what: Meaning, full: str) -> bool:
     """Whether what follows a name can be its value: no list, no next string, no end of its own."""
     if match["comma"] is not None and not (
-        match["quote"] and (what.strength is Strength.HEADER or full.startswith("-"))
+        match["quote"]
+        and (what.strength is Strength.HEADER or full.startswith("-") or _is_pair(text, match, full))
     ):
         return False
     if match["quote"]:
         return opens(text, match.end(), match["closed"], match["quote"])
     return not match["closed"] or text[match.end() : match.end() + 1] not in ("[", "{", "")
+
+
+def _is_pair(text: str, match: re.Match[str], full: str) -> bool:
+    """Whether a name and a value in quotes are all that stands in brackets: `(b"x-api-key", b"...")`.
+
+    A word of letters alone is another name: `["password", "username"]`.
+    """
+    start = match.end("rest") - len(full)
+    if not match["closed"] or not compiled(r".*[(\[][ \t]{0,4}[bru]?\\{0,15}[\"']").fullmatch(
+        text, max(0, start - 24), start
+    ):
+        return False
+    end = quoted_end(text, match.end(), match["quote"])
+    if end is None or compiled(r"[A-Za-z_]*").fullmatch(text, match.end(), end) is not None:
+        return False
+    return compiled(r"\\{0,15}[\"'][ \t]{0,4}[)\]]").match(text, end) is not None
 
 
 def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
