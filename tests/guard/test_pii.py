@@ -181,6 +181,10 @@ def test_ip_addresses_go(text):
     assert redact_text(f"({text})") == "([IP_ADDRESS])"
 
 
+def test_an_address_with_a_port_is_no_version_of_the_product_before_it():
+    assert redact_text("mongodb/8.8.8.8:27017") == "mongodb/[IP_ADDRESS]:27017"
+
+
 @pytest.mark.parametrize(
     "text",
     [
