@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import unicodedata
 from collections import Counter
 from urllib.parse import quote
 
@@ -167,3 +168,18 @@ def test_every_character_of_a_view_stands_for_one_of_the_original(text, encoding
         assert len(view.offsets) == len(view.text) + 1
         assert view.offsets == sorted(view.offsets)
         assert 0 <= view.offsets[0] <= view.offsets[-1] <= len(encoded)
+
+
+NOUGHTS = [chr(point) for point in range(0x600, 0x1A00) if unicodedata.decimal(chr(point), None) == 0]
+
+
+@pytest.mark.parametrize("nought", NOUGHTS)
+def test_a_card_in_the_digits_of_any_script_is_found(nought):
+    card = "".join(chr(ord(nought) + int(digit)) for digit in "4111111111111111")
+
+    assert redact_text(f"card {card}") == "card [CARD]"
+
+
+def test_letters_in_circles_and_a_leader_for_a_dot_hide_nothing():
+    assert redact_text("ⓟⓐⓢⓢⓦⓞⓡⓓ: hunter2x") == "ⓟⓐⓢⓢⓦⓞⓡⓓ: [PASSWORD]"
+    assert redact_text("mail ada@example\u2024com now") == "mail [EMAIL] now"
