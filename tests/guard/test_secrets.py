@@ -270,6 +270,8 @@ def test_quotes_in_a_header_end_no_value_and_those_of_json_do(text, clean):
         ("DB_PASS_PROD=hunter2", "DB_PASS_PROD=[PASSWORD]"),
         ("API_TOKEN_DEV=abcdef123456", "API_TOKEN_DEV=[SECRET]"),
         ("CLIENT_SECRET_STAGING=abcdef123456", "CLIENT_SECRET_STAGING=[SECRET]"),
+        ("password: $argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsg", "password: [PASSWORD]"),
+        ("password=hunter2,t=5 s", "password=[PASSWORD],t=5 s"),
         ('{"secretString":"abcdef123456"}', '{"secretString":"[SECRET]"}'),
         ('{"apiKeyValue":"abcdef123456"}', '{"apiKeyValue":"[SECRET]"}'),
         ("prompt_tokens_test=812", "prompt_tokens_test=812"),

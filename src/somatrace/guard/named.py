@@ -40,8 +40,8 @@ _SAYS: Final = (
     r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}(?:->|→|::)[ \t]{0,4}"
     r"|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
 )
-#: A separator ends a value where another name follows it, or nothing does.
-_BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,512}"
+#: A separator ends a value where another name follows it, or nothing does; argon2 has names of its own in it.
+_BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w.-]{1,40}[=:])){1,512}"
 #: After a quoted name a closing bracket ends a value that has no quotes: in JSON it is a number or a literal.
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
