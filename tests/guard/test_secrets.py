@@ -282,6 +282,11 @@ def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
         ("redis://:s3cret@cache:6379/0", "redis://:[PASSWORD]@cache:6379/0"),
         ("amqp://u:a@b@mq.example.com/v", "amqp://u:[PASSWORD]@mq.example.com/v"),
         ("https://example.com:8080/a/user@x", "https://example.com:8080/a/user@x"),
+        ("postgresql://app:K8x/aB3dEf+9Zw==@db:5432/app", "postgresql://app:[PASSWORD]@db:5432/app"),
+        ("URI=postgresql://u:Zx9/Kq2w@h/d?x=a@b", "URI=postgresql://u:[PASSWORD]@h/d?x=a@b"),
+        ("redis://default:AbC/dEf123+x=@host:6379/0", "redis://default:[PASSWORD]@host:6379/0"),
+        ("dsn postgres://u:hunt/er2zz@h/d", "dsn postgres://u:[PASSWORD]@h/d"),
+        ("mq amqp://u:a/b@c@h/v", "mq amqp://u:[PASSWORD]@h/v"),
         ("Basic dXNlcjpodW50ZXIy", "Basic [AUTHORIZATION]"),
         ("Basic Ym9iOnDDpHNzd8O2cmQtOTk=", "Basic [AUTHORIZATION]"),
         ("Basic Ym9iOnDkc3N39nJk", "Basic [AUTHORIZATION]"),
@@ -297,6 +302,25 @@ def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
 )
 def test_credentials_go_and_the_address_stays(text, clean):
     assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://db:5432/app?x=a@b",
+        "git://host/path@v1",
+        "git://host:9418/path@v1",
+        "git+https://host:path/of/it@v1",
+        "WSS://host:path/of/it@v1",
+        "mongodb://a:27017,b:27017/db?x=a@b",
+        "postgresql://db:${PORT}/app/a@b",
+        "postgresql://host:port/app?x=a@b",
+        "file://C:/dir/icon@2x",
+        "oci://registry:5000/image@sha256",
+    ],
+)
+def test_an_at_sign_in_the_path_of_an_address_ends_no_password(text):
+    assert redact_text(text) == text
 
 
 def test_secrets_win_over_what_else_a_value_looks_like():
