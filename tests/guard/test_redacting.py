@@ -413,6 +413,8 @@ SEEDS = (
     '"password":["a",',
     '{"name":"password",',
     '"value":"',
+    "('password','a1",
+    "[('password','a1')",
     "password: |\n ",
     "password:\n\n",
     "password -> ",

@@ -47,6 +47,9 @@ _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
 _LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
+#: What opens a pair of a name and a value, to the name.
+_PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
+_PAIR_END: Final = rf"{QUOTE}{SPACE}{{0,8}}+,?{SPACE}{{0,8}}+[)\]]"
 
 STEMS: Final = tuple(
     stem.encode()
@@ -102,7 +105,7 @@ def _after_name(text: str, at: int, match: re.Match[str]) -> Found | None:
         return None
     if match["space"] is not None and (not full.startswith("-") or text.startswith("-", match.end())):
         return _said(text, match.end("rest"), what)
-    if not _has_value(text, match, what, full):
+    if not _has_value(text, match, what, start):
         return None
     if match["quote"] and (found := _quoted(text, match, what, name)) is not None:
         return found[0]
@@ -157,15 +160,27 @@ def _in_quotes(text: str, begin: int, end: int, what: Meaning, name: str) -> Fou
     return Found(begin, end, what.type)
 
 
-def _has_value(text: str, match: re.Match[str], what: Meaning, full: str) -> bool:
+def _has_value(text: str, match: re.Match[str], what: Meaning, start: int) -> bool:
     """Whether what follows a name can be its value: no list, no next string, no end of its own."""
     if match["comma"] is not None and not (
-        match["quote"] and (what.strength is Strength.HEADER or full.startswith("-"))
+        match["quote"]
+        and (what.strength is Strength.HEADER or text.startswith("-", start) or _is_pair(text, match, start))
     ):
         return False
     if match["quote"]:
         return opens(text, match.end(), match["closed"], match["quote"])
     return not match["closed"] or text[match.end() : match.end() + 1] not in ("[", "{", "")
+
+
+def _is_pair(text: str, match: re.Match[str], start: int) -> bool:
+    """Whether a name in quotes and the string behind it are alone in brackets, and that is no second name."""
+    if match["list"] or not match["closed"] or not compiled(_PAIR).search(text[max(0, start - 40) : start]):
+        return False
+    begin = match.end()
+    end = quoted_end(text, begin, match["quote"])
+    if end is None or not compiled(_PAIR_END).match(text, end):
+        return False
+    return compiled(r"[A-Za-z_.-]*|\S*\s.*|(?i:utf-?8|latin-?1)").fullmatch(text[begin:end]) is None
 
 
 def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
