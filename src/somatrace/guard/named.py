@@ -46,7 +46,11 @@ _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|[\w.-]{1,40}[=:])){1,51
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
-_LINE: Final = r"[^\r\n\"'`\\<>]{1,4096}"
+#: To the end of a line or of the string around it. Values in quotes of their own are part of it: what follows
+#: an opening quote never follows the closing one of a string in JSON.
+_LINE: Final = (
+    r"(?:[^\r\n\"'`\\<>]|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own)){1,4096}"
+)
 #: What opens a pair of a name and a value, to the name.
 _PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
 _PAIR_END: Final = rf"{QUOTE}{SPACE}{{0,8}}+,?{SPACE}{{0,8}}+[)\]]"
@@ -233,7 +237,7 @@ def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
         pattern = _LINE if match["colon"] or quote else _BARE
         if match["closed"] and not quote:
             pattern = _BARE_IN_JSON
-        line = compiled(pattern).match(text, begin)
+        line = compiled(pattern).match(text, begin, begin + _MAX_HEADER if pattern is _LINE else len(text))
         if line is None:
             return None
         end = trimmed(text, begin, begin + len(line[0].rstrip()))
