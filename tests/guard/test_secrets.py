@@ -255,6 +255,46 @@ def test_a_name_without_a_value_beside_it_stays(text):
     assert redact_text(text) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("DB_PASS_PROD=hunter2", "DB_PASS_PROD=[PASSWORD]"),
+        ("DB_PASS_TEST_OLD=hunter2", "DB_PASS_TEST_OLD=[PASSWORD]"),
+        ("API_TOKEN_DEV=abcdef123456", "API_TOKEN_DEV=[SECRET]"),
+        ("TOKEN_LIVE=abcdef123456", "TOKEN_LIVE=[SECRET]"),
+        ("CLIENT_SECRET_STAGING=abcdef123456", "CLIENT_SECRET_STAGING=[SECRET]"),
+        ('{"api_key_prod":"abcdef123456"}', '{"api_key_prod":"[SECRET]"}'),
+        ('{"secretString":"abcdef123456"}', '{"secretString":"[SECRET]"}'),
+        ('{"secret_value":"abcdef"}', '{"secret_value":"[SECRET]"}'),
+        ('{"apiKeyValue":"abcdef123456"}', '{"apiKeyValue":"[SECRET]"}'),
+        (
+            "password_text=hunter2 password_plain_text=x1y2z3",
+            "password_text=[PASSWORD] password_plain_text=[PASSWORD]",
+        ),
+    ],
+)
+def test_a_name_may_say_behind_it_where_a_secret_belongs_or_how_it_is_written(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password_text=Password",
+        '{"password_text": "Forgot your password 1?", "password_policy_text": "abc12345"}',
+        '{"token_text": "internationalization12", "token_value": "a1b2c3d4e5f6"}',
+        '{"key_value": "a1b2c3d4e5f6a7b8c9d0e1", "key_text": "a1b2c3d4e5f6a7b8c9d0e1"}',
+        '{"cookie_value": "a=b12", "cookie_text": "a=b12"}',
+        '{"prompt_tokens_test": 12345678901, "max_tokens_prod": "12345678901a"}',
+        '{"next_token_value": "12345678901a", "secret_name_test": "abc12345"}',
+        "pass_test=42 pass_value=12 first_pass_value=0.25 pass_new: 4",
+        '{"new": "a1b2c3", "value": "b1c2d3", "text": "c1d2e3", "plain_text_value": "a1b2c3d4e5"}',
+    ],
+)
+def test_a_text_or_a_count_of_secrets_stays(text):
+    assert redact_text(text) == text
+
+
 @pytest.mark.parametrize("depth", range(5))
 def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     import json

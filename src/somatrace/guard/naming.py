@@ -91,6 +91,9 @@ _RANDOM: Final = {
     "sas": 12,
     "secrets": 8,
 }
+#: Words behind a name that say where a secret belongs, or in which form it is written.
+_FORMS: Final = _words("value string text plain plaintext")
+_BEHIND: Final = _FORMS | _words("prod production dev staging stage test live old new")
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 
@@ -98,6 +101,27 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 def meaning(name: str) -> Meaning | None:
     """What stands under `name`, or None where nothing secret does."""
     words = [word.lower() for word in re.findall(_WORDS, name)]
+    kept = len(words)
+    while kept > max(1, len(words) - 2) and words[kept - 1] in _BEHIND:
+        kept -= 1
+    what = _meaning(words)
+    return _of_words_before(words[:kept], words[kept:]) if what is None else what
+
+
+def _of_words_before(words: list[str], behind: list[str]) -> Meaning | None:
+    """What stands under a name with words behind it. The text of a token is no secret, and that of a password
+    is what a form calls it, unless it looks random; `pass_new` counts."""
+    what = _meaning(words) if behind else None
+    if what is None or what.strength is Strength.HEADER or (words[-1] == "pass" and len(words) == 1):
+        return None
+    if _FORMS.isdisjoint(behind):
+        return what
+    if what.strength is not Strength.SURE or words[-1] == "pass":
+        return None
+    return Meaning(what.type, Strength.RANDOM, 6) if "text" in behind else what
+
+
+def _meaning(words: list[str]) -> Meaning | None:
     if not words or words[-1] in _ABOUT:
         return None
     squashed = "".join(words)
