@@ -295,6 +295,39 @@ def test_a_text_or_a_count_of_secrets_stays(text):
     assert redact_text(text) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"s3":{"object":{"key":"uploads/2024/11/28/report-123456.pdf"}}}',
+        '{"key":"550e8400-e29b-41d4-a716-446655440000"}',
+        '{"key":"users/550e8400-e29b-41d4-a716-446655440000/avatar.png"}',
+        '{"key": "chunk-0001-of-0128-abcdef"}',
+        "Kafka record key=order-2024-000123456",
+        "the key is order-2024-000123456, | key | order-2024-000123456 |",
+        *(
+            f'{{"{name}_key": "a1b2c3d4e5f6a7b8c9d0e1f2"}}'
+            for name in "s3 blob file redis document map lock object record cache row partition".split()  # noqa: SIM905
+        ),
+    ],
+)
+def test_the_key_of_a_record_opens_nothing(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('{"key":"a1b2c3d4e5f6a7b8c9d0e1f2"}', '{"key":"[SECRET]"}'),
+        ('{"key":"QxRtYuIoPaSdFgHjKlZxCvBnMq"}', '{"key":"[SECRET]"}'),
+        ("key: Zx81-a1b2c3d4e5f6a7b8", "key: [SECRET]"),
+        ("GET /v1?key=550e8400-e29b-41d4-a716-446655440000", "GET /v1?key=[SECRET]"),
+        ("HEROKU_KEY=550e8400-e29b-41d4-a716-446655440000", "HEROKU_KEY=[SECRET]"),
+    ],
+)
+def test_a_key_that_is_no_id_goes(text, clean):
+    assert redact_text(text) == clean
+
+
 @pytest.mark.parametrize("depth", range(5))
 def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     import json

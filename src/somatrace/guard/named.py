@@ -12,7 +12,7 @@ from typing import Final
 from somatrace.guard.detecting import MARKER, Detector, Found, compiled
 from somatrace.guard.foreign import FOREIGN
 from somatrace.guard.grouped import below, beside, block, items, with_spaces
-from somatrace.guard.naming import Meaning, Strength, is_code, looks_random, meaning, stands_elsewhere
+from somatrace.guard.naming import Meaning, Strength, is_code, is_proved, meaning, stands_elsewhere
 from somatrace.guard.quoting import QUOTE, SPACE, opens, quoted_end, trimmed, unclosed
 
 _NAME: Final = string.ascii_letters + string.digits + "_.-"
@@ -215,6 +215,8 @@ def _in_query(what: Meaning) -> Meaning:
     """A parameter of an address is sent, so whatever it is called like is what it is."""
     if what.strength is Strength.RANDOM and what.least < 20:
         return Meaning(what.type, Strength.SURE, 6)
+    if what.strength is Strength.KEY:
+        return what._replace(strength=Strength.RANDOM)
     return what
 
 
@@ -222,7 +224,7 @@ def _checked(text: str, begin: int, end: int, what: Meaning, name: str) -> Found
     value = text[begin:end]
     if len(value) < what.least or stands_elsewhere(value):
         return None
-    if what.strength is Strength.RANDOM and not looks_random(value, what.least):
+    if what.strength in (Strength.RANDOM, Strength.KEY) and not is_proved(what, value, what.least):
         return None
     if name.lower() == "pwd" and value.startswith(("/", "~", ".", "C:")):  # the working directory
         return None
@@ -281,7 +283,7 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
     least = max(what.least, 4)
     if plain or len(value) < least or stands_elsewhere(value) or is_code("", value):
         return None
-    if (match["apart"] or what.type != "PASSWORD") and not looks_random(value, max(least, 8)):
+    if (match["apart"] or what.type != "PASSWORD") and not is_proved(what, value, max(least, 8)):
         return None
     return Found(bare.start(), end, what.type)
 

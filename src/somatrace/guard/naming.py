@@ -19,6 +19,7 @@ class Strength(Enum):
 
     SURE = "any value"
     RANDOM = "a value that looks random"
+    KEY = "a value that looks random and is neither an id nor a path, as keys of records are"
     HEADER = "the whole value of the header"
 
 
@@ -55,7 +56,7 @@ _HARMLESS: Final = {
         public primary foreign partition sort cache idempotency object routing row hash
         lookup unique composite dedup dedupe group order sorting index translation message
         storage metric attribute event config feature flag issue project turn shift arrow
-        hot
+        hot s blob file redis document map lock record
         """
     ),
 }
@@ -138,6 +139,8 @@ def _meaning(words: list[str]) -> Meaning | None:
         return Meaning("SECRET", Strength.SURE, 5)
     if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
         return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
+    if words == ["key"]:
+        return Meaning("SECRET", Strength.KEY, _RANDOM["key"])
     if last in _RANDOM:
         return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
     return None
@@ -182,3 +185,18 @@ def looks_random(value: str, least: int) -> bool:
     if digits == 0:  # some keys have no digit, but no word mixes its cases either
         return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
     return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
+
+
+def is_proved(what: Meaning, value: str, least: int) -> bool:
+    """Whether a value looks like what a name alone does not prove."""
+    return looks_random(value, least) and not (what.strength is Strength.KEY and _names_a_record(value))
+
+
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+def _names_a_record(value: str) -> bool:
+    """Whether a value is an id or a path: parts of digits, of letters, and UUIDs, and of nothing else."""
+    parts = re.split(r"[/:_.-]", compiled(_UUID).sub("0", value))
+    plain = all(not part or part.isdigit() or (part.isalpha() and len(part) < 20) for part in parts)
+    return plain and (len(parts) > 1 or parts[0] == "0")
