@@ -427,6 +427,7 @@ def test_credentials_go_and_the_address_stays(text, clean):
         "git://host:9418/path@v1",
         "git+https://host:path/of/it@v1",
         "WSS://host:path/of/it@v1",
+        "git+ssh://example.com:org/repository@v1",
         "mongodb://a:27017,b:27017/db?x=a@b",
         "postgresql://db:${PORT}/app/a@b",
         "postgresql://host:port/app?x=a@b",

@@ -10,14 +10,14 @@ from somatrace.guard.detecting import LEFT, Detector, Found, compiled
 from somatrace.guard.naming import looks_random, stands_elsewhere
 
 #: user:password@host. The password may hold an @ (the last one before the host counts), not a slash, which
-#: begins the path of a web address. In other addresses it may, where no port stands in its place.
+#: begins the path of an address of the web or of git. In others it may, where no port stands in its place.
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _SLASHED: Final = (
     r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?!\d{1,5}(?:[/?#,;]|$))"
     r"(?P<password>(?:[^\s@/?\"'<>\\]|'(?=[\w!$%^*+.-])|/|\?(?![\w.-]{1,40}=)){1,256}(?:@[^\s@/\"'<>\\]{0,64}){0,4})"
     r"@(?=[\w.\[-])"
 )
-_WEB: Final = r"(?i:.*[^a-z])?(?i:https?|wss?|file)"
+_PATHS: Final = r"(?i:.*[^a-z])?(?i:https?|wss?|file|ssh|git)"
 _USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
 
 
@@ -27,7 +27,7 @@ def _userinfo(text: str, at: int) -> Found | None:
         if stands_elsewhere(match["password"]):
             return None
         return Found(*match.span("password"), "PASSWORD")
-    if compiled(_WEB).fullmatch(text[max(0, at - 16) : at].replace("\n", " ")) is None:
+    if compiled(_PATHS).fullmatch(text[max(0, at - 16) : at].replace("\n", " ")) is None:
         match = compiled(_SLASHED).match(text, at)
         if match is not None and not stands_elsewhere(match["password"].partition("/")[0]):
             return Found(*match.span("password"), "PASSWORD")
