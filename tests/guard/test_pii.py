@@ -181,8 +181,18 @@ def test_ip_addresses_go(text):
     assert redact_text(f"({text})") == "([IP_ADDRESS])"
 
 
-def test_an_address_with_a_port_is_no_version_of_the_product_before_it():
-    assert redact_text("mongodb/8.8.8.8:27017") == "mongodb/[IP_ADDRESS]:27017"
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("mongodb/8.8.8.8:27017", "mongodb/[IP_ADDRESS]:27017"),
+        ("host/10.1.2.3:5432.", "host/[IP_ADDRESS]:5432."),
+        ("to db.example/10.1.2.3:80, refused", "to db.example/[IP_ADDRESS]:80, refused"),
+        ("client/8.8.8.8", "client/[IP_ADDRESS]"),
+        ("Server/8.8.8.8 Host/10.1.2.3", "Server/[IP_ADDRESS] Host/[IP_ADDRESS]"),
+    ],
+)
+def test_an_address_behind_a_name_is_one_where_a_port_or_the_name_says_so(text, clean):
+    assert redact_text(text) == clean
 
 
 @pytest.mark.parametrize(
@@ -196,6 +206,9 @@ def test_an_address_with_a_port_is_no_version_of_the_product_before_it():
         "v1.2.3.4",
         "version 1.2.3.4",
         "Chrome/120.0.0.0",
+        "Chrome/120.0.6099.130",
+        "Edg/12.0.1.2 OPR/10.1.2.3: http/1.1 Foo-Server/10.0.1.2",
+        "Chrome/120.0.0.0:1.2",
         "1.2.3",
         "1.2.3.4.5",
         "256.1.1.1",

@@ -38,7 +38,7 @@ FRAGMENTS = """
     @ . : = :// " ' \\ \\\\ \\" \\n \\u0040 \\u002 %40 %2 &#64; &# [ ] { } , ; & ? - + 4111111111111111 00 key
     password token secret Authorization Cookie Bearer Basic sk- eyJ AKIA a@b.co x.y 1.2.3.4 :: +4915112345678
     DE89370400440532013000 [EMAIL] [PASSWORD] [EMAIL:1a2b3c4d] dXNlckBleGFtcGxlLmNvbQ== hunter2 --password 12
-    user:pass@host é İ ß \u200b \ufeff \u0661 \uff20 \u0430 пароль: null true Password> ` /
+    Cookie:a= ="a1b" user:pass@host é İ ß \u200b \ufeff \u0661 \uff20 \u0430 пароль: null true Password> ` /
 """
 KEY_LINES = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"]
 PIECES = st.lists(
@@ -381,6 +381,8 @@ SEEDS = (
     "-----END PRIVATE KEY-----",
     "://a:b@",
     "://",
+    "x://a:b/@",
+    "x://a:b/",
     "key: ",
     "0.123,",
     "::a",
@@ -390,6 +392,9 @@ SEEDS = (
     "a\u0430",
     "00 1",
     "Cookie: a=b",
+    'Cookie: a="b";',
+    'cookie:="',
+    'x="y',
     "AKIA",
     ":AA",
     "DE89",
@@ -411,6 +416,8 @@ SEEDS = (
     '"password":["a",',
     '{"name":"password",',
     '"value":"',
+    "('password','a1",
+    "[('password','a1')",
     "password: |\n ",
     "password:\n\n",
     "password -> ",

@@ -9,28 +9,28 @@ from typing import Final
 from somatrace.guard.detecting import LEFT, Detector, Found, compiled
 from somatrace.guard.naming import looks_random, stands_elsewhere
 
-#: user:password@host. The password may hold an @ (the last one before the host counts), not a slash.
+#: user:password@host. The password may hold an @ (the last one before the host counts), not a slash, which
+#: begins the path of an address of the web or of git. In others it may, where no port stands in its place.
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
-_USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
-#: Addresses of stores, which have no path that an @ could stand in before the host: there a slash is the
-#: password's (base64 has some). What begins like a port is one.
-_STORE: Final = (
-    r"(?i:postgres(?:ql)?|mysql|mariadb|rediss?|valkeys?|mongodb|amqps?|mssql|clickhouse|cockroachdb|snowflake|nats)"
-    r"(?:\+[a-z0-9]{1,16})?"
-)
 _SLASHED: Final = (
-    r"://[^\s/@:\"'<>\\?#]{0,128}:(?!\d{1,5}(?:[/?\s]|$))(?P<password>[^\s\"'<>\\@]{1,256})@(?=[\w.\[-])"
+    r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?!\d{1,5}(?:[/?#,;]|$))"
+    r"(?P<password>(?:[^\s@/?\"'<>\\]|'(?=[\w!$%^*+.-])|/|\?(?![\w.-]{1,40}=)){1,256}(?:@[^\s@/\"'<>\\]{0,64}){0,4})"
+    r"@(?=[\w.\[-])"
 )
+_PATHS: Final = r"(?i:.*[^a-z])?(?i:https?|wss?|file|ssh|git)"
+_USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
 
 
 def _userinfo(text: str, at: int) -> Found | None:
     match = compiled(_USERINFO).match(text, at)
-    if match is None and compiled(rf"(?:.*[^A-Za-z0-9])?{_STORE}").fullmatch(text, max(0, at - 32), at):
-        match = compiled(_SLASHED).match(text, at)
     if match is not None:
         if stands_elsewhere(match["password"]):
             return None
         return Found(*match.span("password"), "PASSWORD")
+    if compiled(_PATHS).fullmatch(text[max(0, at - 16) : at].replace("\n", " ")) is None:
+        match = compiled(_SLASHED).match(text, at)
+        if match is not None and not stands_elsewhere(match["password"].partition("/")[0]):
+            return Found(*match.span("password"), "PASSWORD")
     match = compiled(_USER).match(text, at)
     if match is not None and looks_random(match["user"], 16):
         return Found(*match.span("user"), "SECRET")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from somatrace.guard.naming import Meaning, Strength, looks_random, meaning, stands_elsewhere
+from somatrace.guard.naming import Meaning, Strength, is_proved, meaning, stands_elsewhere
 from somatrace.guard.redacting import find, redact_text
 from somatrace.guard.safe import DATABASE_OPERATION, SAFE_KEYS, Shape, fits, is_familiar, is_measure, shape_of
 
@@ -54,7 +54,7 @@ class Key(NamedTuple):
         found = self.meaning
         if found is None or stands_elsewhere(text):
             return None
-        if found.strength is Strength.RANDOM and not looks_random(text, found.least):
+        if found.strength in (Strength.RANDOM, Strength.KEY) and not is_proved(found, text, found.least):
             return None
         return f"[{found.type}]"
 

@@ -12,7 +12,7 @@ from typing import Final
 from somatrace.guard.detecting import MARKER, Detector, Found, compiled
 from somatrace.guard.foreign import FOREIGN
 from somatrace.guard.grouped import below, beside, block, items, with_spaces
-from somatrace.guard.naming import Meaning, Strength, is_code, looks_random, meaning, stands_elsewhere
+from somatrace.guard.naming import Meaning, Strength, is_code, is_proved, meaning, stands_elsewhere
 from somatrace.guard.quoting import QUOTE, SPACE, opens, quoted_end, trimmed, unclosed
 
 _NAME: Final = string.ascii_letters + string.digits + "_.-"
@@ -46,8 +46,14 @@ _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
-#: A quote after = opens a part of a header, unless what follows says that it closed a string of JSON.
-_LINE: Final = r"(?:[^\r\n\"'`\\<>]|(?<==)\"(?![,:}\]\s])[^\"\r\n\\]{0,1024}\"(?=[;,\s]|$)){1,4096}"
+#: To the end of a line or of the string around it. Values in quotes of their own are part of it: what follows
+#: an opening quote never follows the closing one of a string in JSON.
+_LINE: Final = (
+    r"(?:[^\r\n\"'`\\<>]|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own)){1,4096}"
+)
+#: What opens a pair of a name and a value, to the name.
+_PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
+_PAIR_END: Final = rf"{QUOTE}{SPACE}{{0,8}}+,?{SPACE}{{0,8}}+[)\]]"
 
 STEMS: Final = tuple(
     stem.encode()
@@ -103,7 +109,7 @@ def _after_name(text: str, at: int, match: re.Match[str]) -> Found | None:
         return None
     if match["space"] is not None and (not full.startswith("-") or text.startswith("-", match.end())):
         return _said(text, match.end("rest"), what)
-    if not _has_value(text, match, what, full):
+    if not _has_value(text, match, what, start):
         return None
     if match["quote"] and (found := _quoted(text, match, what, name)) is not None:
         return found[0]
@@ -158,11 +164,11 @@ def _in_quotes(text: str, begin: int, end: int, what: Meaning, name: str) -> Fou
     return Found(begin, end, what.type)
 
 
-def _has_value(text: str, match: re.Match[str], what: Meaning, full: str) -> bool:
+def _has_value(text: str, match: re.Match[str], what: Meaning, start: int) -> bool:
     """Whether what follows a name can be its value: no list, no next string, no end of its own."""
     if match["comma"] is not None and not (
         match["quote"]
-        and (what.strength is Strength.HEADER or full.startswith("-") or _is_pair(text, match, full))
+        and (what.strength is Strength.HEADER or text.startswith("-", start) or _is_pair(text, match, start))
     ):
         return False
     if match["quote"]:
@@ -170,20 +176,15 @@ def _has_value(text: str, match: re.Match[str], what: Meaning, full: str) -> boo
     return not match["closed"] or text[match.end() : match.end() + 1] not in ("[", "{", "")
 
 
-def _is_pair(text: str, match: re.Match[str], full: str) -> bool:
-    """Whether a name and a value in quotes are all that stands in brackets: `(b"x-api-key", b"...")`.
-
-    A word of letters alone is another name: `["password", "username"]`.
-    """
-    start = match.end("rest") - len(full)
-    if not match["closed"] or not compiled(r".*[(\[][ \t]{0,4}[bru]?\\{0,15}[\"']").fullmatch(
-        text, max(0, start - 24), start
-    ):
+def _is_pair(text: str, match: re.Match[str], start: int) -> bool:
+    """Whether a name in quotes and the string behind it are alone in brackets, and that is no second name."""
+    if match["list"] or not match["closed"] or not compiled(_PAIR).search(text[max(0, start - 40) : start]):
         return False
-    end = quoted_end(text, match.end(), match["quote"])
-    if end is None or compiled(r"[A-Za-z_]*").fullmatch(text, match.end(), end) is not None:
+    begin = match.end()
+    end = quoted_end(text, begin, match["quote"])
+    if end is None or not compiled(_PAIR_END).match(text, end):
         return False
-    return compiled(r"\\{0,15}[\"'][ \t]{0,4}[)\]]").match(text, end) is not None
+    return compiled(r"[A-Za-z_.-]*|\S*\s.*|(?i:utf-?8|latin-?1)").fullmatch(text[begin:end]) is None
 
 
 def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
@@ -214,6 +215,8 @@ def _in_query(what: Meaning) -> Meaning:
     """A parameter of an address is sent, so whatever it is called like is what it is."""
     if what.strength is Strength.RANDOM and what.least < 20:
         return Meaning(what.type, Strength.SURE, 6)
+    if what.strength is Strength.KEY:
+        return what._replace(strength=Strength.RANDOM)
     return what
 
 
@@ -221,7 +224,7 @@ def _checked(text: str, begin: int, end: int, what: Meaning, name: str) -> Found
     value = text[begin:end]
     if len(value) < what.least or stands_elsewhere(value):
         return None
-    if what.strength is Strength.RANDOM and not looks_random(value, what.least):
+    if what.strength in (Strength.RANDOM, Strength.KEY) and not is_proved(what, value, what.least):
         return None
     if name.lower() == "pwd" and value.startswith(("/", "~", ".", "C:")):  # the working directory
         return None
@@ -236,7 +239,7 @@ def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
         pattern = _LINE if match["colon"] or quote else _BARE
         if match["closed"] and not quote:
             pattern = _BARE_IN_JSON
-        line = compiled(pattern).match(text, begin)
+        line = compiled(pattern).match(text, begin, begin + _MAX_HEADER if pattern is _LINE else len(text))
         if line is None:
             return None
         end = trimmed(text, begin, begin + len(line[0].rstrip()))
@@ -280,7 +283,7 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
     least = max(what.least, 4)
     if plain or len(value) < least or stands_elsewhere(value) or is_code("", value):
         return None
-    if (match["apart"] or what.type != "PASSWORD") and not looks_random(value, max(least, 8)):
+    if (match["apart"] or what.type != "PASSWORD") and not is_proved(what, value, max(least, 8)):
         return None
     return Found(bare.start(), end, what.type)
 

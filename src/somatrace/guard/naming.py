@@ -19,6 +19,7 @@ class Strength(Enum):
 
     SURE = "any value"
     RANDOM = "a value that looks random"
+    KEY = "a value that looks random and is neither an id nor a path, as keys of records are"
     HEADER = "the whole value of the header"
 
 
@@ -55,14 +56,10 @@ _HARMLESS: Final = {
         public primary foreign partition sort cache idempotency object routing row hash
         lookup unique composite dedup dedupe group order sorting index translation message
         storage metric attribute event config feature flag issue project turn shift arrow
-        hot s blob file document map lock redis record
+        hot s blob file redis document map lock record
         """
     ),
 }
-#: Last words that say where a secret is used, or how it is written down.
-_VARIANT: Final = _words(
-    "prod production dev development staging stage test live old plain plaintext value string"
-)
 _PASSWORD: Final = _words(
     """
     password passwd passphrase passwort passcode pwd kennwort contrasena wachtwoord motdepasse
@@ -95,6 +92,9 @@ _RANDOM: Final = {
     "sas": 12,
     "secrets": 8,
 }
+#: Words behind a name that say where a secret belongs, or in which form it is written.
+_FORMS: Final = _words("value string text plain plaintext")
+_BEHIND: Final = _FORMS | _words("prod production dev staging stage test live old new")
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 
@@ -102,8 +102,27 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 def meaning(name: str) -> Meaning | None:
     """What stands under `name`, or None where nothing secret does."""
     words = [word.lower() for word in re.findall(_WORDS, name)]
-    while len(words) > 1 and words[-1] in _VARIANT:
-        words.pop()
+    kept = len(words)
+    while kept > max(1, len(words) - 2) and words[kept - 1] in _BEHIND:
+        kept -= 1
+    what = _meaning(words)
+    return _of_words_before(words[:kept], words[kept:]) if what is None else what
+
+
+def _of_words_before(words: list[str], behind: list[str]) -> Meaning | None:
+    """What stands under a name with words behind it. The text of a token is no secret, and that of a password
+    is what a form calls it, unless it looks random; `pass_new` counts."""
+    what = _meaning(words) if behind else None
+    if what is None or what.strength is Strength.HEADER or (words[-1] == "pass" and len(words) == 1):
+        return None
+    if _FORMS.isdisjoint(behind):
+        return what
+    if what.strength is not Strength.SURE or words[-1] == "pass":
+        return None
+    return Meaning(what.type, Strength.RANDOM, 6) if "text" in behind else what
+
+
+def _meaning(words: list[str]) -> Meaning | None:
     if not words or words[-1] in _ABOUT:
         return None
     squashed = "".join(words)
@@ -120,6 +139,8 @@ def meaning(name: str) -> Meaning | None:
         return Meaning("SECRET", Strength.SURE, 5)
     if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
         return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
+    if words == ["key"]:
+        return Meaning("SECRET", Strength.KEY, _RANDOM["key"])
     if last in _RANDOM:
         return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
     return None
@@ -151,25 +172,31 @@ def is_code(name: str, value: str) -> bool:
     return value == name.rpartition(".")[2] or compiled(_CODE).fullmatch(value) is not None
 
 
-#: what a bare key is called after more often than it is one
-_UUID: Final = r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
-
-
 def looks_random(value: str, least: int) -> bool:
     """Whether a value reads like a key: letters and digits mixed, `least` long, no words joined by dashes."""
     if len(value) < least or not compiled(r"[\x21-\x7e]+").fullmatch(value):
         return False
-    parts = re.split(r"[^A-Za-z0-9]+", value)
-    longest = max(map(len, parts))
+    longest = max(len(part) for part in re.split(r"[^A-Za-z0-9]+", value))
     digits = sum(character.isdigit() for character in value)
     letters = sum(character.isalpha() for character in value)
     upper = sum(character.isupper() for character in value)
-    if letters == 0 or (least >= 20 and compiled(_UUID).fullmatch(value)):
+    if letters == 0:
         return False
     if digits == 0:  # some keys have no digit, but no word mixes its cases either
         return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
-    if longest >= min(least, 12):
-        return True
-    # a path with a date, words and numbers joined
-    spoken = all(part.isalpha() or part.isdigit() for part in parts if part)
-    return digits >= 4 and len(value) >= 20 and not spoken
+    return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
+
+
+def is_proved(what: Meaning, value: str, least: int) -> bool:
+    """Whether a value looks like what a name alone does not prove."""
+    return looks_random(value, least) and not (what.strength is Strength.KEY and _names_a_record(value))
+
+
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+def _names_a_record(value: str) -> bool:
+    """Whether a value is an id or a path: parts of digits, of letters, and UUIDs, and of nothing else."""
+    parts = re.split(r"[/:_.-]", compiled(_UUID).sub("0", value))
+    plain = all(not part or part.isdigit() or (part.isalpha() and len(part) < 20) for part in parts)
+    return plain and (len(parts) > 1 or parts[0] == "0")

@@ -220,8 +220,7 @@ def locate_ipv4(text: str, at: int) -> Found | None:
     if match is None or any(int(part) > 255 or (part[0] == "0" and part != "0") for part in match.groups()):
         return None
     first = int(match[1])
-    has_port = compiled(r":\d{2,5}(?!\d)").match(text, match.end()) is not None
-    if first in (0, 127, 255) or (_is_version(text, start) and not has_port):
+    if first in (0, 127, 255) or _is_version(text, start, match.end()):
         return None
     return Found(*match.span(), "IP_ADDRESS")
 
@@ -231,12 +230,21 @@ _IPV6: Final = (
 )
 
 
-def _is_version(text: str, start: int) -> bool:
-    before = text[max(0, start - 16) : start]
+#: What stands before the slash of an address: who is there, where a program would name its version.
+_PEER: Final = r"(?i)(?:.*[^\w.-])?(?:client|server|host|localhost|peer|remote|node|addr|address|ip|inet)/"
+
+
+def _is_version(text: str, start: int, end: int) -> bool:
+    """Whether four numbers are a version, or one behind the name of a program: without a port."""
+    before = text[max(0, start - 16) : start].replace("\n", " ")
+    if before.endswith("/"):
+        named = compiled(r".*[A-Za-z]/").fullmatch(before) is not None
+        port = compiled(r":\d{1,5}(?![\w.])").match(text, end) is not None
+        return named and not port and compiled(_PEER).fullmatch(before) is None
     return (
         compiled(
-            r"(?i)(?:.*[^a-z])?(?:v|ver|version|release|build|oid|section|rev)[\s\"':=.]{0,4}|.*[A-Za-z]/"
-        ).fullmatch(before.replace("\n", " "))
+            r"(?i)(?:.*[^a-z])?(?:v|ver|version|release|build|oid|section|rev)[\s\"':=.]{0,4}"
+        ).fullmatch(before)
         is not None
     )
 
