@@ -10,42 +10,42 @@ DEMO := .venv-demo
 DEV := .venv
 
 demo: ## run the whole thing: four services, three tenants, 100 workflows, read back from the local store
-	@scripts/venv $(DEMO) requirements.lock
-	@$(DEMO)/bin/python -m demo
+	@ci/tools/venv $(DEMO) ci/locks/requirements.lock
+	@$(DEMO)/bin/python -m services.demo
 
 page: ## open the local page on what the demo left
 	@test -d .demo || { echo "there is nothing to show yet: run make demo first" >&2; exit 2; }
-	@scripts/venv $(DEMO) requirements.lock
+	@ci/tools/venv $(DEMO) ci/locks/requirements.lock
 	@$(DEMO)/bin/somatrace local --data-dir .demo
 
 test: ## set up the development environment and run every test
-	@scripts/venv $(DEV) requirements-dev.lock
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	$(DEV)/bin/python -m pytest -n 2
 
 lint: ## ruff, mypy --strict, import-linter
-	@scripts/venv $(DEV) requirements-dev.lock
-	@.ci/lint
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
+	@ci/lint
 
 bench-start: ## what init_tracing costs at start, against the stock SDK and Traceloop.init
-	@scripts/venv $(DEV) requirements-dev.lock
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@$(DEV)/bin/python benchmarks/start.py
 
 bench-page: ## how fast the page answers over a million spans while 5,000 arrive each second
-	@scripts/venv $(DEV) requirements-dev.lock
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@$(DEV)/bin/python benchmarks/page.py
 
 screenshots: ## photograph every view of the page anew, and keep those that docs/page.md shows
-	@scripts/venv $(DEV) requirements-dev.lock
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@rm -rf build/screenshots
 	$(DEV)/bin/python -m pytest -n 2 tests/page/test_pictures.py
 	@cd docs/screenshots && for name in *.png; do cp ../../build/screenshots/$$name $$name; done
 
 bench-hot: ## what one span costs a running service, against the stock SDK
-	@scripts/venv $(DEV) requirements-dev.lock
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@$(DEV)/bin/python benchmarks/hot_path.py
 
-lock: ## compile the lock files anew (scripts/lock --upgrade for newer versions)
-	@scripts/lock
+lock: ## compile the lock files anew (ci/tools/lock --upgrade for newer versions)
+	@ci/tools/lock
 
 clean: ## remove environments, caches, builds and the demo's data
 	rm -rf .venv .venv-* .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -91,7 +91,7 @@ OURS = """
 import time
 from opentelemetry import trace
 from somatrace import Config, bind, flush, init_tracing
-from somatrace.road.copies import Copier
+from somatrace.pipeline.guarded_copy import Copier
 spent, copy = [0, 0], Copier.copy
 
 def timed(*arguments):
@@ -172,9 +172,9 @@ def cost(rounds: int, workflows: int) -> bool:
 def needed() -> bool:
     """Print how many of the needed values left as recorded; whether the promise is kept."""
     sys.path.insert(0, str(ROOT))
-    from tests.matrix.rows import CLIENTS
-    from tests.matrix.support import run as run_client
-    from tests.matrix.useful import compared
+    from tests.leak_matrix.rows import CLIENTS
+    from tests.leak_matrix.support import run as run_client
+    from tests.leak_matrix.useful import compared
 
     count, changed = 0, 0
     for client in CLIENTS:

@@ -29,10 +29,10 @@ from typing import Any
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from somatrace.local import auth
-from somatrace.local.keys import LINK_SECONDS, load_keys
-from somatrace.local.otlp import Origin, Span
-from somatrace.local.store import Store
+from somatrace.local.access import auth
+from somatrace.local.access.keys import LINK_SECONDS, load_keys
+from somatrace.local.otlp.decode import Origin, Span
+from somatrace.local.store.store import Store
 
 #: milliseconds at the 95th percentile, and megabytes
 LIST, OVERVIEW, TRACE, MEMORY = 50.0, 50.0, 150.0, 100.0

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from somatrace.guard import redact_text
-from somatrace.guard.granting import Grants
+from somatrace.guard.policy.resolver import Grants
 
 
 def words(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent / "src"
+SOURCE = Path(__file__).resolve().parent.parent
 if (SOURCE / "somatrace" / "check").is_dir():
     sys.path.insert(0, str(SOURCE))
 

@@ -15,7 +15,7 @@ import yaml
 
 from somatrace import Status
 from somatrace.config import resolve
-from somatrace.config.catalogue import ALSO_READ, SPECS
+from somatrace.config.specs import ALSO_READ, SPECS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -24,24 +24,24 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where a command of the documentation is run: a file, and what of the command stands in it.
 RUN_IN = {
     "make demo": ("tests/test_setup.py", '["make", "demo"]'),
-    "make test": (".ci/run", "make --no-print-directory test"),
-    "make lint": (".ci/run", ".ci/lint"),
+    "make test": ("ci/run", "make --no-print-directory test"),
+    "make lint": ("ci/run", "ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
-    "make bench-page": ("tests/page/test_benchmark.py", '"benchmarks" / "page.py"'),
+    "make bench-page": ("tests/local/browser/test_benchmark.py", '"benchmarks" / "page.py"'),
     "make bench-hot": ("tests/test_setup.py", '"benchmarks" / "hot_path.py"'),
-    "pip install .": (".ci/run", "pip install -qq"),
-    "pip install '.[cli,local]' openai": ("scripts/venv", "install --no-deps"),
-    "python3 -m venv .venv-tutorial": ("scripts/venv", '-m venv --clear "$venv"'),
-    ". .venv-tutorial/bin/activate": ("scripts/venv", '"$venv/bin/python"'),
-    '.venv/bin/python -m pytest -n 2 -m "not slow"': (".ci/run", '-m pytest -n 2 -m "not slow"'),
-    ".venv/bin/python -m pytest tests/test_project.py": (".ci/run", "-m pytest"),
+    "pip install .": ("ci/run", "pip install -qq"),
+    "pip install '.[cli,local]' openai": ("ci/tools/venv", "install --no-deps"),
+    "python3 -m venv .venv-tutorial": ("ci/tools/venv", '-m venv --clear "$venv"'),
+    ". .venv-tutorial/bin/activate": ("ci/tools/venv", '"$venv/bin/python"'),
+    '.venv/bin/python -m pytest -n 2 -m "not slow"': ("ci/run", '-m pytest -n 2 -m "not slow"'),
+    ".venv/bin/python -m pytest tests/test_project.py": ("ci/run", "-m pytest"),
     "python -m somatrace.modelserver": ("tests/test_docs.py", '"-m", "somatrace.modelserver"'),
     ".venv/bin/python benchmarks/smoke.py": ("tests/smoke/test_benchmark.py", '"benchmarks" / "smoke.py"'),
     ".venv/bin/python benchmarks/guard.py --needed": (
         "tests/guard/test_guard_benchmark.py",
         '"benchmarks" / "guard.py"',
     ),
-    ".venv/bin/python -m pytest -n 2 tests/matrix": (".ci/run", "-m pytest"),
+    ".venv/bin/python -m pytest -n 2 tests/leak_matrix": ("ci/run", "-m pytest"),
     ".venv/bin/python benchmarks/mutants.py --sample 20": (
         "tests/check/test_mutants.py",
         '"benchmarks" / "mutants.py"',

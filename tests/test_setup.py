@@ -36,7 +36,7 @@ class Machine:
 
     def find_python(self, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [ROOT / "scripts" / "find-python"],
+            [ROOT / "ci" / "tools" / "find-python"],
             env={"PATH": str(self.path), **environ},
             capture_output=True,
             text=True,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from somatrace.check.checking import check
+from somatrace.check.checker import check
+from somatrace.check.project.file_tree import Tree
 from somatrace.check.settings import Settings
-from somatrace.check.tree import Tree
 from tests.check.corpus import Sample, samples
 from tests.check.starting import commands, observed
 

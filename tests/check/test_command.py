@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.check.codes import RULES
 from somatrace.check.command import main
+from somatrace.check.rules.catalogue import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """from fastapi import FastAPI

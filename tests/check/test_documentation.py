@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from somatrace.check.codes import RULES
 from somatrace.check.command import main
+from somatrace.check.rules.catalogue import RULES
 from somatrace.check.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

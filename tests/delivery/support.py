@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.config import Target
-from somatrace.delivery.http import HttpTransport
 from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.otlp_http import HttpTransport
 from somatrace.delivery.outbox import Outbox
 
 

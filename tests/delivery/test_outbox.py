@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.delivery import outbox as outbox_module
-from somatrace.delivery.answer import Answer
-from somatrace.delivery.encode import halves
+from somatrace.delivery.encoding import halves
+from somatrace.delivery.send_result import Answer
 from tests.delivery.support import batch, names, outbox_to
 
 answers = st.builds(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from somatrace.local.sink import LocalSink
+from somatrace.local.ingest.sink import LocalSink
 from tests.delivery.support import batch
 from tests.doctor.conftest import CANARY
 from tests.support.otlp_server import Reply, otlp_server

@@ -12,7 +12,7 @@ import urllib.request
 import httpx
 import pytest
 
-from somatrace.local.keys import FILE, load_keys
+from somatrace.local.access.keys import FILE, load_keys
 from somatrace.local.server import LocalServer, ServeError, run
 
 PROGRAM = """

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somatrace.modelserver.filling import structure
+from somatrace.modelserver.facts import structure
+from somatrace.modelserver.protocol import MAX_BODY
 from somatrace.modelserver.text import count_tokens, tokens
-from somatrace.modelserver.wire import MAX_BODY
 
 MODEL = "local-extractive"
 QUESTION = [{"role": "user", "content": "What does error E12 mean?"}]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from somatrace.local import observations
-from somatrace.local.otlp import Limits, from_protobuf
-from somatrace.local.store import Store
+from somatrace.local.langfuse_api import observations
+from somatrace.local.otlp.decode import Limits, from_protobuf
+from somatrace.local.store.store import Store
 
 PUBLIC, SECRET = "pk-lf-smoke", "sk-lf-SECRETCANARY"
 OTLP = "/api/public/otel/v1/traces"

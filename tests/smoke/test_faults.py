@@ -176,7 +176,7 @@ def test_what_hangs_up_or_speaks_no_http_is_15(smoke, backend):
 
 def test_grpc_faults_have_the_same_codes(smoke):
     pytest.importorskip("grpc", reason="the extra grpc")
-    from tests.delivery.test_grpc import aborting, grpc_server
+    from tests.delivery.test_otlp_grpc import aborting, grpc_server
 
     def env(endpoint: str) -> dict[str, str]:
         return {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}

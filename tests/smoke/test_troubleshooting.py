@@ -11,7 +11,7 @@ from somatrace.doctor.findings import KINDS
 from somatrace.smoke.outcomes import NOTES, OUTCOMES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCE = ROOT / "src" / "somatrace"
+SOURCE = ROOT / "somatrace"
 SECTIONS = re.split(r"^## ", (ROOT / "docs" / "troubleshooting.md").read_text(), flags=re.MULTILINE)
 
 

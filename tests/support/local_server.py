@@ -19,11 +19,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from somatrace.local import auth
-from somatrace.local.keys import Keys
+from somatrace.local.access import auth
+from somatrace.local.access.keys import Keys
+from somatrace.local.ingest.sink import LocalSink
 from somatrace.local.server import LocalServer
-from somatrace.local.sink import LocalSink
-from somatrace.local.store import Store
+from somatrace.local.store.store import Store
 
 LANGFUSE = "/api/public/otel/v1/traces"
 NOW = time.time_ns()

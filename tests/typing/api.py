@@ -1,4 +1,4 @@
-"""Every public name as a typed service uses it. Not run: mypy checks it with the package (.ci/lint).
+"""Every public name as a typed service uses it. Not run: mypy checks it with the package (ci/lint).
 
 What is returned is said by annotations and `assert_type`, so that a signature that loses its types fails.
 """

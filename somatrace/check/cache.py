@@ -1,0 +1,132 @@
+"""`.somatrace_cache/`: the last report of a tree, good while every file that led to it says the same.
+
+The file is signed with a key of this user's own, so that a cache committed to a repository proves nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any
+
+from somatrace.check.checker import Process, Report
+from somatrace.check.project.file_tree import Tree
+from somatrace.check.rules.finding import Finding
+from somatrace.check.settings import Settings
+from somatrace.semconv import VERSION
+
+FOLDER = ".somatrace_cache"
+_FORMAT = 1
+_KEY_BYTES = 32
+#: A file changed this shortly before it was read may have changed again with the same time stamp.
+_RACY_NS = 2_000_000_000
+
+
+def cached(root: Path, settings: Settings, check: Callable[[Tree, Settings], Report]) -> Report:
+    """The remembered report where it still holds, otherwise a new one, remembered."""
+    began = time.time_ns()
+    tree = Tree(root, settings.exclude)
+    place, key = root / FOLDER / "check.json", _key()
+    if key is None:
+        return check(tree, settings)
+    held = _read(place, key)
+    if held is not None and held.get("key") == _described(tree, settings) and _same(tree, held):
+        return _report(held["report"])
+    report = check(tree, settings)
+    _write(place, key, _entry(tree, settings, report, began))
+    return report
+
+
+def _key() -> bytes | None:
+    """The key of the user, made at first use; None where the home directory takes no file."""
+    place = Path("~/.cache/somatrace/check.key").expanduser()
+    with suppress(OSError, RuntimeError):
+        if not place.exists():
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = place.with_name(f".{place.name}.{os.getpid()}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(os.urandom(_KEY_BYTES))
+            draft.replace(place)
+        found = place.read_bytes()
+        return found if len(found) == _KEY_BYTES else None
+    return None
+
+
+def _described(tree: Tree, settings: Settings) -> str:
+    """Everything but the files' content: versions, settings, and which paths there are."""
+    told = hashlib.sha256()
+    told.update(repr((VERSION, _FORMAT, sys.version_info[:3], sorted(asdict(settings).items()))).encode())
+    for path in (*tree.files, "\0", *tree.folders, "\0", *sorted(tree.odd)):
+        told.update(path.encode("utf-8", "surrogateescape") + b"\0")
+    return told.hexdigest()
+
+
+def _entry(tree: Tree, settings: Settings, report: Report, began: int) -> dict[str, Any]:
+    files = {path: astuple(state) for path, state in tree.consulted().items()}
+    return {
+        "key": _described(tree, settings),
+        "began": began,
+        "files": files,
+        "probed": tree.probed(),
+        "report": {
+            "processes": [asdict(process) for process in report.processes],
+            "findings": [asdict(finding) for finding in report.findings],
+            "noqas": [asdict(finding) for finding in report.noqas],
+        },
+    }
+
+
+def _same(tree: Tree, held: dict[str, Any]) -> bool:
+    """Whether every file that was read still has its content, and every path that was looked for its kind."""
+    began = int(held["began"])
+    for path, (size, changed, digest) in held["files"].items():
+        now = tree.stamp(path)
+        unchanged = now == (size, changed) and changed < began - _RACY_NS
+        if not unchanged and (now[0] != size or tree.digest(path) != digest):
+            return False
+    return all(tree.is_file(path) == was_file for path, was_file in held["probed"].items())
+
+
+def _report(held: dict[str, Any]) -> Report:
+    def finding(one: dict[str, Any]) -> Finding:
+        return Finding(**{**one, "chain": tuple(one["chain"])})
+
+    processes = tuple(Process(**{**one, "codes": tuple(one["codes"])}) for one in held["processes"])
+    return Report(processes, tuple(map(finding, held["findings"])), tuple(map(finding, held["noqas"])))
+
+
+def _read(place: Path, key: bytes) -> dict[str, Any] | None:
+    """What was written, if this user wrote it."""
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            signature, _, body = file.read().partition(b"\n")
+        if not hmac.compare_digest(signature, hmac.new(key, body, hashlib.sha256).hexdigest().encode()):
+            return None
+        held = json.loads(body)
+    except (OSError, ValueError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def _write(place: Path, key: bytes, entry: dict[str, Any]) -> None:
+    """Whole or not at all; a tree that cannot be written to is checked anew each time."""
+    body = json.dumps(entry).encode()
+    signature = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    with suppress(OSError):
+        place.parent.mkdir(exist_ok=True)
+        (place.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(signature + b"\n" + body)
+        draft.replace(place)

@@ -1,0 +1,241 @@
+"""The whole check of a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from somatrace.check.launch import discover
+from somatrace.check.launch.around import Launch, Origin
+from somatrace.check.launch.discover import Inventory, service_of
+from somatrace.check.parallel import spread
+from somatrace.check.project import model_clients
+from somatrace.check.project.file_tree import State, Tree
+from somatrace.check.project.source import Sources, UnparsableError
+from somatrace.check.rules import line_scanner, process_verdict
+from somatrace.check.rules.finding import Finding
+from somatrace.check.rules.line_rules import Code
+from somatrace.check.rules.process_verdict import Judged
+from somatrace.check.run.machine import Place
+from somatrace.check.run.process import Outcome, Start, run
+from somatrace.check.settings import Settings
+
+#: As many launches as pay for a copy of the process: a few milliseconds each.
+_LEAST = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the tree: where it begins, what starts it, where it is traced and under which name."""
+
+    service: str
+    entrypoint: str
+    launched_by: str
+    service_name: str
+    traced_in: str
+    codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Every process with its verdict, all findings in order, and every suppression, in case it is stale."""
+
+    processes: tuple[Process, ...]
+    findings: tuple[Finding, ...]
+    noqas: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Followed:
+    """A launch, its service, and what became of it; nothing did where it cannot be followed."""
+
+    launch: Launch
+    service: str
+    outcome: Outcome | None
+
+    @property
+    def path(self) -> str:
+        found = self.outcome.found if self.outcome is not None else None
+        return found.path if found is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one part of the launches came to, and what was read for it."""
+
+    followed: list[_Followed]
+    lines: list[Finding]
+    read: Mapping[str, State]
+    probed: Mapping[str, bool]
+
+
+def check(tree: Tree, settings: Settings) -> Report:
+    """Check one tree. Reads its files and nothing else; runs nothing of it."""
+    sources = Sources(tree, settings.wrappers)
+    inventory = discover.discover(tree, settings.entrypoints)
+    checker = _Checker(tree, sources, Code(tree, sources), settings, _ours(tree))
+    followed, lines = checker.spread(inventory.launches)
+    done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
+    judged = tuple(checker.judged(one, done) for one in followed)
+    lines += checker.rest(inventory, {process.service for process in judged})
+    findings = [finding for process in judged for finding in process.findings]
+    findings += (finding for finding in lines if finding.code != "ST091")
+    findings += checker.silent(inventory)
+    findings += _same_names(judged, sources)
+    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == "ST091"))
+    return Report(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
+
+
+def _process(judged: Judged) -> Process:
+    origin = judged.launch.origin
+    text = " ".join(origin.text.split())
+    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
+    traced = f"{judged.traced.path}:{judged.traced.line}" if judged.traced is not None else ""
+    codes = tuple(sorted({finding.code for finding in judged.findings}))
+    return Process(judged.service, judged.path, launched, judged.name, traced, codes)
+
+
+def _ours(tree: Tree) -> str | None:
+    """Where somatrace itself lies, when the tree is its own repository: that package is no shadow of it."""
+    project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
+    if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
+        return "somatrace"
+    return None
+
+
+def _distinct(findings: list[Finding]) -> list[Finding]:
+    """One finding per code and place, whatever number of processes lead to it."""
+    found: dict[tuple[str, int, str], Finding] = {}
+    for finding in findings:
+        found.setdefault((finding.path, finding.line, finding.code), finding)
+    return sorted(found.values())
+
+
+@dataclass(slots=True)
+class _Checker:
+    tree: Tree
+    sources: Sources
+    code: Code
+    settings: Settings
+    ours: str | None
+
+    def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
+        """Follow every process, and look through the lines of their services."""
+        followed: list[_Followed] = []
+        lines: list[Finding] = []
+        for part, elsewhere in spread(self._part, launches, _LEAST):
+            followed += part.followed
+            lines += part.lines
+            if elsewhere:
+                self.tree.learn(part.read, part.probed)
+        return followed, lines
+
+    def _part(self, launches: Sequence[Launch]) -> _Part:
+        followed = list(self._follow(launches))
+        lines: list[Finding] = []
+        for service in dict.fromkeys(one.service for one in followed if one.path or one.service):
+            self.sources.forget()
+            entrypoints = {one.path for one in followed if one.path and one.service == service}
+            lines += self.code.findings(service, entrypoints)
+        return _Part(followed, lines, self.tree.consulted(), self.tree.probed())
+
+    def _follow(self, launches: Sequence[Launch]) -> Iterator[_Followed]:
+        last = ""
+        for launch in launches:
+            service = service_of(launch.start.path or launch.origin.path, self.tree)
+            if service != last:
+                self.sources.forget()
+                last = service
+            if launch.problem:
+                yield _Followed(launch, service, None)
+            else:
+                yield from self._family(launch, service)
+
+    def _family(self, launch: Launch, service: str) -> Iterator[_Followed]:
+        """A process and those it starts; one that would start itself again and again is followed once."""
+        waiting, known = [launch], {launch.start}
+        while waiting:
+            one = waiting.pop()
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.ours)
+            path = outcome.found.path if outcome.found is not None else ""
+            yield _Followed(one, service_of(path, self.tree) if path else service, outcome)
+            children = [child for child in _children(one, outcome) if child.start not in known]
+            known.update(child.start for child in children)
+            waiting += reversed(children)
+
+    def judged(self, one: _Followed, done: set[Place]) -> Judged:
+        """The verdict, knowing which calls other processes make."""
+        if one.outcome is None:
+            return process_verdict.undecided(one.launch, one.service, self.sources)
+        written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
+        return process_verdict.judge(one.launch, one.outcome, written, one.service, self.sources)
+
+    def _written(self, service: str, outcome: Outcome, done: set[Place]) -> Iterator[Place]:
+        """Calls of ours in this process's modules, and those of the service that no process runs."""
+        loaded = outcome.ledger.modules
+        for path in dict.fromkeys([*loaded, *self.code.of(service)]):
+            if self.sources.mentions(path, b"init_tracing"):
+                try:
+                    calls = line_scanner.scan(self.sources.parse(path), path)[1]
+                except UnparsableError:
+                    continue
+                yield from (place for place in calls if path in loaded or place not in done)
+
+    def rest(self, inventory: Inventory, seen: set[str]) -> Iterator[Finding]:
+        """The lines of services without a process, and of images."""
+        for service in inventory.silent:
+            if service not in seen:
+                self.sources.forget()
+                yield from self.code.findings(service, set())
+        for image in inventory.images:
+            yield from self.code.switches(image)
+
+    def silent(self, inventory: Inventory) -> Iterator[Finding]:
+        for service in inventory.silent:
+            user = next(
+                (path for path in self.code.of(service) if self.sources.matches(path, model_clients.IMPORTS)),
+                None,
+            )
+            if user is not None:
+                message = f"`{service}` uses a model client and has no entrypoint that is known"
+                advice = "add a launcher, `app/main.py`, or list it in [tool.somatrace.check] entrypoints"
+                yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
+
+
+def _children(launch: Launch, outcome: Outcome) -> Iterator[Launch]:
+    """Processes that a supervisor starts again: `uvicorn.run("m:app", workers=4)`."""
+    for name, place in outcome.ledger.respawned:
+        module, _, attribute = name.partition(":")
+        start = Start(
+            "import",
+            module,
+            attribute=attribute.partition("(")[0],
+            roots=launch.start.roots,
+            factory=attribute.endswith(")"),
+        )
+        yield Launch(
+            Origin(place.path, place.line, f"uvicorn imports {name} in child processes"), start, target=name
+        )
+
+
+def _same_names(processes: tuple[Judged, ...], sources: Sources) -> Iterator[Finding]:
+    first: dict[str, Judged] = {}
+    for process in processes:
+        if not process.name or process.traced is None:
+            continue
+        other = first.setdefault(process.name, process)
+        if other.service != process.service:
+            place = process.traced
+            message = f'"{process.name}" is the name of {other.service or "the root project"} too'
+            advice = "give every service a name of its own"
+            yield Finding(
+                place.path,
+                place.line,
+                "ST011",
+                place.column,
+                message,
+                advice,
+                (),
+                process.service,
+                sources.line(place.path, place.line),
+            )

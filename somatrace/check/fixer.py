@@ -1,0 +1,86 @@
+"""`--fix`: adds the missing call where its place is plain, and takes it back where that does not help."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from somatrace.check.project.source import UnparsableError, parse
+from somatrace.check.rules.finding import Finding
+
+_COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
+_BOM = b"\xef\xbb\xbf"
+
+
+def planned(source: bytes, name: str) -> bytes | None:
+    """The source with import and call after its leading imports; None when there is no plain place."""
+    if any(
+        match and match[1].lower() not in {b"utf-8", b"utf8"}
+        for match in map(_COOKIE.match, source.split(b"\n")[:2])
+    ):
+        return None
+    try:
+        tree = parse(source)
+    except UnparsableError:
+        return None
+    end = _line_of_last_import(tree)
+    bom = source.startswith(_BOM)
+    newline = b"\r\n" if b"\r\n" in source else b"\n"
+    lines = source.removeprefix(_BOM).split(b"\n")
+    if sum(node.lineno <= end <= (node.end_lineno or 0) for node in tree.body) > 1:
+        return None
+    call = f'init_tracing("{name}")'.encode()
+    added = [call, b""] if _imports_ours(tree) else [b"from somatrace import init_tracing", b"", call, b""]
+    before = [line.rstrip(b"\r") for line in lines[:end]]
+    after = [line.rstrip(b"\r") for line in lines[end:]]
+    if _imports_ours(tree) and before:
+        added = [b"", *added]
+    while len(after) > 1 and not after[0].strip():
+        after.pop(0)
+    return (_BOM if bom else b"") + newline.join([*before, *added, *after])
+
+
+def _line_of_last_import(tree: ast.Module) -> int:
+    """The last line of the docstring and imports that a module begins with; 0 when it has none."""
+    end = 0
+    for node in tree.body:
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not end
+        if not docstring and not isinstance(node, ast.Import | ast.ImportFrom):
+            break
+        end = node.end_lineno or node.lineno
+    return end
+
+
+def _imports_ours(tree: ast.Module) -> bool:
+    return any(
+        isinstance(node, ast.ImportFrom) and node.module == "somatrace" and not node.level and _plainly(node)
+        for node in tree.body
+    )
+
+
+def _plainly(node: ast.ImportFrom) -> bool:
+    return any(alias.name == "init_tracing" and alias.asname is None for alias in node.names)
+
+
+def service_name(finding: Finding, root: Path, taken: set[str]) -> str | None:
+    """The directory's name, unless another service has it or it cannot be written as it is."""
+    name = finding.service.rpartition("/")[2] or root.resolve().name
+    return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name not in taken else None
+
+
+def fix(root: Path, findings: tuple[Finding, ...], taken: set[str]) -> dict[str, bytes]:
+    """Write the plain cases. What each file said before, so that it can be taken back."""
+    before: dict[str, bytes] = {}
+    names = set(taken)
+    for finding in findings:
+        path = root / finding.path
+        name = service_name(finding, root, names)
+        if finding.code != "ST001" or finding.path in before or name is None or path.is_symlink():
+            continue
+        source = path.read_bytes()
+        text = planned(source, name)
+        if text is not None:
+            before[finding.path] = source
+            path.write_bytes(text)
+    return before

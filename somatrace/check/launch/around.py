@@ -1,0 +1,82 @@
+"""What surrounds a launched process: its directories, their places in the tree, its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from posixpath import join, normpath
+
+from somatrace.check.project.file_tree import Tree, beside
+from somatrace.check.run.loader import Root
+from somatrace.check.run.process import Start
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The line that launches: a Dockerfile's CMD, a Procfile's entry, or a convention (line 0)."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process that something starts. `problem` says why it cannot be followed, or is empty."""
+
+    origin: Origin
+    start: Start
+    problem: str = ""
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Where a command runs. `mounts` say which directory of the tree (or file) lies where in the image."""
+
+    tree: Tree
+    workdir: str = "/"
+    mounts: tuple[tuple[str, str], ...] = (("/", ""),)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    pythonpath: tuple[str, ...] = ()
+    shared: tuple[Root, ...] = ()
+    scripts: Mapping[str, str] = field(default_factory=dict)
+
+    def in_image(self, path: str) -> str:
+        return normpath(join(self.workdir, path))
+
+    def candidates(self, path: str) -> list[str]:
+        """Where in the tree a path of the image may lie, best first."""
+        wanted = self.in_image(path)
+        found = []
+        for target, source in sorted(self.mounts, key=lambda mount: -len(mount[0])):
+            if wanted == target:
+                found.append(source)
+            elif wanted.startswith(target.rstrip("/") + "/"):
+                found.append(beside(source, wanted[len(target.rstrip("/")) + 1 :]))
+        return found
+
+    def file(self, path: str) -> str | None:
+        """The file of the tree that the process means by `path`."""
+        return next((found for found in self.candidates(path) if self.tree.is_file(found)), None)
+
+    def roots(self, *folders: str) -> tuple[Root, ...]:
+        """Where modules are found, for a process with these directories on its path."""
+        wanted = [self.in_image(folder) for folder in (*folders, *self.pythonpath)]
+        found: dict[Root, None] = {}
+        for folder in [*wanted, *(join(folder, "src") for folder in wanted)]:
+            for root in self._below(folder):
+                found[root] = None
+        found.update(dict.fromkeys(self.shared))
+        return tuple(found)
+
+    def _below(self, folder: str) -> list[Root]:
+        roots = [Root(path) for path in self.candidates(folder) if self.tree.is_folder(path)]
+        for target, source in self.mounts:
+            inner = target.removeprefix(folder.rstrip("/") + "/")
+            if inner != target and not self.tree.is_folder(source):
+                if "/" not in inner:
+                    roots.append(Root(beside(source, "..")))
+            elif inner != target and inner:
+                roots.append(Root(source, inner.replace("/", ".")))
+        return roots

@@ -1,0 +1,63 @@
+"""compose files: the services that are built from the tree, and the command that each runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from posixpath import basename, dirname
+from typing import Any
+
+from somatrace.check.launch import dockerfile, words
+from somatrace.check.launch.around import Around, Launch
+from somatrace.check.launch.dockerfile import Override, Said, Told
+from somatrace.check.project.file_tree import beside
+from somatrace.check.project.yaml_reader import Text
+
+_NAME = re.compile(r"^(?:docker-)?compose[\w.-]*\.ya?ml$")
+
+
+def is_compose(path: str) -> bool:
+    """Whether the name says so."""
+    return bool(_NAME.match(basename(path)))
+
+
+def launches(path: str, documents: list[Any], around: Around) -> Iterator[Launch]:
+    """What the services run; one with a foreign image and no build is not ours."""
+    folder = dirname(path)
+    for document in documents:
+        services = document.get("services") if isinstance(document, dict) else None
+        for service in services.values() if isinstance(services, dict) else ():
+            if isinstance(service, dict) and (service.get("build") or service.get("command")):
+                yield from _service(path, folder, service, around)
+
+
+def _service(path: str, folder: str, service: dict[str, Any], around: Around) -> list[Launch]:
+    build = service.get("build")
+    command, entrypoint = told(service.get("command")), told(service.get("entrypoint"))
+    if build is None:
+        return []
+    settings = build if isinstance(build, dict) else {"context": build}
+    context = beside(folder, str(settings.get("context") or "."))
+    if context.startswith("../"):
+        return []
+    name = str(settings.get("dockerfile") or "Dockerfile")
+    image = beside(context, name)
+    if around.tree.is_file(image):
+        override = Override(path, context, str(settings.get("target") or ""), command, entrypoint)
+        return dockerfile.launches(image, around, override)
+    where = replace(around, workdir="/", mounts=(("/", context),))
+    return dockerfile.started(Said(entrypoint, path), Said(command, path), where)
+
+
+def told(value: Any) -> Told | None:
+    """A command as compose writes it: a list, or text that is split without a shell."""
+    if isinstance(value, list) and value:
+        listed = tuple(str(word).replace("$$", "$") for word in value)
+        return Told(listed, "", getattr(value[0], "line", 1))
+    if isinstance(value, Text) and value.strip():
+        steps = words.split(value.replace("$$", "$"))
+        if len(steps) == 1:
+            return Told(steps[0].words, "", value.line)
+        return Told((), str(value), value.line)
+    return None

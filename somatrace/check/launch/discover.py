@@ -1,0 +1,248 @@
+"""Every process that the tree starts: by its launchers, and by convention under `services/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from posixpath import basename, dirname
+from typing import Any
+
+from somatrace.check.launch import compose, dockerfile, files, pods, servers
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.project import yaml_reader
+from somatrace.check.project.file_tree import Tree, beside, is_test
+from somatrace.check.run.loader import Root
+from somatrace.check.run.process import Start
+
+_APP = re.compile(
+    rb"^(\w+)(?:\s*:[^=\n]+)?\s*=\s*(?:\w+\.)*(?:FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|create_app|make_app|build_app"
+    rb"|get_app|APIFlask|FastMCP|Application|Blacksheep|Robyn|Chalice|Mangum)\(",
+    re.MULTILINE,
+)
+_SERVES = re.compile(
+    rb"uvicorn\.run|\.serve_forever|run_app\(|\.run\(|serve\(|wait_for_termination|start_consuming|run_forever|run_polling"
+)
+_MARKERS = (
+    "Dockerfile",
+    "pyproject.toml",
+    "requirements.txt",
+    "setup.py",
+    "Pipfile",
+    "Procfile",
+    "Containerfile",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was found: processes, and directories under `services/` without one."""
+
+    launches: tuple[Launch, ...]
+    silent: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def discover(tree: Tree, entrypoints: tuple[str, ...] = ()) -> Inventory:
+    """All launches of the tree, each once."""
+    around = Around(tree, shared=_shared(tree), scripts={})
+    projects = [path for path in tree.files if basename(path) == "pyproject.toml" and not is_test(path)]
+    scripts = {path: files.project(path, around) for path in projects}
+    around = replace(
+        around, scripts={name: target for found in scripts.values() for name, (target, _) in found.items()}
+    )
+    images = tuple(path for path in tree.files if dockerfile.is_dockerfile(path) and not is_test(path))
+    found: dict[tuple[Any, ...], Launch] = {}
+    for launch in _all(tree, around, images, scripts):
+        found.setdefault(_same(launch), launch)
+    services = _services(tree)
+    for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
+        found.setdefault(_same(launch), launch)
+    covered = {
+        _service_name(path)
+        for launch in found.values()
+        for path in (launch.origin.path, _target(launch, tree))
+    }
+    silent = tuple(name for name in services if name not in covered)
+    return Inventory(tuple(found.values()), silent, images)
+
+
+def _same(launch: Launch) -> tuple[Any, ...]:
+    start = launch.start
+    if launch.problem:
+        return (launch.origin.path, launch.origin.line, launch.problem)
+    first = start.roots[0] if start.roots else None
+    return (
+        start.kind,
+        start.name,
+        start.path,
+        start.attribute,
+        start.role,
+        start.factory,
+        start.settings,
+        first,
+    )
+
+
+def _all(
+    tree: Tree, around: Around, images: tuple[str, ...], scripts: dict[str, dict[str, tuple[str, int]]]
+) -> Iterator[Launch]:
+    for path in tree.files:
+        if is_test(path):
+            continue
+        name = basename(path)
+        if dockerfile.is_dockerfile(path):
+            yield from dockerfile.launches(path, around)
+        elif name == "Procfile":
+            yield from files.procfile(path, around)
+        elif name.endswith((".conf", ".ini")) and "[program:" in (tree.text(path) or ""):
+            yield from files.supervisor(path, around)
+        elif name.endswith((".yml", ".yaml")):
+            yield from _yaml(path, around, images)
+    for path, found in scripts.items():
+        for name, (target, line) in found.items():
+            launch = files.console(path, name, target, line, around)
+            if _starts_server(launch, tree):
+                yield launch
+
+
+def _yaml(path: str, around: Around, images: tuple[str, ...]) -> Iterator[Launch]:
+    name = basename(path)
+    text = around.tree.text(path) or ""
+    if compose.is_compose(path):
+        kind = "compose"
+    elif name.startswith("serverless.") or "AWS::Serverless" in text:
+        kind = "functions"
+    elif "kind:" in text and "containers:" in text and "{{" not in text:
+        kind = "pods"
+    else:
+        return
+    try:
+        documents = yaml_reader.load(text)
+    except yaml_reader.UndecidableError as error:
+        yield servers.undecidable(Origin(path, 1, ""), path, f"its YAML cannot be decided: {error}")
+        return
+    if kind == "compose":
+        yield from compose.launches(path, documents, around)
+    elif kind == "functions":
+        yield from files.functions(path, documents, around)
+    else:
+        yield from pods.launches(path, documents, around, images)
+
+
+def _starts_server(launch: Launch, tree: Tree) -> bool:
+    """A console script is a service only if its module starts a server."""
+    parts = launch.start.name.split(".")
+    for root in launch.start.roots:
+        for path in (
+            beside(root.folder, "/".join(parts) + ".py"),
+            beside(root.folder, "/".join(parts) + "/__init__.py"),
+        ):
+            if tree.is_file(path):
+                return bool(_SERVES.search((tree.text(path) or "").encode())) and "argparse" not in (
+                    tree.text(path) or ""
+                )
+    return False
+
+
+def _shared(tree: Tree) -> tuple[Root, ...]:
+    """Directories whose packages any process may have: the root, and projects outside `services/`."""
+    roots: dict[Root, None] = {Root(""): None}
+    for path in tree.files:
+        if basename(path) in {"pyproject.toml", "setup.py"} and not path.startswith("services/"):
+            folder = dirname(path)
+            for place in (f"{folder}/src" if folder else "src", folder):
+                if tree.is_folder(place):
+                    roots[Root(place)] = None
+    return tuple(roots)
+
+
+# -- convention -----------------------------------------------------------------------------------
+
+
+def _services(tree: Tree) -> tuple[str, ...]:
+    """`services/` counts at the root, when it has directories and is no package."""
+    if tree.is_file("services/__init__.py"):
+        return ()
+    return tuple(f"services/{name}" for name in tree.folders.get("services", ()) if not is_test(name))
+
+
+def _conventional(
+    tree: Tree,
+    around: Around,
+    services: tuple[str, ...],
+    found: dict[tuple[Any, ...], Launch],
+) -> Iterator[Launch]:
+    launched = {_target(launch, tree) for launch in found.values()}
+    for service in services:
+        for path in _entries(tree, service):
+            if path not in launched:
+                yield by_convention(path, service, tree, around)
+
+
+def _entries(tree: Tree, service: str) -> Iterator[str]:
+    for name in ("app/main.py", "main.py"):
+        if tree.is_file(f"{service}/{name}"):
+            yield f"{service}/{name}"
+    for package in tree.folders.get(service, ()):
+        if tree.is_file(f"{service}/{package}/__main__.py") and not is_test(package):
+            yield f"{service}/{package}/__main__.py"
+
+
+def by_convention(path: str, service: str, tree: Tree, around: Around) -> Launch:
+    """Without a launcher: imported when the module exposes an app object, otherwise run as a script."""
+    inside = replace(around, mounts=(("/", service),))
+    origin = Origin(path, 0, "convention")
+    name = path.removeprefix(f"{service}/").removesuffix(".py").replace("/", ".")
+    if path.endswith("/__main__.py"):
+        start = "module", name.removesuffix(".__main__")
+        return Launch(origin, Start(start[0], start[1], role="script", roots=inside.roots("/")), target=path)
+    match = _APP.search((tree.text(path) or "").encode())
+    if match:
+        return replace(servers.imported(f"{name}:{match[1].decode()}", inside, origin)[0], target=path)
+    return servers.script(path, inside, origin)[0]
+
+
+def _configured(entrypoints: tuple[str, ...], around: Around) -> Iterator[Launch]:
+    for path in entrypoints:
+        yield by_convention(path, dirname(path), around.tree, around)
+
+
+def _target(launch: Launch, tree: Tree) -> str:
+    """The file that a launch starts, as far as its name says."""
+    if launch.start.path:
+        return launch.start.path
+    name = launch.start.name.replace(".", "/")
+    for root in launch.start.roots:
+        inner = name
+        if root.prefix and (name + "/").startswith(root.prefix.replace(".", "/") + "/"):
+            inner = name[len(root.prefix) + 1 :]
+        for path in (
+            beside(root.folder, f"{inner}.py"),
+            beside(root.folder, f"{inner}/__init__.py"),
+            beside(root.folder, f"{inner}/__main__.py"),
+        ):
+            if tree.is_file(path) and (path.endswith("__main__.py")) == (
+                launch.start.kind == "module" and not path.endswith(f"{inner}.py")
+            ):
+                return path
+    return ""
+
+
+def _service_name(path: str) -> str:
+    """`services/<name>` of a path below it."""
+    parts = path.split("/", 2)
+    return "/".join(parts[:2]) if len(parts) > 2 else ""
+
+
+def service_of(path: str, tree: Tree) -> str:
+    """The directory that a file's service lies in: `services/<name>`, or the nearest project upwards."""
+    parts = path.split("/")
+    if len(parts) > 2 and parts[0] == "services":
+        return "/".join(parts[:2])
+    folder = dirname(path)
+    while folder:
+        if any(f"{folder}/{marker}" in tree.files for marker in _MARKERS):
+            return folder
+        folder = dirname(folder)
+    return ""

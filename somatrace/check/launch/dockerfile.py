@@ -1,0 +1,248 @@
+"""Dockerfiles: the final stage's ENTRYPOINT and CMD, and where COPY puts the tree."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from posixpath import basename, dirname, join, normpath
+
+from somatrace.check.launch import commands, words
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.project.file_tree import Tree, beside
+
+_HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
+_MOST_PARENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An ENTRYPOINT or CMD: as a list of words, or as shell text."""
+
+    words: tuple[str, ...]
+    shell: str
+    line: int
+
+
+@dataclass(slots=True)
+class Stage:
+    """What one FROM … leads to."""
+
+    name: str
+    base: str
+    workdir: str = "/"
+    entrypoint: Told | None = None
+    command: Told | None = None
+    copies: list[tuple[str, str]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    switches: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+def is_dockerfile(path: str) -> bool:
+    """Whether the name says so."""
+    name = basename(path)
+    lowered = name.lower()
+    return (
+        lowered in {"dockerfile", "containerfile"}
+        or lowered.startswith("dockerfile.")
+        or lowered.endswith(".dockerfile")
+    )
+
+
+def stages(text: str) -> list[Stage]:
+    """Every stage, each with what it inherits from an earlier one."""
+    found: list[Stage] = []
+    variables: dict[str, str] = {}
+    for line, instruction, rest in _instructions(text):
+        if instruction == "FROM":
+            found.append(_from(rest, found, variables))
+        elif instruction == "ARG" and not found:
+            name, _, value = rest.partition("=")
+            variables[name] = value.strip("\"'")
+        elif found:
+            _apply(found[-1], instruction, rest, line)
+    return found
+
+
+def _instructions(text: str) -> list[tuple[int, str, str]]:
+    found = []
+    lines = text.split("\n")
+    number = 0
+    while number < len(lines):
+        started = number
+        logical = lines[number].strip()
+        number += 1
+        if not logical or logical.startswith("#"):
+            continue
+        while logical.endswith("\\") and number < len(lines):
+            following = lines[number].strip()
+            number += 1
+            if not following.startswith("#"):
+                logical = f"{logical[:-1]} {following}"
+        instruction, _, rest = logical.partition(" ")
+        heredoc = _HEREDOC.search(rest) if instruction.upper() in {"RUN", "COPY"} else None
+        if heredoc:
+            while number < len(lines) and lines[number].strip() != heredoc[1]:
+                number += 1
+            number += 1
+        found.append((started + 1, instruction.upper(), rest.strip()))
+    return found
+
+
+def _from(rest: str, earlier: list[Stage], variables: dict[str, str]) -> Stage:
+    parts = [part for part in words.expand(rest, variables).split() if not part.startswith("--")]
+    base = parts[0] if parts else ""
+    name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
+    parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
+    if parent is None:
+        return Stage(name, base)
+    return replace(
+        parent,
+        name=name,
+        base=parent.base,
+        copies=[*parent.copies],
+        variables={**parent.variables},
+        switches=[*parent.switches],
+    )
+
+
+def _apply(stage: Stage, instruction: str, rest: str, line: int) -> None:
+    if instruction == "WORKDIR":
+        stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
+    elif instruction in {"ENV", "ARG"}:
+        _environment(stage, rest, line, instruction)
+    elif instruction in {"COPY", "ADD"}:
+        _copy(stage, rest)
+    elif instruction == "ENTRYPOINT":
+        stage.entrypoint, stage.command = _told(rest, line), None
+    elif instruction == "CMD":
+        stage.command = _told(rest, line)
+
+
+def _environment(stage: Stage, rest: str, line: int, instruction: str) -> None:
+    pairs = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
+    for name, value in pairs:
+        stage.variables[name] = words.unquoted(value.strip(), stage.variables)
+        if instruction == "ENV":
+            stage.switches.append((name, stage.variables[name], line))
+
+
+def _copy(stage: Stage, rest: str) -> None:
+    if "--from=" in rest:
+        return
+    try:
+        parts = [str(part) for part in json.loads(rest)] if rest.startswith("[") else rest.split()
+    except ValueError:
+        return
+    parts = [words.unquoted(part, stage.variables) for part in parts if not part.startswith("--")]
+    if len(parts) < 2:
+        return
+    target = normpath(join(stage.workdir, parts[-1]))
+    into = parts[-1].endswith(("/", ".")) or len(parts) > 2
+    stage.copies.extend(
+        (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
+    )
+
+
+def _told(rest: str, line: int) -> Told:
+    if rest.startswith("["):
+        try:
+            listed = json.loads(re.sub(r"\s+#.*$", "", rest))
+        except ValueError:
+            listed = None
+        if isinstance(listed, list):
+            return Told(tuple(str(word) for word in listed), "", line)
+    return Told((), rest, line)
+
+
+def mounts(stage: Stage, tree: Tree, context: str) -> tuple[tuple[str, str], ...]:
+    """Which directory or file of the tree lies where in the image, seen from a build context."""
+    found: list[tuple[str, str]] = []
+    for source, target in stage.copies:
+        path = beside(context, source.rstrip("*"))
+        if path.startswith("../"):
+            continue
+        if tree.is_folder(path):
+            found.append((target.rstrip("/") or "/", path))
+        elif tree.is_file(path):
+            found.append((join(target, basename(path)) if target.endswith("/") else target, path))
+        elif "*" in source:
+            found.append((target.rstrip("/"), beside(context, dirname(source))))
+    return tuple(found)
+
+
+def context_of(path: str, stage: Stage, tree: Tree) -> str:
+    """The build context is a guess: the nearest directory upwards in which the COPY sources exist."""
+    folder = dirname(path)
+    best, most = folder, -1
+    while True:
+        here = sum(1 for source, _ in stage.copies if _exists(tree, beside(folder, source.rstrip("*"))))
+        if here > most:
+            best, most = folder, here
+        if not folder:
+            return best
+        folder = dirname(folder)
+
+
+def _exists(tree: Tree, path: str) -> bool:
+    return tree.is_file(path) or tree.is_folder(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """What a compose file or a pod says instead of the image: its context, stage, command and entrypoint."""
+
+    origin: str = ""
+    context: str | None = None
+    target: str = ""
+    command: Told | None = None
+    entrypoint: Told | None = None
+
+
+def launches(path: str, around: Around, override: Override = Override()) -> list[Launch]:
+    """What a container of this image runs. `around` gives the tree and what its projects share."""
+    found = stages(around.tree.text(path) or "")
+    if not found:
+        return []
+    stage = next((one for one in found if one.name == override.target), found[-1])
+    context = override.context if override.context is not None else context_of(path, stage, around.tree)
+    inside = surroundings(stage, around, context)
+    first = (
+        Said(override.entrypoint, override.origin) if override.entrypoint else Said(stage.entrypoint, path)
+    )
+    inherited = Said(stage.command if override.entrypoint is None else None, path)
+    last = Said(override.command, override.origin) if override.command else inherited
+    return started(first, last, inside)
+
+
+def surroundings(stage: Stage, around: Around, context: str) -> Around:
+    """The image's directories and variables."""
+    placed = mounts(stage, around.tree, context) or ((stage.workdir, context),)
+    path = stage.variables.get("PYTHONPATH", "")
+    extra = tuple(part for part in path.split(":") if part and "$" not in part)
+    return replace(around, workdir=stage.workdir, mounts=placed, variables=stage.variables, pythonpath=extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An ENTRYPOINT or CMD (or none) and the file that says it."""
+
+    told: Told | None
+    path: str
+
+
+def started(first: Said, last: Said, around: Around) -> list[Launch]:
+    """ENTRYPOINT and CMD joined: an ENTRYPOINT in shell form ignores CMD."""
+    head, tail = first.told, last.told
+    if head is None:
+        head, tail, first = tail, None, last
+    if head is None:
+        return []
+    if head.shell:
+        return commands.text(head.shell, around, Origin(first.path, head.line, head.shell))
+    argv = head.words
+    origin = Origin(first.path, head.line, " ".join(argv))
+    if tail is not None:
+        argv = (*argv, *(tail.words or ("sh", "-c", tail.shell)))
+        origin = Origin(last.path, tail.line, " ".join(argv))
+    return commands.launches(tuple(words.expand(word, around.variables) for word in argv), around, origin)

@@ -1,0 +1,116 @@
+"""Procfiles, supervisord, serverless.yml, SAM templates, pyproject scripts."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
+from posixpath import dirname
+from typing import Any
+
+from somatrace.check.launch import commands, servers
+from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.words import unquoted
+from somatrace.check.project.file_tree import beside
+
+_ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
+_ENTRY = re.compile(r"^([A-Za-z0-9_-]+):\s*(.+?)\s*$")
+_SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
+
+
+def _in(around: Around, folder: str) -> Around:
+    return replace(around, workdir="/", mounts=(("/", folder),))
+
+
+def procfile(path: str, around: Around) -> Iterator[Launch]:
+    """Every process type but the one-off ones."""
+    for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
+        match = _ENTRY.match(line)
+        if match and match[1] not in _ONE_OFF:
+            origin = Origin(path, number, f"{match[1]}: {match[2]}")
+            yield from commands.text(match[2], _in(around, dirname(path)), origin)
+
+
+def supervisor(path: str, around: Around) -> Iterator[Launch]:
+    """`[program:x] command=…`, in its `directory`."""
+    section: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate([*(around.tree.text(path) or "").split("\n"), "[end]"], 1):
+        if line.lstrip().startswith("["):
+            yield from _program(path, section, around)
+            section = {"": ("", number)} if _SECTION.match(line) else {}
+        elif section and "=" in line and not line.lstrip().startswith((";", "#")):
+            name, _, value = line.partition("=")
+            section[name.strip()] = (re.split(r"\s;", value)[0].strip(), number)
+
+
+def _program(path: str, section: dict[str, tuple[str, int]], around: Around) -> list[Launch]:
+    if "command" not in section:
+        return []
+    command, line = section["command"]
+    command = re.sub(r"%\(ENV_(\w+)\)s", r"${\1}", command)
+    folder = section.get("directory", ("", 0))[0]
+    inside = _in(around, dirname(path))
+    if folder.startswith("/"):
+        inside = replace(inside, workdir=folder, mounts=((folder, dirname(path)), (folder, "")))
+    elif folder:
+        inside = _in(around, beside(dirname(path), folder))
+    return commands.text(command, inside, Origin(path, line, command))
+
+
+def project(path: str, around: Around) -> dict[str, tuple[str, int]]:
+    """The console scripts of a pyproject.toml: name, target and line."""
+    text = around.tree.text(path) or ""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
+    tool = data.get("tool", {})
+    poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}
+    found: dict[str, tuple[str, int]] = {}
+    for table in (data.get("project", {}), poetry):
+        scripts = table.get("scripts", {}) if isinstance(table, dict) else {}
+        for name, target in scripts.items() if isinstance(scripts, dict) else ():
+            if isinstance(target, str) and ":" in target:
+                found[name] = (target, _line_of(text, target))
+    return found
+
+
+def _line_of(text: str, wanted: str) -> int:
+    return text.count("\n", 0, max(text.find(wanted), 0)) + 1
+
+
+def console(path: str, name: str, target: str, line: int, around: Around) -> Launch:
+    """A console script as a process."""
+    return servers.console(target, _in(around, dirname(path)), Origin(path, line, f"{name} = {target}"))
+
+
+def functions(path: str, documents: list[Any], around: Around) -> Iterator[Launch]:
+    """Handlers of serverless.yml and SAM: the module is imported once, the handler called per invocation."""
+    for document in documents:
+        if not isinstance(document, dict):
+            continue
+        for function in _named(document.get("functions")):
+            yield from _handler(path, function.get("handler"), "", around)
+        for resource in _named(document.get("Resources")):
+            if str(resource.get("Type", "")).endswith("Serverless::Function"):
+                properties = resource.get("Properties")
+                if isinstance(properties, dict):
+                    yield from _handler(
+                        path, properties.get("Handler"), str(properties.get("CodeUri") or ""), around
+                    )
+
+
+def _named(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value.values() if isinstance(one, dict)] if isinstance(value, dict) else []
+
+
+def _handler(path: str, handler: Any, code: str, around: Around) -> Iterator[Launch]:
+    if not isinstance(handler, str) or "." not in handler:
+        return
+    module, _, attribute = handler.rpartition(".")
+    folder = beside(dirname(path), code) if code else dirname(path)
+    origin = Origin(path, getattr(handler, "line", 1), unquoted(handler, {}))
+    inside = _in(around, folder)
+    start = f"{module.replace('/', '.')}:{attribute}"
+    yield from servers.imported(start, inside, origin, role="lambda")

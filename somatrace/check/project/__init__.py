@@ -1,0 +1,1 @@
+"""Reading a source tree safely: files, Python modules, YAML."""

@@ -1,0 +1,185 @@
+"""Python source: parsed when it must be, looked through when that is enough."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import re
+import symtable
+import sys
+import warnings
+from dataclasses import dataclass
+
+from somatrace.check.project.file_tree import Tree, UnreadableError
+
+#: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
+#: module can neither start tracing, nor build a model client, nor end or block the process at its import.
+_WORDS = (
+    b"somatrace init_tracing openai anthropic litellm langchain llama_index genai generativeai vertexai"
+    b" bedrock cohere mistralai groq together ollama replicate huggingface_hub dashscope"
+    b" import_module __import__"
+).split()
+#: Both patterns begin with a plain byte and look at a text that begins with a line's end: `re` then skips
+#: from one to the next, a tenth of the time that `^` takes.
+_STATEMENTS = re.compile(
+    rb"\n(?:while|raise|exit|quit|exec|sys\.exit|os\._exit|os\.exec\w+|asyncio\.run"
+    rb"|[\w.]+\.(?:run|serve\w*|start\w*)\()"
+)
+_IMPORT = re.compile(
+    rb"[\n;:][ \t\f]*(?:from[ \t]+([\w.\t ]+?)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]+)|import[ \t]+([^\n#;]+))"
+)
+#: Syntax depends on the version: a service may be written for a newer one than checks it.
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+_NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
+
+
+class UnparsableError(Exception):
+    """Python source that Python does not take."""
+
+    def __init__(self, reason: str, line: int) -> None:
+        super().__init__(reason)
+        self.reason, self.line = reason, line
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One import as written: dots, module, and the names taken from it (empty for `import x`)."""
+
+    level: int
+    module: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What can be said of a module without running it."""
+
+    matters: bool
+    imports: tuple[Imported, ...] = ()
+    reason: str = ""
+    line: int = 1
+
+
+class Sources:
+    """Parsed and glanced-at modules of one tree. Trees of modules are dropped after each service."""
+
+    def __init__(self, tree: Tree, wrappers: tuple[str, ...] = ()) -> None:
+        self._tree = tree
+        self._words = [*_WORDS, *(name.rpartition(".")[2].encode() for name in wrappers)]
+        self._glances: dict[str, Glance] = {}
+        self._parsed: dict[str, ast.Module | UnparsableError] = {}
+        self._lines: dict[str, list[str]] = {}
+
+    def parse(self, path: str) -> ast.Module:
+        """The syntax tree. Raises UnparsableError."""
+        found = self._parsed.get(path)
+        if found is None:
+            found = self._parsed[path] = self._parse(path)
+        if isinstance(found, UnparsableError):
+            raise found
+        return found
+
+    def _parse(self, path: str) -> ast.Module | UnparsableError:
+        try:
+            return parse(self._tree.read(path))
+        except UnreadableError as error:
+            return UnparsableError(f"it cannot be read: {error}", 1)
+        except UnparsableError as error:
+            return error
+
+    def glance(self, path: str) -> Glance:
+        found = self._glances.get(path)
+        if found is None:
+            found = self._glances[path] = self._glance(path)
+        return found
+
+    def _glance(self, path: str) -> Glance:
+        try:
+            source = self._tree.read(path)
+        except UnreadableError as error:
+            return Glance(matters=True, reason=f"it cannot be read: {error}")
+        if any(word in source for word in self._words) or _STATEMENTS.search(_lines(source)):
+            return Glance(matters=True, imports=_imports(source))
+        try:
+            _readable(source)
+        except UnparsableError as error:
+            return Glance(matters=True, reason=error.reason, line=error.line)
+        return Glance(matters=False, imports=_imports(source))
+
+    def mentions(self, path: str, word: bytes) -> bool:
+        """Whether a file can be read and has these bytes in it."""
+        return self.matches(path, re.compile(re.escape(word)))
+
+    def matches(self, path: str, pattern: re.Pattern[bytes]) -> bool:
+        """Whether a file can be read and the pattern is found in it."""
+        try:
+            return bool(pattern.search(self._tree.read(path)))
+        except UnreadableError:
+            return False
+
+    def line(self, path: str, number: int) -> str:
+        """One line as it stands in the file; empty when there is none."""
+        if path not in self._lines:
+            text = self._tree.text(path) or ""
+            self._lines[path] = text.replace("\r", "\n").split("\n")
+        lines = self._lines[path]
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+    def forget(self) -> None:
+        """Drop the syntax trees; what was glanced at stays."""
+        self._parsed.clear()
+        self._lines.clear()
+
+
+def parse(source: bytes) -> ast.Module:
+    """`ast.parse`, with everything it can raise made UnparsableError and its warnings kept quiet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return ast.parse(source)
+        except SyntaxError as error:
+            raise UnparsableError(_told(error), error.lineno or 1) from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise UnparsableError(_why(error), 1) from None
+
+
+def _readable(source: bytes) -> None:
+    """Raise UnparsableError where `ast.parse` would, in a fifth of its time for a large file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it takes bytes too
+        except SyntaxError as error:
+            raise UnparsableError(_told(error), error.lineno or 1) from None
+        except TypeError:
+            parse(source)
+        except (ValueError, RecursionError, MemoryError) as error:
+            raise UnparsableError(_why(error), 1) from None
+
+
+def _told(error: SyntaxError) -> str:
+    return f"{_PYTHON} cannot parse it: {error.msg}"
+
+
+def _why(error: Exception) -> str:
+    return f"{_PYTHON} cannot parse it: " + (str(error) or "it is nested too deeply")
+
+
+def _lines(source: bytes) -> bytes:
+    """Every line behind a line's end, the first one too."""
+    return b"\n" + source.removeprefix(codecs.BOM_UTF8).replace(b"\r", b"\n")
+
+
+def _imports(source: bytes) -> tuple[Imported, ...]:
+    found: dict[Imported, None] = {}
+    for module, names, plain in _IMPORT.findall(_lines(source).replace(b"\\\n", b" ")):
+        if plain:
+            for name in _NAME.findall(plain):
+                found[Imported(0, name.decode())] = None
+        else:
+            dotted = module.replace(b" ", b"").replace(b"\t", b"").decode()
+            level = len(dotted) - len(dotted.lstrip("."))
+            uncommented = re.sub(rb"#[^\n]*", b"", names)
+            taken = tuple(name.decode() for name in _NAME.findall(uncommented))
+            found[Imported(level, dotted.lstrip("."), taken)] = None
+    return tuple(found)

@@ -1,0 +1,288 @@
+"""The YAML that launchers are written in, read without a library.
+
+Block and flow mappings and sequences, plain and quoted scalars, block scalars, comments, anchors, aliases,
+merge keys, several documents. Anything else raises UndecidableError: never a wrong answer. Scalars stay text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from somatrace.check.project.yaml_flow import ALIAS, Flow, Text, UndecidableError, unquoted
+
+_KEY = re.compile(
+    r"""^("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>%@`?-][^#]*?|-[^\s#][^#]*?|\?[^\s#][^#]*?)\s*:(?=\s|$)"""
+)
+_ANCHOR = re.compile(r"^&([\w.-]+)(?:\s+|$)")
+_TAG = re.compile(r"^!\S*(?:\s+|$)")
+_BLOCK = re.compile(r"^[|>]([+-]?)(\d?)([+-]?)$")
+_MOST_LINES = 20_000
+_MOST_DEPTH = 60
+
+Line = tuple[int, str, int]
+
+
+def load(text: str) -> list[Any]:
+    """The documents of a file: dicts, lists, Text and None. Raises UndecidableError."""
+    raw = text.replace("\r\n", "\n").split("\n")
+    if len(raw) > _MOST_LINES or "\t" in "".join(line[: len(line) - len(line.lstrip())] for line in raw):
+        raise UndecidableError("too long, or indented with tabs")
+    documents: list[list[tuple[int, str]]] = [[]]
+    for number, line in enumerate(raw, 1):
+        if line.startswith("---") and (len(line) == 3 or line[3] in " \t"):
+            documents.append([])
+            if line[3:].strip() and not line[3:].strip().startswith("#"):
+                raise UndecidableError("content on the line of ---")
+        elif line.rstrip() == "...":
+            documents.append([])
+        elif not line.startswith("%"):
+            documents[-1].append((number, line))
+    return [_Reader(document).read() for document in documents if any(_content(line) for _, line in document)]
+
+
+def _content(line: str) -> bool:
+    stripped = line.strip()
+    return bool(stripped) and not stripped.startswith("#")
+
+
+class _Reader:
+    def __init__(self, lines: list[tuple[int, str]]) -> None:
+        self._lines = lines
+        self._at = 0
+        self._anchors: dict[str, Any] = {}
+        self._depth = 0
+
+    def read(self) -> Any:
+        value = self._node(self._indent())
+        if self._peek() is not None:
+            raise UndecidableError("text after the end of the document")
+        return value
+
+    def _peek(self) -> Line | None:
+        """The next line with content: its indentation, text and number."""
+        while self._at < len(self._lines):
+            number, line = self._lines[self._at]
+            if _content(line):
+                return len(line) - len(line.lstrip(" ")), line.strip(), number
+            self._at += 1
+        return None
+
+    def _indent(self) -> int:
+        line = self._peek()
+        return line[0] if line is not None else 0
+
+    def _node(self, indent: int) -> Any:
+        line = self._peek()
+        if line is None or line[0] < indent:
+            return None
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise UndecidableError("nested too deeply")
+        try:
+            if line[1] == "-" or line[1].startswith("- "):
+                return self._sequence(line[0])
+            if _KEY.match(line[1]):
+                return self._mapping(line[0])
+            self._at += 1
+            return self._value(line[1], line[2], line[0] - 1)
+        finally:
+            self._depth -= 1
+
+    def _sequence(self, indent: int) -> list[Any]:
+        found: list[Any] = []
+        while (
+            (line := self._peek()) is not None
+            and line[0] == indent
+            and (line[1] == "-" or line[1].startswith("- "))
+        ):
+            inner = line[1][1:].lstrip(" ")
+            if not inner or inner.startswith("#"):
+                self._at += 1
+                found.append(self._below(indent))
+            elif _KEY.match(_unmarked(inner)) or inner.startswith("- "):
+                number, raw = self._lines[self._at]
+                start = len(raw) - len(raw.lstrip(" ")) + len(line[1]) - len(inner)
+                name, inner = self._mark(inner)
+                self._lines[self._at] = (number, " " * start + inner)
+                value = self._node(start)
+                self._keep(name, value)
+                found.append(value)
+            else:
+                self._at += 1
+                found.append(self._value(inner, line[2], indent))
+        if line is not None and line[0] > indent:
+            raise UndecidableError(f"line {line[2]}: indentation")
+        return found
+
+    def _mapping(self, indent: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        merged: list[Any] = []
+        while (line := self._peek()) is not None and line[0] == indent:
+            match = _KEY.match(line[1])
+            if match is None:
+                raise UndecidableError(f"line {line[2]}: not a key")
+            self._at += 1
+            key = Text.at(unquoted(match[1]), line[2])
+            rest = line[1][match.end() :].strip()
+            value = (
+                self._below(indent)
+                if not rest or rest.startswith("#")
+                else self._value(rest, line[2], indent)
+            )
+            if key == "<<":
+                merged.extend(value if isinstance(value, list) else [value])
+            else:
+                found[key] = value
+        if line is not None and line[0] > indent:
+            raise UndecidableError(f"line {line[2]}: indentation")
+        for other in merged:
+            if not isinstance(other, dict):
+                raise UndecidableError("a merge of something that is no mapping")
+            found = {**other, **found}
+        return found
+
+    def _below(self, indent: int) -> Any:
+        """The block under a key or dash. A sequence may stand at the key's own indentation."""
+        line = self._peek()
+        if line is None or line[0] < indent:
+            return None
+        if line[0] == indent:
+            raw = self._lines[self._at - 1][1]
+            under_key = not raw.lstrip().startswith("- ") or _KEY.match(raw.lstrip())
+            return self._sequence(indent) if under_key and line[1].startswith("- ") else None
+        return self._node(line[0])
+
+    def _mark(self, text: str) -> tuple[str, str]:
+        """An anchor's name, and the text without anchor and tag."""
+        name = ""
+        while True:
+            if anchor := _ANCHOR.match(text):
+                name, text = anchor[1], text[anchor.end() :]
+            elif tag := _TAG.match(text):
+                text = text[tag.end() :]
+            else:
+                return name, text
+
+    def _keep(self, name: str, value: Any) -> None:
+        if name:
+            self._anchors[name] = value
+
+    def _value(self, text: str, number: int, indent: int) -> Any:
+        name, text = self._mark(text)
+        value = self._marked(text, number, indent)
+        self._keep(name, value)
+        return value
+
+    def _marked(self, text: str, number: int, indent: int) -> Any:
+        bare = _uncommented(text)
+        if not bare:
+            return self._below(indent)
+        if alias := ALIAS.match(bare):
+            if alias[1] not in self._anchors:
+                raise UndecidableError(f"line {number}: unknown alias")
+            return self._anchors[alias[1]]
+        if block := _BLOCK.match(bare):
+            return self._block(bare[0] == ">", (block[1] or block[3]), number, indent)
+        if text[0] in "[{":
+            return Flow(self._joined_flow(text), number, self._anchors).read()
+        return self._scalar(text, bare, number, indent)
+
+    def _scalar(self, text: str, bare: str, number: int, indent: int) -> Any:
+        if text[0] in "\"'":
+            while not _closed(text):
+                more = self._next_raw()
+                text = f"{text} {more}" if more else f"{text}\n"
+            end = _closed(text)
+            if text[end:].strip() and not text[end:].strip().startswith("#"):
+                raise UndecidableError(f"line {number}: text after a quoted scalar")
+            return Text.at(unquoted(text[:end]), number)
+        if text[0] in "%@`|>&*?" and not (text[0] == "?" and text[1:2].strip()):
+            raise UndecidableError(f"line {number}: {text[0]} starts no scalar")
+        if ": " in bare or bare.endswith(":"):
+            raise UndecidableError(f"line {number}: a mapping inside a scalar")
+        while (line := self._peek()) is not None and line[0] > indent and bare == text.strip():
+            if _KEY.match(line[1]):
+                raise UndecidableError(f"line {line[2]}: a mapping inside a scalar")
+            if line[2] > number + 1 and any(
+                not raw.strip() for _, raw in self._lines[self._at - 1 : self._at]
+            ):
+                raise UndecidableError(f"line {line[2]}: paragraphs in a plain scalar")
+            self._at += 1
+            text = f"{text.strip()} {line[1]}"
+            bare = f"{bare} {_uncommented(line[1])}"
+        return Text.at(bare, number, plain=True)
+
+    def _next_raw(self) -> str:
+        if self._at >= len(self._lines):
+            raise UndecidableError("an open quotation")
+        self._at += 1
+        return self._lines[self._at - 1][1].strip()
+
+    def _joined_flow(self, text: str) -> str:
+        """A flow collection over several lines, as one."""
+        while not _balanced(text):
+            text = f"{text}\n{self._next_raw()}"
+        return text
+
+    def _block(self, folded: bool, chomp: str, number: int, indent: int) -> Text:
+        lines: list[str] = []
+        inner: int | None = None
+        while self._at < len(self._lines):
+            raw = self._lines[self._at][1]
+            here = len(raw) - len(raw.lstrip(" "))
+            if raw.strip():
+                if here <= indent:
+                    break
+                inner = here if inner is None else inner
+                if here < inner:
+                    raise UndecidableError(f"line {number}: indentation of a block scalar")
+            lines.append(raw[inner or 0 :] if raw.strip() else "")
+            self._at += 1
+        text = "\n".join(lines).rstrip("\n")
+        if folded:
+            text = _folded(text.split("\n"))
+        return Text.at(text if chomp == "-" or not text else f"{text}\n", number)
+
+
+def _folded(lines: list[str]) -> str:
+    """Lines joined by spaces; an empty line, and a line that is indented further, keep their ends."""
+    found = lines[0]
+    last, empty = lines[0], 0
+    for line in lines[1:]:
+        if not line:
+            empty += 1
+            continue
+        kept = last[:1] in {"", " "} or line[0] == " "
+        found += "\n" * (empty + kept) + line if kept or empty else f" {line}"
+        last, empty = line, 0
+    return found
+
+
+def _unmarked(text: str) -> str:
+    while match := _ANCHOR.match(text) or _TAG.match(text):
+        text = text[match.end() :]
+    return text
+
+
+def _uncommented(text: str) -> str:
+    if text[:1] in {'"', "'"}:
+        return text
+    return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
+
+
+def _closed(text: str) -> int:
+    """Where a quoted scalar ends; 0 while it is open."""
+    match = re.match(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'', text, re.DOTALL)
+    return match.end() if match else 0
+
+
+def _balanced(text: str) -> bool:
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?:^|\s)#[^\n]*', "", text, flags=re.DOTALL)
+    if '"' in bare:
+        return False
+    opened = bare.count("[") + bare.count("{")
+    return opened <= bare.count("]") + bare.count("}")
+
+
+__all__ = ["Text", "UndecidableError", "load"]

@@ -1,0 +1,23 @@
+"""The inventory: every process of the tree, how it starts, where it is traced and under which name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from somatrace.check.checker import Report
+from somatrace.check.report.text_formats import printable
+
+
+def listing(report: Report, *, as_json: bool) -> str:
+    """One line per process, or JSON."""
+    if as_json:
+        return json.dumps([asdict(process) for process in report.processes], indent=2) + "\n"
+    if not report.processes:
+        return "no service and no launcher here\n"
+    lines = []
+    for one in report.processes:
+        traced = f'"{one.service_name}" in {one.traced_in}' if one.traced_in else "not traced"
+        codes = f" ({', '.join(one.codes)})" if one.codes else ""
+        lines.append(f"{one.service or '.'}  {one.entrypoint or '?'}  {one.launched_by}  {traced}{codes}")
+    return "\n".join(printable(line) for line in lines) + "\n"

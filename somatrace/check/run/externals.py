@@ -1,0 +1,268 @@
+"""What calls of libraries do to a start-up: run a function, register it, serve, end the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from somatrace.check.project import model_clients
+from somatrace.check.run import hooks, serving
+from somatrace.check.run.cells import CALLS, SERVED
+from somatrace.check.run.machine import Dead, Machine, Place, Seen, stop_there
+from somatrace.check.run.names import set_attribute
+from somatrace.check.run.values import (
+    NONE,
+    UNKNOWN,
+    Arguments,
+    Bound,
+    Class,
+    Command,
+    Const,
+    Deferred,
+    External,
+    Function,
+    Instance,
+    Items,
+    Partial,
+    Value,
+    is_ours,
+    options,
+)
+
+_EXITS = {
+    "sys.exit", "os._exit", "exit", "quit", "os.abort", "os.execv", "os.execve", "os.execvp",
+    "os.execvpe", "os.execl", "os.execlp",
+}  # fmt: skip
+_RUNS_COROUTINE = {
+    "asyncio.run", "uvloop.run", "asyncio.get_event_loop().run_until_complete", "asyncio.Runner().run",
+    "asyncio.new_event_loop().run_until_complete", "uvloop.new_event_loop().run_until_complete",
+    "asyncio.get_event_loop_policy().get_event_loop().run_until_complete",
+}  # fmt: skip
+_RUNS_FUNCTION = {
+    "anyio.run",
+    "trio.run",
+    "curio.run",
+    "typer.run",
+    "fire.Fire",
+    "absl.app.run",
+    "asgiref.sync.async_to_sync()",
+}
+_SAME = {
+    "staticmethod", "classmethod", "property", "functools.cache", "functools.lru_cache",
+    "functools.cached_property", "functools.wraps()", "functools.lru_cache()", "dataclasses.dataclass",
+    "dataclasses.dataclass()", "typing.cast", "abc.abstractmethod", "typing.final", "typing.override",
+    "typing.no_type_check", "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
+}  # fmt: skip
+_DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
+
+
+def call(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value:
+    """A call of something outside the tree."""
+    path = value.path
+    if path in _EXITS:
+        raise Dead
+    handler = _EXACT.get(path)
+    if handler is not None:
+        return handler(machine, arguments, place)
+    if path in _SAME:
+        return arguments.positional[0] if arguments.positional else value.made(arguments)
+    if path in _RUNS_COROUTINE or path.endswith(".run_until_complete"):
+        return _run_coroutine(machine, arguments, place)
+    if path in _RUNS_FUNCTION:
+        return run_function(machine, arguments, place)
+    if note_model(machine, value, arguments, place):
+        return value.made(arguments)
+    if serving.serves(path):
+        return serving.serve(machine, value, arguments, place)
+    wired = hooks.wire(machine, value, arguments, place)
+    if wired is not None:
+        return wired
+    escape(machine, arguments, path, place)
+    if (
+        path.endswith("()")
+        and len(arguments.positional) == 1
+        and isinstance(arguments.positional[0], Function | Class)
+    ):
+        return arguments.positional[0]
+    return value.made(arguments)
+
+
+def note_model(machine: Machine, value: External, arguments: Arguments, place: Place) -> bool:
+    """Whether this builds or calls a model client; noted when tracing has not certainly started."""
+    first = arguments.get("service_name", 0)
+    what = first.value if isinstance(first, Const) else None
+    if not model_clients.is_client(value.path, what):
+        return False
+    if machine.store.get(CALLS)[0] == 0 and not machine.store.get(SERVED):
+        machine.ledger.models.append(Seen(place, value.path.replace("()", ""), tuple(machine.chain)))
+    return True
+
+
+def escape(machine: Machine, arguments: Arguments, path: str, place: Place) -> None:
+    """Functions handed to a library: it may call them later, nobody can see when."""
+    waiting = list(arguments.all())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Bound | Partial):
+            waiting.append(value.function)
+        elif isinstance(value, Items):
+            waiting.extend(machine.elements(value.ident) or ())
+        elif isinstance(value, Deferred):
+            machine.ledger.escaped.setdefault(id(value.function.node), (value.function, path, place))
+        elif isinstance(value, Function):
+            machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
+        elif is_ours(value):
+            machine.ledger.escaped.setdefault(id(value), (value, path, place))
+        elif isinstance(value, Class | Instance):
+            _escape_methods(machine, value if isinstance(value, Class) else value.cls, path, place)
+
+
+def _escape_methods(machine: Machine, cls: Class, path: str, place: Place) -> None:
+    for name, value in machine.store.cells_of(cls.scope.ident):
+        if isinstance(value, Function) and name != "__init__":
+            machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
+
+
+def run_function(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    """`anyio.run(main)`, `typer.run(main)`: the function is called, and its coroutine awaited."""
+    if not arguments.positional:
+        return UNKNOWN
+    given = Arguments(arguments.positional[1:], (), open=True)
+    return awaited(machine, machine.call(arguments.positional[0], given, place), place)
+
+
+def awaited(machine: Machine, value: Value, place: Place) -> Value:
+    """The result of a coroutine, or the value itself."""
+    for option in options(value):
+        if isinstance(option, Deferred) and option.kind == "coroutine":
+            return machine.run_deferred(option, place)
+    return value
+
+
+def _run_coroutine(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    for value in arguments.positional[:1]:
+        awaited(machine, value, place)
+        if isinstance(value, External):
+            if serving.serves(value.path.removesuffix("()")):
+                return value
+            for inner in value.arguments.all():
+                awaited(machine, inner, place)
+    return UNKNOWN
+
+
+def _manager(_: Machine, arguments: Arguments, __: Place) -> Value:
+    for value in arguments.positional[:1]:
+        if isinstance(value, Function):
+            return replace(value, manager=True)
+    return UNKNOWN
+
+
+def _partial(_: Machine, arguments: Arguments, __: Place) -> Value:
+    if not arguments.positional:
+        return UNKNOWN
+    return Partial(
+        arguments.positional[0], Arguments(arguments.positional[1:], arguments.named, arguments.open)
+    )
+
+
+def _setattr(machine: Machine, arguments: Arguments, _: Place) -> Value:
+    if len(arguments.positional) == 3 and isinstance(arguments.positional[1], Const):
+        set_attribute(
+            machine,
+            machine.solid(arguments.positional[0]),
+            str(arguments.positional[1].value),
+            arguments.positional[2],
+        )
+    return NONE
+
+
+def _getattr(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    if len(arguments.positional) == 2 and isinstance(arguments.positional[1], Const):
+        return machine.attribute(
+            machine.solid(arguments.positional[0]), str(arguments.positional[1].value), place
+        )
+    return UNKNOWN
+
+
+def _next(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    """A generator runs to its first yield and stays there."""
+    for value in arguments.positional[:1]:
+        if isinstance(value, Deferred) and value.kind == "generator":
+            machine.run_deferred(value, place, stop_there)
+    return UNKNOWN
+
+
+def _enter_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    """A manager is entered as by `with`, and left at an end that nobody has to wait for."""
+    for value in arguments.positional[:1]:
+        if isinstance(value, Deferred):
+            machine.run_deferred(value, place, stop_there)
+        elif isinstance(value, Instance):
+            return machine.call(machine.attribute(value, "__enter__", place), Arguments(), place)
+    return UNKNOWN
+
+
+def _enter_async_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    for value in arguments.positional[:1]:
+        if isinstance(value, Instance):
+            entered = machine.call(machine.attribute(value, "__aenter__", place), Arguments(), place)
+            return awaited(machine, entered, place)
+    return _enter_context(machine, arguments, place)
+
+
+def _drain(machine: Machine, arguments: Arguments, place: Place) -> Value:
+    for value in arguments.positional[:1]:
+        if isinstance(value, Deferred) and value.kind == "generator":
+            machine.run_deferred(value, place, lambda _: None)
+        elif isinstance(value, Items):
+            return value
+        elif isinstance(value, External) and value.path == "map()":
+            _mapped(machine, value.arguments, place)
+    return Items(machine.items(None))
+
+
+def _map(_: Machine, arguments: Arguments, __: Place) -> Value:
+    """It calls nothing before somebody draws from it."""
+    return External("map").made(arguments)
+
+
+def _mapped(machine: Machine, arguments: Arguments, place: Place) -> None:
+    if len(arguments.positional) == 2 and isinstance(arguments.positional[1], Items):
+        for element in machine.elements(arguments.positional[1].ident) or ():
+            machine.call(arguments.positional[0], Arguments((element,)), place)
+
+
+def method(machine: Machine, value: Bound, arguments: Arguments, place: Place) -> Value:
+    """A method of a list, of a click command, of a constant."""
+    path = value.function.path if isinstance(value.function, External) else ""
+    if isinstance(value.me, Items):
+        return _grow(machine, value.me, path, arguments)
+    if isinstance(value.me, Command):
+        return hooks.on_command(machine, value.me, path, arguments)
+    escape(machine, arguments, path, place)
+    return External(path).made(arguments)
+
+
+def _grow(machine: Machine, items: Items, path: str, arguments: Arguments) -> Value:
+    held = machine.elements(items.ident)
+    if held is not None and arguments.positional:
+        last = arguments.positional[-1]
+        more = machine.elements(last.ident) if path == "list.extend" and isinstance(last, Items) else (last,)
+        machine.store.set((items.ident, "items"), None if more is None else held + more)
+    return NONE
+
+
+_EXACT: dict[str, Callable[[Machine, Arguments, Place], Value]] = {
+    "contextlib.contextmanager": _manager,
+    "contextlib.asynccontextmanager": _manager,
+    "functools.partial": _partial,
+    "setattr": _setattr,
+    "getattr": _getattr,
+    "next": _next,
+    "anext": _next,
+    "map": _map,
+    "contextlib.ExitStack().enter_context": _enter_context,
+    "contextlib.AsyncExitStack().enter_context": _enter_context,
+    "contextlib.AsyncExitStack().enter_async_context": _enter_async_context,
+    **dict.fromkeys(_DRAINS, _drain),
+}

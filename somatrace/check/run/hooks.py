@@ -1,0 +1,220 @@
+"""Functions that frameworks call at start-up, and how a program wires them."""
+
+from __future__ import annotations
+
+from somatrace.check.run.cells import HOOKS, Hook
+from somatrace.check.run.machine import Machine, Place
+from somatrace.check.run.values import (
+    NONE,
+    UNKNOWN,
+    Arguments,
+    Bound,
+    Class,
+    Command,
+    Const,
+    External,
+    Function,
+    Items,
+    Value,
+    fresh,
+)
+
+#: Decorators without arguments of their own that register a start-up function.
+_STARTUP_MEMBERS = {
+    "before_serving", "before_app_serving", "before_server_start", "main_process_start", "on_startup_event",
+}  # fmt: skip
+_STARTUP_EVENTS = {"startup", "before_server_start", "main_process_start"}
+_WORKER_SIGNALS = {"worker_process_init", "worker_init", "celeryd_init", "celeryd_after_setup"}
+_LISTS = {"on_startup": "startup", "cleanup_ctx": "lifespan"}
+
+
+def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
+    """Remember a function that will be called by itself."""
+    held = machine.store.get(HOOKS)
+    hook = Hook(kind, value, owner)
+    if hook not in held:
+        machine.store.set(HOOKS, (*held, hook))
+
+
+def wire(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value | None:
+    """The result of a call that wires a hook or command; None when this is no such call."""
+    _mount(machine, value, arguments)
+    for way in (_signal, _event, _member, _list, _click, _typer, _modal):
+        result = way(machine, value, arguments, place)
+        if result is not None:
+            return result
+    return None
+
+
+def _callable(arguments: Arguments) -> Value | None:
+    for value in arguments.positional:
+        if isinstance(value, Function | Bound | Class) or type(value).__name__ in {"Partial", "Command"}:
+            return value
+    return None
+
+
+def _signal(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+    """`@worker_process_init.connect`, with and without arguments."""
+    parts = value.path.removesuffix("()").split(".")
+    if len(parts) < 2 or parts[-1] != "connect" or parts[-2] not in _WORKER_SIGNALS:
+        return None
+    function = _callable(arguments)
+    if function is None:
+        return None if value.path.endswith("()") else value.made(arguments)
+    add(machine, "worker", function, 0)
+    return function
+
+
+def _event(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+    """`@app.on_event("startup")`, `app.add_event_handler("startup", f)`, `app.listener("...")`."""
+    member = value.path.removesuffix("()").rpartition(".")[2]
+    if (
+        member not in {"on_event", "add_event_handler", "listener", "register_listener"}
+        or "()" not in value.path
+    ):
+        return None
+    function = _callable(arguments)
+    given = value.arguments if value.path.endswith("()") else arguments
+    if function is None:
+        return value.made(arguments)
+    events = [one.value for one in given.positional if isinstance(one, Const)]
+    if not any(event in _STARTUP_EVENTS for event in events):
+        return None
+    add(machine, "startup", function, _owner(value))
+    return function
+
+
+def _owner(value: External) -> int:
+    """The number of the app whose method this is, also of the result of that method."""
+    found = value
+    if found.path.endswith("()") and found.owner is not None:
+        found = found.owner
+    return found.root().ident
+
+
+def _member(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+    member = value.path.removesuffix("()").rpartition(".")[2]
+    if member not in _STARTUP_MEMBERS or "()" not in value.path:
+        return None
+    function = _callable(arguments)
+    if function is None:
+        return value.made(arguments)
+    add(machine, "startup", function, _owner(value))
+    return function
+
+
+def _list(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+    """`app.on_startup.append(f)`."""
+    parts = value.path.split(".")
+    if len(parts) < 2 or parts[-1] != "append" or parts[-2] not in _LISTS:
+        return None
+    function = _callable(arguments)
+    if function is None:
+        return None
+    add(machine, _LISTS[parts[-2]], function, value.root().ident)
+    return NONE
+
+
+def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
+    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: nobody starts an inner app."""
+    if not (value.path.endswith("().mount") or value.path == "starlette.routing.Mount"):
+        return
+    inner = arguments.get("app", 1)
+    if not isinstance(inner, External):
+        return
+    made = inner.root()
+    for name in ("lifespan", "on_startup", "startup"):
+        hook = made.arguments.get(name)
+        for function in machine.elements(hook.ident) or () if isinstance(hook, Items) else (hook,):
+            if isinstance(function, Function):
+                escaped = machine.ledger.escaped.get(id(function.node))
+                if escaped is not None and escaped[1] == made.path.removesuffix("()"):
+                    del machine.ledger.escaped[id(function.node)]
+
+
+def _modal(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+    if value.path not in {"modal.enter", "modal.enter()"}:
+        return None
+    function = _callable(arguments)
+    if function is None:
+        return value.made(arguments)
+    add(machine, "startup", function, 0)
+    return function
+
+
+# -- command lines --------------------------------------------------------------------------------
+
+
+def _click(_: Machine, value: External, arguments: Arguments, __: Place) -> Value | None:
+    if value.path.removesuffix("()") not in {
+        "click.command",
+        "click.group",
+        "asyncclick.command",
+        "asyncclick.group",
+    }:
+        return None
+    function = _callable(arguments)
+    if function is None:
+        return value.made(arguments)
+    return Command(function, fresh(), "group" in value.path)
+
+
+def on_command(machine: Machine, me: Command, path: str, arguments: Arguments) -> Value:
+    """`@cli.command()`, `cli.add_command(f)` on a click group."""
+    name = path.rpartition(".")[2]
+    function = _callable(arguments)
+    if name in {"command", "group"}:
+        # the decorator's own call: what it is then applied to is registered by `Registering`
+        if function is None:
+            return Bound(External(f"command.{name}"), me)
+        made = Command(function, fresh(), name == "group")
+        _register(machine, me.ident, made)
+        return made
+    if name == "add_command" and function is not None:
+        _register(machine, me.ident, function)
+    return UNKNOWN if name != "add_command" else NONE
+
+
+def _register(machine: Machine, ident: int, command: Value) -> None:
+    held = machine.store.get((ident, "commands"), ())
+    machine.store.set((ident, "commands"), (*held, command) if isinstance(held, tuple) else (command,))
+
+
+def _typer(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value | None:
+    """`app = typer.Typer()`: `@app.command()`, `@app.callback()`, `app.add_typer(sub)`, and `app()`."""
+    if not value.path.startswith(("typer.Typer()", "cyclopts.App()")):
+        return None
+    root = value.root() if not value.path.endswith("()") or value.owner is None else value
+    while root.path not in {"typer.Typer()", "cyclopts.App()"} and root.owner is not None:
+        root = root.owner
+    if value.path in {"typer.Typer()", "cyclopts.App()"}:
+        return run_typer(machine, root, place)
+    member = value.path.removesuffix("()").rpartition(".")[2]
+    function = _callable(arguments)
+    if member in {"command", "callback", "default"}:
+        if function is None:
+            return value.made(arguments)
+        _register_typer(machine, root.ident, member, function)
+        return function
+    if member == "add_typer" and arguments.positional:
+        _register(machine, root.ident, arguments.positional[0])
+        return NONE
+    return None
+
+
+def _register_typer(machine: Machine, ident: int, member: str, function: Value) -> None:
+    if member == "callback":
+        machine.store.set((ident, "callback"), function)
+    else:
+        _register(machine, ident, function)
+
+
+def run_typer(machine: Machine, root: External, place: Place) -> Value:
+    """The callback runs for every command, then one of the commands."""
+    from somatrace.check.run import calls
+
+    callback = machine.store.get((root.ident, "callback"))
+    if isinstance(callback, Value):
+        machine.call(callback, Arguments(open=True), place)
+    commands = machine.store.get((root.ident, "commands"), ())
+    return calls.choose(machine, commands if isinstance(commands, tuple) else (), place)

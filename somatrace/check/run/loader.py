@@ -1,0 +1,156 @@
+"""Which file an import finds: Python's search, over the directories that the process would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from somatrace.check.project.file_tree import Tree, beside
+from somatrace.check.project.source import Imported, Sources
+
+_MOST_FOLDERS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A directory that modules are found in. `prefix` is the package under which an image holds it."""
+
+    folder: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A module of the tree. `path` is empty for a namespace package, which has only `folders`."""
+
+    name: str
+    path: str
+    folders: tuple[str, ...] = ()
+
+    @property
+    def is_package(self) -> bool:
+        return bool(self.folders)
+
+    @property
+    def package(self) -> str:
+        """What its relative imports start from."""
+        return self.name if self.folders else self.name.rpartition(".")[0]
+
+
+class Loader:
+    """Finds modules for one process."""
+
+    def __init__(self, tree: Tree, sources: Sources, roots: tuple[Root, ...], ours: str | None) -> None:
+        self._tree, self._sources, self._roots = tree, sources, roots
+        self._ours = ours
+        self._found: dict[str, Found | None] = {}
+        self._quiet: dict[str, bool] = {}
+
+    def find(self, name: str) -> Found | None:
+        """The module of that dotted name, or None when it is not in the tree."""
+        if name not in self._found:
+            self._found[name] = self._find(name)
+        return self._found[name]
+
+    def _find(self, name: str) -> Found | None:
+        parent, _, last = name.rpartition(".")
+        if parent:
+            package = self.find(parent)
+            if package is not None and package.is_package:
+                found = self._in_folders(name, last, package.folders)
+                if found is not None:
+                    return found
+        return self._below_roots(name, last)
+
+    def _below_roots(self, name: str, last: str) -> Found | None:
+        if not all(part.isidentifier() for part in name.split(".")):
+            return None
+        folders = []
+        parent = name.rpartition(".")[0]
+        for root in self._roots:
+            if root.prefix == parent:
+                folders.append(root.folder)
+            elif root.prefix == name or root.prefix.startswith(f"{name}."):
+                return self._prefixed(name, root)
+        return self._in_folders(name, last, tuple(folders))
+
+    def _prefixed(self, name: str, root: Root) -> Found:
+        if root.prefix != name:
+            return Found(name, "", (f"{root.folder}\0",))
+        start = beside(root.folder, "__init__.py")
+        return Found(name, start if self._tree.is_file(start) else "", (root.folder,))
+
+    def _in_folders(self, name: str, last: str, folders: tuple[str, ...]) -> Found | None:
+        portions = []
+        for folder in folders:
+            here = beside(folder, last)
+            start = f"{here}/__init__.py"
+            if self._tree.is_file(start):
+                return None if here == self._ours else Found(name, start, (here,))
+            if self._tree.is_file(f"{here}.py"):
+                return Found(name, f"{here}.py")
+            if self._tree.is_folder(here):
+                portions.append(here)
+        return Found(name, "", tuple(portions)) if portions and self._has_python(portions) else None
+
+    def _has_python(self, folders: list[str]) -> bool:
+        """A directory without Python below it is no namespace package (`./openai` with prompts in it)."""
+        waiting = list(folders)
+        for _ in range(_MOST_FOLDERS):
+            if not waiting:
+                return False
+            folder = waiting.pop()
+            if any(path.endswith(".py") for path in self._tree.listed(folder)):
+                return True
+            waiting.extend(f"{folder}/{name}" for name in self._tree.folders.get(folder, ()))
+        return True
+
+    def absolute(self, package: str, imported: Imported) -> str | None:
+        """The dotted name that an import means in a module of `package`; None beyond the top package."""
+        if not imported.level:
+            return imported.module
+        parts = package.split(".") if package else []
+        kept = parts[: len(parts) - (imported.level - 1)]
+        if not kept or imported.level > len(parts):
+            return None
+        return ".".join([*kept, imported.module] if imported.module else kept)
+
+    def quiet(self, found: Found) -> bool:
+        """Whether importing it, and all it imports from the tree, can have no effect that is looked for."""
+        known = self._quiet.get(found.name)
+        if known is not None:
+            return known
+        seen: dict[str, Found] = {found.name: found}
+        waiting = [found]
+        while waiting:
+            here = waiting.pop()
+            if not here.path:
+                continue
+            glance = self._sources.glance(here.path)
+            if glance.matters or self._quiet.get(here.name) is False:
+                self._quiet[found.name] = False
+                return False
+            for needed in self._needed(here):
+                if needed.name not in seen:
+                    seen[needed.name] = needed
+                    waiting.append(needed)
+        for name in seen:
+            self._quiet[name] = True
+        return True
+
+    def _needed(self, here: Found) -> Iterator[Found]:
+        for imported in self._sources.glance(here.path).imports:
+            name = self.absolute(here.package, imported)
+            if name is None:
+                continue
+            yield from self._with_parents(name)
+            for taken in imported.names:
+                yield from self._with_parents(f"{name}.{taken}")
+
+    def _with_parents(self, name: str) -> Iterator[Found]:
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            found = self.find(".".join(parts[:length]))
+            if found is None:
+                return
+            yield found

@@ -1,0 +1,209 @@
+"""What the parts of the abstract run share: its state, its frames, and the events it has seen."""
+
+from __future__ import annotations
+
+import ast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from somatrace.check.project.source import Sources
+from somatrace.check.run.cells import Changes, Store
+from somatrace.check.run.loader import Loader
+from somatrace.check.run.values import Arguments, LocalModule, Scope, Value, fresh
+
+#: Enough for any start-up path that a person has written.
+MOST_STEPS = 150_000
+MOST_CALLS = 60
+
+
+class Dead(Exception):  # noqa: N818 -- the end of a path is no error
+    """The path cannot go on: it returned, raised, left the process, or never ends."""
+
+
+class Exhausted(Exception):  # noqa: N818 -- nor is the end of patience
+    """More steps than any start-up needs."""
+
+
+def stop_there(_: Value) -> None:
+    """What `next` resumes a generator with: the body goes no further than its first yield."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file of the tree."""
+
+    path: str
+    line: int
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InitCall:
+    """A call of the real `init_tracing`, as met on one path."""
+
+    place: Place
+    service: str | None
+    content: bool
+    served: bool
+    conditions: tuple[Place, ...]
+    chain: tuple[Place, ...]
+    wrapped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Anything else that matters, and what it is in words."""
+
+    place: Place
+    what: str
+    chain: tuple[Place, ...] = ()
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The events of one run."""
+
+    inits: list[InitCall] = field(default_factory=list)
+    models: list[Seen] = field(default_factory=list)
+    shadows: list[Seen] = field(default_factory=list)
+    unreadable: dict[str, Seen] = field(default_factory=dict)
+    escaped: dict[int, tuple[Value, str, Place]] = field(default_factory=dict)
+    respawned: list[tuple[str, Place]] = field(default_factory=list)
+    modules: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Frame:
+    """A running function body (or module). `resume` is what a `yield` in it hands control to."""
+
+    depth: int
+    conditions: list[Place]
+    returns: list[tuple[Value, Changes]] = field(default_factory=list)
+    resume: Callable[[Value], None] | None = None
+
+
+@dataclass(slots=True)
+class Loop:
+    """A running loop."""
+
+    depth: int
+    breaks: list[Changes] = field(default_factory=list)
+    continues: list[Changes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Guarded:
+    """A running try body: the states in which it raises."""
+
+    depth: int
+    imports: bool
+    raised: list[Changes] = field(default_factory=list)
+    import_failed: list[Changes] = field(default_factory=list)
+
+
+class Machine(ABC):
+    """State and steps of one abstract run of one process."""
+
+    def __init__(self, loader: Loader, sources: Sources, wrappers: tuple[str, ...]) -> None:
+        self.loader, self.sources, self.wrappers = loader, sources, wrappers
+        self.store = Store()
+        self.ledger = Ledger()
+        self.guards: list[Guarded] = []
+        self.loops: list[Loop] = []
+        self.conditions: list[Place] = []
+        self.chain: list[Place] = []
+        self.steps = 0
+        #: package of each module, for its relative imports
+        self.packages: dict[str, str] = {}
+        self.scopes: dict[str, Scope] = {}
+        self._made: dict[tuple[object, ...], int] = {}
+
+    @abstractmethod
+    def evaluate(self, node: ast.expr | None, scope: Scope) -> Value:
+        """What an expression gives, and what happens on the way."""
+
+    @abstractmethod
+    def execute(self, body: Sequence[ast.stmt], scope: Scope) -> bool:
+        """Run statements; whether the path goes on after them."""
+
+    @abstractmethod
+    def call(self, value: Value, arguments: Arguments, place: Place) -> Value:
+        """Call a value."""
+
+    @abstractmethod
+    def attribute(self, value: Value, name: str, place: Place) -> Value:
+        """An attribute of a value."""
+
+    @abstractmethod
+    def module(self, name: str, place: Place | None) -> Value:
+        """Import a module and its parents."""
+
+    @abstractmethod
+    def run_deferred(
+        self, value: Value, place: Place, resume: Callable[[Value], None] | None = None
+    ) -> Value:
+        """Run the body of a called generator or coroutine."""
+
+    @abstractmethod
+    def solid(self, value: Value) -> Value:
+        """The value itself, where so far it was only known where it is to be found."""
+
+    @abstractmethod
+    def is_lazy(self, module: LocalModule) -> bool:
+        """Whether a module that has no effect was imported and not yet looked into."""
+
+    @abstractmethod
+    def wake(self, module: LocalModule) -> None:
+        """Look into it."""
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Exhausted
+
+    def place(self, node: ast.AST, scope: Scope) -> Place:
+        return Place(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
+
+    def split(self, *alternatives: Callable[[], bool], under: Place | None = None) -> bool:
+        """Run each alternative from here and go on where they meet. False when none goes on."""
+        ends = []
+        outer = len(self.conditions)
+        if under is not None:
+            self.conditions.append(under)
+        for alternative in alternatives:
+            self.store.begin()
+            try:
+                alive = alternative()
+            except Dead:
+                alive = False
+            except Exhausted:
+                self.store.rollback()
+                raise
+            changes = self.store.rollback()
+            if alive:
+                ends.append(changes)
+        del self.conditions[outer:]
+        self.store.merge(ends)
+        return bool(ends)
+
+    def perhaps(self, action: Callable[[], object], under: Place | None) -> None:
+        """Something that happens on some paths only. Raises Dead only if both ways end."""
+
+        def done() -> bool:
+            action()
+            return True
+
+        if not self.split(done, lambda: True, under=under):
+            raise Dead
+
+    def items(self, values: tuple[Value, ...] | None) -> int:
+        """A number under which the elements of a new list lie."""
+        ident = fresh()
+        self.store.set((ident, "items"), values)
+        return ident
+
+    def elements(self, ident: int) -> tuple[Value, ...] | None:
+        """The elements of a list; None when they are not known."""
+        found = self.store.get((ident, "items"))
+        return found if isinstance(found, tuple) else None

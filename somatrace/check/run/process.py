@@ -1,0 +1,197 @@
+"""One process from its start to serving, and what was learnt on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from somatrace.check.project.file_tree import Tree
+from somatrace.check.project.source import Sources
+from somatrace.check.run import serving
+from somatrace.check.run.cells import CALLS, HOOKS, SERVED
+from somatrace.check.run.externals import awaited
+from somatrace.check.run.interpreter import Interpreter
+from somatrace.check.run.loader import Found, Loader, Root
+from somatrace.check.run.machine import Dead, Exhausted, InitCall, Ledger, Place
+from somatrace.check.run.values import (
+    NONE,
+    UNKNOWN,
+    Arguments,
+    Class,
+    External,
+    Function,
+    Items,
+    Value,
+    options,
+)
+
+#: Hooks of a gunicorn configuration, in the order of a worker's life up to its first request.
+_MASTER = ("on_starting", "when_ready")
+_WORKER = ("post_fork", "post_worker_init")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
+    `import` imports it and serves `attribute`, `function` calls `attribute` of it.
+    """
+
+    kind: str
+    name: str = ""
+    path: str = ""
+    attribute: str = ""
+    role: str = "server"
+    factory: bool = False
+    settings: str = ""
+    roots: tuple[Root, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is known after the run: how often tracing certainly and possibly started before serving."""
+
+    ledger: Ledger
+    certain: int
+    possible: int
+    late: tuple[InitCall, ...]
+    found: Found | None
+    exhausted: bool = False
+    supervises: bool = False
+
+
+def run(start: Start, tree: Tree, sources: Sources, wrappers: tuple[str, ...], ours: str | None) -> Outcome:
+    """Follow one process."""
+    loader = Loader(tree, sources, start.roots, ours)
+    machine = Interpreter(loader, sources, wrappers)
+    found = _target(start, loader, tree)
+    exhausted = False
+    app: Value = UNKNOWN
+    if found is not None:
+        try:
+            app = _start(machine, start, found)
+        except Dead:
+            pass
+        except (Exhausted, RecursionError):
+            exhausted = True
+    low, high = machine.store.get(CALLS)
+    if not exhausted and high == 0:
+        _late(machine, start, app)
+    late = tuple(call for call in machine.ledger.inits if call.served)
+    machine.ledger.escaped.clear()
+    supervises = bool(machine.ledger.respawned) and low == 0
+    return Outcome(machine.ledger, low, high, late, found, exhausted, supervises)
+
+
+def _target(start: Start, loader: Loader, tree: Tree) -> Found | None:
+    if start.kind == "script":
+        return Found("__main__", start.path) if tree.is_file(start.path) else None
+    found = loader.find(start.name)
+    if found is not None and start.kind == "module" and found.is_package:
+        return loader.find(f"{start.name}.__main__")
+    return found if found is not None and found.path else None
+
+
+def _start(machine: Interpreter, start: Start, found: Found) -> Value:
+    place = Place(found.path, 1)
+    if start.settings:
+        _gunicorn(machine, start.settings, _MASTER, place)
+        _gunicorn(machine, start.settings, _WORKER[:1], place)
+    if start.kind == "script":
+        machine.load(Found("__main__", found.path), None, "__main__")
+        return UNKNOWN
+    if start.kind == "module":
+        for parent in _parents(found.name):
+            machine.module(parent, None)
+        machine.load(found, None, "__main__")
+        return UNKNOWN
+    module = machine.module(start.name, None)
+    app: Value = module
+    for part in start.attribute.split(".") if start.attribute else ():
+        app = machine.solid(machine.attribute(app, part, place))
+    if start.kind == "function":
+        awaited(machine, machine.call(app, Arguments(open=True), place), place)
+        return UNKNOWN
+    if start.factory:
+        app = machine.call(app, Arguments(), place)
+    _serve(machine, start, app, place)
+    return app
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _gunicorn(machine: Interpreter, path: str, hooks: tuple[str, ...], place: Place) -> None:
+    module = machine.load(Found("__gunicorn__", path), None, "__gunicorn__")
+    for name in hooks:
+        hook = machine.attribute(module, name, place)
+        if isinstance(hook, Function):
+            machine.call(hook, Arguments(open=True), place)
+
+
+def _serve(machine: Interpreter, start: Start, app: Value, place: Place) -> None:
+    if start.settings:
+        _gunicorn(machine, start.settings, _WORKER[1:], place)
+    serve = _ROLES.get(start.role)
+    if serve is not None:
+        serve(machine, app, place)
+    elif start.role in {"beat", "lambda", "streamlit"}:
+        machine.store.set(SERVED, value=True)
+    else:
+        serving.start(machine, app, place)
+
+
+def _celery(machine: Interpreter, app: Value, place: Place) -> None:
+    """A Celery worker imports what the app includes, then its signals fire."""
+    for option in options(app):
+        if isinstance(option, External):
+            included = option.root().arguments.get("include")
+            for name in (machine.elements(included.ident) or ()) if isinstance(included, Items) else ():
+                value = getattr(name, "value", None)
+                if isinstance(value, str):
+                    machine.module(value, place)
+    for hook in machine.store.get(HOOKS):
+        if hook.kind == "worker":
+            act = _calling(machine, hook.value, place)
+            machine.perhaps(act, place) if not hook.certain else act()
+    machine.store.set(SERVED, value=True)
+
+
+def _calling(machine: Interpreter, value: Value, place: Place) -> Callable[[], object]:
+    return lambda: machine.call(value, Arguments(open=True), place)
+
+
+def _arq(machine: Interpreter, app: Value, place: Place) -> None:
+    """Arq calls `on_startup` of the settings class."""
+    if isinstance(app, Class):
+        hook = machine.attribute(app, "on_startup", place)
+        if hook not in (UNKNOWN, NONE):
+            awaited(machine, machine.call(hook, Arguments(open=True), place), place)
+    machine.store.set(SERVED, value=True)
+
+
+_ROLES: dict[str, Callable[[Interpreter, Value, Place], None]] = {"celery": _celery, "arq": _arq}
+
+
+def _late(machine: Interpreter, start: Start, app: Value) -> None:
+    """Nothing started tracing: look whether something that runs later does."""
+    machine.store.set(SERVED, value=True)
+    nowhere = Place("", 1)
+    waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
+    if start.role == "lambda" and isinstance(app, Function):
+        waiting.append((app, nowhere))
+    if start.role == "arq" and isinstance(app, Class):
+        waiting.extend(
+            (value, nowhere)
+            for _, value in machine.store.cells_of(app.scope.ident)
+            if isinstance(value, Function)
+        )
+    for value, place in waiting:
+        machine.store.begin()
+        try:
+            result = machine.call(value, Arguments(open=True), place)
+            machine.run_deferred(result, place, lambda _: None)
+        except (Dead, Exhausted, RecursionError):
+            pass
+        machine.store.rollback()

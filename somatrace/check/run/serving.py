@@ -1,0 +1,191 @@
+"""The moment a process starts to serve: start-up hooks run, and what comes later is late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from somatrace.check.run.cells import HOOKS, SERVED, Hook
+from somatrace.check.run.machine import Machine, Place
+from somatrace.check.run.values import (
+    NONE,
+    UNKNOWN,
+    Arguments,
+    Const,
+    Deferred,
+    Either,
+    External,
+    Function,
+    Instance,
+    Items,
+    LocalModule,
+    Value,
+    truth,
+)
+
+_SERVES = {
+    "uvicorn.run", "uvicorn.Server().run", "uvicorn.Server().serve", "hypercorn.asyncio.serve",
+    "hypercorn.trio.serve", "hypercorn.run.run", "granian.Granian().serve", "granian.Granian().run",
+    "waitress.serve", "aiohttp.web.run_app", "flask.Flask().run", "quart.Quart().run",
+    "quart.Quart().run_task", "sanic.Sanic().run", "bottle.run", "tornado.ioloop.IOLoop.current().start",
+    "tornado.ioloop.IOLoop.instance().start", "celery.Celery().worker_main", "celery.Celery().start",
+    "celery.Celery().Worker().start", "rq.Worker().work", "rq.SimpleWorker().work",
+    "rq.worker.Worker().work", "arq.run_worker", "arq.worker.run_worker",
+    "temporalio.worker.Worker().run", "nicegui.ui.run", "gunicorn.app.base.BaseApplication().run",
+    "gunicorn.app.wsgiapp.WSGIApplication().run", "discord.Client().run",
+    "discord.ext.commands.Bot().run", "discord.Bot().run", "dash.Dash().run", "dash.Dash().run_server",
+    "signal.pause", "fastmcp.FastMCP().run", "mcp.server.fastmcp.FastMCP().run",
+    "litserve.LitServer().run", "runpod.serverless.start",
+    "apscheduler.schedulers.blocking.BlockingScheduler().start", "slack_bolt.App().start", "kopf.run",
+    "streamlit.run", "slack_bolt.adapter.socket_mode.SocketModeHandler().start",
+    "faststream.FastStream().run", "ray.serve.run", "wsgiref.simple_server.make_server().serve_forever",
+    "socketio.AsyncServer().wait", "gevent.pywsgi.WSGIServer().serve_forever", "litestar.Litestar().run",
+    "robyn.Robyn().start", "faust.App().main", "bentoml.serve", "locust.main.main",
+    "asyncio.Event().wait", "twisted.internet.reactor.run", "eventlet.wsgi.server",
+    "confluent_kafka.Consumer().poll", "aiogram.Dispatcher().start_polling",
+    "aiogram.Dispatcher().run_polling", "livekit.agents.cli.run_app",
+}  # fmt: skip
+_SERVING_METHODS = {
+    "serve_forever", "run_forever", "wait_for_termination", "start_consuming", "run_polling",
+    "infinity_polling", "start_polling", "launch", "run_server", "run_until_disconnected",
+}  # fmt: skip
+
+
+def serves(path: str) -> bool:
+    """Whether a call of that path blocks while the process does its work."""
+    if path in _SERVES:
+        return True
+    head, _, last = path.rpartition(".")
+    return last in _SERVING_METHODS and head.endswith(")")
+
+
+def serve(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value:
+    """The program hands itself to a server."""
+    app = next(iter(arguments.positional), None) or arguments.get("app") or arguments.get("target")
+    given = arguments
+    if value.path.startswith("uvicorn.Server()") and value.owner is not None:
+        config = next(iter(value.root().arguments.positional), None) or value.root().arguments.get("config")
+        if isinstance(config, External):
+            given = config.arguments
+            app = next(iter(given.positional), None) or given.get("app")
+    elif value.owner is not None and "()" in value.path:
+        app = value.root()
+    name = app.value if isinstance(app, Const) else None
+    if isinstance(name, str) and ":" in name and _runs_apart(given):
+        machine.ledger.respawned.append((name, place))
+    elif isinstance(name, str) and ":" in name:
+        app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
+    start(machine, app if app is not None else UNKNOWN, place)
+    return NONE
+
+
+def _runs_apart(arguments: Arguments) -> bool:
+    """Whether uvicorn imports the app in child processes. Unknown settings count as in this process."""
+    if truth(arguments.get("reload") or NONE) is True:
+        return True
+    workers = arguments.get("workers")
+    return isinstance(workers, Const) and isinstance(workers.value, int) and workers.value > 1
+
+
+def imported_app(machine: Machine, name: str, place: Place, *, factory: bool) -> Value:
+    """`module:attribute`, as servers import it; a factory is called."""
+    module_name, _, attribute = name.partition(":")
+    module = machine.module(module_name, place)
+    called = factory or attribute.endswith(")")
+    value: Value = module
+    for part in attribute.partition("(")[0].split(".") if attribute else ():
+        value = machine.solid(machine.attribute(value, part, place))
+    return machine.call(value, Arguments(), place) if called else value
+
+
+def start(machine: Machine, app: Value, place: Place) -> None:
+    """Start-up hooks of the app that is served run; from then on everything is late."""
+    owners = set(_owners(machine, app))
+    for hook in machine.store.get(HOOKS):
+        if hook.kind in {"startup", "lifespan"} and (
+            not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
+        ):
+            _run_hook(machine, hook, app, place)
+    for made in _made(machine, app):
+        _run_arguments(machine, made, place)
+    machine.store.set(SERVED, value=True)
+
+
+def _routed(machine: Machine, hook: Hook) -> bool:
+    """Hooks of a router run with the app that includes it."""
+    return machine.store.get((hook.owner, "router")) is not None
+
+
+def _owners(machine: Machine, app: Value) -> Iterator[int]:
+    for made in _made(machine, app):
+        yield made.ident
+
+
+def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:
+    """The app itself and what it wraps: `Middleware(app)`, or one of several."""
+    if depth > 4:
+        return
+    if isinstance(app, Either):
+        for option in app.options:
+            yield from _made(machine, option, depth + 1)
+    elif isinstance(app, Instance):
+        yield app
+    elif isinstance(app, External) and app.ident:
+        yield app.root()
+        for inner in app.root().arguments.all():
+            yield from _made(machine, inner, depth + 1)
+
+
+def _run_hook(machine: Machine, hook: Hook, app: Value, place: Place) -> None:
+    if hook.certain:
+        _begin(machine, hook.value, app, place)
+    else:
+        machine.perhaps(lambda: _begin(machine, hook.value, app, place), place)
+
+
+def _begin(machine: Machine, hook: Value, app: Value, place: Place) -> None:
+    """Call a hook. What a lifespan does after its yield is not part of the start."""
+    wanted: Arguments = Arguments((app,)) if _takes_one(hook) else Arguments(open=True)
+    value = machine.call(hook, wanted, place)
+    if isinstance(value, Deferred):
+        machine.run_deferred(value, place, _until_yield(machine) if value.kind != "coroutine" else None)
+    elif isinstance(value, Instance):
+        entered = machine.call(machine.attribute(value, "__aenter__", place), Arguments(), place)
+        machine.run_deferred(entered, place)
+
+
+def _until_yield(machine: Machine) -> Callable[[Value], None]:
+    def resume(_: Value) -> None:
+        machine.store.set(SERVED, value=True)
+
+    return resume
+
+
+def _takes_one(hook: Value) -> bool:
+    return isinstance(hook, Function) and len(hook.node.args.posonlyargs) + len(hook.node.args.args) == 1
+
+
+def _run_arguments(machine: Machine, made: External | Instance, place: Place) -> None:
+    """`FastAPI(lifespan=f)`, `Starlette(on_startup=[f])`, `app.router.lifespan_context = f`."""
+    arguments = (
+        made.arguments
+        if isinstance(made, External)
+        else machine.store.get((made.ident, "arguments"), Arguments())
+    )
+    if not isinstance(arguments, Arguments):
+        return
+    starts = arguments.get("on_startup") or arguments.get("startup")
+    if isinstance(starts, Items):
+        for hook in machine.elements(starts.ident) or ():
+            _begin(machine, hook, made, place)
+    lifespan = arguments.get("lifespan")
+    if isinstance(made, External):
+        set_later = machine.store.get((made.ident, f"{made.path}.router.lifespan_context"))
+        lifespan = set_later if isinstance(set_later, Value) else lifespan
+    if lifespan is None:
+        return
+    lifespan = machine.solid(lifespan)
+    for hook in (machine.elements(lifespan.ident) or ()) if isinstance(lifespan, Items) else (lifespan,):
+        if not isinstance(hook, Const | LocalModule | External):
+            was = machine.store.get(SERVED)
+            _begin(machine, hook, made, place)
+            machine.store.set(SERVED, was)

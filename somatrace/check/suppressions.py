@@ -1,0 +1,87 @@
+"""`# noqa: ST003 -- reason`, selections, and the baseline of findings that were accepted."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from somatrace.check.checker import Report
+from somatrace.check.rules.finding import Finding
+from somatrace.check.settings import Settings, SettingsError
+
+_NOQA = re.compile(r"#\s*noqa:\s*((?:[A-Z]+\d+[\s,]*)+)(?:--\s*(.*\S))?", re.IGNORECASE)
+_CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
+
+
+def apply(root: Path, report: Report, settings: Settings) -> Report:
+    """The findings that stay, with those about suppressions and the baseline."""
+    kept = [*_unsuppressed(report.findings), *_stale(report)]
+    kept = [finding for finding in kept if settings.wants(finding.code, finding.path)]
+    if settings.baseline:
+        kept = list(_unaccepted(kept, root, settings.baseline))
+    return replace(report, findings=tuple(sorted(kept)))
+
+
+def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
+    for finding in findings:
+        match = _NOQA.search(finding.source)
+        named = [code.upper() for code in _CODE.findall(match[1])] if match else []
+        if match is None or finding.code not in named:
+            yield finding
+        elif not match[2]:
+            message = f"{finding.code} is suppressed without a reason"
+            yield replace(
+                finding,
+                code="ST090",
+                message=message,
+                help=f"write `# noqa: {finding.code} -- why`",
+                chain=(),
+            )
+
+
+def _stale(report: Report) -> Iterator[Finding]:
+    """Suppressions on lines where nothing is found."""
+    met = {(finding.path, finding.line, finding.code) for finding in report.findings}
+    for noqa in report.noqas:
+        match = _NOQA.search(noqa.source)
+        for code in _CODE.findall(match[1]) if match else ():
+            if (noqa.path, noqa.line, code.upper()) not in met:
+                message = f"{code.upper()} is suppressed here and not found any more"
+                yield replace(noqa, message=message, help="remove it from the comment")
+
+
+def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
+    accepted = _baseline(root / name)
+    met: set[str] = set()
+    for finding in findings:
+        key = finding.fingerprint()
+        if key in accepted:
+            met.add(key)
+        else:
+            yield finding
+    for key, (code, path) in accepted.items():
+        if key not in met:
+            message = f"the baseline accepts {code} in {path}, which is not found any more"
+            yield Finding(name, 1, "ST091", 1, message, "write the baseline again (--write-baseline)")
+
+
+def _baseline(path: Path) -> dict[str, tuple[str, str]]:
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["findings"]
+        return {str(one["hash"]): (str(one["code"]), str(one["path"])) for one in listed}
+    except FileNotFoundError:
+        raise SettingsError(
+            f"the baseline {path.name} does not exist; write it with --write-baseline {path.name}"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SettingsError(f"the baseline {path.name} is not one that --write-baseline wrote") from None
+
+
+def written(findings: tuple[Finding, ...]) -> str:
+    """A baseline that accepts these findings: by code, path and text of the line, never by its number."""
+    entries = sorted((finding.code, finding.path, finding.fingerprint()) for finding in findings)
+    listed = [{"code": code, "path": path, "hash": key} for code, path, key in entries]
+    return json.dumps({"version": 1, "findings": listed}, indent=2) + "\n"

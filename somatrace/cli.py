@@ -1,0 +1,179 @@
+"""The commands. Bad input is one line that says what to do, and exit code 2."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from somatrace.config import Config, Settings, resolve
+from somatrace.semconv import VERSION
+
+if TYPE_CHECKING:
+    from somatrace.local.access.keys import Keys
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Tracing for Python LLM services.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_EnvFile = Annotated[Path | None, typer.Option(help="Settings from this .env file; the environment wins.")]
+
+
+@app.callback()
+def _root() -> None:
+    """Keep `somatrace local` a sub-command while there is only one."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(VERSION)
+
+
+@app.command(
+    add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
+def check(context: typer.Context) -> None:
+    """Find services that would run untraced, without importing or running them."""
+    from somatrace.check.command import main
+
+    raise typer.Exit(main(context.args))
+
+
+@app.command()
+def local(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4318,
+    host: Annotated[str, typer.Option(help="Address to bind, of this machine's own.")] = "127.0.0.1",
+    data_dir: Annotated[Path | None, typer.Option(help="Where the store lies.")] = None,
+    allow_remote: Annotated[bool, typer.Option(help="Bind an address that others reach.")] = False,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write address and keys (JSON, 0600) here once it serves.")
+    ] = None,
+    env_file: _EnvFile = None,
+) -> None:
+    """Show traces on this machine, and take them: an ingester that speaks Langfuse's API."""
+    _need("starlette", "uvicorn", "jinja2", extra="local")
+    settings = _settings(env_file)
+    from somatrace.local.data_dir import data_dir as place
+    from somatrace.local.server import run
+
+    directory = data_dir or place(settings.data_dir, settings.state_home)
+    if directory is None:
+        _stop("no directory for the store can be written; name one with --data-dir")
+
+    def ready(address: str, keys: Keys) -> None:
+        if ready_file is not None:
+            _announce(ready_file, address, keys)
+
+    code = run(
+        directory,
+        host=host,
+        port=port,
+        allow_remote=allow_remote,
+        max_bytes=settings.local_max_bytes,
+        max_days=settings.local_max_days,
+        ready=ready,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def smoke(
+    *,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for all of it.")] = 30,
+    real: Annotated[bool, typer.Option(help="Call the model that your own OPENAI_* settings name.")] = False,
+    model: Annotated[str | None, typer.Option(help="The model for --real.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Send one real trace to wherever spans go, read it back and check it."""
+    _settings(env_file)
+    if real != (model is not None):
+        _stop("--real and --model go together: name the model that your client is to call")
+    from somatrace.smoke import Options, run
+
+    options = Options(str(env_file) if env_file else None, timeout, real)
+    report = run(options if model is None else replace(options, model=model))
+    _print([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def doctor(
+    *,
+    service: Annotated[
+        str | None, typer.Option("--app", help="Load this service, module:app, as its server would.")
+    ] = None,
+    factory: Annotated[bool, typer.Option(help="What --app names makes the app.")] = False,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds for each thing asked.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+) -> None:
+    """Show every setting with its source, what is installed, and what is wrong."""
+    _settings(env_file)
+    if service is not None and re.fullmatch(r"\w+(\.\w+)*(:\w+(\.\w+)*)?", service) is None:
+        _stop("--app is module:app, as a server such as uvicorn takes it")
+    from somatrace.doctor import Options, examine
+
+    diagnosis = examine(Options(str(env_file) if env_file else None, service, factory, timeout))
+    _print([diagnosis.as_json()] if as_json else diagnosis.lines())
+    raise typer.Exit(diagnosis.exit_code)
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Lines for people or programs; those behind a pipe may have gone."""
+    try:
+        for line in lines:
+            typer.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _announce(path: Path, address: str, keys: Keys) -> None:
+    """Write where the ingester is and how to get in, whole or not at all, for our user only."""
+    from somatrace.local.access.auth import link
+    from somatrace.local.access.keys import LINK_SECONDS
+
+    told = {
+        "url": address,
+        "public_key": keys.public_key,
+        "secret_key": keys.secret_key,
+        "page": link(keys, address, LINK_SECONDS),
+    }
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(told, file)
+        draft.replace(path)
+    except OSError as error:
+        _stop(f"--ready-file: {path} cannot be written ({error.strerror})")
+
+
+def _settings(env_file: Path | None) -> Settings:
+    config = Config(env_file=str(env_file)) if env_file is not None else None
+    if env_file is not None and not env_file.is_file():
+        _stop(f"--env-file: {env_file} is not a file")
+    return resolve("somatrace", config)
+
+
+def _need(*modules: str, extra: str) -> None:
+    if any(importlib.util.find_spec(module) is None for module in modules):
+        _stop(f"this command needs `pip install 'somatrace[{extra}]'`")
+
+
+def _stop(message: str) -> NoReturn:
+    typer.echo(f"somatrace: {message}", err=True)
+    raise typer.Exit(2)

@@ -1,0 +1,228 @@
+"""Settings that several variables decide together: on or off, content, sampling, resource, propagation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote
+
+from somatrace import semconv
+from somatrace.config.parsers import BadValueError, boolean, choice, items, number, several, text, whole
+from somatrace.config.reader import DEFAULT, Reader
+from somatrace.config.settings import ContentDefault, SpanLimits
+from somatrace.config.specs import BY_NAME, ENVIRONMENT_ATTRIBUTES, SPAN_LIMITS, VERSION_ATTRIBUTE
+
+RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
+MAX_RESOURCE_VALUE: Final = 1024
+_OFF_WHEN: Final = {
+    "OTEL_SDK_DISABLED": True,
+    "LANGFUSE_ENABLED": False,
+    "LANGFUSE_TRACING_ENABLED": False,
+    "TRACELOOP_TRACING_ENABLED": False,
+}
+_CONTENT_SWITCHES: Final = (
+    "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+    "TRACELOOP_TRACE_CONTENT",
+    "TRACE_CONTENT",
+)
+#: modes of the GenAI conventions; content on events only is content that spans do not carry
+_CONTENT_MODES: Final = {"no_content": False, "event_only": False, "span_only": True, "span_and_event": True}
+_RATIO_SAMPLERS: Final = ("traceidratio", "parentbased_traceidratio")
+_SAMPLERS: Final = (
+    *_RATIO_SAMPLERS,
+    "always_on",
+    "always_off",
+    "parentbased_always_on",
+    "parentbased_always_off",
+)
+_PROPAGATORS: Final = ("tracecontext", "baggage")
+_RESOURCE_KEY: Final = r"[A-Za-z0-9_./-]{1,200}"
+_LANGFUSE_ENVIRONMENT: Final = r"(?!langfuse)[a-z0-9_-]{1,40}"
+
+
+def enabled(reader: Reader) -> bool:
+    """Whether tracing is on: said to somatrace itself, else off if any of the usual switches says so."""
+    if reader.candidates("enabled"):
+        return bool(reader.read("enabled"))
+    reader.sources["enabled"] = DEFAULT
+    on = True
+    for variable, off in _OFF_WHEN.items():
+        # a word that is neither: the specification reads it as false, others' switches are for switching off
+        if reader.variable(variable, boolean, safe=False) is off and on:
+            on, reader.sources["enabled"] = False, variable
+    return on
+
+
+def content(reader: Reader) -> ContentDefault:
+    """The policy of tenants without an entry: `SOMATRACE_CONTENT`, else the most restrictive switch set."""
+    if reader.candidates("content"):
+        value: ContentDefault = reader.read("content")
+        return value
+    switches = {name: reader.variable(name, _content_switch, safe=False) for name in _CONTENT_SWITCHES}
+    given = {name: opens for name, opens in switches.items() if opens is not None}
+    closing = [name for name, opens in given.items() if not opens]
+    reader.sources["content"] = next(iter(closing or given), DEFAULT)
+    for name in given if closing else ():
+        if given[name]:
+            reader.complain(name, f"opens content that {closing[0]} closes: closed, change one of them")
+    return "redacted" if given and not closing else "none"
+
+
+def _content_switch(value: object) -> bool:
+    word = str(value).strip().lower()
+    if word in _CONTENT_MODES:
+        return _CONTENT_MODES[word]
+    try:
+        return boolean(word)
+    except BadValueError:
+        raise BadValueError(
+            "use true or false (or NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT): content stays off"
+        ) from None
+
+
+def sampling(reader: Reader) -> tuple[str, float]:
+    """Name of the sampler and its rate (1.0 for those that have none)."""
+    sampler, rate = _sampling(reader)
+    keeps_all = reader.variable("LANGFUSE_ENABLE_SAMPLING", boolean, safe=True) is False
+    if keeps_all and rate < 1.0:
+        reader.complain(
+            "LANGFUSE_ENABLE_SAMPLING", "false keeps every trace, whatever rate is set: remove one of them"
+        )
+        reader.sources["sample_rate"] = "LANGFUSE_ENABLE_SAMPLING"
+        return sampler, 1.0
+    return sampler, rate
+
+
+def _sampling(reader: Reader) -> tuple[str, float]:
+    named = reader.found("OTEL_TRACES_SAMPLER")
+    if reader.candidates("sample_rate", ours=True) or (named is None and reader.candidates("sample_rate")):
+        rate: float = reader.read("sample_rate")
+        reader.sources["sampler"] = reader.sources["sample_rate"]
+        return "parentbased_traceidratio", rate
+    reader.sources["sampler"] = reader.sources["sample_rate"] = DEFAULT
+    if named is None:
+        return "parentbased_always_on", 1.0
+    reader.sources["sampler"] = named.source
+    sampler: str = reader.variable("OTEL_TRACES_SAMPLER", choice(*_SAMPLERS), "parentbased_always_on")
+    if sampler not in _RATIO_SAMPLERS:
+        return sampler, 1.0
+    argument: float | None = reader.variable("OTEL_TRACES_SAMPLER_ARG", number(0.0, 1.0), 1.0)
+    if argument is None:
+        return sampler, 1.0
+    reader.sources["sample_rate"] = "OTEL_TRACES_SAMPLER_ARG"
+    return sampler, argument
+
+
+def resource_attributes(reader: Reader) -> dict[str, str]:
+    """`OTEL_RESOURCE_ATTRIBUTES` as written; what is a setting here is taken out by the caller."""
+    found = reader.variable(RESOURCE, _resource, {})
+    reader.sources["resource_attributes"] = RESOURCE if found else DEFAULT
+    return dict(found or {})
+
+
+def _resource(value: object) -> dict[str, str]:
+    """`key=value,key=value`, percent-encoded (OpenTelemetry specification, "Resource SDK")."""
+    pairs = [part.partition("=") for part in items(value)]
+    decoded = [
+        (unquote(key.strip()), unquote(given.strip()) if equals else "\0") for key, equals, given in pairs
+    ]
+    good = {key: given for key, given in decoded if _is_attribute(key, given)}
+    bad = sum(not _is_attribute(*pair) for pair in decoded)
+    if bad:
+        raise BadValueError(
+            f"{bad} of {len(pairs)} entries left out: use key=value, percent-encoded", kept=good
+        )
+    return good
+
+
+def _is_attribute(key: str, value: str) -> bool:
+    return (
+        re.fullmatch(_RESOURCE_KEY, key) is not None
+        and len(value) <= MAX_RESOURCE_VALUE
+        and value.isprintable()
+    )
+
+
+def service_name(reader: Reader, literal: object, resource: Mapping[str, str]) -> str:
+    """The literal in the code; `OTEL_SERVICE_NAME`, then the resource's, only where that cannot be used."""
+    usable = text(200)
+    try:
+        name: str = usable(literal)
+    except BadValueError as bad:
+        reader.complain("service_name", f"{bad} as the first argument of init_tracing")
+    else:
+        reader.sources["service_name"] = "keyword"
+        return name
+    operators = reader.variable("OTEL_SERVICE_NAME", usable, None)
+    reader.sources["service_name"] = "OTEL_SERVICE_NAME" if operators else DEFAULT
+    return operators or resource.get(semconv.SERVICE_NAME) or "unknown_service"
+
+
+def service_version(reader: Reader, resource: Mapping[str, str]) -> str:
+    """The version said to somatrace, else the resource's."""
+    version: str = reader.read("service_version")
+    if reader.sources["service_version"] == DEFAULT and VERSION_ATTRIBUTE in resource:
+        reader.sources["service_version"] = RESOURCE
+        return resource[VERSION_ATTRIBUTE]
+    return version
+
+
+def environment(reader: Reader, resource: Mapping[str, str]) -> str:
+    """The deployment environment: said to somatrace > resource attributes > Langfuse's variables.
+
+    One that Langfuse would show as another one (docs/local.md) is kept, since other backends take
+    it, with a problem line; one that is no short printable text is dropped.
+    """
+    attribute = next((key for key in ENVIRONMENT_ATTRIBUTES if resource.get(key)), None)
+    if attribute is None or reader.candidates("environment", ours=True):
+        value: str = reader.read("environment")
+    else:
+        reader.sources["environment"] = RESOURCE
+        value = resource[attribute]
+        for candidate in reader.candidates("environment"):
+            if candidate.raw != value:
+                reader.complain(candidate.name, f"says something else than {RESOURCE}, which is used")
+    if value and not re.fullmatch(_LANGFUSE_ENVIRONMENT, value.lower()):
+        advice = "use 1 to 40 of a-z, 0-9, - and _, not starting with langfuse"
+        reader.complain(reader.label("environment"), f"Langfuse would show another environment: {advice}")
+    return value
+
+
+def propagators(reader: Reader) -> tuple[str, ...]:
+    """The propagators for trace context and baggage; others are left out."""
+    found = reader.variable("OTEL_PROPAGATORS", several(_propagator, "use tracecontext, baggage or none"), ())
+    reader.sources["propagators"] = DEFAULT if found is None else "OTEL_PROPAGATORS"
+    if found is None:
+        return _PROPAGATORS
+    return () if "none" in found else tuple(found)
+
+
+def _propagator(part: str) -> str | None:
+    word = part.lower()
+    return word if word in (*_PROPAGATORS, "none") else None
+
+
+def span_limits(reader: Reader) -> SpanLimits:
+    """The limits of one span: the specific variable, else the general one, else the default."""
+    defaults = SpanLimits()
+    limits: dict[str, int | None] = {}
+    for field, (variable, general) in SPAN_LIMITS.items():
+        default = getattr(defaults, field)
+        chosen = variable if reader.found(variable) or not general else general
+        value = reader.variable(chosen, whole(0, 1 << 31), default)
+        reader.sources[field] = DEFAULT if reader.found(chosen) is None else chosen
+        limits[field] = default if value is None else value
+    return SpanLimits(**limits)
+
+
+def batch_size(reader: Reader, queue_size: int) -> int:
+    """Spans in one request: never more than the queue holds."""
+    size: int = reader.read("batch_size")
+    if size > queue_size:
+        if reader.sources["batch_size"] != DEFAULT:
+            reader.complain(
+                BY_NAME["batch_size"].variable, "a batch cannot be larger than the queue: cut to its size"
+            )
+        return queue_size
+    return size

@@ -1,0 +1,146 @@
+"""The environment as looked up by name: variables, secrets in files, and a `.env` file.
+
+Nothing here writes `os.environ`: a program's environment is its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from somatrace.config.parsers import BadValueError
+
+MAX_FILE: Final = 64 * 1024
+#: variables that may also come as `<NAME>_FILE`, the path of a file that holds the value
+IN_FILES: Final = frozenset(
+    {
+        "SOMATRACE_HEADERS",
+        "SOMATRACE_LANGFUSE_PUBLIC_KEY",
+        "SOMATRACE_LANGFUSE_SECRET_KEY",
+        "SOMATRACE_TRUST_KEYS",
+        "SOMATRACE_PSEUDONYM_KEY",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "LANGFUSE_PUBLIC_KEY",
+        "LANGFUSE_SECRET_KEY",
+    }
+)
+_ASSIGNMENT: Final = r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)"
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
+_LITERAL: Final = r"'([^']*)'\s*(?:#.*)?"
+_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'
+
+Complain = Callable[[str, str], None]
+
+
+class Found(NamedTuple):
+    """A variable that is set. `value` is None when it names a file that cannot be read."""
+
+    value: str | None
+    source: str
+
+
+class Environment:
+    """Variables by name: the process first, then the `.env` file; empty ones count as not set (OTel spec)."""
+
+    def __init__(self, process: Mapping[str, str], complain: Complain) -> None:
+        self._complain = complain
+        self._layers: list[tuple[Mapping[str, str], str]] = [(process, "")]
+        self._cache: dict[str, Found | None] = {}
+
+    def add_file(self, setting: str, path: str) -> None:
+        """Look variables that the process does not have up in the `.env` file at `path`."""
+        try:
+            content = read_file(path)
+        except BadValueError as bad:
+            self._complain(setting, f"the file {bad}")
+            return
+        variables, wrong = parse_env(content)
+        if wrong:
+            self._complain(setting, f"line {', '.join(map(str, wrong[:5]))} of the file is not KEY=VALUE")
+        self._layers.append((variables, " (env file)"))
+        self._cache.clear()
+
+    def get(self, name: str) -> Found | None:
+        """What `name` is set to, or None."""
+        if name not in self._cache:
+            self._cache[name] = self._look_up(name)
+        return self._cache[name]
+
+    def _look_up(self, name: str) -> Found | None:
+        for variables, suffix in self._layers:
+            value = variables.get(name, "")
+            path = variables.get(f"{name}_FILE", "").strip() if name in IN_FILES else ""
+            if value.strip():
+                if path:
+                    self._complain(f"{name}_FILE", f"not read, because {name} is set too: remove one of them")
+                return Found(value, name + suffix)
+            if path:
+                return self._from_file(f"{name}_FILE", path, suffix)
+        return None
+
+    def _from_file(self, name: str, path: str, suffix: str) -> Found:
+        try:
+            content = read_file(path).strip()
+        except BadValueError as bad:
+            self._complain(name, f"the file {bad}")
+            return Found(None, name + suffix)
+        if not content:
+            self._complain(name, "the file is empty")
+        return Found(content or None, name + suffix)
+
+
+def read_file(path: str) -> str:
+    """The text of a small regular file (links are followed). Never waits, as opening a pipe would."""
+    try:
+        handle = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # noqa: PTH111
+    except (OSError, ValueError):
+        raise BadValueError("cannot be opened: check path and permissions") from None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BadValueError("is not a regular file")
+        content = os.read(handle, MAX_FILE + 1)
+    except OSError:
+        raise BadValueError("cannot be read") from None
+    finally:
+        os.close(handle)
+    if len(content) > MAX_FILE:
+        raise BadValueError(f"is larger than {MAX_FILE} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadValueError("is not UTF-8 text") from None
+
+
+def parse_env(content: str) -> tuple[dict[str, str], list[int]]:
+    r"""The variables of a `.env` file, and the numbers of lines that are none.
+
+    `KEY=VALUE` with an optional `export`, quotes ('literal', "with \n escapes") and `#` comments.
+    """
+    variables: dict[str, str] = {}
+    wrong: list[int] = []
+    for position, line in enumerate(content.split("\n"), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = re.fullmatch(_ASSIGNMENT, stripped)
+        value = None if match is None else _unquoted(match[2])
+        if match is None or value is None:
+            wrong.append(position)
+        else:
+            variables[match[1]] = value
+    return variables, wrong
+
+
+def _unquoted(raw: str) -> str | None:
+    """The value without quotes and comment, or None when a quote stays open."""
+    if match := re.fullmatch(_LITERAL, raw):
+        return match[1]
+    if match := re.fullmatch(_QUOTED, raw):
+        return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), match[1])
+    if raw[:1] in ("'", '"'):
+        return None
+    return re.split(r"(?:^|\s)#", raw, maxsplit=1)[0].strip()

@@ -1,0 +1,82 @@
+"""What `doctor` prints: every effective value, where it came from and why; secrets masked."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from somatrace.config.reader import DEFAULT
+from somatrace.config.settings import Settings, Target
+from somatrace.config.specs import BY_NAME, SPAN_LIMITS, SPECS
+
+MASK: Final = "****"
+#: the keys are in the Authorization header; Settings keeps no copy of them
+_KEYS: Final = frozenset({"langfuse_public_key", "langfuse_secret_key"})
+_REASONS: Final = {
+    "service_name": "the literal given to init_tracing wins over OTEL_SERVICE_NAME",
+    "resource_attributes": "sent with every batch, besides service, environment, host and process",
+    "sampler": "OTEL_TRACES_SAMPLER, else by rate; a caller's decision is respected",
+    "propagators": "headers that carry the trace on; others than tracecontext and baggage are not supported",
+}
+
+
+class Explained(NamedTuple):
+    """One line: the setting or variable, its effective value as it may be printed, its source, and why."""
+
+    setting: str
+    value: str
+    source: str
+    why: str
+
+
+def explain(settings: Settings) -> tuple[Explained, ...]:
+    """Every setting, then each variable that is set and has no effect, with what holds instead."""
+    lines = [
+        Explained(spec.name, _shown(settings, spec.name), settings.sources.get(spec.name, DEFAULT), spec.why)
+        for spec in SPECS
+    ]
+    for name, why in _REASONS.items():
+        lines.append(Explained(name, _shown(settings, name), settings.sources.get(name, DEFAULT), why))
+    for name, (variable, _) in SPAN_LIMITS.items():
+        limit = getattr(settings.span_limits, name)
+        source = settings.sources.get(name, DEFAULT)
+        lines.append(
+            Explained(
+                name, "unlimited" if limit is None else str(limit), source, f"limit of one span, {variable}"
+            )
+        )
+    lines += [Explained(name, "", "environment", why) for name, why in settings.unused.items()]
+    return (*lines, *_notes(settings.target))
+
+
+def _notes(target: Target) -> tuple[Explained, ...]:
+    if not any(name.startswith("x-langfuse-") for name in target.headers) or target.kind == "langfuse":
+        return ()
+    why = "passed as they are; a Langfuse server itself wants Basic auth, so a collector must translate them"
+    return (Explained("x-langfuse-* headers", MASK, "headers", why),)
+
+
+def _shown(settings: Settings, name: str) -> str:
+    """The value of a setting as it may be printed."""
+    target = settings.target
+    if name == "target":
+        return target.kind
+    if name == "headers":
+        return ", ".join(f"{header}={MASK}" for header in sorted(target.headers))
+    if name in _KEYS:
+        return MASK if settings.sources.get(name, DEFAULT) != DEFAULT else ""
+    if name in ("endpoint", "langfuse_host"):
+        return target.address if (name == "langfuse_host") == (target.kind == "langfuse") else ""
+    value = getattr(settings, name) if hasattr(settings, name) else getattr(target, name)
+    if name in BY_NAME and BY_NAME[name].secret:
+        return MASK if value else ""
+    return _plain(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{key}={content}" for key, content in value.items())
+    return str(value)

@@ -1,0 +1,133 @@
+"""Looking settings up: the first place that says something decides, and what it says is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from somatrace.config.config_fields import Given
+from somatrace.config.environment import Environment, Found
+from somatrace.config.parsers import BadValueError, Parser
+from somatrace.config.settings import Problem
+from somatrace.config.specs import BY_NAME, Spec, Variable
+
+KEYWORD = "keyword"
+DEFAULT = "default"
+
+
+class Candidate(NamedTuple):
+    """One place that says something about a setting. `raw` is None for a file that cannot be read."""
+
+    raw: object
+    source: str
+    name: str
+    parse: Parser
+
+    @property
+    def is_ours(self) -> bool:
+        """Said to somatrace itself, in code or as `SOMATRACE_*`, rather than to OpenTelemetry or Langfuse."""
+        return self.name == KEYWORD or self.name.startswith("SOMATRACE_")
+
+    @property
+    def rank(self) -> int:
+        """How strong the place is: 0 for code, 1 for `SOMATRACE_*`, 2 for anybody's variables."""
+        return 0 if self.name == KEYWORD else 1 if self.is_ours else 2
+
+
+class Reader:
+    """Values by setting, remembering where each came from, what was used and what is wrong."""
+
+    def __init__(self, config: Given | None, process: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.sources: dict[str, str] = {}
+        self.used: set[str] = set()
+        self.config = config
+        self.environment = Environment(process, self.complain)
+
+    def complain(self, setting: str, message: str) -> None:
+        """Note a problem, once."""
+        problem = Problem(setting, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def candidates(self, name: str, *, ours: bool = False) -> list[Candidate]:
+        """Who says something about a setting, strongest first; `ours`: only what is said to somatrace."""
+        return [found for found in self._candidates(BY_NAME[name]) if found.is_ours or not ours]
+
+    def _candidates(self, spec: Spec) -> Iterator[Candidate]:
+        keyword = getattr(self.config, spec.name, None)
+        if keyword is not None:
+            yield Candidate(keyword, KEYWORD, KEYWORD, spec.parse)
+        for variable in spec.variables:
+            if found := self.environment.get(variable.name):
+                yield Candidate(found.value, found.source, variable.name, variable.parse or spec.parse)
+
+    def read(self, name: str, *, ours: bool = False) -> Any:
+        """The checked value of a setting: the first candidate's, its safe side, or the default."""
+        spec, candidates = BY_NAME[name], self.candidates(name, ours=ours)
+        if not candidates:
+            self.sources[name] = DEFAULT
+            return spec.default
+        first = candidates[0]
+        self.sources[name] = first.source
+        self.used.add(first.name)
+        value = self._checked(name, first)
+        self._compare(first, value, candidates[1:])
+        return value
+
+    def _checked(self, name: str, candidate: Candidate) -> Any:
+        """The candidate's value, or what is left of it; what is wrong with it becomes a problem."""
+        spec = BY_NAME[name]
+        if candidate.raw is None:
+            return spec.safe
+        try:
+            return candidate.parse(candidate.raw)
+        except BadValueError as bad:
+            self.complain(self.label(name), str(bad))
+            return bad.kept_or(spec.safe)
+
+    def variable(self, name: str, parse: Parser, safe: Any) -> Any:
+        """The checked value of one variable, `safe` when it cannot be used, None when it is not set."""
+        found = self.environment.get(name)
+        if found is None or found.value is None:
+            return None
+        self.used.add(name)
+        try:
+            return parse(found.value)
+        except BadValueError as bad:
+            self.complain(found.source, str(bad))
+            return bad.kept_or(safe)
+
+    def label(self, name: str) -> str:
+        """How a problem line names the place a setting came from."""
+        source = self.sources[name]
+        return f"Config.{name}" if source == KEYWORD else source
+
+    def found(self, name: str) -> Found | None:
+        """A variable as it is set, or None."""
+        return self.environment.get(name)
+
+    def _compare(self, first: Candidate, value: object, others: list[Candidate]) -> None:
+        """One problem line for each name users already have that says something else than the one that won.
+
+        A setting given in code or as `SOMATRACE_*` replaces others on purpose, and so does a
+        signal-specific `OTEL_*` variable a general one.
+        """
+        for other in others:
+            if first.is_ours or (first.name.startswith("OTEL_") and other.name.startswith("OTEL_")):
+                continue
+            try:
+                agrees = other.raw is None or other.parse(other.raw) == value
+            except BadValueError:
+                agrees = False
+            if not agrees:
+                self.complain(
+                    other.name, f"says something else than {first.name}, which is used: keep one of them"
+                )
+
+
+def known_variables() -> Iterator[tuple[str, Variable]]:
+    """Each variable of the catalogue with the name of its setting."""
+    for spec in BY_NAME.values():
+        for variable in spec.variables:
+            yield spec.name, variable

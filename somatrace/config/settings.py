@@ -1,0 +1,122 @@
+"""The shapes: what a program may set, what is wrong with it, and the effective settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from somatrace.guard.policy.model import ContentPolicy
+
+TargetKind = Literal["langfuse", "otlp", "local", "console", "none"]
+Protocol = Literal["http/protobuf", "grpc"]
+Compression = Literal["none", "gzip", "deflate"]
+ContentDefault = Literal["never", "none", "redacted"]
+#: Content per tenant: a policy, plain data in the form of the policy file, or a callable that answers for
+#: one tenant with `none`, `redacted`, an entry, or None for the default.
+PolicySource: TypeAlias = "ContentPolicy | Mapping[str, Any] | Callable[[str], Any]"
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. Raised by commands and `Config.check()`, never by `init_tracing`."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong: the setting (variable) it is about, and what to do, in one sentence."""
+
+    setting: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.message}"
+
+
+@dataclass(frozen=True, repr=False)
+class Target:
+    """Where spans go. `headers` holds secrets: it never appears in a repr, a log line or `status()`.
+
+    `url` is complete for http/protobuf and `host:port` for grpc; its query may hold a secret too, so
+    print `address`. `timeout` is seconds. `insecure` (grpc only) means without TLS.
+    """
+
+    kind: TargetKind
+    url: str = ""
+    protocol: Protocol = "http/protobuf"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 10.0
+    compression: Compression = "gzip"
+    certificate: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    insecure: bool = False
+
+    @property
+    def address(self) -> str:
+        """The URL as it may be printed: without its query."""
+        return self.url.partition("?")[0]
+
+    def __repr__(self) -> str:
+        return f"Target({self.kind!r}, {self.address!r}, {self.protocol!r})"
+
+
+@dataclass(frozen=True)
+class SpanLimits:
+    """How much one span may hold, in the words of the SDK's `SpanLimits`; None is no limit.
+
+    Defaults: OpenTelemetry specification, "Attribute limits" and "Span limits".
+    """
+
+    max_span_attributes: int | None = 128
+    max_events: int | None = 128
+    max_links: int | None = 128
+    max_event_attributes: int | None = 128
+    max_link_attributes: int | None = 128
+    max_attribute_length: int | None = None
+    max_span_attribute_length: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Effective values. Times are seconds, sizes bytes.
+
+    `sources` names for each setting the variable it came from, `keyword` or `default`. `unused` holds,
+    for each variable that is set but has no effect, one line saying what holds instead; no values.
+    """
+
+    enabled: bool = True
+    target: Target = Target("local")
+    service_name: str = ""
+    service_version: str = ""
+    environment: str = ""
+    release: str = ""
+    resource_attributes: Mapping[str, str] = field(default_factory=dict)
+    content: ContentDefault = "none"
+    content_policy_file: str = ""
+    content_policy: PolicySource | None = field(default=None, repr=False)
+    default_tenant: str = "unknown"
+    sampler: str = "parentbased_always_on"
+    sample_rate: float = 1.0
+    span_limits: SpanLimits = SpanLimits()
+    flush_interval: float = 0.2
+    queue_size: int = 8192
+    queue_bytes: int = 64 * 1024 * 1024
+    batch_size: int = 512
+    max_retries: int = 3
+    max_latency_ms: float = 0.0
+    data_dir: str = ""
+    state_home: str = ""
+    local_max_bytes: int = 256 * 1024 * 1024
+    local_max_days: float = 7.0
+    trust: tuple[str, ...] = ()
+    trust_keys: str = field(default="", repr=False)
+    propagate_to: tuple[str, ...] = ()
+    edge: bool = False
+    propagators: tuple[str, ...] = ("tracecontext", "baggage")
+    env_file: str = ""
+    pseudonym_key: str = field(default="", repr=False)
+    debug: bool = False
+    problems: tuple[Problem, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,207 @@
+"""Where spans go, chosen as a whole: keys of one backend never travel to another."""
+
+from __future__ import annotations
+
+import base64
+from typing import Final, cast
+
+from somatrace import semconv
+from somatrace.config import urls_and_headers
+from somatrace.config.parsers import BadValueError, items
+from somatrace.config.reader import DEFAULT, Reader
+from somatrace.config.settings import Target, TargetKind
+
+EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+#: names of OpenTelemetry's own exporters that mean OTLP
+_OTLP_EXPORTERS: Final = frozenset({"otlp", "otlp_proto_http", "otlp_proto_grpc"})
+_DEFAULT_URL: Final = "http://localhost:4318/v1/traces"
+_DEFAULT_GRPC: Final = "http://localhost:4317"
+_CHOOSE: Final = "set SOMATRACE_TARGET to langfuse or otlp to say which is meant"
+
+
+def choose(reader: Reader) -> Target:
+    """The target: SOMATRACE_TARGET > OTEL_TRACES_EXPORTER > Langfuse keys > OTLP endpoint > local store."""
+    kind = _kind(reader)
+    if kind == "langfuse":
+        return _langfuse(reader)
+    if kind == "otlp":
+        return _otlp(reader)
+    return Target(kind)
+
+
+def _kind(reader: Reader) -> TargetKind:
+    explicit = reader.read("target")
+    if explicit is not None:
+        return cast("TargetKind", explicit)
+    exporter = reader.variable(EXPORTER, _exporter, None)
+    if exporter in ("none", "console"):
+        reader.sources["target"] = EXPORTER
+        return cast("TargetKind", exporter)
+    kind = _configured(reader, over_otlp=exporter != "otlp")
+    if kind == "local" and exporter == "otlp":
+        reader.sources["target"] = EXPORTER
+        return "otlp"
+    return kind
+
+
+def _exporter(value: object) -> str:
+    """`OTEL_TRACES_EXPORTER`, maybe a list; one we do not have is ignored (spec: unknown enum values)."""
+    given = ["otlp" if word in _OTLP_EXPORTERS else word for word in map(str.lower, items(value))]
+    known = [word for word in ("otlp", "console", "none") if word in given]
+    if len(set(given)) == 1 and known:
+        return known[0]
+    raise BadValueError(
+        "use one of otlp, console, none; a process has one target", kept=known[0] if known else None
+    )
+
+
+def _configured(reader: Reader, *, over_otlp: bool) -> TargetKind:
+    """The target that keys and endpoints ask for; `over_otlp`: Langfuse wins a tie with an OTLP endpoint."""
+    keys = [*reader.candidates("langfuse_public_key")[:1], *reader.candidates("langfuse_secret_key")[:1]]
+    hosts, endpoints = reader.candidates("langfuse_host"), reader.candidates("endpoint")
+    if len(keys) == 1:
+        reader.sources["target"] = keys[0].source
+        return "langfuse"
+    if endpoints and not (keys and hosts):
+        if keys:
+            reader.complain(
+                "LANGFUSE_BASE_URL", "keys without a host are not used: spans go to the OTLP endpoint"
+            )
+        reader.sources["target"] = endpoints[0].source
+        return "otlp"
+    if not keys:
+        return "local"
+    if endpoints:
+        langfuse = min(candidate.rank for candidate in (*keys, hosts[0]))
+        wins = langfuse <= endpoints[0].rank if over_otlp else langfuse < endpoints[0].rank
+        winner = "langfuse" if wins else "otlp"
+        reader.complain(
+            "SOMATRACE_TARGET", f"both Langfuse and an OTLP endpoint are set, {winner} is used: {_CHOOSE}"
+        )
+        if not wins:
+            reader.sources["target"] = endpoints[0].source
+            return "otlp"
+    reader.sources["target"] = (hosts or keys)[0].source
+    return "langfuse"
+
+
+def _langfuse(reader: Reader) -> Target:
+    """Langfuse as a target: none without both keys, the local store without a usable host."""
+    public, private = reader.read("langfuse_public_key"), reader.read("langfuse_secret_key")
+    missing = [
+        variable
+        for variable, key in (("LANGFUSE_PUBLIC_KEY", public), ("LANGFUSE_SECRET_KEY", private))
+        if not key
+    ]
+    if missing:
+        reader.complain(
+            " and ".join(missing), "Langfuse needs both keys: nothing is sent until both can be read"
+        )
+        return Target("none")
+    if public.startswith("sk-lf-") or private.startswith("pk-lf-") or ":" in public:
+        reader.complain(
+            "LANGFUSE_PUBLIC_KEY", "public and secret key are exchanged or mixed up: nothing is sent"
+        )
+        return Target("none")
+    url = reader.read("langfuse_host")
+    if not url:
+        if reader.sources["langfuse_host"] == DEFAULT:
+            reader.complain(
+                "LANGFUSE_BASE_URL", "keys without a host: name the server; spans go to the local store"
+            )
+        return Target("local")
+    _warn_of_clear_text(reader, "LANGFUSE_BASE_URL", url)
+    if any(candidate.raw == "grpc" for candidate in reader.candidates("protocol", ours=True)):
+        reader.complain("SOMATRACE_PROTOCOL", "Langfuse takes http/protobuf only, which is used")
+    reader.sources["protocol"] = reader.sources["insecure"] = DEFAULT
+    extra = {
+        name: content
+        for name, content in reader.read("headers", ours=True).items()
+        if name != "authorization"
+    }
+    authorization = "Basic " + base64.b64encode(f"{public}:{private}".encode()).decode()
+    return _target(
+        reader,
+        "langfuse",
+        url,
+        # OTEL_* headers belong to an OTLP backend and may hold its keys
+        headers={
+            **extra,
+            "Authorization": authorization,
+            "x-langfuse-ingestion-version": semconv.LANGFUSE_INGESTION_VERSION,
+            "x-langfuse-sdk-name": "somatrace",
+            "x-langfuse-sdk-version": semconv.VERSION,
+        },
+        # with an OTLP endpoint beside it, OTEL_* certificates are those of that backend
+        ours=bool(reader.candidates("endpoint")),
+    )
+
+
+def _otlp(reader: Reader) -> Target:
+    """An OTLP backend; the local store when its endpoint cannot be used."""
+    protocol = reader.read("protocol")
+    if protocol == "grpc":
+        return _grpc(reader)
+    url = reader.read("endpoint")
+    if not url and reader.candidates("endpoint"):
+        return Target("local")
+    headers = reader.read("headers")
+    if headers:
+        _warn_of_clear_text(reader, reader.label("headers"), url)
+    reader.sources["insecure"] = DEFAULT
+    return _target(reader, "otlp", url or _DEFAULT_URL, headers=headers)
+
+
+def _grpc(reader: Reader) -> Target:
+    """OTLP/gRPC: any endpoint is `host:port`, without TLS if its scheme is http (OTLP exporter spec)."""
+    endpoints = reader.candidates("endpoint")
+    reader.sources["endpoint"] = endpoints[0].source if endpoints else DEFAULT
+    reader.used.update(candidate.name for candidate in endpoints[:1])
+    try:
+        address, by_scheme = urls_and_headers.grpc_address(endpoints[0].raw if endpoints else _DEFAULT_GRPC)
+    except BadValueError as bad:
+        reader.complain(reader.label("endpoint"), str(bad))
+        return Target("local")
+    insecure = reader.read("insecure") if by_scheme is None else by_scheme
+    headers = reader.read("headers")
+    return _target(reader, "otlp", address, headers=headers, grpc=True, insecure=insecure)
+
+
+def _target(
+    reader: Reader,
+    kind: TargetKind,
+    url: str,
+    *,
+    headers: dict[str, str],
+    grpc: bool = False,
+    insecure: bool = False,
+    ours: bool = False,
+) -> Target:
+    """A target that is reached over the network, with what holds for each of them."""
+    compression = reader.read("compression")
+    if kind == "langfuse" and compression == "deflate":
+        reader.complain(reader.label("compression"), "Langfuse reads gzip or none: gzip is used")
+        compression = "gzip"
+    certificate, key = reader.read("client_certificate", ours=ours), reader.read("client_key", ours=ours)
+    if bool(certificate) != bool(key):
+        reader.complain(
+            "SOMATRACE_CLIENT_CERTIFICATE", "needs SOMATRACE_CLIENT_KEY beside it, neither is used"
+        )
+        certificate = key = ""
+    return Target(
+        kind=kind,
+        url=url,
+        protocol="grpc" if grpc else "http/protobuf",
+        headers=headers,
+        timeout=reader.read("timeout"),
+        compression=compression,
+        certificate=reader.read("certificate", ours=ours),
+        client_certificate=certificate,
+        client_key=key,
+        insecure=insecure,
+    )
+
+
+def _warn_of_clear_text(reader: Reader, setting: str, url: str) -> None:
+    if url and urls_and_headers.clear_text_abroad(url):
+        reader.complain(setting, "the URL is plain http, so keys and spans can be read on the way: use https")

@@ -1,0 +1,120 @@
+"""What goes on the wire: URLs and headers, checked before anything is sent anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from somatrace import semconv
+from somatrace.config.parsers import MAX_ITEMS, MAX_TEXT, BadValueError
+
+MAX_HEADER_VALUE: Final = 16 * 1024
+#: the transport writes these itself; a second one would contradict it
+_TRANSPORT_HEADERS: Final = frozenset(
+    {"host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding"}
+)
+_HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
+_GRPC_PORTS: Final = {"http": 80, "https": 443, "": 4317}
+_INTERNAL_SUFFIXES: Final = (".svc", ".cluster.local", ".internal", ".localhost")
+
+
+def split_url(value: object) -> SplitResult:
+    """The parts of an http or https URL with a host and without user information."""
+    word = value.strip() if isinstance(value, str) else ""
+    need = "use a URL such as https://host:4318"
+    if not word or len(word) > MAX_TEXT or not word.isascii() or not word.isprintable() or " " in word:
+        raise BadValueError(need)
+    try:
+        parts = urlsplit(word)
+        port_is_fine = parts.port != 0
+    except ValueError:
+        raise BadValueError(need) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+        raise BadValueError(need)
+    if "@" in parts.netloc:
+        raise BadValueError("a URL must not carry user or password: give them as a header or as keys")
+    if parts.fragment or "\\" in word:
+        raise BadValueError(need)
+    return parts
+
+
+def endpoint(value: object) -> str:
+    """An endpoint that is used as it is; only without any path does it get OTLP's own."""
+    parts = split_url(value)
+    return (parts if parts.path not in ("", "/") else parts._replace(path="/v1/traces")).geturl()
+
+
+def exact_endpoint(value: object) -> str:
+    """`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: used as it is, "/" if it has no path (OTLP exporter spec)."""
+    parts = split_url(value)
+    return (parts if parts.path else parts._replace(path="/")).geturl()
+
+
+def base_endpoint(value: object) -> str:
+    """`OTEL_EXPORTER_OTLP_ENDPOINT`: a base to which the signal's path is appended (OTLP exporter spec)."""
+    parts = split_url(value)
+    return parts._replace(path=parts.path.rstrip("/") + "/v1/traces").geturl()
+
+
+def langfuse_url(value: object) -> str:
+    """Langfuse's OTLP URL from its host, a host with a path prefix, or any leading part of the URL itself."""
+    parts = split_url(value)
+    path = parts.path.rstrip("/")
+    for known in ("/api/public/otel/v1/traces", "/api/public/otel", "/api/public"):
+        path = path.removesuffix(known)
+    return parts._replace(path=path.rstrip("/") + semconv.LANGFUSE_OTLP_PATH, query="").geturl()
+
+
+def grpc_address(value: object) -> tuple[str, bool | None]:
+    """`host:port` of a gRPC endpoint, and whether its scheme says "without TLS" (None: it has no scheme)."""
+    word = value.strip() if isinstance(value, str) else ""
+    schemeless = "://" not in word
+    parts = split_url("http://" + word if schemeless else word)
+    scheme = "" if schemeless else parts.scheme
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or _GRPC_PORTS[scheme]}", None if schemeless else scheme == "http"
+
+
+def clear_text_abroad(url: str) -> bool:
+    """Whether `url` is plain http to a name outside the machine and the cluster."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_address = ":" in host or host.replace(".", "").isdigit()
+    return parts.scheme == "http" and "." in host and not is_address and not host.endswith(_INTERNAL_SUFFIXES)
+
+
+def headers(value: object) -> dict[str, str]:
+    """Headers from a mapping, or from `name=value,name=value` with percent-encoded values (OTLP spec).
+
+    Names come out in lower case. Control characters, names that are no token and headers that the
+    transport writes itself are left out.
+    """
+    if isinstance(value, Mapping):
+        pairs = [
+            given if all(isinstance(part, str) for part in given) else ("", "") for given in value.items()
+        ]
+    elif isinstance(value, str):
+        split = (part.partition("=") for part in value.split(",") if part.strip())
+        pairs = [
+            (unquote(name.strip()), unquote(content.strip()) if eq else "\0") for name, eq, content in split
+        ]
+    else:
+        raise BadValueError("use name=value,name=value")
+    good = {name.lower(): content for name, content in pairs if _is_header(name, content)}
+    bad = sum(not _is_header(name, content) for name, content in pairs)
+    if bad or len(pairs) > MAX_ITEMS:
+        advice = "use name=value,name=value, percent-encoded, printable ASCII, none that the transport sets"
+        raise BadValueError(f"{bad} of {len(pairs)} headers left out: {advice}", kept=good)
+    return good
+
+
+def _is_header(name: str, content: str) -> bool:
+    return (
+        re.fullmatch(_HEADER_NAME, name) is not None
+        and name.lower() not in _TRANSPORT_HEADERS
+        and len(content) <= MAX_HEADER_VALUE
+        and content.isascii()
+        and content.isprintable()
+    )

@@ -1,0 +1,1 @@
+"""Tags, per-span state, and the blocks that carry them through functions and generators."""

@@ -1,0 +1,129 @@
+"""OTLP over gRPC (extra `grpc`): the same bytes, so the generated stubs are not needed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from somatrace.config import Target
+from somatrace.delivery.http_connection import certificate_state
+from somatrace.delivery.send_result import Answer, accepted
+
+if TYPE_CHECKING:
+    import grpc
+
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#: How gRPC calls its own threads, and the seconds they may take to end.
+_THREADS: Final = ("event_engine", "grpc_", "lifeguard")
+_ENDING: Final = 0.5
+
+
+class GrpcTransport:
+    """Sends to one host and port over one channel, opened on first use and when certificates change."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        parts = urlsplit(target.url if "//" in target.url else f"//{target.url}")
+        self._address = parts.netloc.rpartition("@")[2]
+        self._secure = not (target.insecure or parts.scheme == "http")
+        self._metadata = [(key.lower(), value) for key, value in target.headers.items()]
+        self._certificates: tuple[int, ...] = ()
+        self._channel: grpc.Channel | None = None
+        self._alone = False
+        self._call: Any = None
+
+    def send(self, body: bytes, timeout: float) -> Answer:
+        import grpc
+
+        certificates = certificate_state(self._target)
+        if certificates != self._certificates:
+            self.close()
+        try:
+            if self._channel is None:
+                self._channel, self._certificates = self._open(), certificates
+            pending = self._channel.unary_unary(METHOD).future(
+                body,
+                timeout=timeout,
+                metadata=self._metadata,
+                compression=_compression(self._target.compression),
+            )
+            self._call = pending
+            return accepted(pending.result())
+        except (grpc.RpcError, grpc.FutureCancelledError) as error:
+            return _answer(self._address, error)
+        except OSError:
+            return Answer("wrong", f"grpc {self._address}: a certificate cannot be read: check the files")
+        except ValueError:  # closed by `interrupt`, or metadata that gRPC does not take
+            self.close()
+            return Answer("retry", f"grpc {self._address}: the call could not be made")
+        finally:
+            self._call = None
+
+    def interrupt(self) -> None:
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def close(self) -> None:
+        """Let go of the channel, and wait until gRPC is gone: a fork while it ends leaves the child a lock
+        that nobody releases, on which the next channel waits for ever, with the interpreter's lock held."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+            del channel  # gRPC ends with the last that knows it
+            until = time.monotonic() + _ENDING
+            while self._alone and _has_threads() and time.monotonic() < until:
+                time.sleep(0.002)
+
+    def _open(self) -> grpc.Channel:
+        import grpc
+
+        self._alone = not _has_threads()  # those of the program's own channels do not end with ours
+        if not self._secure:
+            return grpc.insecure_channel(self._address)
+        target = self._target
+        credentials = grpc.ssl_channel_credentials(
+            _read(target.certificate), _read(target.client_key), _read(target.client_certificate)
+        )
+        return grpc.secure_channel(self._address, credentials)
+
+
+def _has_threads() -> bool:
+    """Whether gRPC has threads in this process; where the system does not tell, it has none."""
+    try:
+        return any(
+            (task / "comm").read_text().startswith(_THREADS) for task in Path("/proc/self/task").iterdir()
+        )
+    except OSError:  # one ended while it was looked at
+        return Path("/proc/self/task").is_dir()
+
+
+def _compression(name: str) -> Any:
+    import grpc
+
+    known = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
+    return known.get(name, grpc.Compression.NoCompression)
+
+
+def _read(name: str) -> bytes | None:
+    return Path(name).read_bytes() if name else None
+
+
+def _answer(address: str, error: Any) -> Answer:
+    """As the OTLP specification sorts gRPC codes into those worth another try and those that are not."""
+    code = error.code().name if hasattr(error, "code") else "CANCELLED"
+    message = f"grpc {address}: {code}"
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"):
+        return Answer("wrong", message)
+    if code == "INVALID_ARGUMENT":
+        return Answer("refused", message)
+    if code == "RESOURCE_EXHAUSTED" and "larger than max" in (error.details() or ""):
+        return Answer("too_large", message)
+    return Answer(
+        "retry",
+        message,
+        ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"),
+        choked=code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"),
+    )

@@ -1,0 +1,204 @@
+"""OTLP over HTTP on one kept-alive connection, renewed now and then so that DNS changes and load
+balancers work, and certificates that were replaced are used."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+import zlib
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from somatrace.config import Target
+from somatrace.delivery.http_connection import (
+    Connection,
+    UnusableError,
+    certificate_state,
+    connection_to,
+    tls_context,
+)
+from somatrace.delivery.send_result import OK, Answer, accepted
+
+MAX_AGE: Final = 60.0
+MAX_ANSWER: Final = 64 * 1024
+#: zlib level 1: within a few per cent of level 9 on spans, at a quarter of its CPU time.
+LEVEL: Final = 1
+_NO_PATH: Final = (
+    "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces"
+)
+_WRONG: Final = {
+    401: "401: the keys are not accepted; check the public and secret key, and that they belong to this host",
+    403: "403: the keys lack the right to write traces",
+    404: f"404: {_NO_PATH}",
+    405: f"405: {_NO_PATH}",
+    407: "407: the proxy wants credentials",
+    415: "415: the target does not take protobuf, or not with this compression",
+}
+_LATER: Final = (408, 425, 429)
+
+
+class HttpTransport:
+    """Sends to one URL. Used by one thread; `interrupt` may be called from any."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._url = urlsplit(target.url)
+        self._path = (self._url.path or "/") + (f"?{self._url.query}" if self._url.query else "")
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            "User-Agent": "somatrace",
+            **target.headers,
+        }
+        if target.compression != "none":
+            self._headers["Content-Encoding"] = target.compression
+        self._connection: Connection | None = None
+        self._opened = 0.0
+        self._certificates: tuple[int, ...] = ()
+        self._tls: ssl.SSLContext | None = None
+
+    def send(self, body: bytes, timeout: float) -> Answer:
+        """POST one request; everything about it is over within `timeout` seconds, name lookup aside.
+
+        A batch is never sent twice here: what may have arrived is for the outbox to count.
+        """
+        until = time.monotonic() + timeout
+        payload = self._compress(body)
+        whole = False
+        try:
+            connection = self._connect(until)
+            whole = self._request(connection, payload)
+            return self._answer(connection, whole=whole)
+        except UnusableError as error:
+            self.close()
+            return self._say("wrong", str(error))
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            return self._say("wrong", f"TLS: {error.verify_message}")
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
+        except ValueError:  # its text would hold the header's value
+            self.close()
+            return self._say("wrong", "a header holds characters that HTTP does not allow")
+
+    def interrupt(self) -> None:
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # -- one request ----------------------------------------------------------------------------------
+
+    def _compress(self, body: bytes) -> bytes:
+        if self._target.compression == "gzip":
+            packer = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+            return packer.compress(body) + packer.flush()
+        return zlib.compress(body, LEVEL) if self._target.compression == "deflate" else body
+
+    def _request(self, connection: Connection, payload: bytes) -> bool:
+        """Whether all was sent. A target that finds a batch too large answers and hangs up before that."""
+        where = self._target.url if connection.absolute else self._path
+        try:
+            connection.request("POST", where, payload, {**self._headers, **connection.proxy_headers})
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def _answer(self, connection: Connection, *, whole: bool) -> Answer:
+        response = connection.getresponse()
+        status = response.status
+        content = self._content(response)
+        if not whole:
+            self.close()
+        if 200 <= status < 300:
+            # Langfuse answers with a JSON job, which says nothing
+            protobuf = "protobuf" in response.headers.get("Content-Type", "")
+            return accepted(content) if protobuf else OK
+        if 300 <= status < 400:
+            return self._say(
+                "wrong", f"{status}: the target redirects; configure the address it redirects to"
+            )
+        if status == 413:
+            return self._say("too_large", "413: the target takes only smaller batches")
+        if status in (400, 422):
+            return self._say("refused", f"{status}: the target refuses this batch")
+        if status in _LATER or status >= 500:
+            wait = _retry_after(response.headers.get("Retry-After"))
+            return Answer(
+                "retry", f"{_where(self._url)}: {status}", wait, choked=status not in (*_LATER, 503)
+            )
+        return self._say("wrong", _WRONG.get(status, f"{status}: the target does not take traces"))
+
+    def _content(self, response: http.client.HTTPResponse) -> bytes:
+        """The status is the answer: a body that breaks off does not make a stored batch unstored."""
+        try:
+            content = response.read(MAX_ANSWER)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            return b""
+        if not response.isclosed() or response.will_close:
+            self.close()
+        return content
+
+    def _say(self, outcome: str, message: str) -> Answer:
+        return Answer(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
+
+    # -- the connection -----------------------------------------------------------------------------------
+
+    def _connect(self, until: float) -> Connection:
+        certificates = certificate_state(self._target)
+        connection = self._connection
+        if connection is not None:
+            aged = time.monotonic() - self._opened > MAX_AGE
+            if not aged and certificates == self._certificates and not connection.dropped():
+                connection.until = until
+                return connection
+            self.close()
+        if self._url.scheme == "https" and (self._tls is None or certificates != self._certificates):
+            self._tls = tls_context(self._target)
+        self._certificates = certificates
+        connection = self._connection = connection_to(self._url, self._tls)
+        connection.until = until
+        connection.connect()
+        self._opened = time.monotonic()
+        return connection
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form the header has (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(min(int(value.strip()[:6]), 3600))
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _where(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+
+
+def _why(error: Exception) -> str:
+    """The kind of failure, without the text a target sent: that may hold anything."""
+    if isinstance(error, socket.gaierror):
+        return "the host name does not resolve"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'handshake failed'}"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "hung up without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "the answer is not HTTP"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

@@ -1,0 +1,19 @@
+"""Whether a target answers, and if not, what is wrong: for the commands, never in a service's own path."""
+
+from __future__ import annotations
+
+from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, exchange
+from somatrace.delivery.probe.probe import Probe, fault_of, probe
+from somatrace.delivery.probe.time_limit import Overdue, bounded
+
+__all__ = [
+    "Exchange",
+    "Failure",
+    "Fault",
+    "Overdue",
+    "Probe",
+    "bounded",
+    "exchange",
+    "fault_of",
+    "probe",
+]

@@ -1,0 +1,128 @@
+"""One HTTP request to a host, over the same connections that deliver spans: proxies, certificates, bounds."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from somatrace.config import Target
+from somatrace.delivery.http_connection import Connection, UnusableError, connection_to, tls_context
+
+#: What kept a request from its answer, in the order in which things can go wrong.
+Fault = Literal["dns", "refused", "tls", "auth", "path", "server"]
+
+MAX_BODY: Final = 16 * 1024 * 1024
+
+
+class Failure(Exception):  # noqa: N818 - an outcome that is reported
+    """No usable answer. The message holds no secret and no text of the other side's."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault: Fault = fault
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An answer: its status, the headers a caller may look at, and its body, cut at 16 MB."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+def exchange(
+    target: Target,
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout: float = 10.0,
+) -> Exchange:
+    """Send one request to `url` with the certificates of `target`; raises `Failure`.
+
+    Everything but the look-up of the name is over within `timeout` seconds.
+    """
+    parts = urlsplit(url)
+    connection = connect(target, parts, timeout)
+    try:
+        where = (
+            url if connection.absolute else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        )
+        return _ask(connection, method, where, {**(headers or {}), **connection.proxy_headers}, body)
+    finally:
+        connection.close()
+
+
+def connect(target: Target, url: SplitResult, timeout: float) -> Connection:
+    """An open connection to `url`, TLS included; raises `Failure`."""
+    try:
+        tls = tls_context(target) if url.scheme == "https" else None
+        connection = connection_to(url, tls)
+    except UnusableError as error:
+        raise _unusable(error) from None
+    connection.until = time.monotonic() + timeout
+    where = f"{connection.host}:{connection.port}"
+    try:
+        connection.connect()
+    except BaseException as error:
+        connection.close()
+        raise _not_connected(error, where, timeout) if isinstance(error, Exception) else error from None
+    return connection
+
+
+def _not_connected(error: Exception, where: str, timeout: float) -> Exception:
+    """What kept a connection from being made, in the words of a `Failure`."""
+    if isinstance(error, UnusableError):
+        return _unusable(error)
+    if isinstance(error, (socket.gaierror, UnicodeError)):
+        return Failure("dns", f"the name of {where} does not resolve")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure("tls", f"the certificate of {where} is not accepted: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return Failure("tls", f"no TLS with {where}: {_ssl_reason(error)}")
+    if isinstance(error, TimeoutError):
+        return Failure("refused", f"no connection to {where} within {timeout:.3g} s")
+    if isinstance(error, OSError):
+        return Failure("refused", f"no connection to {where}: {error.strerror or type(error).__name__}")
+    return error
+
+
+def _ssl_reason(error: ssl.SSLError) -> str:
+    if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
+        return "what answers there speaks no TLS"
+    return (error.reason or "the handshake failed").lower().replace("_", " ")
+
+
+def _unusable(error: UnusableError) -> Failure:
+    """The settings of the connection itself: a proxy, or a certificate's file."""
+    text = str(error)
+    fault: Fault = "auth" if text.startswith("407") else "tls" if "certificate" in text else "refused"
+    return Failure(fault, text)
+
+
+def _ask(
+    connection: Connection, method: str, where: str, headers: Mapping[str, str], body: bytes | None
+) -> Exchange:
+    host = f"{connection.host}:{connection.port}"
+    try:
+        connection.request(method, where, body, dict(headers))
+        response = connection.getresponse()
+        return Exchange(response.status, response.headers, response.read(MAX_BODY))
+    except TimeoutError:
+        raise Failure("server", f"{host} took the request and did not answer in time") from None
+    except http.client.RemoteDisconnected:
+        raise Failure("server", f"{host} hung up without an answer") from None
+    except http.client.HTTPException:
+        raise Failure("server", f"what {host} answers is not HTTP") from None
+    except OSError as error:
+        raise Failure("server", f"{host}: {error.strerror or type(error).__name__}") from None
+    except ValueError:  # its text would hold the header's value
+        raise Failure("auth", "a header holds characters that HTTP does not allow") from None

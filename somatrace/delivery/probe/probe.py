@@ -1,0 +1,143 @@
+"""Asks a target whether it takes traces, by an export without spans, which stores nothing anywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from somatrace import semconv
+from somatrace.config import Target
+from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, connect, exchange
+from somatrace.delivery.probe.time_limit import Overdue, bounded
+
+#: Where OTLP is taken: a collector's path, and Langfuse's.
+PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
+_GRPC_FAULTS: Final[dict[str, Fault]] = {
+    "UNAUTHENTICATED": "auth",
+    "PERMISSION_DENIED": "auth",
+    "UNIMPLEMENTED": "path",
+    "NOT_FOUND": "path",
+}
+#: Answers of a path that takes exports, if only to refuse this one.
+_TAKES: Final = (200, 202, 204, 400, 401, 403, 415, 429)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`fault` is None when the target takes exports; `message` says what came. `better` is a URL on the same
+    host that takes exports where this one does not."""
+
+    fault: Fault | None
+    message: str
+    seconds: float
+    better: str = ""
+
+
+def probe(target: Target, timeout: float) -> Probe:
+    """Ask a target that is reached over the network, within `timeout` seconds. Raises for nothing it does."""
+    since = time.monotonic()
+
+    def finished(fault: Fault | None, message: str, better: str = "") -> Probe:
+        return Probe(fault, message, time.monotonic() - since, better)
+
+    ask = _grpc if target.protocol == "grpc" else _http
+    try:
+        return finished(*bounded(lambda: ask(target, timeout), timeout + 0.5))
+    except Overdue:
+        return finished("dns", f"the name of {_host(target)} was not looked up within {timeout:.3g} s")
+    except Failure as failure:
+        return finished(failure.fault, str(failure))
+
+
+def fault_of(status: int) -> Fault | None:
+    """What an answer's HTTP status means for traces; None when they are taken."""
+    if 200 <= status < 300:
+        return None
+    if status in (401, 403, 407):
+        return "auth"
+    if 300 <= status < 400 or status in (404, 405, 410, 415):
+        return "path"
+    return "server"
+
+
+def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
+    until = time.monotonic() + timeout
+    answer = _export_nothing(target, target.url, timeout)
+    fault = fault_of(answer.status)
+    if answer.status in (400, 422):
+        # some backends refuse an export without spans; the way there is free
+        return None, f"{answer.status} to an export without spans", ""
+    if fault != "path":
+        return fault, str(answer.status), ""
+    if 300 <= answer.status < 400:
+        return fault, f"{answer.status}", _redirected(target, answer)
+    return fault, str(answer.status), _better(target, until)
+
+
+def _export_nothing(target: Target, url: str, timeout: float) -> Exchange:
+    headers = {"Content-Type": "application/x-protobuf", "User-Agent": "somatrace", **target.headers}
+    return exchange(target, url, method="POST", headers=headers, body=b"", timeout=timeout)
+
+
+def _better(target: Target, until: float) -> str:
+    """A URL of the same host that takes exports."""
+    given = urlsplit(target.url)
+    prefix = given.path.rstrip("/")
+    for known in (*PATHS, "/api/public/otel", "/v1"):
+        prefix = prefix.removesuffix(known)
+    candidates = [base + path for base in dict.fromkeys((prefix, "")) for path in reversed(PATHS)]
+    for path in candidates:
+        left = until - time.monotonic()
+        if path == given.path or left <= 0:
+            continue
+        url = urlunsplit(given._replace(path=path))
+        try:
+            if _export_nothing(target, url, left).status in _TAKES:
+                return _shown(urlsplit(url))
+        except Failure:
+            return ""
+    return ""
+
+
+def _redirected(target: Target, answer: Exchange) -> str:
+    """Where a redirect leads, if it is a URL that can be shown."""
+    location = answer.headers.get("Location", "")
+    given = urlsplit(target.url)
+    try:
+        found = urlsplit(location)
+    except ValueError:
+        return ""
+    if not location or not location.isascii() or not location.isprintable() or len(location) > 500:
+        return ""
+    return _shown(found._replace(scheme=found.scheme or given.scheme, netloc=found.netloc or given.netloc))
+
+
+def _shown(url: SplitResult) -> str:
+    """A URL without what may be secret in it."""
+    return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
+
+
+def _host(target: Target) -> str:
+    return urlsplit(target.url if "//" in target.url else f"//{target.url}").netloc.rpartition("@")[2]
+
+
+def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
+    """The name, the port and the certificate first, because gRPC calls all of it UNAVAILABLE."""
+    if importlib.util.find_spec("grpc") is None:
+        raise Failure("path", "OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
+    from somatrace.delivery.otlp_grpc import GrpcTransport
+
+    scheme = "http" if target.insecure else "https"
+    connect(target, urlsplit(f"{scheme}://{_host(target)}"), timeout).close()
+    transport = GrpcTransport(target)
+    try:
+        answer = transport.send(b"", timeout)
+    finally:
+        transport.close()
+    if answer.outcome in ("ok", "refused"):
+        return None, "the export was taken", ""
+    code = answer.message.rpartition(": ")[2]
+    return _GRPC_FAULTS.get(code, "server"), code, ""

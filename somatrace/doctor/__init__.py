@@ -1,0 +1,27 @@
+"""`somatrace doctor`: the settings in force, where they lead, what is installed, and what is wrong with it.
+
+`examine` never raises for what it finds; docs/troubleshooting.md explains each of its findings.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from somatrace.doctor.diagnosis import Diagnosis
+    from somatrace.doctor.examination import Options, examine
+
+__all__ = ["Diagnosis", "Options", "examine"]
+
+
+def __getattr__(name: str) -> object:
+    # late: the child program is in this package too, and must load little before the service does
+    if name == "Diagnosis":
+        from somatrace.doctor.diagnosis import Diagnosis
+
+        return Diagnosis
+    if name in ("Options", "examine"):
+        from somatrace.doctor import examination
+
+        return getattr(examination, name)
+    raise AttributeError(f"module 'somatrace.doctor' has no attribute {name!r}")

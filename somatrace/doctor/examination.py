@@ -1,0 +1,62 @@
+"""One examination, from the settings to the diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from somatrace.config import Config, Settings, explain, resolve
+from somatrace.doctor.app_findings import app_findings
+from somatrace.doctor.diagnosis import Diagnosis
+from somatrace.doctor.findings import Finding, finding
+from somatrace.doctor.installed_findings import installed_findings
+from somatrace.doctor.target_findings import target_findings
+from somatrace.guard import redact_text
+from somatrace.tracing.content_policy import grants_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. `timeout` is seconds, for the target's answer and for loading the app."""
+
+    env_file: str | None = None
+    app: str | None = None
+    factory: bool = False
+    timeout: float = 10.0
+
+
+def examine(options: Options) -> Diagnosis:
+    """Look at everything; asks the target once and, with `app`, loads the service in a child process."""
+    config = Config(env_file=options.env_file) if options.env_file else None
+    settings = resolve("somatrace", config)
+    # the lines for variables without effect are findings too
+    explained = tuple(
+        # `explain` masks what is a secret by its place; people also put them where none belongs
+        line._replace(value=redact_text(line.value, categories=("secrets",)))
+        for line in explain(settings)
+        if line.setting not in settings.unused
+    )
+    return Diagnosis(explained, tuple(_findings(settings, options)))
+
+
+def _findings(settings: Settings, options: Options) -> Iterator[Finding]:
+    for problem in settings.problems:
+        yield finding("problem", what=problem)
+    for variable, why in settings.unused.items():
+        yield finding("unused", variable=variable, why=why)
+    policy = _policy_problems(settings)
+    for what in policy:
+        yield finding("policy", what=what)
+    yield from target_findings(settings, options.timeout)
+    yield from installed_findings()
+    if options.app is not None:
+        said = {*map(str, settings.problems), *policy}
+        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout, said=said)
+
+
+def _policy_problems(settings: Settings) -> tuple[str, ...]:
+    grants = grants_of(settings)
+    try:
+        return grants.problems
+    finally:
+        grants.close()

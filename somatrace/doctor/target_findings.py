@@ -1,0 +1,119 @@
+"""Where spans go, and whether they would arrive there."""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from somatrace.config import Settings
+from somatrace.config.reader import DEFAULT
+from somatrace.config.urls_and_headers import clear_text_abroad
+from somatrace.delivery.probe import probe
+from somatrace.doctor.findings import Finding, finding
+from somatrace.local.data_dir import data_dir
+from somatrace.local.store.database import FILE
+from somatrace.local.store.store import Store
+
+
+def target_findings(settings: Settings, timeout: float) -> Iterator[Finding]:
+    """The target, and what is wrong on the way to it; asks it once."""
+    target, variable = settings.target, settings.sources.get("target", DEFAULT)
+    if not settings.enabled:
+        yield finding("off", variable=settings.sources["enabled"])
+    if target.kind == "none":
+        yield finding("nothing_sent", variable=variable)
+    elif target.kind == "console":
+        yield finding("console", variable=variable)
+    elif target.kind == "local":
+        yield from _local(settings, variable)
+    elif target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
+        yield finding("grpc_missing")
+    else:
+        if _is_clear_text(settings):
+            yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
+        yield _asked(settings, timeout)
+        yield _waiting(settings)
+
+
+def _waiting(settings: Settings) -> Finding:
+    """Where spans wait that the target has not taken yet, and how many may."""
+    return finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
+
+
+def _asked(settings: Settings, timeout: float) -> Finding:
+    found = probe(settings.target, timeout)
+    if found.fault is None:
+        return finding("answers", what=found.message, milliseconds=round(found.seconds * 1000))
+    if found.better:
+        return finding("elsewhere", url=settings.target.address, what=found.message, better=found.better)
+    return finding(found.fault, url=settings.target.address, what=found.message)
+
+
+def _is_clear_text(settings: Settings) -> bool:
+    """Whether spans go out in the clear, and no problem line says so already (it does where keys go too)."""
+    said = any("plain http" in problem.message for problem in settings.problems)
+    return not said and clear_text_abroad(_with_scheme(settings))
+
+
+def _with_scheme(settings: Settings) -> str:
+    target = settings.target
+    return (
+        f"{'http' if target.insecure else 'https'}://{target.url}"
+        if target.protocol == "grpc"
+        else target.url
+    )
+
+
+def _local(settings: Settings, variable: str) -> Iterator[Finding]:
+    directory = data_dir(settings.data_dir, settings.state_home)
+    if directory is None:
+        yield finding("no_directory")
+        return
+    where = directory / FILE
+    if variable == DEFAULT:
+        yield finding("local_default", where=where)
+    else:
+        yield finding("local", where=where, variable=variable)
+    yield _held(directory, settings)
+    yield _waiting(settings)
+
+
+def _held(directory: Path, settings: Settings) -> Finding:
+    """What is in the store. One that is not there yet is not made."""
+    caps = {"most": _size(settings.local_max_bytes), "days": f"{settings.local_max_days:g}"}
+    where = directory / FILE
+    if not where.exists():
+        return finding("store_empty", **caps)
+    store = Store(directory)
+    try:
+        spans, traces = store.read(_counts)
+        size = sum(part.stat().st_size for part in directory.glob(f"{FILE}*") if _is_live(part))
+    except (sqlite3.Error, OSError) as error:
+        return finding("store_broken", what=str(error)[:120] or type(error).__name__)
+    finally:
+        store.close()
+    return finding("store", spans=f"{spans:,}", traces=f"{traces:,}", size=_size(size), **caps)
+
+
+def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
+    spans, traces = (
+        connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+        for table in ("spans", "traces")
+    )
+    return int(spans), int(traces)
+
+
+def _is_live(part: Path) -> bool:
+    """Whether a file belongs to the store in use, rather than to one that was set aside."""
+    return part.name in (FILE, f"{FILE}-wal", f"{FILE}-shm")
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GB"

@@ -1,0 +1,14 @@
+"""The content guard: what of a span may leave the process. Plain Python, importable on its own.
+
+`redact_text` needs nothing else: `from somatrace.guard import redact_text`.
+"""
+
+from __future__ import annotations
+
+from somatrace.guard.content_filter import Judge
+from somatrace.guard.guard import Guard
+from somatrace.guard.policy.model import ContentPolicy
+from somatrace.guard.redaction.redact import redact_text
+from somatrace.guard.removal_notes import Removed
+
+__all__ = ["ContentPolicy", "Guard", "Judge", "Removed", "redact_text"]

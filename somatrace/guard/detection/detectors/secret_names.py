@@ -1,0 +1,202 @@
+"""What a name says about the value beside it: `max_tokens` counts, `access_token` opens doors."""
+
+from __future__ import annotations
+
+import functools
+import re
+from enum import Enum
+from typing import Final, NamedTuple
+
+from somatrace.guard.detection.engine import MARKER, compiled
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+class Strength(Enum):
+    """How sure a name makes: any value, one that looks random, a header's whole value."""
+
+    SURE = "any value"
+    RANDOM = "a value that looks random"
+    KEY = "a value that looks random and is neither an id nor a path, as keys of records are"
+    HEADER = "the whole value of the header"
+
+
+class Meaning(NamedTuple):
+    """What a value under some name is, how sure that is, and how long a random value is at least."""
+
+    type: str
+    strength: Strength
+    least: int = 3
+
+
+#: Last words of names that speak about a secret and do not hold one.
+_ABOUT: Final = _words(
+    """
+    age alg algorithm at attempts budget changed class count counts cost created description
+    enabled env error errors exists expired expires expiration expiry field file format header
+    help hint id ids idx index invalid label length len limit limits locked message min max
+    missing mode name names note policy placeholder prompt provider rate ref regex required
+    reset retries rotation rule rules size source status strength text title total ttl type
+    types uri url usage used valid validity var version
+    """
+)
+#: Words before `token` or `key` that make it a place in a list or a text, not a secret.
+_HARMLESS: Final = {
+    "token": _words(
+        """
+        page next continuation cursor pagination sync cancellation stop eos bos pad unk
+        special mask sep cls max min per total first last start end top image audio new
+        input output prompt completion
+        """
+    ),
+    "key": _words(
+        """
+        public primary foreign partition sort cache idempotency object routing row hash
+        lookup unique composite dedup dedupe group order sorting index translation message
+        storage metric attribute event config feature flag issue project turn shift arrow
+        hot s blob file redis document map lock record
+        """
+    ),
+}
+_PASSWORD: Final = _words(
+    """
+    password passwd passphrase passwort passcode pwd kennwort contrasena wachtwoord motdepasse
+    """
+)
+_SECRET: Final = tuple(
+    _words(
+        """
+        apikey secretkey accesskey privatekey clientsecret accesstoken refreshtoken
+        authtoken idtoken bearertoken sessiontoken securitytoken apitoken bottoken
+        accountkey signingkey encryptionkey masterkey secretkeybase subscriptionkey
+        deploykey csrftoken xsrftoken personalaccesstoken secret deploytoken usertoken
+        servicetoken authkey functionskey accesskeysecret pat githubtoken gitlabtoken
+        npmtoken hftoken slacktoken vaulttoken
+        """
+    )
+)
+_HEADERS: Final = frozenset(
+    {"authorization", "proxyauthorization", "xauthorization", "xforwardedauthorization"}
+)
+_RANDOM: Final = {
+    "token": 10,
+    "key": 20,
+    "sig": 12,
+    "signature": 16,
+    "auth": 8,
+    "credential": 8,
+    "credentials": 8,
+    "jwt": 16,
+    "sas": 12,
+    "secrets": 8,
+}
+#: Words behind a name that say where a secret belongs, or in which form it is written.
+_FORMS: Final = _words("value string text plain plaintext")
+_BEHIND: Final = _FORMS | _words("prod production dev staging stage test live old new")
+_WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
+
+
+@functools.lru_cache(maxsize=4096)
+def meaning(name: str) -> Meaning | None:
+    """What stands under `name`, or None where nothing secret does."""
+    words = [word.lower() for word in re.findall(_WORDS, name)]
+    kept = len(words)
+    while kept > max(1, len(words) - 2) and words[kept - 1] in _BEHIND:
+        kept -= 1
+    what = _meaning(words)
+    return _of_words_before(words[:kept], words[kept:]) if what is None else what
+
+
+def _of_words_before(words: list[str], behind: list[str]) -> Meaning | None:
+    """What stands under a name with words behind it. The text of a token is no secret, and that of a password
+    is what a form calls it, unless it looks random; `pass_new` counts."""
+    what = _meaning(words) if behind else None
+    if what is None or what.strength is Strength.HEADER or (words[-1] == "pass" and len(words) == 1):
+        return None
+    if _FORMS.isdisjoint(behind):
+        return what
+    if what.strength is not Strength.SURE or words[-1] == "pass":
+        return None
+    return Meaning(what.type, Strength.RANDOM, 6) if "text" in behind else what
+
+
+def _meaning(words: list[str]) -> Meaning | None:
+    if not words or words[-1] in _ABOUT:
+        return None
+    squashed = "".join(words)
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if squashed in _HEADERS:
+        return Meaning("AUTHORIZATION", Strength.HEADER)
+    if last == "cookie" or squashed == "cookies":
+        return Meaning("COOKIE", Strength.HEADER)
+    if any(word in squashed for word in _PASSWORD) or squashed == "senha" or last in ("pass", "passe"):
+        return Meaning("PASSWORD", Strength.SURE)
+    if before in _HARMLESS.get(last, ()):
+        return None
+    if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
+        return Meaning("SECRET", Strength.SURE, 5)
+    if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
+        return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
+    if words == ["key"]:
+        return Meaning("SECRET", Strength.KEY, _RANDOM["key"])
+    if last in _RANDOM:
+        return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
+    return None
+
+
+_PLACEHOLDERS: Final = _words(
+    """
+    null none nil undefined true false string str int integer bool boolean object required
+    optional invalid missing wrong empty changed expired incorrect unset redacted hidden masked
+    bytes any text yes no n/a infinity -infinity nan self this here optional[str] default
+    """
+)
+#: A variable, a template, a format, a mask: the value stands elsewhere.
+_ELSEWHERE: Final = (
+    rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\[TRUNCATED|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
+    r"|\{\{[^{}]{0,80}\}\}|<[A-Za-z][\w /-]{0,40}>?|%[sdr]|%\(\w{1,40}\)s|[*•x.#_-]+|\{\w{0,40}\}"
+)
+_CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"
+
+
+def stands_elsewhere(value: str) -> bool:
+    """Whether what is written is no value but a marker, a variable, a mask, or a word for none."""
+    plain = value.rstrip("\\")
+    return plain.casefold() in _PLACEHOLDERS or compiled(_ELSEWHERE).fullmatch(plain) is not None
+
+
+def is_code(name: str, value: str) -> bool:
+    """Whether `name=value` hands a variable on: `password=password`, `token=self.token`, `key=load_key()`."""
+    return value == name.rpartition(".")[2] or compiled(_CODE).fullmatch(value) is not None
+
+
+def looks_random(value: str, least: int) -> bool:
+    """Whether a value reads like a key: letters and digits mixed, `least` long, no words joined by dashes."""
+    if len(value) < least or not compiled(r"[\x21-\x7e]+").fullmatch(value):
+        return False
+    longest = max(len(part) for part in re.split(r"[^A-Za-z0-9]+", value))
+    digits = sum(character.isdigit() for character in value)
+    letters = sum(character.isalpha() for character in value)
+    upper = sum(character.isupper() for character in value)
+    if letters == 0:
+        return False
+    if digits == 0:  # some keys have no digit, but no word mixes its cases either
+        return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
+    return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
+
+
+def is_proved(what: Meaning, value: str, least: int) -> bool:
+    """Whether a value looks like what a name alone does not prove."""
+    return looks_random(value, least) and not (what.strength is Strength.KEY and _names_a_record(value))
+
+
+_UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+def _names_a_record(value: str) -> bool:
+    """Whether a value is an id or a path: parts of digits, of letters, and UUIDs, and of nothing else."""
+    parts = re.split(r"[/:_.-]", compiled(_UUID).sub("0", value))
+    plain = all(not part or part.isdigit() or (part.isalpha() and len(part) < 20) for part in parts)
+    return plain and (len(parts) > 1 or parts[0] == "0")

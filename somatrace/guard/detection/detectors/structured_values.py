@@ -1,0 +1,99 @@
+"""Values that stand apart from their name: in lists, beside it in an object, on the lines below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from somatrace.guard.detection.detectors.value_bounds import QUOTE, SPACE, quoted_end
+from somatrace.guard.detection.engine import compiled
+
+_MAX_ITEMS: Final = 256
+_MAX_LINES: Final = 32
+#: Characters from a list's beginning, or from a name, to the values that belong to it.
+_NEAR: Final = 4096
+_BESIDE: Final = 512
+
+_NEXT: Final = rf"{QUOTE}{SPACE}{{0,40}}+,{SPACE}{{0,40}}+[bruf]{{0,2}}(?P<quote>{QUOTE})"
+_NAMES: Final = (
+    rf"{QUOTE}(?:name|key|field|id|label|header|variable|param)(?:{QUOTE}){SPACE}{{0,8}}+:{SPACE}{{0,8}}+$"
+)
+_VALUE: Final = rf"(?:{QUOTE})[vV]alue(?:{QUOTE}){SPACE}{{0,8}}+:{SPACE}{{0,8}}+(?P<quote>{QUOTE})"
+_LINE_END: Final = r"(?:\r?\n|(?:\\{1,15}r)?\\{1,15}n)"
+_BLOCK: Final = rf"[|>][+-]?\d?[ \t]{{0,8}}{_LINE_END}(?P<indent>[ \t]{{1,40}})"
+_BLOCK_LINE: Final = r"[^\r\n\"\\<>]{1,512}"
+_BELOW: Final = (
+    rf"[ \t]{{0,8}}{_LINE_END}[ \t]{{1,40}}(?P<word>[^\s\"'`\\<>{{}}\[\]|&*!#-][^\s\"'`\\<>]{{3,255}})"
+    rf"[ \t]{{0,8}}(?={_LINE_END}|[\"']|$)"
+)
+#: What a value with spaces in a connection string looks like: no other assignment in it.
+_SPACED: Final = r"[^\s;\"'`<>\\]{1,256}(?: {1,2}[^\s;=\"'`<>\\]{1,128}){1,8}"
+
+
+def items(text: str, begin: int, quote: str) -> Iterator[tuple[int, int]]:
+    """The strings of a list whose first one begins at `begin`, as far as it is one of strings."""
+    limit = begin + _NEAR
+    for _ in range(_MAX_ITEMS):
+        end = quoted_end(text, begin, quote)
+        if end is None:
+            return
+        yield begin, end
+        following = compiled(_NEXT).match(text, end, limit)
+        if following is None:
+            return
+        begin, quote = following.end(), following["quote"]
+
+
+def beside(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The value of an object that has a name (text[start:end]) as a value: `{"name": X, "value": Y}`."""
+    window = max(0, start - 64)
+    opening = compiled(rf"{QUOTE}$").search(text[max(0, start - 16) : start])
+    if opening is None or not compiled(_NAMES).search(text[window : start - len(opening[0])]):
+        return None
+    after = compiled(_VALUE).search(text, end, end + _BESIDE)
+    if after is not None and not _braces(text, end, after.start()):
+        close = quoted_end(text, after.end(), after["quote"])
+        return None if close is None else (after.end(), close)
+    for before in compiled(_VALUE).finditer(text, max(0, start - _BESIDE), start):
+        close = quoted_end(text, before.end(), before["quote"])
+        if close is not None and close <= start and not _braces(text, close, start):
+            return before.end(), close
+    return None
+
+
+def _braces(text: str, start: int, end: int) -> bool:
+    return "{" in text[start:end] or "}" in text[start:end]
+
+
+def block(text: str, begin: int) -> tuple[int, int] | None:
+    """A block of YAML: the lines below `name: |`, as far in as the first of them."""
+    opened = compiled(_BLOCK).match(text, begin)
+    if opened is None:
+        return None
+    line = compiled(_BLOCK_LINE).match(text, opened.end())
+    if line is None:
+        return None
+    more = compiled(f"(?:{_LINE_END}{opened['indent']}{_BLOCK_LINE}){{0,{_MAX_LINES}}}+").match(
+        text, line.end()
+    )
+    return opened.end(), line.end() if more is None else more.end()
+
+
+def below(text: str, begin: int) -> tuple[int, int] | None:
+    """One word, further in than the name, alone on the line after `name:`."""
+    line = compiled(_BELOW).match(text, begin)
+    if line is None or line["word"].endswith(":"):
+        return None
+    plain = compiled(r"[A-Z]?[a-z'-]+|[A-Z'-]+").fullmatch(line["word"].rstrip(".,;!?"))
+    return line.span("word") if plain is None else None
+
+
+def with_spaces(text: str, start: int, begin: int) -> int | None:
+    """Where a value ends that has spaces in it: one of a connection string, `Server=x;Password=a b;`."""
+    value = compiled(_SPACED).match(text, begin)
+    if value is None:
+        return None
+    listed = text[max(0, start - 2) : start].rstrip(" ").endswith(";")
+    if listed and text[value.end() : value.end() + 1] in (";", '"', "'", "\\"):
+        return value.end()
+    return value.end() if compiled(r"; ?[A-Za-z][\w ]{1,40}=").match(text, value.end()) else None

@@ -1,0 +1,156 @@
+"""Detectors of your own: a dictionary of terms, or a pattern that provably takes linear time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from somatrace.guard.detection.engine import Category, Detector, Found
+
+MAX_TERMS: Final = 10_000
+MAX_TERM: Final = 200
+MAX_WORDS: Final = 24
+MAX_PATTERN: Final = 500
+MAX_WIDTH: Final = 512
+#: The ways in which a pattern may match at one place: what a backtracking engine tries at worst.
+MAX_WAYS: Final = 256
+
+#: A word; a character of a script that is written without spaces; a sign.
+_TOKEN: Final = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]"
+)
+_TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
+
+
+def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category = "customer") -> Detector:
+    """A detector of terms: exact, regardless of case and of the space between words, whole words only.
+
+    Words are looked up in a tree, so ten thousand terms cost what one does. ValueError for a term that
+    is empty, longer than 200 characters or 24 words, and for more than 10,000 of them.
+    """
+    _check_type(type_)
+    tree = _tree(terms)
+
+    def search(text: str) -> list[Found]:
+        tokens = list(_TOKEN.finditer(text))
+        words = [token[0].casefold() for token in tokens]
+        found = []
+        for index in range(len(words)):
+            last = _longest(tree, words, index)
+            if last is not None:
+                found.append(Found(tokens[index].start(), tokens[last].end(), type_))
+        return found
+
+    return Detector((type_,), category, "terms of your own", "raw", (), _nowhere, search)
+
+
+def _tree(terms: Iterable[str]) -> dict[str, Any]:
+    """Terms by their first word, then their second, ...; where one ends there is an empty word."""
+    tree: dict[str, Any] = {}
+    for count, term in enumerate(terms, 1):
+        words = _TOKEN.findall(term)
+        if not words or len(term) > MAX_TERM or len(words) > MAX_WORDS:
+            raise ValueError(f"term {term[:40]!r}: use 1 to {MAX_TERM} characters, at most {MAX_WORDS} words")
+        if count > MAX_TERMS:
+            raise ValueError(f"more than {MAX_TERMS} terms")
+        node = tree
+        for word in words:
+            node = node.setdefault(word.casefold(), {})
+        node[""] = True
+    return tree
+
+
+def _longest(tree: dict[str, Any], words: Sequence[str], index: int) -> int | None:
+    """The last word of the longest term that begins at a word."""
+    node, last = tree.get(words[index]), None
+    while node is not None:
+        if "" in node:
+            last = index
+        index += 1
+        node = node.get(words[index]) if index < len(words) else None
+    return last
+
+
+def pattern(type_: str, expression: str, *, category: Category = "customer") -> Detector:
+    """A detector of a regular expression, refused with ValueError unless it provably takes linear time.
+
+    Refused are backreferences, lookaround, conditions, repetition without an upper bound, and whatever can
+    match one place in more than 256 ways or across more than 512 characters.
+    """
+    _check_type(type_)
+    check_linear(expression)
+    regex = re.compile(expression)
+
+    def search(text: str) -> list[Found]:
+        return [Found(*match.span(), type_) for match in regex.finditer(text) if match.end() > match.start()]
+
+    return Detector((type_,), category, "a pattern of your own", "raw", (), _nowhere, search)
+
+
+def check_linear(expression: str) -> None:
+    """ValueError, saying what to change, unless `expression` takes linear time in every text."""
+    if len(expression) > MAX_PATTERN:
+        raise ValueError(f"the pattern is longer than {MAX_PATTERN} characters")
+    from re import _parser  # type: ignore[attr-defined]  # the parser that `re` itself uses
+
+    try:
+        parsed = _parser.parse(expression)
+        re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a pattern: {str(error)[:100]}") from None
+    low, high = parsed.getwidth()
+    if high > MAX_WIDTH:
+        raise ValueError(
+            f"the pattern can match more than {MAX_WIDTH} characters: bound repetition, as in {{1,40}}"
+        )
+    if low < 1:
+        raise ValueError("the pattern matches nothing at all: it would match everywhere")
+    if _ways(parsed) > MAX_WAYS:
+        raise ValueError(
+            f"the pattern can match one place in more than {MAX_WAYS} ways, which can take long: "
+            "repeat fewer things a variable number of times"
+        )
+
+
+def _ways(parsed: Any) -> int:
+    """In how many ways a parsed pattern can match one place, at most; capped just above MAX_WAYS."""
+    ways = 1
+    for operation, argument in parsed:
+        ways = min(ways * _ways_of(str(operation), argument), MAX_WAYS + 1)
+    return ways
+
+
+def _ways_of(operation: str, argument: Any) -> int:
+    match operation:
+        case "LITERAL" | "NOT_LITERAL" | "ANY" | "IN" | "AT" | "RANGE" | "CATEGORY":
+            return 1
+        case "SUBPATTERN":
+            return _ways(argument[-1])
+        case "ATOMIC_GROUP":
+            return _ways(argument)
+        case "BRANCH":
+            return min(sum(_ways(branch) for branch in argument[1]), MAX_WAYS + 1)
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            least, most, body = argument
+            once = _ways(body)
+            total = 0
+            for times in range(int(least), int(most) + 1):
+                total += once ** min(times, 64)
+                if total > MAX_WAYS:
+                    return MAX_WAYS + 1
+            return max(total, 1)
+        case _:
+            raise ValueError(
+                f"the pattern uses {operation.lower().replace('_', ' ')}: backreferences, lookaround and "
+                "conditions can take long and are refused"
+            )
+
+
+def _check_type(type_: str) -> None:
+    if not _TYPE.fullmatch(type_):
+        raise ValueError(f"type {type_[:40]!r}: use 2 to 40 of A-Z, 0-9 and _, as in PROJECT_NAME")
+
+
+def _nowhere(_text: str, _at: int) -> None:
+    """These detectors have no anchors; they read the text once."""

@@ -1,0 +1,1 @@
+"""Content policies: whose content may leave the process, in what form, until when."""

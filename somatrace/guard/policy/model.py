@@ -1,0 +1,276 @@
+"""What a tenant's spans may hold: the policy, its entries, and what is granted right now.
+
+`none` keeps content out, `redacted` lets it through without found values, `full` without secrets only.
+Nothing but a tenant's own entry, with an end and a reason, can grant `full`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
+
+from somatrace import semconv
+from somatrace.guard.detection.engine import ALL, Category
+
+Mode = Literal["none", "redacted", "full"]
+Default = Literal["none", "redacted"]
+
+#: How far ahead `full` may be granted, in days.
+FULL_DAYS: Final = 90
+MAX_TENANTS: Final = 10_000
+MAX_SAFE_KEYS: Final = 100
+MAX_TERMS: Final = 1000
+MAX_TERM: Final = 200
+MAX_REASON: Final = 300
+MAX_TENANT: Final = 200
+
+_SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{2,127}\*?")
+
+Located = Callable[[tuple[str, ...]], str]
+"""Says where in its source a setting stands ("line 7: "), or nothing."""
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used; one line for each thing that is wrong with it."""
+
+
+class Grant(NamedTuple):
+    """What the spans of one tenant may hold now."""
+
+    mode: Mode
+    safe_keys: tuple[str, ...] = ()
+    categories: frozenset[Category] = ALL
+    #: those of all tenants, and the tenant's own: apart, so that all share what finds the first
+    terms: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+
+NOTHING: Final = Grant("none")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One tenant's entry. It holds until `until` (aware, exclusive), or until it is changed."""
+
+    content: Mode
+    until: dt.datetime | None = None
+    reason: str = ""
+    safe_keys: tuple[str, ...] = ()
+    categories: frozenset[Category] | None = None
+    terms: tuple[str, ...] = ()
+
+    def active(self, now: dt.datetime) -> bool:
+        return self.until is None or now < self.until
+
+    def grant(self, categories: frozenset[Category] = ALL, terms: tuple[str, ...] = ()) -> Grant:
+        """What it grants, where a policy names `categories` and `terms` for all tenants."""
+        categories = categories if self.categories is None else self.categories
+        looks = "customer" in categories
+        return Grant(
+            self.content,
+            self.safe_keys,
+            ALL if self.content == "none" else categories,  # of what leaves without content all is looked for
+            terms if looks else (),
+            self.terms if looks else (),
+        )
+
+
+@dataclass(frozen=True)
+class ContentPolicy:
+    """The policy of all tenants. Immutable; `ContentPolicy.parse` makes one of plain data.
+
+    `default` holds for named tenants without an entry, and after an entry's end; it cannot be `full`. None
+    means that the policy does not say, and the process-wide setting holds.
+    """
+
+    default: Default | None = None
+    tenants: Mapping[str, Entry] = field(default_factory=dict)
+    categories: frozenset[Category] = ALL
+    terms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.default not in (None, "none", "redacted"):
+            raise PolicyError("default: use none or redacted; only a tenant's own entry can be full")
+        object.__setattr__(self, "tenants", MappingProxyType(dict(self.tenants)))
+
+    @classmethod
+    def parse(
+        cls, raw: Mapping[str, Any], *, now: dt.datetime | None = None, where: Located = lambda _: ""
+    ) -> ContentPolicy:
+        """A policy from plain data in the policy file's form. PolicyError names what is wrong with it."""
+        return _Reader(now or dt.datetime.now(dt.UTC), where).policy(raw)
+
+    def grant(
+        self, tenant: str | None, default: Default = "none", *, now: dt.datetime | None = None
+    ) -> Grant:
+        """What `tenant` is granted at `now`; `default` holds where the policy names none.
+
+        No tenant, or the label of an unknown one, is granted nothing.
+        """
+        if tenant is None or tenant == semconv.UNKNOWN_TENANT:
+            return self.nothing()
+        entry = self.tenants.get(tenant)
+        if entry is None or not entry.active(now or dt.datetime.now(dt.UTC)):
+            return self.fallback(default)
+        return entry.grant(self.categories, self.terms)
+
+    def fallback(self, default: Default = "none") -> Grant:
+        """What named tenants without an active entry are granted."""
+        mode: Default = default if self.default is None else self.default
+        return Entry(mode).grant(self.categories, self.terms)
+
+    def nothing(self) -> Grant:
+        """No content, and in what leaves all the same none of the policy's terms."""
+        return Entry("none").grant(self.categories, self.terms)
+
+
+def stricter(one: Default | None, other: Default | None) -> Default | None:
+    """The more restrictive of two defaults; None says nothing."""
+    if "none" in (one, other):
+        return "none"
+    return one or other
+
+
+class _Reader:
+    """Checks plain data value by value and collects what is wrong, with where it stands."""
+
+    def __init__(self, now: dt.datetime, where: Located) -> None:
+        self._now = now
+        self._where = where
+        self._wrong: list[str] = []
+
+    def policy(self, raw: Any) -> ContentPolicy:
+        fields = self._table(raw, (), {"default", "tenants", "categories", "terms"})
+        default = self._one_of(fields.get("default"), ("default",), ("none", "redacted"))
+        listed = self._table(fields.get("tenants"), ("tenants",), None)
+        if len(listed) > MAX_TENANTS:
+            self._say(("tenants",), f"more than {MAX_TENANTS} entries")
+            listed = {}
+        tenants = {tenant: self._entry(tenant, entry) for tenant, entry in listed.items()}
+        categories = self._categories(fields.get("categories"), ("categories",))
+        terms = self._terms(fields.get("terms"), ("terms",))
+        if self._wrong:
+            raise PolicyError("\n".join(self._wrong[:20]))
+        return ContentPolicy(default, tenants, ALL if categories is None else categories, terms)  # type: ignore[arg-type]
+
+    def _entry(self, tenant: str, raw: Any) -> Entry:
+        at = ("tenants", tenant)
+        if not 0 < len(tenant) <= MAX_TENANT or not tenant.isprintable():
+            self._say(at, f"a tenant's id has 1 to {MAX_TENANT} printable characters")
+        fields = self._table(raw, at, {"content", "until", "reason", "safe_keys", "categories", "terms"})
+        content = self._one_of(fields.get("content"), (*at, "content"), ("none", "redacted", "full"))
+        if "content" not in fields:
+            self._say(at, "say content: none, redacted or full")
+        until = self._until(fields.get("until"), (*at, "until"))
+        reason = self._text(fields.get("reason"), (*at, "reason"), MAX_REASON)
+        if content == "full":
+            self._full(at, fields, until, reason)
+        return Entry(
+            content or "none",  # type: ignore[arg-type]
+            until,
+            reason,
+            self._safe_keys(fields.get("safe_keys"), (*at, "safe_keys")),
+            self._categories(fields.get("categories"), (*at, "categories")),
+            self._terms(fields.get("terms"), (*at, "terms")),
+        )
+
+    def _full(
+        self, at: tuple[str, ...], fields: Mapping[str, Any], until: dt.datetime | None, reason: str
+    ) -> None:
+        if "until" not in fields:
+            self._say(at, "full needs until: a date at most 90 days ahead")
+        elif until is not None and until > self._now + dt.timedelta(days=FULL_DAYS + 1):
+            self._say((*at, "until"), f"full can be granted for at most {FULL_DAYS} days")
+        if not reason.strip():
+            self._say(at, "full needs reason: who wants it, and what for")
+
+    def _until(self, raw: Any, at: tuple[str, ...]) -> dt.datetime | None:
+        """The end of the named day in UTC, or the named moment."""
+        if raw is None:
+            return None
+        if isinstance(raw, str):
+            try:
+                raw = dt.date.fromisoformat(raw) if len(raw) <= 10 else dt.datetime.fromisoformat(raw)
+            except ValueError:
+                raw = None
+        if isinstance(raw, dt.datetime):
+            with contextlib.suppress(OverflowError):  # the first and last hours there are, elsewhere
+                if raw.tzinfo is not None:
+                    return raw.astimezone(dt.UTC)
+        elif isinstance(raw, dt.date) and raw < dt.date.max:
+            return dt.datetime.combine(raw + dt.timedelta(days=1), dt.time(), dt.UTC)
+        self._say(at, "use a date such as 2026-12-31 (its end in UTC), or a time with its offset from UTC")
+        return None
+
+    def _safe_keys(self, raw: Any, at: tuple[str, ...]) -> tuple[str, ...]:
+        keys = self._texts(raw, at, MAX_SAFE_KEYS, 129)
+        for key in keys:
+            if not _SAFE_KEY.fullmatch(key):
+                self._say(
+                    at,
+                    f"{key[:40]!r}: use names of attributes, at most a * at the end, 3 characters before it",
+                )
+        return keys
+
+    def _categories(self, raw: Any, at: tuple[str, ...]) -> frozenset[Category] | None:
+        """What is looked for; secrets always are."""
+        if raw is None:
+            return None
+        listed = frozenset(self._texts(raw, at, 8, 40))
+        if not listed <= ALL:
+            self._say(at, f"use {', '.join(sorted(ALL))}")
+        return frozenset({*listed, "secrets"})  # type: ignore[arg-type]
+
+    def _terms(self, raw: Any, at: tuple[str, ...]) -> tuple[str, ...]:
+        terms = self._texts(raw, at, MAX_TERMS, MAX_TERM)
+        if any(not any(character.isalnum() for character in term) for term in terms):
+            self._say(at, "a term has at least one letter or digit")
+        return terms
+
+    # -- shapes ---------------------------------------------------------------------------------------------
+
+    def _table(self, raw: Any, at: tuple[str, ...], known: set[str] | None) -> dict[str, Any]:
+        if raw is None:
+            return {}
+        if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
+            self._say(at, "use names with values")
+            return {}
+        for key in raw if known is not None else ():
+            if key not in (known or ()):
+                self._say((*at, key), f"unknown: use {', '.join(sorted(known or ()))}")
+        return dict(raw)
+
+    def _one_of(self, raw: Any, at: tuple[str, ...], choices: tuple[str, ...]) -> str | None:
+        if raw is None or raw in choices:
+            return raw if raw is None else str(raw)
+        self._say(at, f"use {' or '.join(choices)}")
+        return None
+
+    def _text(self, raw: Any, at: tuple[str, ...], most: int) -> str:
+        if raw is None:
+            return ""
+        if isinstance(raw, str) and len(raw) <= most and raw.isprintable():
+            return raw
+        self._say(at, f"use one line of text, at most {most} characters")
+        return ""
+
+    def _texts(self, raw: Any, at: tuple[str, ...], count: int, most: int) -> tuple[str, ...]:
+        if raw is None:
+            return ()
+        if (
+            isinstance(raw, (list, tuple, set, frozenset))
+            and len(raw) <= count
+            and all(isinstance(item, str) and 0 < len(item) <= most for item in raw)
+        ):
+            return tuple(raw)
+        self._say(at, f"use a list of at most {count} texts of 1 to {most} characters")
+        return ()
+
+    def _say(self, at: tuple[str, ...], message: str) -> None:
+        path = ".".join(part if part.isprintable() else repr(part) for part in at)[:120]
+        self._wrong.append(f"{self._where(at)}{path + ': ' if path else ''}{message}")

@@ -1,0 +1,291 @@
+"""What is granted right now, from a policy in code, a file that changes, or a callable. Asked for every span.
+
+The answer comes from a table that is made anew when an entry ends or the file has changed, which is looked at
+once a second; a changed file and a callable are read on a thread of their own. Whatever fails grants nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from somatrace import semconv
+from somatrace.guard.policy.callable_source import Ask, Asker
+from somatrace.guard.policy.model import (
+    NOTHING,
+    ContentPolicy,
+    Default,
+    Entry,
+    Grant,
+    PolicyError,
+    stricter,
+)
+from somatrace.runtime import fork
+
+if TYPE_CHECKING:
+    from somatrace.guard.policy.file_source import PolicyFile
+
+log = logging.getLogger("somatrace")
+audit = logging.getLogger("somatrace.audit")
+
+#: Seconds between two looks at the clock and the file.
+INTERVAL: Final = 1.0
+MAX_ASKED: Final = 10_000
+
+#: What holds where no policy was given in code.
+_UNSAID: Final = ContentPolicy()
+
+AT_ONCE: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+Clock = Callable[[], dt.datetime]
+Source = ContentPolicy | Mapping[str, Any] | Ask | None
+
+
+class Grants:
+    """Resolves tenants to grants.
+
+    `source` is a policy, plain data in the form of the file, or a callable that answers for one tenant
+    with `none`, `redacted`, an entry, or None for the default. `path` is a policy file; where both are
+    given the file is asked first. `default` is the process-wide setting, None if not set. `never`
+    closes everything. `problems` holds lines about what is wrong; nothing is raised.
+    """
+
+    def __init__(
+        self,
+        source: Source = None,
+        *,
+        path: Path | None = None,
+        default: Default | None = None,
+        never: bool = False,
+        clock: Clock = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._default = default
+        self._never = never
+        self._today = Today(clock)
+        self._audited: dict[str, Entry] = {}
+        self._asked: dict[str, Entry] = {}
+        self._renew()
+        self._wrong: dict[str, str] = {}
+        self._asker = Asker(source, self._today, self._answered) if callable(source) else None
+        self._file = None if path is None else _file(path, self._reread, clock)
+        self._policy = _UNSAID
+        self._given = _UNSAID if callable(source) else self._parsed(source)
+        self._table: dict[str, Grant] = {}
+        self._fallback = self._nothing = NOTHING
+        self._readable = False
+        if self._file is not None and not never:
+            self._file.read()
+        self._remake()
+        fork.register(self)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong now, one line each."""
+        found = [*self._wrong.values()]
+        if self._file is not None and self._file.problem:
+            found.append(self._file.problem)
+        if self._asker is not None and self._asker.problem:
+            found.append(self._asker.problem)
+        return tuple(found)
+
+    def resolve(self, tenant: str | None) -> Grant:
+        """What `tenant` is granted now. Never raises; without a tenant, nothing is."""
+        if time.monotonic() >= self._due:
+            self._refresh()
+        grant = self._table.get(tenant)  # type: ignore[arg-type]
+        if grant is not None:
+            return grant
+        if tenant is None or tenant == semconv.UNKNOWN_TENANT or self._never:
+            return self._nothing
+        if self._asker is not None and self._readable:
+            entry = self._asker.entry(tenant)
+            if entry is not None:
+                return entry.grant(self._policy.categories, self._policy.terms)
+        return self._fallback
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._file is not None:
+            self._file.close()
+        if self._asker is not None:
+            self._asker.close()
+
+    # -- fork ---------------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing: to wait for the lock would hold the program up."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing has changed."""
+
+    def after_fork_in_child(self) -> None:
+        """Whoever held the lock is not in this process, and may have left the table half made."""
+        self._renew()
+
+    def _renew(self) -> None:
+        # Reentrant: a signal handler that starts a span may run while its thread holds the lock.
+        self._lock = threading.RLock()
+        self._due = 0.0
+        #: The next moment at which the table is another one.
+        self._ends = AT_ONCE
+
+    # -- the table ---------------------------------------------------------------------------------------
+
+    def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
+        if source is None or isinstance(source, ContentPolicy):
+            return source or _UNSAID
+        try:
+            return ContentPolicy.parse(source, now=self._today())
+        except PolicyError as error:
+            self._complain("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
+        except Exception as error:
+            self._complain("content_policy", f"nothing is granted: {type(error).__name__}")
+        return None
+
+    def _refresh(self) -> None:
+        lock = self._lock  # another one once this thread has forked, in a handler of the audit log say
+        if not lock.acquire(blocking=False):
+            return  # another thread is at it; the table of a moment ago holds
+        try:
+            self._due = time.monotonic() + INTERVAL
+            if self._file is not None and not self._never:
+                self._file.look()
+            if self._today() >= self._ends:
+                self._remake()
+        except Exception as error:
+            self._shut(error)
+        finally:
+            lock.release()
+
+    def _reread(self) -> None:
+        """Another policy was read: a decision made today, whatever day the clock said before."""
+        with self._lock:
+            self._today.reset()
+            self._remake()
+
+    def _remake(self) -> None:
+        try:
+            self._make()
+        except Exception as error:
+            self._shut(error)
+
+    def _shut(self, error: Exception) -> None:
+        """Grant nothing until the table can be made: tried again in a second."""
+        self._table, self._readable, self._ends = {}, False, AT_ONCE
+        self._fallback = self._nothing = NOTHING
+        log.debug("content policy: %s", type(error).__name__)
+
+    def _make(self) -> None:
+        """Make the table of what is granted now, and say what has changed."""
+        policy = self._effective()
+        self._readable = policy is not None
+        self._policy = policy or _UNSAID
+        self._nothing = self._policy.nothing()
+        if policy is None or self._never:
+            self._table, self._fallback, self._ends = {}, self._nothing, NEVER
+            self._report({})
+            return
+        now = self._today()
+        default = stricter(self._default, policy.default) or "none"
+        active = {tenant: entry for tenant, entry in policy.tenants.items() if entry.active(now)}
+        self._table = {tenant: policy.grant(tenant, now=now) for tenant in active}
+        self._fallback = ContentPolicy(default, {}, policy.categories, policy.terms).fallback()
+        self._ends = min((entry.until for entry in active.values() if entry.until), default=NEVER)
+        self._report({tenant: entry for tenant, entry in active.items() if entry.content != "none"})
+
+    def _effective(self) -> ContentPolicy | None:
+        """The policy that holds; None where one was asked for and cannot be read."""
+        given = self._given
+        if self._file is None or given is None:
+            return given
+        read = self._file.policy
+        if read is None:
+            return None
+        return ContentPolicy(
+            stricter(read.default, given.default),
+            {**given.tenants, **read.tenants},
+            read.categories if given is _UNSAID else read.categories | given.categories,
+            (*given.terms, *read.terms),
+        )
+
+    def _answered(self, tenant: str, entry: Entry | None) -> None:
+        """A callable's answer is a grant like any other, and audited like one."""
+        with self._lock:
+            before = self._asked.pop(tenant, None)
+            if entry is not None and entry.content != "none":
+                if len(self._asked) >= MAX_ASKED:
+                    self._asked.clear()
+                self._asked[tenant] = entry
+            self._compare(tenant, before, self._asked.get(tenant))
+
+    def _report(self, granted: dict[str, Entry]) -> None:
+        before, self._audited = self._audited, granted
+        for tenant in {**before, **granted}:
+            self._compare(tenant, before.get(tenant), granted.get(tenant))
+
+    def _compare(self, tenant: str, before: Entry | None, after: Entry | None) -> None:
+        if after is not None and before != after:
+            _audit("granted" if before is None else "changed", tenant, after)
+        elif before is not None and after is None:
+            _audit("revoked" if before.active(self._today()) else "expired", tenant, before)
+
+    def _complain(self, what: str, message: str) -> None:
+        if self._wrong.get(what) != message:
+            self._wrong[what] = f"{what}: {message}"
+            log.warning("%s", self._wrong[what])
+
+
+class Today:
+    """The time of day, which never goes back and never stands.
+
+    A clock that is set back lengthens no grant, and what has ended stays ended, until `reset`.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Believe the clock again."""
+        self._latest = self._clock(), time.monotonic()
+
+    def __call__(self) -> dt.datetime:
+        then, ticks = self._latest
+        ticked = time.monotonic()
+        now = max(self._clock(), then + dt.timedelta(seconds=ticked - ticks))
+        self._latest = now, ticked  # one value, as several threads ask
+        return now
+
+
+def _file(path: Path, changed: Callable[[], None], clock: Clock) -> PolicyFile:
+    from somatrace.guard.policy.file_source import (
+        PolicyFile,  # its readers are loaded only where there is a file
+    )
+
+    return PolicyFile(path, changed, clock)
+
+
+def _audit(what: str, tenant: str, entry: Entry) -> None:
+    """One line and its parts; what a person wrote into the policy, nothing of any span."""
+    until = entry.until.isoformat() if entry.until else ""
+    audit.info(
+        "content %s: tenant %s, %s, until %s, %s",
+        what,
+        tenant,
+        entry.content,
+        until or "changed",
+        entry.reason or "no reason given",
+        extra={
+            "somatrace_event": f"content.{what}",
+            "tenant_id": tenant,
+            "content": entry.content,
+            "until": until,
+            "reason": entry.reason,
+        },
+    )

@@ -1,0 +1,1 @@
+"""Replacing detected values with markers or keyed pseudonyms."""

@@ -1,0 +1,219 @@
+"""Redaction of a text: every found value becomes a typed marker, the rest stays as it is.
+
+    >>> redact_text("mail ada@example.com")
+    'mail [EMAIL]'
+
+The result is bounded, the same for the same text, and stable: redacting it again changes nothing. JSON
+stays JSON. Whatever goes wrong inside, the original is never returned.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
+
+from somatrace.guard.detection.engine import (
+    ALL,
+    GOES_ON,
+    Category,
+    Detector,
+    Hit,
+    TooManyHitsError,
+    Views,
+    compiled,
+    merged,
+    scan,
+)
+from somatrace.guard.detection.prefilter import Gate, bare, escaped
+from somatrace.guard.redaction.markers import Pseudonymise, replaced, settled
+
+if TYPE_CHECKING:
+    from somatrace.guard.detection.decoded_views import Token, View
+
+log = logging.getLogger("somatrace")
+
+#: Characters. A longer text keeps its beginning and its end.
+MAX_LENGTH: Final = 256 * 1024
+_KEPT: Final = 96 * 1024
+#: Looked at beyond the cut as well, as far as the longest value (a private key) reaches: none is halved.
+_OVERLAP: Final = 16 * 1024
+#: A cut is moved as far as this to lie between words.
+_NEAR: Final = 512
+#: How often a text is cut: markers may be longer than what they replace.
+_CUTS: Final = 3
+#: Passes until nothing more is found: what a marker stands beside may read differently.
+_PASSES: Final = 4
+
+ERROR: Final = "[REDACTED:error]"
+OVERFLOW: Final = "[REDACTED:overflow]"
+
+
+@functools.cache
+def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
+    """The built-in detectors of some categories. Loaded when first asked for."""
+    from somatrace.guard.detection.detectors.credentials import CARRIED
+    from somatrace.guard.detection.detectors.named_values import NAMED
+    from somatrace.guard.detection.detectors.pii import FINANCIAL, PII
+    from somatrace.guard.detection.detectors.provider_keys import PREFIXED
+
+    return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)
+
+
+_gates: dict[int, tuple[tuple[Detector, ...], Gate]] = {}
+
+
+def _gate(table: tuple[Detector, ...]) -> Gate:
+    """The gate before a table of detectors: there are few, each made once, so identity tells them apart."""
+    known = _gates.get(id(table))
+    if known is None or known[0] is not table:
+        known = _gates[id(table)] = (table, Gate(table))
+    return known[1]
+
+
+def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[Hit]:
+    """The values in `text`, in order, none overlapping another. `extra` detectors are always asked.
+
+    Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
+    """
+    wanted = _known(categories)
+    views = Views(text)
+    table = detectors(wanted)
+    among, plain = _gate(table).among(views), bare(views)
+    if plain and not among and not extra:
+        return []  # most values of spans: nothing in them begins anything
+    hits = scan(views, (*among, *extra))
+    if not plain:
+        hits += _decoded_hits(views, (*table, *extra))
+    if not hits:
+        return hits
+    return [one for hit in merged(hits) if (one := settled(text, hit)) is not None]
+
+
+def redact_text(
+    text: str,
+    *,
+    categories: Collection[str] = ALL,
+    pseudonym: Pseudonymise | None = None,
+    extra: Sequence[Detector] = (),
+) -> str:
+    """`text` with every value of `categories` (secrets, financial, pii, customer) replaced by a marker.
+
+    `pseudonym` adds what stands for the value, `[EMAIL:1a2b3c4d]`; secrets never get one. `extra`
+    are detectors of your own (`somatrace.guard.terms`). Never raises for a text: `[REDACTED:error]` takes the
+    place of one that could not be judged, `[REDACTED:overflow]` of one with more than 2000 values.
+    """
+    wanted = _known(categories)
+    try:
+        clean = text
+        for _ in range(_CUTS):
+            if len(clean) > MAX_LENGTH:
+                clean = _shortened(clean, wanted, pseudonym, extra, len(text))
+            clean = _redacted(clean, wanted, pseudonym, extra)
+            if len(clean) <= MAX_LENGTH:
+                return clean
+        return OVERFLOW
+    except TooManyHitsError:
+        return OVERFLOW
+    except Exception as error:  # closed on failure: no part of the original
+        log.debug("redaction failed: %s", type(error).__name__)
+        return ERROR
+
+
+def _known(categories: Collection[str]) -> frozenset[Category]:
+    wanted = frozenset((categories,) if isinstance(categories, str) else categories)
+    if not wanted <= ALL:
+        raise ValueError(f"unknown category {min(wanted - ALL)!r}: use {', '.join(sorted(ALL))}")
+    return wanted  # type: ignore[return-value]
+
+
+def _redacted(
+    text: str, wanted: frozenset[Category], pseudonym: Pseudonymise | None, extra: Sequence[Detector]
+) -> str:
+    for _ in range(_PASSES):
+        hits = find(text, wanted, extra)
+        if not hits:
+            return text
+        text = replaced(text, hits, pseudonym)
+    if find(text, wanted, extra):
+        raise TooManyHitsError
+    return text
+
+
+def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
+    from somatrace.guard.detection.decoded_views import FURTHER, base64_texts, decoded, decoded_views
+
+    hits: list[Hit] = []
+    for around in decoded_views(views.text) if escaped(views.text) else ():
+        view = around
+        found = _scanned(views, view, table)
+        if any(hit.end >= len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
+            # A value goes on beyond the view: follow it.
+            view = decoded(views.text, view.offsets[0], min(len(views.text), view.offsets[-1] + FURTHER))
+            found = _scanned(views, view, table)
+        for hit in found:
+            start, end = view.original(hit.start, min(hit.end, len(view.text)))
+            hits.append(Hit(start, end, hit.type, hit.category, hit.value))
+    for token in base64_texts(views):
+        found = merged(_scanned(views, token, table))
+        if found:  # the token as a whole, named after the first it holds
+            hits.append(Hit(token.start, token.end, found[0].type, found[0].category, token.text))
+    return hits
+
+
+def _scanned(views: Views, decoded: View | Token, table: Sequence[Detector]) -> list[Hit]:
+    inner = Views(decoded.text + ("" if decoded.ends(views.text) else GOES_ON))
+    hits = scan(inner, table)
+    views.candidates += inner.candidates
+    return hits
+
+
+def candidates(text: str) -> int:
+    """How many anchors are looked at in `text`: the work that finding takes, in looks of bounded size."""
+    views = Views(text)
+    try:
+        scan(views, detectors())
+        _decoded_hits(views, detectors())
+    except TooManyHitsError:
+        pass
+    return views.candidates
+
+
+# -- cutting ------------------------------------------------------------------------------------------------
+
+
+def _shortened(
+    text: str,
+    wanted: frozenset[Category],
+    pseudonym: Pseudonymise | None,
+    extra: Sequence[Detector],
+    length: int,
+) -> str:
+    """The beginning and the end of a text of originally `length` characters, their values replaced.
+
+    Both are judged together with what lies beyond the cut, where no value can be halved unseen; they are cut
+    at a place of the text as it was, so however much shorter markers are, nothing from near an edge is kept.
+    """
+    head, tail = text[: _KEPT + _OVERLAP], text[-_KEPT - _OVERLAP :]
+    first, last = find(head, wanted, extra), find(tail, wanted, extra)
+    stop, start = _head_end(head, first), _tail_start(tail, last)
+    beginning = replaced(head, [hit for hit in first if hit.end <= stop], pseudonym, 0, stop)
+    end = replaced(tail, [hit for hit in last if hit.start >= start], pseudonym, start)
+    return f"{beginning} [TRUNCATED {max(0, length - stop - len(tail) + start)}] {end}"
+
+
+def _head_end(text: str, hits: Sequence[Hit]) -> int:
+    """Where the beginning ends: between words if possible, never within a value."""
+    space = max(text.rfind(" ", _KEPT - _NEAR, _KEPT), text.rfind("\n", _KEPT - _NEAR, _KEPT))
+    stop = space if space > 0 else _KEPT
+    return next((hit.start for hit in hits if hit.start < stop < hit.end), stop)
+
+
+def _tail_start(text: str, hits: Sequence[Hit]) -> int:
+    """Where the end begins: neither within a value nor within a word that began before the edge."""
+    spaces = [at for at in (text.find(one, _OVERLAP, _OVERLAP + _NEAR) for one in " \n") if at >= 0]
+    start = min(spaces) + 1 if spaces else _OVERLAP
+    if (word := compiled(r"[\w+/=.~:-]*+").match(text)) is not None and word.end() >= start:
+        start = word.end()
+    return next((hit.end for hit in hits if hit.start < start < hit.end), start)

@@ -1,0 +1,7 @@
+"""Detectors for terms of your own: a dictionary of terms, or a pattern that provably takes linear time."""
+
+from __future__ import annotations
+
+from somatrace.guard.detection.detectors.terms import dictionary, pattern
+
+__all__ = ["dictionary", "pattern"]

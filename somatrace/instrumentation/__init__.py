@@ -1,0 +1,41 @@
+"""Instrumentation of the libraries a program uses, switched on when it imports them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from somatrace.instrumentation import content_capture
+from somatrace.instrumentation.coexistence import langfuse, traceloop
+from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
+from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
+from somatrace.instrumentation.coverage import Coverage
+from somatrace.instrumentation.http import asgi, clients
+from somatrace.instrumentation.llm import client_calls, openllmetry
+
+__all__ = ["exports_elsewhere", "install"]
+
+
+def install(
+    coverage: Coverage,
+    *,
+    start: Callable[[], object],
+    flush: Callable[[float], object],
+    shutdown: Callable[[float], object],
+    content: Callable[[str | None], bool],
+) -> None:
+    """Wait for the imports of what we know how to instrument. Imports none of it.
+
+    `start` (which pickles) traces a child process as this one is; `shutdown` ends tracing within a
+    number of seconds, where a process leaves without `atexit`; `flush` only sends what ended.
+    """
+    content_capture.allow(content)
+    openllmetry.install(coverage)
+    traceloop.install(coverage)
+    langfuse.install(coverage)
+    asgi.install(coverage)
+    server_exit.install(coverage, flush)
+    clients.install(coverage)
+    client_calls.install(coverage)
+    threads.install(coverage)
+    child_processes.install(coverage, start, shutdown)
+    celery.install(coverage, shutdown)

@@ -1,0 +1,1 @@
+"""Running beside other tracing libraries in the same process."""

@@ -1,0 +1,1 @@
+"""Context across threads, child processes, task queues and server exits."""

@@ -1,0 +1,104 @@
+"""Starlette, and so FastAPI, at class level: apps made before or after `init_tracing`, or around it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from somatrace.instrumentation.coverage import Coverage
+from somatrace.instrumentation.http.server_span import KEY, Request
+from somatrace.instrumentation.import_hooks import when_imported, wrap_method
+
+
+def install(coverage: Coverage) -> None:
+    """Wait for the imports of Starlette and FastAPI."""
+    when_imported("starlette.applications", coverage, _applications)
+    when_imported("starlette.routing", coverage, _routing, library="starlette routes")
+    when_imported("fastapi.applications", coverage, _fastapi)
+    when_imported("fastapi.routing", coverage, _fastapi_routing, library="fastapi routes")
+
+
+def _applications(module: ModuleType) -> None:
+    module.Starlette.__call__ = _serving(module.Starlette.__call__)
+
+
+def _fastapi(module: ModuleType) -> None:
+    """FastAPI makes its own request spans around Starlette's call (0.150 and later): ours goes first."""
+    module.FastAPI.__call__ = _serving(module.FastAPI.__call__, _own_spans_off)
+
+
+def _routing(module: ModuleType) -> None:
+    wrap_method(module.Route, "handle", _handle)
+    wrap_method(module.WebSocketRoute, "handle", _handle)
+    wrap_method(module.Mount, "handle", _handle_mount)
+
+
+def _fastapi_routing(module: ModuleType) -> None:
+    """Routes of included routers do not come through Starlette's `handle`."""
+    if "handle" in vars(module.APIRoute):
+        wrap_method(module.APIRoute, "handle", _handle)
+
+
+def _serving(method: Any, before: Callable[[Any], None] = lambda _: None) -> Any:
+    """`method` with one span for each request, however many apps are mounted in one another.
+
+    The parameters stay: uvicorn calls an app without arguments to see whether it is a factory.
+    """
+
+    @functools.wraps(method)
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807 - that is its name
+        before(self)
+        request = None
+        if scope.get("type") in ("http", "websocket") and KEY not in scope:
+            request = Request.arrived(self, scope)
+        if request is None:
+            await method(self, scope, receive, send)
+            return
+        try:
+            await method(self, request.scope, receive, request.sending(send))
+        except BaseException as error:
+            request.failed(error)
+            raise
+        finally:
+            request.over()
+
+    return __call__
+
+
+async def _handle(wrapped: Any, route: Any, args: Any, kwargs: Any) -> None:
+    request = _request_of(args)
+    if request is not None:
+        request.routed(_template(route, args[0]))
+    await wrapped(*args, **kwargs)
+
+
+async def _handle_mount(wrapped: Any, route: Any, args: Any, kwargs: Any) -> None:
+    request = _request_of(args)
+    if request is not None:
+        request.mounted(str(getattr(route, "path", "")))
+    await wrapped(*args, **kwargs)
+
+
+def _request_of(args: tuple[Any, ...]) -> Request | None:
+    return args[0].get(KEY) if args and isinstance(args[0], dict) else None
+
+
+def _template(route: Any, scope: Any) -> str:
+    """The route's path as it was written, with the prefixes of the routers it was included in."""
+    fastapi = scope.get("fastapi")
+    included = fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
+    if included is not None and getattr(included, "original_route", None) is route:
+        route = getattr(included, "starlette_route", None) or included
+    return str(getattr(route, "path_format", None) or getattr(route, "path", ""))
+
+
+def _own_spans_off(app: Any) -> None:
+    """Have FastAPI make no spans where they would come to our provider; its metrics and logs stay.
+
+    A provider given to the app by name is the program's own wish and stays as well.
+    """
+    native = getattr(app, "_telemetry", None)
+    if isinstance(native, dict) and native.get("tracing") and native.get("tracer_provider") is None:
+        native["tracing"] = False

@@ -1,0 +1,144 @@
+"""One outgoing HTTP request: its CLIENT span, and the headers it may take along."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+
+from somatrace import propagation, semconv
+from somatrace.instrumentation.call_context import in_http_span, in_llm_call, without_http
+
+log = logging.getLogger("somatrace")
+Headers = MutableMapping[str, str]
+
+METHOD: Final = "http.request.method"
+STATUS: Final = "http.response.status_code"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+#: What tells a stranger about our traces and tenants, whoever put it there.
+_TELLING: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
+
+
+class Call:
+    """One request of an instrumented client, from before it is sent until its answer begins.
+
+    The URL is never recorded: paths and queries hold ids and secrets. No method raises.
+    """
+
+    def __init__(self, library: str, method: object, host: str = "", port: int | None = None) -> None:
+        self._span: Span | None = None
+        self._token: Any = None
+        self._restored: tuple[Headers, dict[str, str | None]] | None = None
+        try:
+            self._start(library, str(method), host, port)
+        except Exception:
+            log.debug("%s: no span for a request", library, exc_info=True)
+
+    def dress(self, headers: Headers | None, host: str, port: int | None) -> None:
+        """Give `headers` what may go to `host`, until the call is over: the same request object may be
+        sent elsewhere by a redirect."""
+        if headers is not None:
+            self._restored = (headers, dress(headers, host, port))
+
+    def answered(self, status: object) -> None:
+        """The answer has begun."""
+        span = self._leave()
+        if span is None:
+            return
+        if isinstance(status, int):
+            span.set_attribute(STATUS, status)
+            if status >= 400:
+                span.set_attribute(semconv.ERROR_TYPE, str(status))
+                span.set_status(StatusCode.ERROR)
+        span.end()
+
+    def failed(self, error: BaseException) -> None:
+        """There is no answer. The error's text stays with the program."""
+        span = self._leave()
+        if span is None:
+            return
+        if isinstance(error, asyncio.CancelledError):
+            span.set_attribute(semconv.OUTCOME, "cancelled")
+        else:
+            span.set_attribute(semconv.ERROR_TYPE, error_type(error))
+            span.set_status(StatusCode.ERROR)
+        span.end()
+
+    def _start(self, library: str, method: str, host: str, port: int | None) -> None:
+        if in_llm_call():
+            self._token = otel_context.attach(without_http(otel_context.get_current()))
+            return
+        if in_http_span():
+            return
+        known = method.upper() if method.upper() in METHODS else "_OTHER"
+        self._span = trace.get_tracer(f"somatrace.{library}", semconv.VERSION).start_span(
+            "HTTP" if known == "_OTHER" else known,
+            kind=SpanKind.CLIENT,
+            attributes={METHOD: known, **where(host, port)},
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        self._token = otel_context.attach(without_http(trace.set_span_in_context(self._span)))
+
+    def _leave(self) -> Span | None:
+        if self._restored is not None:
+            restore(*self._restored)
+            self._restored = None
+        if self._token is not None:
+            otel_context.detach(self._token)
+            self._token = None
+        span, self._span = self._span, None
+        return span
+
+
+def dress(headers: Headers, host: str, port: int | None) -> dict[str, str | None]:
+    """Put on what `host` may know and take off what it may not; what was there before."""
+    before: dict[str, str | None] = {}
+    try:
+        sent = {} if in_llm_call() else propagation.headers_for(host, port)
+        allowed = bool(sent) or (not in_llm_call() and propagation.may_carry(host, port))
+        for name in _TELLING:
+            if name in headers and not allowed:
+                before[name] = headers[name]
+                del headers[name]
+        for name, value in sent.items():
+            before.setdefault(name, headers.get(name))
+            headers[name] = value
+    except Exception:
+        log.debug("headers of a request left as they were", exc_info=True)
+    return before
+
+
+def restore(headers: Headers, before: dict[str, str | None]) -> None:
+    """Put `headers` back as the program made them."""
+    try:
+        for name, value in before.items():
+            if value is not None:
+                headers[name] = value
+            elif name in headers:
+                del headers[name]
+    except Exception:
+        log.debug("headers of a request not restored", exc_info=True)
+
+
+def where(host: str, port: int | None) -> dict[str, str | int]:
+    """The attributes that say which server."""
+    attributes: dict[str, str | int] = {SERVER_ADDRESS: host[:255]} if host else {}
+    if port is not None:
+        attributes[SERVER_PORT] = port
+    return attributes
+
+
+def error_type(error: BaseException) -> str:
+    """The qualified name of an exception's class, as `error.type` wants it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

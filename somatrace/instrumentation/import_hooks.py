@@ -1,0 +1,68 @@
+"""Waiting for the imports of the program: a library is instrumented when it is loaded, never by us."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from somatrace.instrumentation.coverage import ON, WAITING, Coverage
+
+
+def when_imported(
+    module: str,
+    coverage: Coverage,
+    function: Callable[[ModuleType], str | None],
+    *,
+    library: str = "",
+) -> None:
+    """Call `function(module)` once: now if `module` is loaded, else right after the program imports it.
+
+    Nothing is imported here. What `function` returns is what `status()` says of `library` (by default
+    the top-level package of `module`): None means it is on. An exception goes to `coverage.failed`,
+    never into the program's import.
+    """
+    name = library or module.partition(".")[0]
+    once = threading.Lock()
+
+    def instrument(loaded: ModuleType) -> None:
+        if not once.acquire(blocking=False):
+            return
+        try:
+            coverage.set(name, function(loaded) or ON)
+        except Exception as error:
+            coverage.failed(name, error)
+
+    coverage.set(name, WAITING)
+    try:
+        wrapt.register_post_import_hook(instrument, module)
+    except Exception as error:
+        coverage.failed(name, error)
+
+
+def wrap_method(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Put `wrapper(call, instance, args, kwargs)` around a method of the class `owner`, for all instances.
+
+    A plain function takes the method's place, and a coroutine function if `wrapper` is one: servers ask
+    `iscoroutinefunction` of what they call, and proxies answer that question differently.
+    """
+    method = getattr(owner, name)
+    if inspect.iscoroutinefunction(wrapper):
+
+        @functools.wraps(method)
+        async def awaited(self: object, /, *args: Any, **kwargs: Any) -> Any:
+            return await wrapper(functools.partial(method, self), self, args, kwargs)
+
+        setattr(owner, name, awaited)
+    else:
+
+        @functools.wraps(method)
+        def called(self: object, /, *args: Any, **kwargs: Any) -> Any:
+            return wrapper(functools.partial(method, self), self, args, kwargs)
+
+        setattr(owner, name, called)

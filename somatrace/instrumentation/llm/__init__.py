@@ -1,0 +1,1 @@
+"""LLM client libraries: OpenLLMetry instrumentors, and repairs of what they get wrong."""

@@ -1,0 +1,1 @@
+"""The stream of `Record`s, and what consumes it."""

@@ -1,0 +1,1 @@
+"""Keys, sign-in cookies and the checks on every request."""

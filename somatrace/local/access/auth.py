@@ -1,0 +1,102 @@
+"""Who may talk to the local server: programs by key pair, a browser by a one-time link and a cookie."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import threading
+import time
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from somatrace.local.access.keys import SESSION_SECONDS, Keys
+
+_LINK: Final = "link"
+_SESSION: Final = "session"
+_MAX_USED: Final = 10_000
+
+
+class Auth:
+    """Checks requests against one set of keys. Answers are Langfuse's own."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._used: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def refuse_program(self, request: Request) -> Response | None:
+        """The answer for a request without the right key pair; None when it may go on."""
+        header = request.headers.get("authorization")
+        if not header:
+            return _message(401, "No authorization header")
+        scheme, _, credentials = header.partition(" ")
+        credentials = credentials.strip()
+        if scheme.lower() == "bearer" and _same(credentials, self._keys.public_key):
+            return _message(403, "Access denied - insufficient permissions for this endpoint")
+        if scheme.lower() == "basic" and self._is_pair(credentials):
+            return None
+        return _message(401, "Invalid credentials. Confirm that you've configured the correct host.")
+
+    def refuse_browser(self, request: Request) -> bool:
+        """Whether a page request is not from a browser that came by the link, on its own accord.
+
+        Cookies ignore ports (RFC 6265, 8.5): a page on another local port could send ours along. So
+        with a cookie only same-origin requests count, or the user's own navigation.
+        """
+        site = request.headers.get("sec-fetch-site", "none")
+        navigation = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        if site not in ("same-origin", "none") and not navigation:
+            return True
+        return not self._keys.verify(_SESSION, request.cookies.get(cookie_name(request), ""))
+
+    def open(self, request: Request, token: str, response: Response) -> bool:
+        """Let the browser that brings a link's `token` in, by a cookie on `response`; each works once."""
+        if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return False
+        if not self._keys.verify(_LINK, token) or not self._first_use(token):
+            return False
+        response.set_cookie(
+            cookie_name(request),
+            self._keys.sign(_SESSION, SESSION_SECONDS),
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="strict",
+        )
+        return True
+
+    def _first_use(self, token: str) -> bool:
+        with self._lock:
+            now = time.time()
+            self._used = {used: until for used, until in self._used.items() if until > now}
+            if token in self._used or len(self._used) >= _MAX_USED:
+                return False
+            self._used[token] = float(token.partition(".")[0])
+            return True
+
+    def _is_pair(self, credentials: str) -> bool:
+        try:
+            given = base64.b64decode(credentials, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return hmac.compare_digest(given, f"{self._keys.public_key}:{self._keys.secret_key}".encode())
+
+
+def link(keys: Keys, base_url: str, lifetime: float) -> str:
+    """An address that opens the page once; the token is behind `#`, so no log or preview sees it."""
+    return f"{base_url}/open#{keys.sign(_LINK, lifetime)}"
+
+
+def cookie_name(request: Request) -> str:
+    """One name per port, since browsers share cookies between the ports of a host."""
+    return f"somatrace_{request.url.port or 80}"
+
+
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+
+
+def _message(status: int, text: str) -> Response:
+    return JSONResponse({"message": text}, status)

@@ -1,0 +1,1 @@
+"""Receiving spans, over HTTP or straight from the process that made them."""

@@ -1,0 +1,289 @@
+"""From a span to an observation: the fields Langfuse's own OTLP mapping gives it.
+
+Source: Langfuse server 4.16.0, `OtelIngestionProcessor` and `ObservationTypeMapper`, as written down
+in docs/local.md. Keys are listed in order of precedence; the first that is not empty wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from somatrace import semconv
+from somatrace.local.otlp import input_output, usage
+from somatrace.local.otlp.decode import Origin, Span
+from somatrace.local.otlp.row import Row
+
+_TYPES: Final = {
+    kind: kind.upper()
+    for kind in (
+        "span", "generation", "event", "embedding", "agent",
+        "tool", "chain", "retriever", "guardrail", "evaluator",
+    )
+}  # fmt: skip
+_OPENINFERENCE: Final = {
+    kind.upper(): kind.upper()
+    for kind in ("chain", "retriever", "embedding", "agent", "tool", "guardrail", "evaluator")
+} | {"LLM": "GENERATION"}
+_OPERATIONS: Final = {
+    "chat": "GENERATION",
+    "completion": "GENERATION",
+    "text_completion": "GENERATION",
+    "generate_content": "GENERATION",
+    "generate": "GENERATION",
+    "embeddings": "EMBEDDING",
+    "invoke_agent": "AGENT",
+    "create_agent": "AGENT",
+    "execute_tool": "TOOL",
+}
+_TYPE_RULES: Final = (
+    (semconv.OBSERVATION_TYPE, _TYPES),
+    ("openinference.span.kind", _OPENINFERENCE),
+    (semconv.OPERATION, _OPERATIONS),
+)
+_MODEL: Final = (
+    "langfuse.observation.model.name",
+    semconv.RESPONSE_MODEL,
+    "ai.model.id",
+    semconv.REQUEST_MODEL,
+    "llm.response.model",
+    "llm.model_name",
+    "model",
+)
+_USER: Final = (
+    "langfuse.user.id",
+    semconv.USER_ID,
+    "langfuse.observation.metadata.langfuse_user_id",
+    "langfuse.trace.metadata.langfuse_user_id",
+    "ai.telemetry.metadata.userId",
+)
+_SESSION: Final = (
+    "langfuse.session.id",
+    semconv.SESSION_ID,
+    "gen_ai.conversation.id",
+    "langfuse.observation.metadata.langfuse_session_id",
+    "langfuse.trace.metadata.langfuse_session_id",
+    "ai.telemetry.metadata.sessionId",
+)
+_TAGS: Final = (
+    semconv.TRACE_TAGS,
+    "langfuse.tags",
+    "langfuse.observation.metadata.langfuse_tags",
+    "langfuse.trace.metadata.langfuse_tags",
+    "ai.telemetry.metadata.tags",
+    "tag.tags",
+)
+_ENVIRONMENT: Final = ("langfuse.environment", semconv.ENVIRONMENT, "deployment.environment")
+#: later ones overwrite earlier ones on the same key
+_METADATA: Final = (
+    "ai.telemetry.metadata",
+    "langfuse.metadata",
+    "langfuse.observation.metadata",
+    "langfuse.trace.metadata",
+)
+_LEVELS: Final = {
+    "DEBUG": "DEBUG", "TRACE": "DEBUG", "DEFAULT": "DEFAULT", "INFO": "DEFAULT", "LOG": "DEFAULT",
+    "WARNING": "WARNING", "WARN": "WARNING", "ERROR": "ERROR", "FATAL": "ERROR", "CRITICAL": "ERROR",
+}  # fmt: skip
+#: these spans sum up their children, whose usage would count twice
+_SUMMING_OPERATIONS: Final = ("invoke_agent", "agent_step")
+_STATUS: Final = {1: "ok", 2: "error"}
+
+
+def row(span: Span) -> Row:
+    """The observation for `span`."""
+    attributes, resource = span.attributes, span.origin.resource
+    given_input, given_output, io_keys = input_output.input_output(attributes)
+    metadata, typed = _metadata(attributes, io_keys, span.origin)
+    observation_type = _type(attributes)
+    counts = cost = usage.NOTHING
+    model = None
+    if attributes.get(semconv.OPERATION) not in _SUMMING_OPERATIONS:
+        counts, cost = usage.usage(attributes), usage.cost(attributes)
+        model = _first(attributes, _MODEL)
+    is_root = span.parent_id is None or attributes.get("langfuse.internal.is_app_root") in (True, "true")
+    name = text(attributes.get(semconv.TOOL_NAME) or attributes.get("logfire.msg") or span.name)
+    prompt = _prompt(attributes) if observation_type == "GENERATION" else (None, None)
+    return Row(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_id=span.parent_id,
+        is_root=is_root,
+        name=name,
+        type=observation_type,
+        level=_level(attributes, span.status),
+        status=_STATUS.get(span.status, "unset" if span.is_ended else "open"),
+        status_message=_first(attributes, ("langfuse.observation.status_message",))
+        or span.status_message
+        or None,
+        environment=_environment(attributes, resource),
+        version=_first(attributes, ("langfuse.version",)) or _first(resource, (semconv.SERVICE_VERSION,)),
+        release=_first(attributes, ("langfuse.release",)) or _first(resource, ("langfuse.release",)),
+        service=_first(resource, (semconv.SERVICE_NAME,)),
+        trace_name=_first(attributes, (semconv.TRACE_NAME,)) or (name if is_root else None),
+        tenant_id=metadata.get(semconv.TENANT) or _first(attributes, (semconv.TENANT,)),
+        workflow_name=metadata.get(semconv.WORKFLOW) or _first(attributes, (semconv.WORKFLOW,)),
+        agent_id=metadata.get(semconv.AGENT) or _first(attributes, (semconv.AGENT,)),
+        session_id=_first(attributes, _SESSION),
+        user_id=_first(attributes, _USER),
+        tags=compact(_tags(attributes)),
+        model=model,
+        prompt_name=prompt[0],
+        prompt_version=prompt[1],
+        input_tokens=counts.input,
+        output_tokens=counts.output,
+        total_tokens=counts.total,
+        input_cost=cost.input,
+        output_cost=cost.output,
+        total_cost=cost.total,
+        start_ns=span.start_ns,
+        end_ns=span.end_ns,
+        first_token_ns=_first_token(attributes),
+        correlation_id=metadata.get(semconv.CORRELATION) or _first(attributes, (semconv.CORRELATION,)),
+        metadata=compact(metadata),
+        input=None if given_input is None else text(given_input),
+        output=None if given_output is None else text(given_output),
+        extra=compact(_extra(span, counts, cost, typed)),
+    )
+
+
+def origin_metadata(origin: Origin) -> dict[str, str]:
+    """What Langfuse repeats in the metadata of each span of a resource and scope."""
+    found = {f"resourceAttributes.{key}": text(value) for key, value in origin.resource.items()}
+    found["scope.name"], found["scope.version"] = origin.scope, origin.scope_version
+    found |= {f"scope.attributes.{key}": text(value) for key, value in origin.scope_attributes.items()}
+    return found
+
+
+def text(value: Any) -> str:
+    """A value as Langfuse stores it: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else compact(value)
+
+
+#: `json.dumps` builds an encoder on every call that is not all defaults
+compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _first(values: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    for key in keys:
+        value = values.get(key)
+        # most keys are absent, and this runs for dozens of them in every span
+        if value is not None and value not in ("", [], {}):
+            return text(value)
+    return None
+
+
+def _type(attributes: Mapping[str, Any]) -> str:
+    for key, types in _TYPE_RULES:
+        value = attributes.get(key)
+        if isinstance(value, str) and value in types:
+            return types[value]
+    if attributes.get(semconv.TOOL_NAME) or attributes.get("gen_ai.tool.call.id"):
+        return "TOOL"
+    return "SPAN" if _first(attributes, _MODEL) is None else "GENERATION"
+
+
+def _level(attributes: Mapping[str, Any], status: int) -> str:
+    given = attributes.get("langfuse.observation.level")
+    fallback = "ERROR" if status == 2 else "DEFAULT"
+    return _LEVELS.get(given.upper(), fallback) if isinstance(given, str) else fallback
+
+
+def _environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
+    given = _first(attributes, _ENVIRONMENT) or _first(resource, _ENVIRONMENT) or ""
+    name = re.sub(r"^langfuse[-_]", "", given.lower())[:40]
+    return name if re.fullmatch(r"[a-z0-9_-]+", name) else "default"
+
+
+def _tags(attributes: Mapping[str, Any]) -> list[str]:
+    value = next((found for key in _TAGS if (found := attributes.get(key))), None)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            parsed = json.loads(value)
+        except (ValueError, RecursionError):
+            parsed = None
+        value = parsed if isinstance(parsed, list) else value
+    if isinstance(value, list):
+        return [text(tag) for tag in value]
+    return [tag.strip() for tag in value.split(",")] if isinstance(value, str) else []
+
+
+def _metadata(
+    attributes: Mapping[str, Any], io_keys: frozenset[str], origin: Origin
+) -> tuple[dict[str, str], list[int]]:
+    """Top-level metadata, and every other attribute as `attributes.<key>`; all values are text.
+
+    With it the places of those whose values were no text, so that an export can say what they were.
+    """
+    layers: dict[str, dict[str, str]] = {key: {} for key in _METADATA}
+    found: dict[str, str] = {}
+    typed: list[int] = []
+    keep_rest = not origin.scope.startswith("langfuse-sdk")
+    for key, value in attributes.items():
+        # most keys are neither, and this runs for every attribute of every span
+        if key.startswith(_METADATA):
+            base = next(base for base in _METADATA if key.startswith(base))
+            if key == base:
+                layers[base].update(
+                    (name, text(item)) for name, item in (usage.json_object(value) or {}).items()
+                )
+                continue
+            if key[len(base)] == ".":
+                layers[base][key[len(base) + 1 :]] = text(value)
+                continue
+        if keep_rest and key not in io_keys:
+            if isinstance(value, str):
+                found["attributes." + key] = value
+            else:
+                typed.append(len(found))
+                found["attributes." + key] = compact(value)
+    for layer in layers.values():
+        found.update(layer)
+    return found, typed
+
+
+def _prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    name = _first(attributes, ("langfuse.observation.prompt.name", "langfuse.prompt.name"))
+    version = _first(attributes, ("langfuse.observation.prompt.version", "langfuse.prompt.version")) or ""
+    return name, int(version) if version.isascii() and version.isdigit() and len(version) < 10 else None
+
+
+def _first_token(attributes: Mapping[str, Any]) -> int | None:
+    given = attributes.get("langfuse.observation.completion_start_time")
+    if not isinstance(given, str):
+        return None
+    try:
+        # older SDKs quote the timestamp twice
+        moment = datetime.fromisoformat(given.strip('"'))
+        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e9)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _extra(span: Span, counts: usage.Amounts, cost: usage.Amounts, typed: list[int]) -> dict[str, Any]:
+    """What is shown but never searched."""
+    attributes = span.attributes
+    parameters = (
+        usage.json_object(attributes.get("langfuse.observation.model.parameters"))
+        or usage.json_object(attributes.get("llm.invocation_parameters"))
+        or usage.json_object(attributes.get("model_config"))
+        or {
+            key.removeprefix("gen_ai.request."): value
+            for key, value in attributes.items()
+            if key.startswith("gen_ai.request.") and key != semconv.REQUEST_MODEL
+        }
+    )
+    found = {
+        "kind": span.kind,
+        "usage": counts.details,
+        "cost": cost.details,
+        "parameters": parameters,
+        "events": span.events,
+        "links": span.links,
+        "dropped": span.dropped,
+        "typed": typed,
+    }
+    return {key: value for key, value in found.items() if value}

@@ -1,0 +1,139 @@
+"""Tokens and cost of one span, as Langfuse reads them (contract: docs/local.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from somatrace import semconv
+
+#: a hostile amount must not make a sum overflow
+_MAX_AMOUNT: Final = 10**12
+_USAGE_PREFIXES: Final = ("gen_ai.usage.", "llm.token_count.")
+_INPUT: Final = ("prompt_tokens", "input_tokens", "prompt")
+_OUTPUT: Final = ("completion_tokens", "output_tokens", "completion")
+_TOTAL: Final = ("total_tokens", "total")
+_CACHE_READ: Final = (
+    "cache_read.input_tokens",
+    "cache_read_input_tokens",
+    "cache_read_tokens",
+    "details.cache_read_tokens",
+    "details.cache_read_input_tokens",
+    "prompt_details.cache_read",
+    "input_cached_tokens",
+)
+_CACHE_CREATION: Final = (
+    "cache_creation.input_tokens",
+    "cache_creation_input_tokens",
+    "cache_write_tokens",
+    "details.cache_write_tokens",
+    "details.cache_creation_input_tokens",
+    "prompt_details.cache_write",
+    "input_cache_creation",
+)
+_REASONING: Final = ("reasoning.output_tokens", "completion_details.reasoning")
+_AUDIO: Final = ("completion_details.audio",)
+_NAMED: Final = frozenset(_INPUT + _OUTPUT + _TOTAL + _CACHE_READ + _CACHE_CREATION + _REASONING + _AUDIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """A detailed count or cost with its sums; a sum is None when nobody said anything."""
+
+    details: Mapping[str, Any]
+    input: Any = None
+    output: Any = None
+    total: Any = None
+
+
+NOTHING: Final = Amounts({})
+
+
+def json_object(value: Any) -> dict[str, Any] | None:
+    """`value` as a JSON object, when it is one or is text that holds one."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def usage(attributes: Mapping[str, Any]) -> Amounts:
+    """Tokens: `langfuse.observation.usage_details`, else the GenAI and OpenInference counts."""
+    given = json_object(attributes.get(semconv.OBSERVATION_USAGE))
+    raw = given if given is not None else _generic(attributes)
+    details = {key: count for key, value in raw.items() if (count := _count(value)) is not None}
+    return _summed(details)
+
+
+def cost(attributes: Mapping[str, Any]) -> Amounts:
+    """USD: `langfuse.observation.cost_details`, else a total somebody else computed."""
+    given = json_object(attributes.get(semconv.OBSERVATION_COST))
+    if given is None:
+        total = attributes.get("gen_ai.usage.cost", attributes.get("llm.cost.total"))
+        given = {} if total in (None, "") else {"total": total}
+    details = {key: amount for key, value in given.items() if (amount := _amount(value)) is not None}
+    return _summed(details)
+
+
+def _summed(details: dict[str, Any]) -> Amounts:
+    if not details:
+        return NOTHING
+    if "total" not in details:
+        details["total"] = sum(details.values())
+    parts: dict[str, Any] = {}
+    for side in ("input", "output"):
+        values = [value for key, value in details.items() if side in key.lower()]
+        parts[side] = sum(values) if values else None
+    return Amounts(details, parts["input"], parts["output"], details["total"])
+
+
+def _generic(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts under their conventional names; cached and reasoning tokens are taken out of their sums."""
+    raw: dict[str, int] = {}
+    for key, value in attributes.items():
+        if key.startswith(_USAGE_PREFIXES):
+            name = key.removeprefix("gen_ai.usage.").removeprefix("llm.token_count.")
+            # the cost keys share the prefix and are no counts
+            if not name.startswith("cost") and (count := _count(value)) is not None:
+                raw[name] = count
+    if not raw:
+        return raw
+
+    def first(keys: tuple[str, ...]) -> int | None:
+        return next((raw[key] for key in keys if key in raw), None)
+
+    out = {key.removeprefix("details."): value for key, value in raw.items() if key not in _NAMED}
+    read, created = first(_CACHE_READ), first(_CACHE_CREATION)
+    reasoning, audio = first(_REASONING), first(_AUDIO)
+    if (tokens := first(_INPUT)) is not None:
+        out["input"] = max(tokens - (read or 0) - (created or 0), 0)
+    if (tokens := first(_OUTPUT)) is not None:
+        out["output"] = max(tokens - (reasoning or 0) - (audio or 0), 0)
+    others = {
+        "total": first(_TOTAL),
+        "input_cached_tokens": read,
+        "input_cache_creation": created,
+        "output_reasoning_tokens": reasoning,
+        "output_audio_tokens": audio,
+    }
+    return out | {name: number for name, number in others.items() if number is not None}
+
+
+def _count(value: Any) -> int | None:
+    amount = _amount(value)
+    return None if amount is None else int(amount)
+
+
+def _amount(value: Any) -> float | None:
+    """A number from 0 to a trillion, also from text; anything else is no amount."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number <= _MAX_AMOUNT else None

@@ -1,0 +1,131 @@
+"""Figures over time and by tenant and workflow, read from sums and never from traces."""
+
+from __future__ import annotations
+
+import json
+import operator
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from somatrace.local.store import histogram
+from somatrace.local.store.time_buckets import HOUR, MINUTE, SUMS
+
+GROUPS: Final = 200
+#: up to this many seconds a minute is a point of the chart, else an hour
+_MINUTES_UPTO: Final = 6 * HOUR
+_SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which traces: by start, from `since` to before `until` (seconds since 1970), and whose.
+
+    An empty tenant or workflow means all; one that is `unset`, those that say none.
+    """
+
+    since: int
+    until: int
+    tenant: str = ""
+    workflow: str = ""
+    unset: tuple[str, ...] = ()
+
+    @property
+    def step(self) -> int:
+        """Seconds from one point of a chart to the next."""
+        return MINUTE if self.until - self.since <= _MINUTES_UPTO else HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sums of some traces, and their durations in nanoseconds (None where there was none)."""
+
+    sums: Mapping[str, Any]
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """`points` holds a line for each step, `groups` one for each tenant and workflow."""
+
+    scope: Scope
+    whole: Figures
+    points: list[Figures] = field(default_factory=list)
+    groups: list[Figures] = field(default_factory=list)
+    more_groups: bool = False
+
+
+def read(connection: sqlite3.Connection, scope: Scope) -> Overview:
+    """The figures of `scope`, whose edges are widened to whole steps."""
+    whole = _Sum()
+    points: dict[int, _Sum] = {}
+    groups: dict[tuple[str, str], _Sum] = {}
+    for since, tenant, workflow, *sums, durations in _rows(connection, scope):
+        counted = histogram.unpacked(durations)
+        for total in (
+            whole,
+            points.get(since) or points.setdefault(since, _Sum()),
+            groups.get((tenant, workflow)) or groups.setdefault((tenant, workflow), _Sum()),
+        ):
+            total.add(sums, counted)
+    found = [total.figures(tenant=tenant, workflow=workflow) for (tenant, workflow), total in groups.items()]
+    found.sort(key=lambda group: (-group.sums["failed"], -group.sums["traces"], group.sums["tenant"]))
+    first = scope.since - scope.since % scope.step
+    return Overview(
+        scope,
+        whole.figures(),
+        [points.get(since, _Sum()).figures(since=since) for since in range(first, scope.until, scope.step)],
+        found[:GROUPS],
+        len(found) > GROUPS,
+    )
+
+
+def arrival(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
+    """When the last span came, how many came in the minute before this one, and what is kept."""
+    last = connection.execute(
+        "SELECT max(last_ns) FROM arrivals WHERE minute = (SELECT max(minute) FROM arrivals)"
+    ).fetchone()[0]
+    minute = now_ns // (60 * _SECOND_NS)
+    recent = connection.execute(
+        "SELECT ifnull(sum(spans), 0) FROM arrivals WHERE minute = ?", (minute - 1,)
+    ).fetchone()[0]
+    kept = connection.execute("SELECT min(received_ns) FROM traces").fetchone()[0]
+    return {"last_ns": last, "per_second": recent / 60, "kept_ns": kept}
+
+
+class _Sum:
+    """Figures while they are added up."""
+
+    def __init__(self) -> None:
+        self._sums: list[float] = [0] * len(SUMS)
+        self._durations = 0
+
+    def add(self, sums: Iterable[float], durations: int) -> None:
+        self._sums = list(map(operator.add, self._sums, sums))
+        self._durations += durations
+
+    def figures(self, **key: Any) -> Figures:
+        return Figures(
+            {**dict(zip(SUMS, self._sums, strict=True)), **key},
+            *histogram.percentiles(self._durations, 50, 95, 99),
+        )
+
+
+def _rows(connection: sqlite3.Connection, scope: Scope) -> list[Any]:
+    """The rows of `scope`, as one value: row by row, each would wait for the interpreter's lock."""
+    step = scope.step
+    where = "step = ? AND since >= ? AND since < ?"
+    values: list[Any] = [step, scope.since - scope.since % step, scope.until]
+    for column, wanted in (("tenant", scope.tenant), ("workflow", scope.workflow)):
+        if wanted or column in scope.unset:
+            where += f" AND {column} = ?"
+            values.append(wanted)
+    columns = ", ".join(("since", "tenant", "workflow", *SUMS, "durations"))
+    (text,) = connection.execute(
+        f"SELECT json_group_array(json_array({columns})) FROM figures WHERE {where}", values
+    ).fetchone()
+    found: list[Any] = json.loads(text)
+    return found

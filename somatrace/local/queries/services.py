@@ -1,0 +1,127 @@
+"""The services that spans came from, as far as what is stored tells."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from somatrace.local.queries.traces import dicts
+from somatrace.local.store import process_reports
+from somatrace.local.store.process_reports import Report
+
+_SERVICES: Final = 200
+_MINUTE_NS: Final = 60_000_000_000
+_SCOPE: Final = ("scope.name", "scope.version")
+#: the states of an instrumentation that need no word on the page
+_ON: Final = "on"
+_WAITING: Final = "waiting for import"
+_MEANT: Final = ("not_sampled", "over_budget")
+_SERVICE: Final = "resourceAttributes.service.name"
+_INSTANCE: Final = "resourceAttributes.service.instance.id"
+_SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.telemetry.sdk.version")
+
+
+@dataclass(slots=True)
+class Service:
+    """One service: counts are of spans, since the store keeps them.
+
+    From `processes` on it is what its processes say of themselves; those that send to this store over
+    the network, with somatrace or without, say nothing.
+    """
+
+    name: str
+    versions: list[str] = field(default_factory=list)
+    last_ns: int = 0
+    spans: int = 0
+    failed: int = 0
+    untagged: int = 0
+    cut: int = 0
+    last_minute: int = 0
+    instances: set[str] = field(default_factory=set)
+    scopes: set[str] = field(default_factory=set)
+    sdks: set[str] = field(default_factory=set)
+    processes: int = 0
+    reported_ns: int = 0
+    queued: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    instruments: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def lost(self) -> list[tuple[str, int]]:
+        """Spans that ended and never arrived, by reason, the most first."""
+        return [(reason, number) for reason, number in self.counts.most_common() if reason not in _MEANT]
+
+    @property
+    def left_out(self) -> list[tuple[str, int]]:
+        """Spans that were not to be sent: sampling, and the budget of latency."""
+        return [(reason, number) for reason, number in self.counts.most_common() if reason in _MEANT]
+
+    @property
+    def instrumented(self) -> list[str]:
+        """The libraries whose calls are traced in every process that said so."""
+        return sorted(name for name, state in self.instruments.items() if _is_on(state))
+
+    @property
+    def uncovered(self) -> list[tuple[str, str]]:
+        """The other libraries that were found, and why each is not traced."""
+        return sorted(
+            (name, state)
+            for name, state in self.instruments.items()
+            if state != _WAITING and not _is_on(state)
+        )
+
+
+def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
+    """All services, the one that was heard last first."""
+    minute = now_ns // _MINUTE_NS
+    found: dict[str, Service] = {}
+    for row in dicts(
+        connection.execute(
+            "SELECT service, version, sum(spans) AS spans, sum(failed) AS failed, sum(untagged) AS untagged, "
+            "sum(cut) AS cut, max(last_ns) AS last_ns, "
+            "sum(CASE WHEN minute = ? THEN spans ELSE 0 END) AS last_minute "
+            f"FROM arrivals GROUP BY service, version ORDER BY last_ns DESC LIMIT {_SERVICES}",
+            (minute - 1,),
+        )
+    ):
+        service = found.setdefault(row["service"], Service(row["service"]))
+        if row["version"]:
+            service.versions.append(row["version"])
+        for name in ("spans", "failed", "untagged", "cut", "last_minute"):
+            setattr(service, name, getattr(service, name) + row[name])
+        service.last_ns = max(service.last_ns, row["last_ns"])
+    for (text,) in connection.execute("SELECT metadata FROM origins ORDER BY seen_ns DESC LIMIT 2000"):
+        origin = json.loads(text)
+        if (named := found.get(origin.get(_SERVICE, ""))) is not None:
+            _add_origin(named, origin)
+    for name, seen_ns, report in process_reports.read(connection):
+        _add_report(found.setdefault(name, Service(name)), seen_ns, report)
+    return list(found.values())
+
+
+def _is_on(state: str) -> bool:
+    """Whether calls of a library are traced, with a remark or without one."""
+    return state.partition(";")[0] == _ON
+
+
+def _add_report(service: Service, seen_ns: int, report: Report) -> None:
+    service.processes += 1
+    service.reported_ns = max(service.reported_ns, seen_ns)
+    service.queued += report.queued
+    service.counts.update(report.lost)
+    for library, state in report.instruments.items():
+        # one process without it is what one wants to see
+        known = service.instruments.get(library, _WAITING)
+        if known == _WAITING or (_is_on(known) and state != _WAITING):
+            service.instruments[library] = state
+    service.problems.extend(text for text in report.problems if text not in service.problems)
+
+
+def _add_origin(service: Service, origin: dict[str, Any]) -> None:
+    for keys, names in ((_SCOPE, service.scopes), (_SDK, service.sdks), ((_INSTANCE,), service.instances)):
+        if text := " ".join(origin[key] for key in keys if origin.get(key)):
+            names.add(text)

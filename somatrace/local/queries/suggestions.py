@@ -1,0 +1,48 @@
+"""Names to suggest while a filter is typed: those seen lately, read in the same time over any store."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+from somatrace.local.store.time_buckets import HOUR
+
+MOST: Final = 50
+#: longer ones nobody chooses from a list
+_LONGEST: Final = 100
+#: sums of an hour of one workflow, and traces, that are looked at from the newest on
+_GROUPS: Final = 2000
+_TRACES: Final = 500
+
+
+def read(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """At most `MOST` names for each filter that takes one, by the filter, in the order of the alphabet."""
+    groups = connection.execute(
+        "SELECT DISTINCT tenant, workflow FROM "
+        "(SELECT tenant, workflow FROM figures WHERE step = ? ORDER BY since DESC LIMIT ?)",
+        (HOUR, _GROUPS),
+    ).fetchall()
+    sets = connection.execute(
+        "SELECT DISTINCT agents, models, services FROM "
+        "(SELECT agents, models, services FROM traces ORDER BY start_ns DESC LIMIT ?)",
+        (_TRACES,),
+    ).fetchall()
+    columns = {
+        "tenant": [[tenant] for tenant, _ in groups],
+        "workflow": [[workflow] for _, workflow in groups],
+        "agent": [agents.split("\n") for agents, _, _ in sets],
+        "model": [models.split("\n") for _, models, _ in sets],
+        "service": [services.split("\n") for _, _, services in sets],
+    }
+    return {name: _distinct(itertools.chain.from_iterable(column)) for name, column in columns.items()}
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return sorted(itertools.islice(dict.fromkeys(filter(_can_be_chosen, names)), MOST))
+
+
+def _can_be_chosen(name: str) -> bool:
+    """Whether a field takes and shows `name` as it is, so that choosing it finds what it names."""
+    return 0 < len(name) <= _LONGEST and name.isprintable() and name == name.strip()

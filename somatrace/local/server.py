@@ -1,0 +1,208 @@
+"""`somatrace local`: the server on this machine."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from somatrace.local.access.auth import link
+from somatrace.local.access.keys import LINK_SECONDS, Keys, load_keys
+from somatrace.local.app import LOOPBACK, build
+from somatrace.local.otlp.decode import MAX_BODY, Limits
+from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
+
+DEFAULT_PORT: Final = 4318
+#: a page waits this many seconds at most for a thread that takes spans; Python's own is five times that
+_SWITCH_SECONDS: Final = 0.001
+#: objects between collections: a batch of spans makes thousands, none of which is garbage in a circle
+_COLLECT_AFTER: Final = 20_000
+_LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
+_EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, never bound by default)
+
+
+class ServeError(Exception):
+    """The server cannot start; the message says what to do."""
+
+
+def run(
+    data_dir: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    allow_remote: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_days: float = DEFAULT_MAX_DAYS,
+    max_body: int = MAX_BODY,
+    say: Callable[[str], None] | None = None,
+    ready: Callable[[str, Keys], None] | None = None,
+) -> int:
+    """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after one line of why not.
+
+    Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
+    `ready` is called once with address and keys when connections are taken.
+    """
+    try:
+        local = LocalServer(
+            data_dir,
+            host=host,
+            port=port,
+            allow_remote=allow_remote,
+            max_bytes=max_bytes,
+            max_days=max_days,
+            max_body=max_body,
+        )
+    except ServeError as error:
+        sys.stderr.write(f"somatrace local: {error}\n")
+        return 2
+    _tune()
+    with _stopped_by_signals(local):
+        for line in local.greeting():
+            (say or _say)(line)
+        if ready is not None:
+            ready(local.url, local.keys)
+        try:
+            local.serve()
+        finally:
+            local.close()
+    return 0
+
+
+class LocalServer:
+    """A server that is bound, so that its address is known, and runs in `serve`."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        max_days: float = DEFAULT_MAX_DAYS,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        """Check everything that can be wrong; raises `ServeError`."""
+        if host not in _LOOPBACK_NAMES and not allow_remote:
+            raise ServeError(
+                f"{host or 'every address'} can be reached by others: use 127.0.0.1, "
+                "or --allow-remote (allow_remote in code)"
+            )
+        if not 0 <= port <= 65535:
+            raise ServeError(f"{port} is no port: use 0 to 65535")
+        self.data_dir = data_dir
+        self._store = Store(data_dir, max_bytes, max_days)
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.keys = load_keys(data_dir)
+            self._store.read(lambda connection: connection.execute("SELECT 1 FROM spans LIMIT 1").fetchone())
+            self._listener = _listen(host, port)
+        except ServeError:
+            self._store.close()
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self._store.close()
+            raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                build(self._store, self.keys, Limits(body=max_body), _hosts(host)),
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                ws="none",
+                lifespan="off",
+                limit_concurrency=128,
+                timeout_graceful_shutdown=3,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def started(self) -> bool:
+        return self._server.started
+
+    def greeting(self) -> list[str]:
+        """What is said at start: where to look, and where programs find their keys."""
+        return [
+            f"somatrace local is at {self.url}",
+            f"open the page: {link(self.keys, self.url, LINK_SECONDS)}",
+            f"(this link works once, for {LINK_SECONDS / 60:.0f} minutes)",
+            f"data and keys are in {self.data_dir}",
+        ]
+
+    def serve(self) -> None:
+        """Answer until `stop` or, in the main thread, a signal."""
+        self._server.run(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Let `serve` return soon; from any thread."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        self._listener.close()
+        self._store.close()
+
+
+@contextmanager
+def _stopped_by_signals(local: LocalServer) -> Iterator[None]:
+    """A signal before uvicorn listens to them stops the server as one after does; in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [(number, signal.signal(number, lambda *_: local.stop())) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _tune() -> None:
+    """Set up the whole process, which is ours: short waits between threads, fewer collections."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 10, 10)
+
+
+def _hosts(host: str) -> Sequence[str]:
+    if host in _LOOPBACK_NAMES:
+        return LOOPBACK
+    return ("*",) if host in _EVERY_ADDRESS else (*LOOPBACK, host)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port"
+        ) from None
+    return listener

@@ -1,0 +1,131 @@
+"""The store: one SQLite file that several processes write and read, kept under its caps."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from somatrace.local.otlp import observation
+from somatrace.local.otlp.decode import Origin, Span
+from somatrace.local.otlp.row import Row
+from somatrace.local.store import arrivals, bulk, process_reports, retention, trace_rollup
+from somatrace.local.store.database import Database, Result
+
+DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
+DEFAULT_MAX_DAYS: Final = 7.0
+
+_COLUMNS: Final = (*Row._fields, "origin", "received_ns")
+_SPANS: Final = f"INTO spans ({', '.join(_COLUMNS)})"
+_KEEP_ORIGIN: Final = (
+    "INSERT INTO origins (id, seen_ns, metadata) VALUES (?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET seen_ns = max(seen_ns, excluded.seen_ns)"
+)
+
+
+class Store:
+    """Spans of one data directory. Methods raise `sqlite3.Error` or `OSError`, within about two seconds.
+
+    Safe to use from several threads and processes, and across a fork.
+    """
+
+    def __init__(
+        self, directory: Path, max_bytes: int = DEFAULT_MAX_BYTES, max_days: float = DEFAULT_MAX_DAYS
+    ) -> None:
+        """Nothing is opened yet. Over `max_bytes` or `max_days` the oldest traces go first."""
+        self.directory = directory
+        self.max_bytes = max_bytes
+        self.max_days = max_days
+        self._database = Database(directory)
+
+    def add(self, spans: Iterable[Span]) -> int:
+        """Write `spans` in one transaction and say how many; one that is there already is replaced."""
+        received = time.time_ns()
+        origins: dict[int, tuple[Origin, int]] = {}
+        found: dict[tuple[str, str], tuple[Row, int]] = {}
+        for span in spans:
+            # spans of one batch share the object, so that it is hashed once
+            if id(span.origin) not in origins:
+                origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
+            found[span.trace_id, span.span_id] = observation.row(span), origins[id(span.origin)][1]
+        if not found:
+            return 0
+        observations = [row for row, _ in found.values()]
+        rows = [(*row, origin, received) for row, origin in found.values()]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(
+                _KEEP_ORIGIN,
+                [
+                    (key, received, observation.compact(observation.origin_metadata(origin)))
+                    for origin, key in origins.values()
+                ],
+            )
+            before = connection.total_changes
+            bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", rows)
+            if connection.total_changes - before == len(rows):
+                trace_rollup.grow(connection, observations, received)
+                arrivals.add(connection, observations, received)
+            else:
+                bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", rows)
+                trace_rollup.rebuild(connection, {trace_id for trace_id, _ in found})
+            connection.execute("COMMIT")
+            try:
+                retention.enforce(connection, self.max_bytes, self.max_days)
+            except sqlite3.OperationalError:
+                # the batch is in: making room waits for the next one
+                pass
+
+        self._database.run(write)
+        return len(rows)
+
+    def report(self, service: str, process: str, report: process_reports.Report) -> None:
+        """Keep what a process says of its tracing, in place of what it said before."""
+        now = time.time_ns()
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            process_reports.keep(connection, (service, process), report, now_ns=now, max_days=self.max_days)
+            connection.execute("COMMIT")
+
+        self._database.run(write)
+
+    def delete(self, trace_id: str, span_id: str | None = None) -> int:
+        """Delete a trace, or one span of it, and say how many spans that were."""
+
+        def write(connection: sqlite3.Connection) -> int:
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = connection.execute(
+                "DELETE FROM spans WHERE trace_id = :trace AND (:span IS NULL OR span_id = :span)",
+                {"trace": trace_id, "span": span_id},
+            ).rowcount
+            connection.execute(
+                "DELETE FROM links WHERE trace_id = :trace AND (:span IS NULL OR span_id = :span)",
+                {"trace": trace_id, "span": span_id},
+            )
+            trace_rollup.rebuild(connection, {trace_id})
+            connection.execute("COMMIT")
+            return deleted
+
+        return self._database.run(write)
+
+    def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
+        """What `query` returns, from one consistent snapshot."""
+
+        def snapshot(connection: sqlite3.Connection) -> Result:
+            connection.execute("BEGIN")
+            return query(connection)
+
+        return self._database.run(snapshot)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _origin_id(origin: Origin) -> int:
+    content = observation.compact(observation.origin_metadata(origin)).encode()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)

@@ -1,0 +1,65 @@
+"""One row per trace, and sums over them, kept while spans arrive, so that pages never group spans."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from somatrace.local.otlp.row import Row
+from somatrace.local.store import bulk, time_buckets, trace_summary
+from somatrace.local.store.trace_summary import Summary
+
+_COLUMNS: Final = ", ".join(Summary._fields)
+_INTO: Final = f"INSERT INTO traces ({_COLUMNS})"
+_OR_UPDATE: Final = "ON CONFLICT (trace_id) DO UPDATE SET " + ", ".join(
+    f"{column} = excluded.{column}" for column in Summary._fields
+)
+_SELECT: Final = f"SELECT {_COLUMNS} FROM traces WHERE trace_id IN"
+_ROW_COLUMNS: Final = ", ".join(Row._fields)
+
+
+def grow(connection: sqlite3.Connection, rows: Iterable[Row], received_ns: int) -> None:
+    """Add `rows`, none of which was there before, to the rows of their traces."""
+    arrived: dict[str, list[Row]] = {}
+    for row in rows:
+        arrived.setdefault(row.trace_id, []).append(row)
+    before = _stored(connection, list(arrived))
+    after: list[Summary] = []
+    for trace_id, spans in arrived.items():
+        piece = trace_summary.of(spans, received_ns)
+        after.append(trace_summary.merged(before[trace_id], piece) if trace_id in before else piece)
+    bulk.insert(connection, _INTO, after, _OR_UPDATE)
+    time_buckets.change(connection, before.values(), after)
+
+
+def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
+    """Make the rows of these traces say what their spans say, after spans were replaced or deleted."""
+    for trace_id in trace_ids:
+        found = _stored(connection, [trace_id]).get(trace_id)
+        forget(connection, [trace_id])
+        received, changed = connection.execute(
+            "SELECT min(received_ns), max(received_ns) FROM spans WHERE trace_id = ?", (trace_id,)
+        ).fetchone()
+        if received is not None:
+            first = received if found is None else min(found.received_ns, received)
+            spans = connection.execute(f"SELECT {_ROW_COLUMNS} FROM spans WHERE trace_id = ?", (trace_id,))
+            grow(connection, (Row(*span) for span in spans), first)
+            if found is not None and _says_the_same(found, _stored(connection, [trace_id])[trace_id]):
+                changed = found.changed_ns
+            connection.execute("UPDATE traces SET changed_ns = ? WHERE trace_id = ?", (changed, trace_id))
+
+
+def _says_the_same(one: Summary, other: Summary) -> bool:
+    return one._replace(changed_ns=0) == other._replace(changed_ns=0)
+
+
+def forget(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> None:
+    """Delete the rows of these traces, out of the sums too."""
+    time_buckets.change(connection, _stored(connection, trace_ids).values(), ())
+    connection.executemany("DELETE FROM traces WHERE trace_id = ?", [(trace_id,) for trace_id in trace_ids])
+
+
+def _stored(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> dict[str, Summary]:
+    found = (Summary(*row) for row in bulk.select(connection, _SELECT, trace_ids))
+    return {trace.trace_id: trace for trace in found}

@@ -1,0 +1,1 @@
+"""One trace as a tree with a timeline, bounded for any size."""

@@ -1,0 +1,1 @@
+"""The pages: URLs in, HTML out."""

@@ -1,0 +1,62 @@
+"""A trace as a file, out and in."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from somatrace.local.otlp import export
+from somatrace.local.otlp.decode import ExportError, Limits, TooLargeError, from_json
+from somatrace.local.trace_view import spans
+from somatrace.local.web.page_state import State
+
+
+class TraceFiles:
+    """Writes traces of one store as OTLP/JSON, and takes such files into it."""
+
+    def __init__(self, state: State, limits: Limits) -> None:
+        self._state = state
+        self._limits = limits
+
+    def of(self, trace_id: str) -> Response | None:
+        """The file of a trace, None when it is not here."""
+
+        def read(connection: sqlite3.Connection) -> bytes | None:
+            if spans.trace(connection, trace_id) is None:
+                return None
+            return b"".join(piece.encode("utf-8", "replace") for piece in export.pieces(connection, trace_id))
+
+        content = self._state.read(read)
+        if content is None:
+            return None
+        disposition = f'attachment; filename="trace-{trace_id[:8]}.otlp.json"'
+        return Response(content, media_type="application/json", headers={"Content-Disposition": disposition})
+
+    async def take(self, request: Request) -> Response:
+        """Put the spans of an OTLP/JSON file into the store and say which trace to look at."""
+        if self._state.refuses(request) or request.headers.get("sec-fetch-site") != "same-origin":
+            return JSONResponse({"message": "Open this page by its link first."}, 401)
+        body = b""
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > self._limits.body:
+                    return JSONResponse({"message": f"It is over {self._limits.body:,} bytes."}, 413)
+            trace_ids = await anyio.to_thread.run_sync(self._add, body)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except (ExportError, TooLargeError) as error:
+            return JSONResponse({"message": str(error)}, 400)
+        except (sqlite3.Error, OSError) as error:
+            return JSONResponse({"message": f"The store cannot be written: {error}"}, 503)
+        if not trace_ids:
+            return JSONResponse({"message": "There is no span in this file."}, 400)
+        return JSONResponse({"open": f"/trace/{trace_ids[0]}", "traces": len(trace_ids)})
+
+    def _add(self, body: bytes) -> list[str]:
+        received = list(from_json(body, self._limits))
+        self._state.store.add(received)
+        return list(dict.fromkeys(span.trace_id for span in received))

@@ -1,0 +1,266 @@
+"""Guarded copies: an ended span is immutable, so what leaves is always a copy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, TraceState
+from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.util.types import Attributes
+
+from somatrace import semconv
+from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.tags import EMPTY, Tags
+from somatrace.guard import Guard
+from somatrace.guard.content_filter import NOTHING_DECLARED, Judge
+from somatrace.guard.redaction.redact import find
+from somatrace.guard.removal_notes import note
+
+_TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
+
+#: Sets of tags whose attributes are kept ready. Each workflow brings its own (a request id), so that few
+#: of them are in use at once.
+_TAGS_KEPT: Final = 1024
+_NO_PAIR: Final[tuple[Resource | None, Resource]] = (None, Resource({}))
+_NO_SCOPE: Final[tuple[InstrumentationScope | None, InstrumentationScope | None]] = (None, None)
+_NONE_DROPPED: Final = (0, 0, 0)
+_ERROR: Final = StatusCode.ERROR
+_UNTOLD: Final = {code: Status(code) for code in StatusCode}
+_SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
+
+
+class Copier:
+    """Makes guarded copies with the tags of their stamp, which win over any attribute of that name."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        service_name: str,
+        default_tenant: str,
+        resource: Callable[[Resource], Resource],
+    ) -> None:
+        self._guard = guard
+        self._service = service_name
+        self._tenant = default_tenant
+        self._resource = resource
+        self._resources: dict[int, tuple[Resource, Resource]] = {}
+        self._tags: dict[tuple[int, str], tuple[Tags, Judge, Tags, dict[str, Any]]] = {}
+        self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
+
+    def forget(self) -> None:
+        """A forked child is another process: its resource is made anew."""
+        self._resources.clear()
+
+    def tags(self, span: ReadableSpan) -> Tags:
+        """The tags of a span as they may leave, the three required ones always among them."""
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        return self._tagged(span, stamp, self._judge(stamp))[0]
+
+    def _judge(self, stamp: Stamp | None) -> Judge:
+        return self._guard.judge(stamp.tags.tenant if stamp is not None else None)
+
+    def _tagged(self, span: ReadableSpan, stamp: Stamp | None, judge: Judge) -> tuple[Tags, dict[str, Any]]:
+        """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
+        found = stamp.effective if stamp is not None else EMPTY
+        workflow = (stamp.root.root_name if stamp is not None else "") or span.name
+        if type(workflow) is not str:  # a subclass could hash and compare as it likes
+            workflow = self._guard.safely(str.__str__, "", workflow)
+        known = self._tags.get((id(found), workflow))
+        if known is None or known[0] is not found or known[1] is not judge:
+            name = self._guard.name(workflow, "workflow", "name")
+            whole = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
+            filled = self._guard.tags(whole, judge)
+            if len(self._tags) >= _TAGS_KEPT:
+                self._tags.clear()
+            known = self._tags[id(found), workflow] = (found, judge, filled, dict(filled.attributes))
+        return known[2], known[3]
+
+    def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
+        """The span as it may leave: name, attributes, events (or those given), links, status and
+        resource guarded.
+
+        A part that cannot be judged is left out and counted; the span goes on without it.
+        """
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        guard, safely = self._guard, self._guard.safely
+        judge = self._judge(stamp)
+        scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
+        if scope[0] is not span.instrumentation_scope:
+            scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
+        called = scope[1].name if scope[1] is not None else ""
+        attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
+        try:
+            attributes.update(self._tagged(span, stamp, judge)[1])
+        except Exception:
+            guard.faulted()
+        name = judge.words(guard.name(span.name, called, str(attributes.get(semconv.SPAN_KIND, "span"))))
+        resource = self._resources.get(id(span.resource), _NO_PAIR)
+        if resource[0] is not span.resource:
+            resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
+        chosen, code = _events_of(span, events), span.status.status_code
+        copy = Copy(
+            name,
+            self._context(span.context),
+            self._context(span.parent),
+            resource[1],
+            attributes,
+            # most spans have neither: an empty tuple costs the garbage collector nothing
+            tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
+            tuple([self._link(link, judge) for link in span.links]) if span._links else (),
+            span.kind,
+            None,
+            _UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
+            span.start_time,
+            span.end_time,
+            scope[1],
+        )
+        copy.dropped = _dropped(span)
+        return copy
+
+    def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
+        # nobody writes to a span that has ended: its attributes are read in place
+        held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
+        given = held if type(held) is dict else attributes_of(span)
+        kept, removed = judge.attributes(given, stamp.declared if stamp is not None else NOTHING_DECLARED)
+        if removed:
+            kept[semconv.GUARD_REMOVED] = note(removed)
+        kind = kept.get(semconv.TRACELOOP_KIND)
+        observed = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
+        if observed is not None:
+            kept.setdefault(semconv.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
+        if stamp is not None and stamp.kind is not None and semconv.SPAN_KIND not in kept:
+            # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
+            for key, value in semconv.KIND_ATTRIBUTES[stamp.kind].items():
+                kept.setdefault(key, value)
+        return kept
+
+    def _event(self, event: Event, judge: Judge, scope: str) -> Event:
+        name = judge.words(self._guard.name(event.name, f"{scope} events", "event"))
+        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(event.attributes))
+        return Event(name, attributes, event.timestamp)
+
+    def _link(self, link: Link, judge: Judge) -> Link:
+        context = self._context(link.context)
+        assert context is not None
+        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(link.attributes))
+        return Link(context, attributes)
+
+    def _status(self, span: ReadableSpan, judge: Judge) -> Status:
+        said = judge.status(span.status.description, _with_exception_type(span))
+        return Status(_ERROR, said or None)
+
+    def _context(self, context: SpanContext | None) -> SpanContext | None:
+        """The context without what a tracestate may hold beside sampling."""
+        if context is None:
+            return None
+        entries = context.trace_state
+        if entries is DEFAULT_TRACE_STATE or not entries:
+            return context
+        kept: list[tuple[str, str]] = self._guard.safely(self._guard.tracestate, [], entries)
+        return SpanContext(
+            context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
+        )
+
+    def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
+        """A scope and its guarded copy. Scopes are few and shared: each is guarded once."""
+        judge = self._guard.judge(None)
+        attributes = judge.attributes(scope.attributes or {})[0]
+        name = judge.words(self._guard.name(scope.name, "scope", "other"))
+        version = judge.words(self._guard.name(scope.version or "", "version", "other"))
+        schema = _schema(scope.schema_url) or None
+        guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
+        if len(self._scopes) > 1024:
+            self._scopes.clear()
+        self._scopes[id(scope)] = scope, guarded
+        return scope, guarded
+
+    def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
+        """A resource and its guarded copy. Resources are few and shared: each is guarded once."""
+        merged = self._resource(resource)
+        guarded = Shared(self._guard.resource(merged.attributes), _schema(merged.schema_url))
+        if len(self._resources) > 64:
+            self._resources.clear()
+        self._resources[id(resource)] = resource, guarded
+        return resource, guarded
+
+
+class Copy(ReadableSpan):
+    """A copy that says as its original does what the limits of a span have cost it."""
+
+    #: attributes, events and links
+    dropped: tuple[int, ...] = _NONE_DROPPED
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self.dropped[0]
+
+    @property
+    def dropped_events(self) -> int:
+        return self.dropped[1]
+
+    @property
+    def dropped_links(self) -> int:
+        return self.dropped[2]
+
+
+def _dropped(span: ReadableSpan) -> tuple[int, ...]:
+    """How many attributes, events and links limits have cost a span."""
+    # read past the properties, which ask for the type of each first
+    limited: Any = (span._attributes, span._events, span._links)
+    dropped: tuple[int, ...]
+    try:
+        dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
+    except AttributeError:  # what no limit of the SDK's has touched
+        dropped = tuple([getattr(part, "dropped", 0) for part in limited])
+    return dropped if any(dropped) else _NONE_DROPPED
+
+
+class Shared(Resource):
+    """A resource whose hash is reckoned once: the SDK's writes it all out as JSON each time, and the
+    encoder asks for it with each span."""
+
+    def __init__(self, attributes: Mapping[str, Any], schema_url: str | None = None) -> None:
+        super().__init__(attributes, schema_url)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def _schema(url: str | None) -> str:
+    """A schema's address, if it looks like one and nothing is found in it."""
+    return str(url) if url and _SCHEMA.fullmatch(url) and not find(url) else ""
+
+
+def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
+    """The chosen events, or all of the span's; `span.events` copies even none of them."""
+    return chosen if chosen is not None else span.events if span._events else ()
+
+
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    """A copy of a span's attributes; `span.attributes` hides them in a proxy."""
+    return plain(getattr(span, "_attributes", None) or span.attributes)
+
+
+def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A copy of a mapping of attributes. The SDK's is written in Python: what it wraps is read in a tenth
+    of the time."""
+    inner = getattr(attributes, "_dict", None)
+    return inner.copy() if type(inner) is dict else dict(attributes or {})
+
+
+def _with_exception_type(span: ReadableSpan) -> Mapping[str, object]:
+    """The span's attributes, and the exception's type where only the exception event has it."""
+    attributes = attributes_of(span)
+    if semconv.ERROR_TYPE not in attributes:
+        for event in reversed(span.events):
+            if event.name == "exception" and event.attributes:
+                attributes[semconv.ERROR_TYPE] = event.attributes.get(semconv.EXCEPTION_TYPE, "")
+                break
+    return attributes

@@ -1,0 +1,292 @@
+"""The road behind the wall: a bounded queue, one worker, the guard, and delivery."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace import Event, ReadableSpan, Span
+from opentelemetry.trace.status import StatusCode
+
+from somatrace import semconv
+from somatrace.context.span_state import ATTRIBUTE, DECLARED_MARK, Stamp
+from somatrace.delivery.encoding import encode
+from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.outbox import Outbox
+from somatrace.listeners.record import Listener, Phase
+from somatrace.pipeline.guarded_copy import Copier, attributes_of, plain
+from somatrace.pipeline.overhead_budget import Budget
+from somatrace.pipeline.records import record_of
+from somatrace.pipeline.report_schedule import Reports
+from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, Foreign
+from somatrace.runtime.worker import Lane
+
+log = logging.getLogger("somatrace")
+
+#: What an SDK span weighs in the queue besides its texts (3.3 KB measured with 20 attributes).
+SPAN_WEIGHT = 2048
+EVENT_WEIGHT = 512
+
+
+class Item(NamedTuple):
+    """What the wall hands over: a span, why, and the event if it is one."""
+
+    phase: Phase
+    span: ReadableSpan
+    event: Event | None = None
+
+
+class Road:
+    """Takes spans from the wall on any thread, and does all the rest on its own."""
+
+    def __init__(
+        self,
+        copier: Copier,
+        outbox: Outbox | None,
+        ledger: Ledger,
+        *,
+        queue_size: int,
+        queue_bytes: int,
+        batch_size: int,
+        linger: float,
+        max_latency_ms: float = 0.0,
+        listeners: Sequence[Listener] = (),
+        reports: Reports | None = None,
+    ) -> None:
+        self.budget = Budget(max_latency_ms)
+        self.copier = copier
+        self.ledger = ledger
+        self.outbox = outbox
+        self._reports = reports
+        self._queue_size = queue_size
+        self._at_work = 0  # the thread in `_step`
+        self._listeners = tuple(listeners)
+        self._broken: set[int] = set()
+        self.foreign = Foreign()
+        self._lane: Lane[Item] = Lane(
+            "worker",
+            self._step,
+            size=queue_size,
+            weight=queue_bytes,
+            batch=batch_size,
+            linger=linger,
+            drained=lambda: self.outbox is None or self.outbox.empty,
+            interrupt=outbox.interrupt if outbox is not None else None,
+            rest=self._rest,
+            forget=self._forget,
+        )
+
+    # -- any thread -----------------------------------------------------------------------------------
+
+    def started(self, span: Span) -> None:
+        self.ledger.count("created")
+        if threading.get_ident() == self._at_work:  # a listener's own span must not come back to listeners
+            stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+            if stamp is not None:
+                stamp.told = False
+        elif self._listeners:
+            self._mention(Item("started", span))
+
+    def happened(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
+        """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        if self._listeners and stamp is not None and stamp.told:
+            self._mention(
+                Item("event", span, Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns))
+            )
+
+    def _mention(self, item: Item) -> None:
+        """Queue what only listeners want to know, while half of the queue is left for spans that end."""
+        if 2 * self._lane.depth[0] >= self._queue_size or not self._queue(item):
+            self.ledger.count("unheard")
+
+    def _queue(self, item: Item) -> bool:
+        return self._lane.put(item, _weight(item))
+
+    def ended(self, span: Span) -> None:
+        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        if stamp is not None:
+            if stamp.pid != os.getpid():
+                return  # open while the process forked: the parent ends, sends and counts it
+            if stamp.root is stamp:
+                stamp.root_name = span.name
+        self.ledger.count("ended")
+        reason = self._unwanted(span)
+        if reason and not self._listeners:
+            self.ledger.lose(reason)
+        elif not self._queue(Item("ended", span)):
+            self.ledger.lose("exit" if self._lane.closed else "queue_full")
+
+    def _unwanted(self, span: ReadableSpan) -> str:
+        """Why a span is not to be sent, or nothing. Listeners are told of it all the same."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return "not_sampled"
+        if self.budget.keeps(span.context.trace_id) or span.status.status_code is StatusCode.ERROR:
+            return ""
+        return "over_budget"
+
+    def listen(self, listener: Listener) -> None:
+        """Tell one more listener of what happens from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Tell this listener no more."""
+        self._listeners = tuple(found for found in self._listeners if found is not listener)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
+        until = time.monotonic() + timeout
+        flushed = self._lane.flush(timeout)
+        return self.foreign.flush(until - time.monotonic()) and flushed
+
+    def close(self, timeout: float) -> bool:
+        """Flush, then stop for good. Returns False when something did not arrive in time."""
+        until = time.monotonic() + timeout
+        closed = self._lane.close(timeout * (0.7 if self.foreign else 0.95))
+        self.foreign.close(until - time.monotonic())
+        if self.ledger.waiting:
+            self.ledger.lose("exit", self.ledger.waiting)
+        return closed
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Spans and bytes on the road: queued, and encoded but not yet answered for."""
+        size = self.outbox.size if self.outbox is not None else 0
+        return self.ledger.waiting, self._lane.depth[1] + size
+
+    # -- the worker's thread ----------------------------------------------------------------------------
+
+    def _step(self, items: Sequence[Item]) -> float | None:
+        """Guard, tell, encode, send; whatever HTTP or gRPC is spoken meanwhile is instrumented by nobody."""
+        token = otel_context.attach(UNINSTRUMENTED)
+        self._at_work = threading.get_ident()
+        try:
+            wait = self._handle(items)
+            report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
+            return report if wait is None else wait if report is None else min(wait, report)
+        finally:
+            self._at_work = 0
+            otel_context.detach(token)
+
+    def _handle(self, items: Sequence[Item]) -> float | None:
+        guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
+        if self.outbox is None:
+            self.ledger.lose("no_target", len(guarded))
+            self._show(guarded)
+            return None
+        if guarded:
+            try:
+                self.outbox.add(encode(guarded), len(guarded))
+            except Exception:
+                self._encode_one_by_one(guarded)
+            self._show(guarded)
+        return self.outbox.send(
+            hurry=self._lane.hurried,
+            deadline=self._lane.deadline,
+            stopping=lambda: self._lane.stopping,
+        )
+
+    def _guarded(self, item: Item) -> ReadableSpan | None:
+        """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
+        try:
+            copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
+        except Exception as error:
+            self.ledger.count("guard_faults")
+            if item.phase == "ended":
+                self.ledger.lose("guard")
+            log.debug("guard: %s", type(error).__name__)
+            return None
+        stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
+        if self._listeners and (stamp is None or stamp.told):
+            self._tell(item, copy)
+        if item.phase != "ended":
+            return None
+        reason = self._unwanted(copy)
+        if reason:
+            self.ledger.lose(reason)
+            return None
+        if stamp is None or stamp.effective.tenant is None:
+            self.ledger.count("unknown_tenant")
+        return copy
+
+    def _show(self, guarded: Sequence[ReadableSpan]) -> None:
+        """Foreign processors get what has been encoded: what they write into it goes nowhere from here."""
+        for copy in guarded if self.foreign else ():
+            self.foreign.show(copy)
+
+    def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
+        """A value the encoder cannot take costs its span, not the batch."""
+        assert self.outbox is not None
+        for span in spans:
+            try:
+                self.outbox.add(encode([span]), 1)
+            except Exception:
+                self.ledger.lose("encode")
+
+    def _tell(self, item: Item, copy: ReadableSpan) -> None:
+        try:
+            record = record_of(item.phase, copy, self.copier.tags(item.span))
+        except Exception:
+            self.ledger.count("guard_faults")
+            return
+        for listener in self._listeners:
+            try:
+                listener(record)
+            except Exception as error:
+                if id(listener) not in self._broken:
+                    self._broken.add(id(listener))
+                    log.warning(
+                        "listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__
+                    )
+
+    def _rest(self) -> None:
+        if self.outbox is not None:
+            self.outbox.close()
+        if self._reports is not None and self._lane.closed:
+            self._reports.close()
+
+    def _forget(self) -> None:
+        self.ledger.reset()
+        if self._reports is not None:
+            self._reports.forget()
+        self.copier.forget()
+        if self.outbox is not None:
+            self.outbox.forget()
+
+
+def _weight(item: Item) -> int:
+    """Roughly the bytes that an item holds while queued; a span that is still open holds its own.
+
+    Asked on the program's thread of values that may be anything: one that cannot be weighed is queued.
+    """
+    try:
+        return _weighed(item)
+    except Exception:
+        return SPAN_WEIGHT
+
+
+def _weighed(item: Item) -> int:
+    events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
+    weight = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in events)
+    return weight + SPAN_WEIGHT + _held(attributes_of(item.span)) if item.phase == "ended" else weight
+
+
+def _held(value: Any) -> int:
+    """The characters in an attribute's value, at any depth: content comes as sequences and mappings, too."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is int or kind is float or kind is bool:  # before the slow question whether it is a Mapping
+        return 0
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_held, value.values()))
+    if isinstance(value, (tuple, list)):
+        return 8 * len(value) + sum(map(_held, value))
+    return 0

@@ -1,0 +1,86 @@
+"""Our TracerProvider: the SDK's, minus what touches the program around it."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import Any, Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, Tracer, TracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationInfo, InstrumentationScope
+from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import Tracer as ApiTracer
+from opentelemetry.util.types import Attributes
+
+from somatrace.pipeline.id_generator import PrivateIdGenerator
+from somatrace.pipeline.span_processor import Wall
+from somatrace.pipeline.tracer import SomatraceTracer
+
+_TRACER_ARGUMENTS: Final = frozenset(inspect.signature(Tracer.__init__).parameters)
+
+
+class SomatraceProvider(TracerProvider):
+    """A TracerProvider whose only processor is the wall, and which leaves `random`, `warnings` and
+    `atexit` to the program."""
+
+    def __init__(self, wall: Wall, resource: Resource, sampler: Sampler, limits: SpanLimits) -> None:
+        super().__init__(
+            sampler=sampler,
+            resource=resource,
+            shutdown_on_exit=False,  # tracing.shutdown bounds the exit; the SDK's own handler does not
+            active_span_processor=wall,
+            id_generator=PrivateIdGenerator(),
+            span_limits=limits,
+        )
+        self._disabled = False  # whether tracing is on was decided by the settings, not by one variable
+
+    def _handle_fork(self) -> None:
+        """The SDK's own runs resource detectors on a thread pool inside `os.fork`, in the child: that
+        hangs when the pool's module was imported after the provider was made (its lock is held while
+        forking). The road makes the child's resource itself."""
+        self._tracers_lock = threading.Lock()
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> ApiTracer:
+        """As the SDK's, without the warnings filter it puts into the program's global list each time."""
+        if self._disabled:
+            return NoOpTracer()
+        name, version = instrumenting_module_name or "", instrumenting_library_version or ""
+        scope = InstrumentationScope(name, version, schema_url, attributes)
+        with self._tracers_lock:
+            found = self._tracers.get(scope)
+            if found is None:
+                found = self._tracers[scope] = self._make_tracer(scope)
+        return found
+
+    def _make_tracer(self, scope: InstrumentationScope) -> Tracer:
+        """The constructor's last arguments differ between SDK versions: give those it has."""
+        optional: dict[str, Any] = {}
+        if "meter_provider" in _TRACER_ARGUMENTS:
+            optional["meter_provider"] = getattr(self, "_meter_provider", None)
+        if "_tracer_config" in _TRACER_ARGUMENTS and hasattr(self, "_apply_tracer_configurator"):
+            optional["_tracer_config"] = self._apply_tracer_configurator(scope)
+        return SomatraceTracer(
+            self.sampler,
+            self.resource,
+            self._active_span_processor,
+            self.id_generator,
+            _quiet_info(scope),
+            self._span_limits,
+            scope,
+            **optional,
+        )
+
+
+def _quiet_info(scope: InstrumentationScope) -> InstrumentationInfo:
+    """The deprecated twin of the scope, made without the warning its constructor gives."""
+    info = InstrumentationInfo.__new__(InstrumentationInfo)
+    info._name, info._version, info._schema_url = scope.name, scope.version or "", scope.schema_url or ""
+    return info

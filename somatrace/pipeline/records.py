@@ -1,0 +1,56 @@
+"""Guarded spans as the Records that listeners take."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace.status import StatusCode
+
+from somatrace import semconv
+from somatrace.context.tags import Tags
+from somatrace.listeners.record import Phase, Record
+
+_STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
+    StatusCode.UNSET: "unset",
+    StatusCode.OK: "ok",
+    StatusCode.ERROR: "error",
+}
+_OPERATIONS = {operation: kind for kind, (_, operation, _) in semconv.KINDS.items() if operation}
+
+
+def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
+    """The record of a guarded span, or of the one event it is copied with."""
+    context = span.context
+    assert context is not None
+    attributes: dict[str, Any] = dict(span.attributes or {})
+    name, time_ns = span.name, span.start_time or 0
+    if phase == "event":
+        (happened,) = span.events
+        name, time_ns, attributes = happened.name, happened.timestamp, dict(happened.attributes or {})
+    elif phase == "ended":
+        time_ns = span.end_time or 0
+    ended = phase == "ended" and span.end_time is not None and span.start_time is not None
+    return Record(
+        phase=phase,
+        name=name,
+        span_name=span.name,
+        kind=_kind(span),
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        parent_id=f"{span.parent.span_id:016x}" if span.parent is not None else None,
+        time_ns=time_ns,
+        duration_ns=(span.end_time or 0) - (span.start_time or 0) if ended else None,
+        status=_STATUS[span.status.status_code],
+        tags=dict(tags),
+        attributes=attributes,
+    )
+
+
+def _kind(span: ReadableSpan) -> str:
+    """Our kind: declared by `span`, or read from what an instrumentor says it is."""
+    attributes = span.attributes or {}
+    declared = attributes.get(semconv.SPAN_KIND)
+    if declared is not None:
+        return str(declared)
+    return _OPERATIONS.get(str(attributes.get(semconv.OPERATION)), "step")

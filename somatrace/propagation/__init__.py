@@ -1,0 +1,27 @@
+"""Tags and trace context between processes: `outgoing` and `incoming`, and what instruments need of them.
+
+Formats and rules stand in docs/propagation.md.
+"""
+
+from __future__ import annotations
+
+from somatrace.propagation.extract import Arrival, Caller, incoming
+from somatrace.propagation.inject import headers_for, outgoing
+from somatrace.propagation.messages import message_headers, received
+from somatrace.propagation.snapshot import Capsule, Moment
+from somatrace.propagation.trust import configure, ignored, may_carry
+
+__all__ = [
+    "Arrival",
+    "Caller",
+    "Capsule",
+    "Moment",
+    "configure",
+    "headers_for",
+    "ignored",
+    "incoming",
+    "may_carry",
+    "message_headers",
+    "outgoing",
+    "received",
+]

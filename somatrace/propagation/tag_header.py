@@ -1,0 +1,98 @@
+"""Tags as the value of the header `x-somatrace-tags`.
+
+`1;<tags>` or `1;<tags>;<key id>;<unix time>;<signature>`, where `<tags>` is base64url of a JSON object:
+`b` holds what was bound, `d` what enclosing spans stand for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from somatrace import semconv
+from somatrace.context.tags import MAX_TAGS, Scalar, Tags, check_name, check_value
+from somatrace.propagation.signing import Signature
+
+#: Characters of the whole header. What is longer is not read.
+MAX_HEADER: Final = 2048
+_MAX_PAYLOAD: Final = 1850  # leaves room for a signature with the longest key id
+_HEADER = re.compile(
+    r"1;(?P<payload>[A-Za-z0-9_-]{2,2000})"
+    r"(?:;(?P<key>[A-Za-z0-9._-]{1,64});(?P<time>[0-9]{1,12});(?P<mac>[A-Za-z0-9_-]{43}))?"
+)
+
+
+def encode(tags: Tags) -> tuple[str, int]:
+    """The payload, and how many tags did not fit. "" where there is nothing to carry.
+
+    The known tags go first, in the order of their importance.
+    """
+    bound, derived = dict(_sendable(tags.bound)), dict(_sendable(tags.derived))
+    left_out = 0
+    while bound or derived:
+        payload = _payload(bound, derived)
+        if len(payload) <= _MAX_PAYLOAD:
+            return payload, left_out
+        (bound or derived).popitem()
+        left_out += 1
+    return "", left_out
+
+
+def decode(payload: str) -> Tags:
+    """The tags of a payload. ValueError if it is not exactly what `encode` writes."""
+    try:
+        raw = base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True)
+        found = json.loads(raw, parse_constant=_refuse)
+    except (binascii.Error, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError("not base64url of JSON") from error
+    if not isinstance(found, dict) or not found.keys() <= {"b", "d"}:
+        raise ValueError("not an object of tags")
+    return Tags(_checked(found.get("b", {})), _checked(found.get("d", {})))
+
+
+def split(header: str) -> tuple[str, Signature | None]:
+    """Payload and signature of a header's value. ValueError if it has another form."""
+    match = _HEADER.fullmatch(header) if len(header) <= MAX_HEADER else None
+    if match is None:
+        raise ValueError("not a tag header")
+    signed = match["key"] is not None
+    return match["payload"], Signature(match["key"], match["time"], match["mac"]) if signed else None
+
+
+def join(payload: str, signature: Signature | None) -> str:
+    """The header's value."""
+    return ";".join(("1", payload, *(signature or ())))
+
+
+def _payload(bound: Mapping[str, Scalar], derived: Mapping[str, Scalar]) -> str:
+    parts = {key: part for key, part in (("b", bound), ("d", derived)) if part}
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _sendable(tags: Mapping[str, Scalar]) -> list[tuple[str, Scalar]]:
+    order = {name: position for position, name in enumerate(semconv.KNOWN_TAGS)}
+    finite = [(name, value) for name, value in tags.items() if not _endless(value)]
+    return sorted(finite, key=lambda item: order.get(item[0], len(order)))
+
+
+def _endless(value: Scalar) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _checked(found: object) -> dict[str, Scalar]:
+    if not isinstance(found, dict) or len(found) > MAX_TAGS:
+        raise ValueError("not a set of tags")
+    tags = {check_name(name): check_value(name, value) for name, value in found.items()}
+    if any(_endless(value) for value in tags.values()):
+        raise ValueError("not a number")
+    return tags
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")

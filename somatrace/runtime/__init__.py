@@ -1,0 +1,1 @@
+"""Running safely inside a host process: background worker, fork handling, fault isolation."""

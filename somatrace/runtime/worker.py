@@ -1,0 +1,282 @@
+"""A bounded queue with one lazily started thread behind it, correct across fork.
+
+The road's worker, the foreign processors and `queued` listeners each run on a lane, so that none of
+them can slow the program or one another. The thread starts with the first item, is gone while the
+process forks (a live thread makes Python 3.12+ warn in the host's `os.fork`, and a lock it holds
+would be held forever in the child) and is started again where there is work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from somatrace.runtime import fork
+
+T = TypeVar("T")
+log = logging.getLogger("somatrace")
+
+#: Seconds that fork waits for the thread: in peace, after its I/O was interrupted, and for an import
+#: (a child that inherits a half-made module could never import it).
+FORK_GRACE: Final = 0.25
+FORK_LIMIT: Final = 0.5
+IMPORT_LIMIT: Final = 3.0
+
+
+class Lane(Generic[T]):
+    """Items go in on any thread and come out, in order and in batches, on one thread of the lane's own.
+
+    `step` is called with up to `batch` items, and with none when the time it asked for has come: it
+    returns the seconds after which it wants to be called again without items, or None. What it raises
+    is logged once per lane and never leaves it. `drained` says whether work remains behind `step`
+    (an outbox, say); `interrupt` makes a blocked `step` return soon (None: it cannot be hurried);
+    `rest` is called on the lane's thread before it ends, to close what must not cross a fork;
+    `forget` is called in a forked child, where everything queued belongs to the parent.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[Sequence[T]], float | None],
+        *,
+        size: int,
+        weight: int = 1 << 62,
+        batch: int = 512,
+        linger: float = 0.0,
+        drained: Callable[[], bool] = lambda: True,
+        interrupt: Callable[[], None] | None = None,
+        rest: Callable[[], None] = lambda: None,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name = name
+        self._step = step
+        self._size = size
+        self._weight_limit = weight
+        self._batch = batch
+        self._linger = linger
+        self._drained = drained
+        self._interrupt = interrupt
+        self._rest = rest
+        self._forget = forget
+        self._complained = False
+        self._reset()
+        fork.register(self)
+
+    def _reset(self) -> None:
+        self._items: deque[tuple[T, int]] = deque()
+        self._weight = 0
+        # Reentrant: a signal handler or a finalizer that ends a span may run in the middle of `put`.
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._forks = 0
+        self._closed = False
+        self._accepted = self._taken = self._settled = 0  # items ever put, given to `step`, and drained
+        self._waiting = 0  # callers in `flush`
+        self._urgent = False
+        self._wake_at: float | None = None
+        #: The step that runs now is the first since somebody asked to `flush`.
+        self.hurried = False
+        #: Monotonic; set while closing, for those who block in `step`.
+        self.deadline: float | None = None
+
+    # -- any thread -------------------------------------------------------------------------------
+
+    def put(self, item: T, weight: int = 1) -> bool:
+        """Queue `item`; False if the lane is full (by items or by weight) or closed. Never blocks on I/O."""
+        with self._changed:
+            if self._closed or len(self._items) >= self._size or self._weight + weight > self._weight_limit:
+                return False
+            self._items.append((item, weight))
+            self._weight += weight
+            self._accepted += 1
+            if self._thread is None:
+                self._start()
+            elif len(self._items) == 1 or len(self._items) >= self._batch:
+                self._changed.notify_all()
+        return True
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything put so far is through `step` and drained; False when `timeout` is over."""
+        until = time.monotonic() + timeout
+        with self._changed:
+            ticket = self._accepted
+            if self._settled >= ticket:
+                return True
+            if self._thread is None:
+                self._start()
+            self._waiting += 1
+            self._urgent = True
+            self._changed.notify_all()
+            try:
+                while self._settled < ticket:
+                    remaining = until - time.monotonic()
+                    nobody = self._closed or (self._thread is None and not self._forks)
+                    if remaining <= 0 or nobody or threading.current_thread() is self._thread:
+                        return False
+                    self._changed.wait(min(remaining, 0.1))
+                return True
+            finally:
+                self._waiting -= 1
+
+    def close(self, timeout: float) -> bool:
+        """Flush, then end the thread. Whatever blocks is interrupted at the deadline; the rest is lost."""
+        if self._closed:
+            return self._idle()
+        self.deadline = time.monotonic() + timeout
+        flushed = self.flush(timeout)
+        alone = self._thread is None
+        if alone and not flushed:  # no thread can start while the interpreter shuts down
+            while self._items and time.monotonic() < self.deadline:
+                self._run_step(self._take())
+            flushed = self._idle()
+        self._closed = True
+        if alone:
+            self._run("rest", self._rest)
+        self._end_thread(FORK_GRACE if flushed else 0.0, 0.1)
+        with self._changed:
+            self._items.clear()
+            self._weight = 0
+        return flushed
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Items and weight queued now."""
+        return len(self._items), self._weight
+
+    @property
+    def closed(self) -> bool:
+        """Nothing is taken any more."""
+        return self._closed
+
+    @property
+    def stopping(self) -> bool:
+        """The thread should end soon, for a fork or for good: a long `step` leaves its work for later."""
+        return self._closed or self._forks > 0
+
+    def _idle(self) -> bool:
+        return self._settled == self._accepted
+
+    def _start(self) -> None:
+        if self._forks:  # `after_fork_in_parent` starts it
+            return
+        thread = threading.Thread(target=self._loop, name=f"somatrace-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down: `close` runs inline
+            return
+        self._thread = thread
+
+    # -- the lane's thread --------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        me = threading.current_thread()
+        try:
+            self._work(me)
+        finally:  # also when the thread was ended from within a step, by SystemExit say: the next one goes on
+            if self._thread is me:
+                self._run("rest", self._rest)
+            with self._changed:
+                if self._thread is me:
+                    self._thread = None
+                    if not self._closed and not self._idle():
+                        self._start()
+
+    def _work(self, me: threading.Thread) -> None:
+        while True:
+            with self._changed:
+                if self._thread not in (me, None) or not self._await_work():
+                    return
+                items = self._take()
+                self.hurried, self._urgent = self._urgent, False
+            wait = self._run_step(items)
+            with self._changed:
+                self._wake_at = None if wait is None else time.monotonic() + wait
+                self._changed.notify_all()
+
+    def _await_work(self) -> bool:
+        """Wait, with the lock held, for a batch worth taking; False when the thread should end."""
+        gathering: float | None = None
+        while not self.stopping:
+            now = time.monotonic()
+            due = self._urgent or (self._wake_at is not None and self._wake_at <= now)
+            if due or (self._items and (self._waiting or len(self._items) >= self._batch)):
+                return True
+            if self._items:
+                gathering = gathering or now + self._linger
+                if gathering <= now:
+                    return True
+            until = [moment for moment in (gathering, self._wake_at) if moment is not None]
+            self._changed.wait(min(until) - now if until else None)
+        return False
+
+    def _take(self) -> list[T]:
+        taken: list[T] = []
+        while self._items and len(taken) < self._batch:
+            item, weight = self._items.popleft()
+            self._weight -= weight
+            taken.append(item)
+        self._taken += len(taken)
+        return taken
+
+    def _run_step(self, items: Sequence[T]) -> float | None:
+        try:
+            wait = self._step(items)
+        except Exception as error:  # the lane must live: what it serves is secondary to the program
+            wait = 1.0
+            if not self._complained:
+                self._complained = True
+                log.warning(
+                    "%s: %s in the tracing worker; the program is not affected",
+                    self._name,
+                    type(error).__name__,
+                )
+        if self._drained():
+            self._settled = self._taken
+        return wait
+
+    def _run(self, what: str, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            log.debug("%s: %s in %s", self._name, type(error).__name__, what)
+
+    # -- fork -----------------------------------------------------------------------------------------
+
+    def _end_thread(self, grace: float, limit: float) -> None:
+        """Have the thread end: in peace within `grace` seconds, else interrupted, `limit` seconds more."""
+        with self._changed:
+            thread = self._thread
+            self._changed.notify_all()
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(grace)
+        if thread.is_alive() and self._interrupt is not None:
+            self._run("interrupt", self._interrupt)
+            thread.join(limit)
+        fork.await_kernel(thread)
+
+    def before_fork(self) -> None:
+        with self._changed:
+            self._forks += 1
+            thread = self._thread
+        self._end_thread(FORK_GRACE, FORK_LIMIT)
+        until = time.monotonic() + IMPORT_LIMIT
+        while thread is not None and fork.imports(thread) and time.monotonic() < until:
+            thread.join(0.01)
+
+    def after_fork_in_parent(self) -> None:
+        with self._changed:
+            self._forks -= 1
+            if self._thread is None and not self._closed and not self._idle():
+                self._wake_at = 0.0
+                self._start()
+
+    def after_fork_in_child(self) -> None:
+        closed = self._closed
+        self._reset()
+        self._closed = closed
+        self._forget()

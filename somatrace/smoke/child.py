@@ -1,0 +1,183 @@
+"""The child process: a service in small. It traces one model call through the front door, and says how.
+
+`python -m somatrace.smoke.child` reads its order as JSON from standard input and leaves in the order's
+directory `sent` (the bytes that went to the target) and, once nothing waits any more, `result.json`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypedDict
+
+from somatrace.config import Config
+from somatrace.context.tags import Scalar
+from somatrace.delivery.send_result import Answer, Transport
+
+SERVICE: Final = "somatrace-smoke"
+WORKFLOW: Final = "smoke"
+#: How a call without a client is made.
+BY_HAND: Final = "by hand"
+#: Answers of the target that are not good ones before the rest is not waited for.
+_PATIENCE: Final = 3
+
+
+class Order(TypedDict):
+    """What the parent wants. `llm_url` is "" for a call by hand, None for the user's own client settings;
+    `until` is in monotonic seconds, which all processes of a machine share."""
+
+    directory: str
+    env_file: str | None
+    tags: dict[str, str]
+    prompt: str
+    llm_url: str | None
+    api_key: str
+    model: str
+    until: float
+
+
+class Call(NamedTuple):
+    """One model call. Tokens are None when the provider did not report them."""
+
+    by: str
+    model: str
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+class Tap:
+    """A transport that keeps what another one was given, and its answers."""
+
+    def __init__(self, inner: Transport, file: Path, answers: list[Answer]) -> None:
+        self._inner = inner
+        self._file = file
+        self._answers = answers
+
+    def send(self, body: bytes, timeout: float) -> Answer:
+        with self._file.open("ab") as file:  # several serialised messages after each other are one (protobuf)
+            file.write(body)
+        answer = self._inner.send(body, timeout)
+        self._answers.append(answer)
+        return answer
+
+    def interrupt(self) -> None:
+        self._inner.interrupt()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def main() -> int:
+    """Carry out the order on standard input."""
+    order: Order = json.load(sys.stdin)
+    directory = Path(order["directory"])
+    answers: list[Answer] = []
+    _tap(directory / "sent", answers)
+
+    import somatrace
+
+    # one trace decides here, so it must not be the one that sampling leaves out
+    somatrace.init_tracing(SERVICE, config=Config(env_file=order["env_file"], sample_rate=1.0))
+    result = _traced(order)
+    result["flushed"] = _flushed(answers, order["until"])
+    status = somatrace.status()
+    result["answers"] = [(answer.outcome, answer.message) for answer in answers]
+    result["unprotected"] = status.unprotected
+    result["problems"] = status.problems
+    result["lost"] = dict(status.lost)
+    result["instruments"] = dict(status.instruments)
+    draft = directory / "result.draft"
+    draft.write_text(json.dumps(result), encoding="utf-8")
+    draft.replace(directory / "result.json")
+    return 0
+
+
+def _tap(file: Path, answers: list[Answer]) -> None:
+    from somatrace.delivery import factory
+
+    factory.around = lambda transport: Tap(transport, file, answers)
+
+
+def _flushed(answers: list[Answer], until: float) -> bool:
+    """Whether all has arrived; does not wait on for a target that has said often enough that it fails."""
+    from somatrace import flush
+
+    while (left := until - time.monotonic()) > 0:
+        if flush(min(0.2, left)):
+            return True
+        bad = [answer for answer in answers if answer.outcome != "ok"]
+        if len(bad) >= _PATIENCE or (bad and bad[-1].outcome == "wrong"):
+            break
+    return False
+
+
+def _traced(order: Order) -> dict[str, Any]:
+    """The trace: a workflow with one model call in it."""
+    from somatrace import bind, content, span
+
+    tags: dict[str, Scalar] = {**order["tags"]}
+    result: dict[str, Any] = {"call": None, "error": ""}
+    with bind(**tags), span(WORKFLOW, kind="workflow") as root:
+        content(input=order["prompt"])
+        try:
+            result["call"] = _by_hand(order) if order["llm_url"] == "" else _by_client(order)
+        except Exception as error:
+            result["error"] = _said(error)
+        context = root.get_span_context()
+    result["ended"] = time.time()
+    result["trace_id"] = format(context.trace_id, "032x")
+    result["root_id"] = format(context.span_id, "016x")
+    return result
+
+
+def _by_client(order: Order) -> Call:
+    """By the openai client: against the bundled server past every proxy, or as the user has set it up."""
+    import openai
+
+    settings: dict[str, Any] = {"max_retries": 0, "timeout": max(0.1, order["until"] - time.monotonic())}
+    if order["llm_url"] is not None:
+        settings |= {
+            "base_url": order["llm_url"],
+            "api_key": order["api_key"],
+            "http_client": openai.DefaultHttpxClient(trust_env=False),
+        }
+    with openai.OpenAI(**settings) as client:
+        answer = client.chat.completions.create(
+            model=order["model"], messages=[{"role": "user", "content": order["prompt"]}]
+        )
+    used = answer.usage
+    return Call(
+        f"by the openai client {importlib.metadata.version('openai')}",
+        answer.model,
+        used.prompt_tokens if used else None,
+        used.completion_tokens if used else None,
+    )
+
+
+def _by_hand(order: Order) -> Call:
+    from somatrace import content, span, usage
+
+    call = Call(BY_HAND, "by-hand", 11, 7)
+    with span("smoke.call", kind="llm"):
+        content(input=order["prompt"], output=order["prompt"])
+        usage(model=call.model, input_tokens=call.input_tokens, output_tokens=call.output_tokens)
+    return call
+
+
+def _said(error: Exception) -> str:
+    """What kind of failure it was. Its text may hold the key and the prompt."""
+    status = getattr(error, "status_code", None)
+    return f"{type(error).__name__}{f', status {status}' if isinstance(status, int) else ''}"
+
+
+def has_client() -> bool:
+    """Whether the openai client is installed."""
+    return importlib.util.find_spec("openai") is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Reads a trace back: by the langfuse package, by plain HTTP, or out of the embedded store."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib.util
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn, Protocol
+from urllib.parse import urlencode, urlsplit
+
+from somatrace import semconv
+from somatrace.config import Settings, Target
+from somatrace.delivery.http_connection import UnusableError, connection_to, tls_context
+from somatrace.delivery.probe import Failure, Overdue, bounded, exchange
+from somatrace.local.data_dir import data_dir
+from somatrace.smoke.checks import Observation
+from somatrace.smoke.local_reader import GROUPS, StoreReader
+from somatrace.smoke.outcomes import EndedError, NotYetError
+
+#: Answers of servers that have no v2 read API (Langfuse 2 and 3).
+_NO_V2: Final = (404, 405, 501)
+_LIMIT: Final = 1000
+_REQUEST_SECONDS: Final = 10.0
+
+
+class GoneError(Exception):
+    """The server has no API of this version."""
+
+
+class Reader(Protocol):
+    """One way to read a trace back."""
+
+    def read(self, trace_id: str, seconds: float) -> list[Observation]:
+        """What is there of the trace; raises `NotYetError`, or `EndedError` when waiting makes no sense."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def reader_of(settings: Settings, note: Callable[[str], None]) -> Reader | None:
+    """The way to read back from the target; None where there is none, as with plain OTLP."""
+    target = settings.target
+    if target.kind == "local":
+        directory = data_dir(settings.data_dir, settings.state_home)
+        return StoreReader(directory) if directory is not None else None
+    pair = _pair(target)
+    path = urlsplit(target.url).path
+    if target.protocol == "grpc" or pair is None or not path.endswith(semconv.LANGFUSE_OTLP_PATH):
+        return None
+    return Langfuse(target, pair, note)
+
+
+class Langfuse:
+    """A Langfuse server, or what speaks its API."""
+
+    def __init__(self, target: Target, pair: tuple[str, str], note: Callable[[str], None]) -> None:
+        self._target = target
+        self._base = target.address.removesuffix(semconv.LANGFUSE_OTLP_PATH)
+        self._note = note
+        self._older = False
+        self._client: Any = None
+        self._api: Any = None
+        if importlib.util.find_spec("langfuse") is None:
+            note("plain_http")
+        else:
+            from langfuse.api import LangfuseAPI
+
+            self._client = _client(target, self._base)
+            self._api = LangfuseAPI(
+                base_url=self._base, username=pair[0], password=pair[1], httpx_client=self._client
+            )
+
+    def read(self, trace_id: str, seconds: float) -> list[Observation]:
+        try:
+            return bounded(lambda: self._read(trace_id, min(seconds, _REQUEST_SECONDS)), seconds)
+        except Overdue:
+            raise NotYetError("no answer in time") from None
+        except Failure as failure:
+            raise NotYetError(str(failure)) from None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _read(self, trace_id: str, seconds: float) -> list[Observation]:
+        if not self._older:
+            try:
+                return self._whole(trace_id, seconds)
+            except GoneError:
+                self._older = True
+                self._note("older")
+        return self._v1(trace_id, seconds)
+
+    def _whole(self, trace_id: str, seconds: float) -> list[Observation]:
+        """Servers cut metadata to 200 characters unless its key is named, so they are asked twice."""
+        ask = self._v2_by_client if self._client is not None else self._v2_by_http
+        found = ask(trace_id, "", seconds)
+        keys = {str(key) for each in found for key in each.get("metadata") or () if "," not in str(key)}
+        return ask(trace_id, ",".join(sorted(keys)), seconds) if keys else found
+
+    def _v2_by_client(self, trace_id: str, expand: str, seconds: float) -> list[Observation]:
+        from langfuse.api.core.api_error import ApiError
+
+        try:
+            answer = self._api.observations.get_many(
+                trace_id=trace_id,
+                fields=GROUPS,
+                expand_metadata=expand or None,
+                limit=_LIMIT,
+                request_options={"timeout_in_seconds": max(1, int(seconds)), "max_retries": 0},
+            )
+        except ApiError as error:
+            _refused(error.status_code or 0)
+        except Exception as error:  # what httpx and pydantic raise; their texts may hold what came
+            raise NotYetError(f"the langfuse client: {type(error).__name__}") from None
+        return [json.loads(each.json(by_alias=True)) for each in answer.data]
+
+    def _v2_by_http(self, trace_id: str, expand: str, seconds: float) -> list[Observation]:
+        query = {"traceId": trace_id, "fields": GROUPS, "expandMetadata": expand, "limit": str(_LIMIT)}
+        status, body = self._get("/api/public/v2/observations?" + urlencode(query), seconds)
+        if status != 200:
+            _refused(status)
+        return list(_object(body).get("data") or ())
+
+    def _v1(self, trace_id: str, seconds: float) -> list[Observation]:
+        status, body = self._get(f"/api/public/traces/{trace_id}", seconds)
+        if status == 200:
+            return list(_from_v1(_object(body)))
+        if status == 404 and b"not found within" in body:
+            raise NotYetError("")
+        try:
+            _refused(status)
+        except GoneError:
+            what = f"{self._base} takes traces and has no API to read them"
+            raise EndedError("unverifiable", what=what) from None
+
+    def _get(self, path: str, seconds: float) -> tuple[int, bytes]:
+        authorization = {"Authorization": _authorization(self._target), "Accept": "application/json"}
+        answer = exchange(self._target, self._base + path, headers=authorization, timeout=seconds)
+        return answer.status, answer.body
+
+
+def _refused(status: int) -> NoReturn:
+    """Raise what an answer other than 200 means."""
+    if status in (401, 403):
+        raise EndedError("unread", what=f"{status} from the API for reading")
+    if status in _NO_V2:
+        raise GoneError
+    raise NotYetError(f"{status} from the API for reading")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise NotYetError("what the API for reading answers is no JSON object")
+    return found
+
+
+def _from_v1(trace: dict[str, Any]) -> Iterable[Observation]:
+    """Observations in the shape of v2. There the trace holds what here is on each of them."""
+    shared = {key: trace.get(key) for key in ("sessionId", "userId", "tags")}
+    shared["traceName"] = trace.get("name")
+    for each in trace.get("observations") or ():
+        if isinstance(each, dict):
+            metadata = {**(trace.get("metadata") or {}), **(each.get("metadata") or {})}
+            yield {**shared, **each, "metadata": metadata}
+
+
+def _pair(target: Target) -> tuple[str, str] | None:
+    """Public and secret key out of the Basic header."""
+    scheme, _, encoded = _authorization(target).partition(" ")
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if scheme.lower() == "basic" and colon else None
+
+
+def _authorization(target: Target) -> str:
+    return next((value for name, value in target.headers.items() if name.lower() == "authorization"), "")
+
+
+def _client(target: Target, base: str) -> Any:
+    """The langfuse package's HTTP client: certificates as for delivery, and a proxy only if it has one."""
+    import httpx
+
+    url = urlsplit(base)
+    try:
+        tls = tls_context(target) if url.scheme == "https" else None
+        proxied = connection_to(url, tls).host != url.hostname
+    except UnusableError as error:
+        raise EndedError("tls", what=str(error), setting="SOMATRACE_CERTIFICATE") from None
+    return httpx.Client(verify=tls or True, trust_env=proxied, timeout=_REQUEST_SECONDS)

@@ -1,0 +1,252 @@
+"""One run of smoke, from the settings to the outcome."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from somatrace import semconv
+from somatrace.config import Config, Settings, resolve
+from somatrace.delivery.probe import fault_of, probe
+from somatrace.smoke.canaries import Canaries
+from somatrace.smoke.checks import Expected, Observation, judge, text_of
+from somatrace.smoke.child import BY_HAND, SERVICE, WORKFLOW, has_client
+from somatrace.smoke.child_process import CHILD, Deadline, Made, has_model_server, make_trace, model_server
+from somatrace.smoke.langfuse_reader import Reader, reader_of
+from somatrace.smoke.local_reader import from_bytes
+from somatrace.smoke.outcomes import EndedError, NotYetError
+from somatrace.smoke.report import Check, Log, Report
+from somatrace.tracing.content_policy import grants_of
+
+TENANT: Final = "somatrace-smoke"
+AGENT: Final = "smoke-agent"
+_PROBE_SECONDS: Final = 10.0
+_LEAST_SECONDS: Final = 2.0
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+_STATUS: Final = re.compile(r": (\d{3})(?:: |$)")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says. `timeout` is seconds for all of it; `model` is for `real` calls."""
+
+    env_file: str | None = None
+    timeout: float = 30.0
+    real: bool = False
+    model: str = "local-extractive"
+
+
+def run(options: Options, *, child: Sequence[str] = CHILD) -> Report:
+    """Make one trace, read it back, check it. `child` is the program that makes it."""
+    log = Log()
+    try:
+        _Run(options, log, child).go()
+    except EndedError as end:
+        return log.ended(end)
+    except Exception as error:
+        return log.ended(EndedError("broken", what=type(error).__name__))
+    return log.ended(EndedError("ok"))
+
+
+class _Run:
+    def __init__(self, options: Options, log: Log, child: Sequence[str]) -> None:
+        self._options = options
+        self._log = log
+        self._child = child
+        self._deadline = Deadline(options.timeout)
+        self._canaries = Canaries.fresh()
+        config = Config(env_file=options.env_file) if options.env_file else None
+        self._settings = resolve(SERVICE, config)
+        self._granted = _granted(self._settings)
+        self._tags = {
+            semconv.TENANT: TENANT,
+            semconv.WORKFLOW: WORKFLOW,
+            semconv.AGENT: AGENT,
+            semconv.CORRELATION: f"smoke-{secrets.token_hex(8)}",
+            semconv.SESSION: f"smoke-{secrets.token_hex(4)}",
+            semconv.USER: "smoke-user",
+        }
+
+    def go(self) -> None:
+        """Everything in order; raises `EndedError` where it ends before all is well."""
+        settings, target, log = self._settings, self._settings.target, self._log
+        log.target = f"{target.kind} {target.address} ({settings.sources.get('target', 'default')})".replace(
+            "  ", " "
+        )
+        for problem in settings.problems:
+            log.note("problem", what=problem)
+        if not settings.enabled:
+            raise EndedError("off", what=f"{settings.sources['enabled']} switches tracing off")
+        if target.kind == "none":
+            raise EndedError("off", what="the target is none")
+        if target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
+            raise EndedError("off", what="OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
+        if settings.sampler != "parentbased_always_on":
+            log.note("sampling", what=f"{settings.sample_rate:g} ({settings.sampler})")
+        if self._granted != "none":
+            log.note("content", tenant=TENANT, mode=self._granted)
+        if target.kind in ("langfuse", "otlp"):
+            self._reach()
+        # made before the trace, because its import takes longer than most traces need to become visible
+        reader = reader_of(settings, log.note)
+        try:
+            made = self._make()
+            expected, sent = self._check_sent(made)
+            self._check_answers(made)
+            self._read_back(reader, made, expected, len(sent))
+        finally:
+            if reader is not None:
+                reader.close()
+
+    # -- the way there --------------------------------------------------------------------------------
+
+    def _reach(self) -> None:
+        """The target answers an export without spans; raises `EndedError` if not."""
+        target = self._settings.target
+        # a moment in any case: with none left every target would seem to be away
+        found = probe(target, min(_PROBE_SECONDS, max(_LEAST_SECONDS, self._deadline.left)))
+        if found.fault is None:
+            self._log.checks.append(Check("the target answers", ok=True, said=found.message))
+            return
+        setting = self._setting()
+        if found.better:
+            raise EndedError(
+                "elsewhere", url=target.address, what=found.message, better=found.better, setting=setting
+            )
+        raise EndedError(found.fault, url=target.address, what=found.message, setting=setting)
+
+    def _setting(self) -> str:
+        """The variable that holds the target's address."""
+        kind = self._settings.target.kind
+        name = "langfuse_host" if kind == "langfuse" else "endpoint"
+        source = self._settings.sources.get(name, "default")
+        return "SOMATRACE_ENDPOINT" if source in ("default", "keyword") else source
+
+    # -- the trace --------------------------------------------------------------------------------------
+
+    def _make(self) -> Made:
+        options, by_hand = self._options, False
+        if not options.real and not has_client():
+            self._log.note("by_hand")
+            by_hand = True
+        elif not options.real and not has_model_server():
+            self._log.note("no_server")
+            by_hand = True
+        needs_server = not (options.real or by_hand)
+        with model_server(self._canaries.secret, self._deadline) if needs_server else nullcontext("") as url:
+            made = make_trace(
+                {
+                    "directory": "",
+                    "env_file": options.env_file,
+                    "tags": self._tags,
+                    "prompt": self._canaries.prompt,
+                    "llm_url": None if options.real else url,
+                    "api_key": self._canaries.secret,
+                    "model": options.model,
+                    "until": 0.0,
+                },
+                self._deadline,
+                self._child,
+            )
+        trace_id = made.result["trace_id"]
+        self._log.trace_id = trace_id if trace_id.strip("0") else ""
+        return made
+
+    def _check_sent(self, made: Made) -> tuple[Expected, list[Observation]]:
+        """What was sent is the trace, whole, and holds no content."""
+        leaked = self._canaries.found_in(made.sent, self._granted)
+        if leaked:
+            raise EndedError("leaked", what=" and ".join(leaked))
+        if not made.sent:
+            lost = [f"{count} spans lost: {reason}" for reason, count in made.result["lost"].items()]
+            why = [*made.result["unprotected"], *lost, *made.result["problems"]]
+            raise EndedError("unsent", what=why[0] if why else "no span was handed to the target")
+        call = made.result["call"]
+        if call is None:
+            raise EndedError("model", what=made.result["error"])
+        by, model, input_tokens, output_tokens = call
+        expected = Expected(made.result["root_id"], self._tags, model, input_tokens, output_tokens)
+        sent = from_bytes(made.sent, self._log.trace_id)
+        whom = "your own model" if self._options.real else "the bundled model server"
+        self._log.spans, self._log.made_by = len(sent), by if by == BY_HAND else f"{by} from {whom}"
+        if input_tokens is None:
+            self._log.note("no_usage")
+        self._log.checks.append(Check("no planted content in the bytes that were sent", ok=True))
+        self._expect(sent, expected, "unsound")
+        return expected, sent
+
+    def _check_answers(self, made: Made) -> None:
+        """The target has taken what was sent."""
+        outcome, message = made.result["answers"][-1] if made.result["answers"] else ("", "no answer in time")
+        if made.result["flushed"] and outcome == "ok":
+            return
+        if self._settings.target.kind in ("langfuse", "otlp"):
+            self._reach()
+        match = _STATUS.search(message)
+        fault = fault_of(int(match[1])) if match else "server"
+        target = self._settings.target
+        raise EndedError(fault or "server", what=message, url=target.address, setting=self._setting())
+
+    # -- the way back -------------------------------------------------------------------------------------
+
+    def _read_back(self, reader: Reader | None, made: Made, expected: Expected, spans: int) -> None:
+        target = self._settings.target
+        if target.kind == "console":
+            raise EndedError("unverifiable", what="the target is the console of the service's own process")
+        if reader is None:
+            where = urlsplit(target.address).netloc or target.address
+            raise EndedError("unverifiable", what=f"OTLP has no way to ask {where} what it holds")
+        found = self._wait_for(reader, spans)
+        self._log.seconds_to_visible = max(0.0, time.time() - made.result["ended"])
+        shown = self._canaries.found_in(text_of(found), self._granted)
+        if shown:
+            raise EndedError("shown", what=" and ".join(shown))
+        self._log.checks.append(Check("no planted content in what was read back", ok=True))
+        self._expect(found, expected, "incomplete")
+
+    def _wait_for(self, reader: Reader, spans: int) -> list[Observation]:
+        """The observations, once all of them are there."""
+        pause, seen, trouble, answered = _FIRST_PAUSE, 0, "", False
+        while self._deadline.left > 0:
+            try:
+                found = reader.read(self._log.trace_id, self._deadline.left)
+            except NotYetError as error:
+                # a question that our own deadline cut off says less than the answer before it
+                if self._deadline.left > 0 or not answered:
+                    trouble = str(error)
+            else:
+                trouble, answered = "", True
+                seen = len({each.get("id") for each in found})
+                if seen >= spans:
+                    return found
+            time.sleep(min(pause, self._deadline.left))
+            pause = min(_LONGEST_PAUSE, pause * 1.5)
+        seconds = f"{self._options.timeout:g}"
+        if trouble:
+            raise EndedError("unreadable", what=trouble, seconds=seconds)
+        raise EndedError("invisible", seconds=seconds, seen=seen, sent=spans)
+
+    def _expect(self, observations: Sequence[Observation], expected: Expected, outcome: str) -> None:
+        checks = judge(observations, expected)
+        wrong = [check for check in checks if not check.ok]
+        where = "sent" if outcome == "unsound" else "read back"
+        self._log.checks += [Check(f"{check.name}, {where}", check.ok, check.said) for check in checks]
+        if wrong:
+            raise EndedError(outcome, what="; ".join(f"{check.name}: {check.said}" for check in wrong))
+
+
+def _granted(settings: Settings) -> str:
+    """What the content policy grants the tenant that smoke works for."""
+    grants = grants_of(settings)
+    try:
+        return grants.resolve(TENANT).mode
+    finally:
+        grants.close()

@@ -1,0 +1,527 @@
+"""What becomes of a batch for each thing an HTTP target can answer, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from somatrace.delivery import otlp_http as http_module
+from tests.delivery.support import (
+    OK,
+    answering,
+    batch,
+    deliver,
+    http,
+    names,
+    outbox_to,
+    raw_server,
+    read_request,
+    target,
+)
+from tests.support.otlp_server import Reply, otlp_server
+
+
+@pytest.fixture
+def server():
+    with otlp_server() as running:
+        yield running
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+def test_any_2xx_delivers_and_is_never_sent_again(server, status):
+    server.reply = lambda _: Reply(status)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a", "b"), 2)
+
+    deliver(outbox)
+
+    assert [span.name for span in server.spans] == ["a", "b"]
+    assert (ledger.delivered, dict(ledger.lost), server.requests) == (2, {}, 1)
+
+
+def test_a_langfuse_job_in_the_answer_is_no_partial_success(server):
+    server.reply = lambda _: Reply(200, b'{"id": "1"}', {"Content-Type": "application/json"})
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    deliver(outbox)
+
+    assert (ledger.delivered, dict(ledger.lost)) == (1, {})
+
+
+def test_spans_the_target_says_it_did_not_take_are_lost_as_rejected(server):
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = 2
+    headers = {"Content-Type": "application/x-protobuf"}
+    server.reply = lambda _: Reply(200, answer.SerializeToString(), headers)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a", "b", "c"), 3)
+
+    deliver(outbox)
+
+    assert (ledger.delivered, dict(ledger.lost), server.requests) == (1, {"rejected": 2}, 1)
+
+
+@pytest.mark.parametrize("rejected", [99, -5])
+def test_a_senseless_number_of_rejected_spans_does_not_break_the_count(server, rejected):
+    answer = ExportTraceServiceResponse()
+    answer.partial_success.rejected_spans = rejected
+    headers = {"Content-Type": "application/x-protobuf"}
+    server.reply = lambda _: Reply(200, answer.SerializeToString(), headers)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a", "b"), 2)
+
+    deliver(outbox)
+
+    assert ledger.delivered + ledger.lost.total() == 2
+    assert ledger.delivered >= 0
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
+    server.reply = lambda number: Reply(status if "bad" in names(server.raw[number]) else 200)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    wanted = [f"span {number}" for number in range(64)]
+    outbox.add(batch(*wanted[:40], "bad", *wanted[40:]), 65)
+
+    deliver(outbox)
+
+    assert [span.name for span in server.spans] == wanted
+    assert (ledger.delivered, dict(ledger.lost)) == (64, {"refused": 1})
+    assert str(status) in ledger.last_error
+
+
+def test_a_target_that_refuses_everything_is_left_alone_after_a_while(server):
+    server.reply = lambda _: Reply(400)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    for _ in range(50):
+        outbox.add(batch(*["bad"] * 64), 64)
+
+    wait = outbox.send()
+
+    assert server.requests < 40
+    assert wait is not None
+    assert wait > 1
+    assert outbox.away
+    assert ledger.lost["refused"] > 0
+
+
+def test_a_413_makes_smaller_batches_and_is_remembered(server):
+    server.reply = lambda number: Reply(413 if len(names(server.raw[number])) > 8 else 200)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch(*["a"] * 64), 64)
+    deliver(outbox)
+    refused_at_first = sum(len(names(body)) > 8 for body in server.raw)
+
+    outbox.add(batch(*["a"] * 64), 64)
+    deliver(outbox)
+
+    assert (ledger.delivered, dict(ledger.lost)) == (128, {})
+    assert sum(len(names(body)) > 8 for body in server.raw) == refused_at_first
+
+
+def test_a_413_that_comes_before_the_body_was_read_is_heard():
+    def hasty(connection: socket.socket) -> None:
+        connection.recv(100)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):  # as nginx does: a lingering close
+            pass
+
+    with raw_server(hasty) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces", compression="none"))
+        answer = transport.send(b"x" * 20_000_000, 5)
+
+    assert answer.outcome == "too_large"
+
+
+def test_a_single_span_that_is_too_large_is_lost_as_that(server):
+    server.reply = lambda _: Reply(413)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    deliver(outbox)
+
+    assert dict(ledger.lost) == {"too_large": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "public and secret key"),
+        (403, "right to write"),
+        (404, "/api/public/otel/v1/traces"),
+        (405, "/v1/traces"),
+        (407, "proxy"),
+        (415, "compression"),
+        (301, "redirects"),
+        (303, "redirects"),
+        (308, "redirects"),
+        (418, "418"),
+    ],
+)
+def test_what_is_wrong_is_said_and_the_spans_wait(server, status, says):
+    server.reply = lambda _: Reply(status, b"words of the target", {"Location": "http://192.0.2.1/"})
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    wait = outbox.send()
+
+    assert says in ledger.last_error
+    assert "words of the target" not in ledger.last_error
+    assert not outbox.empty
+    assert wait is not None
+    assert wait > 1
+    assert server.requests == 1
+
+
+def test_a_refused_key_is_read_again_and_the_batch_arrives_with_the_new_one(server):
+    def reply(number: int) -> Reply:
+        return Reply(200 if server.headers[number]["authorization"] == "new" else 401)
+
+    server.reply = reply
+    fresh = [http(target(server.traces_url, headers={"Authorization": "new"}))]
+    outbox, ledger = outbox_to(
+        target(server.traces_url, headers={"Authorization": "old"}),
+        renew=lambda: fresh.pop() if fresh else None,
+    )
+    outbox.add(batch("a"), 1)
+
+    outbox.send()
+
+    assert [span.name for span in server.spans] == ["a"]
+    assert (ledger.delivered, outbox.away) == (1, False)
+
+
+def test_trouble_while_keys_are_read_again_leaves_the_spans_waiting(server):
+    def broken() -> None:
+        raise RuntimeError
+
+    server.reply = lambda _: Reply(401)
+    outbox, _ = outbox_to(target(server.traces_url), renew=broken)
+    outbox.add(batch("a"), 1)
+
+    assert outbox.send() is not None
+    assert not outbox.empty
+
+
+def seconds(wait: int) -> str:
+    return str(wait)
+
+
+def date(wait: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=wait), usegmt=True)
+
+
+@pytest.mark.parametrize("form", [seconds, date])
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_heeded_in_both_forms_even_in_a_hurry(server, form, status):
+    server.reply = lambda _: Reply(status, headers={"Retry-After": form(20)})
+    outbox, _ = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    wait = outbox.send()
+    hurried = outbox.send(hurry=True)
+
+    assert 15 < (wait or 0) <= 31
+    assert 15 < (hurried or 0) <= 20
+    assert server.requests == 1
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1e9", "99999999999999999999", "Mon, 99 Foo", "\u00b2"])
+def test_a_senseless_retry_after_keeps_the_wait_bounded(server, value):
+    server.reply = lambda _: Reply(429, headers={"Retry-After": value})
+    outbox, _ = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    wait = outbox.send()
+
+    assert 0 <= (wait or 0) <= 300
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+def test_a_passing_failure_is_tried_again_until_the_batch_arrives(server, status):
+    server.reply = lambda number: Reply(status if number < 2 else 200)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("a"), 1)
+
+    deliver(outbox)
+
+    assert (ledger.delivered, ledger.resent_ambiguous, server.requests) == (1, 0, 3)
+
+
+def test_a_batch_the_target_always_fails_at_does_not_hold_up_the_others(server, monkeypatch):
+    monkeypatch.setattr("somatrace.delivery.outbox.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("somatrace.delivery.outbox.LONGEST_WAIT", 0.002)
+    server.reply = lambda number: Reply(500 if "poison" in names(server.raw[number]) else 200)
+    outbox, ledger = outbox_to(target(server.traces_url))
+    outbox.add(batch("x", "poison", "y"), 3)
+    wanted = []
+    for number in range(60):
+        wanted.append(f"span {number}")
+        outbox.add(batch(wanted[-1]), 1)
+        outbox.send()
+        time.sleep(0.003)
+
+    deliver(outbox)
+    for _ in range(200):
+        outbox.add(batch("more"), 1)
+        outbox.send()
+        time.sleep(0.003)
+
+    arrived = [span.name for span in server.spans]
+    assert [name for name in arrived if name.startswith("span")] == wanted
+    assert {"x", "y"} < set(arrived)
+    assert ledger.lost["refused"] + len(outbox._batches) == 1
+
+
+def test_a_refused_connection_is_tried_again():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"))
+        outbox.add(batch("a"), 1)
+
+        outbox.send()
+
+    assert "connection refused" in ledger.last_error.lower()
+    assert (outbox.empty, ledger.resent_ambiguous) == (False, 0)
+
+
+def reset(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def hang_up(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.close()
+
+
+def silence(connection: socket.socket) -> None:
+    read_request(connection)
+    time.sleep(30)
+
+
+def drip(connection: socket.socket) -> None:
+    read_request(connection)
+    for byte in OK * 100:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.2)
+
+
+def never_read(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(
+    "script", [reset, hang_up, silence, drip, answering(b"\x00\xffgarbage\r\n\r\n", close=True)]
+)
+def test_a_batch_without_an_answer_is_sent_again_and_counted_as_ambiguous(script):
+    with raw_server(script, answering(OK)) as port:
+        outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=0.5)
+        outbox.add(batch("a", "b"), 2)
+        started = time.monotonic()
+
+        deliver(outbox)
+
+    assert time.monotonic() - started < 5
+    assert (ledger.delivered, ledger.resent_ambiguous) == (2, 2)
+
+
+def test_a_target_that_does_not_read_is_given_up_in_time_without_being_ambiguous():
+    with raw_server(never_read) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces", compression="none"))
+        started = time.monotonic()
+
+        answer = transport.send(b"x" * 50_000_000, 0.5)
+
+    assert time.monotonic() - started < 3
+    assert (answer.outcome, answer.ambiguous) == ("retry", False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b"x" * 200_000,
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 3\r\n\r\n\xff\xff\xff",
+        b"HTTP/1.0 200\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+    ],
+)
+def test_a_batch_answered_with_2xx_is_delivered_whatever_follows(data):
+    with raw_server(answering(data, close=True)) as port:
+        outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=1.0)
+        outbox.add(batch("a"), 1)
+
+        outbox.send()
+
+    assert (ledger.delivered, ledger.resent_ambiguous, outbox.empty) == (1, 0, True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000,
+        b"HTTP/9.9 wat\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x50",
+        b"HTTP/1.1 " + b"9" * 5000 + b"\r\n\r\n",
+    ],
+)
+def test_garbage_in_place_of_an_answer_is_survived(data):
+    with raw_server(answering(data, close=True)) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
+        answer = transport.send(batch("a"), 1)
+
+    assert answer.outcome == "retry"
+    assert len(answer.message) < 200
+
+
+def test_one_connection_is_kept_for_many_batches():
+    heads = []
+
+    def script(connection: socket.socket) -> None:
+        while True:
+            heads.append((read_request(connection)[0], connection.getpeername()))
+            connection.sendall(OK)
+
+    with raw_server(script) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
+        outcomes = [transport.send(batch("a"), 2).outcome for _ in range(10)]
+
+    assert outcomes == ["ok"] * 10
+    assert len({peer for _, peer in heads}) == 1
+
+
+def test_a_connection_the_target_closed_while_idle_costs_neither_a_batch_nor_doubt():
+    def once(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        connection.close()
+
+    with raw_server(once) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
+        answers = []
+        for _ in range(5):
+            answers.append(transport.send(batch("a"), 2))
+            time.sleep(0.05)
+
+    assert [answer.outcome for answer in answers] == ["ok"] * 5
+
+
+def test_an_old_connection_is_renewed_so_that_load_balancers_and_dns_changes_work(monkeypatch):
+    peers = []
+
+    def script(connection: socket.socket) -> None:
+        while True:
+            read_request(connection)
+            peers.append(connection.getpeername())
+            connection.sendall(OK)
+
+    monkeypatch.setattr(http_module, "MAX_AGE", 0.0)
+    with raw_server(script) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
+        transport.send(batch("a"), 2)
+        transport.send(batch("a"), 2)
+
+    assert len(set(peers)) == 2
+
+
+@pytest.mark.parametrize("compression", ["gzip", "deflate", "none"])
+def test_each_compression_arrives_whole_with_the_headers_of_the_target(server, compression):
+    headers = {"X-Custom": "kept", "Authorization": "Basic abc"}
+    outbox, ledger = outbox_to(target(server.traces_url, compression=compression, headers=headers))
+    outbox.add(batch(*["a"] * 100), 100)
+
+    deliver(outbox)
+
+    assert len(server.spans) == 100
+    assert server.headers[0].get("content-encoding", "none") == compression
+    assert server.headers[0]["x-custom"] == "kept"
+    assert server.headers[0]["authorization"] == "Basic abc"
+    assert server.headers[0]["content-type"] == "application/x-protobuf"
+    assert server.paths == ["/v1/traces"]
+    assert ledger.delivered == 100
+
+
+def test_the_query_of_a_url_is_sent_and_never_said(server):
+    outbox, ledger = outbox_to(target(f"{server.url}/in?token=canary-query"))
+    server.reply = lambda number: Reply(500 if number == 0 else 200)
+    outbox.add(batch("a"), 1)
+
+    deliver(outbox)
+
+    assert server.paths[-1] == "/in?token=canary-query"
+    assert "canary" not in ledger.last_error
+
+
+def test_the_message_holds_no_userinfo_and_no_header():
+    url = "http://canary-user:canary-password@127.0.0.1:9/v1/traces"
+    transport = http(target(url, headers={"Authorization": "canary-header"}))
+
+    answer = transport.send(batch("a"), 1)
+
+    assert "canary" not in answer.message
+    assert "127.0.0.1:9" in answer.message
+
+
+def test_a_header_that_http_does_not_allow_is_said_without_its_value():
+    with raw_server(answering(OK)) as port:
+        place = target(f"http://127.0.0.1:{port}/", headers={"Authorization": "canary\r\nX: y"})
+        answer = http(place).send(batch("a"), 1)
+
+    assert answer.outcome == "wrong"
+    assert "canary" not in answer.message
+
+
+def test_ipv6_works():
+    with raw_server(answering(OK), host="::1") as port:
+        answer = http(target(f"http://[::1]:{port}/v1/traces")).send(batch("a"), 2)
+
+    assert answer.outcome == "ok"
+
+
+def test_a_host_that_does_not_resolve_is_said():
+    answer = http(target("http://nowhere.invalid:4318/v1/traces")).send(batch("a"), 2)
+
+    assert answer.outcome == "retry"
+    assert "does not resolve" in answer.message
+
+
+@pytest.mark.parametrize("script", [silence, drip, never_read])
+def test_an_interrupted_send_returns_at_once(script):
+    with raw_server(script) as port:
+        transport = http(target(f"http://127.0.0.1:{port}/v1/traces", compression="none"))
+        answers = []
+        sending = threading.Thread(target=lambda: answers.append(transport.send(b"x" * 50_000_000, 60)))
+        sending.start()
+        time.sleep(0.3)
+
+        transport.interrupt()
+        sending.join(5)
+
+    assert not sending.is_alive()
+    assert answers[0].outcome == "retry"
+
+
+def test_a_transport_works_again_after_it_was_interrupted(server):
+    transport = http(target(server.traces_url))
+    transport.send(batch("a"), 2)
+
+    transport.interrupt()
+
+    assert "ok" in [transport.send(batch("b"), 2).outcome for _ in range(2)]

@@ -1,0 +1,221 @@
+"""The first personal data: e-mail, phone, IP addresses; and cards and IBANs, by their check digits."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from somatrace.guard import redact_text
+from somatrace.guard.detection.detectors.pii import is_card, is_iban, luhn
+from tests.guard.detection.corpus import iban, luhn_card
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("mail ada@example.com.", "mail [EMAIL]."),
+        ("<ada.love+tag@mail.example.co.uk>", "<[EMAIL]>"),
+        ("mailto:ada@example.com?subject=x", "mailto:[EMAIL]?subject=x"),
+        ("jösé@exämple.de and 用户@例子.公司", "[EMAIL] and [EMAIL]"),
+        ("O'Neil <o.neil@x.org>", "O'Neil <[EMAIL]>"),
+        ('{"t":"one\\nada@example.com\\ntwo"}', '{"t":"one\\n[EMAIL]\\ntwo"}'),
+        ("?email=ada@example.com&x=1", "?email=[EMAIL]&x=1"),
+    ],
+)
+def test_e_mail_addresses_go(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git@github.com:org/repo",
+        "@app.route",
+        "a @ b",
+        "icon@2x.png",
+        "x@y",
+        "react@18.2.0",
+        "user@",
+        "@",
+        "a@@b.co",
+    ],
+)
+def test_what_only_has_an_at_sign_stays(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "378282246310005",
+        "3782 822463 10005",
+        "5555555555554444",
+        "2221000000000009",
+        "6011111111111117",
+        "30569309025904",
+        "3530111333300000",
+        "6200000000000005",
+        "4222222222222",
+    ],
+)
+def test_card_numbers_that_networks_publish_for_tests_go(text):
+    assert redact_text(text) == "[CARD]"
+    assert redact_text(f"paid with {text}, thanks") == "paid with [CARD], thanks"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112",
+        "1234567812345670",
+        "0000000000000000",
+        "41111111111111111111",
+        "x4111111111111111",
+        "0.4111111111111111",
+        "1700000000000",
+        "627710811656952604",
+        "4275463906382541835",
+    ],
+)
+def test_numbers_that_are_no_cards_stay(text):
+    assert redact_text(text) == text
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_card_with_one_digit_changed_is_none(seed):
+    rng = random.Random(seed)
+    card = luhn_card(rng, "4", 16)
+    at = rng.randrange(16)
+    changed = card[:at] + str((int(card[at]) + 1 + rng.randrange(8)) % 10) + card[at + 1 :]
+
+    assert luhn(card)
+    assert is_card(card)
+    assert not luhn(changed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DE89370400440532013000",
+        "GB82 WEST 1234 5698 7654 32",
+        "FR1420041010050500013M02606",
+        "nl91abna0417164300",
+    ],
+)
+def test_ibans_of_the_registry_go(text):
+    assert redact_text(f"to {text}.") == "to [IBAN]."
+
+
+@pytest.mark.parametrize(
+    "text", ["a5dfaa1e-5fe5-4ea0-be26-3acb9cdf8379", "DE93ABCDEFGHIJKLMNOPQR", "be263acb9cdf8379"]
+)
+def test_what_has_not_the_form_of_its_country_is_no_iban(text):
+    assert redact_text(f"id {text} x") == f"id {text} x"
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_an_iban_with_two_digits_exchanged_is_none(seed):
+    value = iban(random.Random(seed), "DE", 22)
+    at = next((at for at in range(4, 21) if value[at] != value[at + 1]), None)
+    assert is_iban(value)
+    if at is not None:
+        assert not is_iban(value[:at] + value[at + 1] + value[at] + value[at + 2 :])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+49 151 23456789",
+        "+1 415-555-2671",
+        "+1 (415) 555-2671",
+        "+442079460958",
+        "+33 6 12 34 56 78",
+        "0049 30 901820",
+        "(415) 555-2671",
+        "tel:+4930901820",
+    ],
+)
+def test_phone_numbers_with_a_country_code_go(text):
+    assert redact_text(f"call {text} now").removeprefix("call tel:").removeprefix("call ") == "[PHONE] now"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "+0100",
+        "+5 points",
+        "1+1234567890",
+        "+1 000 000 0000",
+        "a += 12",
+        "+12345",
+        "UTC+02:00",
+        "+100000000",
+        "00 12 34",
+    ],
+)
+def test_sums_and_offsets_stay(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.17",
+        "192.168.1.1",
+        "93.184.216.34",
+        "2001:db8::1",
+        "fe80::1ff:fe23:4567:890a",
+        "2001:db8:85a3:0:0:8a2e:370:7334",
+    ],
+)
+def test_ip_addresses_go(text):
+    assert redact_text(f"from {text}, port 80") == "from [IP_ADDRESS], port 80"
+    assert redact_text(f"({text})") == "([IP_ADDRESS])"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("mongodb/8.8.8.8:27017", "mongodb/[IP_ADDRESS]:27017"),
+        ("host/10.1.2.3:5432.", "host/[IP_ADDRESS]:5432."),
+        ("to db.example/10.1.2.3:80, refused", "to db.example/[IP_ADDRESS]:80, refused"),
+        ("client/8.8.8.8", "client/[IP_ADDRESS]"),
+        ("Server/8.8.8.8 Host/10.1.2.3", "Server/[IP_ADDRESS] Host/[IP_ADDRESS]"),
+    ],
+)
+def test_an_address_behind_a_name_is_one_where_a_port_or_the_name_says_so(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "255.255.255.0",
+        "::1",
+        "::",
+        "v1.2.3.4",
+        "version 1.2.3.4",
+        "Chrome/120.0.0.0",
+        "Chrome/120.0.6099.130",
+        "Edg/12.0.1.2 OPR/10.1.2.3: http/1.1 Foo-Server/10.0.1.2",
+        "Chrome/120.0.0.0:1.2",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "12:30:45",
+        "std::string",
+        "00:1a:2b:3c:4d:5e",
+    ],
+)
+def test_loopback_versions_and_times_stay(text):
+    assert redact_text(text) == text

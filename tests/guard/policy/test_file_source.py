@@ -1,0 +1,517 @@
+"""The policy file: validated with line numbers, reloaded when it changes, closed or as it was when broken."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.guard.policy import file_source as policy_file_module
+from somatrace.guard.policy import resolver as granting_module
+from somatrace.guard.policy.file_source import MAX_BYTES, parse_text, read_policy
+from somatrace.guard.policy.model import NOTHING, PolicyError
+from somatrace.guard.policy.resolver import Grants
+
+NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+YAML = """\
+# who may have content
+default: none
+tenants:
+  acme:
+    content: full
+    until: 2026-12-31
+    reason: "support case 4711"
+    safe_keys: [app.stage, 'app.score.*']
+  on: {content: redacted}
+  007:
+    content: redacted
+    terms:
+      - Project Falcon
+"""
+TOML = """\
+default = "none"
+
+[tenants.acme]
+content = "full"
+until = 2026-12-31
+reason = "support case 4711"
+safe_keys = ["app.stage", "app.score.*"]
+
+[tenants.on]
+content = "redacted"
+
+[tenants.007]
+content = "redacted"
+terms = ["Project Falcon"]
+"""
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("tenants: {acme: {content: redacted}}")
+    return path
+
+
+@pytest.fixture
+def grants(file, soon):
+    made = Grants(path=file, clock=lambda: NOW)
+    yield made
+    made.close()
+
+
+def replace(path, text):
+    """As editors and Kubernetes do: a new file under the old name."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def eventually(what):
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if what():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("suffix", "text"), [(".yaml", YAML), (".toml", TOML)])
+def test_yaml_and_toml_say_the_same(suffix, text):
+    policy = parse_text(text, suffix, now=NOW)
+
+    assert {tenant: policy.grant(tenant, now=NOW).mode for tenant in ("acme", "on", "007", "other")} == {
+        "acme": "full",
+        "on": "redacted",
+        "007": "redacted",
+        "other": "none",
+    }
+    assert policy.grant("acme", now=NOW).safe_keys == ("app.stage", "app.score.*")
+    assert policy.grant("007", now=NOW).own == ("Project Falcon",)
+    assert policy.tenants["acme"].until == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("default: full", "line 1: default: use none or redacted"),
+        (
+            "tenants:\n  acme:\n    content: open",
+            "line 3: tenants.acme.content: use none or redacted or full",
+        ),
+        ("tenants:\n  acme:\n    content: full\n    reason: x", "line 2: tenants.acme: full needs until"),
+        (
+            "tenants:\n  acme:\n    content: full\n    reason: x\n    until: 2030-01-01",
+            "line 5: .*at most 90 days",
+        ),
+        (
+            "tenants:\n  acme: {content: none}\n  acme: {content: redacted}",
+            "line 3: 'acme' stands there twice",
+        ),
+        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not read"),
+        ("tenants: !!python/object:os.system {}", "line 1: tags are not read"),
+        ("a: {b: {c: {d: {e: {f: {g: 1}}}}}}", "line 1: nested too deeply"),
+        ("default: none\n---\ndefault: redacted", "line 2: one document only"),
+        ("default: [none", "line [12]: not YAML"),
+        ("{[a]: b}", "line 1: a name is a text"),
+        ("tenants:\n\tacme: x", "line 2: not YAML"),
+        ("- a", "use names with values"),
+    ],
+)
+def test_what_is_wrong_in_yaml_is_said_with_its_line(text, message):
+    with pytest.raises(PolicyError, match=message):
+        parse_text(text, ".yaml", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('default = "full"', "line 1: default"),
+        ('[tenants.acme]\ncontent = "full"\nreason = "x"\nuntil = 2030-01-01', "line 4: .*at most 90 days"),
+        ('\n[tenants."a.b"]\ncontent = 1', "line 3: tenants.a.b.content"),
+        ("x = [", "line 1: not TOML"),
+        ('a = "x"\na = "y"', "line 2: not TOML"),
+    ],
+)
+def test_what_is_wrong_in_toml_is_said_with_its_line(text, message):
+    with pytest.raises(PolicyError, match=message):
+        parse_text(text, ".toml", now=NOW)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "tenants:", "default: ~"])
+def test_an_empty_policy_grants_nothing(text):
+    assert parse_text(text, ".yml").grant("acme") == NOTHING
+
+
+ODD = st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80)
+
+
+@given(ODD | st.text() | st.text(st.characters()), st.sampled_from([".yaml", ".toml"]))
+def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
+    try:
+        policy = parse_text(text, suffix, now=NOW)
+    except PolicyError:
+        return
+    assert policy.grant("acme", now=NOW).mode in ("none", "redacted")
+
+
+@pytest.mark.parametrize(
+    "bomb", ["[" * 100_000, "- " * 100_000, "a: " * 10_000, "{a: " * 50_000, "\x00", "%" * 1000]
+)
+def test_a_hostile_file_is_refused(bomb):
+    with pytest.raises(PolicyError):
+        parse_text(bomb, ".yaml")
+
+
+DEEP = ".".join("a" * 20_000)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        f"{DEEP} = 1",
+        f"[{DEEP}]",
+        f"[[{DEEP}]]",
+        f"x = {{ {DEEP} = 1 }}",
+        f"x = [{{ y = 1, {DEEP} = 1 }}]",
+        " . ".join(['"a"', "'='"] * 9_999) + " = 1",
+        f'x = "\\"" # "\n{DEEP} = 1',
+        f'x = """ "" \\""" """"\n{DEEP} = 1',
+        f"x = '''\n' '''\n{DEEP} = 1",
+        f"x = '\\'\n{DEEP} = 1",
+    ],
+)
+def test_a_key_too_deep_for_tomllib_is_refused_before_it_sees_it(bomb, monkeypatch):
+    monkeypatch.setattr(policy_file_module.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
+
+    with pytest.raises(PolicyError, match=r"line \d: nested too deeply"):
+        parse_text(bomb, ".toml")
+
+
+@pytest.mark.parametrize("bomb", ["x = " + "9" * 10_000, "x = " + "[" * 100_000, "x = " + "{a=" * 50_000])
+def test_a_hostile_toml_file_is_refused(bomb):
+    with pytest.raises(PolicyError, match="line 1: not TOML"):
+        parse_text(bomb, ".toml")
+
+
+def test_dots_in_texts_and_comments_of_toml_are_no_depth():
+    text = """\
+# a.b.c.d.e.f.g.h.i.j
+[tenants."a.b.c.d.e.f.g.h"] # x.x.x.x.x.x.x.x
+content = 'redacted'
+reason = "so...... it. is. then. at. last. \\" ......"
+safe_keys = ["a.b.c.d.e.f.g", 'app.a.b.c.d.e.f', "x.one.two", "x.y.three.four"]
+"""
+
+    assert [*parse_text(text, ".toml", now=NOW).tenants] == ["a.b.c.d.e.f.g.h"]
+
+
+def test_yaml_that_grows_by_repetition_is_refused():
+    laughs = "a: &a [x, x]\n" + "".join(f"{one}: &{one} [*{one}, *{one}]\n" for one in "bcdefgh")
+
+    with pytest.raises(PolicyError, match="line 1: anchors and aliases are not read"):
+        parse_text(laughs, ".yaml")
+
+
+def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_bytes(b"#" * (MAX_BYTES + 1))
+
+    with pytest.raises(PolicyError, match="larger than"):
+        read_policy(path)
+
+
+def test_a_file_that_is_not_utf_8_or_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_bytes(b"# a\n\xff")
+
+    with pytest.raises(PolicyError, match="line 2: not UTF-8"):
+        read_policy(path)
+    with pytest.raises(PolicyError, match=r"\.yaml, \.yml or \.toml"):
+        parse_text("{}", ".json")
+
+
+def test_yaml_without_its_extra_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "from somatrace.guard.policy.file_source import parse_text\n"
+        "try: parse_text('default: none', '.yaml')\n"
+        "except ValueError as error: print(error)\n"
+        "print(parse_text('default = \"none\"', '.toml').default)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert done.stdout.splitlines() == [
+        "a YAML file needs the extra yaml: pip install 'somatrace[yaml]', or write it as TOML",
+        "none",
+    ]
+
+
+# -- reloading -----------------------------------------------------------------------------------------------
+
+
+def test_a_changed_file_holds_soon_without_a_restart(file, grants):
+    assert grants.resolve("acme").mode == "redacted"
+
+    replace(file, "tenants: {other: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("other").mode == "redacted")
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_a_broken_file_keeps_the_last_good_policy_and_says_so_once(file, grants, caplog):
+    replace(file, "tenants: {acme: {content: open}}")
+
+    assert eventually(lambda: grants.resolve("acme") and grants.problems)
+    for _ in range(5):
+        assert grants.resolve("acme").mode == "redacted"
+
+    [problem] = grants.problems
+    wrong = "line 1: tenants.acme.content: use none or redacted or full"
+    assert problem == f"SOMATRACE_CONTENT_POLICY_FILE: the last good one holds: {wrong}"
+    assert [record.getMessage() for record in caplog.records if record.name == "somatrace"] == list(
+        grants.problems
+    )
+
+    replace(file, "tenants: {acme: {content: none}}")
+    assert eventually(lambda: not (grants.resolve("acme").mode == "redacted" or grants.problems))
+
+
+def test_a_file_that_disappears_closes(file, grants):
+    file.unlink()
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert "missing" in grants.problems[0]
+
+
+@pytest.mark.parametrize("text", [None, "default: full", "default: redacted: x"])
+def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_path, text):
+    path = tmp_path / "policy.yaml"
+    if text is not None:
+        path.write_text(text)
+    grants = Grants(path=path, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert len(grants.problems) == 1
+
+
+NOT_A_FILE = "SOMATRACE_CONTENT_POLICY_FILE: nothing is granted: not a regular file: name one"
+
+
+def unreadable(path, kind):
+    """Something that is no file to read, where one was or might be."""
+    path.unlink(missing_ok=True)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/zero", "link to itself": path.name}[kind])
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
+def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
+    path = tmp_path / "policy.yaml"
+    unreadable(path, kind)
+
+    grants = Grants(path=path, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert grants.problems == (NOT_A_FILE,)
+    grants.close()
+
+
+def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
+    grants = Grants(path=tmp_path / "a\0b.yaml", default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    assert "cannot be read (ValueError): check its path" in grants.problems[0]
+    grants.close()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "device", "link to itself"])
+def test_what_takes_the_files_place_and_cannot_be_read_revokes_until_there_is_a_file_again(
+    file, grants, kind
+):
+    assert grants.resolve("acme").mode == "redacted"
+
+    unreadable(file, kind)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert eventually(lambda: grants.problems)
+
+    file.rmdir() if kind == "directory" else file.unlink()
+    file.write_text("tenants: {acme: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    assert grants.problems == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_any_more_revokes(file, grants):
+    file.chmod(0)
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    assert "PermissionError" in grants.problems[0]
+
+
+def test_a_file_that_cannot_be_opened_for_whatever_reason_revokes(file, grants, monkeypatch):
+    def failing(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(policy_file_module.os, "open", failing)
+    replace(file, "tenants: {acme: {content: redacted}} # touched")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    monkeypatch.undo()
+
+
+def test_a_file_that_appears_later_is_read(tmp_path, soon):
+    path = tmp_path / "policy.yaml"
+    grants = Grants(path=path)
+    assert grants.resolve("acme") == NOTHING
+
+    path.write_text("tenants: {acme: {content: redacted}}")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    assert grants.problems == ()
+    grants.close()
+
+
+def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
+    for name, mode in (("..1", "redacted"), ("..2", "none")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.yaml").write_text(f"tenants: {{acme: {{content: {mode}}}}}")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    grants = Grants(path=tmp_path / "policy.yaml")
+    assert grants.resolve("acme").mode == "redacted"
+
+    (tmp_path / "..new").symlink_to("..2")
+    (tmp_path / "..new").replace(tmp_path / "..data")
+
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+@pytest.mark.parametrize("unsettled", [0, 2_000_000_000], ids=["long after", "at once"])
+def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypatch, unsettled):
+    monkeypatch.setattr(policy_file_module, "UNSETTLED", unsettled, raising=False)
+    path = tmp_path / "policy.yaml"
+    path.write_text("tenants: {acme: {content: redacted}}")
+    before = path.stat()
+    grants = Grants(path=path)
+    assert grants.resolve("acme").mode == "redacted"
+
+    while not unsettled and path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.touch()  # until the clock of the file system has moved on
+    path.write_text("tenants: {acme: {content: none    }}")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert (path.stat().st_size, path.stat().st_ino) == (before.st_size, before.st_ino)
+    assert eventually(lambda: grants.resolve("acme") == NOTHING)
+    grants.close()
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        if "acme" in file.read_text():
+            file.write_text("default: none")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    assert read_policy(file).tenants == {}
+
+
+def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
+    looked = os.fstat
+
+    def changing(handle):
+        status = looked(handle)
+        with file.open("a") as end:
+            end.write("\n")
+        return status
+
+    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+
+    with pytest.raises(OSError, match="changes while it is read"):
+        read_policy(file)
+
+
+def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_right_time(file, soon):
+    replace(file, text := "tenants: {acme: {content: redacted, until: 2026-12-31}}")
+    moment = [NOW]
+    grants = Grants(path=file, clock=lambda: moment[0])
+    moment[0] = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    assert grants.resolve("acme") == NOTHING
+    moment[0] = NOW
+    assert grants.resolve("acme") == NOTHING
+
+    replace(file, text + " # confirmed")
+
+    assert eventually(lambda: grants.resolve("acme").mode == "redacted")
+    grants.close()
+
+
+def test_file_and_code_together_give_a_tenant_the_files_entry(file):
+    grants = Grants(
+        {"default": "redacted", "tenants": {"acme": {"content": "none"}, "b": {"content": "none"}}}, path=file
+    )
+
+    assert grants.resolve("acme").mode == "redacted"
+    assert grants.resolve("b").mode == "none"
+    assert grants.resolve("c").mode == "redacted"
+    grants.close()
+
+
+def test_a_forked_child_still_sees_changes(file, grants):
+    assert grants.resolve("acme").mode == "redacted"
+    child = os.fork()
+    if child == 0:
+        replace(file, "tenants: {acme: {content: none}}")
+        os._exit(0 if eventually(lambda: grants.resolve("acme").mode == "none") else 1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert eventually(lambda: grants.resolve("acme").mode == "none")
+
+
+def test_a_child_that_was_forked_while_a_thread_held_the_lock_still_sees_changes(file, grants):
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with grants._lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    child = os.fork()
+    if child == 0:
+        replace(file, "tenants: {acme: {content: none}}")
+        os._exit(0 if eventually(lambda: grants.resolve("acme").mode == "none") else 1)
+    release.set()
+    thread.join()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

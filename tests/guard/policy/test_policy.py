@@ -1,0 +1,597 @@
+"""Who may have content in their spans: closed unless an entry says otherwise, and closed when in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import os
+import signal
+import threading
+import types
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.guard import ContentPolicy
+from somatrace.guard.policy import callable_source as asking_module
+from somatrace.guard.policy import resolver as granting_module
+from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Entry, Grant, PolicyError
+from somatrace.guard.policy.resolver import Grants
+
+NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
+FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
+
+
+def granted(source, tenant="acme", **options):
+    grants = Grants(source, clock=lambda: NOW, **options)
+    try:
+        return grants.resolve(tenant)
+    finally:
+        grants.close()
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Look at clock and file whenever asked, not once a second."""
+    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+
+
+def lines(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "somatrace.audit"]
+
+
+# -- entries -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_policy_nobody_has_content():
+    assert granted(None) == NOTHING
+
+
+@pytest.mark.parametrize("mode", ["none", "redacted"])
+def test_a_tenants_entry_says_what_it_has(mode):
+    assert granted({"tenants": {"acme": {"content": mode}}}).mode == mode
+
+
+def test_full_content_needs_an_end_and_a_reason():
+    assert granted({"tenants": {"acme": FULL}}).mode == "full"
+
+    for missing in ("until", "reason"):
+        entry = {key: value for key, value in FULL.items() if key != missing}
+        with pytest.raises(PolicyError, match=f"full needs {missing}"):
+            ContentPolicy.parse({"tenants": {"acme": entry}}, now=NOW)
+
+
+def test_full_content_can_be_granted_for_90_days_at_most():
+    last = (NOW + dt.timedelta(days=FULL_DAYS)).date()
+
+    ContentPolicy.parse({"tenants": {"acme": {**FULL, "until": last}}}, now=NOW)
+
+    with pytest.raises(PolicyError, match="at most 90 days"):
+        ContentPolicy.parse({"tenants": {"acme": {**FULL, "until": last + dt.timedelta(days=1)}}}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("until", "now", "mode"),
+    [
+        ("2026-12-31", "2026-12-31T23:59:59+00:00", "full"),
+        ("2026-12-31", "2027-01-01T00:00:00+00:00", "redacted"),
+        ("2026-12-31T18:00:00+02:00", "2026-12-31T15:59:59+00:00", "full"),
+        ("2026-12-31T18:00:00+02:00", "2026-12-31T16:00:00+00:00", "redacted"),
+    ],
+)
+def test_after_its_end_the_default_holds(until, now, mode):
+    policy = ContentPolicy.parse(
+        {"default": "redacted", "tenants": {"acme": {**FULL, "until": until}}}, now=NOW
+    )
+
+    assert policy.grant("acme", now=dt.datetime.fromisoformat(now)).mode == mode
+
+
+def test_the_default_holds_for_named_tenants_without_an_entry_only():
+    policy = {"default": "redacted", "tenants": {"closed": {"content": "none"}}}
+
+    assert granted(policy, "anybody").mode == "redacted"
+    assert granted(policy, "closed").mode == "none"
+    assert granted(policy, None) == NOTHING
+    assert granted(policy, "unknown") == NOTHING
+
+
+def test_the_default_is_never_full():
+    with pytest.raises(PolicyError, match="default"):
+        ContentPolicy.parse({"default": "full"})
+    with pytest.raises(PolicyError, match="default"):
+        ContentPolicy(default="full")
+
+
+@pytest.mark.parametrize(
+    ("process", "policy", "mode"),
+    [
+        (None, None, "none"),
+        ("redacted", None, "redacted"),
+        (None, "redacted", "redacted"),
+        ("none", "redacted", "none"),
+        ("redacted", "none", "none"),
+        ("redacted", "redacted", "redacted"),
+    ],
+)
+def test_of_two_defaults_the_more_restrictive_holds(process, policy, mode):
+    assert granted({"default": policy}, default=process).mode == mode
+
+
+def test_an_entry_is_more_specific_than_a_process_wide_default():
+    assert granted({"tenants": {"acme": {"content": "redacted"}}}, default="none").mode == "redacted"
+
+
+def test_never_closes_everything():
+    assert granted({"default": "redacted", "tenants": {"acme": FULL}}, never=True) == NOTHING
+    assert granted(lambda _: "redacted", never=True) == NOTHING
+
+
+def test_a_grant_carries_safe_keys_categories_and_terms():
+    policy = {
+        "categories": ["pii", "customer"],
+        "terms": ["Falcon"],
+        "tenants": {
+            "acme": {"content": "redacted", "safe_keys": ["app.stage", "app.score.*"], "terms": ["Eagle"]}
+        },
+    }
+
+    grant = granted(policy)
+
+    assert grant.safe_keys == ("app.stage", "app.score.*")
+    assert (grant.terms, grant.own) == (("Falcon",), ("Eagle",))
+    assert grant.categories == {"secrets", "pii", "customer"}
+
+
+def test_terms_hold_without_content_and_without_a_tenant_too():
+    policy = {"terms": ["Falcon"], "tenants": {"acme": {"content": "none", "terms": ["Eagle"]}}}
+
+    assert granted(policy) == Grant("none", terms=("Falcon",), own=("Eagle",))
+    assert granted(policy, "globex") == granted(policy, None) == Grant("none", terms=("Falcon",))
+    assert granted(policy, never=True) == Grant("none", terms=("Falcon",))
+
+
+def test_terms_and_categories_of_a_file_hold_for_whom_a_callable_answers(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('categories = ["pii", "customer"]\nterms = ["Falcon"]\n')
+    answers = {"acme": "redacted", "beta": "none"}
+    grants = Grants(answers.get, path=file, clock=lambda: NOW)
+    try:
+        acme, beta, other = map(grants.resolve, ("acme", "beta", "other"))
+    finally:
+        grants.close()
+
+    assert acme == Grant("redacted", (), frozenset({"secrets", "pii", "customer"}), ("Falcon",))
+    assert beta == other == Grant("none", terms=("Falcon",))
+
+
+def test_what_a_file_leaves_out_of_its_categories_is_not_looked_for(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('categories = ["pii"]\nterms = ["Falcon"]\n[tenants.acme]\ncontent = "redacted"\n')
+
+    assert granted(None, path=file) == Grant("redacted", (), frozenset({"secrets", "pii"}))
+    assert granted({"categories": ["financial"]}, path=file).categories == {"secrets", "pii", "financial"}
+
+
+def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
+    entry = {"content": "redacted", "categories": ["pii"], "terms": ["Eagle"]}
+
+    grant = granted({"terms": ["Falcon"], "tenants": {"acme": entry}})
+    assert grant.terms == grant.own == ()
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([], "use names with values"),
+        ({"tenant": {}}, "tenant: unknown: use categories, default, tenants, terms"),
+        ({"tenants": {"acme": {}}}, "say content"),
+        ({"tenants": {"acme": {"content": "off"}}}, "tenants.acme.content: use none or redacted or full"),
+        ({"tenants": {"acme": {"content": True}}}, "use none or redacted or full"),
+        ({"tenants": {"acme": "redacted"}}, "tenants.acme: use names with values"),
+        ({"tenants": {"": {"content": "none"}}}, "printable"),
+        ({"tenants": {"a\nb": {"content": "none"}}}, "printable"),
+        ({"tenants": {7: {"content": "none"}}}, "use names with values"),
+        ({"tenants": {"acme": {**FULL, "until": "soon"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "until": "2026-12-31T10:00:00"}}}, "offset from UTC"),
+        ({"tenants": {"acme": {**FULL, "until": "9999-12-31T23:59:59-01:00"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "until": "0001-01-01T00:00:00+01:00"}}}, "use a date such as"),
+        ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full needs reason"),
+        ({"tenants": {"acme": {**FULL, "reason": "a\nb"}}}, "one line of text"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": ["*"]}}}, "safe_keys"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": ["a*"]}}}, "safe_keys"),
+        ({"tenants": {"acme": {"content": "none", "safe_keys": "app.x"}}}, "a list"),
+        ({"categories": ["names"]}, "use customer, financial, pii, secrets"),
+        ({"terms": ["--"]}, "letter or digit"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(raw, message):
+    with pytest.raises(PolicyError, match=message):
+        ContentPolicy.parse(raw, now=NOW)
+
+
+def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_line():
+    grants = Grants({"default": "full"})
+
+    assert grants.resolve("acme") == NOTHING
+    assert grants.problems == ("content_policy: nothing is granted: default: use none or redacted",)
+
+
+WORDS = st.sampled_from(["default", "tenants", "acme", "content", "until", "reason", "terms", "safe_keys"])
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.datetimes(timezones=st.none() | st.timezones())
+    | st.just(FULL),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+)
+
+
+@given(PLAIN)
+def test_plain_data_of_any_shape_is_a_policy_or_refused(raw):
+    try:
+        policy = ContentPolicy.parse(raw, now=NOW)
+    except PolicyError:
+        return
+    assert policy.grant("nobody", now=NOW).mode in ("none", "redacted")
+    assert all(entry.until and entry.reason for entry in policy.tenants.values() if entry.content == "full")
+
+
+def test_a_policy_is_immutable():
+    tenants = {"acme": Entry("redacted")}
+    policy = ContentPolicy(tenants=tenants)
+    tenants["evil"] = Entry("full")
+
+    assert policy.grant("evil") == NOTHING
+    with pytest.raises(TypeError):
+        policy.tenants["evil"] = Entry("full")  # type: ignore[index]
+
+
+# -- time ----------------------------------------------------------------------------------------------------
+
+END = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+SECOND = dt.timedelta(seconds=1)
+
+
+@pytest.fixture
+def moment(monkeypatch, soon):
+    """What the clock says, and beside it the seconds that have passed since, which nobody can set."""
+    passed = [0.0]
+    monkeypatch.setattr(granting_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    return types.SimpleNamespace(now=NOW, passed=passed)
+
+
+def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
+    tenants = {name: {**FULL, "until": END + number * SECOND} for number, name in enumerate("abc")}
+    grants = Grants({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
+
+    seen = []
+    for number in range(-1, 4):
+        moment.now = END + number * SECOND
+        seen.append("".join(name for name in "abcd" if grants.resolve(name) != NOTHING))
+
+    assert seen == ["abcd", "bcd", "cd", "d", "d"]
+
+
+def test_nothing_is_made_anew_before_an_entry_ends(moment):
+    made = []
+
+    class Counted(ContentPolicy):
+        def grant(self, tenant, *args, **options):
+            made.append(tenant)
+            return super().grant(tenant, *args, **options)
+
+    policy = Counted(tenants={"acme": Entry("full", END, "r"), "other": Entry("redacted")})
+    grants = Grants(policy, clock=lambda: moment.now)
+    for _ in range(100):
+        grants.resolve("acme")
+    assert made == ["acme", "other"]
+
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+    assert made == ["acme", "other", "other"]
+
+
+def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
+    entry = {**FULL, "until": NOW + 60 * SECOND}
+    grants = Grants({"tenants": {"acme": entry}}, clock=lambda: moment.now)
+    moment.now = NOW - dt.timedelta(days=30)
+    moment.passed[0] = 59.0
+    assert grants.resolve("acme").mode == "full"
+
+    moment.passed[0] = 60.0
+
+    assert grants.resolve("acme") == NOTHING
+
+
+def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(moment, monkeypatch):
+    monkeypatch.setattr(asking_module, "TTL", 0.0)
+    grants = Grants(lambda _: FULL, clock=lambda: moment.now)
+    assert grants.resolve("acme").mode == "full"
+    moment.now = END
+    assert grants.resolve("acme") == NOTHING
+
+    moment.now = NOW
+
+    assert grants.resolve("acme") == NOTHING
+    grants.close()
+
+
+def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
+    works = [True]
+
+    def clock():
+        if not works[0]:
+            raise OSError
+        return NOW
+
+    grants = Grants({"tenants": {"acme": FULL}}, clock=clock)
+    assert grants.resolve("acme").mode == "full"
+
+    works[0] = False
+    assert grants.resolve("acme") == NOTHING
+
+    works[0] = True
+    assert grants.resolve("acme").mode == "full"
+
+
+def test_a_policy_put_together_wrongly_in_code_grants_nothing():
+    assert granted(ContentPolicy(tenants={"acme": "redacted"}), default="redacted") == NOTHING
+
+
+# -- audit ---------------------------------------------------------------------------------------------------
+
+
+def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
+    caplog.set_level(logging.INFO, "somatrace.audit")
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL, "closed": {"content": "none"}}}, clock=lambda: moment[0])
+    grants.resolve("acme")
+
+    moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    assert grants.resolve("acme") == NOTHING
+    grants.resolve("acme")
+
+    assert [record.somatrace_event for record in caplog.records] == ["content.granted", "content.expired"]
+    first = caplog.records[0]
+    assert (first.tenant_id, first.content, first.reason) == ("acme", "full", "acme asked for it")
+    assert first.until == "2027-01-01T00:00:00+00:00"
+    assert "\n" not in first.getMessage()
+
+
+# -- a callable ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "mode"),
+    [
+        ("redacted", "redacted"),
+        ("none", "none"),
+        (FULL, "full"),
+        (None, "none"),
+        ("full", "none"),
+        ("yes", "none"),
+        ({"content": "full"}, "none"),
+        (7, "none"),
+    ],
+)
+def test_a_callable_answers_for_one_tenant_and_cannot_grant_more_than_an_entry(answer, mode):
+    assert granted(lambda tenant: answer if tenant == "acme" else None).mode == mode
+
+
+def test_no_answer_means_the_default():
+    assert granted(lambda _: None, default="redacted").mode == "redacted"
+
+
+def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
+    def failing(tenant: str) -> str:
+        raise RuntimeError("the secret reason")
+
+    grants = Grants(failing, default="redacted")
+
+    assert grants.resolve("acme") == NOTHING
+    [problem] = grants.problems
+    assert "RuntimeError" in problem
+    assert "secret" not in problem
+    grants.close()
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), PolicyError("")]
+)
+def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(raised, caplog, capfd):
+    asked = []
+
+    def raising(tenant: str) -> str:
+        asked.append(tenant)
+        raise raised
+
+    grants = Grants(raising, default="redacted")
+
+    assert [grants.resolve("acme") for _ in range(3)] == [NOTHING] * 3
+    assert asked == ["acme"]
+    line = f"content_policy: the callable grants nothing where it fails: {type(raised).__name__}"
+    assert grants.problems == (line,)
+    assert [record.getMessage() for record in caplog.records] == [line]
+    assert capfd.readouterr().err == ""
+    grants.close()
+
+
+def test_a_callable_that_is_late_grants_nothing_and_holds_nobody_up():
+    release = threading.Event()
+
+    def stuck(tenant: str) -> str:
+        release.wait(20)
+        return "redacted"
+
+    grants = Grants(stuck, default="redacted")
+    try:
+        assert grants.resolve("acme") == NOTHING
+        assert grants.resolve("other") == NOTHING
+    finally:
+        release.set()
+        grants.close()
+
+
+def test_an_answer_is_kept_for_a_while():
+    asked = []
+
+    def counting(tenant: str) -> str:
+        asked.append(tenant)
+        return "redacted"
+
+    grants = Grants(counting)
+    for _ in range(100):
+        assert grants.resolve("acme").mode == "redacted"
+    grants.close()
+
+    assert asked == ["acme"]
+
+
+def test_a_callable_is_never_asked_for_a_missing_tenant():
+    grants = Grants(lambda _: "redacted")
+
+    assert grants.resolve(None) == NOTHING
+    assert grants.resolve("unknown") == NOTHING
+    grants.close()
+
+
+def test_a_callables_grant_is_an_audit_event(caplog):
+    caplog.set_level(logging.INFO, "somatrace.audit")
+
+    granted(lambda _: FULL)
+
+    assert lines(caplog) == [
+        "content granted: tenant acme, full, until 2027-01-01T00:00:00+00:00, acme asked for it"
+    ]
+
+
+def test_resolving_from_many_threads_gives_every_one_the_answer():
+    grants = Grants(lambda tenant: "redacted" if tenant == "acme" else "none")
+    seen = []
+    threads = [
+        threading.Thread(target=lambda: seen.extend(grants.resolve("acme").mode for _ in range(50)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    grants.close()
+
+    assert seen == ["redacted"] * 400
+
+
+# -- fork ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(lock):
+    """Another thread holds the lock, as one does that makes the table anew."""
+    taken, release = threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(30)
+    try:
+        yield
+    finally:
+        release.set()
+        thread.join()
+
+
+def in_a_child(what) -> bool:
+    """Whether `what` is true in a child that is forked now."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that hangs fails
+        code = 2
+        with contextlib.suppress(BaseException):
+            code = 0 if what() else 1
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    assert grants.resolve("acme").mode == "full"
+
+    def ends():
+        moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+        return grants.resolve("acme") == NOTHING
+
+    with held(grants._lock):
+        assert in_a_child(ends)
+
+
+def test_a_callable_is_asked_anew_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+    parent, release = os.getpid(), threading.Event()
+
+    def stuck_in_the_parent(tenant: str) -> str:
+        if os.getpid() == parent and tenant == "stuck":
+            release.wait(30)
+        return "redacted"
+
+    grants = Grants(stuck_in_the_parent)
+    try:
+        assert grants.resolve("acme").mode == "redacted"
+        assert grants.resolve("stuck") == NOTHING
+
+        with held(grants._lock):
+            assert in_a_child(lambda: grants.resolve("other").mode == "redacted")
+    finally:
+        release.set()
+        grants.close()
+
+
+def test_a_program_may_fork_while_an_audit_event_is_logged():
+    children = []
+
+    class Forking(logging.Handler):
+        def emit(self, record):
+            children.append(os.fork())
+
+    moment = [NOW]
+    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    grants._due = 0.0  # a second later
+    moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    handler, logger = Forking(), logging.getLogger("somatrace.audit")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        granted = grants.resolve("acme")
+    except BaseException:
+        granted = None
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    [child] = children
+    if child == 0:
+        os._exit(0 if granted == NOTHING else 1)
+
+    assert granted == NOTHING
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

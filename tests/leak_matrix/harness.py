@@ -1,0 +1,200 @@
+"""Runs the cases of one client in this process, once for each tenant, and writes down what came out.
+
+    python -m tests.matrix.harness <client> <directory> <order>
+
+`order` says whether the program sets up a tracer provider with processors of its own `before`
+`init_tracing`, or adds them `after` it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+from somatrace import Record, bind, flush, init_tracing, shutdown, status
+from somatrace.pipeline.guarded_copy import Copier
+from tests.leak_matrix.canary import Canary, Planted, dump
+from tests.leak_matrix.provider import Provider
+
+#: Tenants by what the policy of the test grants them; None is work without a tenant.
+TENANTS: dict[str, str | None] = {"none": "closed", "redacted": "masked", "full": "open", "unbound": None}
+
+Case = Callable[[Planted], Any]
+CASES: dict[str, Case] = {}
+#: By case, the fields whose words an opted-in tenant's spans must hold.
+SHOWN: dict[str, tuple[str, ...]] = {}
+provider = Provider()
+
+
+def case(*shown: str) -> Callable[[Case], Case]:
+    """Registers a case, and the fields whose words must be there where content is allowed."""
+
+    def register(function: Case) -> Case:
+        CASES[function.__name__] = function
+        SHOWN[function.__name__] = shown
+        return function
+
+    return register
+
+
+@contextlib.contextmanager
+def failing() -> Iterator[None]:
+    """A block that has to fail, as it would without tracing."""
+    try:
+        yield
+    except Exception:
+        return
+    raise SystemExit("the call should have failed")
+
+
+class Peek(SpanProcessor):
+    """Reads all it can of every span it is shown, at every moment it is shown one."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        self._read(span)
+
+    def _on_ending(self, span: Span) -> None:
+        self._read(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._read(span)
+
+    def _read(self, span: Any) -> None:
+        self.seen += [span.name, span._name, span.to_json(), repr(span), str(span), str(vars(span))]
+        self.seen += [str(dict(span.attributes or {})), str(dict(span._attributes or {})), str(span.status)]
+        self.seen += [str(vars(span.status)), str(span._status), str(span.resource.attributes)]
+        for event in (*span.events, *span._events):
+            self.seen += [event.name, str(dict(event.attributes or {}))]
+        for link in (*span.links, *span._links):
+            self.seen += [str(link.context), str(dict(link.attributes or {}))]
+        self.seen += [str(span.context), str(span.parent), str(span.get_span_context())]
+        self.seen += [repr(span.instrumentation_scope), str(span.instrumentation_scope.attributes)]
+        self.seen.append(str(span._readable_span().attributes) if hasattr(span, "_readable_span") else "")
+
+
+class Keep(SpanExporter):
+    """An exporter somebody added, behind a SimpleSpanProcessor."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.seen += [span.to_json() for span in spans]
+        return SpanExportResult.SUCCESS
+
+
+class Foreign:
+    """Processors of other people."""
+
+    def __init__(self) -> None:
+        self.peek, self.keep = Peek(), Keep()
+
+    def add_to(self, provider: Any) -> None:
+        provider.add_span_processor(self.peek)
+        provider.add_span_processor(SimpleSpanProcessor(self.keep))
+
+    @property
+    def seen(self) -> list[str]:
+        return [*self.peek.seen, *self.keep.seen]
+
+
+#: Of each span that ended for the tenant without content: what was recorded, and what of it leaves.
+recorded: list[dict[str, Any]] = []
+
+
+def _record_copies() -> None:
+    guarded = Copier.copy
+
+    def copy(self: Copier, span: ReadableSpan, *events: Any) -> ReadableSpan:
+        kept = guarded(self, span, *events)
+        if span.end_time and not any(events) and (kept.attributes or {}).get("tenant_id") == "closed":
+            parts = {"name": [span.name, kept.name], "start": [span.start_time, kept.start_time]}
+            parts |= {"end": [span.end_time, kept.end_time], "kind": [str(span.kind), str(kept.kind)]}
+            after = kept.attributes or {}
+            attributes = {key: [value, after.get(key)] for key, value in (span.attributes or {}).items()}
+            for event, kept_event in zip(span.events, kept.events, strict=True):
+                left = kept_event.attributes or {}
+                attributes |= {
+                    f"{event.name}/{key}": [value, left.get(key)]
+                    for key, value in (event.attributes or {}).items()
+                }
+            scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
+            recorded.append({"scope": scope, "parts": parts, "attributes": attributes})
+        return kept
+
+    Copier.copy = copy  # type: ignore[method-assign]
+
+
+def main(client: str, directory: Path, order: str) -> None:
+    for name in ("somatrace", "opentelemetry", "traceloop"):
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.basicConfig(stream=sys.stderr, format="LOG %(name)s %(message)s %(exc_text)s")
+    if order == "after":
+        _record_copies()
+    canaries: dict[str, Canary] = {}
+    records: list[str] = []
+    foreign: list[Foreign] = []
+
+    def listen(record: Record) -> None:
+        records.append(repr(record))
+
+    def join() -> None:
+        foreign.append(Foreign())
+        foreign[-1].add_to(trace.get_tracer_provider())
+
+    if order == "before":
+        trace.set_tracer_provider(TracerProvider())
+        join()
+        importlib.import_module(f"tests.matrix.clients.{client}")
+    init_tracing("matrix", listeners=[listen])
+    join()
+    if order == "after":
+        importlib.import_module(f"tests.matrix.clients.{client}")
+    for mode, tenant in TENANTS.items():
+        for name, function in CASES.items():
+            planted = Planted(mode, name, canaries)
+            provider.say = planted
+            with bind(tenant_id=tenant, workflow_name="flow", agent_id="agent"):
+                result = function(planted)
+                if inspect.iscoroutine(result):
+                    asyncio.run(result)
+    assert flush(20), "not all arrived"
+    state = status()
+    shutdown(10)
+    unseen = [index for index, one in enumerate(foreign) if not one.keep.seen]
+    (directory / "canaries.json").write_text(dump(canaries))
+    (directory / "recorded.json").write_text(json.dumps(recorded, default=repr))
+    (directory / "foreign.txt").write_text("\n".join(text for one in foreign for text in one.seen))
+    (directory / "records.txt").write_text("\n".join(records))
+    (directory / "status.txt").write_text(repr(state))
+    report = {
+        "cases": SHOWN,
+        "faults": state.guard_faults,
+        "created": state.created,
+        "delivered": state.delivered,
+        "unseen": unseen,
+        "records": len(records),
+        "problems": list(state.problems),
+    }
+    (directory / "report.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    # the cases import this module by its name, and must find what has been registered
+    harness = importlib.import_module("tests.matrix.harness")
+    harness.main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

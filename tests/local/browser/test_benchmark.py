@@ -1,0 +1,29 @@
+"""The benchmark of the page runs; its figures are for docs/benchmarks.md, not for a test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_benchmark_of_the_page_measures_every_page_and_the_memory():
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "benchmarks" / "page.py",
+            *("--spans", "24000"),
+            *("--rate", "200"),
+            *("--rounds", "3"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout.count(" kept |") + done.stdout.count(" missed |") == 16
+    assert "spans/s arrived while it was measured" in done.stdout

@@ -1,0 +1,811 @@
+"""What a person comes for, done in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from somatrace.local.store.database import FILE
+from tests.local.browser.conftest import DESK, EARLIER, PHONE, Day, check_accessibility, large
+from tests.support.local_server import NOW, Export
+
+#: how a value's box looks
+LOOK = "box => [getComputedStyle(box).borderTopStyle, getComputedStyle(box).fontStyle].join()"
+
+
+def test_the_failed_workflow_of_a_tenant_is_found_and_says_why(day_server, visit):
+    visitor = visit(day_server)
+    visitor.page.get_by_role("row", name="globex").get_by_role("link", name="✕ 1").click()
+    visitor.arrives_at("**/traces?**status=failed**")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+    visitor.press("Enter")
+    visitor.arrives_at("**/trace/*")
+
+    assert visitor.text("#pane h2") == "search articles"
+    assert "✕ index shard 3 did not answer" in visitor.text("#pane")
+    assert "Error code shard_away" in visitor.text("#pane")
+
+
+def test_the_slowest_is_one_click_and_one_key_away_with_its_critical_path(day_server, visit):
+    visitor = visit(day_server)
+    visitor.page.get_by_role("row", name="acme").get_by_title("the slowest first").click()
+    visitor.arrives_at("**/traces?**sort=duration**")
+    visitor.press("Enter")
+    visitor.arrives_at("**/trace/*")
+
+    assert "1.6 s" in visitor.text(".summary")
+    assert visitor.page.locator("tr.critical").count() == 4
+    assert "160 ms" in visitor.text("tr[aria-level='1'] td.self")
+
+
+def test_tokens_and_calls_that_did_not_say_are_read_without_a_click(server, visit):
+    day = Day()
+    root = day.workflow("acme")
+    day.span("chat", parent=root, attributes={"gen_ai.operation.name": "chat"})
+    server.send(day)
+    visitor = visit(server)
+    assert "Tokens in 1,200 Tokens out 60" in visitor.text(".tiles")
+    assert "▲ 1 ?" in visitor.text("#overview tbody tr[data-row]")
+
+
+def test_links_lead_to_other_traces_and_back(server, visit):
+    export = Export()
+    producer, consumer = export.span("publish"), export.span("consume")
+    consumer.links.add(trace_id=producer.trace_id, span_id=producer.span_id)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{consumer.trace_id.hex()}?span={consumer.span_id.hex()}")
+    visitor.page.locator("#pane", has_text="Links to").get_by_role("link", name="span").click()
+    visitor.arrives_at(f"**/trace/{producer.trace_id.hex()}?span={producer.span_id.hex()}")
+    assert visitor.text("#pane h2") == "publish"
+    visitor.page.locator("#pane", has_text="Linked from").get_by_role("link", name="span").click()
+    visitor.arrives_at(f"**/trace/{consumer.trace_id.hex()}**")
+    assert visitor.text("#pane h2") == "consume"
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "found"),
+    [
+        ("Agent", "planner", 20),
+        ("Agent", "nobody", 0),
+        ("Model", "small-1", 20),
+        ("Service", "orchestrator", 20),
+        ("From ms", "2500", 4),
+        ("To ms", "900", 5),
+        ("Tokens from", "99999", 0),
+        ("Workflow", "summarise", 4),
+    ],
+)
+def test_each_filter_narrows_the_list_and_is_in_the_link(day_server, visit, label, value, found):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_text("More", exact=True).click()
+    visitor.page.get_by_label(label, exact=True).fill(value)
+    visitor.press("Enter")
+    visitor.arrives_at(f"**/traces?**{value}**")
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length === {found}")
+    if not found:
+        assert f"Drop {label.split()[0].lower()}" in visitor.text(".empty")
+
+
+def test_a_new_trace_is_announced_without_a_reload_and_nothing_shifts(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    before = visitor.text("#results tbody")
+
+    later = Day()
+    later.workflow("globex")
+    server.send(later)
+    visitor.page.get_by_role("link", name="1 new").wait_for()
+    assert visitor.text("#results tbody") == before
+
+    visitor.page.get_by_role("link", name="1 new").click()
+    visitor.page.get_by_role("cell", name="globex").wait_for()
+
+
+def test_a_shown_trace_that_goes_on_is_kept_up_to_date_where_it_stands(server, visit):
+    export, later = Export(), Export()
+    root = later.span("answer-question", failed="too late")
+    export.span("child", parent=root)
+    export.span("other", start_ns=NOW - 10_000_000)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    assert "◌ no root yet" in visitor.text("#results tbody tr:first-child")
+    visitor.press("j")
+
+    server.send(later)
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+    names = visitor.page.locator("a[data-open]").all_inner_texts()
+    assert names == ["answer-question", "other"]
+    assert visitor.page.locator("#new").count() == 0
+    visitor.becomes("document.activeElement.matches('#results tr')")
+
+
+def test_a_failure_that_comes_late_is_announced_on_the_list_of_failures(server, visit):
+    export, later = Export(), Export()
+    root = export.span("root")
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto("/traces?status=failed")
+
+    later.span("late", parent=root, failed="no")
+    server.send(later)
+
+    visitor.page.locator("#said", has_text="1 changed").wait_for(state="attached")
+    visitor.page.get_by_role("link", name="1 changed").click()
+    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+
+
+def test_a_paused_list_asks_for_nothing(server, visit):
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.press("p")
+    assert visitor.page.get_by_role("button", name="go on").is_visible()
+    visitor.requests.clear()
+    # the page's own clock, by which it would have asked at least twice
+    visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 5")
+    assert visitor.requests == []
+
+
+def test_an_empty_page_fills_by_itself_when_the_first_spans_arrive(server, visit):
+    visitor = visit(server)
+    assert "Nothing has arrived yet" in visitor.text("#overview")
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor.page.get_by_role("link", name="acme").wait_for()
+
+
+def test_a_page_without_spans_says_how_they_come_to_this_very_store(server, visit):
+    visitor = visit(server)
+    for path in ("/", "/traces", "/services"):
+        visitor.goto(path)
+        assert f"SOMATRACE_DATA_DIR={server.data_dir}" in visitor.text(".empty")
+        assert f"LANGFUSE_BASE_URL={server.url}" in visitor.text(".empty")
+        assert server.keys.secret_key not in visitor.page.content()
+
+
+def test_a_damaged_store_that_was_set_aside_is_no_first_visit(start_server, visit, tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    server = start_server(tmp_path)
+    (aside,) = tmp_path.glob(f"{FILE}.corrupt-*")
+    visitor = visit(server)
+    for path in ("/", "/traces", "/trace/" + "ab" * 16):
+        visitor.goto(path)
+        assert "▲ a store was set aside: it was damaged" in visitor.text("#status")
+        assert f"because it was damaged, and a new one begun. What it held is in {aside.name}" in (
+            visitor.text("main")
+        )
+        assert "Nothing has arrived yet" not in visitor.text("main")
+    aside.unlink()
+    visitor.goto("/")
+    assert "Nothing has arrived yet" in visitor.text("main")
+    assert "set aside" not in visitor.text("body")
+
+
+def test_a_filtered_link_shows_a_colleague_the_same_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Tenant", exact=True).fill("initech")
+    visitor.page.get_by_label("Sort").select_option("duration")
+    visitor.arrives_at("**/traces?**sort=duration**")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 4")
+
+    colleague = visit(day_server)
+    colleague.page.goto(visitor.page.url)
+
+    assert colleague.text("#results tbody") == visitor.text("#results tbody")
+    assert colleague.page.get_by_label("Tenant", exact=True).input_value() == "initech"
+    assert colleague.page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_fields_suggest_names_that_the_store_holds_and_no_request_is_made_for_them(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    offered = "field => [...field.list.options].map(option => option.value).join()"
+    visitor.requests.clear()
+    visitor.page.get_by_text("More", exact=True).click()
+    for label, names in (
+        ("Tenant", "acme,globex,initech"),
+        ("Workflow", "answer-question,summarise,triage-ticket"),
+        ("Agent", "planner"),
+        ("Model", "small-1"),
+        ("Service", "orchestrator"),
+    ):
+        field = visitor.page.get_by_label(label, exact=True)
+        assert field.evaluate(offered) == names
+    others = ("/static/icon.svg", "/traces/new")
+    assert [url for url in visitor.requests if not any(path in url for path in others)] == []
+
+    with visitor.page.expect_response("**/traces?tenant=acme**") as part:
+        visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+        visitor.press("Enter")
+    assert "datalist" not in part.value.text()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 12")
+    assert visitor.page.get_by_label("Tenant", exact=True).evaluate(offered) == "acme,globex,initech"
+
+
+SORTED = "headers => headers.map(header => header.innerText.trim() + ' ' + header.ariaSort)"
+
+
+def test_a_header_sorts_the_filtered_list_and_agrees_with_the_field(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=globex&tokens=100")
+    headers = visitor.page.locator("th[aria-sort]")
+    assert headers.evaluate_all(SORTED) == ["Start descending"]
+    visitor.page.get_by_role("columnheader", name="Duration").get_by_role("link").click()
+    visitor.arrives_at("**/traces?tenant=globex&tokens=100&sort=duration")
+    assert headers.evaluate_all(SORTED) == ["Duration descending"]
+    assert visitor.page.get_by_label("Sort").input_value() == "duration"
+    check_accessibility(visitor)
+
+    visitor.page.get_by_label("Sort").select_option("spans")
+    visitor.becomes("document.querySelector('th[aria-sort]')?.innerText.trim() === 'Spans'")
+    visitor.page.get_by_role("columnheader", name="Start").get_by_role("link").click()
+    visitor.page.wait_for_url(lambda url: "sort" not in url)
+    assert "tenant=globex&tokens=100" in visitor.page.url
+    assert visitor.page.get_by_label("Sort").input_value() == "start"
+
+    visitor.goto("/traces?sort=cost")
+    assert headers.count() == 0, "cost has no column"
+
+
+def test_a_header_sorts_without_a_script(day_server, unscripted):
+    page = unscripted(day_server, "/traces?tenant=acme")
+    for header, name in (("Tokens", "tokens"), ("Spans", "spans"), ("Duration", "duration")):
+        page.get_by_role("columnheader", name=header).get_by_role("link").click()
+        page.wait_for_url(f"**/traces?tenant=acme&sort={name}")
+    found = page.locator("td[data-label=Duration]").all_inner_texts()
+    assert (len(found), found[0], found[-1]) == (12, "1.6 s", "500 ms")
+    assert page.get_by_label("Sort").input_value() == "duration"
+
+
+def test_traces_that_say_no_tenant_are_apart_from_all_others(server, visit):
+    day = Day()
+    day.workflow("acme")
+    day.workflow("acme", "")
+    for _ in range(3):
+        day.workflow("", "", failed="no")
+    day.workflow("not set")
+    server.send(day)
+    visitor = visit(server)
+
+    visitor.page.get_by_role("row", name="not set not set").get_by_role("link", name="✕ 3").click()
+    visitor.arrives_at("**/traces?**no_tenant=1**")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 3")
+
+    visitor.goto("/")
+    visitor.page.get_by_role("row", name="acme not set").get_by_role("link", name="not set").click()
+    visitor.page.get_by_role("link", name="no workflow ✕").wait_for()
+    visitor.becomes(
+        "document.querySelector('.tiles').innerText.replace(/\\s+/g, ' ').startsWith('Traces 1 ')"
+    )
+    visitor.page.get_by_role("link", name="tenant: acme ✕").click()
+    visitor.becomes(
+        "document.querySelector('.tiles').innerText.replace(/\\s+/g, ' ').startsWith('Traces 4 ')"
+    )
+
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.page.get_by_text("More", exact=True).click()
+    visitor.page.get_by_label("no tenant").check()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 3")
+    assert visitor.page.get_by_label("Tenant", exact=True).input_value() == ""
+    visitor.page.get_by_label("Tenant", exact=True).fill("acme")
+    visitor.press("Enter")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 2")
+    assert not visitor.page.get_by_label("no tenant").is_checked()
+
+
+def test_another_time_replaces_the_one_a_chart_led_to(day_server, visit):
+    visitor = visit(day_server)
+    begin = EARLIER // 60_000_000_000 * 60_000
+    visitor.goto(f"/traces?from={begin}&to={begin + 300_000}")
+    assert visitor.page.locator("tr[data-row]").count() < 6
+    visitor.page.locator("select[name=range]").select_option("all")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 20")
+    assert "from=" not in visitor.page.url
+    assert "to=" not in visitor.page.url
+
+
+def test_a_list_says_the_time_a_chart_led_to_in_words_and_in_the_readers_zone(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?from=1795788300000&to=1795788600000")
+    chosen = visitor.page.locator("select[name=range] option:checked")
+    assert chosen.inner_text() == "11-27 14:05 to 14:10"
+    visitor.press("u")
+    assert chosen.inner_text() == "11-27 23:05 to 23:10"
+    visitor.goto("/traces?from=1795788300000")
+    assert chosen.inner_text() == "from 11-27 23:05"
+
+
+@pytest.mark.parametrize("look", [(DESK, "light"), (PHONE, "dark")], ids=["wide", "narrow"])
+def test_an_address_that_is_not_understood_is_said_until_another_filter_is_chosen(day_server, visit, look):
+    visitor = visit(day_server, *look)
+    for path in ("/", "/traces"):
+        visitor.goto(f"{path}?tenant=globex&status=fialed&{'x' * 100}={'y' * 100}")
+        assert visitor.text("#misread").startswith(
+            "▲ Not understood, so left out: status fialed (possible: failed, ok or open), xxxx"
+        )
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= look[0]["width"]
+        check_accessibility(visitor)
+    assert visitor.page.locator("tr[data-row]").count() == 4
+    visitor.page.get_by_label("Status").select_option("failed")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 1")
+    assert visitor.page.locator("#misread").count() == 0
+    assert "xxxx" not in visitor.page.url
+
+
+def test_words_filter_while_they_are_typed_and_the_field_keeps_the_focus(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    visitor.page.get_by_label("Words", exact=True).press_sequentially("shard")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 1")
+    assert "q=shard" in visitor.page.url
+    assert visitor.page.evaluate("document.activeElement.id") == "filter-q"
+
+
+def test_going_back_from_a_trace_returns_to_the_filtered_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=globex")
+    visitor.press("j", "j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    visitor.press("Escape")
+    visitor.arrives_at("**/traces?tenant=globex")
+    assert visitor.page.locator("tr[data-row]").count() == 4
+
+
+def test_the_next_trace_is_the_next_within_the_filter(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=initech")
+    visitor.page.locator("a[data-open]").first.click()
+    visitor.arrives_at("**/trace/*")
+    for _ in range(3):
+        first = visitor.page.url
+        visitor.press("]")
+        visitor.page.wait_for_url(lambda url, before=first: url != before)
+        assert "tenant initech" in visitor.text(".summary")
+    assert visitor.page.locator("#older").count() == 0
+
+
+def test_an_id_that_is_pasted_leads_to_its_trace_or_says_that_it_is_not_here(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    trace_id = re.search("[0-9a-f]{32}", visitor.page.locator("a[data-open]").get_attribute("href"))[0]
+
+    visitor.press("/")
+    visitor.page.keyboard.type(f" {trace_id.upper()} ")
+    visitor.press("Enter")
+    visitor.arrives_at(f"**/trace/{trace_id}")
+
+    visitor.press("/")
+    visitor.page.keyboard.type("ab" * 16)
+    visitor.press("Enter")
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "Last accepted" in visitor.text("main")
+
+
+def find(visitor, text):
+    visitor.press("/")
+    visitor.page.fill("#find", text)
+    visitor.press("Enter")
+
+
+def test_a_correlation_id_leads_to_its_traces(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    correlation = visitor.page.locator(".summary a", has_text="corr-globex").inner_text()
+    find(visitor, correlation)
+    visitor.arrives_at("**/traces?correlation=*")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+@pytest.mark.parametrize(
+    "form", [str, str.upper, lambda text: f" {text} "], ids=["as sent", "upper", "spaced"]
+)
+@pytest.mark.parametrize("correlation", ["c0ffee00" * 4, "9c2e4b1a-77d0-4f3e-8a15-0123456789ab"])
+def test_a_correlation_id_that_looks_like_a_trace_id_is_taken_for_what_it_is(
+    server, visit, correlation, form
+):
+    export = Export()
+    export.span("asked", attributes={"langfuse.trace.metadata.correlation_id": correlation})
+    server.send(export)
+    visitor = visit(server)
+    find(visitor, form(correlation))
+    visitor.arrives_at(f"**/traces?correlation={correlation}")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_the_traceparent_of_a_call_leads_to_its_span(server, visit):
+    export = Export()
+    root = export.span("root")
+    span = export.span("call", parent=root)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, f"traceparent: 00-{trace_id}-{span_id}-01")
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    assert visitor.text("#pane h2") == "call"
+
+    find(visitor, f"00-{trace_id}-{'ab' * 8}-00")
+    visitor.arrives_at(f"**/trace/{trace_id}")
+
+    find(visitor, f"00-{'ab' * 16}-{span_id}-01")
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "ab" * 16 in visitor.text("main")
+
+
+def test_a_span_id_or_the_beginning_of_a_trace_id_leads_to_the_trace(server, visit):
+    export = Export()
+    span = export.span("call", parent=export.span("root", trace=b"\xab\xcd\x12\x34" + b"\x01" * 12))
+    export.span("twin", trace=b"\xab\xcd\x12\x34" + b"\x02" * 12)
+    server.send(export)
+    trace_id, span_id = span.trace_id.hex(), span.span_id.hex()
+    visitor = visit(server)
+
+    find(visitor, span_id)
+    visitor.arrives_at(f"**/trace/{trace_id}?span={span_id}")
+    find(visitor, trace_id[:12])
+    visitor.arrives_at(f"**/trace/{trace_id}")
+    find(visitor, trace_id[:8])
+    visitor.page.get_by_role("heading", name="Several traces begin so").wait_for()
+    assert visitor.page.locator("main a").count() == 2
+
+    find(visitor, "ab" * 8)
+    visitor.page.get_by_role("heading", name="Not here").wait_for()
+    assert "none of the newest 100,000 spans" in visitor.text("main")
+    find(visitor, "deadbeef")
+    visitor.arrives_at("**/traces?q=deadbeef")
+
+
+def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/?range=1h")
+    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    visitor.page.mouse.move(box["x"] + 5, middle)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
+    visitor.page.mouse.up()
+    visitor.page.wait_for_url("**/?**from=*")
+    assert visitor.page.get_by_role("link", name="drop the zoom").is_visible()
+
+    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    points = visitor.page.eval_on_selector_all(
+        "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
+    )
+    edges = visitor.page.eval_on_selector(".charts", "box => [+box.dataset.since, +box.dataset.until]")
+    box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
+    share = (points[0] - edges[0] + 30) / (edges[1] - edges[0])
+    visitor.page.mouse.move(box["x"] + box["width"] * share, middle)
+    visitor.page.mouse.click(box["x"] + box["width"] * share, middle)
+    visitor.page.wait_for_url("**/traces?**")
+    assert visitor.page.locator("tr[data-row]").count() == 1
+
+
+def test_a_point_of_the_durations_leads_to_the_slowest_behind_it(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/?range=1h")
+    visitor.page.locator(".plot[data-drawn]").last.wait_for()
+    points = visitor.page.eval_on_selector_all(
+        "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
+    )
+    edges = visitor.page.eval_on_selector(".charts", "box => [+box.dataset.since, +box.dataset.until]")
+    chart = visitor.page.locator("[data-chart=latency] .u-over")
+    box = chart.bounding_box()
+    share = (points[-1] - edges[0] + 30) / (edges[1] - edges[0])
+
+    chart.click(position={"x": box["width"] * share, "y": box["height"] / 2})
+
+    visitor.page.wait_for_url("**/traces?**sort=duration**")
+    assert visitor.page.locator("tr[data-row]").count() >= 1
+
+
+def test_a_tree_is_walked_closed_and_opened_with_the_arrow_keys(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=acme")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    shown = "[...document.querySelectorAll('tr[aria-level]')].filter(row => !row.hidden).length"
+    assert visitor.page.evaluate(shown) == 4
+
+    visitor.press("j", "ArrowLeft")
+    assert visitor.page.evaluate(shown) == 1
+    assert visitor.page.locator("tr[aria-level='1']").get_attribute("aria-expanded") == "false"
+    visitor.press("ArrowRight", "ArrowRight")
+    assert visitor.page.evaluate(shown) == 4
+    assert visitor.page.evaluate("document.activeElement.ariaLevel") == "2"
+
+    visitor.press("ArrowDown", "ArrowDown", "Enter")
+    visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
+    assert "span=" in visitor.page.url
+    assert "The guard removed 1 value, 1,204 characters, policy none" in visitor.text("#pane")
+    visitor.page.reload()
+    assert visitor.text("#pane h2") == "chat small-1"
+
+
+def test_what_was_removed_what_is_empty_and_what_never_was_look_different(server, visit):
+    export = Export()
+    root = export.span("chain")
+    notes = [
+        {"key": "gen_ai.prompt.0.content", "length": 1204, "rule": "policy none"},
+        {"key": "gen_ai.completion.0.content", "length": 6200, "rule": "policy none"},
+        {"key": "?", "length": 3, "rule": "fault"},
+    ]
+    for name, more in (
+        ("removed", {"somatrace.guard.removed": json.dumps(notes)}),
+        ("empty", {"langfuse.observation.input": "", "langfuse.observation.output": "", "note": ""}),
+        ("absent", {}),
+    ):
+        export.span(name, parent=root, attributes={"gen_ai.operation.name": "chat", **more})
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+
+    def shown(name: str) -> str:
+        visitor.page.get_by_role("link", name=name, exact=True).click()
+        visitor.page.locator("#pane h2", has_text=name).wait_for()
+        return visitor.text("#pane")
+
+    removed = shown("removed")
+    visitor.press("g")
+    assert visitor.page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    assert "The guard removed 3 values, 7,407 characters, policy none, fault" in removed
+    table = visitor.text("#removed table")
+    assert "gen_ai.prompt.0.content 1,204 characters policy none" in table
+    assert "? a key that must not leave either 3 characters fault" in table
+    assert "Input ▨ removed, 1,204 characters Output ▨ removed, 6,200 characters" in removed
+    looks = {visitor.page.eval_on_selector(".value-removed", LOOK)}
+
+    assert "Input “” empty: nothing was said" in shown("empty")
+    assert "note “” empty" in visitor.text("#pane")
+    looks.add(visitor.page.eval_on_selector("p.value-empty", LOOK))
+
+    assert "Input – absent: it was not recorded" in shown("absent")
+    looks.add(visitor.page.eval_on_selector(".value-absent", LOOK))
+    visitor.press("g")
+    visitor.page.locator("#said", has_text="nothing was removed").wait_for(state="attached")
+    assert len(looks) == 3
+
+
+def test_equal_siblings_are_one_row_until_one_asks_for_them(server, visit):
+    export = Export()
+    root = export.span("agent")
+    for number in range(40):
+        export.span("embed chunk", parent=root, start_ns=NOW + number * 1000)
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    assert visitor.page.locator("tr[data-row]").count() == 3
+    visitor.page.get_by_role("link", name="39 more “embed chunk”: show").click()
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 41")
+
+
+def test_a_trace_of_ten_thousand_spans_stays_usable(server, visit):
+    export, root = large()
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    assert "10,000 spans" in visitor.text(".summary")
+    assert "is not UTF-8" in visitor.text("#pane")
+    assert visitor.page.evaluate("document.querySelectorAll('*').length") < 10_000
+
+    first = visitor.text("#pane h2")
+    visitor.press("n")
+    visitor.becomes(f"document.querySelector('#pane h2').textContent !== '{first}'")
+
+    rows = visitor.page.locator("tr[data-row]").count()
+    visitor.page.locator("tr.more a").first.click()
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length > {rows}")
+
+    visitor.press("f")
+    visitor.page.keyboard.type("document 5000")
+    visitor.press("Enter")
+    visitor.arrives_at("**find=document*")
+    assert visitor.text("#hits") == "1 of 10,000 spans matches"
+    assert visitor.page.get_by_role("link", name="document 5000").is_visible()
+
+    visitor.goto(f"/trace/{root.trace_id.hex()}?show=errors")
+    assert visitor.page.locator("tr.failed").count() == 3
+
+
+def test_a_closed_branch_is_fetched_when_it_is_opened_and_kept(server, visit):
+    export, root = large()
+    server.send(export)
+    visitor = visit(server)
+    visitor.goto(f"/trace/{root.trace_id.hex()}")
+    row = visitor.page.locator("tr[aria-expanded=false]").first
+    identity = row.get_attribute("id")
+    before = visitor.page.locator("tr[data-row]").count()
+    row.locator("a.toggle").click()
+    visitor.becomes(f"document.querySelectorAll('tr[data-row]').length > {before}")
+    visitor.requests.clear()
+    for _ in range(2):
+        visitor.page.locator(f"#{identity} a.toggle").click()
+    assert visitor.page.locator(f"#{identity}").get_attribute("aria-expanded") == "true"
+    assert visitor.requests == []
+
+
+def test_the_strip_and_the_keys_zoom_and_the_zoom_is_in_the_link(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?tenant=acme")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    edges = "part => (box => [box.left, box.right])(part.getBoundingClientRect())"
+    bar = visitor.page.locator("tr[aria-level='1'] rect").evaluate(edges)
+    assert bar == visitor.page.locator("tr[aria-level='1'] svg").evaluate(edges)
+    visitor.press("w")
+    visitor.arrives_at("**zoom=25.000-75.000*")
+    visitor.press("d")
+    visitor.arrives_at("**zoom=37.500-87.500*")
+    visitor.press("0")
+    visitor.page.wait_for_url(lambda url: "zoom" not in url)
+
+
+def test_ids_and_links_are_copied_and_it_is_said(day_server, visit):
+    visitor = visit(day_server, permissions=["clipboard-read", "clipboard-write"])
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    visitor.press("y")
+    visitor.page.locator("#said", has_text="copied id").wait_for(state="attached")
+    clipboard = "navigator.clipboard.readText()"
+    span = visitor.page.locator("#pane [data-span]").get_attribute("data-span")
+    assert visitor.page.evaluate(clipboard) == span
+    visitor.page.get_by_role("button", name="copy id of the trace").click()
+    visitor.page.locator("button", has_text="copied").wait_for()
+    assert visitor.page.evaluate(clipboard) in visitor.page.url
+    visitor.press("Y")
+    visitor.page.locator("#said", has_text="copied link").wait_for(state="attached")
+    assert visitor.page.evaluate(clipboard) == visitor.page.url
+
+
+def test_a_trace_saved_as_a_file_opens_on_another_machine(day_server, server, visit, tmp_path):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Enter")
+    visitor.arrives_at("**/trace/*")
+    with visitor.page.expect_download() as saved:
+        visitor.page.get_by_role("link", name="save as file").click()
+    file = tmp_path / saved.value.suggested_filename
+    saved.value.save_as(file)
+    assert "resourceSpans" in json.loads(file.read_text())
+
+    other = visit(server)
+    other.goto("/traces")
+    other.page.set_input_files("#file", file)
+    other.arrives_at("**/trace/*")
+    assert other.text("table.tree") == visitor.text("table.tree")
+    assert other.text("#pane") == visitor.text("#pane")
+
+
+def test_a_file_that_is_no_trace_is_refused_with_a_reason(server, visit, tmp_path):
+    (tmp_path / "holiday.json").write_text('{"photos": []}')
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.page.set_input_files("#file", tmp_path / "holiday.json")
+    visitor.page.locator("#status.error").wait_for()
+    assert "The file was not opened" in visitor.text("#status")
+    visitor.complaints.clear()
+
+
+def test_times_are_utc_until_the_reader_wants_their_own(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    stamp = visitor.page.locator("tbody time").first
+    utc = stamp.inner_text()
+    assert stamp.get_attribute("datetime").replace("T", " ").rstrip("Z") == utc
+    visitor.press("u")
+    local = stamp.inner_text()
+    assert (int(local[11:13]) - int(utc[11:13])) % 24 == 9
+    visitor.page.reload()
+    assert stamp.inner_text() == local
+    assert visitor.text("#zone") == "local"
+
+
+def test_single_keys_can_be_turned_off(day_server, visit):
+    visitor = visit(day_server)
+    visitor.press("?")
+    visitor.page.get_by_label("single keys are on").uncheck()
+    visitor.press("Escape")
+    before = visitor.page.url
+    visitor.press("2", "3")
+    assert visitor.page.url == before
+
+
+def test_a_look_at_a_trace_does_not_leave_the_list(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces?status=failed")
+    visitor.press("j", "Space")
+    visitor.page.locator("#peek[open]").wait_for()
+    assert "index shard 3 did not answer" in visitor.text("#peek")
+    visitor.press("Escape")
+    assert not visitor.page.locator("#peek").is_visible()
+    assert "/traces" in visitor.page.url
+
+
+def test_a_server_that_is_gone_is_said_and_the_last_figures_stay(start_server, visit, tmp_path):
+    server = start_server(tmp_path / "gone")
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto("/traces")
+    visitor.page.route("**/traces/new**", lambda route: route.abort())
+    visitor.page.locator("#status.error").wait_for()
+    assert "did not answer" in visitor.text("#status")
+    assert visitor.page.get_by_role("cell", name="acme").is_visible()
+    visitor.complaints.clear()
+
+
+@pytest.mark.parametrize("path", ["/", "/services", "/traces"])
+def test_the_line_in_the_header_is_as_fresh_as_the_page_and_a_fault_goes_with_its_cause(server, visit, path):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.goto(path)
+    visitor.page.route("**/*", lambda route: route.abort())
+    visitor.page.locator("#status.error", has_text="did not answer").wait_for()
+    server.post(b"", Authorization="Basic nobody")
+
+    visitor.page.unroute("**/*")
+
+    visitor.page.locator("#status:not(.error)", has_text="refused 1 (wrong or missing key)").wait_for()
+    if path == "/services":
+        visitor.page.get_by_text("1 request: wrong or missing key").wait_for()
+    visitor.complaints.clear()
+
+
+def test_an_overview_that_refreshes_leaves_its_table_open_and_a_chart_under_the_mouse(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.page.locator("#figures summary").click()
+    visitor.page.evaluate("document.activeElement.blur()")
+    visitor.page.locator(".plot").first.hover()
+    later = Day()
+    later.workflow("globex")
+    server.send(later)
+    visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 6")
+    assert visitor.page.get_by_role("row", name="globex").count() == 0
+    assert visitor.page.locator("#figures table").is_visible()
+
+    visitor.page.locator("h1").hover()
+    visitor.page.get_by_role("row", name="globex").wait_for()
+    assert visitor.page.locator("#figures table").is_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
+@pytest.mark.parametrize("width", [320, 360, 641, 768, 901, 1001, 1024, 1280])
+def test_no_view_is_wider_than_the_screen_and_a_table_breaks_no_name(scene_server, visit, path, width):
+    visitor = visit(scene_server, {"width": width, "height": 900})
+    visitor.goto(path)
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+    lines = "cells => cells.map(cell => cell.getClientRects().length)"
+    names = visitor.page.locator("td[data-label=Workflow], td[data-label=Tenant]").locator("a, span")
+    is_table = visitor.page.locator("thead:visible").count() > 0
+    assert not is_table or set(names.evaluate_all(lines)) <= {1}
+
+
+def test_a_failure_is_found_and_read_on_a_phone(day_server, visit):
+    visitor = visit(day_server, PHONE, has_touch=True)
+    visitor.goto("/traces?status=failed")
+    visitor.page.locator("a[data-open]").tap()
+    visitor.arrives_at("**/trace/*")
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    visitor.page.get_by_role("link", name="chat small-1").tap()
+    visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
+    assert visitor.page.locator("#pane h2").is_visible()

@@ -1,0 +1,207 @@
+"""What processes say of their own tracing: written by real ones, read on the page of services."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from somatrace.local.queries import services
+from somatrace.local.store.process_reports import Report
+from somatrace.local.store.store import Store
+from tests.support.local_server import NOW, Export, wait_until
+
+SERVICE = """
+import json, os, sys
+from opentelemetry import trace
+import somatrace
+
+somatrace.init_tracing("reporter")
+tracer = trace.get_tracer("tests")
+for number in range(int(sys.argv[1])):
+    with tracer.start_as_current_span(f"work {number}"):
+        pass
+if "fork" in sys.argv and not os.fork():
+    with tracer.start_as_current_span("in the child"):
+        pass
+    somatrace.shutdown(1)
+    os._exit(0)
+if "fork" in sys.argv:
+    os.wait()
+somatrace.shutdown(1)
+"""
+
+
+def run(data_dir: Path, spans: int, *words: str, **environment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SERVICE, str(spans), *words],
+        env={**os.environ, "SOMATRACE_DATA_DIR": str(data_dir), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def reports_in(data_dir: Path) -> list[dict]:
+    with closing(sqlite3.connect(data_dir / "local.db")) as connection:
+        rows = connection.execute("SELECT service, report FROM reports").fetchall()
+    return [{"service": service, **json.loads(report)} for service, report in rows]
+
+
+def test_a_process_says_what_it_delivered_when_it_ends(tmp_path):
+    run(tmp_path, 3)
+
+    (report,) = reports_in(tmp_path)
+
+    assert (report["service"], report["created"], report["delivered"], report["queued"]) == (
+        "reporter",
+        3,
+        3,
+        0,
+    )
+    assert report["lost"] == {}
+    assert report["instruments"]
+
+
+def test_a_process_says_what_it_lost_and_why(tmp_path):
+    run(tmp_path, 400, SOMATRACE_QUEUE_SIZE="10")
+
+    (report,) = reports_in(tmp_path)
+
+    assert report["lost"]["queue_full"] == 400 - report["delivered"] > 0
+
+
+def test_a_process_says_what_is_wrong_with_its_settings(tmp_path):
+    run(tmp_path, 1, SOMATRACE_QUEUE_SIZE="many")
+
+    (report,) = reports_in(tmp_path)
+
+    assert "SOMATRACE_QUEUE_SIZE" in " ".join(report["problems"])
+
+
+def test_a_forked_child_speaks_for_itself(tmp_path):
+    run(tmp_path, 2, "fork")
+
+    assert sorted(report["delivered"] for report in reports_in(tmp_path)) == [1, 2]
+
+
+def test_a_process_that_goes_on_says_it_without_being_asked(tmp_path):
+    program = SERVICE.rpartition("somatrace.shutdown(1)")[0] + "sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "2"],
+        env={**os.environ, "SOMATRACE_DATA_DIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+    ):
+        wait_until(lambda: (tmp_path / "local.db").exists() and _ready(tmp_path), 30)
+
+        assert reports_in(tmp_path)[0]["delivered"] == 2
+
+
+def _ready(data_dir: Path) -> bool:
+    try:
+        return bool(reports_in(data_dir))
+    except sqlite3.Error:
+        return False
+
+
+def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
+    run(
+        tmp_path / "unused",
+        2,
+        LANGFUSE_HOST=server.url,
+        LANGFUSE_PUBLIC_KEY=server.keys.public_key,
+        LANGFUSE_SECRET_KEY=server.keys.secret_key,
+    )
+
+    assert reports_in(server.data_dir) == []
+    assert {found.name for found in server.api.observations.get_many().data} == {"work 0", "work 1"}
+    assert not (tmp_path / "unused" / "local.db").exists()
+
+
+def test_a_service_adds_up_what_its_processes_say(store):
+    store.report("orders", "a", Report(10, 8, 1, {"queue_full": 1}, {"openai": "on", "redis": "on"}, ("x",)))
+    store.report(
+        "orders",
+        "b",
+        Report(5, 4, 0, {"queue_full": 1, "not_sampled": 7}, {"openai": "failed (ImportError)"}, ("x", "y")),
+    )
+    store.report(
+        "orders", "b", Report(6, 4, 1, {"queue_full": 2}, {"openai": "failed (ImportError)"}, ("y",))
+    )
+
+    (service,) = store.read(lambda connection: services.read(connection, NOW))
+
+    assert (service.name, service.processes, service.queued) == ("orders", 2, 2)
+    assert service.lost == [("queue_full", 3)]
+    assert service.instrumented == ["redis"]
+    assert service.uncovered == [("openai", "failed (ImportError)")]
+    assert sorted(service.problems) == ["x", "y"]
+
+
+def test_spans_that_were_not_to_be_sent_are_no_loss(store):
+    store.report("orders", "a", Report(lost={"not_sampled": 9, "exit": 1}))
+
+    (service,) = store.read(lambda connection: services.read(connection, NOW))
+
+    assert (service.lost, service.left_out) == ([("exit", 1)], [("not_sampled", 9)])
+
+
+def test_reports_take_bounded_room(store):
+    huge = Report(
+        instruments={f"library {n}": "x" * 10_000 for n in range(1000)}, problems=("y" * 9000,) * 90
+    )
+    store.report("s" * 9000, "p" * 9000, huge)
+
+    size = store.read(
+        lambda connection: connection.execute(
+            "SELECT length(service) + length(process) + length(report) FROM reports"
+        ).fetchone()[0]
+    )
+    assert size < 50_000
+
+
+def test_the_page_of_services_shows_what_waits_what_was_lost_and_what_is_traced(server):
+    export = Export()
+    export.span()
+    server.send(export)
+    with closing(Store(server.data_dir)) as beside:
+        beside.report(
+            "orders",
+            "a",
+            Report(
+                9, 5, 3, {"queue_full": 1}, {"openai": "on", "redis": "off: <b>no</b>"}, ("SOMATRACE_X: bad",)
+            ),
+        )
+
+    with server.browser() as browser:
+        page = browser.get("/services").text
+
+    for expected in (
+        "orders",
+        "✕ 1 queue full",
+        "1 of 2",
+        "redis: off: &lt;b&gt;no&lt;/b&gt;",
+        "SOMATRACE_X: bad",
+    ):
+        assert expected in page
+
+
+def test_the_page_of_services_says_that_what_failed_are_spans(server):
+    export = Export()
+    root = export.span(failed="no")
+    export.span(parent=root, failed="no")
+    server.send(export)
+
+    with server.browser() as browser:
+        page = browser.get("/services").text
+
+    assert ">Failed spans</th>" in page
+    # what a card says on a narrow screen
+    assert re.search(r'<td data-label="Failed spans"[^>]*><a [^>]*>✕ 2</a>', page)

@@ -1,0 +1,100 @@
+"""SOMATRACE_MAX_LATENCY_MS: what tracing may add to one workflow."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.context.span_state import Stamp
+from somatrace.context.tags import EMPTY
+from somatrace.pipeline.overhead_budget import CALM, LEAST, Budget
+from tests.support.otlp_server import otlp_server
+from tests.support.programs import otlp_env, run_program
+
+MILLISECOND = 1_000_000
+
+
+def root(spent_ms: float) -> Stamp:
+    stamp = Stamp(EMPTY, None)
+    stamp.spent_ns = int(spent_ms * MILLISECOND)
+    return stamp
+
+
+def test_within_the_budget_everything_is_kept() -> None:
+    budget = Budget(100)
+    for _ in range(10):
+        budget.settle(root(99))
+    assert budget.share == 1.0
+    assert all(budget.keeps(trace_id) for trace_id in (0, 1 << 127, 2**128 - 1))
+
+
+def test_each_workflow_over_it_halves_the_share_down_to_a_least_one() -> None:
+    budget = Budget(100)
+    budget.settle(root(101))
+    budget.settle(root(500))
+    assert budget.share == 0.25
+    for _ in range(30):
+        budget.settle(root(500))
+    assert budget.share == LEAST
+
+
+def test_calm_workflows_bring_it_back() -> None:
+    budget = Budget(100)
+    budget.settle(root(101))
+    for _ in range(CALM):
+        budget.settle(root(1))
+    assert budget.share == 1.0
+
+
+def test_time_of_all_spans_of_a_workflow_counts_on_its_root() -> None:
+    budget = Budget(100)
+    top = Stamp(EMPTY, None)
+    for _ in range(3):
+        budget.spend(Stamp(EMPTY, top), 40 * MILLISECOND)
+    budget.settle(top)
+    assert budget.share == 0.5
+
+
+def test_without_a_limit_nothing_is_judged() -> None:
+    budget = Budget(0)
+    budget.settle(root(10_000))
+    assert budget.share == 1.0
+
+
+@given(st.integers(0, 2**128 - 1), st.integers(0, 12))
+def test_a_trace_kept_at_a_small_share_is_kept_at_every_larger_one(trace_id: int, halvings: int) -> None:
+    budget = Budget(1)
+    kept = [budget.keeps(trace_id)]
+    for _ in range(halvings):
+        budget.settle(root(2))
+        kept.append(budget.keeps(trace_id))
+    assert kept == sorted(kept, reverse=True)
+
+
+def test_a_slow_processor_of_others_makes_us_keep_less_and_failures_are_kept_always() -> None:
+    with otlp_server() as server:
+        done = run_program(
+            """
+            import time
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import SpanProcessor
+            from somatrace import fail, flush, init_tracing, span, status
+            init_tracing("svc")
+            class Slow(SpanProcessor):
+                def on_start(self, span, parent_context=None):
+                    time.sleep(0.003)
+            trace.get_tracer_provider().add_span_processor(Slow())
+            for number in range(40):
+                with span("workflow", kind="workflow"):
+                    pass
+                with span("failing"):
+                    fail("code")
+            flush(5)
+            print(status().kept_share < 0.01, status().lost.get("over_budget", 0) > 20)
+            """,
+            otlp_env(server.url, SOMATRACE_MAX_LATENCY_MS="1"),
+        )
+        server.wait_for(40)
+    assert done.stdout == "True True\n"
+    assert len(server.named("failing")) == 40
+    assert len(server.named("workflow")) < 20

@@ -1,0 +1,100 @@
+"""The tag header: what goes in comes out, and nothing else is understood."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somatrace.context.tags import Tags
+from somatrace.propagation import signing, tag_header
+
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
+TEXTS = st.text(max_size=60).filter(lambda text: text.isprintable() and bool(text.strip()))
+VALUES = (
+    TEXTS
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+TAGS = st.builds(
+    Tags, st.dictionaries(NAMES, VALUES, min_size=1, max_size=5), st.dictionaries(NAMES, VALUES, max_size=2)
+)
+
+
+@given(TAGS)
+def test_tags_come_out_as_they_went_in(tags: Tags) -> None:
+    payload, left_out = tag_header.encode(tags)
+    found = tag_header.decode(payload)
+    assert (dict(found.bound), dict(found.derived), left_out) == (dict(tags.bound), dict(tags.derived), 0)
+
+
+@given(st.dictionaries(NAMES, st.text(max_size=200), max_size=32))
+def test_the_header_is_one_line_of_plain_characters_and_bounded_whatever_the_tags_hold(
+    tags: dict[str, str],
+) -> None:
+    payload, _ = tag_header.encode(Tags(tags))
+    key = signing.Key("k" * 64, b"k" * 16)
+    header = tag_header.join(payload, signing.sign(key, payload, "t" * 55, 1.0))
+    assert len(header) <= tag_header.MAX_HEADER
+    assert all("!" <= character <= "~" for character in header)
+
+
+def test_what_does_not_fit_is_left_out_from_the_end_and_the_required_tags_stay() -> None:
+    tags = {f"extra_{number}": "x" * 200 for number in range(20)} | {"tenant_id": "acme", "agent_id": "a"}
+    payload, left_out = tag_header.encode(Tags(tags))
+    found = tag_header.decode(payload)
+    assert found["tenant_id"] == "acme"
+    assert found["agent_id"] == "a"
+    assert left_out == 22 - len(found) > 0
+
+
+def test_no_tags_make_no_header() -> None:
+    assert tag_header.encode(Tags()) == ("", 0)
+
+
+def _packed(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "!!!!",
+        "AAAA",
+        _packed([]),
+        _packed("acme"),
+        _packed({"b": []}),
+        _packed({"b": {"tenant_id": None}}),
+        _packed({"b": {"tenant_id": {"deep": 1}}}),
+        _packed({"b": {"tenant_id": "a\nb"}}),
+        _packed({"b": {"tenant_id": "x" * 201}}),
+        _packed({"b": {"bad name": 1}}),
+        _packed({"b": {"langfuse.release": "1"}}),
+        _packed({"b": {f"t{number}": 1 for number in range(33)}}),
+        _packed({"b": {"tenant_id": float("inf")}}),
+        _packed({"b": {"n": 2**63}}),
+        _packed({"b": {}, "more": 1}),
+        base64.urlsafe_b64encode(b'{"b":{"n":1e999}}').rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(b"[" * 1200).rstrip(b"=").decode(),
+        base64.urlsafe_b64encode(b'{"b":{"t":"\\ud800"}}').rstrip(b"=").decode(),
+    ],
+)
+def test_what_the_encoder_would_not_write_is_refused(payload: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        tag_header.decode(payload)
+
+
+@given(st.text(max_size=300) | st.from_regex(r"1;[A-Za-z0-9_-]{0,40}(;[a-z0-9]*){0,4}", fullmatch=True))
+def test_any_header_is_either_read_or_a_value_error(header: str) -> None:
+    try:
+        payload, _ = tag_header.split(header)
+        tag_header.decode(payload)
+    except ValueError:
+        pass
+    else:
+        assert header.startswith("1;")
