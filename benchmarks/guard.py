@@ -91,8 +91,8 @@ OURS = """
 import time
 from opentelemetry import trace
 from somatrace import Config, bind, flush, init_tracing
-from somatrace.pipeline.guarded_copy import Copier
-spent, copy = [0, 0], Copier.copy
+from somatrace.pipeline.guarded_copy import SpanCopier
+spent, copy = [0, 0], SpanCopier.copy
 
 def timed(*arguments):
     began = time.thread_time_ns()
@@ -102,7 +102,7 @@ def timed(*arguments):
     spent[1] += 1
     return made
 
-Copier.copy = timed
+SpanCopier.copy = timed
 import datetime
 UNTIL = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)).isoformat()
 ENTRY = {{"content": "{mode}", "until": UNTIL, "reason": "benchmark"}}

@@ -31,7 +31,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from somatrace.local.access import auth
 from somatrace.local.access.keys import LINK_SECONDS, load_keys
-from somatrace.local.otlp.decode import Origin, Span
+from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.store.store import Store
 
 #: milliseconds at the 95th percentile, and megabytes
@@ -41,7 +41,7 @@ LCP, NODES = 500.0, 10_000
 SECOND = 1_000_000_000
 PER_TRACE, LARGE, BATCH = 12, 10_000, 512
 ORIGINS = [
-    Origin({"service.name": name, "service.version": "1.4.2"}, "somatrace", "0.1.0", {})
+    SpanOrigin({"service.name": name, "service.version": "1.4.2"}, "somatrace", "0.1.0", {})
     for name in ("gateway-api", "orchestrator", "recall-service", "slm-service")
 ]
 TENANTS = [f"tenant-{number:02}" for number in range(20)]
@@ -67,14 +67,14 @@ def attributes(rng: random.Random, tenant: str, workflow: str, number: int) -> d
     return common
 
 
-def workflow(rng: random.Random, start: int) -> Iterator[Span]:
+def workflow(rng: random.Random, start: int) -> Iterator[DecodedSpan]:
     tenant, name = rng.choice(TENANTS), rng.choice(WORKFLOWS)
     trace_id, ids = f"{rng.getrandbits(128):032x}", [f"{rng.getrandbits(64):016x}" for _ in range(PER_TRACE)]
     length, failed = int(rng.lognormvariate(0, 0.7) * SECOND), rng.random() < 0.03
     for number, span_id in enumerate(ids):
         share = 1 if not number else rng.uniform(0.05, 0.6)
         begin = start + int(length * (1 - share) * rng.random())
-        yield Span(
+        yield DecodedSpan(
             origin=ORIGINS[number % 4],
             trace_id=trace_id,
             span_id=span_id,
@@ -89,10 +89,10 @@ def workflow(rng: random.Random, start: int) -> Iterator[Span]:
         )
 
 
-def large(rng: random.Random, start: int) -> list[Span]:
+def large(rng: random.Random, start: int) -> list[DecodedSpan]:
     trace_id, ids = f"{rng.getrandbits(128):032x}", [f"{rng.getrandbits(64):016x}" for _ in range(LARGE)]
     return [
-        Span(
+        DecodedSpan(
             origin=ORIGINS[number % 4],
             trace_id=trace_id,
             span_id=span_id,
@@ -116,7 +116,7 @@ def fill(directory: Path, spans: int) -> list[str]:
     now = time.time_ns()
     began = time.perf_counter()
     traces = spans // PER_TRACE
-    batch: list[Span] = []
+    batch: list[DecodedSpan] = []
     for number in range(traces):
         batch.extend(workflow(rng, now - (traces - number) * 86_000 * SECOND // traces))
         if len(batch) >= BATCH or number == traces - 1:
@@ -157,7 +157,7 @@ def send(url: str, authorization: str, rate: int) -> None:
             time.sleep(max(0.0, sent / rate - elapsed))
 
 
-def encoded(spans: list[Span]) -> bytes:
+def encoded(spans: list[DecodedSpan]) -> bytes:
     request = ExportTraceServiceRequest()
     scopes = {}
     for origin in ORIGINS:

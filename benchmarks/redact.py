@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 
 from somatrace.guard import redact_text
-from somatrace.guard.policy.resolver import Grants
+from somatrace.guard.policy.resolver import PolicyResolver
 
 
 def words(text: str) -> list[str]:
@@ -127,7 +127,9 @@ def growth(rounds: int) -> float:
 
 def resolving(rounds: int) -> float:
     """Microseconds to ask for a tenant's grant."""
-    grants = Grants({"tenants": {f"tenant-{number}": {"content": "redacted"} for number in range(1000)}})
+    grants = PolicyResolver(
+        {"tenants": {f"tenant-{number}": {"content": "redacted"} for number in range(1000)}}
+    )
     return seconds(lambda: grants.resolve("tenant-7"), rounds) * 1e6
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from somatrace.smoke import Options, run
+from somatrace.smoke import SmokeOptions, run
 
 FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT")
 
@@ -41,7 +41,7 @@ def main() -> int:
             for target, env in targets.items():
                 _environment(env)
                 since = time.monotonic()
-                report = run(Options())
+                report = run(SmokeOptions())
                 if report.seconds_to_visible is None or report.exit_code != 0:
                     print(f"{target}: {report.message}", file=sys.stderr)
                     return 1

@@ -14,7 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
-from somatrace.smoke import Options, Report, run
+from somatrace.smoke import SmokeOptions, SmokeReport, run
 
 UNVERIFIABLE = 17
 
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with what it has started
     try:
-        report = run(Options(env_file=options.env_file, timeout=options.timeout))
+        report = run(SmokeOptions(env_file=options.env_file, timeout=options.timeout))
     except KeyboardInterrupt:
         return 130
     if options.report:
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     return _code(report, allow_unverifiable=options.allow_unverifiable)
 
 
-def _code(report: Report, *, allow_unverifiable: bool) -> int:
+def _code(report: SmokeReport, *, allow_unverifiable: bool) -> int:
     return 0 if allow_unverifiable and report.exit_code == UNVERIFIABLE else report.exit_code
 
 

@@ -102,9 +102,9 @@ def smoke(
     _settings(env_file)
     if real != (model is not None):
         _stop("--real and --model go together: name the model that your client is to call")
-    from somatrace.smoke import Options, run
+    from somatrace.smoke import SmokeOptions, run
 
-    options = Options(str(env_file) if env_file else None, timeout, real)
+    options = SmokeOptions(str(env_file) if env_file else None, timeout, real)
     report = run(options if model is None else replace(options, model=model))
     _print([report.as_json()] if as_json else report.lines())
     raise typer.Exit(report.exit_code)
@@ -125,9 +125,9 @@ def doctor(
     _settings(env_file)
     if service is not None and re.fullmatch(r"\w+(\.\w+)*(:\w+(\.\w+)*)?", service) is None:
         _stop("--app is module:app, as a server such as uvicorn takes it")
-    from somatrace.doctor import Options, examine
+    from somatrace.doctor import DoctorOptions, examine
 
-    diagnosis = examine(Options(str(env_file) if env_file else None, service, factory, timeout))
+    diagnosis = examine(DoctorOptions(str(env_file) if env_file else None, service, factory, timeout))
     _print([diagnosis.as_json()] if as_json else diagnosis.lines())
     raise typer.Exit(diagnosis.exit_code)
 

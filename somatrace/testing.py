@@ -41,22 +41,22 @@ def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Cap
     Waits up to `timeout` seconds at the end; AssertionError when tracing cannot be started.
     """
     tracing.init_tracing(service_name, config=Config(target="none"))
-    wiring = tracing.wired()
-    assert wiring is not None, "init_tracing failed: see the log"
-    assert wiring.road is not None, tracing.status().problems
-    assert wiring.wall is not None, tracing.status().problems
-    wiring.road.flush(timeout)  # what ended before the block is not the block's
+    live = tracing.installed()
+    assert live is not None, "init_tracing failed: see the log"
+    assert live.pipeline is not None, tracing.status().problems
+    assert live.span_processor is not None, tracing.status().problems
+    live.pipeline.flush(timeout)  # what ended before the block is not the block's
     captured = Captured()
     collector = _Collector(captured.spans)
-    wiring.wall.add_span_processor(collector)
+    live.span_processor.add_span_processor(collector)
     listener = captured.records.append
-    wiring.road.listen(listener)
+    live.pipeline.listen(listener)
     try:
         yield captured
     finally:
-        wiring.road.flush(timeout)
-        wiring.wall.remove_span_processor(collector)
-        wiring.road.unlisten(listener)
+        live.pipeline.flush(timeout)
+        live.span_processor.remove_span_processor(collector)
+        live.pipeline.unlisten(listener)
 
 
 def assert_tags(captured: Captured, **tags: Scalar) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
-from somatrace.runtime.fail_safe import harmless, text_of
+from somatrace.runtime.fail_safe import fail_safe, text_of
 
 MAX_CONTENT = 256 * 1024
 
@@ -29,7 +29,7 @@ def event(name: str, /, **fields: Any) -> None:
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    with harmless("event"):
+    with fail_safe("event"):
         kept = {key: _plain(value) for key, value in fields.items() if value is not None}
         said, now = text_of(name), time.time_ns()
         span.add_event(said, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
@@ -48,7 +48,7 @@ def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - L
         return
     for key, value in ((semconv.OBSERVATION_INPUT, input), (semconv.OBSERVATION_OUTPUT, output)):
         if value is not None:
-            with harmless("content"):
+            with fail_safe("content"):
                 plain = isinstance(value, str)
                 text = value if plain else json.dumps(value, default=_unknown, ensure_ascii=False)
                 span.set_attribute(key, text[:MAX_CONTENT])
@@ -72,7 +72,7 @@ def usage(
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    with harmless("usage"):
+    with fail_safe("usage"):
         tokens = {
             semconv.INPUT_TOKENS: input_tokens,
             semconv.OUTPUT_TOKENS: output_tokens,
@@ -102,7 +102,7 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    with harmless("fail"):
+    with fail_safe("fail"):
         said = text_of(code)
         span.set_status(Status(StatusCode.ERROR, text_of(message) or said))
         span.set_attribute(semconv.ERROR_TYPE, said)

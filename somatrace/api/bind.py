@@ -7,12 +7,12 @@ from contextvars import Token
 
 from opentelemetry import trace
 
-from somatrace.context.context_decorator import Scoped, T, paused
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.context_decorator import ContextDecorator, T, made_inside
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 
 
-class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
+class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
     """Tags for every span started in a block, or in each call of the function it decorates.
 
     Inner tags are added to outer ones and win; None takes a tag away. Values are short strings
@@ -34,22 +34,22 @@ class bind(Scoped):  # noqa: N801 - reads as the verb it is: `with bind(tenant_i
     async def __aenter__(self) -> None:
         self._enter()
 
-    def _open(self) -> Binding:
-        return Binding(current.get().binding(**self._tags))
+    def _open(self) -> BindScope:
+        return BindScope(current.get().binding(**self._tags))
 
 
-class Binding:
+class BindScope:
     """The scope of one `bind`."""
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
         self._token: Token[Tags] | None = None
 
-    def resume(self) -> None:
+    def attach(self) -> None:
         self._token = current.set(self._tags)
         label_root(self._tags)
 
-    def pause(self) -> None:
+    def detach(self) -> None:
         token, self._token = self._token, None
         if token is not None:
             try:
@@ -57,13 +57,13 @@ class Binding:
             except ValueError:
                 pass  # finished in another context than it was entered in, where nothing of it is set
 
-    def making(self, make: Callable[[], T]) -> T:
-        return paused(self, make)
+    def create_inside(self, make: Callable[[], T]) -> T:
+        return made_inside(self, make)
 
-    def here(self) -> bool:
+    def is_current(self) -> bool:
         return current.get() is self._tags
 
-    def finish(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> None:
         """Tags end with the block, whatever ended it."""
 
 
@@ -76,6 +76,6 @@ def label_root(tags: Tags) -> None:
     """Show a tenant bound inside an open local root span on that root too, for grouping."""
     if tags.tenant is None:
         return
-    stamp: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
-    if stamp is not None:
-        stamp.root.labelled(tags)
+    state = state_of(trace.get_current_span())
+    if state is not None:
+        state.root.labelled(tags)

@@ -13,10 +13,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import semconv
-from somatrace.context.context_decorator import Scoped, T
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.context_decorator import ContextDecorator, T
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
-from somatrace.runtime.fail_safe import harmless, text_of
+from somatrace.runtime.fail_safe import fail_safe, text_of
 from somatrace.semconv import KINDS, Kind
 
 SCOPE = "somatrace"
@@ -36,7 +36,7 @@ _MODEL_CALLS: dict[Kind, bool] = {
 }
 
 
-class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
+class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
     """A span around a block, or around each call of the function it decorates.
 
     `kind` says what the work is (workflow, step, agent, tool, llm, retrieval, embedding, check);
@@ -60,11 +60,13 @@ class span(Scoped):  # noqa: N801 - reads as the thing it makes: `with span("pla
     async def __aenter__(self) -> Span:
         return self._enter()  # type: ignore[return-value]
 
-    def _open(self) -> Work:
-        return Work(self._name, self._kind, self._attributes, _tags_for(self._name, self._kind, self._tags))
+    def _open(self) -> SpanScope:
+        return SpanScope(
+            self._name, self._kind, self._attributes, _tags_for(self._name, self._kind, self._tags)
+        )
 
 
-class Work:
+class SpanScope:
     """The scope of one `span`: what is captured where it is made, and the span once it runs."""
 
     def __init__(self, name: str, kind: Kind, attributes: dict[str, Any], tags: Tags) -> None:
@@ -77,17 +79,17 @@ class Work:
         self._context = self._made_in
         self._tokens: tuple[Token[Tags], Any] | None = None
 
-    def resume(self) -> Span:
+    def attach(self) -> Span:
         tags_token = current.set(self._tags)
         if self._span is None:
             maker = self._made_in.get(_MAKER)
-            parent = maker._context if isinstance(maker, Work) else self._made_in
+            parent = maker._context if isinstance(maker, SpanScope) else self._made_in
             self._span = self._start(parent)
             self._context = trace.set_span_in_context(self._span, self._said(parent))
         self._tokens = (tags_token, otel_context.attach(self._context))
         return self._span
 
-    def pause(self) -> None:
+    def detach(self) -> None:
         tokens, self._tokens = self._tokens, None
         if tokens is None:
             return
@@ -97,7 +99,7 @@ class Work:
             return  # left in another context than it was entered in, where nothing of it is set
         otel_context.detach(tokens[1])
 
-    def making(self, make: Callable[[], T]) -> T:
+    def create_inside(self, make: Callable[[], T]) -> T:
         """What is made has this span as its parent, which starts no earlier than when that is pulled."""
         tokens = (
             current.set(self._tags),
@@ -109,21 +111,21 @@ class Work:
             otel_context.detach(tokens[1])
             current.reset(tokens[0])
 
-    def here(self) -> bool:
+    def is_current(self) -> bool:
         return otel_context.get_current() is self._context and self._span is not None
 
-    def finish(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> None:
         span, self._span = self._span, None
         if span is None:
             return
-        with harmless("span"):
+        with fail_safe("span"):
             if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
                 span.set_attribute(
                     semconv.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
                 )
             elif isinstance(error, Exception):
                 _failed(span, error)
-        with harmless("span"):
+        with fail_safe("span"):
             span.end()
 
     def _said(self, parent: Context) -> Context:
@@ -134,9 +136,9 @@ class Work:
 
     def _start(self, parent: Context) -> Span:
         """The span; without attributes where they cannot be taken (they nest without end, say)."""
-        with harmless("span"):
+        with fail_safe("span"):
             return self._started(parent, self._described())
-        with harmless("span"):
+        with fail_safe("span"):
             return self._started(parent, {})
         return trace.INVALID_SPAN
 
@@ -154,12 +156,12 @@ class Work:
             record_exception=False,
             set_status_on_exception=False,
         )
-        stamp: Stamp | None = getattr(started, ATTRIBUTE, None)
-        if stamp is not None:
-            stamp.kind = self._kind
+        state = state_of(started)
+        if state is not None:
+            state.kind = self._kind
             if self._attributes:
                 held: Mapping[str, Any] = getattr(started, "_attributes", None) or {}
-                stamp.declared = {key: held[key] for key in self._attributes if key in held}
+                state.declared = {key: held[key] for key in self._attributes if key in held}
         return started
 
 

@@ -17,10 +17,10 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from somatrace.check.checker import Process, Report
-from somatrace.check.project.file_tree import Tree
+from somatrace.check.checker import CheckedProcess, CheckReport
+from somatrace.check.project.file_tree import FileTree
 from somatrace.check.rules.finding import Finding
-from somatrace.check.settings import Settings
+from somatrace.check.settings import CheckSettings
 from somatrace.semconv import VERSION
 
 FOLDER = ".somatrace_cache"
@@ -30,10 +30,12 @@ _KEY_BYTES = 32
 _RACY_NS = 2_000_000_000
 
 
-def cached(root: Path, settings: Settings, check: Callable[[Tree, Settings], Report]) -> Report:
+def cached(
+    root: Path, settings: CheckSettings, check: Callable[[FileTree, CheckSettings], CheckReport]
+) -> CheckReport:
     """The remembered report where it still holds, otherwise a new one, remembered."""
     began = time.time_ns()
-    tree = Tree(root, settings.exclude)
+    tree = FileTree(root, settings.exclude)
     place, key = root / FOLDER / "check.json", _key()
     if key is None:
         return check(tree, settings)
@@ -61,7 +63,7 @@ def _key() -> bytes | None:
     return None
 
 
-def _described(tree: Tree, settings: Settings) -> str:
+def _described(tree: FileTree, settings: CheckSettings) -> str:
     """Everything but the files' content: versions, settings, and which paths there are."""
     told = hashlib.sha256()
     told.update(repr((VERSION, _FORMAT, sys.version_info[:3], sorted(asdict(settings).items()))).encode())
@@ -70,7 +72,7 @@ def _described(tree: Tree, settings: Settings) -> str:
     return told.hexdigest()
 
 
-def _entry(tree: Tree, settings: Settings, report: Report, began: int) -> dict[str, Any]:
+def _entry(tree: FileTree, settings: CheckSettings, report: CheckReport, began: int) -> dict[str, Any]:
     files = {path: astuple(state) for path, state in tree.consulted().items()}
     return {
         "key": _described(tree, settings),
@@ -85,7 +87,7 @@ def _entry(tree: Tree, settings: Settings, report: Report, began: int) -> dict[s
     }
 
 
-def _same(tree: Tree, held: dict[str, Any]) -> bool:
+def _same(tree: FileTree, held: dict[str, Any]) -> bool:
     """Whether every file that was read still has its content, and every path that was looked for its kind."""
     began = int(held["began"])
     for path, (size, changed, digest) in held["files"].items():
@@ -96,12 +98,12 @@ def _same(tree: Tree, held: dict[str, Any]) -> bool:
     return all(tree.is_file(path) == was_file for path, was_file in held["probed"].items())
 
 
-def _report(held: dict[str, Any]) -> Report:
+def _report(held: dict[str, Any]) -> CheckReport:
     def finding(one: dict[str, Any]) -> Finding:
         return Finding(**{**one, "chain": tuple(one["chain"])})
 
-    processes = tuple(Process(**{**one, "codes": tuple(one["codes"])}) for one in held["processes"])
-    return Report(processes, tuple(map(finding, held["findings"])), tuple(map(finding, held["noqas"])))
+    processes = tuple(CheckedProcess(**{**one, "codes": tuple(one["codes"])}) for one in held["processes"])
+    return CheckReport(processes, tuple(map(finding, held["findings"])), tuple(map(finding, held["noqas"])))
 
 
 def _read(place: Path, key: bytes) -> dict[str, Any] | None:

@@ -6,26 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from somatrace.check.launch import discover
-from somatrace.check.launch.around import Launch, Origin
+from somatrace.check.launch.around import Launch, LaunchOrigin
 from somatrace.check.launch.discover import Inventory, service_of
 from somatrace.check.parallel import spread
 from somatrace.check.project import model_clients
-from somatrace.check.project.file_tree import State, Tree
+from somatrace.check.project.file_tree import FileState, FileTree
 from somatrace.check.project.source import Sources, UnparsableError
 from somatrace.check.rules import line_scanner, process_verdict
 from somatrace.check.rules.finding import Finding
-from somatrace.check.rules.line_rules import Code
-from somatrace.check.rules.process_verdict import Judged
-from somatrace.check.run.machine import Place
-from somatrace.check.run.process import Outcome, Start, run
-from somatrace.check.settings import Settings
+from somatrace.check.rules.line_rules import ServiceCode
+from somatrace.check.rules.process_verdict import ProcessVerdict
+from somatrace.check.run.machine import CodePlace
+from somatrace.check.run.process import ProcessStart, RunOutcome, run
+from somatrace.check.settings import CheckSettings
 
 #: As many launches as pay for a copy of the process: a few milliseconds each.
 _LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class CheckedProcess:
     """One process of the tree: where it begins, what starts it, where it is traced and under which name."""
 
     service: str
@@ -37,10 +37,10 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class CheckReport:
     """Every process with its verdict, all findings in order, and every suppression, in case it is stale."""
 
-    processes: tuple[Process, ...]
+    processes: tuple[CheckedProcess, ...]
     findings: tuple[Finding, ...]
     noqas: tuple[Finding, ...] = ()
 
@@ -51,7 +51,7 @@ class _Followed:
 
     launch: Launch
     service: str
-    outcome: Outcome | None
+    outcome: RunOutcome | None
 
     @property
     def path(self) -> str:
@@ -65,15 +65,15 @@ class _Part:
 
     followed: list[_Followed]
     lines: list[Finding]
-    read: Mapping[str, State]
+    read: Mapping[str, FileState]
     probed: Mapping[str, bool]
 
 
-def check(tree: Tree, settings: Settings) -> Report:
+def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     """Check one tree. Reads its files and nothing else; runs nothing of it."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, Code(tree, sources), settings, _ours(tree))
+    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _ours(tree))
     followed, lines = checker.spread(inventory.launches)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
     judged = tuple(checker.judged(one, done) for one in followed)
@@ -83,19 +83,19 @@ def check(tree: Tree, settings: Settings) -> Report:
     findings += checker.silent(inventory)
     findings += _same_names(judged, sources)
     noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == "ST091"))
-    return Report(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
+    return CheckReport(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
 
 
-def _process(judged: Judged) -> Process:
+def _process(judged: ProcessVerdict) -> CheckedProcess:
     origin = judged.launch.origin
     text = " ".join(origin.text.split())
     launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
     traced = f"{judged.traced.path}:{judged.traced.line}" if judged.traced is not None else ""
     codes = tuple(sorted({finding.code for finding in judged.findings}))
-    return Process(judged.service, judged.path, launched, judged.name, traced, codes)
+    return CheckedProcess(judged.service, judged.path, launched, judged.name, traced, codes)
 
 
-def _ours(tree: Tree) -> str | None:
+def _ours(tree: FileTree) -> str | None:
     """Where somatrace itself lies, when the tree is its own repository: that package is no shadow of it."""
     project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
     if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
@@ -113,10 +113,10 @@ def _distinct(findings: list[Finding]) -> list[Finding]:
 
 @dataclass(slots=True)
 class _Checker:
-    tree: Tree
+    tree: FileTree
     sources: Sources
-    code: Code
-    settings: Settings
+    code: ServiceCode
+    settings: CheckSettings
     ours: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
@@ -163,14 +163,14 @@ class _Checker:
             known.update(child.start for child in children)
             waiting += reversed(children)
 
-    def judged(self, one: _Followed, done: set[Place]) -> Judged:
+    def judged(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
         """The verdict, knowing which calls other processes make."""
         if one.outcome is None:
             return process_verdict.undecided(one.launch, one.service, self.sources)
         written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
         return process_verdict.judge(one.launch, one.outcome, written, one.service, self.sources)
 
-    def _written(self, service: str, outcome: Outcome, done: set[Place]) -> Iterator[Place]:
+    def _written(self, service: str, outcome: RunOutcome, done: set[CodePlace]) -> Iterator[CodePlace]:
         """Calls of ours in this process's modules, and those of the service that no process runs."""
         loaded = outcome.ledger.modules
         for path in dict.fromkeys([*loaded, *self.code.of(service)]):
@@ -202,11 +202,11 @@ class _Checker:
                 yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
 
 
-def _children(launch: Launch, outcome: Outcome) -> Iterator[Launch]:
+def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
     """Processes that a supervisor starts again: `uvicorn.run("m:app", workers=4)`."""
     for name, place in outcome.ledger.respawned:
         module, _, attribute = name.partition(":")
-        start = Start(
+        start = ProcessStart(
             "import",
             module,
             attribute=attribute.partition("(")[0],
@@ -214,12 +214,14 @@ def _children(launch: Launch, outcome: Outcome) -> Iterator[Launch]:
             factory=attribute.endswith(")"),
         )
         yield Launch(
-            Origin(place.path, place.line, f"uvicorn imports {name} in child processes"), start, target=name
+            LaunchOrigin(place.path, place.line, f"uvicorn imports {name} in child processes"),
+            start,
+            target=name,
         )
 
 
-def _same_names(processes: tuple[Judged, ...], sources: Sources) -> Iterator[Finding]:
-    first: dict[str, Judged] = {}
+def _same_names(processes: tuple[ProcessVerdict, ...], sources: Sources) -> Iterator[Finding]:
+    first: dict[str, ProcessVerdict] = {}
     for process in processes:
         if not process.name or process.traced is None:
             continue

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from somatrace.check import fixer, report, settings, suppressions
 from somatrace.check.cache import cached
-from somatrace.check.checker import Report, check
-from somatrace.check.project.file_tree import Tree
+from somatrace.check.checker import CheckReport, check
+from somatrace.check.project.file_tree import FileTree
 from somatrace.check.rules import catalogue
 
 _STACK = 512 * 1024 * 1024
@@ -119,7 +119,7 @@ def _one(root: Path, given: argparse.Namespace) -> int:
     return 1 if kept.findings else 0
 
 
-def _fixed(root: Path, wanted: settings.Settings, found: Report) -> Report:
+def _fixed(root: Path, wanted: settings.CheckSettings, found: CheckReport) -> CheckReport:
     """Fix, check again, and take back what left its file with a finding."""
     taken = {process.service_name for process in found.processes}
     before = fixer.fix(root, suppressions.apply(root, found, replace(wanted, baseline="")).findings, taken)
@@ -138,7 +138,7 @@ def _fixed(root: Path, wanted: settings.Settings, found: Report) -> Report:
     return _deeply(root, wanted, fresh=True) if wrong else again
 
 
-def _wanted(read: settings.Settings, given: argparse.Namespace) -> settings.Settings:
+def _wanted(read: settings.CheckSettings, given: argparse.Namespace) -> settings.CheckSettings:
     return replace(
         read,
         select=read.select if given.select is None else _codes(given.select, "--select"),
@@ -154,14 +154,16 @@ def _colour(given: argparse.Namespace) -> bool:
     return given.output is None and sys.stdout.isatty()
 
 
-def _deeply(root: Path, wanted: settings.Settings, *, fresh: bool) -> Report:
+def _deeply(root: Path, wanted: settings.CheckSettings, *, fresh: bool) -> CheckReport:
     """Check on a thread with a deep stack: generated code nests deeper than people do."""
-    found: list[Report] = []
+    found: list[CheckReport] = []
     failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            found.append(check(Tree(root, wanted.exclude), wanted) if fresh else cached(root, wanted, check))
+            found.append(
+                check(FileTree(root, wanted.exclude), wanted) if fresh else cached(root, wanted, check)
+            )
         except BaseException as error:
             failed.append(error)
 

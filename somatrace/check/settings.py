@@ -17,7 +17,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CheckSettings:
     """What a project may say. Without a section everything is checked."""
 
     entrypoints: tuple[str, ...] = ()
@@ -40,28 +40,28 @@ class Settings:
         )
 
 
-def read(root: Path) -> Settings:
+def read(root: Path) -> CheckSettings:
     """The section of the pyproject.toml in `root`. Raises SettingsError."""
     try:
         text = (root / "pyproject.toml").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return Settings()
+        return CheckSettings()
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         if "tool.somatrace" in text:
             raise SettingsError(f"pyproject.toml cannot be read: {error}") from None
-        return Settings()
+        return CheckSettings()
     section: Any = data
     for name in ("tool", "somatrace", "check"):
         section = section.get(name, {}) if isinstance(section, dict) else {}
     if not isinstance(section, dict):
         raise SettingsError("[tool.somatrace.check] must be a table")
-    return Settings(**{key.replace("-", "_"): _valid(key, value) for key, value in section.items()})
+    return CheckSettings(**{key.replace("-", "_"): _valid(key, value) for key, value in section.items()})
 
 
 def _valid(key: str, value: Any) -> Any:
-    known = [one.name.replace("_", "-") for one in fields(Settings)]
+    known = [one.name.replace("_", "-") for one in fields(CheckSettings)]
     if key not in known:
         raise SettingsError(f"[tool.somatrace.check] has no `{key}`{_nearest(key, known)}")
     if key == "baseline":

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from somatrace.check.checker import Report
+from somatrace.check.checker import CheckReport
 from somatrace.check.rules.finding import Finding
-from somatrace.check.settings import Settings, SettingsError
+from somatrace.check.settings import CheckSettings, SettingsError
 
 _NOQA = re.compile(r"#\s*noqa:\s*((?:[A-Z]+\d+[\s,]*)+)(?:--\s*(.*\S))?", re.IGNORECASE)
 _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 
-def apply(root: Path, report: Report, settings: Settings) -> Report:
+def apply(root: Path, report: CheckReport, settings: CheckSettings) -> CheckReport:
     """The findings that stay, with those about suppressions and the baseline."""
     kept = [*_unsuppressed(report.findings), *_stale(report)]
     kept = [finding for finding in kept if settings.wants(finding.code, finding.path)]
@@ -42,7 +42,7 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
             )
 
 
-def _stale(report: Report) -> Iterator[Finding]:
+def _stale(report: CheckReport) -> Iterator[Finding]:
     """Suppressions on lines where nothing is found."""
     met = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:

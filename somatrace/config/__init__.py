@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from somatrace.config.config import Config
-from somatrace.config.explainer import Explained, explain
+from somatrace.config.explainer import ExplainedSetting, explain
 from somatrace.config.resolver import refresh, resolve
 from somatrace.config.settings import (
     Compression,
@@ -27,7 +27,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ContentDefault",
-    "Explained",
+    "ExplainedSetting",
     "Problem",
     "Protocol",
     "Settings",

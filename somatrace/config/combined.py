@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from somatrace import semconv
 from somatrace.config.parsers import BadValueError, boolean, choice, items, number, several, text, whole
-from somatrace.config.reader import DEFAULT, Reader
+from somatrace.config.reader import DEFAULT, SettingsReader
 from somatrace.config.settings import ContentDefault, SpanLimits
 from somatrace.config.specs import BY_NAME, ENVIRONMENT_ATTRIBUTES, SPAN_LIMITS, VERSION_ATTRIBUTE
 
@@ -41,7 +41,7 @@ _RESOURCE_KEY: Final = r"[A-Za-z0-9_./-]{1,200}"
 _LANGFUSE_ENVIRONMENT: Final = r"(?!langfuse)[a-z0-9_-]{1,40}"
 
 
-def enabled(reader: Reader) -> bool:
+def enabled(reader: SettingsReader) -> bool:
     """Whether tracing is on: said to somatrace itself, else off if any of the usual switches says so."""
     if reader.candidates("enabled"):
         return bool(reader.read("enabled"))
@@ -54,7 +54,7 @@ def enabled(reader: Reader) -> bool:
     return on
 
 
-def content(reader: Reader) -> ContentDefault:
+def content(reader: SettingsReader) -> ContentDefault:
     """The policy of tenants without an entry: `SOMATRACE_CONTENT`, else the most restrictive switch set."""
     if reader.candidates("content"):
         value: ContentDefault = reader.read("content")
@@ -81,7 +81,7 @@ def _content_switch(value: object) -> bool:
         ) from None
 
 
-def sampling(reader: Reader) -> tuple[str, float]:
+def sampling(reader: SettingsReader) -> tuple[str, float]:
     """Name of the sampler and its rate (1.0 for those that have none)."""
     sampler, rate = _sampling(reader)
     keeps_all = reader.variable("LANGFUSE_ENABLE_SAMPLING", boolean, safe=True) is False
@@ -94,7 +94,7 @@ def sampling(reader: Reader) -> tuple[str, float]:
     return sampler, rate
 
 
-def _sampling(reader: Reader) -> tuple[str, float]:
+def _sampling(reader: SettingsReader) -> tuple[str, float]:
     named = reader.found("OTEL_TRACES_SAMPLER")
     if reader.candidates("sample_rate", ours=True) or (named is None and reader.candidates("sample_rate")):
         rate: float = reader.read("sample_rate")
@@ -114,7 +114,7 @@ def _sampling(reader: Reader) -> tuple[str, float]:
     return sampler, argument
 
 
-def resource_attributes(reader: Reader) -> dict[str, str]:
+def resource_attributes(reader: SettingsReader) -> dict[str, str]:
     """`OTEL_RESOURCE_ATTRIBUTES` as written; what is a setting here is taken out by the caller."""
     found = reader.variable(RESOURCE, _resource, {})
     reader.sources["resource_attributes"] = RESOURCE if found else DEFAULT
@@ -144,7 +144,7 @@ def _is_attribute(key: str, value: str) -> bool:
     )
 
 
-def service_name(reader: Reader, literal: object, resource: Mapping[str, str]) -> str:
+def service_name(reader: SettingsReader, literal: object, resource: Mapping[str, str]) -> str:
     """The literal in the code; `OTEL_SERVICE_NAME`, then the resource's, only where that cannot be used."""
     usable = text(200)
     try:
@@ -159,7 +159,7 @@ def service_name(reader: Reader, literal: object, resource: Mapping[str, str]) -
     return operators or resource.get(semconv.SERVICE_NAME) or "unknown_service"
 
 
-def service_version(reader: Reader, resource: Mapping[str, str]) -> str:
+def service_version(reader: SettingsReader, resource: Mapping[str, str]) -> str:
     """The version said to somatrace, else the resource's."""
     version: str = reader.read("service_version")
     if reader.sources["service_version"] == DEFAULT and VERSION_ATTRIBUTE in resource:
@@ -168,7 +168,7 @@ def service_version(reader: Reader, resource: Mapping[str, str]) -> str:
     return version
 
 
-def environment(reader: Reader, resource: Mapping[str, str]) -> str:
+def environment(reader: SettingsReader, resource: Mapping[str, str]) -> str:
     """The deployment environment: said to somatrace > resource attributes > Langfuse's variables.
 
     One that Langfuse would show as another one (docs/local.md) is kept, since other backends take
@@ -189,7 +189,7 @@ def environment(reader: Reader, resource: Mapping[str, str]) -> str:
     return value
 
 
-def propagators(reader: Reader) -> tuple[str, ...]:
+def propagators(reader: SettingsReader) -> tuple[str, ...]:
     """The propagators for trace context and baggage; others are left out."""
     found = reader.variable("OTEL_PROPAGATORS", several(_propagator, "use tracecontext, baggage or none"), ())
     reader.sources["propagators"] = DEFAULT if found is None else "OTEL_PROPAGATORS"
@@ -203,7 +203,7 @@ def _propagator(part: str) -> str | None:
     return word if word in (*_PROPAGATORS, "none") else None
 
 
-def span_limits(reader: Reader) -> SpanLimits:
+def span_limits(reader: SettingsReader) -> SpanLimits:
     """The limits of one span: the specific variable, else the general one, else the default."""
     defaults = SpanLimits()
     limits: dict[str, int | None] = {}
@@ -216,7 +216,7 @@ def span_limits(reader: Reader) -> SpanLimits:
     return SpanLimits(**limits)
 
 
-def batch_size(reader: Reader, queue_size: int) -> int:
+def batch_size(reader: SettingsReader, queue_size: int) -> int:
     """Spans in one request: never more than the queue holds."""
     size: int = reader.read("batch_size")
     if size > queue_size:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from somatrace.config.config_fields import Given
+from somatrace.config.config_fields import ConfigFields
 from somatrace.config.resolver import resolve
 from somatrace.config.settings import ConfigError
 
 
-class Config(Given):
+class Config(ConfigFields):
     """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
     `content_policy` is for code alone; its variable is the file's.
 

@@ -9,7 +9,7 @@ from somatrace.config.settings import Compression, ContentDefault, PolicySource,
 
 
 @dataclass(frozen=True)
-class Given:
+class ConfigFields:
     """The fields of `Config`: field `x` is the variable `SOMATRACE_X`. None means "not set here"."""
 
     enabled: bool | None = None

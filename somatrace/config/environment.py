@@ -36,7 +36,7 @@ _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'
 Complain = Callable[[str, str], None]
 
 
-class Found(NamedTuple):
+class FoundVariable(NamedTuple):
     """A variable that is set. `value` is None when it names a file that cannot be read."""
 
     value: str | None
@@ -49,7 +49,7 @@ class Environment:
     def __init__(self, process: Mapping[str, str], complain: Complain) -> None:
         self._complain = complain
         self._layers: list[tuple[Mapping[str, str], str]] = [(process, "")]
-        self._cache: dict[str, Found | None] = {}
+        self._cache: dict[str, FoundVariable | None] = {}
 
     def add_file(self, setting: str, path: str) -> None:
         """Look variables that the process does not have up in the `.env` file at `path`."""
@@ -64,33 +64,33 @@ class Environment:
         self._layers.append((variables, " (env file)"))
         self._cache.clear()
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> FoundVariable | None:
         """What `name` is set to, or None."""
         if name not in self._cache:
             self._cache[name] = self._look_up(name)
         return self._cache[name]
 
-    def _look_up(self, name: str) -> Found | None:
+    def _look_up(self, name: str) -> FoundVariable | None:
         for variables, suffix in self._layers:
             value = variables.get(name, "")
             path = variables.get(f"{name}_FILE", "").strip() if name in IN_FILES else ""
             if value.strip():
                 if path:
                     self._complain(f"{name}_FILE", f"not read, because {name} is set too: remove one of them")
-                return Found(value, name + suffix)
+                return FoundVariable(value, name + suffix)
             if path:
                 return self._from_file(f"{name}_FILE", path, suffix)
         return None
 
-    def _from_file(self, name: str, path: str, suffix: str) -> Found:
+    def _from_file(self, name: str, path: str, suffix: str) -> FoundVariable:
         try:
             content = read_file(path).strip()
         except BadValueError as bad:
             self._complain(name, f"the file {bad}")
-            return Found(None, name + suffix)
+            return FoundVariable(None, name + suffix)
         if not content:
             self._complain(name, "the file is empty")
-        return Found(content or None, name + suffix)
+        return FoundVariable(content or None, name + suffix)
 
 
 def read_file(path: str) -> str:

@@ -19,7 +19,7 @@ _REASONS: Final = {
 }
 
 
-class Explained(NamedTuple):
+class ExplainedSetting(NamedTuple):
     """One line: the setting or variable, its effective value as it may be printed, its source, and why."""
 
     setting: str
@@ -28,31 +28,33 @@ class Explained(NamedTuple):
     why: str
 
 
-def explain(settings: Settings) -> tuple[Explained, ...]:
+def explain(settings: Settings) -> tuple[ExplainedSetting, ...]:
     """Every setting, then each variable that is set and has no effect, with what holds instead."""
     lines = [
-        Explained(spec.name, _shown(settings, spec.name), settings.sources.get(spec.name, DEFAULT), spec.why)
+        ExplainedSetting(
+            spec.name, _shown(settings, spec.name), settings.sources.get(spec.name, DEFAULT), spec.why
+        )
         for spec in SPECS
     ]
     for name, why in _REASONS.items():
-        lines.append(Explained(name, _shown(settings, name), settings.sources.get(name, DEFAULT), why))
+        lines.append(ExplainedSetting(name, _shown(settings, name), settings.sources.get(name, DEFAULT), why))
     for name, (variable, _) in SPAN_LIMITS.items():
         limit = getattr(settings.span_limits, name)
         source = settings.sources.get(name, DEFAULT)
         lines.append(
-            Explained(
+            ExplainedSetting(
                 name, "unlimited" if limit is None else str(limit), source, f"limit of one span, {variable}"
             )
         )
-    lines += [Explained(name, "", "environment", why) for name, why in settings.unused.items()]
+    lines += [ExplainedSetting(name, "", "environment", why) for name, why in settings.unused.items()]
     return (*lines, *_notes(settings.target))
 
 
-def _notes(target: Target) -> tuple[Explained, ...]:
+def _notes(target: Target) -> tuple[ExplainedSetting, ...]:
     if not any(name.startswith("x-langfuse-") for name in target.headers) or target.kind == "langfuse":
         return ()
     why = "passed as they are; a Langfuse server itself wants Basic auth, so a collector must translate them"
-    return (Explained("x-langfuse-* headers", MASK, "headers", why),)
+    return (ExplainedSetting("x-langfuse-* headers", MASK, "headers", why),)
 
 
 def _shown(settings: Settings, name: str) -> str:

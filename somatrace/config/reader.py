@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from somatrace.config.config_fields import Given
-from somatrace.config.environment import Environment, Found
+from somatrace.config.config_fields import ConfigFields
+from somatrace.config.environment import Environment, FoundVariable
 from somatrace.config.parsers import BadValueError, Parser
 from somatrace.config.settings import Problem
-from somatrace.config.specs import BY_NAME, Spec, Variable
+from somatrace.config.specs import BY_NAME, ForeignVariable, SettingSpec
 
 KEYWORD = "keyword"
 DEFAULT = "default"
 
 
-class Candidate(NamedTuple):
+class SettingCandidate(NamedTuple):
     """One place that says something about a setting. `raw` is None for a file that cannot be read."""
 
     raw: object
@@ -34,10 +34,10 @@ class Candidate(NamedTuple):
         return 0 if self.name == KEYWORD else 1 if self.is_ours else 2
 
 
-class Reader:
+class SettingsReader:
     """Values by setting, remembering where each came from, what was used and what is wrong."""
 
-    def __init__(self, config: Given | None, process: Mapping[str, str]) -> None:
+    def __init__(self, config: ConfigFields | None, process: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.sources: dict[str, str] = {}
         self.used: set[str] = set()
@@ -50,17 +50,17 @@ class Reader:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def candidates(self, name: str, *, ours: bool = False) -> list[Candidate]:
+    def candidates(self, name: str, *, ours: bool = False) -> list[SettingCandidate]:
         """Who says something about a setting, strongest first; `ours`: only what is said to somatrace."""
         return [found for found in self._candidates(BY_NAME[name]) if found.is_ours or not ours]
 
-    def _candidates(self, spec: Spec) -> Iterator[Candidate]:
+    def _candidates(self, spec: SettingSpec) -> Iterator[SettingCandidate]:
         keyword = getattr(self.config, spec.name, None)
         if keyword is not None:
-            yield Candidate(keyword, KEYWORD, KEYWORD, spec.parse)
+            yield SettingCandidate(keyword, KEYWORD, KEYWORD, spec.parse)
         for variable in spec.variables:
             if found := self.environment.get(variable.name):
-                yield Candidate(found.value, found.source, variable.name, variable.parse or spec.parse)
+                yield SettingCandidate(found.value, found.source, variable.name, variable.parse or spec.parse)
 
     def read(self, name: str, *, ours: bool = False) -> Any:
         """The checked value of a setting: the first candidate's, its safe side, or the default."""
@@ -75,7 +75,7 @@ class Reader:
         self._compare(first, value, candidates[1:])
         return value
 
-    def _checked(self, name: str, candidate: Candidate) -> Any:
+    def _checked(self, name: str, candidate: SettingCandidate) -> Any:
         """The candidate's value, or what is left of it; what is wrong with it becomes a problem."""
         spec = BY_NAME[name]
         if candidate.raw is None:
@@ -103,11 +103,11 @@ class Reader:
         source = self.sources[name]
         return f"Config.{name}" if source == KEYWORD else source
 
-    def found(self, name: str) -> Found | None:
+    def found(self, name: str) -> FoundVariable | None:
         """A variable as it is set, or None."""
         return self.environment.get(name)
 
-    def _compare(self, first: Candidate, value: object, others: list[Candidate]) -> None:
+    def _compare(self, first: SettingCandidate, value: object, others: list[SettingCandidate]) -> None:
         """One problem line for each name users already have that says something else than the one that won.
 
         A setting given in code or as `SOMATRACE_*` replaces others on purpose, and so does a
@@ -126,7 +126,7 @@ class Reader:
                 )
 
 
-def known_variables() -> Iterator[tuple[str, Variable]]:
+def known_variables() -> Iterator[tuple[str, ForeignVariable]]:
     """Each variable of the catalogue with the name of its setting."""
     for spec in BY_NAME.values():
         for variable in spec.variables:

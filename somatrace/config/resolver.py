@@ -8,8 +8,8 @@ from typing import Final
 
 from somatrace import semconv
 from somatrace.config import combined, target
-from somatrace.config.config_fields import Given
-from somatrace.config.reader import DEFAULT, Reader, known_variables
+from somatrace.config.config_fields import ConfigFields
+from somatrace.config.reader import DEFAULT, SettingsReader, known_variables
 from somatrace.config.settings import Settings, Target
 from somatrace.config.specs import ALSO_READ, BY_NAME, ENVIRONMENT_ATTRIBUTES, REPLACED, SPAN_LIMITS, SPECS
 
@@ -36,7 +36,7 @@ _SAYS_WHAT_WE_SAY: Final = frozenset({semconv.SERVICE_NAME, semconv.SERVICE_VERS
 
 
 def resolve(
-    service_name: str, config: Given | None = None, environ: Mapping[str, str] | None = None
+    service_name: str, config: ConfigFields | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
     """The effective settings. Never raises for a value: a bad one takes the safe side and becomes a Problem.
 
@@ -44,7 +44,7 @@ def resolve(
     > TRACE_CONTENT > default; the target is chosen as a whole (docs/configuration.md). `environ` is the
     process's own environment unless given. Files that hold secrets are read now, each time.
     """
-    reader = Reader(config, os.environ if environ is None else environ)
+    reader = SettingsReader(config, os.environ if environ is None else environ)
     env_file = reader.read("env_file")
     if env_file:
         reader.environment.add_file(reader.label("env_file"), env_file)
@@ -77,7 +77,7 @@ def resolve(
 
 
 def refresh(
-    service_name: str, config: Given | None = None, environ: Mapping[str, str] | None = None
+    service_name: str, config: ConfigFields | None = None, environ: Mapping[str, str] | None = None
 ) -> Target:
     """The target with secrets and files read again, for use after an answer that refuses the keys.
 
@@ -86,25 +86,25 @@ def refresh(
     return resolve(service_name, config, environ).target
 
 
-def _finished(settings: Settings, reader: Reader, unused: dict[str, str]) -> Settings:
+def _finished(settings: Settings, reader: SettingsReader, unused: dict[str, str]) -> Settings:
     from dataclasses import replace
 
     return replace(settings, problems=tuple(reader.problems), unused=unused)
 
 
-def _data_dir(reader: Reader) -> str:
+def _data_dir(reader: SettingsReader) -> str:
     """The directory the operator named, or "": then the store looks for a private one by itself."""
     given: str = reader.read("data_dir")
     return os.path.expanduser(given) if given else ""  # noqa: PTH111 - never raises
 
 
-def _state_home(reader: Reader) -> str:
+def _state_home(reader: SettingsReader) -> str:
     """XDG_STATE_HOME, when it is the absolute path that the XDG Base Directory specification wants."""
     state: str = reader.variable("XDG_STATE_HOME", str, "") or ""
     return state if os.path.isabs(state) else ""  # noqa: PTH117
 
 
-def _unused(reader: Reader, settings: Settings) -> dict[str, str]:
+def _unused(reader: SettingsReader, settings: Settings) -> dict[str, str]:
     """For each variable that is set and has no effect, what holds instead."""
     setting_of = {variable.name: name for name, variable in known_variables()}
     setting_of.update(ALSO_READ)
@@ -121,7 +121,7 @@ def _unused(reader: Reader, settings: Settings) -> dict[str, str]:
     return unused
 
 
-def _winner(reader: Reader, setting: str, settings: Settings) -> str:
+def _winner(reader: SettingsReader, setting: str, settings: Settings) -> str:
     """The place that decides `setting`: its own source, or that of the target where it plays no part."""
     if setting == "service_name":
         return f"{settings.service_name!r}, the name given in the code"

@@ -37,20 +37,20 @@ _TARGET: Final = Target("local")
 _TIMEOUT_ADVICE: Final = "use seconds from 0.001 to 600, as OpenTelemetry in Python does, not milliseconds"
 
 
-class Variable(NamedTuple):
+class ForeignVariable(NamedTuple):
     """A variable users already have, and how it is read where that differs from the setting's own way."""
 
     name: str
     parse: Parser | None = None
 
 
-class Spec(NamedTuple):
+class SettingSpec(NamedTuple):
     """One setting. `safe` is what a value that cannot be used becomes."""
 
     name: str
     why: str
     parse: Parser
-    others: tuple[Variable, ...] = ()
+    others: tuple[ForeignVariable, ...] = ()
     default: Any = None
     safe: Any = None
     secret: bool = False
@@ -60,20 +60,24 @@ class Spec(NamedTuple):
         return f"SOMATRACE_{self.name.upper()}"
 
     @property
-    def variables(self) -> tuple[Variable, ...]:
+    def variables(self) -> tuple[ForeignVariable, ...]:
         """All variables, the strongest first."""
-        return (Variable(self.variable), *self.others)
+        return (ForeignVariable(self.variable), *self.others)
 
 
-def _spec(name: str, why: str, parse: Parser, *others: str | Variable, **options: Any) -> Spec:
+def _spec(name: str, why: str, parse: Parser, *others: str | ForeignVariable, **options: Any) -> SettingSpec:
     """A spec whose default is that of Settings (or of Target) and whose safe side is that default."""
     default = getattr(_SETTINGS, name, getattr(_TARGET, name, ""))
-    given = tuple(Variable(other) if isinstance(other, str) else other for other in others)
-    return Spec(name, why, parse, given, **{"default": default, "safe": default, **options})
+    given = tuple(ForeignVariable(other) if isinstance(other, str) else other for other in others)
+    return SettingSpec(name, why, parse, given, **{"default": default, "safe": default, **options})
 
 
-def _otlp(name: str, *, exact: Parser | None = None, base: Parser | None = None) -> tuple[Variable, Variable]:
-    return Variable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), Variable(f"OTEL_EXPORTER_OTLP_{name}", base)
+def _otlp(
+    name: str, *, exact: Parser | None = None, base: Parser | None = None
+) -> tuple[ForeignVariable, ForeignVariable]:
+    return ForeignVariable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), ForeignVariable(
+        f"OTEL_EXPORTER_OTLP_{name}", base
+    )
 
 
 SPECS: Final = (
@@ -111,7 +115,7 @@ SPECS: Final = (
         "seconds one batch may take, connecting included",
         number(0.001, 600.0, advice=_TIMEOUT_ADVICE),
         *_otlp("TIMEOUT"),
-        Variable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
+        ForeignVariable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
         "LANGFUSE_TIMEOUT",
     ),
     _spec(
@@ -191,7 +195,7 @@ SPECS: Final = (
         "flush_interval",
         "seconds a finished span waits at most before it is sent",
         number(0.001, 3600.0),
-        Variable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
+        ForeignVariable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
         "LANGFUSE_FLUSH_INTERVAL",
     ),
     _spec(

@@ -8,7 +8,7 @@ from typing import Final, cast
 from somatrace import semconv
 from somatrace.config import urls_and_headers
 from somatrace.config.parsers import BadValueError, items
-from somatrace.config.reader import DEFAULT, Reader
+from somatrace.config.reader import DEFAULT, SettingsReader
 from somatrace.config.settings import Target, TargetKind
 
 EXPORTER: Final = "OTEL_TRACES_EXPORTER"
@@ -19,7 +19,7 @@ _DEFAULT_GRPC: Final = "http://localhost:4317"
 _CHOOSE: Final = "set SOMATRACE_TARGET to langfuse or otlp to say which is meant"
 
 
-def choose(reader: Reader) -> Target:
+def choose(reader: SettingsReader) -> Target:
     """The target: SOMATRACE_TARGET > OTEL_TRACES_EXPORTER > Langfuse keys > OTLP endpoint > local store."""
     kind = _kind(reader)
     if kind == "langfuse":
@@ -29,7 +29,7 @@ def choose(reader: Reader) -> Target:
     return Target(kind)
 
 
-def _kind(reader: Reader) -> TargetKind:
+def _kind(reader: SettingsReader) -> TargetKind:
     explicit = reader.read("target")
     if explicit is not None:
         return cast("TargetKind", explicit)
@@ -55,7 +55,7 @@ def _exporter(value: object) -> str:
     )
 
 
-def _configured(reader: Reader, *, over_otlp: bool) -> TargetKind:
+def _configured(reader: SettingsReader, *, over_otlp: bool) -> TargetKind:
     """The target that keys and endpoints ask for; `over_otlp`: Langfuse wins a tie with an OTLP endpoint."""
     keys = [*reader.candidates("langfuse_public_key")[:1], *reader.candidates("langfuse_secret_key")[:1]]
     hosts, endpoints = reader.candidates("langfuse_host"), reader.candidates("endpoint")
@@ -85,7 +85,7 @@ def _configured(reader: Reader, *, over_otlp: bool) -> TargetKind:
     return "langfuse"
 
 
-def _langfuse(reader: Reader) -> Target:
+def _langfuse(reader: SettingsReader) -> Target:
     """Langfuse as a target: none without both keys, the local store without a usable host."""
     public, private = reader.read("langfuse_public_key"), reader.read("langfuse_secret_key")
     missing = [
@@ -137,7 +137,7 @@ def _langfuse(reader: Reader) -> Target:
     )
 
 
-def _otlp(reader: Reader) -> Target:
+def _otlp(reader: SettingsReader) -> Target:
     """An OTLP backend; the local store when its endpoint cannot be used."""
     protocol = reader.read("protocol")
     if protocol == "grpc":
@@ -152,7 +152,7 @@ def _otlp(reader: Reader) -> Target:
     return _target(reader, "otlp", url or _DEFAULT_URL, headers=headers)
 
 
-def _grpc(reader: Reader) -> Target:
+def _grpc(reader: SettingsReader) -> Target:
     """OTLP/gRPC: any endpoint is `host:port`, without TLS if its scheme is http (OTLP exporter spec)."""
     endpoints = reader.candidates("endpoint")
     reader.sources["endpoint"] = endpoints[0].source if endpoints else DEFAULT
@@ -168,7 +168,7 @@ def _grpc(reader: Reader) -> Target:
 
 
 def _target(
-    reader: Reader,
+    reader: SettingsReader,
     kind: TargetKind,
     url: str,
     *,
@@ -202,6 +202,6 @@ def _target(
     )
 
 
-def _warn_of_clear_text(reader: Reader, setting: str, url: str) -> None:
+def _warn_of_clear_text(reader: SettingsReader, setting: str, url: str) -> None:
     if url and urls_and_headers.clear_text_abroad(url):
         reader.complain(setting, "the URL is plain http, so keys and spans can be read on the way: use https")

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-class Scope(Protocol):
+class ContextScope(Protocol):
     """One use of a block. `resume` and `pause` come in pairs, on any task; `finish` comes once.
 
     Making one only captures; what it stands for starts with the first `resume`, so that a generator
@@ -28,43 +28,43 @@ class Scope(Protocol):
     decorators this scope is the one around. `here` says whether it was resumed in this context.
     """
 
-    def resume(self) -> object: ...
-    def pause(self) -> None: ...
-    def making(self, make: Callable[[], T], /) -> T: ...
-    def here(self) -> bool: ...
-    def finish(self, error: BaseException | None, /) -> None: ...
+    def attach(self) -> object: ...
+    def detach(self) -> None: ...
+    def create_inside(self, make: Callable[[], T], /) -> T: ...
+    def is_current(self) -> bool: ...
+    def end(self, error: BaseException | None, /) -> None: ...
 
 
-def paused(scope: Scope, make: Callable[[], T]) -> T:
+def made_inside(scope: ContextScope, make: Callable[[], T]) -> T:
     """What `make` makes, made in a scope that can be resumed for a moment without starting anything."""
-    scope.resume()
+    scope.attach()
     try:
         return make()
     finally:
-        scope.pause()
+        scope.detach()
 
 
-class Scoped:
+class ContextDecorator:
     """Base of what opens scopes: gives it the with-block, the async with-block and the decorator."""
 
-    def _open(self) -> Scope:
+    def _open(self) -> ContextScope:
         raise NotImplementedError
 
     def __init__(self) -> None:
-        self._scopes: list[Scope] = []
+        self._scopes: list[ContextScope] = []
 
     def _enter(self) -> object:
         scope = self._open()
         self._scopes.append(scope)
-        return scope.resume()
+        return scope.attach()
 
     def _leave(self, error: BaseException | None) -> None:
         scopes = self._scopes[::-1]  # one object may be entered by several tasks and threads at once
         for scope in scopes:
-            if scope.here() or scope is scopes[-1]:
+            if scope.is_current() or scope is scopes[-1]:
                 self._scopes.remove(scope)
-                scope.pause()
-                scope.finish(error)
+                scope.detach()
+                scope.end(error)
                 return
 
     def __exit__(
@@ -82,7 +82,7 @@ class Scoped:
         return wrap(function, self._open)
 
 
-def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
+def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
     """`function` with a scope of its own around each call; its kind and signature stay what they are."""
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(wrap(function.__func__, open_scope)))
@@ -97,7 +97,7 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
             # made before what it drives: the collector closes abandoned generators in that order, and the
             # body's last steps then run in their scope too
             steps = run(drives, scope)
-            drives.append(scope.making(functools.partial(inner, *args, **kwargs)))
+            drives.append(scope.create_inside(functools.partial(inner, *args, **kwargs)))
             return steps
 
         return cast("F", _GeneratorFunction(function, made))
@@ -113,15 +113,15 @@ def wrap(function: F, open_scope: Callable[[], Scope]) -> F:
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         scope = open_scope()
-        scope.resume()
+        scope.attach()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            scope.pause()
-            scope.finish(error)
+            scope.detach()
+            scope.end(error)
             raise
-        scope.pause()
-        scope.finish(None)
+        scope.detach()
+        scope.end(None)
         return result
 
     return cast("F", called)
@@ -137,16 +137,16 @@ def _is_iterable_coroutine(function: Any) -> bool:
     return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
 
 
-async def _awaited(scope: Scope, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    scope.resume()
+async def _awaited(scope: ContextScope, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    scope.attach()
     try:
         result = await function(*args, **kwargs)
     except BaseException as error:
-        scope.pause()
-        scope.finish(error)
+        scope.detach()
+        scope.end(error)
         raise
-    scope.pause()
-    scope.finish(None)
+    scope.detach()
+    scope.end(None)
     return result
 
 
@@ -158,27 +158,27 @@ class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
         return str(self.__wrapped__.__qualname__)
 
 
-def _steps(drives: list[Generator[Any, Any, Any]], scope: Scope) -> Generator[Any, Any, Any]:
+def _steps(drives: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
     (inner,) = drives
     step: Callable[[], Any] = functools.partial(next, inner)
     error: BaseException | None = None
     try:
         while True:
-            scope.resume()
+            scope.attach()
             try:
                 item = step()
             except StopIteration as stop:
                 return stop.value
             finally:
-                scope.pause()
+                scope.detach()
             try:
                 sent = yield item
             except GeneratorExit:
-                scope.resume()
+                scope.attach()
                 try:
                     inner.close()
                 finally:
-                    scope.pause()
+                    scope.detach()
                 raise
             except BaseException as thrown:
                 step = functools.partial(inner.throw, thrown)
@@ -188,35 +188,37 @@ def _steps(drives: list[Generator[Any, Any, Any]], scope: Scope) -> Generator[An
         error = raised
         raise
     finally:
-        scope.finish(error)
+        scope.end(error)
 
 
 @types.coroutine
-def _awaited_steps(drives: list[Generator[Any, Any, Any]], scope: Scope) -> Generator[Any, Any, Any]:
+def _awaited_steps(drives: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
     return (yield from _steps(drives, scope))
 
 
-async def _async_steps(drives: list[AsyncGenerator[Any, Any]], scope: Scope) -> AsyncGenerator[Any, Any]:
+async def _async_steps(
+    drives: list[AsyncGenerator[Any, Any]], scope: ContextScope
+) -> AsyncGenerator[Any, Any]:
     (inner,) = drives
     step: Callable[[], Any] = inner.__anext__
     error: BaseException | None = None
     try:
         while True:
-            scope.resume()
+            scope.attach()
             try:
                 item = await step()
             except StopAsyncIteration:
                 return
             finally:
-                scope.pause()
+                scope.detach()
             try:
                 sent = yield item
             except GeneratorExit:
-                scope.resume()
+                scope.attach()
                 try:
                     await inner.aclose()
                 finally:
-                    scope.pause()
+                    scope.detach()
                 raise
             except BaseException as thrown:
                 step = functools.partial(inner.athrow, thrown)
@@ -226,4 +228,4 @@ async def _async_steps(drives: list[AsyncGenerator[Any, Any]], scope: Scope) -> 
         error = raised
         raise
     finally:
-        scope.finish(error)
+        scope.end(error)

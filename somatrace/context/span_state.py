@@ -1,4 +1,4 @@
-"""What is put on a span at its start and decides about it at its end, whatever its attributes say."""
+"""Per-span state, attached at start and used at end, whatever the span's attributes say."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from somatrace.context.tags import Tags
 
-#: The attribute of a live span that holds its stamp.
-ATTRIBUTE: Final = "_somatrace_stamp"
+#: The Python attribute under which a live span holds its state.
+_ATTRIBUTE: Final = "_somatrace_state"
 #: What marks an event as the program's own, under `names.DECLARED`: a number that only this process knows,
 #: because attributes of events are made of what anybody says.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 
 
-class Stamp:
+class SpanState:
     """For whom a span was started, and in which process.
 
     `tags` are those bound when the span started; policy and cost follow them alone. `label` holds
@@ -35,10 +35,10 @@ class Stamp:
         "told",
     )
 
-    def __init__(self, tags: Tags, root: Stamp | None, *, shares_label: bool = False) -> None:
+    def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
         self.tags = tags
         self.label: Tags | None = None
-        self.root: Stamp = root if root is not None else self
+        self.root: SpanState = root if root is not None else self
         self.root_name = ""
         self.shares_label = shares_label
         self.pid = os.getpid()
@@ -58,3 +58,14 @@ class Stamp:
     def effective(self) -> Tags:
         """The tags to show: those of the start, or the label where no tenant was bound then."""
         return self.label if self.label is not None and self.tags.tenant is None else self.tags
+
+
+def state_of(span: object) -> SpanState | None:
+    """The state attached to `span`; None for a span that somatrace has not seen start."""
+    found: SpanState | None = getattr(span, _ATTRIBUTE, None)
+    return found
+
+
+def attach_state(span: object, state: SpanState) -> None:
+    """Attach `state` to a starting span, for `state_of`."""
+    setattr(span, _ATTRIBUTE, state)

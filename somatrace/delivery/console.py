@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 
-from somatrace.delivery.send_result import OK, Answer
+from somatrace.delivery.send_result import ACCEPTED, SendResult
 
 
 class ConsoleTransport:
     """Writes the guarded spans, as OTLP/JSON spans with their resource's service name."""
 
-    def send(self, body: bytes, timeout: float) -> Answer:  # noqa: ARG002 - a pipe has no timeout
+    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - a pipe has no timeout
         from google.protobuf.json_format import MessageToDict
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -33,8 +33,8 @@ class ConsoleTransport:
             sys.stdout.write("\n".join(lines) + "\n")
             sys.stdout.flush()
         except (OSError, ValueError) as error:  # a closed pipe or file
-            return Answer("retry", f"standard output: {type(error).__name__}")
-        return OK
+            return SendResult("retry", f"standard output: {type(error).__name__}")
+        return ACCEPTED
 
     def interrupt(self) -> None:
         """Nothing of ours blocks here."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
-from somatrace.delivery.send_result import OK, Answer, Transport
+from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
 
@@ -18,7 +18,7 @@ class LocalTransport:
         self._settings = (directory, max_bytes, max_days)
         self._sink: object | None = None
 
-    def send(self, body: bytes, timeout: float) -> Answer:  # noqa: ARG002 - the store bounds its own waits
+    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - the store bounds its own waits
         from somatrace.local.ingest.sink import LocalSink
 
         try:
@@ -26,11 +26,11 @@ class LocalTransport:
                 self._sink = LocalSink(*self._settings)
             self._sink.send(body)
         except ValueError as error:  # it cannot be read, or is over a limit: it never will be taken
-            return Answer("refused", f"local store: {error}")
+            return SendResult("rejected", f"local store: {error}")
         except Exception as error:
             self.close()
-            return Answer("retry", f"local store: {type(error).__name__}: {str(error)[:120]}")
-        return OK
+            return SendResult("retry", f"local store: {type(error).__name__}: {str(error)[:120]}")
+        return ACCEPTED
 
     def interrupt(self) -> None:
         """The store gives up by itself within about two seconds."""
@@ -88,7 +88,7 @@ class LazyHttp:
         self._target = target
         self._made: Transport | None = None
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         if self._made is None:
             from somatrace.delivery.otlp_http import HttpTransport
 

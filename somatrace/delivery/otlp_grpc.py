@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from somatrace.config import Target
 from somatrace.delivery.http_connection import certificate_state
-from somatrace.delivery.send_result import Answer, accepted
+from somatrace.delivery.send_result import SendResult, accepted
 
 if TYPE_CHECKING:
     import grpc
@@ -34,7 +34,7 @@ class GrpcTransport:
         self._alone = False
         self._call: Any = None
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         import grpc
 
         certificates = certificate_state(self._target)
@@ -54,10 +54,12 @@ class GrpcTransport:
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             return _answer(self._address, error)
         except OSError:
-            return Answer("wrong", f"grpc {self._address}: a certificate cannot be read: check the files")
+            return SendResult(
+                "misconfigured", f"grpc {self._address}: a certificate cannot be read: check the files"
+            )
         except ValueError:  # closed by `interrupt`, or metadata that gRPC does not take
             self.close()
-            return Answer("retry", f"grpc {self._address}: the call could not be made")
+            return SendResult("retry", f"grpc {self._address}: the call could not be made")
         finally:
             self._call = None
 
@@ -111,17 +113,17 @@ def _read(name: str) -> bytes | None:
     return Path(name).read_bytes() if name else None
 
 
-def _answer(address: str, error: Any) -> Answer:
+def _answer(address: str, error: Any) -> SendResult:
     """As the OTLP specification sorts gRPC codes into those worth another try and those that are not."""
     code = error.code().name if hasattr(error, "code") else "CANCELLED"
     message = f"grpc {address}: {code}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"):
-        return Answer("wrong", message)
+        return SendResult("misconfigured", message)
     if code == "INVALID_ARGUMENT":
-        return Answer("refused", message)
+        return SendResult("rejected", message)
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in (error.details() or ""):
-        return Answer("too_large", message)
-    return Answer(
+        return SendResult("too_large", message)
+    return SendResult(
         "retry",
         message,
         ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"),

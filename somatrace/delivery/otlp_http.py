@@ -20,7 +20,7 @@ from somatrace.delivery.http_connection import (
     connection_to,
     tls_context,
 )
-from somatrace.delivery.send_result import OK, Answer, accepted
+from somatrace.delivery.send_result import ACCEPTED, SendResult, accepted
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
@@ -59,7 +59,7 @@ class HttpTransport:
         self._certificates: tuple[int, ...] = ()
         self._tls: ssl.SSLContext | None = None
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         """POST one request; everything about it is over within `timeout` seconds, name lookup aside.
 
         A batch is never sent twice here: what may have arrived is for the outbox to count.
@@ -73,16 +73,16 @@ class HttpTransport:
             return self._answer(connection, whole=whole)
         except UnusableError as error:
             self.close()
-            return self._say("wrong", str(error))
+            return self._say("misconfigured", str(error))
         except ssl.SSLCertVerificationError as error:
             self.close()
-            return self._say("wrong", f"TLS: {error.verify_message}")
+            return self._say("misconfigured", f"TLS: {error.verify_message}")
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return Answer("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
+            return SendResult("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
         except ValueError:  # its text would hold the header's value
             self.close()
-            return self._say("wrong", "a header holds characters that HTTP does not allow")
+            return self._say("misconfigured", "a header holds characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -111,7 +111,7 @@ class HttpTransport:
             return False
         return True
 
-    def _answer(self, connection: Connection, *, whole: bool) -> Answer:
+    def _answer(self, connection: Connection, *, whole: bool) -> SendResult:
         response = connection.getresponse()
         status = response.status
         content = self._content(response)
@@ -120,21 +120,21 @@ class HttpTransport:
         if 200 <= status < 300:
             # Langfuse answers with a JSON job, which says nothing
             protobuf = "protobuf" in response.headers.get("Content-Type", "")
-            return accepted(content) if protobuf else OK
+            return accepted(content) if protobuf else ACCEPTED
         if 300 <= status < 400:
             return self._say(
-                "wrong", f"{status}: the target redirects; configure the address it redirects to"
+                "misconfigured", f"{status}: the target redirects; configure the address it redirects to"
             )
         if status == 413:
             return self._say("too_large", "413: the target takes only smaller batches")
         if status in (400, 422):
-            return self._say("refused", f"{status}: the target refuses this batch")
+            return self._say("rejected", f"{status}: the target refuses this batch")
         if status in _LATER or status >= 500:
             wait = _retry_after(response.headers.get("Retry-After"))
-            return Answer(
+            return SendResult(
                 "retry", f"{_where(self._url)}: {status}", wait, choked=status not in (*_LATER, 503)
             )
-        return self._say("wrong", _WRONG.get(status, f"{status}: the target does not take traces"))
+        return self._say("misconfigured", _WRONG.get(status, f"{status}: the target does not take traces"))
 
     def _content(self, response: http.client.HTTPResponse) -> bytes:
         """The status is the answer: a body that breaks off does not make a stored batch unstored."""
@@ -147,8 +147,8 @@ class HttpTransport:
             self.close()
         return content
 
-    def _say(self, outcome: str, message: str) -> Answer:
-        return Answer(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
+    def _say(self, outcome: str, message: str) -> SendResult:
+        return SendResult(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
 
     # -- the connection -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from somatrace.delivery.encoding import halves
 from somatrace.delivery.ledger import Ledger
-from somatrace.delivery.send_result import Answer, Transport
+from somatrace.delivery.send_result import SendResult, Transport
 
 log = logging.getLogger("somatrace")
 
@@ -139,13 +139,13 @@ class Outbox:
             if answer.outcome == "retry" and stopping():
                 batch.ambiguous = answer.ambiguous
                 break
-            if answer.outcome == "wrong" and self._renewed():
+            if answer.outcome == "misconfigured" and self._renewed():
                 continue
             if not self._settle(batch, answer):
                 return max(0.0, self._next - time.monotonic())
         return None
 
-    def _ask(self, batch: Batch, timeout: float) -> Answer:
+    def _ask(self, batch: Batch, timeout: float) -> SendResult:
         if batch.ambiguous:
             self._ledger.count("resent_ambiguous", batch.spans)
             batch.ambiguous = False
@@ -155,11 +155,11 @@ class Outbox:
             Exception
         ) as error:  # a transport does not raise for what a target does: this is a fault of ours
             log.debug("transport failed", exc_info=True)
-            return Answer("retry", f"the transport failed: {type(error).__name__}", ambiguous=True)
+            return SendResult("retry", f"the transport failed: {type(error).__name__}", ambiguous=True)
 
-    def _settle(self, batch: Batch, answer: Answer) -> bool:
+    def _settle(self, batch: Batch, answer: SendResult) -> bool:
         """Act on an answer; False when the target should be left alone for a while."""
-        if answer.outcome == "ok":
+        if answer.outcome == "accepted":
             self._pop()
             self._taken += 1
             self._refusals = 0
@@ -171,15 +171,15 @@ class Outbox:
             self._back()
             return True
         self._ledger.last_error = answer.message
-        if answer.outcome in ("refused", "too_large"):
+        if answer.outcome in ("rejected", "too_large"):
             return self._refused(batch, answer)
         batch.ambiguous = answer.ambiguous
         if self._to_blame(batch, answer):
-            return self._refused(batch, Answer("refused", answer.message))
+            return self._refused(batch, SendResult("rejected", answer.message))
         self._leave_alone(answer)
         return False
 
-    def _refused(self, batch: Batch, answer: Answer) -> bool:
+    def _refused(self, batch: Batch, answer: SendResult) -> bool:
         """One bad span makes a whole batch refused: find it by halving, so that the others arrive."""
         self._pop()
         self._refusals += 1
@@ -203,7 +203,7 @@ class Outbox:
         self._bound()
         return portions is not None
 
-    def _to_blame(self, batch: Batch, answer: Answer) -> bool:
+    def _to_blame(self, batch: Batch, answer: SendResult) -> bool:
         """Whether the target fails at this batch alone. If that may be, others go first the next time."""
         if not (answer.choked or answer.ambiguous):
             return False
@@ -216,7 +216,7 @@ class Outbox:
             self._batches.rotate(-1)
         return False
 
-    def _leave_alone(self, answer: Answer) -> None:
+    def _leave_alone(self, answer: SendResult) -> None:
         """Try again later, the later the more often it failed; one log line per episode."""
         self._failures += 1
         if not self._told and (self._failures > self._quick or answer.outcome != "retry"):

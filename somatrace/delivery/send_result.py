@@ -1,21 +1,21 @@
-"""What a target said to one batch, in the only words the outbox acts on."""
+"""The result of sending one batch, in the only terms the outbox acts on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-#: ok: stored. retry: not now (the target is away or overloaded). wrong: it will not work until a
-#: setting or the target's own set-up changes. refused: this batch will never be taken as it is.
-#: too_large: the batch must be made smaller.
-Outcome = Literal["ok", "retry", "wrong", "refused", "too_large"]
+#: accepted: stored. retry: not now (the target is down or overloaded). misconfigured: cannot work until a
+#: setting or the target's own configuration changes. rejected: this batch will never be accepted as it is.
+#: too_large: the batch must be split.
+SendOutcome = Literal["accepted", "retry", "misconfigured", "rejected", "too_large"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class SendResult:
     """An outcome, and what the outbox needs beside it. `retry_after` is seconds."""
 
-    outcome: Outcome
+    outcome: SendOutcome
     message: str = ""
     retry_after: float | None = None
     #: The batch was sent whole and no answer came: it may have been stored.
@@ -26,13 +26,13 @@ class Answer:
     rejected: int = 0
 
 
-OK = Answer("ok")
+ACCEPTED = SendResult("accepted")
 
 
 class Transport(Protocol):
     """One way to a target. `send` blocks up to `timeout` seconds and never raises for what a target does."""
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         """Hand over one serialised ExportTraceServiceRequest."""
         ...
 
@@ -45,15 +45,15 @@ class Transport(Protocol):
         ...
 
 
-def accepted(body: bytes) -> Answer:
+def accepted(body: bytes) -> SendResult:
     """A positive answer with its protobuf body, which may say that some spans were not taken."""
     if not body:
-        return OK
+        return ACCEPTED
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     try:
         partial = ExportTraceServiceResponse.FromString(body).partial_success
     except DecodeError:
-        return OK
-    return Answer("ok", rejected=max(0, partial.rejected_spans))
+        return ACCEPTED
+    return SendResult("accepted", rejected=max(0, partial.rejected_spans))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from somatrace.doctor.diagnosis import Diagnosis
-    from somatrace.doctor.examination import Options, examine
+    from somatrace.doctor.examination import DoctorOptions, examine
 
-__all__ = ["Diagnosis", "Options", "examine"]
+__all__ = ["Diagnosis", "DoctorOptions", "examine"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> object:
         from somatrace.doctor.diagnosis import Diagnosis
 
         return Diagnosis
-    if name in ("Options", "examine"):
+    if name in ("DoctorOptions", "examine"):
         from somatrace.doctor import examination
 
         return getattr(examination, name)

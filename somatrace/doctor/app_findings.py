@@ -13,14 +13,14 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from somatrace.doctor.child import Order
-from somatrace.doctor.findings import Finding, finding
+from somatrace.doctor.child import LoadOrder
+from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.doctor.installed_findings import distribution_of, version_of
 
 _CHILD: Final = (sys.executable, "-m", "somatrace.doctor.child")
 
 
-def app_findings(app: str, *, factory: bool, timeout: float, said: Container[str]) -> Iterator[Finding]:
+def app_findings(app: str, *, factory: bool, timeout: float, said: Container[str]) -> Iterator[DoctorFinding]:
     """What is traced in the service `module:app`; loading it may take `timeout` seconds.
 
     `said` holds problems that are known without it.
@@ -40,7 +40,7 @@ def app_findings(app: str, *, factory: bool, timeout: float, said: Container[str
             yield finding("app_untraced", app=app)
 
 
-def _traced(app: str, seen: Mapping[str, Any], said: Container[str]) -> Iterator[Finding]:
+def _traced(app: str, seen: Mapping[str, Any], said: Container[str]) -> Iterator[DoctorFinding]:
     for what in seen["unprotected"]:
         yield finding("unprotected", app=app, what=what)
     for what in seen["problems"]:
@@ -58,7 +58,7 @@ def _traced(app: str, seen: Mapping[str, Any], said: Container[str]) -> Iterator
             yield _imported(library, module, seen["instruments"])
 
 
-def _imported(library: str, module: str, instruments: Mapping[str, str]) -> Finding:
+def _imported(library: str, module: str, instruments: Mapping[str, str]) -> DoctorFinding:
     state = instruments.get(library, "nothing waits for it")
     fields = {"library": library, "version": version_of(distribution_of(module)) or "?"}
     if state == "on" or state.startswith(("on ", "on;")):
@@ -69,7 +69,7 @@ def _imported(library: str, module: str, instruments: Mapping[str, str]) -> Find
 def _loaded(app: str, factory: bool, timeout: float) -> dict[str, Any] | None:
     """What the child process saw; None when it took too long."""
     with tempfile.TemporaryDirectory(prefix="somatrace-doctor-", ignore_cleanup_errors=True) as name:
-        order: Order = {
+        order: LoadOrder = {
             "directory": name,
             "app": app,
             "factory": factory,

@@ -24,7 +24,7 @@ _REST: Final = 1.5
 _OTHERS: Final = ("aiohttp", "celery", "fastapi", "httpx", "httpx2", "requests", "starlette", "traceloop")
 
 
-class Order(TypedDict):
+class LoadOrder(TypedDict):
     """What the parent wants: `app` is `module:attribute`, `factory` says that the attribute makes the app;
     `until` is in monotonic seconds, which all processes of a machine share."""
 
@@ -36,7 +36,7 @@ class Order(TypedDict):
 
 def main() -> NoReturn:
     """Carry out the order on standard input."""
-    order: Order = json.load(sys.stdin)
+    order: LoadOrder = json.load(sys.stdin)
     result: dict[str, Any] = {"error": "", "startup": ""}
     try:
         app = load(order["app"], factory=order["factory"])

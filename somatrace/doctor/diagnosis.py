@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from somatrace.config import Explained
-from somatrace.doctor.findings import Finding
+from somatrace.config import ExplainedSetting
+from somatrace.doctor.findings import DoctorFinding
 
 _MARKS: Final = {"ok": "ok", "note": "note", "wrong": "WRONG", "unknown": "UNKNOWN"}
 
@@ -17,8 +17,8 @@ _MARKS: Final = {"ok": "ok", "note": "note", "wrong": "WRONG", "unknown": "UNKNO
 class Diagnosis:
     """Settings as they are in force (secrets masked), and findings in the order they were made."""
 
-    settings: tuple[Explained, ...]
-    findings: tuple[Finding, ...]
+    settings: tuple[ExplainedSetting, ...]
+    findings: tuple[DoctorFinding, ...]
 
     @property
     def exit_code(self) -> int:

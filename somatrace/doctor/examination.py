@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from somatrace.config import Config, Settings, explain, resolve
 from somatrace.doctor.app_findings import app_findings
 from somatrace.doctor.diagnosis import Diagnosis
-from somatrace.doctor.findings import Finding, finding
+from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.doctor.installed_findings import installed_findings
 from somatrace.doctor.target_findings import target_findings
 from somatrace.guard import redact_text
@@ -16,7 +16,7 @@ from somatrace.tracing.content_policy import grants_of
 
 
 @dataclass(frozen=True)
-class Options:
+class DoctorOptions:
     """What the command line says. `timeout` is seconds, for the target's answer and for loading the app."""
 
     env_file: str | None = None
@@ -25,7 +25,7 @@ class Options:
     timeout: float = 10.0
 
 
-def examine(options: Options) -> Diagnosis:
+def examine(options: DoctorOptions) -> Diagnosis:
     """Look at everything; asks the target once and, with `app`, loads the service in a child process."""
     config = Config(env_file=options.env_file) if options.env_file else None
     settings = resolve("somatrace", config)
@@ -39,7 +39,7 @@ def examine(options: Options) -> Diagnosis:
     return Diagnosis(explained, tuple(_findings(settings, options)))
 
 
-def _findings(settings: Settings, options: Options) -> Iterator[Finding]:
+def _findings(settings: Settings, options: DoctorOptions) -> Iterator[DoctorFinding]:
     for problem in settings.problems:
         yield finding("problem", what=problem)
     for variable, why in settings.unused.items():

@@ -15,14 +15,14 @@ from typing import Final
 from packaging.requirements import InvalidRequirement, Requirement
 
 from somatrace import semconv
-from somatrace.doctor.findings import Finding, finding
-from somatrace.instrumentation.llm.openllmetry import ROWS, Row
+from somatrace.doctor.findings import DoctorFinding, finding
+from somatrace.instrumentation.llm.openllmetry import ROWS, LibraryRow
 
 _PACKAGE: Final = "somatrace"
 _GOOD_PIP: Final = 24
 
 
-def installed_findings() -> Iterator[Finding]:
+def installed_findings() -> Iterator[DoctorFinding]:
     """Versions, pip, the OpenTelemetry agent, and each library that is or could be instrumented."""
     yield from _versions()
     yield from pip_findings(version_of("pip"), version_of("traceloop-sdk"))
@@ -37,7 +37,7 @@ def installed_findings() -> Iterator[Finding]:
         yield from library_findings(row)
 
 
-def pip_findings(pip: str, traceloop: str) -> Iterator[Finding]:
+def pip_findings(pip: str, traceloop: str) -> Iterator[DoctorFinding]:
     """Whether this pip could install the extra `traceloop`; of no interest where that is installed."""
     major = pip.partition(".")[0]
     if major.isdigit() and int(major) < _GOOD_PIP and not traceloop:
@@ -67,7 +67,7 @@ def _distributions() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[DoctorFinding]:
     required = _required(_PACKAGE, extra="")
     if required is None:
         yield finding("no_metadata")
@@ -107,7 +107,7 @@ def _required(distribution: str, extra: str) -> list[Requirement] | None:
     return found
 
 
-def library_findings(row: Row) -> Iterator[Finding]:
+def library_findings(row: LibraryRow) -> Iterator[DoctorFinding]:
     """A library of the table that is installed. Nothing of it is imported."""
     library = distribution_of(row.module)
     version = version_of(library)

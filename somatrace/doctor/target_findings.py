@@ -12,13 +12,13 @@ from somatrace.config import Settings
 from somatrace.config.reader import DEFAULT
 from somatrace.config.urls_and_headers import clear_text_abroad
 from somatrace.delivery.probe import probe
-from somatrace.doctor.findings import Finding, finding
+from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.local.data_dir import data_dir
 from somatrace.local.store.database import FILE
 from somatrace.local.store.store import Store
 
 
-def target_findings(settings: Settings, timeout: float) -> Iterator[Finding]:
+def target_findings(settings: Settings, timeout: float) -> Iterator[DoctorFinding]:
     """The target, and what is wrong on the way to it; asks it once."""
     target, variable = settings.target, settings.sources.get("target", DEFAULT)
     if not settings.enabled:
@@ -38,12 +38,12 @@ def target_findings(settings: Settings, timeout: float) -> Iterator[Finding]:
         yield _waiting(settings)
 
 
-def _waiting(settings: Settings) -> Finding:
+def _waiting(settings: Settings) -> DoctorFinding:
     """Where spans wait that the target has not taken yet, and how many may."""
     return finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
 
 
-def _asked(settings: Settings, timeout: float) -> Finding:
+def _asked(settings: Settings, timeout: float) -> DoctorFinding:
     found = probe(settings.target, timeout)
     if found.fault is None:
         return finding("answers", what=found.message, milliseconds=round(found.seconds * 1000))
@@ -67,7 +67,7 @@ def _with_scheme(settings: Settings) -> str:
     )
 
 
-def _local(settings: Settings, variable: str) -> Iterator[Finding]:
+def _local(settings: Settings, variable: str) -> Iterator[DoctorFinding]:
     directory = data_dir(settings.data_dir, settings.state_home)
     if directory is None:
         yield finding("no_directory")
@@ -81,7 +81,7 @@ def _local(settings: Settings, variable: str) -> Iterator[Finding]:
     yield _waiting(settings)
 
 
-def _held(directory: Path, settings: Settings) -> Finding:
+def _held(directory: Path, settings: Settings) -> DoctorFinding:
     """What is in the store. One that is not there yet is not made."""
     caps = {"most": _size(settings.local_max_bytes), "days": f"{settings.local_max_days:g}"}
     where = directory / FILE

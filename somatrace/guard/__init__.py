@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from somatrace.guard.content_filter import Judge
+from somatrace.guard.content_filter import ContentFilter
 from somatrace.guard.guard import Guard
 from somatrace.guard.policy.model import ContentPolicy
 from somatrace.guard.redaction.redact import redact_text
-from somatrace.guard.removal_notes import Removed
+from somatrace.guard.removal_notes import RemovalNote
 
-__all__ = ["ContentPolicy", "Guard", "Judge", "Removed", "redact_text"]
+__all__ = ["ContentFilter", "ContentPolicy", "Guard", "RemovalNote", "redact_text"]

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 
-class Shape(NamedTuple):
+class SafeShape(NamedTuple):
     """What a safe value looks like: a pattern for the whole of it, and words for the documentation.
 
     Where it is `scanned`, a value of this shape in which a detector finds something does not leave. Where
@@ -26,29 +26,29 @@ class Shape(NamedTuple):
     few: bool = False
 
 
-WORD: Final = Shape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
-MODEL: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
-IDENTIFIER: Final = Shape(
+WORD: Final = SafeShape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
+MODEL: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
+IDENTIFIER: Final = SafeShape(
     r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
     "an identifier that is not all digits",
 )
-LABEL: Final = Shape(
+LABEL: Final = SafeShape(
     r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words", few=True
 )
-DATABASE: Final = Shape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
-DATABASE_OPERATION: Final = Shape(
+DATABASE: Final = SafeShape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
+DATABASE_OPERATION: Final = SafeShape(
     r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, and perhaps a database's name"
 )
-HOST: Final = Shape(
+HOST: Final = SafeShape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
     "a host name; of addresses only loopback's",
 )
-ROUTE: Final = Shape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
-METHOD: Final = Shape(r"[A-Z_]{1,16}", "an HTTP method")
-TYPE: Final = Shape(
+ROUTE: Final = SafeShape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
+METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
+TYPE: Final = SafeShape(
     r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status", few=True
 )
-VERSION: Final = Shape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
+VERSION: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
 _NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
 #: What counters of usage are called: joined by `_`, else any text could be a name.
 _COUNTER = (
@@ -60,12 +60,12 @@ _COUNTER = (
 _COUNTERS: Final = rf"(?:(?:{_COUNTER})(?:[_.](?=[a-z0-9])|(?![a-z0-9_.])))+"
 _NAME = rf'\s?"{_COUNTERS}"\s?:\s?'
 _OBJECT = rf"\{{(?:{_NAME}{_NUMBER},?){{0,32}}\s?\}}"
-NUMBERS: Final = Shape(
+NUMBERS: Final = SafeShape(
     rf"\{{(?:{_NAME}(?:{_NUMBER}|{_OBJECT}),?){{0,32}}\s?\}}", "a JSON object of counters and numbers"
 )
-PUBLIC_KEY: Final = Shape(r"pk-lf-[A-Za-z0-9-]{1,64}", "a Langfuse project's public key", scanned=False)
+PUBLIC_KEY: Final = SafeShape(r"pk-lf-[A-Za-z0-9-]{1,64}", "a Langfuse project's public key", scanned=False)
 
-SAFE_KEYS: Final[dict[str, Shape]] = {
+SAFE_KEYS: Final[dict[str, SafeShape]] = {
     # the model call
     "gen_ai.request.model": MODEL,
     "gen_ai.response.model": MODEL,
@@ -107,7 +107,7 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "langfuse.trace.tags": LABEL,
     "public_key": PUBLIC_KEY,
     # what was used
-    "gen_ai.usage.cost.currency": Shape(r"[A-Z]{3}", "a currency code"),
+    "gen_ai.usage.cost.currency": SafeShape(r"[A-Z]{3}", "a currency code"),
     "gen_ai.usage.cost.source": WORD,
     "langfuse.observation.usage_details": NUMBERS,
     "langfuse.observation.cost_details": NUMBERS,
@@ -119,7 +119,7 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "gen_ai.tool.call.id": IDENTIFIER,
     "gen_ai.workflow.name": LABEL,
     "gen_ai.workflow.nodes": LABEL,
-    "gen_ai.workflow.edges": Shape(r"[\w.:<>-]{1,64} -> [\w.:<>-]{1,64}", "two names and an arrow"),
+    "gen_ai.workflow.edges": SafeShape(r"[\w.:<>-]{1,64} -> [\w.:<>-]{1,64}", "two names and an arrow"),
     "gen_ai.task.name": LABEL,
     "gen_ai.task.id": IDENTIFIER,
     "gen_ai.task.parent.id": IDENTIFIER,
@@ -136,7 +136,7 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "openinference.span.kind": WORD,
     "langfuse.observation.type": WORD,
     "langfuse.observation.level": WORD,
-    "langfuse.observation.completion_start_time": Shape(
+    "langfuse.observation.completion_start_time": SafeShape(
         r'"?[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{5,18}(?:Z|[+-][0-9:]{5})?"?', "a time"
     ),
     "langfuse.environment": VERSION,
@@ -144,12 +144,12 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "langfuse.version": VERSION,
     "somatrace.kind": WORD,
     "somatrace.outcome": WORD,
-    "client.correlation_id": Shape(r"[A-Za-z0-9._-]{1,64}", "what `incoming` let through"),
+    "client.correlation_id": SafeShape(r"[A-Za-z0-9._-]{1,64}", "what `incoming` let through"),
     # failures
     "error.type": TYPE,
     "error.code": TYPE,
     "exception.type": TYPE,
-    "exception.escaped": Shape(r"True|False", "True or False"),
+    "exception.escaped": SafeShape(r"True|False", "True or False"),
     # the transport
     "http.request.method": METHOD,
     "http.method": METHOD,
@@ -195,14 +195,14 @@ SAFE_KEYS: Final[dict[str, Shape]] = {
     "code.namespace": TYPE,
 }
 #: Last parts of keys that name a collection or index of a vector store.
-SAFE_ENDINGS: Final[dict[str, Shape]] = {
+SAFE_ENDINGS: Final[dict[str, SafeShape]] = {
     "collection_name": LABEL,
     "index_name": LABEL,
     "metric_type": WORD,
 }
 
 
-def shape_of(key: str) -> Shape | None:
+def shape_of(key: str) -> SafeShape | None:
     """The shape the texts under a key must have, or None where no text may leave."""
     found = SAFE_KEYS.get(key)
     if found is None and key.startswith("db."):
@@ -211,11 +211,11 @@ def shape_of(key: str) -> Shape | None:
 
 
 @cache
-def _matcher(shape: Shape) -> re.Pattern[str]:
+def _matcher(shape: SafeShape) -> re.Pattern[str]:
     return re.compile(shape.pattern)
 
 
-def fits(shape: Shape, text: str) -> bool:
+def fits(shape: SafeShape, text: str) -> bool:
     """Whether the whole text has the shape."""
     return len(text) <= 2048 and _matcher(shape).fullmatch(text) is not None
 

@@ -8,15 +8,15 @@ from typing import Final, NamedTuple
 from somatrace.guard.allow_list import (
     DATABASE_OPERATION,
     SAFE_KEYS,
-    Shape,
+    SafeShape,
     fits,
     is_familiar,
     is_measure,
     shape_of,
 )
 from somatrace.guard.detection.detectors.secret_names import (
-    Meaning,
-    Strength,
+    NameMeaning,
+    NameStrength,
     is_proved,
     meaning,
     stands_elsewhere,
@@ -51,13 +51,13 @@ _NAMED_BY_CONTENT: Final = {
 _NAMED_BY_DATABASE: Final = "opentelemetry.instrumentation.sqlalchemy"
 
 
-class Key(NamedTuple):
+class KeyVerdict(NamedTuple):
     """What a key says: whether it may leave itself, and what of a value under it."""
 
     tame: bool
-    shape: Shape | None
+    shape: SafeShape | None
     measure: bool
-    meaning: Meaning | None
+    meaning: NameMeaning | None
     #: one of a row that is spread over keys: a vector's number, a token's
     indexed: bool = False
     #: any small number may leave under it
@@ -68,24 +68,26 @@ class Key(NamedTuple):
         found = self.meaning
         if found is None or stands_elsewhere(text):
             return None
-        if found.strength in (Strength.RANDOM, Strength.KEY) and not is_proved(found, text, found.least):
+        if found.strength in (NameStrength.RANDOM, NameStrength.KEY) and not is_proved(
+            found, text, found.least
+        ):
             return None
         return f"[{found.type}]"
 
 
-UNKNOWN: Final = Key(tame=False, shape=None, measure=False, meaning=None)
+UNKNOWN: Final = KeyVerdict(tame=False, shape=None, measure=False, meaning=None)
 
 
-class Labels:
+class AttributeNames:
     """Remembers the names and keys it has seen: there are few of them, unless they are content."""
 
     def __init__(self) -> None:
         self._names: dict[str, dict[str, str]] = {}
         self._values: dict[str, set[str]] = {}
         self._wordy: dict[str, int] = {}
-        self.keys: dict[str, Key] = {}
+        self.keys: dict[str, KeyVerdict] = {}
 
-    def key(self, key: str) -> Key:
+    def key(self, key: str) -> KeyVerdict:
         known = self.keys.get(key)
         if known is not None:
             return known
@@ -97,7 +99,7 @@ class Labels:
         # a header's name ends a key; a marker in place of one says nothing of the value
         said = None if last.startswith("[") else meaning(last) or meaning(last.rpartition(".")[2])
         indexed = _INDEXED.search(key) is not None
-        made = Key(
+        made = KeyVerdict(
             tame,
             shape if tame else None,
             is_measure(key),

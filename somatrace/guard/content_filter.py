@@ -11,13 +11,13 @@ from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
 from somatrace.context.tags import Scalar
 from somatrace.guard.allow_list import IDENTIFIER, is_answer, looks_like_identifier
-from somatrace.guard.attribute_names import UNKNOWN, Key, sound
+from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, sound
 from somatrace.guard.detection.detectors.terms import dictionary
 from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
 from somatrace.guard.redaction.redact import find, redact_text
-from somatrace.guard.removal_notes import Removed, length_of
-from somatrace.guard.verdict_cache import MAX_DECLARED, Known
+from somatrace.guard.removal_notes import RemovalNote, length_of
+from somatrace.guard.verdict_cache import MAX_DECLARED, VerdictCache
 
 MAX_DEPTH: Final = 8
 #: Texts in which a grant's terms were looked for, kept for the next time.
@@ -37,13 +37,13 @@ _NAMING: Final = ("name", "key", "header", "field")
 _VALUED: Final = ("value", "val")
 
 
-class Judge:
+class ContentFilter:
     """One grant, applied to the parts of a span."""
 
     def __init__(
         self,
         grant: Grant,
-        known: Known,
+        known: VerdictCache,
         faulted: Callable[[], None],
         pseudonym: Callable[[], Pseudonym | None] = lambda: None,
     ) -> None:
@@ -59,14 +59,14 @@ class Judge:
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
-    ) -> tuple[dict[str, Any], list[Removed]]:
+    ) -> tuple[dict[str, Any], list[RemovalNote]]:
         """The attributes that may leave, and notes of the others.
 
         `declared` is what the program itself set through `span` and `event`: those very objects, since
         what a library writes later under such a key is its own.
         """
         kept: dict[str, Any] = {}
-        removed: list[Removed] = []
+        removed: list[RemovalNote] = []
         closed = self.mode == "none"
         keys, clean = self._known.labels.keys, self._known.clean
         unopened = not self.grant.safe_keys
@@ -83,7 +83,7 @@ class Judge:
                     key = keys.get(name)
                     if key is not None and unopened and kind is str and name not in declared:
                         if key.shape is None:  # of a key outside the allow-list no text leaves
-                            removed.append(Removed(name, len(value), self._rule))
+                            removed.append(RemovalNote(name, len(value), self._rule))
                             continue
                         if key.shape is IDENTIFIER and is_answer(value):
                             kept[name] = value
@@ -97,8 +97,8 @@ class Judge:
         return self._without_terms(kept, removed) if self._terms else (kept, removed)
 
     def _without_terms(
-        self, kept: dict[str, Any], removed: list[Removed]
-    ) -> tuple[dict[str, Any], list[Removed]]:
+        self, kept: dict[str, Any], removed: list[RemovalNote]
+    ) -> tuple[dict[str, Any], list[RemovalNote]]:
         """What leaves while content is off, without the terms of the grant: of content they are gone."""
         if self.mode != "none":
             return kept, removed
@@ -113,7 +113,7 @@ class Judge:
         value: Any,
         declared: Mapping[str, Any],
         kept: dict[str, Any],
-        removed: list[Removed],
+        removed: list[RemovalNote],
     ) -> None:
         """Put one attribute where it belongs."""
         key, found, rule = UNKNOWN, None, self._rule
@@ -130,7 +130,7 @@ class Judge:
             self._faulted()
             found, rule = None, "fault"
         if found is None:
-            removed.append(Removed(name if key.tame else "?", length_of(value), rule))
+            removed.append(RemovalNote(name if key.tame else "?", length_of(value), rule))
         else:
             kept[name] = found
 
@@ -175,7 +175,7 @@ class Judge:
             for name, tag in tags.items()
         }
 
-    def _closed(self, name: str, key: Key, value: Any, *, declared: bool) -> Any:
+    def _closed(self, name: str, key: KeyVerdict, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
         if isinstance(value, str):
             text = value if type(value) is str else str.__str__(value)
@@ -198,7 +198,7 @@ class Judge:
             return tuple(items)
         return None
 
-    def _closed_number(self, key: Key, value: float) -> float | None:
+    def _closed_number(self, key: KeyVerdict, value: float) -> float | None:
         """A number, unless it could be a card or an identifier, a password, or one of a row of numbers."""
         if not key.plain and (key.indexed or key.marker(str(value))):
             return None
@@ -210,7 +210,7 @@ class Judge:
         """Whether the operator calls a key safe."""
         return bool(self.grant.safe_keys) and _matches(name, self.grant.safe_keys)
 
-    def _open(self, key: Key, value: Any, depth: int) -> Any:
+    def _open(self, key: KeyVerdict, value: Any, depth: int) -> Any:
         """The value where content is allowed; texts in it without what is found, at any depth."""
         if isinstance(value, bool) or depth > MAX_DEPTH:
             return value if isinstance(value, bool) else None
@@ -225,7 +225,7 @@ class Judge:
             return self._sequence(key, value[:1024], depth)
         return None
 
-    def _sequence(self, key: Key, value: Sequence[Any], depth: int) -> tuple[Any, ...]:
+    def _sequence(self, key: KeyVerdict, value: Sequence[Any], depth: int) -> tuple[Any, ...]:
         """Item by item, and together: a name may stand before its value, a value be spread over items."""
         kept: list[Any] = []
         under = key
@@ -239,7 +239,7 @@ class Judge:
                 return (SPLIT,)
         return tuple(item for item in kept if item is not None)
 
-    def _number(self, key: Key, value: float) -> Any:
+    def _number(self, key: KeyVerdict, value: float) -> Any:
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
         if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
@@ -248,7 +248,7 @@ class Judge:
         clean = self.text(text)
         return _plain(value) if clean == text else clean
 
-    def _mapping(self, under: Key, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _mapping(self, under: KeyVerdict, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
         items = {_exact(name): item for name, item in list(value.items())[:128]}
         said = next((items[name] for name in _NAMING if isinstance(items.get(name), str)), None)

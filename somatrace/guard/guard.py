@@ -9,9 +9,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from somatrace.context.tags import Scalar, Tags
 from somatrace.guard.allow_list import looks_like_identifier
-from somatrace.guard.content_filter import Judge, Pseudonym
+from somatrace.guard.content_filter import ContentFilter, Pseudonym
 from somatrace.guard.policy.model import NOTHING, Grant
-from somatrace.guard.verdict_cache import MAX_KNOWN, Known
+from somatrace.guard.verdict_cache import MAX_KNOWN, VerdictCache
 
 #: Resource attributes that can hold a password given on a command line, or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
@@ -41,28 +41,28 @@ class Guard:
         self.faulted = fault
         self._resolve = resolve
         self._pseudonym = pseudonym
-        self._known = Known(cut_at)
-        self._judges: dict[str | None, Judge] = {}
+        self._known = VerdictCache(cut_at)
+        self._filters: dict[str | None, ContentFilter] = {}
         #: by name and text: tags that were judged, the same for each span of a block and many blocks
         self._said: dict[tuple[str, str], str] = {}
 
-    def judge(self, tenant: str | None) -> Judge:
+    def content_filter(self, tenant: str | None) -> ContentFilter:
         """What may leave of a span that was started for `tenant`."""
         try:
             grant = self._resolve(tenant)
         except Exception:
             self.faulted()
             grant = NOTHING
-        judge = self._judges.get(tenant)
+        content_filter = self._filters.get(tenant)
         # a callable's grants are equal, not the same
-        if judge is None or (judge.grant is not grant and judge.grant != grant):
-            if len(self._judges) >= MAX_KNOWN:
-                self._judges.clear()
-            judge = self._judges[tenant] = self._made(grant, tenant)
-        return judge
+        if content_filter is None or (content_filter.grant is not grant and content_filter.grant != grant):
+            if len(self._filters) >= MAX_KNOWN:
+                self._filters.clear()
+            content_filter = self._filters[tenant] = self._made(grant, tenant)
+        return content_filter
 
-    def _made(self, grant: Grant, tenant: str | None) -> Judge:
-        return Judge(grant, self._known, self.faulted, functools.partial(self._pseudonym, tenant))
+    def _made(self, grant: Grant, tenant: str | None) -> ContentFilter:
+        return ContentFilter(grant, self._known, self.faulted, functools.partial(self._pseudonym, tenant))
 
     def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
         """A part of a span, or what takes its place where it cannot be judged."""
@@ -91,21 +91,21 @@ class Guard:
             self.faulted()
             return kind
 
-    def tags(self, tags: Tags, judge: Judge) -> Tags:
+    def tags(self, tags: Tags, content_filter: ContentFilter) -> Tags:
         """Tags, which the program itself bound: scanned, like all it declares, without the judge's terms."""
         # what spans stand for are names, and judged like those
         derived = {
             name: self.name(tag, name, "name") if isinstance(tag, str) else tag
             for name, tag in tags.derived.items()
         }
-        return Tags(self._tags(tags.bound, judge), self._tags(derived, judge))
+        return Tags(self._tags(tags.bound, content_filter), self._tags(derived, content_filter))
 
-    def _tags(self, tags: Mapping[str, Scalar], judge: Judge) -> dict[str, Scalar]:
+    def _tags(self, tags: Mapping[str, Scalar], content_filter: ContentFilter) -> dict[str, Scalar]:
         try:
-            return judge.tags({name: self._tag(name, tag) for name, tag in tags.items()})
+            return content_filter.tags({name: self._tag(name, tag) for name, tag in tags.items()})
         except Exception:  # one by one, so that a fault costs one of them
             kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
-        return judge.tags({name: tag for name, tag in kept.items() if tag is not None})
+        return content_filter.tags({name: tag for name, tag in kept.items() if tag is not None})
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if type(value) is not str:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 MAX_NOTES: Final = 64
 
 
-class Removed(NamedTuple):
+class RemovalNote(NamedTuple):
     """A key that may leave itself, or "?", a length (characters, or items of a sequence), and the rule.
 
     Rules: `policy none` or another mode, by which the value must not leave; `fault`: it could not be
@@ -20,7 +20,7 @@ class Removed(NamedTuple):
     rule: str
 
 
-def note(removed: Sequence[Removed]) -> str:
+def note(removed: Sequence[RemovalNote]) -> str:
     """The value of `somatrace.guard.removed`: JSON, an object for each removed value, at most 64."""
     noted = [
         f'{{"key": "{item.key}", "length": {item.length}, "rule": "{item.rule}"}}'

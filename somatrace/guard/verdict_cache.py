@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from somatrace.guard.allow_list import IDENTIFIER, fits, is_answer
-from somatrace.guard.attribute_names import Key, Labels, sound
+from somatrace.guard.attribute_names import AttributeNames, KeyVerdict, sound
 from somatrace.guard.redaction.redact import find, redact_text
 
 MAX_DECLARED: Final = 256
@@ -19,18 +19,18 @@ _LAST_WORD: Final = re.compile(rf"(?:(?<![0-9])(?:[0-9]{{1,6}}[ -]){{1,8}})?\S{{
 _NONE_YET: Final[Mapping[Any, bool]] = {}
 
 
-class Known:
+class VerdictCache:
     """Judgements that hold for every tenant: by the allow-list and the detectors alone."""
 
     def __init__(self, cut_at: Collection[int] = ()) -> None:
         """`cut_at` are lengths to which texts are cut before they are judged: their last word may be half."""
         self._cut_at = frozenset(cut_at)
-        self.labels = Labels()
+        self.labels = AttributeNames()
         #: by key: values that were judged by the allow-list, and whether they may leave
         self.clean: dict[str, dict[str | tuple[str, ...], bool]] = {}
         self._texts: dict[str, str] = {}
 
-    def declared(self, key: Key, text: str) -> str:
+    def declared(self, key: KeyVerdict, text: str) -> str:
         """A text that the program itself set: scanned and cut."""
         return self.scanned(text) if key.meaning is None else key.marker(text) or self.scanned(text)
 
@@ -54,7 +54,7 @@ class Known:
                 self._texts[text] = found
         return found
 
-    def fits(self, name: str, key: Key, text: str) -> bool:
+    def fits(self, name: str, key: KeyVerdict, text: str) -> bool:
         """Whether a text may leave under a safe key: of its shape, and nothing in it found."""
         shape = key.shape
         if shape is None or len(text) > 2048:

@@ -11,7 +11,7 @@ from typing import Final
 
 from opentelemetry import trace
 
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import current
 from somatrace.instrumentation.function_bodies import give_body
 
@@ -30,8 +30,8 @@ def content_wanted() -> bool:
     """Whether libraries may record content on the span at hand; the guard decides what of it leaves."""
     tenant = current.get().tenant
     if tenant is None:
-        stamp: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
-        tenant = stamp.tags.tenant if stamp is not None else None
+        state = state_of(trace.get_current_span())
+        tenant = state.tags.tenant if state is not None else None
     try:
         return _allowed(tenant)
     except Exception:

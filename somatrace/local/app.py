@@ -21,16 +21,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from somatrace import semconv
 from somatrace.local.access.auth import Auth
 from somatrace.local.access.keys import Keys
-from somatrace.local.ingest.endpoints import Ingest
-from somatrace.local.ingest.page_priority import Turns
+from somatrace.local.ingest.endpoints import IngestEndpoints
+from somatrace.local.ingest.page_priority import PagePriority
 from somatrace.local.ingest.refusals import Refusals
-from somatrace.local.langfuse_api.endpoints import Api
+from somatrace.local.langfuse_api.endpoints import LangfuseApi
 from somatrace.local.otlp.decode import Limits
 from somatrace.local.store.store import Store
-from somatrace.local.web.page_state import State
+from somatrace.local.web.page_state import PageState
 from somatrace.local.web.pages import Pages
 from somatrace.local.web.render import Renderer
-from somatrace.local.web.sign_in import Opening
+from somatrace.local.web.sign_in import SignInPages
 from somatrace.local.web.trace_pages import TracePages
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
@@ -58,17 +58,17 @@ def build(
     auth = Auth(keys)
     limits = limits or Limits()
     refusals = Refusals()
-    turns = Turns()
-    ingest = Ingest(store, auth, limits, refusals, turns)
-    state = State(store, auth, refusals, turns)
+    turns = PagePriority()
+    ingest = IngestEndpoints(store, auth, limits, refusals, turns)
+    state = PageState(store, auth, refusals, turns)
     render = Renderer(state.header)
     return Starlette(
         routes=[
             Route(semconv.LANGFUSE_OTLP_PATH, ingest.traces, methods=["POST"]),
             Route("/v1/traces", ingest.traces, methods=["POST"]),
             Route("/api/public/otel/v1/metrics", ingest.metrics, methods=["POST"]),
-            *Api(store, auth).routes(),
-            *Opening(auth, render).routes(),
+            *LangfuseApi(store, auth).routes(),
+            *SignInPages(auth, render).routes(),
             *Pages(state, render).routes(),
             *TracePages(state, render, limits).routes(),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "web" / "static")),

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from somatrace.modelserver.corpus import handbook
 from somatrace.modelserver.facts import arguments, structure
-from somatrace.modelserver.task import Finish, Reply, Task, Tool
+from somatrace.modelserver.task import Finish, ModelTask, Reply, Tool
 from somatrace.modelserver.text import count_tokens, sentences, tokens, words
 
 NOT_FOUND: Final = "I do not find that in the sources I have."
@@ -19,7 +19,7 @@ _QUOTES: Final = 2
 _NEAR: Final = 0.6
 
 
-def answer(task: Task, alternative: int = 0) -> Reply:
+def answer(task: ModelTask, alternative: int = 0) -> Reply:
     """The reply to `task`; `alternative` 1, 2, ... are the next best ones (for `n` choices)."""
     question = question_of(task)
     if (call := _call(task, question)) is not None:
@@ -34,13 +34,13 @@ def answer(task: Task, alternative: int = 0) -> Reply:
     return _limited(text, task)
 
 
-def question_of(task: Task) -> str:
+def question_of(task: ModelTask) -> str:
     """The last user message without its `<context>` blocks; what follows "Question:", if that is there."""
     text = next((message.text for message in reversed(task.messages) if message.role == "user"), "")
     return _QUESTION.split(_CONTEXT.sub(" ", text))[-1].strip()
 
 
-def input_tokens(task: Task) -> int:
+def input_tokens(task: ModelTask) -> int:
     """Tokens of all messages, tool definitions and the schema."""
     said = sum(count_tokens(message.text) for message in task.messages)
     tools = sum(count_tokens(_tool_text(tool) + json.dumps(tool.parameters)) for tool in task.tools)
@@ -52,7 +52,7 @@ def output_tokens(reply: Reply) -> int:
     return count_tokens(reply.text) + count_tokens(reply.tool) + count_tokens(reply.arguments)
 
 
-def _quotes(task: Task, question: str, alternative: int) -> list[str]:
+def _quotes(task: ModelTask, question: str, alternative: int) -> list[str]:
     if task.messages[-1].role in ("tool", "function"):
         return _told_by_tools(task)
     context = [
@@ -66,7 +66,7 @@ def _quotes(task: Task, question: str, alternative: int) -> list[str]:
     return list(dict.fromkeys(hit.sentence.text for hit in near))
 
 
-def _told_by_tools(task: Task) -> list[str]:
+def _told_by_tools(task: ModelTask) -> list[str]:
     told: list[str] = []
     for message in reversed(task.messages):
         if message.role not in ("tool", "function"):
@@ -87,7 +87,7 @@ def _flat(result: Any) -> str:
     return str(result)
 
 
-def _call(task: Task, question: str) -> Reply | None:
+def _call(task: ModelTask, question: str) -> Reply | None:
     choice = task.tool_choice
     if choice == "none" or not task.tools:
         return None
@@ -103,7 +103,7 @@ def _call(task: Task, question: str) -> Reply | None:
     return Reply(tool=tool.name, arguments=json.dumps(given, ensure_ascii=False), finish="tool_calls")
 
 
-def _fitting(task: Task, question: str) -> Tool | None:
+def _fitting(task: ModelTask, question: str) -> Tool | None:
     """The tool the question is about; with "auto" only one whose required arguments the question holds."""
     choice = task.tool_choice
     if choice.startswith("="):
@@ -120,7 +120,7 @@ def _tool_text(tool: Tool) -> str:
     return f"{tool.name.replace('_', ' ')} {tool.description}"
 
 
-def _limited(text: str, task: Task) -> Reply:
+def _limited(text: str, task: ModelTask) -> Reply:
     """`text` cut before the first stop sequence, then to the token limit."""
     positions = [at for stop in task.stop if (at := text.find(stop)) >= 0]
     text = text[: min(positions)] if positions else text

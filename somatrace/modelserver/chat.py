@@ -9,13 +9,13 @@ from somatrace.modelserver import request_parts
 from somatrace.modelserver.answers import answer, input_tokens, output_tokens
 from somatrace.modelserver.models import MODEL
 from somatrace.modelserver.protocol import CREATED, ApiError, Fields, encode, request_id
-from somatrace.modelserver.task import Message, Reply, Task
+from somatrace.modelserver.task import Message, ModelTask, Reply
 from somatrace.modelserver.text import tokens
 
 _MAX_CHOICES: Final = 8
 
 
-def task(fields: Fields) -> Task:
+def task(fields: Fields) -> ModelTask:
     """What a chat completion request asks for; `ApiError` 400 where it is malformed."""
     messages = [_message(each) for each in fields.objects("messages")]
     if not 0 < len(messages) <= request_parts.MAX_MESSAGES:
@@ -24,7 +24,7 @@ def task(fields: Fields) -> Task:
     if len(tools) > request_parts.MAX_TOOLS:
         raise fields.error("tools", f"at most {request_parts.MAX_TOOLS} tools")
     limit = fields.integer("max_completion_tokens", 1, request_parts.MAX_TOKENS)
-    return Task(
+    return ModelTask(
         messages=tuple(messages),
         tools=tools,
         tool_choice=request_parts.tool_choice(fields.values.get("tool_choice"), _chosen(fields), tools),
@@ -34,12 +34,12 @@ def task(fields: Fields) -> Task:
     )
 
 
-def replies(fields: Fields, asked: Task) -> list[Reply]:
+def replies(fields: Fields, asked: ModelTask) -> list[Reply]:
     """`n` different replies, the best one first."""
     return [answer(asked, index) for index in range(fields.integer("n", 1, _MAX_CHOICES) or 1)]
 
 
-def completion(fields: Fields, asked: Task) -> dict[str, Any]:
+def completion(fields: Fields, asked: ModelTask) -> dict[str, Any]:
     """The answer in one piece."""
     given = replies(fields, asked)
     return {
@@ -57,7 +57,7 @@ def completion(fields: Fields, asked: Task) -> dict[str, Any]:
     }
 
 
-def chunks(fields: Fields, asked: Task) -> Iterator[bytes]:
+def chunks(fields: Fields, asked: ModelTask) -> Iterator[bytes]:
     """The answer as server-sent events; the usage comes last, if `stream_options` asks for it."""
     head = _head(fields, "chat.completion.chunk")
     options = fields.object("stream_options")
@@ -135,7 +135,7 @@ def _tool_call(fields: Fields, index: int, reply: Reply) -> dict[str, Any]:
     return {"id": f"call_{request_id(fields)}_{index}", "type": "function", "function": function}
 
 
-def _usage(asked: Task, given: list[Reply]) -> dict[str, Any]:
+def _usage(asked: ModelTask, given: list[Reply]) -> dict[str, Any]:
     prompt, completed = input_tokens(asked), sum(output_tokens(reply) for reply in given)
     return {
         "prompt_tokens": prompt,

@@ -31,7 +31,7 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class ScoredSentence:
     """A sentence and its score, greater than zero."""
 
     sentence: Sentence
@@ -58,7 +58,7 @@ class Corpus:
     def __len__(self) -> int:
         return len(self._sentences)
 
-    def rank(self, question: str, context: Sequence[str] = ()) -> list[Hit]:
+    def rank(self, question: str, context: Sequence[str] = ()) -> list[ScoredSentence]:
         """The sentences that share a word with `question`, best first; ties in order of appearance."""
         asked = set(words(question))
         extra = [_candidate(text, "", "context") for text in context[:_MAX_CONTEXT]]
@@ -69,8 +69,11 @@ class Corpus:
             term: math.log(1 + (number - frequency[term] + 0.5) / (frequency[term] + 0.5))
             for term in sorted(asked)
         }
-        hits = [Hit(sentence, _CONTEXT_WEIGHT * _score(sentence, rarity, average)) for sentence in extra]
-        hits += [Hit(sentence, _score(sentence, rarity, average)) for sentence in self._sentences]
+        hits = [
+            ScoredSentence(sentence, _CONTEXT_WEIGHT * _score(sentence, rarity, average))
+            for sentence in extra
+        ]
+        hits += [ScoredSentence(sentence, _score(sentence, rarity, average)) for sentence in self._sentences]
         return sorted((hit for hit in hits if hit.score > 0), key=lambda hit: -hit.score)
 
 

@@ -20,7 +20,7 @@ FAILURES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class AnswerManner:
     """How to answer: `pause` in seconds, `broken_after` as a number of events."""
 
     pause: float = 0.0
@@ -38,7 +38,7 @@ def description(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "somatrace"}
 
 
-async def manner(name: str, slow_seconds: float) -> Manner:
+async def manner(name: str, slow_seconds: float) -> AnswerManner:
     """How the model called `name` answers; raises its `ApiError` if it is one that fails at once."""
     failure = _failure(name)
     if failure == "429":
@@ -49,8 +49,8 @@ async def manner(name: str, slow_seconds: float) -> Manner:
         raise ApiError(500, f"The model {name} always fails.")
     if failure == "slow":
         await asyncio.sleep(slow_seconds)
-        return Manner(pause=slow_seconds / 10)
-    return Manner(broken_after=_EVENTS_BEFORE_BREAK if failure == "broken-stream" else None)
+        return AnswerManner(pause=slow_seconds / 10)
+    return AnswerManner(broken_after=_EVENTS_BEFORE_BREAK if failure == "broken-stream" else None)
 
 
 def _failure(name: str) -> str:

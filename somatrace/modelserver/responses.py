@@ -8,11 +8,11 @@ from typing import Any
 from somatrace.modelserver import request_parts
 from somatrace.modelserver.answers import answer, input_tokens, output_tokens
 from somatrace.modelserver.protocol import CREATED, ApiError, Fields, encode, request_id
-from somatrace.modelserver.task import Message, Reply, Task
+from somatrace.modelserver.task import Message, ModelTask, Reply
 from somatrace.modelserver.text import tokens
 
 
-def task(fields: Fields) -> Task:
+def task(fields: Fields) -> ModelTask:
     """What a responses request asks for; `ApiError` 400 where it is malformed or wants a memory."""
     if fields.values.get("previous_response_id") is not None or fields.values.get("conversation") is not None:
         raise ApiError(400, "This server remembers nothing: send the whole conversation as 'input'.")
@@ -28,7 +28,7 @@ def task(fields: Fields) -> Task:
     chosen = str(choice.get("name")) if isinstance(choice, dict) else ""
     text = fields.object("text")
     wanted = text.object("format") if text else None
-    return Task(
+    return ModelTask(
         messages=tuple(messages),
         tools=tools,
         tool_choice=request_parts.tool_choice(choice, chosen, tools),
@@ -37,12 +37,12 @@ def task(fields: Fields) -> Task:
     )
 
 
-def response(fields: Fields, asked: Task) -> dict[str, Any]:
+def response(fields: Fields, asked: ModelTask) -> dict[str, Any]:
     """The answer in one piece."""
     return _whole(fields, asked, answer(asked))
 
 
-def events(fields: Fields, asked: Task) -> Iterator[bytes]:
+def events(fields: Fields, asked: ModelTask) -> Iterator[bytes]:
     """The answer as server-sent events, each with its type and number."""
     reply = answer(asked)
     whole = _whole(fields, asked, reply)
@@ -106,7 +106,7 @@ def _item(fields: Fields) -> Message:
     raise ApiError(400, message, param="input")
 
 
-def _whole(fields: Fields, asked: Task, reply: Reply) -> dict[str, Any]:
+def _whole(fields: Fields, asked: ModelTask, reply: Reply) -> dict[str, Any]:
     cut = reply.finish == "length"
     prompt, completed = input_tokens(asked), output_tokens(reply)
     text = fields.object("text")

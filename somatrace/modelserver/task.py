@@ -29,7 +29,7 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ModelTask:
     """A request without its wire format.
 
     `tool_choice` is "auto", "none", "required" or "=" and the name of one tool. `schema` is None for text,

@@ -14,10 +14,10 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.span_state import SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
-from somatrace.guard.content_filter import NOTHING_DECLARED, Judge
+from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
 
@@ -34,7 +34,7 @@ _UNTOLD: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
 
-class Copier:
+class SpanCopier:
     """Makes guarded copies with the tags of their stamp, which win over any attribute of that name."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Copier:
         self._tenant = default_tenant
         self._resource = resource
         self._resources: dict[int, tuple[Resource, Resource]] = {}
-        self._tags: dict[tuple[int, str], tuple[Tags, Judge, Tags, dict[str, Any]]] = {}
+        self._tags: dict[tuple[int, str], tuple[Tags, ContentFilter, Tags, dict[str, Any]]] = {}
         self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
 
     def forget(self) -> None:
@@ -59,26 +59,28 @@ class Copier:
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The tags of a span as they may leave, the three required ones always among them."""
-        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        return self._tagged(span, stamp, self._judge(stamp))[0]
+        state = state_of(span)
+        return self._tagged(span, state, self._content_filter(state))[0]
 
-    def _judge(self, stamp: Stamp | None) -> Judge:
-        return self._guard.judge(stamp.tags.tenant if stamp is not None else None)
+    def _content_filter(self, state: SpanState | None) -> ContentFilter:
+        return self._guard.content_filter(state.tags.tenant if state is not None else None)
 
-    def _tagged(self, span: ReadableSpan, stamp: Stamp | None, judge: Judge) -> tuple[Tags, dict[str, Any]]:
+    def _tagged(
+        self, span: ReadableSpan, state: SpanState | None, content_filter: ContentFilter
+    ) -> tuple[Tags, dict[str, Any]]:
         """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
-        found = stamp.effective if stamp is not None else EMPTY
-        workflow = (stamp.root.root_name if stamp is not None else "") or span.name
+        found = state.effective if state is not None else EMPTY
+        workflow = (state.root.root_name if state is not None else "") or span.name
         if type(workflow) is not str:  # a subclass could hash and compare as it likes
             workflow = self._guard.safely(str.__str__, "", workflow)
         known = self._tags.get((id(found), workflow))
-        if known is None or known[0] is not found or known[1] is not judge:
+        if known is None or known[0] is not found or known[1] is not content_filter:
             name = self._guard.name(workflow, "workflow", "name")
             whole = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
-            filled = self._guard.tags(whole, judge)
+            filled = self._guard.tags(whole, content_filter)
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, judge, filled, dict(filled.attributes))
+            known = self._tags[id(found), workflow] = (found, content_filter, filled, dict(filled.attributes))
         return known[2], known[3]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
@@ -87,35 +89,39 @@ class Copier:
 
         A part that cannot be judged is left out and counted; the span goes on without it.
         """
-        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
+        state = state_of(span)
         guard, safely = self._guard, self._guard.safely
-        judge = self._judge(stamp)
+        content_filter = self._content_filter(state)
         scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
         if scope[0] is not span.instrumentation_scope:
             scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
         called = scope[1].name if scope[1] is not None else ""
-        attributes: dict[str, Any] = safely(self._attributes, {}, span, judge, stamp)
+        attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
         try:
-            attributes.update(self._tagged(span, stamp, judge)[1])
+            attributes.update(self._tagged(span, state, content_filter)[1])
         except Exception:
             guard.faulted()
-        name = judge.words(guard.name(span.name, called, str(attributes.get(semconv.SPAN_KIND, "span"))))
+        name = content_filter.words(
+            guard.name(span.name, called, str(attributes.get(semconv.SPAN_KIND, "span")))
+        )
         resource = self._resources.get(id(span.resource), _NO_PAIR)
         if resource[0] is not span.resource:
             resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
         chosen, code = _events_of(span, events), span.status.status_code
-        copy = Copy(
+        copy = GuardedCopy(
             name,
             self._context(span.context),
             self._context(span.parent),
             resource[1],
             attributes,
             # most spans have neither: an empty tuple costs the garbage collector nothing
-            tuple([self._event(event, judge, called) for event in chosen]) if chosen else (),
-            tuple([self._link(link, judge) for link in span.links]) if span._links else (),
+            tuple([self._event(event, content_filter, called) for event in chosen]) if chosen else (),
+            tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
             span.kind,
             None,
-            _UNTOLD[code] if code is not _ERROR else safely(self._status, _UNTOLD[code], span, judge),
+            _UNTOLD[code]
+            if code is not _ERROR
+            else safely(self._status, _UNTOLD[code], span, content_filter),
             span.start_time,
             span.end_time,
             scope[1],
@@ -123,36 +129,40 @@ class Copier:
         copy.dropped = _dropped(span)
         return copy
 
-    def _attributes(self, span: ReadableSpan, judge: Judge, stamp: Stamp | None) -> dict[str, Any]:
+    def _attributes(
+        self, span: ReadableSpan, content_filter: ContentFilter, state: SpanState | None
+    ) -> dict[str, Any]:
         # nobody writes to a span that has ended: its attributes are read in place
         held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
         given = held if type(held) is dict else attributes_of(span)
-        kept, removed = judge.attributes(given, stamp.declared if stamp is not None else NOTHING_DECLARED)
+        kept, removed = content_filter.attributes(
+            given, state.declared if state is not None else NOTHING_DECLARED
+        )
         if removed:
             kept[semconv.GUARD_REMOVED] = note(removed)
         kind = kept.get(semconv.TRACELOOP_KIND)
         observed = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
         if observed is not None:
             kept.setdefault(semconv.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
-        if stamp is not None and stamp.kind is not None and semconv.SPAN_KIND not in kept:
+        if state is not None and state.kind is not None and semconv.SPAN_KIND not in kept:
             # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
-            for key, value in semconv.KIND_ATTRIBUTES[stamp.kind].items():
+            for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():
                 kept.setdefault(key, value)
         return kept
 
-    def _event(self, event: Event, judge: Judge, scope: str) -> Event:
-        name = judge.words(self._guard.name(event.name, f"{scope} events", "event"))
-        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(event.attributes))
+    def _event(self, event: Event, content_filter: ContentFilter, scope: str) -> Event:
+        name = content_filter.words(self._guard.name(event.name, f"{scope} events", "event"))
+        attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, plain(event.attributes))
         return Event(name, attributes, event.timestamp)
 
-    def _link(self, link: Link, judge: Judge) -> Link:
+    def _link(self, link: Link, content_filter: ContentFilter) -> Link:
         context = self._context(link.context)
         assert context is not None
-        attributes: dict[str, Any] = self._guard.safely(judge.event, {}, plain(link.attributes))
+        attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, plain(link.attributes))
         return Link(context, attributes)
 
-    def _status(self, span: ReadableSpan, judge: Judge) -> Status:
-        said = judge.status(span.status.description, _with_exception_type(span))
+    def _status(self, span: ReadableSpan, content_filter: ContentFilter) -> Status:
+        said = content_filter.status(span.status.description, _with_exception_type(span))
         return Status(_ERROR, said or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
@@ -169,10 +179,10 @@ class Copier:
 
     def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
         """A scope and its guarded copy. Scopes are few and shared: each is guarded once."""
-        judge = self._guard.judge(None)
-        attributes = judge.attributes(scope.attributes or {})[0]
-        name = judge.words(self._guard.name(scope.name, "scope", "other"))
-        version = judge.words(self._guard.name(scope.version or "", "version", "other"))
+        content_filter = self._guard.content_filter(None)
+        attributes = content_filter.attributes(scope.attributes or {})[0]
+        name = content_filter.words(self._guard.name(scope.name, "scope", "other"))
+        version = content_filter.words(self._guard.name(scope.version or "", "version", "other"))
         schema = _schema(scope.schema_url) or None
         guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
         if len(self._scopes) > 1024:
@@ -183,14 +193,14 @@ class Copier:
     def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
         """A resource and its guarded copy. Resources are few and shared: each is guarded once."""
         merged = self._resource(resource)
-        guarded = Shared(self._guard.resource(merged.attributes), _schema(merged.schema_url))
+        guarded = HashedResource(self._guard.resource(merged.attributes), _schema(merged.schema_url))
         if len(self._resources) > 64:
             self._resources.clear()
         self._resources[id(resource)] = resource, guarded
         return resource, guarded
 
 
-class Copy(ReadableSpan):
+class GuardedCopy(ReadableSpan):
     """A copy that says as its original does what the limits of a span have cost it."""
 
     #: attributes, events and links
@@ -221,7 +231,7 @@ def _dropped(span: ReadableSpan) -> tuple[int, ...]:
     return dropped if any(dropped) else _NONE_DROPPED
 
 
-class Shared(Resource):
+class HashedResource(Resource):
     """A resource whose hash is reckoned once: the SDK's writes it all out as JSON each time, and the
     encoder asks for it with each span."""
 

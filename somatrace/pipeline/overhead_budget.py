@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from somatrace.context.span_state import Stamp
+from somatrace.context.span_state import SpanState
 
 LEAST: Final = 1 / 1024
 #: Workflows within the budget in a row after which the share doubles again.
@@ -18,7 +18,7 @@ CALM: Final = 50
 _BITS: Final = 56
 
 
-class Budget:
+class OverheadBudget:
     """Keeps the share. `limit_ms` of 0 or less means no limit. Thread-safe."""
 
     def __init__(self, limit_ms: float) -> None:
@@ -27,11 +27,11 @@ class Budget:
         self._calm = 0
         self.share = 1.0
 
-    def spend(self, stamp: Stamp, nanoseconds: int) -> None:
+    def spend(self, state: SpanState, nanoseconds: int) -> None:
         """Count time that tracing took from the program, on the span's local root."""
-        stamp.root.spent_ns += nanoseconds
+        state.root.spent_ns += nanoseconds
 
-    def settle(self, root: Stamp) -> None:
+    def settle(self, root: SpanState) -> None:
         """A local root has ended: judge what was spent on it."""
         if self._limit_ns <= 0:
             return

@@ -14,17 +14,17 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
-from somatrace.context.span_state import ATTRIBUTE, DECLARED_MARK, Stamp
+from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.delivery.encoding import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.listeners.record import Listener, Phase
-from somatrace.pipeline.guarded_copy import Copier, attributes_of, plain
-from somatrace.pipeline.overhead_budget import Budget
+from somatrace.pipeline.guarded_copy import SpanCopier, attributes_of, plain
+from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.records import record_of
-from somatrace.pipeline.report_schedule import Reports
-from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, Foreign
-from somatrace.runtime.worker import Lane
+from somatrace.pipeline.report_schedule import ReportSchedule
+from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
+from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
@@ -33,7 +33,7 @@ SPAN_WEIGHT = 2048
 EVENT_WEIGHT = 512
 
 
-class Item(NamedTuple):
+class QueuedSpan(NamedTuple):
     """What the wall hands over: a span, why, and the event if it is one."""
 
     phase: Phase
@@ -41,12 +41,12 @@ class Item(NamedTuple):
     event: Event | None = None
 
 
-class Road:
+class Pipeline:
     """Takes spans from the wall on any thread, and does all the rest on its own."""
 
     def __init__(
         self,
-        copier: Copier,
+        copier: SpanCopier,
         outbox: Outbox | None,
         ledger: Ledger,
         *,
@@ -56,9 +56,9 @@ class Road:
         linger: float,
         max_latency_ms: float = 0.0,
         listeners: Sequence[Listener] = (),
-        reports: Reports | None = None,
+        reports: ReportSchedule | None = None,
     ) -> None:
-        self.budget = Budget(max_latency_ms)
+        self.budget = OverheadBudget(max_latency_ms)
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
@@ -67,8 +67,8 @@ class Road:
         self._at_work = 0  # the thread in `_step`
         self._listeners = tuple(listeners)
         self._broken: set[int] = set()
-        self.foreign = Foreign()
-        self._lane: Lane[Item] = Lane(
+        self.third_party = ThirdPartyProcessors()
+        self._worker: BackgroundWorker[QueuedSpan] = BackgroundWorker(
             "worker",
             self._step,
             size=queue_size,
@@ -86,41 +86,41 @@ class Road:
     def started(self, span: Span) -> None:
         self.ledger.count("created")
         if threading.get_ident() == self._at_work:  # a listener's own span must not come back to listeners
-            stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-            if stamp is not None:
-                stamp.told = False
+            state = state_of(span)
+            if state is not None:
+                state.told = False
         elif self._listeners:
-            self._mention(Item("started", span))
+            self._mention(QueuedSpan("started", span))
 
     def happened(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
         """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
-        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        if self._listeners and stamp is not None and stamp.told:
+        state = state_of(span)
+        if self._listeners and state is not None and state.told:
             self._mention(
-                Item("event", span, Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns))
+                QueuedSpan("event", span, Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns))
             )
 
-    def _mention(self, item: Item) -> None:
+    def _mention(self, item: QueuedSpan) -> None:
         """Queue what only listeners want to know, while half of the queue is left for spans that end."""
-        if 2 * self._lane.depth[0] >= self._queue_size or not self._queue(item):
+        if 2 * self._worker.depth[0] >= self._queue_size or not self._queue(item):
             self.ledger.count("unheard")
 
-    def _queue(self, item: Item) -> bool:
-        return self._lane.put(item, _weight(item))
+    def _queue(self, item: QueuedSpan) -> bool:
+        return self._worker.put(item, _weight(item))
 
     def ended(self, span: Span) -> None:
-        stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-        if stamp is not None:
-            if stamp.pid != os.getpid():
+        state = state_of(span)
+        if state is not None:
+            if state.pid != os.getpid():
                 return  # open while the process forked: the parent ends, sends and counts it
-            if stamp.root is stamp:
-                stamp.root_name = span.name
+            if state.root is state:
+                state.root_name = span.name
         self.ledger.count("ended")
         reason = self._unwanted(span)
         if reason and not self._listeners:
             self.ledger.lose(reason)
-        elif not self._queue(Item("ended", span)):
-            self.ledger.lose("exit" if self._lane.closed else "queue_full")
+        elif not self._queue(QueuedSpan("ended", span)):
+            self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
     def _unwanted(self, span: ReadableSpan) -> str:
         """Why a span is not to be sent, or nothing. Listeners are told of it all the same."""
@@ -141,14 +141,14 @@ class Road:
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
         until = time.monotonic() + timeout
-        flushed = self._lane.flush(timeout)
-        return self.foreign.flush(until - time.monotonic()) and flushed
+        flushed = self._worker.flush(timeout)
+        return self.third_party.flush(until - time.monotonic()) and flushed
 
     def close(self, timeout: float) -> bool:
         """Flush, then stop for good. Returns False when something did not arrive in time."""
         until = time.monotonic() + timeout
-        closed = self._lane.close(timeout * (0.7 if self.foreign else 0.95))
-        self.foreign.close(until - time.monotonic())
+        closed = self._worker.close(timeout * (0.7 if self.third_party else 0.95))
+        self.third_party.close(until - time.monotonic())
         if self.ledger.waiting:
             self.ledger.lose("exit", self.ledger.waiting)
         return closed
@@ -157,11 +157,11 @@ class Road:
     def depth(self) -> tuple[int, int]:
         """Spans and bytes on the road: queued, and encoded but not yet answered for."""
         size = self.outbox.size if self.outbox is not None else 0
-        return self.ledger.waiting, self._lane.depth[1] + size
+        return self.ledger.waiting, self._worker.depth[1] + size
 
     # -- the worker's thread ----------------------------------------------------------------------------
 
-    def _step(self, items: Sequence[Item]) -> float | None:
+    def _step(self, items: Sequence[QueuedSpan]) -> float | None:
         """Guard, tell, encode, send; whatever HTTP or gRPC is spoken meanwhile is instrumented by nobody."""
         token = otel_context.attach(UNINSTRUMENTED)
         self._at_work = threading.get_ident()
@@ -173,7 +173,7 @@ class Road:
             self._at_work = 0
             otel_context.detach(token)
 
-    def _handle(self, items: Sequence[Item]) -> float | None:
+    def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
         guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
@@ -186,12 +186,12 @@ class Road:
                 self._encode_one_by_one(guarded)
             self._show(guarded)
         return self.outbox.send(
-            hurry=self._lane.hurried,
-            deadline=self._lane.deadline,
-            stopping=lambda: self._lane.stopping,
+            hurry=self._worker.hurried,
+            deadline=self._worker.deadline,
+            stopping=lambda: self._worker.stopping,
         )
 
-    def _guarded(self, item: Item) -> ReadableSpan | None:
+    def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
         """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
         try:
             copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
@@ -201,8 +201,8 @@ class Road:
                 self.ledger.lose("guard")
             log.debug("guard: %s", type(error).__name__)
             return None
-        stamp: Stamp | None = getattr(item.span, ATTRIBUTE, None)
-        if self._listeners and (stamp is None or stamp.told):
+        state = state_of(item.span)
+        if self._listeners and (state is None or state.told):
             self._tell(item, copy)
         if item.phase != "ended":
             return None
@@ -210,14 +210,14 @@ class Road:
         if reason:
             self.ledger.lose(reason)
             return None
-        if stamp is None or stamp.effective.tenant is None:
+        if state is None or state.effective.tenant is None:
             self.ledger.count("unknown_tenant")
         return copy
 
     def _show(self, guarded: Sequence[ReadableSpan]) -> None:
         """Foreign processors get what has been encoded: what they write into it goes nowhere from here."""
-        for copy in guarded if self.foreign else ():
-            self.foreign.show(copy)
+        for copy in guarded if self.third_party else ():
+            self.third_party.show(copy)
 
     def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
         """A value the encoder cannot take costs its span, not the batch."""
@@ -228,7 +228,7 @@ class Road:
             except Exception:
                 self.ledger.lose("encode")
 
-    def _tell(self, item: Item, copy: ReadableSpan) -> None:
+    def _tell(self, item: QueuedSpan, copy: ReadableSpan) -> None:
         try:
             record = record_of(item.phase, copy, self.copier.tags(item.span))
         except Exception:
@@ -247,7 +247,7 @@ class Road:
     def _rest(self) -> None:
         if self.outbox is not None:
             self.outbox.close()
-        if self._reports is not None and self._lane.closed:
+        if self._reports is not None and self._worker.closed:
             self._reports.close()
 
     def _forget(self) -> None:
@@ -259,7 +259,7 @@ class Road:
             self.outbox.forget()
 
 
-def _weight(item: Item) -> int:
+def _weight(item: QueuedSpan) -> int:
     """Roughly the bytes that an item holds while queued; a span that is still open holds its own.
 
     Asked on the program's thread of values that may be anything: one that cannot be weighed is queued.
@@ -270,7 +270,7 @@ def _weight(item: Item) -> int:
         return SPAN_WEIGHT
 
 
-def _weighed(item: Item) -> int:
+def _weighed(item: QueuedSpan) -> int:
     events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
     weight = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in events)
     return weight + SPAN_WEIGHT + _held(attributes_of(item.span)) if item.phase == "ended" else weight

@@ -15,7 +15,7 @@ from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
 from somatrace.pipeline.id_generator import PrivateIdGenerator
-from somatrace.pipeline.span_processor import Wall
+from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.tracer import SomatraceTracer
 
 _TRACER_ARGUMENTS: Final = frozenset(inspect.signature(Tracer.__init__).parameters)
@@ -25,12 +25,14 @@ class SomatraceProvider(TracerProvider):
     """A TracerProvider whose only processor is the wall, and which leaves `random`, `warnings` and
     `atexit` to the program."""
 
-    def __init__(self, wall: Wall, resource: Resource, sampler: Sampler, limits: SpanLimits) -> None:
+    def __init__(
+        self, span_processor: GuardingSpanProcessor, resource: Resource, sampler: Sampler, limits: SpanLimits
+    ) -> None:
         super().__init__(
             sampler=sampler,
             resource=resource,
             shutdown_on_exit=False,  # tracing.shutdown bounds the exit; the SDK's own handler does not
-            active_span_processor=wall,
+            active_span_processor=span_processor,
             id_generator=PrivateIdGenerator(),
             span_limits=limits,
         )

@@ -12,10 +12,12 @@ from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from somatrace.pipeline.span_processor import MARK, Wall
+from somatrace.pipeline.span_processor import MARK, GuardingSpanProcessor
 
 
-def adopt(provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]], Wall]) -> str:
+def take_over(
+    provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]], GuardingSpanProcessor]
+) -> str:
     """Wall in `provider`; "" when done, else why it cannot be."""
     multi: Any = getattr(provider, "_active_span_processor", None)
     inner = getattr(multi, "_span_processors", None)
@@ -23,7 +25,7 @@ def adopt(provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]],
         return f"its span processor is a {type(multi).__name__}, which cannot be walled in"
     if any(getattr(processor, MARK, False) for processor in (multi, *inner)):
         return "another copy of somatrace, imported earlier, traces through it already"
-    wall = build(inner)
-    multi._span_processors = (wall,)
-    multi.add_span_processor = wall.add_span_processor
+    span_processor = build(inner)
+    multi._span_processors = (span_processor,)
+    multi.add_span_processor = span_processor.add_span_processor
     return ""

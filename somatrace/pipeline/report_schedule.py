@@ -14,7 +14,7 @@ SOON: Final = 1.0
 EVERY: Final = 5.0
 
 
-class Reports:
+class ReportSchedule:
     """Calls `write` on the worker's thread; what it raises costs the report, nothing else."""
 
     def __init__(self, write: Callable[[], None]) -> None:

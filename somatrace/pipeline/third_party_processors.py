@@ -12,7 +12,7 @@ from typing import Final
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-from somatrace.runtime.worker import Lane
+from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
@@ -27,14 +27,16 @@ UNINSTRUMENTED: Final = otel_context.set_value(
 )
 
 
-class Foreign:
+class ThirdPartyProcessors:
     """Foreign processors and their lane: one that blocks (a SimpleSpanProcessor whose backend is away
     does, for seconds per span) must not hold up delivery."""
 
     def __init__(self) -> None:
         self._processors: tuple[SpanProcessor, ...] = ()
         self._complained: set[tuple[int, str]] = set()
-        self._lane: Lane[tuple[SpanProcessor, ReadableSpan]] = Lane("foreign", self._feed, size=SIZE)
+        self._worker: BackgroundWorker[tuple[SpanProcessor, ReadableSpan]] = BackgroundWorker(
+            "third_party", self._feed, size=SIZE
+        )
 
     def __bool__(self) -> bool:
         return bool(self._processors)
@@ -46,7 +48,7 @@ class Foreign:
     def show(self, span: ReadableSpan) -> None:
         """Queue a guarded copy for all of them."""
         for processor in self._processors:
-            if not self._lane.put((processor, span)):
+            if not self._worker.put((processor, span)):
                 self._complain(processor, "it does not keep up and is not shown every span")
 
     def flush(self, timeout: float) -> bool:
@@ -54,7 +56,7 @@ class Foreign:
         if not self._processors:
             return True
         until = time.monotonic() + timeout
-        seen = self._lane.flush(max(0.0, timeout))
+        seen = self._worker.flush(max(0.0, timeout))
         left = until - time.monotonic()
         if left <= 0:
             return False
@@ -66,7 +68,7 @@ class Foreign:
         """Show what is queued, then shut them down, in about `timeout` seconds."""
         if self._processors:
             until = time.monotonic() + timeout
-            self._lane.close(max(0.05, timeout / 2))
+            self._worker.close(max(0.05, timeout / 2))
             self.shut(until - time.monotonic())
 
     def shut(self, timeout: float) -> None:

@@ -38,10 +38,10 @@ class SomatraceTracer(Tracer):
         )
         if type(span) is not NonRecordingSpan:
             return span
-        return Unrecorded(span.get_span_context(), self._instrumentation_scope, attributes)
+        return UnrecordedSpan(span.get_span_context(), self._instrumentation_scope, attributes)
 
 
-class Unrecorded(NonRecordingSpan):
+class UnrecordedSpan(NonRecordingSpan):
     """A span that is left out: its context, who made it, and the kind of operation it is."""
 
     def __init__(self, context: SpanContext, scope: InstrumentationScope, attributes: Attributes) -> None:

@@ -5,17 +5,17 @@ Formats and rules stand in docs/propagation.md.
 
 from __future__ import annotations
 
-from somatrace.propagation.extract import Arrival, Caller, incoming
+from somatrace.propagation.extract import Caller, ExtractedScope, incoming
 from somatrace.propagation.inject import headers_for, outgoing
 from somatrace.propagation.messages import message_headers, received
-from somatrace.propagation.snapshot import Capsule, Moment
+from somatrace.propagation.snapshot import ContextSnapshot, PicklableSnapshot
 from somatrace.propagation.trust import configure, ignored, may_carry
 
 __all__ = [
-    "Arrival",
     "Caller",
-    "Capsule",
-    "Moment",
+    "ContextSnapshot",
+    "ExtractedScope",
+    "PicklableSnapshot",
     "configure",
     "headers_for",
     "ignored",

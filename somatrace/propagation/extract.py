@@ -18,13 +18,13 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from somatrace import semconv
-from somatrace.context.context_decorator import Scoped, T, paused
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.context_decorator import ContextDecorator, T, made_inside
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import EMPTY, Scalar, Tags, current
 from somatrace.propagation import tag_header
-from somatrace.propagation.headers import Read
+from somatrace.propagation.headers import RequestHeaders
 from somatrace.propagation.signing import fault
-from somatrace.propagation.trust import Rules, ignore, rules
+from somatrace.propagation.trust import TrustRules, ignore, rules
 from somatrace.propagation.trusted_networks import is_inside, networks
 
 _TRACE: Final = TraceContextTextMapPropagator()
@@ -48,7 +48,7 @@ class Caller:
     request_id: str = ""
 
 
-class incoming(Scoped):  # noqa: N801 - reads as the word it is: `with incoming(headers):`
+class incoming(ContextDecorator):  # noqa: N801 - reads as the word it is: `with incoming(headers):`
     """Work for a caller: its trace goes on here, and its tags, if it is trusted, are bound.
 
     `headers` is a mapping, a multi-mapping or pairs, of text or bytes. `peer` is the address at the
@@ -68,19 +68,19 @@ class incoming(Scoped):  # noqa: N801 - reads as the word it is: `with incoming(
     async def __aenter__(self) -> Caller:
         return self._enter()  # type: ignore[return-value]
 
-    def _open(self) -> Arrival:
+    def _open(self) -> ExtractedScope:
         headers, peer, trust = self._given
-        return Arrival(headers, peer, trust)
+        return ExtractedScope(headers, peer, trust)
 
 
-class Arrival:
+class ExtractedScope:
     """The scope of one `incoming`. With `join=False` it binds tags alone and leaves the trace to others,
     who read `trace_headers` in place of what the caller sent."""
 
     def __init__(
         self, headers: object, peer: object, trust: tuple[str, ...] = (), *, join: bool = True
     ) -> None:
-        read, now = Read(headers), rules()
+        read, now = RequestHeaders(headers), rules()
         believed = "" if now.edge else _why_trusted(read, peer, trust, now)
         claimed = _claimed(read, now)
         parent = None if claimed is None or now.edge else _parent(claimed, believed, now)
@@ -96,14 +96,14 @@ class Arrival:
         self._tags, self.caller = _bound(read, believed, claimed if parent is None else None)
         self._tokens: tuple[Token[Tags], Any] | None = None
 
-    def resume(self) -> Caller:
-        around: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
+    def attach(self) -> Caller:
+        around = state_of(trace.get_current_span())
         if around is not None and self._tags.tenant is not None:
             around.root.labelled(self._tags)  # the request's span may be another instrumentation's
         self._tokens = (current.set(self._tags), otel_context.attach(self._context))
         return self.caller
 
-    def pause(self) -> None:
+    def detach(self) -> None:
         tokens, self._tokens = self._tokens, None
         if tokens is None:
             return
@@ -113,17 +113,17 @@ class Arrival:
             return  # left in another context than it was entered in, where nothing of it is set
         otel_context.detach(tokens[1])
 
-    def making(self, make: Callable[[], T]) -> T:
-        return paused(self, make)
+    def create_inside(self, make: Callable[[], T]) -> T:
+        return made_inside(self, make)
 
-    def here(self) -> bool:
+    def is_current(self) -> bool:
         return current.get() is self._tags
 
-    def finish(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> None:
         """Nothing remains open."""
 
 
-def _why_trusted(read: Read, peer: object, trust: tuple[str, ...], now: Rules) -> str:
+def _why_trusted(read: RequestHeaders, peer: object, trust: tuple[str, ...], now: TrustRules) -> str:
     """Why the caller is trusted: signature, peer, or an empty word.
 
     A forwarding header makes the peer address worthless: servers write X-Forwarded-For into it.
@@ -143,7 +143,7 @@ def _why_trusted(read: Read, peer: object, trust: tuple[str, ...], now: Rules) -
     return "peer" if inside else ""
 
 
-def _claimed(read: Read, now: Rules) -> SpanContext | None:
+def _claimed(read: RequestHeaders, now: TrustRules) -> SpanContext | None:
     """The span the caller names as the parent."""
     if not now.trace or not read[semconv.HEADER_TRACEPARENT]:
         return None
@@ -154,7 +154,7 @@ def _claimed(read: Read, now: Rules) -> SpanContext | None:
     return found
 
 
-def _parent(claimed: SpanContext, believed: str, now: Rules) -> Span:
+def _parent(claimed: SpanContext, believed: str, now: TrustRules) -> Span:
     """The parent to join. For an outsider's, the sampling flag is the one our own sampler would give: on
     its trace id, as TraceIdRatioBased does, so that services that do not trust each other still agree."""
     if believed:
@@ -172,7 +172,7 @@ def _parent(claimed: SpanContext, believed: str, now: Rules) -> Span:
     )
 
 
-def _bound(read: Read, believed: str, claimed: SpanContext | None) -> tuple[Tags, Caller]:
+def _bound(read: RequestHeaders, believed: str, claimed: SpanContext | None) -> tuple[Tags, Caller]:
     """The tags to work under: those around, the trusted caller's, and always a correlation id.
 
     A signature speaks for the signed tags alone, so the plain id headers count only from a trusted peer.
@@ -201,7 +201,7 @@ def _bound(read: Read, believed: str, claimed: SpanContext | None) -> tuple[Tags
     )
 
 
-def _sent_tags(read: Read, believed: str) -> Tags:
+def _sent_tags(read: RequestHeaders, believed: str) -> Tags:
     header = read[semconv.HEADER_TAGS]
     if not header:
         return EMPTY

@@ -29,7 +29,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VISIBLE = re.compile(r"[\t\x20-\x7e]*")
 
 
-class Read:
+class RequestHeaders:
     """What a request's headers say to us: each at most once, bounded, visible ASCII.
 
     A header that comes twice (and may not), is too long or has other characters is left aside, and

@@ -10,7 +10,7 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from somatrace import semconv
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import Tags, current
 from somatrace.propagation.signing import sign
 from somatrace.propagation.tag_header import encode, join
@@ -67,8 +67,8 @@ def _signed(payload: str, traceparent: str) -> str:
 def effective() -> Tags:
     """The tags bound here; where no tenant is, those of the span around."""
     tags = current.get()
-    stamp: Stamp | None = getattr(trace.get_current_span(), ATTRIBUTE, None)
-    if stamp is None or tags.tenant is not None:
+    state = state_of(trace.get_current_span())
+    if state is None or tags.tenant is not None:
         return tags
-    around = stamp.effective
+    around = state.effective
     return Tags({**around.bound, **tags.bound}, {**around.derived, **tags.derived})

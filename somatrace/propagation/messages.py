@@ -14,9 +14,9 @@ from opentelemetry.trace.propagation import get_current_span
 from somatrace import semconv
 from somatrace.context.tags import EMPTY, Tags, current
 from somatrace.propagation import tag_header
-from somatrace.propagation.headers import Read
+from somatrace.propagation.headers import RequestHeaders
 from somatrace.propagation.inject import effective
-from somatrace.propagation.snapshot import W3C, Moment
+from somatrace.propagation.snapshot import W3C, ContextSnapshot
 from somatrace.propagation.trust import ignore
 
 
@@ -30,17 +30,17 @@ def message_headers() -> dict[str, str]:
     return headers
 
 
-def received(headers: object) -> Moment:
+def received(headers: object) -> ContextSnapshot:
     """Where the sender of a message was. Nothing of the message before it remains."""
-    read = Read(headers)
+    read = RequestHeaders(headers)
     context = W3C.extract(read.found, context=Context())
     if not get_current_span(context).get_span_context().is_valid:
         context = set_span_in_context(get_current_span(Context()), otel_context.get_current())
     sent, around = _tags(read), current.get()
-    return Moment(context, Tags({**around.bound, **sent.bound}, {**around.derived, **sent.derived}))
+    return ContextSnapshot(context, Tags({**around.bound, **sent.bound}, {**around.derived, **sent.derived}))
 
 
-def _tags(read: Read) -> Tags:
+def _tags(read: RequestHeaders) -> Tags:
     header = read[semconv.HEADER_TAGS]
     if not header:
         return EMPTY

@@ -11,7 +11,7 @@ VALID: Final = 300
 AHEAD: Final = 30
 
 
-class Key(NamedTuple):
+class SigningKey(NamedTuple):
     """A shared key. Its repr does not show it."""
 
     id: str
@@ -29,9 +29,9 @@ class Signature(NamedTuple):
     mac: str
 
 
-def keys(setting: str) -> tuple[Key, ...]:
+def keys(setting: str) -> tuple[SigningKey, ...]:
     """The keys of `id:base64,id2:base64`; what is none is left out (`Config.check` says so)."""
-    found: list[Key] = []
+    found: list[SigningKey] = []
     for part in setting.split(","):
         key_id, _, encoded = part.strip().partition(":")
         try:
@@ -39,17 +39,19 @@ def keys(setting: str) -> tuple[Key, ...]:
         except (binascii.Error, ValueError):
             continue
         if key_id and len(secret) >= 16:
-            found.append(Key(key_id, secret))
+            found.append(SigningKey(key_id, secret))
     return tuple(found)
 
 
-def sign(key: Key, payload: str, traceparent: str, now: float) -> Signature:
+def sign(key: SigningKey, payload: str, traceparent: str, now: float) -> Signature:
     """Sign for the trace of `traceparent`; `now` is seconds since the epoch."""
     time = str(int(now))
     return Signature(key.id, time, _mac(key, payload, traceparent, time))
 
 
-def fault(known: tuple[Key, ...], signature: Signature, payload: str, traceparent: str, now: float) -> str:
+def fault(
+    known: tuple[SigningKey, ...], signature: Signature, payload: str, traceparent: str, now: float
+) -> str:
     """Why the signature does not hold, or "".
 
     Without a traceparent none holds: a replay could join any trace.
@@ -68,7 +70,7 @@ def fault(known: tuple[Key, ...], signature: Signature, payload: str, traceparen
     return ""
 
 
-def _mac(key: Key, payload: str, traceparent: str, time: str) -> str:
+def _mac(key: SigningKey, payload: str, traceparent: str, time: str) -> str:
     message = f"somatrace-tags\n{key.id}\n{time}\n{traceparent}\n{payload}".encode()
     import hmac  # loads OpenSSL: only where there are keys
 

@@ -19,7 +19,7 @@ from somatrace.context.tags import Scalar, Tags, current
 W3C = CompositePropagator([TraceContextTextMapPropagator(), W3CBaggagePropagator()])
 
 
-class Moment:
+class ContextSnapshot:
     """Context and tags as they were where it was made; a with-block puts them in force elsewhere."""
 
     __slots__ = ("_context", "_tags", "_tokens")
@@ -33,9 +33,9 @@ class Moment:
     def empty(self) -> bool:
         return not self._context and not self._tags
 
-    def again(self) -> Moment:
+    def again(self) -> ContextSnapshot:
         """The same place, for a use of its own."""
-        return Moment(self._context, self._tags)
+        return ContextSnapshot(self._context, self._tags)
 
     def enter(self) -> None:
         self._tokens = (current.set(self._tags), otel_context.attach(self._context))
@@ -57,7 +57,7 @@ class Moment:
         self.leave()
 
 
-class Capsule(NamedTuple):
+class PicklableSnapshot(NamedTuple):
     """A `Moment` that pickles small: for other processes of this program, which are trusted as it is."""
 
     headers: dict[str, str]
@@ -65,12 +65,12 @@ class Capsule(NamedTuple):
     derived: dict[str, Scalar]
 
     @classmethod
-    def here(cls) -> Capsule:
+    def capture(cls) -> PicklableSnapshot:
         headers: dict[str, str] = {}
         W3C.inject(headers)
         tags = current.get()
         return cls(headers, dict(tags.bound), dict(tags.derived))
 
-    def moment(self) -> Moment:
+    def moment(self) -> ContextSnapshot:
         """Where its maker was: the maker's span is the parent."""
-        return Moment(W3C.extract(self.headers, context=Context()), Tags(self.bound, self.derived))
+        return ContextSnapshot(W3C.extract(self.headers, context=Context()), Tags(self.bound, self.derived))

@@ -9,16 +9,16 @@ from typing import Final
 
 from somatrace.config import Settings
 from somatrace.propagation.allowed_hosts import is_internal, matches
-from somatrace.propagation.signing import Key, keys
+from somatrace.propagation.signing import SigningKey, keys
 from somatrace.propagation.trusted_networks import Network, networks
 
 
 @dataclass(frozen=True)
-class Rules:
+class TrustRules:
     """The settings, parsed once. The defaults trust nobody and tell only the machine and the cluster."""
 
     trusted: tuple[Network, ...] = ()
-    keys: tuple[Key, ...] = ()
+    keys: tuple[SigningKey, ...] = ()
     hosts: tuple[str, ...] = ()
     edge: bool = False
     trace: bool = True
@@ -31,7 +31,7 @@ class _State:
     """The one mutable place of this package."""
 
     def __init__(self) -> None:
-        self.rules = Rules()
+        self.rules = TrustRules()
         self.lock = threading.Lock()
         self.ignored: Counter[str] = Counter()
 
@@ -42,7 +42,7 @@ _state: Final = _State()
 def configure(settings: Settings) -> None:
     """Take over whom to trust and whom to tell."""
     rates = {"always_on": 1.0, "always_off": 0.0, "traceidratio": settings.sample_rate}
-    _state.rules = Rules(
+    _state.rules = TrustRules(
         trusted=networks(settings.trust),
         keys=keys(settings.trust_keys),
         hosts=settings.propagate_to,
@@ -53,7 +53,7 @@ def configure(settings: Settings) -> None:
     )
 
 
-def rules() -> Rules:
+def rules() -> TrustRules:
     """Those in force."""
     return _state.rules
 

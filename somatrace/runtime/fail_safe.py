@@ -12,7 +12,7 @@ log = logging.getLogger("somatrace")
 _complained: Final[set[tuple[str, str]]] = set()
 
 
-class harmless:  # noqa: N801 - reads as what it makes of a block: `with harmless("event"):`
+class fail_safe:  # noqa: N801 - reads as what it makes of a block: `with harmless("event"):`
     """A block whose exceptions end with it, with one log line for each `what` and type.
 
     Only `Exception`: a cancellation or an interrupt is the program's. So is what a signal handler of the
@@ -56,6 +56,6 @@ def text_of(value: object) -> str:
     """`str(value)`; of what has none, its type."""
     if type(value) is str:
         return value
-    with harmless("str"):
+    with fail_safe("str"):
         return str(value)
     return type(value).__name__

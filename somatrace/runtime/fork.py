@@ -15,7 +15,7 @@ from typing import Final, Protocol
 log = logging.getLogger("somatrace")
 
 
-class Forking(Protocol):
+class ForkAware(Protocol):
     """What is told of every fork."""
 
     def before_fork(self) -> None: ...
@@ -23,11 +23,11 @@ class Forking(Protocol):
     def after_fork_in_child(self) -> None: ...
 
 
-_registered: Final[weakref.WeakSet[Forking]] = weakref.WeakSet()
+_registered: Final[weakref.WeakSet[ForkAware]] = weakref.WeakSet()
 _hooked: Final = threading.Event()
 
 
-def register(one: Forking) -> None:
+def register(one: ForkAware) -> None:
     """Tell `one` of every fork, as long as it lives: before the fork ahead of those who registered with
     Python earlier, because a lane's thread may be using them."""
     _registered.add(one)
@@ -59,7 +59,7 @@ def await_kernel(thread: threading.Thread) -> None:
         time.sleep(0.0002)
 
 
-def _each(tell: Callable[[Forking], None]) -> Callable[[], None]:
+def _each(tell: Callable[[ForkAware], None]) -> Callable[[], None]:
     def run() -> None:
         for one in list(_registered):
             try:

@@ -27,7 +27,7 @@ FORK_LIMIT: Final = 0.5
 IMPORT_LIMIT: Final = 3.0
 
 
-class Lane(Generic[T]):
+class BackgroundWorker(Generic[T]):
     """Items go in on any thread and come out, in order and in batches, on one thread of the lane's own.
 
     `step` is called with up to `batch` items, and with none when the time it asked for has come: it

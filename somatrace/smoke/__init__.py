@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from somatrace.smoke.report import Report
-    from somatrace.smoke.runner import Options, run
+    from somatrace.smoke.report import SmokeReport
+    from somatrace.smoke.runner import SmokeOptions, run
 
-__all__ = ["Options", "Report", "run"]
+__all__ = ["SmokeOptions", "SmokeReport", "run"]
 
 
 def __getattr__(name: str) -> object:
     # late: the child program is in this package too, and needs none of it
-    if name == "Report":
-        from somatrace.smoke.report import Report
+    if name == "SmokeReport":
+        from somatrace.smoke.report import SmokeReport
 
-        return Report
-    if name in ("Options", "run"):
+        return SmokeReport
+    if name in ("SmokeOptions", "run"):
         from somatrace.smoke import runner
 
         return getattr(runner, name)

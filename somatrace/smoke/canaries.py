@@ -13,13 +13,13 @@ _GRANTED: Final = {"none": (), "redacted": ("prompt",), "full": ("prompt", "e-ma
 
 
 @dataclass(frozen=True, repr=False)
-class Canaries:
+class CanarySet:
     """One run's canaries. Each holds a random token, so that a piece of one is recognised as well."""
 
     tokens: dict[str, str]
 
     @classmethod
-    def fresh(cls) -> Canaries:
+    def fresh(cls) -> CanarySet:
         return cls({name: secrets.token_hex(10) for name in ("e-mail address", "secret", "prompt")})
 
     @property

@@ -17,7 +17,7 @@ _LABELS: Final = {"tenant": semconv.TENANT, "workflow": semconv.WORKFLOW, "agent
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedTrace:
     """What the trace is. Tokens are None when the provider reported none."""
 
     root_id: str
@@ -27,7 +27,7 @@ class Expected:
     output_tokens: int | None
 
 
-def judge(observations: Sequence[Observation], expected: Expected) -> list[Check]:
+def judge(observations: Sequence[Observation], expected: ExpectedTrace) -> list[Check]:
     """Tags, model, usage and parents, one check each."""
     return [
         _check("tags on every span", _tags(observations, expected.tags)),
@@ -62,7 +62,7 @@ def _calls(observations: Sequence[Observation]) -> list[Observation]:
     return [found for found in observations if found.get("type") == "GENERATION"]
 
 
-def _model(observations: Sequence[Observation], expected: Expected) -> Iterator[str]:
+def _model(observations: Sequence[Observation], expected: ExpectedTrace) -> Iterator[str]:
     calls = _calls(observations)
     if len(calls) != 1:
         yield f"{len(calls)} model calls instead of one"
@@ -72,7 +72,7 @@ def _model(observations: Sequence[Observation], expected: Expected) -> Iterator[
             yield "no model" if not model else "another model"
 
 
-def _usage(observations: Sequence[Observation], expected: Expected) -> Iterator[str]:
+def _usage(observations: Sequence[Observation], expected: ExpectedTrace) -> Iterator[str]:
     """Parts such as cached tokens are told apart from the rest of their side, so a side is summed up."""
     for call in _calls(observations):
         used = call.get("usageDetails") or {}
@@ -82,7 +82,7 @@ def _usage(observations: Sequence[Observation], expected: Expected) -> Iterator[
                 yield f"{counted} {side} tokens instead of {wanted}"
 
 
-def _parents(observations: Sequence[Observation], expected: Expected) -> Iterator[str]:
+def _parents(observations: Sequence[Observation], expected: ExpectedTrace) -> Iterator[str]:
     parents = {str(found.get("id")): found.get("parentObservationId") or None for found in observations}
     if expected.root_id not in parents:
         yield "the root span is missing"

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from somatrace.config import Config
 from somatrace.context.tags import Scalar
-from somatrace.delivery.send_result import Answer, Transport
+from somatrace.delivery.send_result import SendResult, Transport
 
 SERVICE: Final = "somatrace-smoke"
 WORKFLOW: Final = "smoke"
@@ -26,7 +26,7 @@ BY_HAND: Final = "by hand"
 _PATIENCE: Final = 3
 
 
-class Order(TypedDict):
+class TraceOrder(TypedDict):
     """What the parent wants. `llm_url` is "" for a call by hand, None for the user's own client settings;
     `until` is in monotonic seconds, which all processes of a machine share."""
 
@@ -40,7 +40,7 @@ class Order(TypedDict):
     until: float
 
 
-class Call(NamedTuple):
+class ModelCall(NamedTuple):
     """One model call. Tokens are None when the provider did not report them."""
 
     by: str
@@ -49,15 +49,15 @@ class Call(NamedTuple):
     output_tokens: int | None
 
 
-class Tap:
+class RecordingTransport:
     """A transport that keeps what another one was given, and its answers."""
 
-    def __init__(self, inner: Transport, file: Path, answers: list[Answer]) -> None:
+    def __init__(self, inner: Transport, file: Path, answers: list[SendResult]) -> None:
         self._inner = inner
         self._file = file
         self._answers = answers
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         with self._file.open("ab") as file:  # several serialised messages after each other are one (protobuf)
             file.write(body)
         answer = self._inner.send(body, timeout)
@@ -73,9 +73,9 @@ class Tap:
 
 def main() -> int:
     """Carry out the order on standard input."""
-    order: Order = json.load(sys.stdin)
+    order: TraceOrder = json.load(sys.stdin)
     directory = Path(order["directory"])
-    answers: list[Answer] = []
+    answers: list[SendResult] = []
     _tap(directory / "sent", answers)
 
     import somatrace
@@ -96,26 +96,26 @@ def main() -> int:
     return 0
 
 
-def _tap(file: Path, answers: list[Answer]) -> None:
+def _tap(file: Path, answers: list[SendResult]) -> None:
     from somatrace.delivery import factory
 
-    factory.around = lambda transport: Tap(transport, file, answers)
+    factory.around = lambda transport: RecordingTransport(transport, file, answers)
 
 
-def _flushed(answers: list[Answer], until: float) -> bool:
+def _flushed(answers: list[SendResult], until: float) -> bool:
     """Whether all has arrived; does not wait on for a target that has said often enough that it fails."""
     from somatrace import flush
 
     while (left := until - time.monotonic()) > 0:
         if flush(min(0.2, left)):
             return True
-        bad = [answer for answer in answers if answer.outcome != "ok"]
-        if len(bad) >= _PATIENCE or (bad and bad[-1].outcome == "wrong"):
+        bad = [answer for answer in answers if answer.outcome != "accepted"]
+        if len(bad) >= _PATIENCE or (bad and bad[-1].outcome == "misconfigured"):
             break
     return False
 
 
-def _traced(order: Order) -> dict[str, Any]:
+def _traced(order: TraceOrder) -> dict[str, Any]:
     """The trace: a workflow with one model call in it."""
     from somatrace import bind, content, span
 
@@ -134,7 +134,7 @@ def _traced(order: Order) -> dict[str, Any]:
     return result
 
 
-def _by_client(order: Order) -> Call:
+def _by_client(order: TraceOrder) -> ModelCall:
     """By the openai client: against the bundled server past every proxy, or as the user has set it up."""
     import openai
 
@@ -150,7 +150,7 @@ def _by_client(order: Order) -> Call:
             model=order["model"], messages=[{"role": "user", "content": order["prompt"]}]
         )
     used = answer.usage
-    return Call(
+    return ModelCall(
         f"by the openai client {importlib.metadata.version('openai')}",
         answer.model,
         used.prompt_tokens if used else None,
@@ -158,10 +158,10 @@ def _by_client(order: Order) -> Call:
     )
 
 
-def _by_hand(order: Order) -> Call:
+def _by_hand(order: TraceOrder) -> ModelCall:
     from somatrace import content, span, usage
 
-    call = Call(BY_HAND, "by-hand", 11, 7)
+    call = ModelCall(BY_HAND, "by-hand", 11, 7)
     with span("smoke.call", kind="llm"):
         content(input=order["prompt"], output=order["prompt"])
         usage(model=call.model, input_tokens=call.input_tokens, output_tokens=call.output_tokens)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from somatrace.smoke.child import Order
+from somatrace.smoke.child import TraceOrder
 from somatrace.smoke.outcomes import EndedError
 
 CHILD: Final = (sys.executable, "-m", "somatrace.smoke.child")
@@ -41,7 +41,7 @@ class Deadline:
 
 
 @dataclass(frozen=True)
-class Made:
+class SentTrace:
     """The trace as its process saw it, and the bytes that it sent."""
 
     result: Mapping[str, Any]
@@ -68,7 +68,7 @@ def model_server(api_key: str, deadline: Deadline) -> Iterator[str]:
             yield ready.read_text().strip() + "/v1"
 
 
-def make_trace(order: Order, deadline: Deadline, command: Sequence[str] = CHILD) -> Made:
+def make_trace(order: TraceOrder, deadline: Deadline, command: Sequence[str] = CHILD) -> SentTrace:
     """Have the child process make the trace; raises `EndedError`."""
     with _directory() as directory:
         order = {**order, "directory": str(directory), "until": time.monotonic() + deadline.left - _REST}
@@ -85,7 +85,7 @@ def make_trace(order: Order, deadline: Deadline, command: Sequence[str] = CHILD)
                     what = f"its process ended with exit code {process.returncode}" + _why(process, directory)
                 raise EndedError("broken", what=what)
             sent = directory / "sent"
-            return Made(json.loads(result.read_text()), sent.read_bytes() if sent.exists() else b"")
+            return SentTrace(json.loads(result.read_text()), sent.read_bytes() if sent.exists() else b"")
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ class GoneError(Exception):
     """The server has no API of this version."""
 
 
-class Reader(Protocol):
+class TraceReader(Protocol):
     """One way to read a trace back."""
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:
@@ -39,7 +39,7 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-def reader_of(settings: Settings, note: Callable[[str], None]) -> Reader | None:
+def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | None:
     """The way to read back from the target; None where there is none, as with plain OTLP."""
     target = settings.target
     if target.kind == "local":
@@ -49,10 +49,10 @@ def reader_of(settings: Settings, note: Callable[[str], None]) -> Reader | None:
     path = urlsplit(target.url).path
     if target.protocol == "grpc" or pair is None or not path.endswith(semconv.LANGFUSE_OTLP_PATH):
         return None
-    return Langfuse(target, pair, note)
+    return LangfuseReader(target, pair, note)
 
 
-class Langfuse:
+class LangfuseReader:
     """A Langfuse server, or what speaks its API."""
 
     def __init__(self, target: Target, pair: tuple[str, str], note: Callable[[str], None]) -> None:

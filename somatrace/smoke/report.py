@@ -19,7 +19,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Report:
+class SmokeReport:
     """The end of a run. `seconds_to_visible` counts from the end of the trace's root span."""
 
     outcome: str
@@ -53,7 +53,7 @@ class Report:
 
 
 @dataclass
-class Log:
+class RunLog:
     """What is known so far, until an outcome ends it."""
 
     target: str = ""
@@ -70,10 +70,10 @@ class Log:
         if line not in self.notes:
             self.notes.append(line)
 
-    def ended(self, end: EndedError) -> Report:
+    def ended(self, end: EndedError) -> SmokeReport:
         """The report of a run that ended so."""
         outcome = OUTCOMES[end.outcome]
-        return Report(
+        return SmokeReport(
             outcome=end.outcome,
             exit_code=outcome.code,
             message=outcome.message.format(**end.fields),

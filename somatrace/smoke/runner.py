@@ -15,14 +15,21 @@ from urllib.parse import urlsplit
 from somatrace import semconv
 from somatrace.config import Config, Settings, resolve
 from somatrace.delivery.probe import fault_of, probe
-from somatrace.smoke.canaries import Canaries
-from somatrace.smoke.checks import Expected, Observation, judge, text_of
+from somatrace.smoke.canaries import CanarySet
+from somatrace.smoke.checks import ExpectedTrace, Observation, judge, text_of
 from somatrace.smoke.child import BY_HAND, SERVICE, WORKFLOW, has_client
-from somatrace.smoke.child_process import CHILD, Deadline, Made, has_model_server, make_trace, model_server
-from somatrace.smoke.langfuse_reader import Reader, reader_of
+from somatrace.smoke.child_process import (
+    CHILD,
+    Deadline,
+    SentTrace,
+    has_model_server,
+    make_trace,
+    model_server,
+)
+from somatrace.smoke.langfuse_reader import TraceReader, reader_of
 from somatrace.smoke.local_reader import from_bytes
 from somatrace.smoke.outcomes import EndedError, NotYetError
-from somatrace.smoke.report import Check, Log, Report
+from somatrace.smoke.report import Check, RunLog, SmokeReport
 from somatrace.tracing.content_policy import grants_of
 
 TENANT: Final = "somatrace-smoke"
@@ -35,7 +42,7 @@ _STATUS: Final = re.compile(r": (\d{3})(?:: |$)")
 
 
 @dataclass(frozen=True)
-class Options:
+class SmokeOptions:
     """What the command line says. `timeout` is seconds for all of it; `model` is for `real` calls."""
 
     env_file: str | None = None
@@ -44,9 +51,9 @@ class Options:
     model: str = "local-extractive"
 
 
-def run(options: Options, *, child: Sequence[str] = CHILD) -> Report:
+def run(options: SmokeOptions, *, child: Sequence[str] = CHILD) -> SmokeReport:
     """Make one trace, read it back, check it. `child` is the program that makes it."""
-    log = Log()
+    log = RunLog()
     try:
         _Run(options, log, child).go()
     except EndedError as end:
@@ -57,12 +64,12 @@ def run(options: Options, *, child: Sequence[str] = CHILD) -> Report:
 
 
 class _Run:
-    def __init__(self, options: Options, log: Log, child: Sequence[str]) -> None:
+    def __init__(self, options: SmokeOptions, log: RunLog, child: Sequence[str]) -> None:
         self._options = options
         self._log = log
         self._child = child
         self._deadline = Deadline(options.timeout)
-        self._canaries = Canaries.fresh()
+        self._canaries = CanarySet.fresh()
         config = Config(env_file=options.env_file) if options.env_file else None
         self._settings = resolve(SERVICE, config)
         self._granted = _granted(self._settings)
@@ -132,7 +139,7 @@ class _Run:
 
     # -- the trace --------------------------------------------------------------------------------------
 
-    def _make(self) -> Made:
+    def _make(self) -> SentTrace:
         options, by_hand = self._options, False
         if not options.real and not has_client():
             self._log.note("by_hand")
@@ -160,7 +167,7 @@ class _Run:
         self._log.trace_id = trace_id if trace_id.strip("0") else ""
         return made
 
-    def _check_sent(self, made: Made) -> tuple[Expected, list[Observation]]:
+    def _check_sent(self, made: SentTrace) -> tuple[ExpectedTrace, list[Observation]]:
         """What was sent is the trace, whole, and holds no content."""
         leaked = self._canaries.found_in(made.sent, self._granted)
         if leaked:
@@ -173,7 +180,7 @@ class _Run:
         if call is None:
             raise EndedError("model", what=made.result["error"])
         by, model, input_tokens, output_tokens = call
-        expected = Expected(made.result["root_id"], self._tags, model, input_tokens, output_tokens)
+        expected = ExpectedTrace(made.result["root_id"], self._tags, model, input_tokens, output_tokens)
         sent = from_bytes(made.sent, self._log.trace_id)
         whom = "your own model" if self._options.real else "the bundled model server"
         self._log.spans, self._log.made_by = len(sent), by if by == BY_HAND else f"{by} from {whom}"
@@ -183,10 +190,10 @@ class _Run:
         self._expect(sent, expected, "unsound")
         return expected, sent
 
-    def _check_answers(self, made: Made) -> None:
+    def _check_answers(self, made: SentTrace) -> None:
         """The target has taken what was sent."""
         outcome, message = made.result["answers"][-1] if made.result["answers"] else ("", "no answer in time")
-        if made.result["flushed"] and outcome == "ok":
+        if made.result["flushed"] and outcome == "accepted":
             return
         if self._settings.target.kind in ("langfuse", "otlp"):
             self._reach()
@@ -197,7 +204,9 @@ class _Run:
 
     # -- the way back -------------------------------------------------------------------------------------
 
-    def _read_back(self, reader: Reader | None, made: Made, expected: Expected, spans: int) -> None:
+    def _read_back(
+        self, reader: TraceReader | None, made: SentTrace, expected: ExpectedTrace, spans: int
+    ) -> None:
         target = self._settings.target
         if target.kind == "console":
             raise EndedError("unverifiable", what="the target is the console of the service's own process")
@@ -212,7 +221,7 @@ class _Run:
         self._log.checks.append(Check("no planted content in what was read back", ok=True))
         self._expect(found, expected, "incomplete")
 
-    def _wait_for(self, reader: Reader, spans: int) -> list[Observation]:
+    def _wait_for(self, reader: TraceReader, spans: int) -> list[Observation]:
         """The observations, once all of them are there."""
         pause, seen, trouble, answered = _FIRST_PAUSE, 0, "", False
         while self._deadline.left > 0:
@@ -234,7 +243,7 @@ class _Run:
             raise EndedError("unreadable", what=trouble, seconds=seconds)
         raise EndedError("invisible", seconds=seconds, seen=seen, sent=spans)
 
-    def _expect(self, observations: Sequence[Observation], expected: Expected, outcome: str) -> None:
+    def _expect(self, observations: Sequence[Observation], expected: ExpectedTrace, outcome: str) -> None:
         checks = judge(observations, expected)
         wrong = [check for check in checks if not check.ok]
         where = "sent" if outcome == "unsound" else "read back"

@@ -15,12 +15,12 @@ from somatrace.listeners.record import Listener
 from somatrace.runtime.status import EXIT_LIMIT, Status
 
 if TYPE_CHECKING:
-    from somatrace.tracing.assembly import Wiring
+    from somatrace.tracing.assembly import Tracing
 
 log = logging.getLogger("somatrace")
 
 _lock: Final = threading.RLock()
-_wiring: Wiring | None = None
+_tracing: Tracing | None = None
 _failures: tuple[str, ...] = ("init_tracing was not called",)
 
 
@@ -37,14 +37,14 @@ def init_tracing(
     raises for a value: a setting that cannot be used takes the safe side, with one log line and an
     entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
     """
-    global _wiring, _failures  # noqa: PLW0603 - one road per process, in one named place
+    global _tracing, _failures  # noqa: PLW0603 - one road per process, in one named place
     with _lock:
-        if _wiring is not None:
-            if _wiring.settings.service_name != service_name:
+        if _tracing is not None:
+            if _tracing.settings.service_name != service_name:
                 log.warning(
                     "init_tracing(%r): this process is already traced as %r, which stays",
                     service_name,
-                    _wiring.settings.service_name,
+                    _tracing.settings.service_name,
                 )
             return
         problems: tuple[str, ...] = ()
@@ -52,10 +52,10 @@ def init_tracing(
             settings = _settings(service_name, config)
             problems = tuple(map(str, settings.problems))
             # late: the SDK reads the environment at its import, and raises for a limit that is no number
-            from somatrace.tracing.assembly import wire
+            from somatrace.tracing.assembly import assemble
 
             again = partial(init_tracing, service_name, config=config)
-            _wiring = wire(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
+            _tracing = assemble(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
         except Exception as error:
             said = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
             _failures = (*problems, said)
@@ -67,8 +67,8 @@ def init_tracing(
 
 def flush(timeout: float = 5.0) -> bool:
     """Wait until all ended spans have arrived, at most `timeout` seconds; whether they have."""
-    road = _wiring.road if _wiring is not None else None
-    return True if road is None else road.flush(max(0.0, timeout))
+    pipeline = _tracing.pipeline if _tracing is not None else None
+    return True if pipeline is None else pipeline.flush(max(0.0, timeout))
 
 
 def shutdown(timeout: float = EXIT_LIMIT) -> bool:
@@ -76,25 +76,25 @@ def shutdown(timeout: float = EXIT_LIMIT) -> bool:
 
     Called with 1 second when the process exits. Spans that end afterwards are counted and let go.
     """
-    if _wiring is None or _wiring.road is None:
+    if _tracing is None or _tracing.pipeline is None:
         return True
-    closed = _wiring.road.close(max(0.0, timeout))
-    if _wiring.grants is not None:
-        _wiring.grants.close()
+    closed = _tracing.pipeline.close(max(0.0, timeout))
+    if _tracing.grants is not None:
+        _tracing.grants.close()
     return closed
 
 
 def status() -> Status:
     """How tracing stands in this process, without secrets and without I/O."""
-    wiring = _wiring
-    if wiring is None:
+    live = _tracing
+    if live is None:
         return Status(enabled=False, available=False, problems=_failures)
-    return wiring.status()
+    return live.status()
 
 
-def wired() -> Wiring | None:
+def installed() -> Tracing | None:
     """What `init_tracing` made, for the commands and for tests."""
-    return _wiring
+    return _tracing
 
 
 def _settings(service_name: str, config: Config | None) -> Settings:

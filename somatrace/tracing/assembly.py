@@ -16,31 +16,31 @@ from somatrace.delivery.factory import renewer, transport_of
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
-from somatrace.guard.policy.resolver import Grants
+from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.listeners.record import Listener
-from somatrace.pipeline.guarded_copy import Copier
-from somatrace.pipeline.pipeline import Road
+from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.pipeline.pipeline import Pipeline
 from somatrace.pipeline.provider import SomatraceProvider
-from somatrace.pipeline.provider_takeover import adopt
+from somatrace.pipeline.provider_takeover import take_over
 from somatrace.pipeline.resource import resource_of
 from somatrace.pipeline.sampling import sampler_of
-from somatrace.pipeline.span_processor import Wall
+from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.status import Status
 from somatrace.tracing.content_policy import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
 
 
 @dataclass
-class Wiring:
+class Tracing:
     """What one `init_tracing` made."""
 
     settings: Settings
     coverage: Coverage
     ledger: Ledger
-    road: Road | None = None
-    wall: Wall | None = None
-    grants: Grants | None = None
+    pipeline: Pipeline | None = None
+    span_processor: GuardingSpanProcessor | None = None
+    grants: PolicyResolver | None = None
     unprotected: list[str] = field(default_factory=list)
 
     @property
@@ -50,9 +50,9 @@ class Wiring:
 
     def status(self) -> Status:
         """How tracing stands now, without I/O."""
-        settings, ledger, road = self.settings, self.ledger, self.road
-        spans, size = road.depth if road is not None else (0, 0)
-        outbox = road.outbox if road is not None else None
+        settings, ledger, pipeline = self.settings, self.ledger, self.pipeline
+        spans, size = pipeline.depth if pipeline is not None else (0, 0)
+        outbox = pipeline.outbox if pipeline is not None else None
         return Status(
             enabled=settings.enabled,
             available=outbox is not None and not outbox.away and not self.unprotected,
@@ -67,7 +67,7 @@ class Wiring:
             latency_p50=ledger.latency(0.5),
             latency_p95=ledger.latency(0.95),
             throughput=ledger.throughput,
-            kept_share=road.budget.share if road is not None else 1.0,
+            kept_share=pipeline.budget.share if pipeline is not None else 1.0,
             unknown_tenant=ledger.unknown_tenant,
             resent_ambiguous=ledger.resent_ambiguous,
             guard_faults=ledger.guard_faults,
@@ -80,7 +80,7 @@ class Wiring:
         )
 
 
-def wire(
+def assemble(
     settings: Settings,
     config: Config | None,
     listeners: Sequence[Listener],
@@ -88,45 +88,45 @@ def wire(
     start: Callable[[], object],
     flush: Callable[[float], object],
     shutdown: Callable[[float], object],
-) -> Wiring:
+) -> Tracing:
     """Build the road and put it behind the process's tracer provider. No network, no thread yet.
 
     `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds.
     """
-    wiring = Wiring(settings, Coverage(), Ledger())
+    live = Tracing(settings, Coverage(), Ledger())
     propagation.configure(settings)
     if not settings.enabled:
-        return wiring
+        return live
     transport, problem = transport_of(settings)
     if problem:
-        wiring.coverage.problem(problem)
+        live.coverage.problem(problem)
     outbox = None
     if transport is not None:
         outbox = Outbox(
             transport,
-            wiring.ledger,
+            live.ledger,
             max_bytes=settings.queue_bytes,
             timeout=settings.target.timeout,
             quick_retries=settings.max_retries,
             renew=renewer(settings.service_name, config, settings),
         )
     resource = resource_of(settings)
-    wiring.grants = grants_of(settings)
-    copier = Copier(
+    live.grants = grants_of(settings)
+    copier = SpanCopier(
         Guard(
-            lambda: wiring.ledger.count("guard_faults"),
+            lambda: live.ledger.count("guard_faults"),
             cut_at=_cut_at(settings),
-            resolve=wiring.grants.resolve,
+            resolve=live.grants.resolve,
             pseudonym=pseudonyms_of(settings),
         ),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
         resource=lambda found: found.merge(resource()),
     )
-    wiring.road = Road(
+    live.pipeline = Pipeline(
         copier,
         outbox,
-        wiring.ledger,
+        live.ledger,
         queue_size=settings.queue_size,
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
@@ -134,29 +134,31 @@ def wire(
         max_latency_ms=settings.max_latency_ms,
         listeners=listeners,
         reports=reports_of(
-            settings, wiring.status, lambda: str(resource().attributes[semconv.SERVICE_INSTANCE])
+            settings, live.status, lambda: str(resource().attributes[semconv.SERVICE_INSTANCE])
         ),
     )
-    _provide(wiring, wiring.road, resource())
-    annotate.on_event = wiring.road.happened
-    if not wiring.unprotected:  # else what instrumentors record would leave unguarded
+    _provide(live, live.pipeline, resource())
+    annotate.on_event = live.pipeline.happened
+    if not live.unprotected:  # else what instrumentors record would leave unguarded
         instrumentation.install(
-            wiring.coverage,
+            live.coverage,
             start=start,
             flush=flush,
             shutdown=shutdown,
-            content=allows_content(wiring.grants),
+            content=allows_content(live.grants),
         )
-    return wiring
+    return live
 
 
-def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
+def _provide(live: Tracing, pipeline: Pipeline, resource: Resource) -> None:
     """Become the process's provider, or wall in the one that is there."""
-    settings = wiring.settings
+    settings = live.settings
 
-    def build(foreign: tuple[SpanProcessor, ...] = ()) -> Wall:
-        wiring.wall = Wall(road, foreign, instrumentation.exports_elsewhere(settings))
-        return wiring.wall
+    def build(third_party: tuple[SpanProcessor, ...] = ()) -> GuardingSpanProcessor:
+        live.span_processor = GuardingSpanProcessor(
+            pipeline, third_party, instrumentation.exports_elsewhere(settings)
+        )
+        return live.span_processor
 
     existing = _existing()
     if existing is None or isinstance(existing, trace.ProxyTracerProvider):
@@ -166,13 +168,13 @@ def _provide(wiring: Wiring, road: Road, resource: Resource) -> None:
         trace.set_tracer_provider(provider)
         return
     if isinstance(existing, TracerProvider):
-        reason = adopt(existing, build)
+        reason = take_over(existing, build)
     else:
         kind = type(existing)
         reason = f"the global tracer provider is {kind.__module__}.{kind.__qualname__}, not the SDK's"
     if reason:
-        wiring.unprotected.append(reason)
-        wiring.coverage.problem(
+        live.unprotected.append(reason)
+        live.coverage.problem(
             f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set"
         )
 

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from somatrace.config import Settings
-from somatrace.guard.policy.resolver import Grants
+from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.guard.redaction.pseudonyms import Pseudonym
 
 
-def grants_of(settings: Settings) -> Grants:
+def grants_of(settings: Settings) -> PolicyResolver:
     """What tenants are granted: the policy given in code, the policy file, and the process-wide switch."""
     file = settings.content_policy_file
     said = settings.sources.get("content", "default") != "default"
-    return Grants(
+    return PolicyResolver(
         settings.content_policy,
         path=Path(file) if file else None,
         default=("redacted" if settings.content == "redacted" else "none") if said else None,
@@ -23,7 +23,7 @@ def grants_of(settings: Settings) -> Grants:
     )
 
 
-def allows_content(grants: Grants) -> Callable[[str | None], bool]:
+def allows_content(grants: PolicyResolver) -> Callable[[str | None], bool]:
     """Whether libraries may record a tenant's content; the guard still decides what of it leaves."""
     return lambda tenant: grants.resolve(tenant).mode != "none"
 

@@ -8,13 +8,13 @@ from contextlib import closing
 
 from somatrace.config import Settings
 from somatrace.local.data_dir import data_dir
-from somatrace.pipeline.report_schedule import Reports
+from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.runtime.status import Status
 
 
 def reports_of(
     settings: Settings, status: Callable[[], Status], process: Callable[[], str]
-) -> Reports | None:
+) -> ReportSchedule | None:
     """Reports into the local store under the name that `process` gives; None for every other target."""
     if settings.target.kind != "local":
         return None
@@ -22,13 +22,13 @@ def reports_of(
     def write() -> None:
         # late, as the store is: a process that sends no span pays for neither
         from somatrace.local.ingest.sink import LocalSink
-        from somatrace.local.store.process_reports import Report
+        from somatrace.local.store.process_reports import ProcessReport
 
         directory = data_dir(settings.data_dir, settings.state_home)
         if directory is None:
             return
         now = status()
-        report = Report(
+        report = ProcessReport(
             created=now.created,
             delivered=now.delivered,
             queued=now.queued_spans,
@@ -40,4 +40,4 @@ def reports_of(
         with closing(LocalSink(str(directory), settings.local_max_bytes, settings.local_max_days)) as sink:
             sink.report(settings.service_name, f"{process()}/{os.getpid()}", report)
 
-    return Reports(write)
+    return ReportSchedule(write)

@@ -125,10 +125,10 @@ def test_a_failing_listener_disturbs_neither_the_program_nor_the_others() -> Non
         raise RuntimeError
 
     with capture() as seen:
-        road = tracing.wired().road
-        road.listen(broken)
+        pipeline = tracing.installed().pipeline
+        pipeline.listen(broken)
         with span("work"):
             pass
-        road.flush(5)
-        road.unlisten(broken)
+        pipeline.flush(5)
+        pipeline.unlisten(broken)
     assert [record.phase for record in seen.records] == ["started", "ended"]

@@ -19,7 +19,7 @@ from somatrace.testing import assert_tags, capture
 
 def test_every_span_in_the_block_carries_the_tags_plainly_and_as_langfuse_reads_them() -> None:
     with capture() as seen, bind(tenant_id="acme", session_id="s1", user_id="u1"), span("w", kind="workflow"):
-        trace.get_tracer("library").start_span("foreign").end()
+        trace.get_tracer("library").start_span("third_party").end()
     for found in seen.spans:
         attributes = found.attributes
         assert attributes["tenant_id"] == attributes["langfuse.trace.metadata.tenant_id"] == "acme"

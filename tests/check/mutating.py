@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from somatrace.check.checker import check
-from somatrace.check.project.file_tree import Tree
-from somatrace.check.settings import Settings
+from somatrace.check.project.file_tree import FileTree
+from somatrace.check.settings import CheckSettings
 from tests.check.corpus import Sample, samples
 from tests.check.starting import commands, observed
 
@@ -188,7 +188,7 @@ def fate(mutant: Mutant, folder: Path) -> Fate:
         again = folder / "again"
         again.mkdir()
         really |= set(observed(conditional, tree, again)) - {"ST000"}
-    said = {finding.code for finding in check(Tree(tree), Settings()).findings}
+    said = {finding.code for finding in check(FileTree(tree), CheckSettings()).findings}
     return Fate(mutant, frozenset(really), frozenset(said))
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from somatrace.check.command import main
 from somatrace.check.rules.catalogue import RULES
-from somatrace.check.settings import Settings
+from somatrace.check.settings import CheckSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "checking.md").read_text()
@@ -36,7 +36,7 @@ def test_every_setting_is_documented_and_taken(tmp_path, capsys):
 
     assert main([str(tmp_path), "--no-cache"]) == 0, capsys.readouterr()
     assert set(tomllib.loads(block)["tool"]["somatrace"]["check"]) == {
-        field.name.replace("_", "-") for field in fields(Settings)
+        field.name.replace("_", "-") for field in fields(CheckSettings)
     }
 
 

@@ -12,8 +12,8 @@ from somatrace.check import parallel
 from somatrace.check.cache import cached
 from somatrace.check.checker import check
 from somatrace.check.parallel import spread
-from somatrace.check.project.file_tree import Tree
-from somatrace.check.settings import Settings
+from somatrace.check.project.file_tree import FileTree
+from somatrace.check.settings import CheckSettings
 
 SERVICES = 220
 INIT = 'from somatrace import init_tracing\ninit_tracing("{name}")\n'
@@ -46,12 +46,12 @@ def _own_home(tmp_path_factory, monkeypatch):
 @pytest.mark.parametrize("processors", [2, 3, 8])
 def test_the_report_is_the_same_on_any_number_of_processors(monorepo, monkeypatch, processors):
     monkeypatch.setattr(parallel, "_processors", lambda: 1)
-    alone = Tree(monorepo)
-    expected = check(alone, Settings())
+    alone = FileTree(monorepo)
+    expected = check(alone, CheckSettings())
     monkeypatch.setattr(parallel, "_processors", lambda: processors)
-    shared = Tree(monorepo)
+    shared = FileTree(monorepo)
 
-    found = check(shared, Settings())
+    found = check(shared, CheckSettings())
 
     assert found == expected
     assert {"ST001", "ST011", "ST030"} <= {finding.code for finding in found.findings}
@@ -61,14 +61,14 @@ def test_the_report_is_the_same_on_any_number_of_processors(monorepo, monkeypatc
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot copy a process")
 def test_a_change_of_a_file_that_only_a_copy_read_is_seen(monorepo, monkeypatch):
     monkeypatch.setattr(parallel, "_processors", lambda: 4)
-    before = cached(monorepo, Settings(), check)
+    before = cached(monorepo, CheckSettings(), check)
     last = monorepo / f"services/service-{SERVICES - 1:03}/main.py"
     last.write_text("from fastapi import FastAPI\napp = FastAPI()\n")
 
-    after = cached(monorepo, Settings(), check)
+    after = cached(monorepo, CheckSettings(), check)
 
     assert after != before
-    assert after == check(Tree(monorepo), Settings())
+    assert after == check(FileTree(monorepo), CheckSettings())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot copy a process")

@@ -65,7 +65,7 @@ def test_a_custom_authority_is_trusted(authority, ca_file):
         transport = http(target(url(port), certificate=str(ca_file)))
         answers = [transport.send(batch("a"), 5).outcome for _ in range(3)]
 
-    assert answers == ["ok"] * 3
+    assert answers == ["accepted"] * 3
     assert len(came) == 3
 
 
@@ -73,7 +73,7 @@ def test_an_unknown_authority_is_refused_and_said(authority):
     with tls_server(authority) as (port, came):
         answer = http(target(url(port))).send(batch("a"), 5)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "TLS" in answer.message
     assert came == []
 
@@ -105,7 +105,7 @@ def test_a_client_certificate_is_shown(authority, ca_file, tmp_path):
         )
         answer = http(place).send(batch("a"), 5)
 
-    assert answer.outcome == "ok"
+    assert answer.outcome == "accepted"
     assert "client-one.example" in came[0]
 
 
@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_used_is_said_without_stopping_later_tries(
     with tls_server(authority) as (port, _):
         answer = http(target(url(port), **files)).send(batch("a"), 5)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "check the file" in answer.message
 
 
@@ -171,7 +171,7 @@ def test_an_encrypted_key_does_not_ask_for_a_password_on_the_terminal(authority,
 
     answer = http(place).send(batch("a"), 5)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
 
 
 class Proxy:
@@ -231,7 +231,7 @@ def test_plain_http_goes_through_the_proxy_with_its_credentials(monkeypatch):
         transport = http(target("http://collector.invalid:4318/v1/traces"))
         answers = [transport.send(batch("a"), 5).outcome for _ in range(2)]
 
-    assert answers == ["ok", "ok"]
+    assert answers == ["accepted", "accepted"]
     assert proxy.heads[0].startswith("POST http://collector.invalid:4318/v1/traces HTTP/1.1")
     assert "Host: collector.invalid:4318" in proxy.heads[0]
 
@@ -249,7 +249,7 @@ def test_https_goes_through_a_tunnel_that_sees_no_key(authority, ca_file, monkey
         )
         answer = http(place).send(batch("a"), 5)
 
-    assert answer.outcome == "ok"
+    assert answer.outcome == "accepted"
     assert len(came) == 1
     assert proxy.heads[0].startswith("CONNECT collector.invalid:443 ")
     assert "canary-key" not in proxy.heads[0]
@@ -262,7 +262,7 @@ def test_a_proxy_that_wants_other_credentials_is_said(monkeypatch, scheme):
         monkeypatch.setenv(f"{scheme}_proxy", f"http://user:canary@127.0.0.1:{proxy_port}")
         answer = http(target(f"{scheme}://collector.invalid/")).send(batch("a"), 5)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "407" in answer.message
     assert "canary" not in answer.message
 
@@ -282,7 +282,7 @@ def test_a_proxy_reached_over_tls_is_said_to_be_unusable(monkeypatch):
 
     answer = http(target("https://collector.invalid/")).send(batch("a"), 5)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "canary" not in answer.message
 
 

@@ -85,7 +85,7 @@ def test_spans_arrive_with_the_headers_of_the_target(compression):
     ):
         answers = [transport.send(batch("a", "b"), 5) for _ in range(2)]
 
-    assert [answer.outcome for answer in answers] == ["ok", "ok"]
+    assert [answer.outcome for answer in answers] == ["accepted", "accepted"]
     assert service.spans == ["a", "b"] * 2
     assert service.metadata[0]["x-key"] == "value"
 
@@ -97,7 +97,7 @@ def test_rejected_spans_are_heard():
         service.answer = partial.SerializeToString()
         answer = transport.send(batch("a", "b"), 5)
 
-    assert (answer.outcome, answer.rejected) == ("ok", 1)
+    assert (answer.outcome, answer.rejected) == ("accepted", 1)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_halving_finds_the_one_bad_span():
         deliver(outbox)
 
     assert sorted(service.spans) == ["a", "b", "c"]
-    assert dict(ledger.lost) == {"refused": 1}
+    assert dict(ledger.lost) == {"rejected": 1}
 
 
 def test_a_batch_over_the_servers_limit_is_divided():
@@ -187,7 +187,7 @@ def test_an_interrupted_send_returns_and_the_next_works():
         again = transport.send(batch("b"), 5)
 
     assert answers[0].outcome == "retry"
-    assert again.outcome == "ok"
+    assert again.outcome == "accepted"
 
 
 def test_tls_with_a_client_certificate_replaced_while_running(tmp_path):
@@ -220,7 +220,7 @@ def test_tls_with_a_client_certificate_replaced_while_running(tmp_path):
         issue("second.example")
         second = transport.send(batch("b"), 5)
 
-    assert [first.outcome, second.outcome] == ["ok", "ok"]
+    assert [first.outcome, second.outcome] == ["accepted", "accepted"]
     assert service.spans == ["a", "b"]
     assert seen == [b"first.example", b"second.example"]
 
@@ -229,7 +229,7 @@ def test_a_certificate_that_cannot_be_read_is_said():
     with transport_to(9, insecure=False, certificate="/nowhere/ca.pem") as transport:
         answer = transport.send(batch("a"), 1)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "certificate" in answer.message
 
 

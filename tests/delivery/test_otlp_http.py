@@ -94,7 +94,7 @@ def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
     deliver(outbox)
 
     assert [span.name for span in server.spans] == wanted
-    assert (ledger.delivered, dict(ledger.lost)) == (64, {"refused": 1})
+    assert (ledger.delivered, dict(ledger.lost)) == (64, {"rejected": 1})
     assert str(status) in ledger.last_error
 
 
@@ -110,7 +110,7 @@ def test_a_target_that_refuses_everything_is_left_alone_after_a_while(server):
     assert wait is not None
     assert wait > 1
     assert outbox.away
-    assert ledger.lost["refused"] > 0
+    assert ledger.lost["rejected"] > 0
 
 
 def test_a_413_makes_smaller_batches_and_is_remembered(server):
@@ -279,7 +279,7 @@ def test_a_batch_the_target_always_fails_at_does_not_hold_up_the_others(server, 
     arrived = [span.name for span in server.spans]
     assert [name for name in arrived if name.startswith("span")] == wanted
     assert {"x", "y"} < set(arrived)
-    assert ledger.lost["refused"] + len(outbox._batches) == 1
+    assert ledger.lost["rejected"] + len(outbox._batches) == 1
 
 
 def test_a_refused_connection_is_tried_again():
@@ -403,7 +403,7 @@ def test_one_connection_is_kept_for_many_batches():
         transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
         outcomes = [transport.send(batch("a"), 2).outcome for _ in range(10)]
 
-    assert outcomes == ["ok"] * 10
+    assert outcomes == ["accepted"] * 10
     assert len({peer for _, peer in heads}) == 1
 
 
@@ -420,7 +420,7 @@ def test_a_connection_the_target_closed_while_idle_costs_neither_a_batch_nor_dou
             answers.append(transport.send(batch("a"), 2))
             time.sleep(0.05)
 
-    assert [answer.outcome for answer in answers] == ["ok"] * 5
+    assert [answer.outcome for answer in answers] == ["accepted"] * 5
 
 
 def test_an_old_connection_is_renewed_so_that_load_balancers_and_dns_changes_work(monkeypatch):
@@ -484,7 +484,7 @@ def test_a_header_that_http_does_not_allow_is_said_without_its_value():
         place = target(f"http://127.0.0.1:{port}/", headers={"Authorization": "canary\r\nX: y"})
         answer = http(place).send(batch("a"), 1)
 
-    assert answer.outcome == "wrong"
+    assert answer.outcome == "misconfigured"
     assert "canary" not in answer.message
 
 
@@ -492,7 +492,7 @@ def test_ipv6_works():
     with raw_server(answering(OK), host="::1") as port:
         answer = http(target(f"http://[::1]:{port}/v1/traces")).send(batch("a"), 2)
 
-    assert answer.outcome == "ok"
+    assert answer.outcome == "accepted"
 
 
 def test_a_host_that_does_not_resolve_is_said():
@@ -524,4 +524,4 @@ def test_a_transport_works_again_after_it_was_interrupted(server):
 
     transport.interrupt()
 
-    assert "ok" in [transport.send(batch("b"), 2).outcome for _ in range(2)]
+    assert "accepted" in [transport.send(batch("b"), 2).outcome for _ in range(2)]

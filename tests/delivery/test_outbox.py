@@ -12,12 +12,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from somatrace.delivery import outbox as outbox_module
 from somatrace.delivery.encoding import halves
-from somatrace.delivery.send_result import Answer
+from somatrace.delivery.send_result import SendResult
 from tests.delivery.support import batch, names, outbox_to
 
 answers = st.builds(
-    Answer,
-    outcome=st.sampled_from(["ok", "ok", "ok", "retry", "wrong", "refused", "too_large"]),
+    SendResult,
+    outcome=st.sampled_from(
+        ["accepted", "accepted", "accepted", "retry", "misconfigured", "rejected", "too_large"]
+    ),
     retry_after=st.none() | st.floats(0, 1e9),
     ambiguous=st.booleans(),
     choked=st.booleans(),
@@ -34,13 +36,13 @@ class Scripted:
         self.taken: list[str] = []
         self.closed = 0
 
-    def send(self, body: bytes, timeout: float) -> Answer:
+    def send(self, body: bytes, timeout: float) -> SendResult:
         assert timeout > 0
         self.sent.append(names(body))
-        answer = self.script.popleft() if self.script else Answer("ok")
+        answer = self.script.popleft() if self.script else SendResult("accepted")
         if isinstance(answer, Exception):
             raise answer
-        if answer.outcome == "ok":
+        if answer.outcome == "accepted":
             self.taken += names(body)
         return answer
 
@@ -116,7 +118,7 @@ def test_a_single_span_has_no_halves():
 
 
 def test_batches_go_out_oldest_first_after_an_outage():
-    target = Scripted([Answer("retry")])
+    target = Scripted([SendResult("retry")])
     outbox, _ = outbox_to(target)
     for name in "abc":
         outbox.add(batch(name), 1)
@@ -128,7 +130,7 @@ def test_batches_go_out_oldest_first_after_an_outage():
 
 
 def test_the_oldest_are_let_go_when_the_bound_is_reached():
-    target = Scripted([Answer("retry")] * 100)
+    target = Scripted([SendResult("retry")] * 100)
     size = len(batch("a"))
     outbox, ledger = outbox_to(target, max_bytes=3 * size)
     for name in "abcde":
@@ -142,7 +144,7 @@ def test_the_oldest_are_let_go_when_the_bound_is_reached():
 
 
 def test_waits_grow_and_stay_bounded():
-    outbox, _ = outbox_to(Scripted([Answer("retry")] * 40))
+    outbox, _ = outbox_to(Scripted([SendResult("retry")] * 40))
     outbox.add(batch("a"), 1)
 
     waits = [outbox.send(hurry=True) or 0 for _ in range(40)]
@@ -153,15 +155,15 @@ def test_waits_grow_and_stay_bounded():
 
 
 def test_a_target_that_asks_for_years_is_asked_again_within_minutes():
-    outbox, _ = outbox_to(Scripted([Answer("retry", retry_after=1e12)]))
+    outbox, _ = outbox_to(Scripted([SendResult("retry", retry_after=1e12)]))
     outbox.add(batch("a"), 1)
 
     assert (outbox.send() or 0) <= outbox_module.LONGEST_RETRY_AFTER
 
 
-@pytest.mark.parametrize("outcome", ["retry", "wrong", "refused"])
+@pytest.mark.parametrize("outcome", ["retry", "misconfigured", "rejected"])
 def test_one_log_line_for_an_episode_and_one_for_its_end(caplog, outcome):
-    target = Scripted([Answer(outcome, "why")] * 40)
+    target = Scripted([SendResult(outcome, "why")] * 40)
     outbox, _ = outbox_to(target)
     with caplog.at_level(logging.INFO, logger="somatrace"):
         for _ in range(40):
@@ -176,7 +178,7 @@ def test_one_log_line_for_an_episode_and_one_for_its_end(caplog, outcome):
 
 
 def test_a_target_that_refuses_one_span_after_an_outage_is_not_away():
-    outbox, _ = outbox_to(Scripted([Answer("retry"), Answer("refused")]))
+    outbox, _ = outbox_to(Scripted([SendResult("retry"), SendResult("rejected")]))
     outbox.add(batch("a"), 1)
 
     outbox.send()
@@ -186,7 +188,7 @@ def test_a_target_that_refuses_one_span_after_an_outage_is_not_away():
 
 
 def test_an_interrupted_send_is_no_fault_of_the_target():
-    target = Scripted([Answer("retry", ambiguous=True)])
+    target = Scripted([SendResult("retry", ambiguous=True)])
     outbox, ledger = outbox_to(target)
     outbox.add(batch("a"), 1)
     stop = iter([False, True])
@@ -210,7 +212,7 @@ def test_a_fault_of_ours_in_a_transport_costs_no_span():
 
 
 def test_a_forked_child_starts_with_nothing():
-    target = Scripted([Answer("retry", retry_after=60)])
+    target = Scripted([SendResult("retry", retry_after=60)])
     outbox, _ = outbox_to(target)
     outbox.add(batch("a"), 1)
     outbox.send()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from somatrace.doctor import Diagnosis, Options, examine
+from somatrace.doctor import Diagnosis, DoctorOptions, examine
 
 #: Planted in every secret setting: no output may hold it.
 CANARY = "SECRETCANARY77aa"
@@ -28,7 +28,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     def go(env: Mapping[str, str], **options: object) -> Diagnosis:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        diagnosis = examine(Options(**{"timeout": 5.0, **options}))  # type: ignore[arg-type]
+        diagnosis = examine(DoctorOptions(**{"timeout": 5.0, **options}))  # type: ignore[arg-type]
         said = "\n".join([*diagnosis.lines(), diagnosis.as_json()])
         assert CANARY not in said
         assert "Traceback" not in said

@@ -15,7 +15,7 @@ from somatrace.doctor.installed_findings import (
     library_findings,
     pip_findings,
 )
-from somatrace.instrumentation.llm.openllmetry import Row
+from somatrace.instrumentation.llm.openllmetry import LibraryRow
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_library_is_told_with_who_would_instrument_it_and_is_not_imported():
 def test_a_library_without_its_instrumentor_is_noted(install):
     install("smallmodel", "1.2.3", module="smallmodel")
 
-    [noted] = library_findings(Row("smallmodel", "smallmodel", "smallmodel", "SmallModelInstrumentor"))
+    [noted] = library_findings(LibraryRow("smallmodel", "smallmodel", "smallmodel", "SmallModelInstrumentor"))
 
     assert (noted.kind, noted.level) == ("library_without", "note")
     assert noted.text.endswith("needs `pip install opentelemetry-instrumentation-smallmodel`")

@@ -19,17 +19,17 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
-from somatrace.context.span_state import ATTRIBUTE, DECLARED_MARK, Stamp
+from somatrace.context.span_state import DECLARED_MARK, SpanState, attach_state
 from somatrace.context.tags import Scalar, Tags
 from somatrace.delivery.encoding import encode
-from somatrace.guard import Guard, Judge, attribute_names, content_filter, verdict_cache
+from somatrace.guard import ContentFilter, Guard, attribute_names, content_filter, verdict_cache
 from somatrace.guard import guard as guarding
 from somatrace.guard.detection.engine import ALL
-from somatrace.guard.detection.prefilter import Gate
-from somatrace.guard.policy.model import Entry, Grant
+from somatrace.guard.detection.prefilter import Prefilter
+from somatrace.guard.policy.model import Grant, PolicyEntry
 from somatrace.guard.redaction import redact
 from somatrace.guard.redaction.redact import detectors, find
-from somatrace.pipeline.guarded_copy import Copier
+from somatrace.pipeline.guarded_copy import SpanCopier
 from tests.guard.detection.corpus import EXACT
 
 KEY = "sk-proj-" + "Ab1" * 16
@@ -44,9 +44,9 @@ class Faults:
         self.count += 1
 
 
-def copier(mode: str, faults: Callable[[], None] = lambda: None) -> Copier:
+def copier(mode: str, faults: Callable[[], None] = lambda: None) -> SpanCopier:
     guard = Guard(faults, resolve=lambda tenant: Grant(mode) if tenant else Grant("none"))  # type: ignore[arg-type]
-    return Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    return SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
 
 def made(
@@ -75,15 +75,17 @@ def made(
         end_time=9,
         instrumentation_scope=InstrumentationScope(scope, "1"),
     )
-    stamp = Stamp(Tags({"tenant_id": "acme", "agent_id": "a", "workflow_name": "w", **(tags or {})}), None)
-    stamp.declared = {key: value for key, value in attributes.items() if key in declared}
-    setattr(span, ATTRIBUTE, stamp)
+    state = SpanState(
+        Tags({"tenant_id": "acme", "agent_id": "a", "workflow_name": "w", **(tags or {})}), None
+    )
+    state.declared = {key: value for key, value in attributes.items() if key in declared}
+    attach_state(span, state)
     return span
 
 
 def judged_tags(tags: Mapping[str, Scalar]) -> Tags:
     guard = Guard()
-    return guard.tags(Tags(tags), guard.judge("acme"))
+    return guard.tags(Tags(tags), guard.content_filter("acme"))
 
 
 class Raises:
@@ -303,22 +305,22 @@ PARTS = (
     (attribute_names, "shape_of"),
     (attribute_names, "is_measure"),
     (attribute_names, "meaning"),
-    (attribute_names.Labels, "key"),
-    (attribute_names.Labels, "name"),
-    (attribute_names.Key, "marker"),
-    (verdict_cache.Known, "fits"),
-    (verdict_cache.Known, "declared"),
+    (attribute_names.AttributeNames, "key"),
+    (attribute_names.AttributeNames, "name"),
+    (attribute_names.KeyVerdict, "marker"),
+    (verdict_cache.VerdictCache, "fits"),
+    (verdict_cache.VerdictCache, "declared"),
     (Guard, "tracestate"),
     (Guard, "_tag"),
     (Guard, "tags"),
     (Guard, "resource"),
-    (Judge, "attributes"),
-    (Judge, "event"),
-    (Judge, "status"),
-    (Judge, "text"),
-    (Judge, "_closed"),
-    (Judge, "_open"),
-    (Judge, "_number"),
+    (ContentFilter, "attributes"),
+    (ContentFilter, "event"),
+    (ContentFilter, "status"),
+    (ContentFilter, "text"),
+    (ContentFilter, "_closed"),
+    (ContentFilter, "_open"),
+    (ContentFilter, "_number"),
 )
 
 
@@ -344,13 +346,13 @@ def test_a_note_says_by_which_rule_a_value_was_removed(monkeypatch: pytest.Monke
         return [(item["key"], item["rule"]) for item in noted]
 
     assert rules() == [("gen_ai.prompt.0.content", "policy none")]
-    monkeypatch.setattr(Judge, "_closed", broken)
+    monkeypatch.setattr(ContentFilter, "_closed", broken)
     assert rules() == [("gen_ai.prompt.0.content", "fault")]
 
 
 def test_faults_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = Faults()
-    monkeypatch.setattr(Judge, "_closed", broken)
+    monkeypatch.setattr(ContentFilter, "_closed", broken)
 
     copier("none", faults).copy(made({"gen_ai.request.model": "gpt-4o", "error.type": "E"}))
 
@@ -450,8 +452,8 @@ def test_a_key_that_one_tenant_calls_safe_is_not_safe_for_another(value: Any) ->
     grants = {"acme": Grant("none", ("stage",)), "globex": Grant("none")}
     guard = Guard(resolve=lambda tenant: grants[tenant or "globex"])
 
-    assert "stage" in guard.judge("acme").attributes({"stage": value})[0]
-    assert "stage" not in guard.judge("globex").attributes({"stage": value})[0]
+    assert "stage" in guard.content_filter("acme").attributes({"stage": value})[0]
+    assert "stage" not in guard.content_filter("globex").attributes({"stage": value})[0]
 
 
 def test_a_times_nanoseconds_are_no_card() -> None:
@@ -564,11 +566,11 @@ def _text(stem: bytes | str) -> str:
 )
 def test_the_gate_lets_no_value_by_that_the_detectors_find(text: str) -> None:
     with_gate = find(text)
-    among, Gate.among = Gate.among, lambda gate, _: gate._all  # type: ignore[method-assign, assignment]
+    among, Prefilter.among = Prefilter.among, lambda gate, _: gate._all  # type: ignore[method-assign, assignment]
     try:
         assert with_gate == find(text)
     finally:
-        Gate.among = among  # type: ignore[method-assign]
+        Prefilter.among = among  # type: ignore[method-assign]
 
 
 # -- what only looks declared, known or harmless --------------------------------------------------------
@@ -715,7 +717,7 @@ def test_half_a_value_at_the_end_of_a_cut_text_goes_with_its_last_word(text: str
     for length in range(len(text) - 12, len(text)):
         guard = Guard(resolve=lambda _: Grant(mode), cut_at={length})  # type: ignore[arg-type]
 
-        kept, _ = guard.judge("acme").attributes({"app.text": text[:length]})
+        kept, _ = guard.content_filter("acme").attributes({"app.text": text[:length]})
 
         assert kept.get("app.text", "[TRUNCATED]").endswith("[TRUNCATED]")
         assert not any(half in str(kept) for half in ("sk-proj", "lovelace", "4111"))
@@ -723,7 +725,7 @@ def test_half_a_value_at_the_end_of_a_cut_text_goes_with_its_last_word(text: str
 
 def test_terms_are_found_in_names_and_keys_as_well() -> None:
     guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
-    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
     copy = made_by.copy(made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus"))
 
@@ -733,9 +735,9 @@ def test_terms_are_found_in_names_and_keys_as_well() -> None:
 
 
 def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -> None:
-    grant = Entry("none", terms=("Falcon",), safe_keys=("app.stage",)).grant()
+    grant = PolicyEntry("none", terms=("Falcon",), safe_keys=("app.stage",)).grant()
     guard = Guard(resolve=lambda _: grant)
-    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
     said = {
         "app.stage": "Falcon take-off",
         "gen_ai.request.model": "falcon",
@@ -762,7 +764,7 @@ def test_what_a_span_stands_for_is_judged_like_a_name(part: str) -> None:
     guard = Guard()
     sentence = "Tell Jane Miller that her screening was positive, please call the clinic in Leeds"
 
-    tags = guard.tags(Tags({}, {part: sentence, "team": 7}), guard.judge("acme"))
+    tags = guard.tags(Tags({}, {part: sentence, "team": 7}), guard.content_filter("acme"))
 
     assert tags.derived == {part: f"{part}.name", "team": 7}
 
@@ -784,11 +786,13 @@ def test_a_key_is_no_key_for_its_ending_alone(key: str) -> None:
 
 def test_beyond_the_keys_there_can_be_none_is_known_by_its_ending() -> None:
     guard = Guard()
-    judge = guard.judge("acme")
+    content_filter = guard.content_filter("acme")
     for number in range(attribute_names.MAX_KEYS + 100):
-        judge.attributes({f"db.op{number}.collection_name": "articles"})
+        content_filter.attributes({f"db.op{number}.collection_name": "articles"})
 
-    kept, _ = judge.attributes({"db.another.collection_name": "articles", "db.sql.table": "articles"})
+    kept, _ = content_filter.attributes(
+        {"db.another.collection_name": "articles", "db.sql.table": "articles"}
+    )
 
     assert kept == {"db.sql.table": "articles"}
     assert len(guard._known.labels._values) <= attribute_names.MAX_KEYS + 1
@@ -830,7 +834,7 @@ def with_schema(span: ReadableSpan) -> ReadableSpan:
 def test_all_below_the_name_of_a_secret_is_one(mode: str) -> None:
     attributes = {"password": {"x": "hunter2zz"}, "cfg": {"db": {"password": {"value": "hunter2zz"}}}}
 
-    kept, _ = Guard(resolve=lambda _: Grant(mode)).judge("acme").attributes(attributes)  # type: ignore[arg-type]
+    kept, _ = Guard(resolve=lambda _: Grant(mode)).content_filter("acme").attributes(attributes)  # type: ignore[arg-type]
 
     assert "hunter2zz" not in str(kept)
 
@@ -841,7 +845,7 @@ def test_a_text_longer_than_any_name_is_none() -> None:
 
 def test_terms_are_not_in_scopes_and_the_names_of_tags_either() -> None:
     guard = Guard(resolve=lambda _: Grant("none", terms=("Falcon",)))
-    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
     copy = made_by.copy(made({}, scope="Falcon client", tags={"falcon": 1}))
 
@@ -852,7 +856,7 @@ def test_terms_are_not_in_scopes_and_the_names_of_tags_either() -> None:
 
 def test_with_all_content_open_terms_stay_in_names_too() -> None:
     guard = Guard(resolve=lambda _: Grant("full", terms=("Falcon",)))
-    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
     copy = made_by.copy(made({"app.text": "Falcon"}, name="plan Falcon"))
 
@@ -862,7 +866,7 @@ def test_with_all_content_open_terms_stay_in_names_too() -> None:
 def test_a_tag_known_under_one_grant_is_judged_anew_under_the_next() -> None:
     grants = [Grant("none"), Grant("none", terms=("Falcon",))]
     guard = Guard(resolve=lambda _: grants[0])
-    made_by = Copier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
     span = made({}, tags={"team": "falcon"})
 
     assert (made_by.copy(span).attributes or {})["team"] == "falcon"

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from somatrace import Record, bind, flush, init_tracing, shutdown, status
-from somatrace.pipeline.guarded_copy import Copier
+from somatrace.pipeline.guarded_copy import SpanCopier
 from tests.leak_matrix.canary import Canary, Planted, dump
 from tests.leak_matrix.provider import Provider
 
@@ -118,9 +118,9 @@ recorded: list[dict[str, Any]] = []
 
 
 def _record_copies() -> None:
-    guarded = Copier.copy
+    guarded = SpanCopier.copy
 
-    def copy(self: Copier, span: ReadableSpan, *events: Any) -> ReadableSpan:
+    def copy(self: SpanCopier, span: ReadableSpan, *events: Any) -> ReadableSpan:
         kept = guarded(self, span, *events)
         if span.end_time and not any(events) and (kept.attributes or {}).get("tenant_id") == "closed":
             parts = {"name": [span.name, kept.name], "start": [span.start_time, kept.start_time]}
@@ -137,7 +137,7 @@ def _record_copies() -> None:
             recorded.append({"scope": scope, "parts": parts, "attributes": attributes})
         return kept
 
-    Copier.copy = copy  # type: ignore[method-assign]
+    SpanCopier.copy = copy  # type: ignore[method-assign]
 
 
 def main(client: str, directory: Path, order: str) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somatrace.context.span_state import Stamp
+from somatrace.context.span_state import SpanState
 from somatrace.context.tags import EMPTY
-from somatrace.pipeline.overhead_budget import CALM, LEAST, Budget
+from somatrace.pipeline.overhead_budget import CALM, LEAST, OverheadBudget
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
 
 MILLISECOND = 1_000_000
 
 
-def root(spent_ms: float) -> Stamp:
-    stamp = Stamp(EMPTY, None)
-    stamp.spent_ns = int(spent_ms * MILLISECOND)
-    return stamp
+def root(spent_ms: float) -> SpanState:
+    state = SpanState(EMPTY, None)
+    state.spent_ns = int(spent_ms * MILLISECOND)
+    return state
 
 
 def test_within_the_budget_everything_is_kept() -> None:
-    budget = Budget(100)
+    budget = OverheadBudget(100)
     for _ in range(10):
         budget.settle(root(99))
     assert budget.share == 1.0
@@ -29,7 +29,7 @@ def test_within_the_budget_everything_is_kept() -> None:
 
 
 def test_each_workflow_over_it_halves_the_share_down_to_a_least_one() -> None:
-    budget = Budget(100)
+    budget = OverheadBudget(100)
     budget.settle(root(101))
     budget.settle(root(500))
     assert budget.share == 0.25
@@ -39,7 +39,7 @@ def test_each_workflow_over_it_halves_the_share_down_to_a_least_one() -> None:
 
 
 def test_calm_workflows_bring_it_back() -> None:
-    budget = Budget(100)
+    budget = OverheadBudget(100)
     budget.settle(root(101))
     for _ in range(CALM):
         budget.settle(root(1))
@@ -47,23 +47,23 @@ def test_calm_workflows_bring_it_back() -> None:
 
 
 def test_time_of_all_spans_of_a_workflow_counts_on_its_root() -> None:
-    budget = Budget(100)
-    top = Stamp(EMPTY, None)
+    budget = OverheadBudget(100)
+    top = SpanState(EMPTY, None)
     for _ in range(3):
-        budget.spend(Stamp(EMPTY, top), 40 * MILLISECOND)
+        budget.spend(SpanState(EMPTY, top), 40 * MILLISECOND)
     budget.settle(top)
     assert budget.share == 0.5
 
 
 def test_without_a_limit_nothing_is_judged() -> None:
-    budget = Budget(0)
+    budget = OverheadBudget(0)
     budget.settle(root(10_000))
     assert budget.share == 1.0
 
 
 @given(st.integers(0, 2**128 - 1), st.integers(0, 12))
 def test_a_trace_kept_at_a_small_share_is_kept_at_every_larger_one(trace_id: int, halvings: int) -> None:
-    budget = Budget(1)
+    budget = OverheadBudget(1)
     kept = [budget.keeps(trace_id)]
     for _ in range(halvings):
         budget.settle(root(2))

@@ -29,8 +29,8 @@ def standing_worker() -> Iterator[None]:
             go_on.wait(30)
 
     with capture() as seen:
-        road = tracing.wired().road
-        road.listen(wait)
+        pipeline = tracing.installed().pipeline
+        pipeline.listen(wait)
         try:
             with span("plug"):
                 pass
@@ -38,7 +38,7 @@ def standing_worker() -> Iterator[None]:
             yield
         finally:
             go_on.set()
-            road.unlisten(wait)
+            pipeline.unlisten(wait)
     assert seen.spans
 
 

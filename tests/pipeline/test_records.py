@@ -76,14 +76,14 @@ def test_a_foreign_processor_that_does_not_keep_up_is_named_once(caplog) -> None
             go_on.wait(30)
 
     with caplog.at_level(logging.WARNING, "somatrace"), capture() as seen:
-        wall, stuck = tracing.wired().wall, Stuck()
-        wall.add_span_processor(stuck)
+        span_processor, stuck = tracing.installed().span_processor, Stuck()
+        span_processor.add_span_processor(stuck)
         for _ in range(3000):
             with span("work"):
                 pass
-        tracing.wired().road._lane.flush(20)
+        tracing.installed().pipeline._worker.flush(20)
         go_on.set()
-        wall.remove_span_processor(stuck)
+        span_processor.remove_span_processor(stuck)
     lines = [record.message for record in caplog.records if record.message.startswith("Stuck")]
     assert lines == ["Stuck: it does not keep up and is not shown every span"]
     assert len(seen.spans) < 3000

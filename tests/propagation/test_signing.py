@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somatrace.propagation.signing import Key, Signature, fault, keys, sign
+from somatrace.propagation.signing import Signature, SigningKey, fault, keys, sign
 from tests.propagation.conftest import KEY_A, KEY_B
 
 A, B = keys(f"{KEY_A},{KEY_B}")
@@ -56,4 +56,4 @@ def test_what_is_no_key_of_128_bits_is_left_out_and_no_repr_shows_a_key() -> Non
     assert keys("short:YWJj,nobase64:***,:" + KEY_A.partition(":")[2]) == ()
     assert "aaaa" not in repr(A)
     assert isinstance(sign(A, "x", TRACE, 1), Signature)
-    assert isinstance(A, Key)
+    assert isinstance(A, SigningKey)

@@ -37,7 +37,7 @@ def test_the_header_is_one_line_of_plain_characters_and_bounded_whatever_the_tag
     tags: dict[str, str],
 ) -> None:
     payload, _ = tag_header.encode(Tags(tags))
-    key = signing.Key("k" * 64, b"k" * 16)
+    key = signing.SigningKey("k" * 64, b"k" * 16)
     header = tag_header.join(payload, signing.sign(key, payload, "t" * 55, 1.0))
     assert len(header) <= tag_header.MAX_HEADER
     assert all("!" <= character <= "~" for character in header)

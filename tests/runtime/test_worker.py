@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somatrace.runtime.worker import Lane
+from somatrace.runtime.worker import BackgroundWorker
 from tests.support.programs import otlp_env, run_program
 
 
@@ -38,15 +38,15 @@ class Sink:
 
 @pytest.fixture
 def lane_of():
-    made: list[Lane] = []
+    made: list[BackgroundWorker] = []
 
-    def make(step, **options) -> Lane:
-        made.append(Lane("test", step, **{"size": 10_000, **options}))
+    def make(step, **options) -> BackgroundWorker:
+        made.append(BackgroundWorker("test", step, **{"size": 10_000, **options}))
         return made[-1]
 
     yield make
-    for lane in made:
-        lane.close(1)
+    for worker in made:
+        worker.close(1)
 
 
 def threads() -> list[str]:
@@ -61,16 +61,16 @@ def threads() -> list[str]:
 )
 def test_what_is_taken_comes_out_once_and_in_order(operations, batch, size):
     sink = Sink()
-    lane = Lane("test", sink, size=size, batch=batch)
+    worker = BackgroundWorker("test", sink, size=size, batch=batch)
     taken, after_flush = [], []
     for number, operation in enumerate(operations):
         if operation == "put":
-            if lane.put(number):
+            if worker.put(number):
                 taken.append(number)
         else:
-            assert lane.flush(10)
+            assert worker.flush(10)
             after_flush.append(sink.items == taken)
-    closed = lane.close(10)
+    closed = worker.close(10)
 
     assert closed
     assert all(after_flush)
@@ -83,27 +83,27 @@ def test_what_is_taken_comes_out_once_and_in_order(operations, batch, size):
 def test_the_queue_stays_within_both_bounds(weights, size, limit):
     sink = Sink()
     sink.gate.clear()
-    lane = Lane("test", sink, size=size, weight=limit, batch=1, linger=60)
+    worker = BackgroundWorker("test", sink, size=size, weight=limit, batch=1, linger=60)
     taken = 0
     for weight in weights:
-        taken += lane.put(0, weight)
-        items, queued = lane.depth
+        taken += worker.put(0, weight)
+        items, queued = worker.depth
         assert items <= size
         assert queued <= limit
     sink.gate.set()
 
-    assert lane.close(10)
+    assert worker.close(10)
     assert len(sink.items) == taken
-    assert lane.depth == (0, 0)
+    assert worker.depth == (0, 0)
 
 
 def test_many_threads_put_without_loss_and_each_in_its_order(lane_of):
     sink = Sink()
-    lane = lane_of(sink, size=100_000)
+    worker = lane_of(sink, size=100_000)
 
     def produce(start: int) -> None:
         for number in range(start, start + 2000):
-            assert lane.put(number)
+            assert worker.put(number)
 
     producers = [threading.Thread(target=produce, args=(start,)) for start in range(0, 8000, 2000)]
     for producer in producers:
@@ -111,7 +111,7 @@ def test_many_threads_put_without_loss_and_each_in_its_order(lane_of):
     for producer in producers:
         producer.join()
 
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert sorted(sink.items) == list(range(8000))
     for start in range(0, 8000, 2000):
         mine = [item for item in sink.items if start <= item < start + 2000]
@@ -119,28 +119,28 @@ def test_many_threads_put_without_loss_and_each_in_its_order(lane_of):
 
 
 def test_no_thread_before_the_first_item(lane_of):
-    lane = lane_of(Sink())
+    worker = lane_of(Sink())
 
-    assert lane.flush(1)
+    assert worker.flush(1)
     assert threads() == []
-    lane.put(1)
+    worker.put(1)
     assert threads() == ["somatrace-test"]
 
 
 def test_flush_waits_for_what_was_put_before_it_even_while_others_keep_putting(lane_of):
     sink = Sink()
-    lane = lane_of(sink, batch=4)
+    worker = lane_of(sink, batch=4)
     stop = threading.Event()
 
     def produce() -> None:
         while not stop.is_set():
-            lane.put(0)
+            worker.put(0)
 
     producer = threading.Thread(target=produce)
     producer.start()
     try:
-        lane.put(1)
-        assert lane.flush(10)
+        worker.put(1)
+        assert worker.flush(10)
         assert 1 in sink.items
     finally:
         stop.set()
@@ -150,16 +150,16 @@ def test_flush_waits_for_what_was_put_before_it_even_while_others_keep_putting(l
 def test_flush_keeps_its_timeout_when_the_step_blocks(lane_of):
     sink = Sink()
     sink.gate.clear()
-    lane = lane_of(sink)
-    lane.put(1)
+    worker = lane_of(sink)
+    worker.put(1)
     started = time.monotonic()
 
-    flushed = lane.flush(0.2)
+    flushed = worker.flush(0.2)
 
     assert not flushed
     assert time.monotonic() - started < 2
     sink.gate.set()
-    assert lane.flush(10)
+    assert worker.flush(10)
 
 
 def test_flush_waits_until_nothing_remains_behind_the_step(lane_of):
@@ -169,19 +169,19 @@ def test_flush_waits_until_nothing_remains_behind_the_step(lane_of):
         remaining[0] -= 1
         return 0.01 if remaining[0] > 0 else None
 
-    lane = lane_of(step, drained=lambda: remaining[0] <= 0)
-    lane.put(1)
+    worker = lane_of(step, drained=lambda: remaining[0] <= 0)
+    worker.put(1)
 
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert remaining[0] == 0
 
 
 def test_flush_on_the_lanes_own_thread_does_not_wait_for_itself(lane_of):
     answers = []
-    lane = lane_of(lambda items: answers.append(lane.flush(30)) if items else None)
-    lane.put(1)
+    worker = lane_of(lambda items: answers.append(worker.flush(30)) if items else None)
+    worker.put(1)
 
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert answers == [False]
 
 
@@ -190,14 +190,14 @@ def test_a_step_is_hurried_once_for_each_flush(lane_of):
     remaining = [5]
 
     def step(items) -> float | None:
-        hurried.append(lane.hurried)
+        hurried.append(worker.hurried)
         remaining[0] -= 1
         return 0.01
 
-    lane = lane_of(step, drained=lambda: remaining[0] <= 0, linger=60)
-    lane.put(1)
+    worker = lane_of(step, drained=lambda: remaining[0] <= 0, linger=60)
+    worker.put(1)
 
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert hurried[:5] == [True, False, False, False, False]
 
 
@@ -209,11 +209,11 @@ def test_a_step_that_raises_costs_its_items_and_one_log_line(lane_of, caplog):
         if items:
             raise RuntimeError("secret words")
 
-    lane = lane_of(step, batch=1)
+    worker = lane_of(step, batch=1)
     with caplog.at_level(logging.WARNING, logger="somatrace"):
         for number in range(5):
-            lane.put(number)
-        assert lane.flush(10)
+            worker.put(number)
+        assert worker.flush(10)
 
     assert seen == [0, 1, 2, 3, 4]
     assert len(caplog.records) == 1
@@ -222,22 +222,22 @@ def test_a_step_that_raises_costs_its_items_and_one_log_line(lane_of, caplog):
 
 
 def test_what_comes_after_close_is_not_taken(lane_of):
-    lane = lane_of(Sink())
-    lane.put(1)
+    worker = lane_of(Sink())
+    worker.put(1)
 
-    assert lane.close(10)
-    assert not lane.put(2)
-    assert lane.closed
+    assert worker.close(10)
+    assert not worker.put(2)
+    assert worker.closed
     assert threads() == []
 
 
 def test_close_interrupts_what_blocks_and_keeps_its_time(lane_of):
     interrupted, rested = threading.Event(), threading.Event()
-    lane = lane_of(lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, rest=rested.set)
-    lane.put(1)
+    worker = lane_of(lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, rest=rested.set)
+    worker.put(1)
     started = time.monotonic()
 
-    closed = lane.close(0.3)
+    closed = worker.close(0.3)
 
     assert not closed
     assert time.monotonic() - started < 3
@@ -247,12 +247,12 @@ def test_close_interrupts_what_blocks_and_keeps_its_time(lane_of):
 def test_closing_twice_waits_once(lane_of):
     sink = Sink()
     sink.gate.clear()
-    lane = lane_of(sink)
-    lane.put(1)
-    lane.close(0.1)
+    worker = lane_of(sink)
+    worker.put(1)
+    worker.close(0.1)
     started = time.monotonic()
 
-    lane.close(30)
+    worker.close(30)
 
     assert time.monotonic() - started < 5
     sink.gate.set()
@@ -260,10 +260,10 @@ def test_closing_twice_waits_once(lane_of):
 
 def test_the_thread_lets_go_of_its_connections_when_it_ends(lane_of):
     ended_on = []
-    lane = lane_of(Sink(), rest=lambda: ended_on.append(threading.current_thread().name))
-    lane.put(1)
+    worker = lane_of(Sink(), rest=lambda: ended_on.append(threading.current_thread().name))
+    worker.put(1)
 
-    lane.close(10)
+    worker.close(10)
 
     assert ended_on == ["somatrace-test"]
 
@@ -274,21 +274,21 @@ def test_work_goes_on_inline_where_no_thread_can_start(lane_of, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     sink = Sink()
-    lane = lane_of(sink, batch=2)
+    worker = lane_of(sink, batch=2)
     for number in range(7):
-        assert lane.put(number)
+        assert worker.put(number)
 
-    assert lane.close(5)
+    assert worker.close(5)
     assert sink.items == list(range(7))
 
 
 def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
     sink = Sink()
-    lane = lane_of(sink, size=1_000_000)
+    worker = lane_of(sink, size=1_000_000)
     handled = []
 
     def handler(*_) -> None:
-        handled.append(lane.put(-1))
+        handled.append(worker.put(-1))
 
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
@@ -296,14 +296,14 @@ def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
         until = time.monotonic() + 10
         number = 0
         while len(handled) < 100 and time.monotonic() < until:
-            lane.put(number)
+            worker.put(number)
             number += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
     assert len(handled) >= 100
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert [item for item in sink.items if item >= 0] == list(range(number))
     assert sink.items.count(-1) == handled.count(True)
 
@@ -312,7 +312,7 @@ def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
     sink = Sink()
-    lane = lane_of(sink, size=1_000_000)
+    worker = lane_of(sink, size=1_000_000)
 
     finalized: list[None] = []
 
@@ -321,7 +321,7 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
             self.cycle = self
 
         def __del__(self) -> None:
-            lane.put(-1)
+            worker.put(-1)
             finalized.append(None)
 
     before = gc.get_threshold()
@@ -329,7 +329,7 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
     try:
         for number in range(2000):
             Abandoned()
-            lane.put(number)
+            worker.put(number)
     finally:
         gc.set_threshold(*before)
     deadline = time.monotonic() + 10
@@ -337,7 +337,7 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
         gc.collect()  # does nothing while another thread collects
         time.sleep(0.01)
 
-    assert lane.flush(10)
+    assert worker.flush(10)
     assert [item for item in sink.items if item >= 0] == list(range(2000))
     assert sink.items.count(-1) == 2000
 
@@ -369,8 +369,8 @@ def test_the_step_run_inline_is_not_told_to_stop(lane_of, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     told = []
-    lane = lane_of(lambda items: told.append(lane.stopping))
-    lane.put(1)
+    worker = lane_of(lambda items: told.append(worker.stopping))
+    worker.put(1)
 
-    assert lane.close(5)
+    assert worker.close(5)
     assert told == [False]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.smoke import Options, Report, run
+from somatrace.smoke import SmokeOptions, SmokeReport, run
 from tests.smoke.backend import SECRET, Backend, running
 
 
@@ -33,17 +33,17 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
 
 
-Smoke = Callable[..., Report]
+Smoke = Callable[..., SmokeReport]
 
 
 @pytest.fixture
 def smoke(monkeypatch: pytest.MonkeyPatch) -> Smoke:
     """Runs smoke with an environment. What it says never holds the secret key."""
 
-    def go(env: Mapping[str, str], *, child: tuple[str, ...] | None = None, **options: object) -> Report:
+    def go(env: Mapping[str, str], *, child: tuple[str, ...] | None = None, **options: object) -> SmokeReport:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        given = Options(**{"timeout": 20.0, **options})  # type: ignore[arg-type]
+        given = SmokeOptions(**{"timeout": 20.0, **options})  # type: ignore[arg-type]
         report = run(given) if child is None else run(given, child=child)
         said = "\n".join([*report.lines(), report.as_json()])
         assert SECRET not in said

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somatrace.smoke.canaries import Canaries
+from somatrace.smoke.canaries import CanarySet
 
 ALL = ["e-mail address", "secret", "prompt"]
 
@@ -27,33 +27,33 @@ ALL = ["e-mail address", "secret", "prompt"]
     ],
 )
 def test_a_prompt_is_found_in_any_usual_encoding(encode):
-    canaries = Canaries.fresh()
+    canaries = CanarySet.fresh()
 
     assert canaries.found_in(b"before " + encode(canaries.prompt) + b" after") == ALL
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
 def test_base64_is_found_wherever_in_it_the_prompt_stands(before, after):
-    canaries = Canaries.fresh()
+    canaries = CanarySet.fresh()
 
     assert canaries.found_in(base64.b64encode(before + canaries.prompt.encode() + after)) == ALL
 
 
 @given(st.binary(max_size=2000))
 def test_other_bytes_hold_none(haystack):
-    assert Canaries.fresh().found_in(haystack) == []
+    assert CanarySet.fresh().found_in(haystack) == []
 
 
 @pytest.mark.parametrize(
     ("mode", "looked_for"), [("none", ALL), ("redacted", ["e-mail address", "secret"]), ("full", ["secret"])]
 )
 def test_what_the_policy_grants_is_not_looked_for_and_a_secret_always_is(mode, looked_for):
-    canaries = Canaries.fresh()
+    canaries = CanarySet.fresh()
 
     assert canaries.found_in(canaries.prompt.encode(), mode) == looked_for
 
 
 def test_no_repr_shows_them():
-    canaries = Canaries.fresh()
+    canaries = CanarySet.fresh()
 
     assert canaries.found_in(repr(canaries).encode()) == []

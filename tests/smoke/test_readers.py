@@ -271,22 +271,22 @@ def child(tmp_path: Path, source: str) -> tuple[str, ...]:
 
 
 NO_GUARD = """
-from somatrace.pipeline.guarded_copy import Copier
-guarded = Copier.copy
+from somatrace.pipeline.guarded_copy import SpanCopier
+guarded = SpanCopier.copy
 def copy(self, span, *more):
     out = guarded(self, span, *more)
     out._attributes = {**dict(out.attributes), **dict(span.attributes)}
     return out
-Copier.copy = copy
+SpanCopier.copy = copy
 """
 NO_TAGS = """
-from somatrace.pipeline.guarded_copy import Copier
-guarded = Copier.copy
+from somatrace.pipeline.guarded_copy import SpanCopier
+guarded = SpanCopier.copy
 def copy(self, span, *more):
     out = guarded(self, span, *more)
     out._attributes = {key: value for key, value in out.attributes.items() if "tenant" not in key}
     return out
-Copier.copy = copy
+SpanCopier.copy = copy
 """
 ANOTHER_EXPORTER = """
 import os, urllib.request
@@ -369,7 +369,7 @@ def test_a_provider_that_cannot_be_guarded_is_16_because_nothing_is_sent(smoke, 
 
 
 def test_spans_that_the_guard_cannot_judge_are_not_sent_and_that_is_16(smoke, backend, tmp_path):
-    faulty = "from somatrace.pipeline.guarded_copy import Copier\nCopier.copy = None"
+    faulty = "from somatrace.pipeline.guarded_copy import SpanCopier\nCopier.copy = None"
 
     report = smoke(backend.env, child=child(tmp_path, faulty))
 

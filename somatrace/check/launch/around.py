@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from posixpath import join, normpath
 
-from somatrace.check.project.file_tree import Tree, beside
-from somatrace.check.run.loader import Root
-from somatrace.check.run.process import Start
+from somatrace.check.project.file_tree import FileTree, beside
+from somatrace.check.run.loader import SearchRoot
+from somatrace.check.run.process import ProcessStart
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class LaunchOrigin:
     """The line that launches: a Dockerfile's CMD, a Procfile's entry, or a convention (line 0)."""
 
     path: str
@@ -24,22 +24,22 @@ class Origin:
 class Launch:
     """A process that something starts. `problem` says why it cannot be followed, or is empty."""
 
-    origin: Origin
-    start: Start
+    origin: LaunchOrigin
+    start: ProcessStart
     problem: str = ""
     target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class LaunchContext:
     """Where a command runs. `mounts` say which directory of the tree (or file) lies where in the image."""
 
-    tree: Tree
+    tree: FileTree
     workdir: str = "/"
     mounts: tuple[tuple[str, str], ...] = (("/", ""),)
     variables: Mapping[str, str] = field(default_factory=dict)
     pythonpath: tuple[str, ...] = ()
-    shared: tuple[Root, ...] = ()
+    shared: tuple[SearchRoot, ...] = ()
     scripts: Mapping[str, str] = field(default_factory=dict)
 
     def in_image(self, path: str) -> str:
@@ -60,23 +60,23 @@ class Around:
         """The file of the tree that the process means by `path`."""
         return next((found for found in self.candidates(path) if self.tree.is_file(found)), None)
 
-    def roots(self, *folders: str) -> tuple[Root, ...]:
+    def roots(self, *folders: str) -> tuple[SearchRoot, ...]:
         """Where modules are found, for a process with these directories on its path."""
         wanted = [self.in_image(folder) for folder in (*folders, *self.pythonpath)]
-        found: dict[Root, None] = {}
+        found: dict[SearchRoot, None] = {}
         for folder in [*wanted, *(join(folder, "src") for folder in wanted)]:
             for root in self._below(folder):
                 found[root] = None
         found.update(dict.fromkeys(self.shared))
         return tuple(found)
 
-    def _below(self, folder: str) -> list[Root]:
-        roots = [Root(path) for path in self.candidates(folder) if self.tree.is_folder(path)]
+    def _below(self, folder: str) -> list[SearchRoot]:
+        roots = [SearchRoot(path) for path in self.candidates(folder) if self.tree.is_folder(path)]
         for target, source in self.mounts:
             inner = target.removeprefix(folder.rstrip("/") + "/")
             if inner != target and not self.tree.is_folder(source):
                 if "/" not in inner:
-                    roots.append(Root(beside(source, "..")))
+                    roots.append(SearchRoot(beside(source, "..")))
             elif inner != target and inner:
-                roots.append(Root(source, inner.replace("/", ".")))
+                roots.append(SearchRoot(source, inner.replace("/", ".")))
         return roots

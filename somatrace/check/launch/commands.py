@@ -7,9 +7,9 @@ from dataclasses import replace
 from posixpath import basename
 
 from somatrace.check.launch import programs, servers, words
-from somatrace.check.launch.around import Around, Launch, Origin
-from somatrace.check.launch.servers import Options, undecidable
-from somatrace.check.run.process import Start
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.servers import ServerOptions, undecidable
+from somatrace.check.run.process import ProcessStart
 
 #: Words in front of a command, and how many of their own arguments follow them.
 _PREFIXES = {
@@ -96,7 +96,9 @@ _SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$"
 _MOST_DEPTH = 8
 
 
-def launches(argv: tuple[str, ...], around: Around, origin: Origin, *, depth: int = 0) -> list[Launch]:
+def launches(
+    argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
+) -> list[Launch]:
     """The Python processes that a command starts; none for a foreign program or a one-off tool."""
     argv = _bare(argv)
     if not argv or depth > _MOST_DEPTH:
@@ -113,7 +115,7 @@ def launches(argv: tuple[str, ...], around: Around, origin: Origin, *, depth: in
         return _python(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
     if known is not None:
-        return known(Options.of(argv[1:]), around, origin)
+        return known(ServerOptions.of(argv[1:]), around, origin)
     return _unknown(argv, around, origin, depth)
 
 
@@ -150,7 +152,12 @@ def _drop_options(rest: list[str]) -> None:
 
 
 def text(
-    command: str, around: Around, origin: Origin, *, positional: tuple[str, ...] = (), depth: int = 0
+    command: str,
+    around: LaunchContext,
+    origin: LaunchOrigin,
+    *,
+    positional: tuple[str, ...] = (),
+    depth: int = 0,
 ) -> list[Launch]:
     """The processes of a shell command line or script: what it ends with, leaves behind, or serves with."""
     found: list[Launch] = []
@@ -176,7 +183,7 @@ def text(
     return found
 
 
-def _with_sourced(command: str, around: Around) -> str:
+def _with_sourced(command: str, around: LaunchContext) -> str:
     """Files that a script sources, on the line where it does so that later line numbers stay right."""
 
     def inlined(match: re.Match[str]) -> str:
@@ -190,7 +197,7 @@ def _with_sourced(command: str, around: Around) -> str:
     return _SOURCED.sub(inlined, command)
 
 
-def _shell(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
     for number, word in enumerate(argv[1:], 1):
         if word.startswith("-") and word.endswith("c") and not word.startswith("--"):
             return text(argv[number + 1], around, origin, depth=depth + 1) if number + 1 < len(argv) else []
@@ -200,7 +207,7 @@ def _shell(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) ->
 
 
 def _script(
-    path: str, arguments: tuple[str, ...], around: Around, origin: Origin, depth: int
+    path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
     """A shell script is followed; its lines become the origin."""
     found = around.file(path)
@@ -215,10 +222,10 @@ def _script(
         return servers.script(found, around, origin)
     if depth > _MOST_DEPTH:
         return []
-    return text(content, around, Origin(found, 1, origin.text), positional=arguments, depth=depth + 1)
+    return text(content, around, LaunchOrigin(found, 1, origin.text), positional=arguments, depth=depth + 1)
 
 
-def _python(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+def _python(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
     rest = list(argv[1:])
     while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:
         option = rest.pop(0)
@@ -241,7 +248,7 @@ def _python(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -
     return _file(rest[0], tuple(rest[1:]), around, origin)
 
 
-def _module(rest: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+def _module(rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
     if not rest:
         return []
     name = rest[0]
@@ -250,11 +257,11 @@ def _module(rest: tuple[str, ...], around: Around, origin: Origin, depth: int) -
         return launches((program, *rest[1:]), around, origin, depth=depth + 1)
     if name in _ONE_OFF_MODULES or name.partition(".")[0] in _ONE_OFF_MODULES:
         return []
-    start = Start("module", name, attribute="", role="script", roots=around.roots("."))
+    start = ProcessStart("module", name, attribute="", role="script", roots=around.roots("."))
     return [servers.checked(Launch(origin, start, target=name))]
 
 
-def _file(path: str, rest: tuple[str, ...], around: Around, origin: Origin) -> list[Launch]:
+def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     if basename(path) == "manage.py" and (not rest or rest[0] not in _MANAGE_PROCESSES):
         return []
     if "$" in path:
@@ -267,7 +274,7 @@ def _file(path: str, rest: tuple[str, ...], around: Around, origin: Origin) -> l
     return servers.script(found, around, origin)
 
 
-def _unknown(argv: tuple[str, ...], around: Around, origin: Origin, depth: int) -> list[Launch]:
+def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
     """A script of the tree, a console script of its projects, or a program that is none of ours."""
     program = argv[0]
     if "$" in program:

@@ -9,10 +9,10 @@ from posixpath import basename, dirname
 from typing import Any
 
 from somatrace.check.launch import dockerfile, words
-from somatrace.check.launch.around import Around, Launch
-from somatrace.check.launch.dockerfile import Override, Said, Told
+from somatrace.check.launch.around import Launch, LaunchContext
+from somatrace.check.launch.dockerfile import ContainerCommand, DeclaredCommand, Override
 from somatrace.check.project.file_tree import beside
-from somatrace.check.project.yaml_reader import Text
+from somatrace.check.project.yaml_reader import YamlText
 
 _NAME = re.compile(r"^(?:docker-)?compose[\w.-]*\.ya?ml$")
 
@@ -22,7 +22,7 @@ def is_compose(path: str) -> bool:
     return bool(_NAME.match(basename(path)))
 
 
-def launches(path: str, documents: list[Any], around: Around) -> Iterator[Launch]:
+def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
     """What the services run; one with a foreign image and no build is not ours."""
     folder = dirname(path)
     for document in documents:
@@ -32,7 +32,7 @@ def launches(path: str, documents: list[Any], around: Around) -> Iterator[Launch
                 yield from _service(path, folder, service, around)
 
 
-def _service(path: str, folder: str, service: dict[str, Any], around: Around) -> list[Launch]:
+def _service(path: str, folder: str, service: dict[str, Any], around: LaunchContext) -> list[Launch]:
     build = service.get("build")
     command, entrypoint = told(service.get("command")), told(service.get("entrypoint"))
     if build is None:
@@ -47,17 +47,17 @@ def _service(path: str, folder: str, service: dict[str, Any], around: Around) ->
         override = Override(path, context, str(settings.get("target") or ""), command, entrypoint)
         return dockerfile.launches(image, around, override)
     where = replace(around, workdir="/", mounts=(("/", context),))
-    return dockerfile.started(Said(entrypoint, path), Said(command, path), where)
+    return dockerfile.started(DeclaredCommand(entrypoint, path), DeclaredCommand(command, path), where)
 
 
-def told(value: Any) -> Told | None:
+def told(value: Any) -> ContainerCommand | None:
     """A command as compose writes it: a list, or text that is split without a shell."""
     if isinstance(value, list) and value:
         listed = tuple(str(word).replace("$$", "$") for word in value)
-        return Told(listed, "", getattr(value[0], "line", 1))
-    if isinstance(value, Text) and value.strip():
+        return ContainerCommand(listed, "", getattr(value[0], "line", 1))
+    if isinstance(value, YamlText) and value.strip():
         steps = words.split(value.replace("$$", "$"))
         if len(steps) == 1:
-            return Told(steps[0].words, "", value.line)
-        return Told((), str(value), value.line)
+            return ContainerCommand(steps[0].words, "", value.line)
+        return ContainerCommand((), str(value), value.line)
     return None

@@ -9,11 +9,11 @@ from posixpath import basename, dirname
 from typing import Any
 
 from somatrace.check.launch import compose, dockerfile, files, pods, servers
-from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import yaml_reader
-from somatrace.check.project.file_tree import Tree, beside, is_test
-from somatrace.check.run.loader import Root
-from somatrace.check.run.process import Start
+from somatrace.check.project.file_tree import FileTree, beside, is_test
+from somatrace.check.run.loader import SearchRoot
+from somatrace.check.run.process import ProcessStart
 
 _APP = re.compile(
     rb"^(\w+)(?:\s*:[^=\n]+)?\s*=\s*(?:\w+\.)*(?:FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|create_app|make_app|build_app"
@@ -43,9 +43,9 @@ class Inventory:
     images: tuple[str, ...]
 
 
-def discover(tree: Tree, entrypoints: tuple[str, ...] = ()) -> Inventory:
+def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     """All launches of the tree, each once."""
-    around = Around(tree, shared=_shared(tree), scripts={})
+    around = LaunchContext(tree, shared=_shared(tree), scripts={})
     projects = [path for path in tree.files if basename(path) == "pyproject.toml" and not is_test(path)]
     scripts = {path: files.project(path, around) for path in projects}
     around = replace(
@@ -85,7 +85,10 @@ def _same(launch: Launch) -> tuple[Any, ...]:
 
 
 def _all(
-    tree: Tree, around: Around, images: tuple[str, ...], scripts: dict[str, dict[str, tuple[str, int]]]
+    tree: FileTree,
+    around: LaunchContext,
+    images: tuple[str, ...],
+    scripts: dict[str, dict[str, tuple[str, int]]],
 ) -> Iterator[Launch]:
     for path in tree.files:
         if is_test(path):
@@ -106,7 +109,7 @@ def _all(
                 yield launch
 
 
-def _yaml(path: str, around: Around, images: tuple[str, ...]) -> Iterator[Launch]:
+def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
     name = basename(path)
     text = around.tree.text(path) or ""
     if compose.is_compose(path):
@@ -120,7 +123,7 @@ def _yaml(path: str, around: Around, images: tuple[str, ...]) -> Iterator[Launch
     try:
         documents = yaml_reader.load(text)
     except yaml_reader.UndecidableError as error:
-        yield servers.undecidable(Origin(path, 1, ""), path, f"its YAML cannot be decided: {error}")
+        yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be decided: {error}")
         return
     if kind == "compose":
         yield from compose.launches(path, documents, around)
@@ -130,7 +133,7 @@ def _yaml(path: str, around: Around, images: tuple[str, ...]) -> Iterator[Launch
         yield from pods.launches(path, documents, around, images)
 
 
-def _starts_server(launch: Launch, tree: Tree) -> bool:
+def _starts_server(launch: Launch, tree: FileTree) -> bool:
     """A console script is a service only if its module starts a server."""
     parts = launch.start.name.split(".")
     for root in launch.start.roots:
@@ -145,22 +148,22 @@ def _starts_server(launch: Launch, tree: Tree) -> bool:
     return False
 
 
-def _shared(tree: Tree) -> tuple[Root, ...]:
+def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
     """Directories whose packages any process may have: the root, and projects outside `services/`."""
-    roots: dict[Root, None] = {Root(""): None}
+    roots: dict[SearchRoot, None] = {SearchRoot(""): None}
     for path in tree.files:
         if basename(path) in {"pyproject.toml", "setup.py"} and not path.startswith("services/"):
             folder = dirname(path)
             for place in (f"{folder}/src" if folder else "src", folder):
                 if tree.is_folder(place):
-                    roots[Root(place)] = None
+                    roots[SearchRoot(place)] = None
     return tuple(roots)
 
 
 # -- convention -----------------------------------------------------------------------------------
 
 
-def _services(tree: Tree) -> tuple[str, ...]:
+def _services(tree: FileTree) -> tuple[str, ...]:
     """`services/` counts at the root, when it has directories and is no package."""
     if tree.is_file("services/__init__.py"):
         return ()
@@ -168,8 +171,8 @@ def _services(tree: Tree) -> tuple[str, ...]:
 
 
 def _conventional(
-    tree: Tree,
-    around: Around,
+    tree: FileTree,
+    around: LaunchContext,
     services: tuple[str, ...],
     found: dict[tuple[Any, ...], Launch],
 ) -> Iterator[Launch]:
@@ -180,7 +183,7 @@ def _conventional(
                 yield by_convention(path, service, tree, around)
 
 
-def _entries(tree: Tree, service: str) -> Iterator[str]:
+def _entries(tree: FileTree, service: str) -> Iterator[str]:
     for name in ("app/main.py", "main.py"):
         if tree.is_file(f"{service}/{name}"):
             yield f"{service}/{name}"
@@ -189,26 +192,28 @@ def _entries(tree: Tree, service: str) -> Iterator[str]:
             yield f"{service}/{package}/__main__.py"
 
 
-def by_convention(path: str, service: str, tree: Tree, around: Around) -> Launch:
+def by_convention(path: str, service: str, tree: FileTree, around: LaunchContext) -> Launch:
     """Without a launcher: imported when the module exposes an app object, otherwise run as a script."""
     inside = replace(around, mounts=(("/", service),))
-    origin = Origin(path, 0, "convention")
+    origin = LaunchOrigin(path, 0, "convention")
     name = path.removeprefix(f"{service}/").removesuffix(".py").replace("/", ".")
     if path.endswith("/__main__.py"):
         start = "module", name.removesuffix(".__main__")
-        return Launch(origin, Start(start[0], start[1], role="script", roots=inside.roots("/")), target=path)
+        return Launch(
+            origin, ProcessStart(start[0], start[1], role="script", roots=inside.roots("/")), target=path
+        )
     match = _APP.search((tree.text(path) or "").encode())
     if match:
         return replace(servers.imported(f"{name}:{match[1].decode()}", inside, origin)[0], target=path)
     return servers.script(path, inside, origin)[0]
 
 
-def _configured(entrypoints: tuple[str, ...], around: Around) -> Iterator[Launch]:
+def _configured(entrypoints: tuple[str, ...], around: LaunchContext) -> Iterator[Launch]:
     for path in entrypoints:
         yield by_convention(path, dirname(path), around.tree, around)
 
 
-def _target(launch: Launch, tree: Tree) -> str:
+def _target(launch: Launch, tree: FileTree) -> str:
     """The file that a launch starts, as far as its name says."""
     if launch.start.path:
         return launch.start.path
@@ -235,7 +240,7 @@ def _service_name(path: str) -> str:
     return "/".join(parts[:2]) if len(parts) > 2 else ""
 
 
-def service_of(path: str, tree: Tree) -> str:
+def service_of(path: str, tree: FileTree) -> str:
     """The directory that a file's service lies in: `services/<name>`, or the nearest project upwards."""
     parts = path.split("/")
     if len(parts) > 2 and parts[0] == "services":

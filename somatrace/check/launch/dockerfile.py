@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 from posixpath import basename, dirname, join, normpath
 
 from somatrace.check.launch import commands, words
-from somatrace.check.launch.around import Around, Launch, Origin
-from somatrace.check.project.file_tree import Tree, beside
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.project.file_tree import FileTree, beside
 
 _HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
 _MOST_PARENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ContainerCommand:
     """An ENTRYPOINT or CMD: as a list of words, or as shell text."""
 
     words: tuple[str, ...]
@@ -25,14 +25,14 @@ class Told:
 
 
 @dataclass(slots=True)
-class Stage:
+class BuildStage:
     """What one FROM … leads to."""
 
     name: str
     base: str
     workdir: str = "/"
-    entrypoint: Told | None = None
-    command: Told | None = None
+    entrypoint: ContainerCommand | None = None
+    command: ContainerCommand | None = None
     copies: list[tuple[str, str]] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     switches: list[tuple[str, str, int]] = field(default_factory=list)
@@ -49,9 +49,9 @@ def is_dockerfile(path: str) -> bool:
     )
 
 
-def stages(text: str) -> list[Stage]:
+def stages(text: str) -> list[BuildStage]:
     """Every stage, each with what it inherits from an earlier one."""
-    found: list[Stage] = []
+    found: list[BuildStage] = []
     variables: dict[str, str] = {}
     for line, instruction, rest in _instructions(text):
         if instruction == "FROM":
@@ -89,13 +89,13 @@ def _instructions(text: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def _from(rest: str, earlier: list[Stage], variables: dict[str, str]) -> Stage:
+def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> BuildStage:
     parts = [part for part in words.expand(rest, variables).split() if not part.startswith("--")]
     base = parts[0] if parts else ""
     name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
     parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
     if parent is None:
-        return Stage(name, base)
+        return BuildStage(name, base)
     return replace(
         parent,
         name=name,
@@ -106,7 +106,7 @@ def _from(rest: str, earlier: list[Stage], variables: dict[str, str]) -> Stage:
     )
 
 
-def _apply(stage: Stage, instruction: str, rest: str, line: int) -> None:
+def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
     elif instruction in {"ENV", "ARG"}:
@@ -119,7 +119,7 @@ def _apply(stage: Stage, instruction: str, rest: str, line: int) -> None:
         stage.command = _told(rest, line)
 
 
-def _environment(stage: Stage, rest: str, line: int, instruction: str) -> None:
+def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
     pairs = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
     for name, value in pairs:
         stage.variables[name] = words.unquoted(value.strip(), stage.variables)
@@ -127,7 +127,7 @@ def _environment(stage: Stage, rest: str, line: int, instruction: str) -> None:
             stage.switches.append((name, stage.variables[name], line))
 
 
-def _copy(stage: Stage, rest: str) -> None:
+def _copy(stage: BuildStage, rest: str) -> None:
     if "--from=" in rest:
         return
     try:
@@ -144,18 +144,18 @@ def _copy(stage: Stage, rest: str) -> None:
     )
 
 
-def _told(rest: str, line: int) -> Told:
+def _told(rest: str, line: int) -> ContainerCommand:
     if rest.startswith("["):
         try:
             listed = json.loads(re.sub(r"\s+#.*$", "", rest))
         except ValueError:
             listed = None
         if isinstance(listed, list):
-            return Told(tuple(str(word) for word in listed), "", line)
-    return Told((), rest, line)
+            return ContainerCommand(tuple(str(word) for word in listed), "", line)
+    return ContainerCommand((), rest, line)
 
 
-def mounts(stage: Stage, tree: Tree, context: str) -> tuple[tuple[str, str], ...]:
+def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
     """Which directory or file of the tree lies where in the image, seen from a build context."""
     found: list[tuple[str, str]] = []
     for source, target in stage.copies:
@@ -171,7 +171,7 @@ def mounts(stage: Stage, tree: Tree, context: str) -> tuple[tuple[str, str], ...
     return tuple(found)
 
 
-def context_of(path: str, stage: Stage, tree: Tree) -> str:
+def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
     """The build context is a guess: the nearest directory upwards in which the COPY sources exist."""
     folder = dirname(path)
     best, most = folder, -1
@@ -184,7 +184,7 @@ def context_of(path: str, stage: Stage, tree: Tree) -> str:
         folder = dirname(folder)
 
 
-def _exists(tree: Tree, path: str) -> bool:
+def _exists(tree: FileTree, path: str) -> bool:
     return tree.is_file(path) or tree.is_folder(path)
 
 
@@ -195,11 +195,11 @@ class Override:
     origin: str = ""
     context: str | None = None
     target: str = ""
-    command: Told | None = None
-    entrypoint: Told | None = None
+    command: ContainerCommand | None = None
+    entrypoint: ContainerCommand | None = None
 
 
-def launches(path: str, around: Around, override: Override = Override()) -> list[Launch]:
+def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
     """What a container of this image runs. `around` gives the tree and what its projects share."""
     found = stages(around.tree.text(path) or "")
     if not found:
@@ -208,14 +208,16 @@ def launches(path: str, around: Around, override: Override = Override()) -> list
     context = override.context if override.context is not None else context_of(path, stage, around.tree)
     inside = surroundings(stage, around, context)
     first = (
-        Said(override.entrypoint, override.origin) if override.entrypoint else Said(stage.entrypoint, path)
+        DeclaredCommand(override.entrypoint, override.origin)
+        if override.entrypoint
+        else DeclaredCommand(stage.entrypoint, path)
     )
-    inherited = Said(stage.command if override.entrypoint is None else None, path)
-    last = Said(override.command, override.origin) if override.command else inherited
+    inherited = DeclaredCommand(stage.command if override.entrypoint is None else None, path)
+    last = DeclaredCommand(override.command, override.origin) if override.command else inherited
     return started(first, last, inside)
 
 
-def surroundings(stage: Stage, around: Around, context: str) -> Around:
+def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> LaunchContext:
     """The image's directories and variables."""
     placed = mounts(stage, around.tree, context) or ((stage.workdir, context),)
     path = stage.variables.get("PYTHONPATH", "")
@@ -224,14 +226,14 @@ def surroundings(stage: Stage, around: Around, context: str) -> Around:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class DeclaredCommand:
     """An ENTRYPOINT or CMD (or none) and the file that says it."""
 
-    told: Told | None
+    told: ContainerCommand | None
     path: str
 
 
-def started(first: Said, last: Said, around: Around) -> list[Launch]:
+def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:
     """ENTRYPOINT and CMD joined: an ENTRYPOINT in shell form ignores CMD."""
     head, tail = first.told, last.told
     if head is None:
@@ -239,10 +241,10 @@ def started(first: Said, last: Said, around: Around) -> list[Launch]:
     if head is None:
         return []
     if head.shell:
-        return commands.text(head.shell, around, Origin(first.path, head.line, head.shell))
+        return commands.text(head.shell, around, LaunchOrigin(first.path, head.line, head.shell))
     argv = head.words
-    origin = Origin(first.path, head.line, " ".join(argv))
+    origin = LaunchOrigin(first.path, head.line, " ".join(argv))
     if tail is not None:
         argv = (*argv, *(tail.words or ("sh", "-c", tail.shell)))
-        origin = Origin(last.path, tail.line, " ".join(argv))
+        origin = LaunchOrigin(last.path, tail.line, " ".join(argv))
     return commands.launches(tuple(words.expand(word, around.variables) for word in argv), around, origin)

@@ -10,7 +10,7 @@ from posixpath import dirname
 from typing import Any
 
 from somatrace.check.launch import commands, servers
-from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.words import unquoted
 from somatrace.check.project.file_tree import beside
 
@@ -19,20 +19,20 @@ _ENTRY = re.compile(r"^([A-Za-z0-9_-]+):\s*(.+?)\s*$")
 _SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
-def _in(around: Around, folder: str) -> Around:
+def _in(around: LaunchContext, folder: str) -> LaunchContext:
     return replace(around, workdir="/", mounts=(("/", folder),))
 
 
-def procfile(path: str, around: Around) -> Iterator[Launch]:
+def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
     """Every process type but the one-off ones."""
     for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
         match = _ENTRY.match(line)
         if match and match[1] not in _ONE_OFF:
-            origin = Origin(path, number, f"{match[1]}: {match[2]}")
+            origin = LaunchOrigin(path, number, f"{match[1]}: {match[2]}")
             yield from commands.text(match[2], _in(around, dirname(path)), origin)
 
 
-def supervisor(path: str, around: Around) -> Iterator[Launch]:
+def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:
     """`[program:x] command=…`, in its `directory`."""
     section: dict[str, tuple[str, int]] = {}
     for number, line in enumerate([*(around.tree.text(path) or "").split("\n"), "[end]"], 1):
@@ -44,7 +44,7 @@ def supervisor(path: str, around: Around) -> Iterator[Launch]:
             section[name.strip()] = (re.split(r"\s;", value)[0].strip(), number)
 
 
-def _program(path: str, section: dict[str, tuple[str, int]], around: Around) -> list[Launch]:
+def _program(path: str, section: dict[str, tuple[str, int]], around: LaunchContext) -> list[Launch]:
     if "command" not in section:
         return []
     command, line = section["command"]
@@ -55,10 +55,10 @@ def _program(path: str, section: dict[str, tuple[str, int]], around: Around) -> 
         inside = replace(inside, workdir=folder, mounts=((folder, dirname(path)), (folder, "")))
     elif folder:
         inside = _in(around, beside(dirname(path), folder))
-    return commands.text(command, inside, Origin(path, line, command))
+    return commands.text(command, inside, LaunchOrigin(path, line, command))
 
 
-def project(path: str, around: Around) -> dict[str, tuple[str, int]]:
+def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
     """The console scripts of a pyproject.toml: name, target and line."""
     text = around.tree.text(path) or ""
     try:
@@ -80,12 +80,12 @@ def _line_of(text: str, wanted: str) -> int:
     return text.count("\n", 0, max(text.find(wanted), 0)) + 1
 
 
-def console(path: str, name: str, target: str, line: int, around: Around) -> Launch:
+def console(path: str, name: str, target: str, line: int, around: LaunchContext) -> Launch:
     """A console script as a process."""
-    return servers.console(target, _in(around, dirname(path)), Origin(path, line, f"{name} = {target}"))
+    return servers.console(target, _in(around, dirname(path)), LaunchOrigin(path, line, f"{name} = {target}"))
 
 
-def functions(path: str, documents: list[Any], around: Around) -> Iterator[Launch]:
+def functions(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
     """Handlers of serverless.yml and SAM: the module is imported once, the handler called per invocation."""
     for document in documents:
         if not isinstance(document, dict):
@@ -105,12 +105,12 @@ def _named(value: Any) -> list[dict[str, Any]]:
     return [one for one in value.values() if isinstance(one, dict)] if isinstance(value, dict) else []
 
 
-def _handler(path: str, handler: Any, code: str, around: Around) -> Iterator[Launch]:
+def _handler(path: str, handler: Any, code: str, around: LaunchContext) -> Iterator[Launch]:
     if not isinstance(handler, str) or "." not in handler:
         return
     module, _, attribute = handler.rpartition(".")
     folder = beside(dirname(path), code) if code else dirname(path)
-    origin = Origin(path, getattr(handler, "line", 1), unquoted(handler, {}))
+    origin = LaunchOrigin(path, getattr(handler, "line", 1), unquoted(handler, {}))
     inside = _in(around, folder)
     start = f"{module.replace('/', '.')}:{attribute}"
     yield from servers.imported(start, inside, origin, role="lambda")

@@ -8,15 +8,17 @@ from posixpath import basename
 from typing import Any
 
 from somatrace.check.launch import dockerfile
-from somatrace.check.launch.around import Around, Launch
+from somatrace.check.launch.around import Launch, LaunchContext
 from somatrace.check.launch.compose import told
-from somatrace.check.launch.dockerfile import Override, Said
+from somatrace.check.launch.dockerfile import DeclaredCommand, Override
 
 _KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
 _MOST_DEPTH = 12
 
 
-def launches(path: str, documents: list[Any], around: Around, images: tuple[str, ...]) -> Iterator[Launch]:
+def launches(
+    path: str, documents: list[Any], around: LaunchContext, images: tuple[str, ...]
+) -> Iterator[Launch]:
     """Containers with a command of their own. Jobs and init containers are one-off."""
     for document in documents:
         if isinstance(document, dict) and document.get("kind") in _KINDS:
@@ -35,7 +37,9 @@ def _containers(node: Any, depth: int) -> Iterator[dict[str, Any]]:
         yield from _containers(value, depth + 1)
 
 
-def _container(path: str, container: dict[str, Any], around: Around, images: tuple[str, ...]) -> list[Launch]:
+def _container(
+    path: str, container: dict[str, Any], around: LaunchContext, images: tuple[str, ...]
+) -> list[Launch]:
     command, arguments = told(container.get("command")), told(container.get("args"))
     if command is None and arguments is None:
         return []
@@ -48,7 +52,7 @@ def _container(path: str, container: dict[str, Any], around: Around, images: tup
     where = replace(where, mounts=((where.workdir, ""),))
     return [
         one
-        for one in dockerfile.started(Said(command, path), Said(arguments, path), where)
+        for one in dockerfile.started(DeclaredCommand(command, path), DeclaredCommand(arguments, path), where)
         if _ours(one, around)
     ]
 
@@ -63,6 +67,6 @@ def _image(name: str, images: tuple[str, ...]) -> str | None:
     return images[0] if len(images) == 1 else None
 
 
-def _ours(launch: Launch, _: Around) -> bool:
+def _ours(launch: Launch, _: LaunchContext) -> bool:
     """Without the image's directories a target that is not found proves nothing."""
     return not launch.problem

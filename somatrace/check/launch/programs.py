@@ -6,11 +6,11 @@ from collections.abc import Callable
 from posixpath import basename
 
 from somatrace.check.launch import servers
-from somatrace.check.launch.around import Around, Launch, Origin
-from somatrace.check.launch.servers import Options
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.servers import ServerOptions
 from somatrace.check.launch.workers import celery, faust, locust, modal, rq, streamlit, uwsgi, worker
 
-PROGRAMS: dict[str, Callable[[Options, Around, Origin], list[Launch]]] = {
+PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[Launch]]] = {
     "uvicorn": servers.asgi,
     "hypercorn": servers.asgi,
     "granian": servers.asgi,

@@ -7,8 +7,8 @@ import tomllib
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 
-from somatrace.check.launch.around import Around, Launch, Origin
-from somatrace.check.run.process import Start
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.run.process import ProcessStart
 
 _FLAGS = {
     "--reload", "--factory", "--preload", "--daemon", "--proxy-headers", "--no-access-log", "-D",
@@ -20,20 +20,20 @@ _FLAGS = {
 }  # fmt: skip
 
 
-def undecidable(origin: Origin, target: str, problem: str) -> Launch:
+def undecidable(origin: LaunchOrigin, target: str, problem: str) -> Launch:
     """A launch that cannot be followed, and why."""
-    return Launch(origin, Start("import"), problem, target)
+    return Launch(origin, ProcessStart("import"), problem, target)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ServerOptions:
     """A command line, taken apart: options with their values, and the rest."""
 
     named: dict[str, str]
     rest: tuple[str, ...]
 
     @classmethod
-    def of(cls, argv: tuple[str, ...]) -> Options:
+    def of(cls, argv: tuple[str, ...]) -> ServerOptions:
         named: dict[str, str] = {}
         rest: list[str] = []
         waiting = list(argv)
@@ -63,18 +63,18 @@ def checked(launch: Launch) -> Launch:
     return launch
 
 
-def script(path: str, around: Around, origin: Origin, role: str = "script") -> list[Launch]:
+def script(path: str, around: LaunchContext, origin: LaunchOrigin, role: str = "script") -> list[Launch]:
     """`python FILE`: its own directory comes first on the path."""
     own = around.roots(".")
     first = replace(around, mounts=(("/", dirname(path)),), workdir="/", pythonpath=(), shared=()).roots("/")
-    start = Start("script", path=path, role=role, roots=tuple(dict.fromkeys((*first, *own))))
+    start = ProcessStart("script", path=path, role=role, roots=tuple(dict.fromkeys((*first, *own))))
     return [Launch(origin, start, target=path)]
 
 
-def console(target: str, around: Around, origin: Origin) -> Launch:
+def console(target: str, around: LaunchContext, origin: LaunchOrigin) -> Launch:
     """A console script: `package.module:function`."""
     module, _, attribute = target.partition(":")
-    start = Start(
+    start = ProcessStart(
         "function",
         module.strip(),
         attribute=attribute.partition("[")[0].strip(),
@@ -86,8 +86,8 @@ def console(target: str, around: Around, origin: Origin) -> Launch:
 
 def imported(
     target: str,
-    around: Around,
-    origin: Origin,
+    around: LaunchContext,
+    origin: LaunchOrigin,
     *,
     role: str = "server",
     factory: bool = False,
@@ -104,7 +104,7 @@ def imported(
     else:
         roots = around.roots(folder)
     attribute = re.split(r"[(\s]", attribute)[0]
-    start = Start(
+    start = ProcessStart(
         "import",
         module.replace("/", "."),
         attribute=attribute,
@@ -116,7 +116,7 @@ def imported(
     return [checked(Launch(origin, start, target=target))]
 
 
-def asgi(options: Options, around: Around, origin: Origin) -> list[Launch]:
+def asgi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """uvicorn, hypercorn, granian, daphne, waitress-serve."""
     target = next(
         (word for word in options.rest if ":" in word or "$" in word), next(iter(options.rest), None)
@@ -133,7 +133,7 @@ def asgi(options: Options, around: Around, origin: Origin) -> list[Launch]:
     )
 
 
-def gunicorn(options: Options, around: Around, origin: Origin) -> list[Launch]:
+def gunicorn(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """The configuration file in use is run too; it may name the application."""
     folder = options.get("--chdir") or "."
     around = replace(around, workdir=around.in_image(folder))
@@ -156,13 +156,13 @@ def gunicorn(options: Options, around: Around, origin: Origin) -> list[Launch]:
     return imported(target + attribute, around, origin, settings=settings)
 
 
-def _assigned(around: Around, path: str, name: str) -> str | None:
+def _assigned(around: LaunchContext, path: str, name: str) -> str | None:
     text = around.tree.text(path) if path else None
     match = re.search(rf"^{name}\s*=\s*[\"']([^\"']+)[\"']", text or "", re.MULTILINE)
     return match[1] if match else None
 
 
-def flask(options: Options, around: Around, origin: Origin) -> list[Launch]:
+def flask(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`flask --app m run`."""
     if "run" not in options.rest and not any(word in options.rest for word in ("worker",)):
         return []
@@ -174,7 +174,7 @@ def flask(options: Options, around: Around, origin: Origin) -> list[Launch]:
     return imported(target, around, origin)
 
 
-def fastapi(options: Options, around: Around, origin: Origin) -> list[Launch]:
+def fastapi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`fastapi run FILE`, or the entrypoint that it finds."""
     if not options.rest or options.rest[0] not in {"run", "dev"}:
         return []
@@ -188,7 +188,7 @@ def fastapi(options: Options, around: Around, origin: Origin) -> list[Launch]:
     return imported(target, around, origin)
 
 
-def _fastapi_default(around: Around) -> str | None:
+def _fastapi_default(around: LaunchContext) -> str | None:
     project = around.file("pyproject.toml")
     if project is not None:
         try:
@@ -212,7 +212,7 @@ def _fastapi_default(around: Around) -> str | None:
     )
 
 
-def _fastapi_file(target: str, around: Around, origin: Origin, attribute: str) -> list[Launch]:
+def _fastapi_file(target: str, around: LaunchContext, origin: LaunchOrigin, attribute: str) -> list[Launch]:
     """The command imports the file as a module of the outermost package around it."""
     path = around.file(target)
     if path is None:
@@ -225,5 +225,5 @@ def _fastapi_file(target: str, around: Around, origin: Origin, attribute: str) -
     if parts[-1] == "__init__":
         parts.pop()
     inner = replace(around, mounts=(*around.mounts, ("/.package", folder)))
-    start = Start("import", ".".join(parts), attribute=attribute, roots=inner.roots("/.package", "."))
+    start = ProcessStart("import", ".".join(parts), attribute=attribute, roots=inner.roots("/.package", "."))
     return [Launch(origin, start, target=target)]

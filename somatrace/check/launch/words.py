@@ -49,7 +49,7 @@ _MOST_TOKENS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ShellStep:
     """One simple command. `last` when its block ends with it; `behind` when it runs in the background."""
 
     words: tuple[str, ...]
@@ -87,7 +87,7 @@ def unquoted(word: str, variables: Mapping[str, str]) -> str:
 
 def split(
     text: str, variables: Mapping[str, str] | None = None, positional: tuple[str, ...] = ()
-) -> list[Step]:
+) -> list[ShellStep]:
     """The commands of a script or command line, with `"$@"` replaced by `positional`."""
     splitter = _Splitter(dict(variables or {}), positional)
     for kind, token, line in _tokens(text.rstrip()):
@@ -114,7 +114,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
 class _Splitter:
     known: dict[str, str]
     positional: tuple[str, ...]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[ShellStep] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     line: int = 1
     redirected: bool = False
@@ -144,18 +144,18 @@ class _Splitter:
         """A command ends here."""
         kept = _without_keywords(self.words)
         if kept:
-            self.steps.append(Step(tuple(kept), self.line, last=False, behind=end == "&"))
+            self.steps.append(ShellStep(tuple(kept), self.line, last=False, behind=end == "&"))
             _learn(kept, self.known)
         if any(word in _BLOCK_ENDS for word in self.words[:1]) or end in {";;", ")"}:
             _mark_last(self.steps, bool(kept) and end not in {";;", ")"})
         self.words = []
 
 
-def _mark_last(steps: list[Step], found_after: bool) -> None:
+def _mark_last(steps: list[ShellStep], found_after: bool) -> None:
     index = len(steps) - (2 if found_after else 1)
     if index >= 0:
         step = steps[index]
-        steps[index] = Step(step.words, step.line, last=True, behind=step.behind)
+        steps[index] = ShellStep(step.words, step.line, last=True, behind=step.behind)
 
 
 def _without_keywords(words: list[str]) -> list[str]:

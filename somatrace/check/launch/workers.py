@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from somatrace.check.launch import servers
-from somatrace.check.launch.around import Around, Launch, Origin
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 
 
-def celery(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def celery(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """A worker imports what it includes and fires its signals; beat and flower fire none."""
     target = options.get("-A", "--app")
     command = next((word for word in options.rest if word in {"worker", "beat", "flower", "multi"}), "")
@@ -22,7 +22,7 @@ def celery(options: servers.Options, around: Around, origin: Origin) -> list[Lau
     )
 
 
-def _celery_module(module: str, around: Around) -> tuple[str, str]:
+def _celery_module(module: str, around: LaunchContext) -> tuple[str, str]:
     """`-A pkg` finds `pkg.celery`, `-A mod.app` the attribute."""
     path = module.replace(".", "/")
     if around.file(f"{path}/celery.py") and not _mentions(around, f"{path}/__init__.py", "Celery("):
@@ -33,12 +33,14 @@ def _celery_module(module: str, around: Around) -> tuple[str, str]:
     return head, last
 
 
-def _mentions(around: Around, path: str, text: str) -> bool:
+def _mentions(around: LaunchContext, path: str, text: str) -> bool:
     found = around.file(path)
     return found is not None and text in (around.tree.text(found) or "")
 
 
-def worker(options: servers.Options, around: Around, origin: Origin, role: str = "worker") -> list[Launch]:
+def worker(
+    options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin, role: str = "worker"
+) -> list[Launch]:
     """Dramatiq and arq: the first argument names the module."""
     target = next(iter(options.rest), None)
     if target is None:
@@ -49,13 +51,13 @@ def worker(options: servers.Options, around: Around, origin: Origin, role: str =
     return servers.imported(target, around, origin, role=role)
 
 
-def faust(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def faust(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`faust -A app worker`."""
     target = options.get("-A", "--app")
     return servers.imported(target, around, origin) if target and "worker" in options.rest else []
 
 
-def rq(options: servers.Options, _: Around, origin: Origin) -> list[Launch]:
+def rq(options: servers.ServerOptions, _: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """Nothing of the tree is imported before a job runs."""
     if not options.rest or options.rest[0] not in {"worker", "worker-pool"}:
         return []
@@ -68,7 +70,7 @@ def rq(options: servers.Options, _: Around, origin: Origin) -> list[Launch]:
     ]
 
 
-def streamlit(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def streamlit(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`streamlit run FILE`."""
     if len(options.rest) < 2 or options.rest[0] != "run":
         return []
@@ -78,7 +80,7 @@ def streamlit(options: servers.Options, around: Around, origin: Origin) -> list[
     return servers.script(path, around, origin, role="streamlit")
 
 
-def modal(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def modal(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`modal deploy FILE`: containers import it."""
     if len(options.rest) < 2 or options.rest[0] not in {"deploy", "serve"}:
         return []
@@ -86,7 +88,7 @@ def modal(options: servers.Options, around: Around, origin: Origin) -> list[Laun
     return servers.imported(target.partition("::")[0], around, origin)
 
 
-def locust(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def locust(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`locust -f FILE`."""
     target = options.get("-f", "--locustfile") or "locustfile.py"
     return (
@@ -96,7 +98,7 @@ def locust(options: servers.Options, around: Around, origin: Origin) -> list[Lau
     )
 
 
-def uwsgi(options: servers.Options, around: Around, origin: Origin) -> list[Launch]:
+def uwsgi(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """A module or file, from the command line or an ini file."""
     module = options.get("--module", "-w", "--wsgi")
     path = options.get("--wsgi-file", "--file")
@@ -111,7 +113,7 @@ def uwsgi(options: servers.Options, around: Around, origin: Origin) -> list[Laun
     return servers.imported(target if ":" in target else f"{target}:{callable_name}", around, origin)
 
 
-def _assigned_ini(around: Around, path: str, name: str) -> str | None:
+def _assigned_ini(around: LaunchContext, path: str, name: str) -> str | None:
     found = around.file(path)
     match = (
         re.search(rf"^\s*{name}\s*=\s*(\S+)", around.tree.text(found) or "", re.MULTILINE) if found else None

@@ -35,12 +35,12 @@ _HELD_BYTES = 64_000_000
 _MAX_DEPTH = 60
 
 
-class UnreadableError(Exception):
+class UnreadableFileError(Exception):
     """A file that cannot be read; says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class FileState:
     """What was read: size in bytes, time of change in ns, and the content's SHA-256 or why there is none."""
 
     size: int
@@ -48,14 +48,14 @@ class State:
     digest: str
 
 
-class Tree:
+class FileTree:
     """Paths are relative to the root, with `/`; `""` is the root itself."""
 
     def __init__(self, root: Path, exclude: Iterable[str] = ()) -> None:
         self.root = str(root)
         self._exclude = tuple(exclude)
         self._stats: dict[str, os.stat_result | None] = {}
-        self._states: dict[str, State] = {}
+        self._states: dict[str, FileState] = {}
         self._probed: dict[str, bool] = {}
         self._held: dict[str, bytes] = {}
         self._held_bytes = 0
@@ -150,8 +150,8 @@ class Tree:
             return held
         try:
             content = self._content(path)
-        except UnreadableError as error:
-            self._states[path] = State(*self.stamp(path), str(error))
+        except UnreadableFileError as error:
+            self._states[path] = FileState(*self.stamp(path), str(error))
             raise
         if self._held_bytes + len(content) > _HELD_BYTES:
             self._held.clear()
@@ -164,42 +164,42 @@ class Tree:
         try:
             descriptor = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError) as error:
-            raise UnreadableError(getattr(error, "strerror", None) or "not a file name") from None
+            raise UnreadableFileError(getattr(error, "strerror", None) or "not a file name") from None
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
-                raise UnreadableError("not a regular file")
+                raise UnreadableFileError("not a regular file")
             if found.st_size > MAX_BYTES:
-                raise UnreadableError(f"larger than {MAX_BYTES // 1_000_000} MB")
+                raise UnreadableFileError(f"larger than {MAX_BYTES // 1_000_000} MB")
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(MAX_BYTES + 1)
         except OSError as error:
-            raise UnreadableError(error.strerror or "unreadable") from None
+            raise UnreadableFileError(error.strerror or "unreadable") from None
         finally:
             os.close(descriptor)
         digest = hashlib.sha256(content).hexdigest()
-        self._states[path] = State(found.st_size, found.st_mtime_ns, digest)
+        self._states[path] = FileState(found.st_size, found.st_mtime_ns, digest)
         return content
 
     def text(self, path: str) -> str | None:
         """A launcher's text; None when it cannot be read. Bytes that are no UTF-8 are replaced."""
         try:
             return self.read(path).decode("utf-8-sig", "replace").replace("\r\n", "\n")
-        except UnreadableError:
+        except UnreadableFileError:
             return None
 
     def digest(self, path: str) -> str:
         """The content's SHA-256, or why there is none."""
-        with suppress(UnreadableError):
+        with suppress(UnreadableFileError):
             self.read(path)
         return self._states[path].digest
 
-    def learn(self, read: Mapping[str, State], probed: Mapping[str, bool]) -> None:
+    def learn(self, read: Mapping[str, FileState], probed: Mapping[str, bool]) -> None:
         """Take over what a copy of this tree in another process read and looked for."""
         self._states |= read
         self._probed |= probed
 
-    def consulted(self) -> dict[str, State]:
+    def consulted(self) -> dict[str, FileState]:
         """Every file that was read, as it was then."""
         return self._states
 

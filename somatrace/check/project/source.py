@@ -10,7 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 
-from somatrace.check.project.file_tree import Tree, UnreadableError
+from somatrace.check.project.file_tree import FileTree, UnreadableFileError
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
 #: module can neither start tracing, nor build a model client, nor end or block the process at its import.
@@ -51,7 +51,7 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ModuleGlance:
     """What can be said of a module without running it."""
 
     matters: bool
@@ -63,10 +63,10 @@ class Glance:
 class Sources:
     """Parsed and glanced-at modules of one tree. Trees of modules are dropped after each service."""
 
-    def __init__(self, tree: Tree, wrappers: tuple[str, ...] = ()) -> None:
+    def __init__(self, tree: FileTree, wrappers: tuple[str, ...] = ()) -> None:
         self._tree = tree
         self._words = [*_WORDS, *(name.rpartition(".")[2].encode() for name in wrappers)]
-        self._glances: dict[str, Glance] = {}
+        self._glances: dict[str, ModuleGlance] = {}
         self._parsed: dict[str, ast.Module | UnparsableError] = {}
         self._lines: dict[str, list[str]] = {}
 
@@ -82,29 +82,29 @@ class Sources:
     def _parse(self, path: str) -> ast.Module | UnparsableError:
         try:
             return parse(self._tree.read(path))
-        except UnreadableError as error:
+        except UnreadableFileError as error:
             return UnparsableError(f"it cannot be read: {error}", 1)
         except UnparsableError as error:
             return error
 
-    def glance(self, path: str) -> Glance:
+    def glance(self, path: str) -> ModuleGlance:
         found = self._glances.get(path)
         if found is None:
             found = self._glances[path] = self._glance(path)
         return found
 
-    def _glance(self, path: str) -> Glance:
+    def _glance(self, path: str) -> ModuleGlance:
         try:
             source = self._tree.read(path)
-        except UnreadableError as error:
-            return Glance(matters=True, reason=f"it cannot be read: {error}")
+        except UnreadableFileError as error:
+            return ModuleGlance(matters=True, reason=f"it cannot be read: {error}")
         if any(word in source for word in self._words) or _STATEMENTS.search(_lines(source)):
-            return Glance(matters=True, imports=_imports(source))
+            return ModuleGlance(matters=True, imports=_imports(source))
         try:
             _readable(source)
         except UnparsableError as error:
-            return Glance(matters=True, reason=error.reason, line=error.line)
-        return Glance(matters=False, imports=_imports(source))
+            return ModuleGlance(matters=True, reason=error.reason, line=error.line)
+        return ModuleGlance(matters=False, imports=_imports(source))
 
     def mentions(self, path: str, word: bytes) -> bool:
         """Whether a file can be read and has these bytes in it."""
@@ -114,7 +114,7 @@ class Sources:
         """Whether a file can be read and the pattern is found in it."""
         try:
             return bool(pattern.search(self._tree.read(path)))
-        except UnreadableError:
+        except UnreadableFileError:
             return False
 
     def line(self, path: str, number: int) -> str:

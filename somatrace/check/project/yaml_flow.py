@@ -19,7 +19,7 @@ class UndecidableError(Exception):
     """YAML that this reader does not claim to understand."""
 
 
-class Text(str):
+class YamlText(str):
     """A scalar that knows its line."""
 
     __slots__ = ("line", "plain")
@@ -27,7 +27,7 @@ class Text(str):
     plain: bool
 
     @classmethod
-    def at(cls, value: str, line: int, *, plain: bool = False) -> Text:
+    def at(cls, value: str, line: int, *, plain: bool = False) -> YamlText:
         made = cls(value)
         made.line, made.plain = line, plain
         return made
@@ -48,7 +48,7 @@ def _escape(match: re.Match[str]) -> str:
     return _ESCAPES[match[1]]
 
 
-class Flow:
+class YamlFlow:
     """`[a, "b"]` and `{a: b}`."""
 
     def __init__(self, text: str, number: int, anchors: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class Flow:
             if alias[1] not in self._anchors:
                 raise UndecidableError(f"line {self._number}: unknown alias")
             return self._anchors[alias[1]]
-        return Text.at(unquoted(self._folded(found)), self._number, plain=found[0] not in "\"'")
+        return YamlText.at(unquoted(self._folded(found)), self._number, plain=found[0] not in "\"'")
 
     def _folded(self, found: str) -> str:
         """A scalar over several lines: the end of one is a space, an empty one is an end."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from somatrace.check.project.yaml_flow import ALIAS, Flow, Text, UndecidableError, unquoted
+from somatrace.check.project.yaml_flow import ALIAS, UndecidableError, YamlFlow, YamlText, unquoted
 
 _KEY = re.compile(
     r"""^("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>%@`?-][^#]*?|-[^\s#][^#]*?|\?[^\s#][^#]*?)\s*:(?=\s|$)"""
@@ -123,7 +123,7 @@ class _Reader:
             if match is None:
                 raise UndecidableError(f"line {line[2]}: not a key")
             self._at += 1
-            key = Text.at(unquoted(match[1]), line[2])
+            key = YamlText.at(unquoted(match[1]), line[2])
             rest = line[1][match.end() :].strip()
             value = (
                 self._below(indent)
@@ -185,7 +185,7 @@ class _Reader:
         if block := _BLOCK.match(bare):
             return self._block(bare[0] == ">", (block[1] or block[3]), number, indent)
         if text[0] in "[{":
-            return Flow(self._joined_flow(text), number, self._anchors).read()
+            return YamlFlow(self._joined_flow(text), number, self._anchors).read()
         return self._scalar(text, bare, number, indent)
 
     def _scalar(self, text: str, bare: str, number: int, indent: int) -> Any:
@@ -196,7 +196,7 @@ class _Reader:
             end = _closed(text)
             if text[end:].strip() and not text[end:].strip().startswith("#"):
                 raise UndecidableError(f"line {number}: text after a quoted scalar")
-            return Text.at(unquoted(text[:end]), number)
+            return YamlText.at(unquoted(text[:end]), number)
         if text[0] in "%@`|>&*?" and not (text[0] == "?" and text[1:2].strip()):
             raise UndecidableError(f"line {number}: {text[0]} starts no scalar")
         if ": " in bare or bare.endswith(":"):
@@ -211,7 +211,7 @@ class _Reader:
             self._at += 1
             text = f"{text.strip()} {line[1]}"
             bare = f"{bare} {_uncommented(line[1])}"
-        return Text.at(bare, number, plain=True)
+        return YamlText.at(bare, number, plain=True)
 
     def _next_raw(self) -> str:
         if self._at >= len(self._lines):
@@ -225,7 +225,7 @@ class _Reader:
             text = f"{text}\n{self._next_raw()}"
         return text
 
-    def _block(self, folded: bool, chomp: str, number: int, indent: int) -> Text:
+    def _block(self, folded: bool, chomp: str, number: int, indent: int) -> YamlText:
         lines: list[str] = []
         inner: int | None = None
         while self._at < len(self._lines):
@@ -242,7 +242,7 @@ class _Reader:
         text = "\n".join(lines).rstrip("\n")
         if folded:
             text = _folded(text.split("\n"))
-        return Text.at(text if chomp == "-" or not text else f"{text}\n", number)
+        return YamlText.at(text if chomp == "-" or not text else f"{text}\n", number)
 
 
 def _folded(lines: list[str]) -> str:
@@ -285,4 +285,4 @@ def _balanced(text: str) -> bool:
     return opened <= bare.count("]") + bare.count("}")
 
 
-__all__ = ["Text", "UndecidableError", "load"]
+__all__ = ["UndecidableError", "YamlText", "load"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from somatrace.check.checker import Report
+from somatrace.check.checker import CheckReport
 from somatrace.check.report.text_formats import printable
 
 
-def listing(report: Report, *, as_json: bool) -> str:
+def listing(report: CheckReport, *, as_json: bool) -> str:
     """One line per process, or JSON."""
     if as_json:
         return json.dumps([asdict(process) for process in report.processes], indent=2) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from somatrace.check.checker import Report
+from somatrace.check.checker import CheckReport
 from somatrace.check.rules.catalogue import RULES
 from somatrace.check.rules.finding import Finding
 from somatrace.semconv import VERSION
@@ -17,7 +17,7 @@ _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sa
 _URL = "https://github.com/somatrace/somatrace/blob/main/docs/checking.md#{}"
 
 
-def as_json(report: Report, _: Path, __: bool) -> str:
+def as_json(report: CheckReport, _: Path, __: bool) -> str:
     """A list of findings."""
     return json.dumps([_plain(finding) for finding in report.findings], indent=2) + "\n"
 
@@ -37,7 +37,7 @@ def _plain(finding: Finding) -> dict[str, Any]:
     }
 
 
-def sarif(report: Report, _: Path, __: bool) -> str:
+def sarif(report: CheckReport, _: Path, __: bool) -> str:
     """SARIF 2.1.0, for code scanning."""
     rules = [
         {
@@ -79,7 +79,7 @@ def _result(finding: Finding) -> dict[str, Any]:
     }
 
 
-def github(report: Report, _: Path, __: bool) -> str:
+def github(report: CheckReport, _: Path, __: bool) -> str:
     """Annotations of a pull request."""
     lines = []
     for finding in report.findings:
@@ -98,7 +98,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def gitlab(report: Report, _: Path, __: bool) -> str:
+def gitlab(report: CheckReport, _: Path, __: bool) -> str:
     """GitLab's code quality report."""
     entries: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
@@ -117,7 +117,7 @@ def gitlab(report: Report, _: Path, __: bool) -> str:
     return json.dumps(entries, indent=2) + "\n"
 
 
-def junit(report: Report, _: Path, __: bool) -> str:
+def junit(report: CheckReport, _: Path, __: bool) -> str:
     """JUnit's XML: one case per finding, or one that passed."""
     cases = []
     for finding in report.findings:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from somatrace.check.checker import Report
+from somatrace.check.checker import CheckReport
 from somatrace.check.rules.finding import Finding
 
 _WIDEST = 200
 
 
-def full(report: Report, _: Path, colour: bool) -> str:
+def full(report: CheckReport, _: Path, colour: bool) -> str:
     """Every finding in full, then how many there are."""
     blocks = ["\n".join(_block(finding, colour)) + "\n" for finding in report.findings]
     return "\n".join([*blocks, _summary(report) + "\n"])
 
 
-def concise(report: Report, _: Path, colour: bool) -> str:
+def concise(report: CheckReport, _: Path, colour: bool) -> str:
     """`path:line:column: code message`."""
     lines = []
     for one in report.findings:
@@ -53,7 +53,7 @@ def _bold(code: str, colour: bool) -> str:
     return f"\x1b[1;31m{code}\x1b[0m" if colour else code
 
 
-def _summary(report: Report) -> str:
+def _summary(report: CheckReport) -> str:
     count = len(report.processes)
     processes = f"{count} process{'' if count == 1 else 'es'}"
     if not report.findings:

@@ -9,7 +9,7 @@ from posixpath import dirname
 
 from somatrace.check.launch import dockerfile
 from somatrace.check.launch.discover import service_of
-from somatrace.check.project.file_tree import Tree, is_test
+from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError
 from somatrace.check.rules import line_scanner
 from somatrace.check.rules.finding import Finding
@@ -27,10 +27,10 @@ _LINES = {
 
 
 @dataclass(slots=True)
-class Code:
+class ServiceCode:
     """The code of each service, and what its lines say."""
 
-    tree: Tree
+    tree: FileTree
     sources: Sources
     _paths: dict[str, list[str]] = field(default_factory=dict)
 

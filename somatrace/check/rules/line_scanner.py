@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from somatrace.check.run.machine import Place
+from somatrace.check.run.machine import CodePlace
 
 #: A file without any of these words is not parsed for these rules.
 WORTH_PARSING = re.compile(
@@ -35,11 +35,11 @@ _ADDING = {"append", "extend", "insert"}
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class LineHit:
     """A finding of one line: code, place, and what it is."""
 
     code: str
-    place: Place
+    place: CodePlace
     what: str
 
 
@@ -48,7 +48,7 @@ def is_on(value: str) -> bool:
     return value.strip().lower() in _ON
 
 
-def scan(tree: ast.Module, path: str) -> tuple[list[Hit], list[Place]]:
+def scan(tree: ast.Module, path: str) -> tuple[list[LineHit], list[CodePlace]]:
     """Hits, and the calls of the real `init_tracing` that stand in the source, reachable or not."""
     scanner = _Scanner(path)
     scanner.block(tree)
@@ -58,8 +58,8 @@ def scan(tree: ast.Module, path: str) -> tuple[list[Hit], list[Place]]:
 @dataclass(slots=True)
 class _Scanner:
     path: str
-    hits: list[Hit] = field(default_factory=list)
-    calls: list[Place] = field(default_factory=list)
+    hits: list[LineHit] = field(default_factory=list)
+    calls: list[CodePlace] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
 
     def block(self, tree: ast.Module) -> None:
@@ -104,8 +104,8 @@ class _Scanner:
             self._hit("ST030", node, "langfuse.openai")
 
     def _hit(self, code: str, node: ast.AST, what: str) -> None:
-        place = Place(self.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
-        hit = Hit(code, place, what)
+        place = CodePlace(self.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
+        hit = LineHit(code, place, what)
         if hit not in self.hits:
             self.hits.append(hit)
 
@@ -121,7 +121,7 @@ class _Scanner:
     def _call(self, node: ast.Call) -> None:
         path = self._path(node.func)
         if path in {"somatrace.init_tracing", "somatrace.tracing.init_tracing"}:
-            self.calls.append(Place(self.path, node.lineno, node.col_offset + 1))
+            self.calls.append(CodePlace(self.path, node.lineno, node.col_offset + 1))
             self._trace_content(node)
         if path in _BYPASS:
             self._hit("ST030", node, _BYPASS[path])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from somatrace.check.launch.around import Launch, Origin
+from somatrace.check.launch.around import Launch, LaunchOrigin
 from somatrace.check.project.source import Sources
 from somatrace.check.rules.finding import Finding
-from somatrace.check.run.machine import InitCall, Place, Seen
-from somatrace.check.run.process import Outcome
+from somatrace.check.run.machine import CodePlace, InitCall, SeenEvent
+from somatrace.check.run.process import RunOutcome
 
 _PUT = (
     'put `init_tracing("<name>")` at the top level of {path}, after its imports and before any model client'
@@ -17,7 +17,7 @@ _PUT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class ProcessVerdict:
     """A process, the service it belongs to, and what was found. `name` is the service name, if certain."""
 
     launch: Launch
@@ -25,12 +25,12 @@ class Judged:
     service: str
     findings: tuple[Finding, ...]
     name: str = ""
-    traced: Place | None = None
+    traced: CodePlace | None = None
 
 
 def judge(
-    launch: Launch, outcome: Outcome, written: tuple[Place, ...], service: str, sources: Sources
-) -> Judged:
+    launch: Launch, outcome: RunOutcome, written: tuple[CodePlace, ...], service: str, sources: Sources
+) -> ProcessVerdict:
     """Findings for one process."""
     path = outcome.found.path if outcome.found is not None else ""
     told = _Told(launch, path, service, sources)
@@ -38,17 +38,17 @@ def judge(
     calls = [call for call in outcome.ledger.inits if not call.served]
     traced = calls[0] if calls and outcome.certain else None
     name = traced.service if traced is not None and traced.service else ""
-    return Judged(launch, path, service, findings, name, traced.place if traced is not None else None)
+    return ProcessVerdict(launch, path, service, findings, name, traced.place if traced is not None else None)
 
 
-def undecided(launch: Launch, service: str, sources: Sources) -> Judged:
+def undecided(launch: Launch, service: str, sources: Sources) -> ProcessVerdict:
     """A launcher whose target cannot be followed."""
     line = max(launch.origin.line, 1)
     message = f"cannot prove that this process is traced: {launch.problem}"
     source = sources.line(launch.origin.path, line)
     advice = "name a file or module of this tree, or list the entrypoint in [tool.somatrace.check]"
     found = Finding(launch.origin.path, line, "ST041", 1, message, advice, (), service, source)
-    return Judged(launch, "", service, (found,))
+    return ProcessVerdict(launch, "", service, (found,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class _Told:
     sources: Sources
 
     def finding(
-        self, code: str, place: Place, message: str, advice: str, steps: tuple[Place, ...] = ()
+        self, code: str, place: CodePlace, message: str, advice: str, steps: tuple[CodePlace, ...] = ()
     ) -> Finding:
         source = self.sources.line(place.path, place.line)
         return Finding(
@@ -76,7 +76,7 @@ class _Told:
             source,
         )
 
-    def chain(self, steps: tuple[Place, ...], end: Place) -> tuple[str, ...]:
+    def chain(self, steps: tuple[CodePlace, ...], end: CodePlace) -> tuple[str, ...]:
         origin = self.launch.origin
         found = (
             [f"{origin.path}:{origin.line}: {origin.text}"]
@@ -99,7 +99,7 @@ class _Told:
         return f"by importing `{start.name}`"
 
     def runs(self) -> str:
-        origin: Origin = self.launch.origin
+        origin: LaunchOrigin = self.launch.origin
         return f"`{_short(origin.text)}`" if origin.line else f"this process, run {self.how()},"
 
 
@@ -108,14 +108,14 @@ def _short(text: str) -> str:
     return flat if len(flat) <= 80 else f"{flat[:77]}..."
 
 
-def _findings(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iterator[Finding]:
+def _findings(told: _Told, outcome: RunOutcome, written: tuple[CodePlace, ...]) -> Iterator[Finding]:
     if outcome.found is None:
         start = told.launch.start
         line = max(told.launch.origin.line, 1)
         target = told.launch.target or start.name
         advice = "correct the launcher, or the COPY and WORKDIR that lead to the module"
         message = f"`{target}` is not in this tree, so nothing proves that {told.runs()} is traced"
-        yield told.finding("ST041", Place(told.launch.origin.path, line), message, advice)
+        yield told.finding("ST041", CodePlace(told.launch.origin.path, line), message, advice)
         return
     unreadable = outcome.ledger.unreadable
     for seen in unreadable.values():
@@ -131,11 +131,11 @@ def _findings(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iter
     yield from _arguments(told, outcome)
 
 
-def _call(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iterator[Finding]:
+def _call(told: _Told, outcome: RunOutcome, written: tuple[CodePlace, ...]) -> Iterator[Finding]:
     """The one verdict: called exactly once before serving, or why not."""
     early = [call for call in outcome.ledger.inits if not call.served]
     if outcome.exhausted:
-        place = Place(told.path, 1)
+        place = CodePlace(told.path, 1)
         yield told.finding(
             "ST041",
             place,
@@ -153,7 +153,7 @@ def _call(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iterator
         yield from _uncalled(told, outcome, written)
 
 
-def _uncalled(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iterator[Finding]:
+def _uncalled(told: _Told, outcome: RunOutcome, written: tuple[CodePlace, ...]) -> Iterator[Finding]:
     if outcome.late:
         yield _late(told, outcome.late[0])
     elif outcome.ledger.shadows:
@@ -162,7 +162,7 @@ def _uncalled(told: _Told, outcome: Outcome, written: tuple[Place, ...]) -> Iter
         yield _unreachable(told, written)
     elif not outcome.ledger.unreadable:
         message = f"{told.runs()} never calls `init_tracing`, so nothing of this process is traced"
-        yield told.finding("ST001", Place(told.path, 1), message, _PUT.format(path=told.path))
+        yield told.finding("ST001", CodePlace(told.path, 1), message, _PUT.format(path=told.path))
 
 
 def _repeated(told: _Told, calls: list[InitCall]) -> Finding:
@@ -174,7 +174,7 @@ def _repeated(told: _Told, calls: list[InitCall]) -> Finding:
     return told.finding("ST007", second.place, message, "keep one call per process", second.chain)
 
 
-def _client_first(told: _Told, seen: Seen, calls: list[InitCall]) -> Finding:
+def _client_first(told: _Told, seen: SeenEvent, calls: list[InitCall]) -> Finding:
     where = f"{calls[-1].place.path}:{calls[-1].place.line}" if calls else "later"
     message = f"`{seen.what}` is used here, before `init_tracing` in {where}: its spans can be lost"
     return told.finding("ST005", seen.place, message, "move `init_tracing` before this line", seen.chain)
@@ -200,7 +200,7 @@ def _late(told: _Told, call: InitCall) -> Finding:
     return told.finding("ST004", call.place, message, _PUT.format(path=told.path), call.chain)
 
 
-def _shadowed(told: _Told, seen: Seen) -> Finding:
+def _shadowed(told: _Told, seen: SeenEvent) -> Finding:
     message = f"this calls {seen.what}, not somatrace's `init_tracing`, so {told.runs()} is untraced"
     return told.finding(
         "ST006",
@@ -211,7 +211,7 @@ def _shadowed(told: _Told, seen: Seen) -> Finding:
     )
 
 
-def _unreachable(told: _Told, written: tuple[Place, ...]) -> Finding:
+def _unreachable(told: _Told, written: tuple[CodePlace, ...]) -> Finding:
     place = next((one for one in written if one.path == told.path), written[0])
     message = f"{told.runs()} never runs this call, so this process is untraced"
     if told.launch.start.kind == "import" and place.path == told.path:
@@ -219,8 +219,8 @@ def _unreachable(told: _Told, written: tuple[Place, ...]) -> Finding:
     return told.finding("ST002", place, message, _PUT.format(path=told.path))
 
 
-def _arguments(told: _Told, outcome: Outcome) -> Iterator[Finding]:
-    seen: set[Place] = set()
+def _arguments(told: _Told, outcome: RunOutcome) -> Iterator[Finding]:
+    seen: set[CodePlace] = set()
     for call in outcome.ledger.inits:
         if call.place in seen or call.wrapped:
             continue

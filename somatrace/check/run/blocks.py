@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from somatrace.check.run import names
 from somatrace.check.run.cells import Changes
-from somatrace.check.run.machine import Dead, Guarded, Loop, Machine
+from somatrace.check.run.machine import Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
     UNKNOWN,
     Arguments,
@@ -16,7 +16,7 @@ from somatrace.check.run.values import (
     External,
     Instance,
     Items,
-    Scope,
+    NameScope,
     Value,
     truth,
 )
@@ -25,7 +25,7 @@ _MOST_ROUNDS = 12
 _CATCH_IMPORTS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
-def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: Scope) -> None:
+def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -> None:
     """A loop over known elements runs once for each; one over run-time data perhaps."""
     over = machine.solid(machine.evaluate(node.iter, scope))
     if isinstance(over, Deferred) and over.kind == "generator":
@@ -48,7 +48,7 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: Scope) -> No
     )
 
 
-def while_loop(machine: Machine, node: ast.While, scope: Scope) -> None:
+def while_loop(machine: Machine, node: ast.While, scope: NameScope) -> None:
     """`while True` runs at least twice unless it breaks, and nothing follows it; others run perhaps."""
     known = truth(machine.solid(machine.evaluate(node.test, scope)))
     if known is False:
@@ -59,7 +59,7 @@ def while_loop(machine: Machine, node: ast.While, scope: Scope) -> None:
     _loop(machine, node, rounds, scope, endless=endless, certain=endless)
 
 
-def _one_round(machine: Machine, node: ast.For | ast.AsyncFor, value: Value, scope: Scope) -> None:
+def _one_round(machine: Machine, node: ast.For | ast.AsyncFor, value: Value, scope: NameScope) -> None:
     names.bind(machine, node.target, value, scope)
     _loop(machine, node, [lambda: None], scope, endless=False, certain=True)
 
@@ -68,12 +68,12 @@ def _loop(
     machine: Machine,
     node: ast.For | ast.AsyncFor | ast.While,
     rounds: Sequence[Callable[[], None]],
-    scope: Scope,
+    scope: NameScope,
     *,
     endless: bool,
     certain: bool,
 ) -> None:
-    loop = Loop(machine.store.begin())
+    loop = RunningLoop(machine.store.begin())
     machine.loops.append(loop)
     ends: list[Changes] = []
     if not certain:
@@ -99,11 +99,11 @@ def _loop(
         else:
             machine.store.rollback()
     if not loop.breaks:
-        raise Dead
+        raise PathEnded
     machine.store.merge(loop.breaks)
 
 
-def _round(machine: Machine, body: Sequence[ast.stmt], scope: Scope, loop: Loop) -> bool:
+def _round(machine: Machine, body: Sequence[ast.stmt], scope: NameScope, loop: RunningLoop) -> bool:
     """One pass through the body. A `continue` in it meets its end."""
     alive = machine.execute(body, scope)
     ends = loop.continues
@@ -118,30 +118,30 @@ def _round(machine: Machine, body: Sequence[ast.stmt], scope: Scope, loop: Loop)
     return True
 
 
-def _else(machine: Machine, body: Sequence[ast.stmt], scope: Scope) -> None:
+def _else(machine: Machine, body: Sequence[ast.stmt], scope: NameScope) -> None:
     if not machine.execute(body, scope):
-        raise Dead
+        raise PathEnded
 
 
 # -- try ------------------------------------------------------------------------------------------
 
 
-def try_block(machine: Machine, node: ast.Try | ast.TryStar, scope: Scope) -> None:
+def try_block(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -> None:
     """A handler starts where the body raised: at its explicit raises, where importing somatrace failed,
     and at its end. So a handler around the call does not make it conditional; one around the import does.
     """
     alive = _handled(machine, node, scope)
     if node.finalbody and not machine.execute(node.finalbody, scope):
-        raise Dead
+        raise PathEnded
     if not alive:
-        raise Dead
+        raise PathEnded
 
 
-def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: Scope) -> bool:
+def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -> bool:
     if not node.handlers:
         return machine.execute(node.body, scope) and machine.execute(node.orelse, scope)
     imports = any(_catches_imports(handler.type) for handler in node.handlers)
-    guard = Guarded(machine.store.begin(), imports)
+    guard = RunningTry(machine.store.begin(), imports)
     machine.guards.append(guard)
     ended = machine.execute(node.body, scope)
     machine.guards.pop()
@@ -163,7 +163,7 @@ def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: Scope) -> boo
 
 
 def _handler(
-    machine: Machine, node: ast.ExceptHandler, scope: Scope, starts: list[Changes], *, perhaps: bool
+    machine: Machine, node: ast.ExceptHandler, scope: NameScope, starts: list[Changes], *, perhaps: bool
 ) -> Callable[[], bool]:
     """One except clause, from the states in which the body can have raised."""
 
@@ -193,15 +193,15 @@ def _catches_imports(caught: ast.expr | None) -> bool:
 # -- with -----------------------------------------------------------------------------------------
 
 
-def with_block(machine: Machine, node: ast.With | ast.AsyncWith, scope: Scope) -> None:
+def with_block(machine: Machine, node: ast.With | ast.AsyncWith, scope: NameScope) -> None:
     """Managers of the tree are run around the body; those of libraries let it through."""
     _enter(machine, node, 0, scope)
 
 
-def _enter(machine: Machine, node: ast.With | ast.AsyncWith, number: int, scope: Scope) -> None:
+def _enter(machine: Machine, node: ast.With | ast.AsyncWith, number: int, scope: NameScope) -> None:
     if number == len(node.items):
         if not machine.execute(node.body, scope):
-            raise Dead
+            raise PathEnded
         return
     item = node.items[number]
     place = machine.place(item.context_expr, scope)
@@ -240,16 +240,16 @@ def _entered(
 
 def _suppressed(machine: Machine, manager: External, body: Callable[[], None]) -> None:
     caught = [value.path for value in manager.arguments.all() if isinstance(value, External)]
-    guard = Guarded(machine.store.begin(), any(path in _CATCH_IMPORTS for path in caught))
+    guard = RunningTry(machine.store.begin(), any(path in _CATCH_IMPORTS for path in caught))
     machine.guards.append(guard)
     ends = guard.raised
     try:
         body()
         ends = [machine.store.since(guard.depth), *guard.raised, *guard.import_failed]
-    except Dead:
+    except PathEnded:
         ends = [*guard.raised, *guard.import_failed]
     machine.guards.pop()
     machine.store.rollback()
     if not ends:
-        raise Dead
+        raise PathEnded
     machine.store.merge(ends)

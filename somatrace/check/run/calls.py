@@ -8,14 +8,7 @@ from functools import cache
 
 from somatrace.check.run import names
 from somatrace.check.run.cells import CALLS, SERVED
-from somatrace.check.run.machine import (
-    MOST_CALLS,
-    Dead,
-    Frame,
-    InitCall,
-    Machine,
-    Place,
-)
+from somatrace.check.run.machine import MOST_CALLS, CodePlace, Frame, InitCall, Machine, PathEnded
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -29,8 +22,8 @@ from somatrace.check.run.values import (
     Function,
     Instance,
     Items,
+    NameScope,
     Partial,
-    Scope,
     Table,
     Value,
     fresh,
@@ -38,7 +31,7 @@ from somatrace.check.run.values import (
 )
 
 
-def init(machine: Machine, arguments: Arguments, place: Place, *, wrapped: bool = False) -> Value:
+def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: bool = False) -> Value:
     """The real `init_tracing` is called here."""
     served = bool(machine.store.get(SERVED))
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
@@ -54,7 +47,7 @@ def init(machine: Machine, arguments: Arguments, place: Place, *, wrapped: bool 
     return NONE
 
 
-def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, place: Place) -> Value:
+def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, place: CodePlace) -> Value:
     """A call of one of several."""
     results: list[Value] = []
 
@@ -66,14 +59,14 @@ def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, p
         return run
 
     if not machine.split(*map(way, choices), under=place):
-        raise Dead
+        raise PathEnded
     result = results[0]
     for value in results[1:]:
         result = joined(result, value)
     return result
 
 
-def partial(machine: Machine, value: Partial, arguments: Arguments, place: Place) -> Value:
+def partial(machine: Machine, value: Partial, arguments: Arguments, place: CodePlace) -> Value:
     """The arguments that it has, then those it is given."""
     mine = value.arguments
     replaced = {name for name, _ in arguments.named}
@@ -83,7 +76,7 @@ def partial(machine: Machine, value: Partial, arguments: Arguments, place: Place
 
 
 def function(
-    machine: Machine, value: Function, arguments: Arguments, place: Place, me: Value | None = None
+    machine: Machine, value: Function, arguments: Arguments, place: CodePlace, me: Value | None = None
 ) -> Value:
     """Call a function: its body runs now, unless it is a generator or a coroutine."""
     if isinstance(value.node, ast.AsyncFunctionDef):
@@ -104,14 +97,14 @@ def body(
     machine: Machine,
     value: Function,
     arguments: Arguments,
-    place: Place,
+    place: CodePlace,
     resume: Callable[[Value], None] | None,
 ) -> Value:
     """Run a function's body from here."""
     if len(machine.chain) >= MOST_CALLS or sum(1 for step in machine.chain if step == place) > 1:
         return UNKNOWN
     frame = Frame(machine.store.begin(), [], resume=resume)
-    scope = Scope("function", value.scope.module, value.scope, frame=frame, owner=value.scope.owner)
+    scope = NameScope("function", value.scope.module, value.scope, frame=frame, owner=value.scope.owner)
     scope.me = arguments.positional[0] if arguments.positional else None
     for name, given in names.arguments_of(value, arguments, None).items():
         machine.store.set((scope.ident, name), given)
@@ -127,7 +120,7 @@ def body(
         machine.conditions, machine.loops = outer, loops
 
 
-def _stars(machine: Machine, value: Function, arguments: Arguments, scope: Scope) -> None:
+def _stars(machine: Machine, value: Function, arguments: Arguments, scope: NameScope) -> None:
     """`*args` and `**kwargs` of a function that passes them on."""
     spec = value.node.args
     plain = len(spec.posonlyargs) + len(spec.args)
@@ -143,7 +136,7 @@ def _stars(machine: Machine, value: Function, arguments: Arguments, scope: Scope
         machine.store.set((scope.ident, spec.kwarg.arg), UNKNOWN if arguments.open else table)
 
 
-def _ended(machine: Machine, value: Function, scope: Scope, frame: Frame) -> Value:
+def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) -> Value:
     try:
         if isinstance(value.node, ast.Lambda):
             result = machine.evaluate(value.node.body, scope)
@@ -163,7 +156,7 @@ def _ended(machine: Machine, value: Function, scope: Scope, frame: Frame) -> Val
         ends.append(machine.store.since(frame.depth))
     machine.store.rollback()
     if not ends:
-        raise Dead
+        raise PathEnded
     machine.store.merge(ends)
     result = results[0]
     for other in results[1:]:
@@ -185,7 +178,7 @@ def yields(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def deferred(
-    machine: Machine, value: Value, place: Place, resume: Callable[[Value], None] | None = None
+    machine: Machine, value: Value, place: CodePlace, resume: Callable[[Value], None] | None = None
 ) -> Value:
     """Run the body of a called generator or coroutine; once only."""
     if not isinstance(value, Deferred) or machine.store.get((value.ident, "ran")):
@@ -197,7 +190,7 @@ def deferred(
 # -- classes --------------------------------------------------------------------------------------
 
 
-def construct(machine: Machine, cls: Class, arguments: Arguments, place: Place) -> Value:
+def construct(machine: Machine, cls: Class, arguments: Arguments, place: CodePlace) -> Value:
     """Make an instance: `__init__` runs."""
     made = Instance(cls, fresh())
     for name in ("__new__", "__init__", "__post_init__"):
@@ -237,14 +230,14 @@ def foreign_bases(cls: Class) -> list[str]:
     return [base.path for one in mro(cls) for base in one.bases if isinstance(base, External)]
 
 
-def command(machine: Machine, value: Command, place: Place) -> Value:
+def command(machine: Machine, value: Command, place: CodePlace) -> Value:
     """A click command is called: its function runs, and of a group one of the sub-commands."""
     machine.call(value.function, Arguments(open=True), place)
     subs = machine.store.get((value.ident, "commands"), ())
     return choose(machine, tuple(subs) if isinstance(subs, tuple) else (), place)
 
 
-def choose(machine: Machine, commands: tuple[Value, ...], place: Place) -> Value:
+def choose(machine: Machine, commands: tuple[Value, ...], place: CodePlace) -> Value:
     """One of several commands is chosen by the command line."""
     if len(commands) == 1:
         machine.call(commands[0], Arguments(open=True), place)
@@ -253,7 +246,7 @@ def choose(machine: Machine, commands: tuple[Value, ...], place: Place) -> Value
     return NONE
 
 
-def bound(machine: Machine, value: Bound, arguments: Arguments, place: Place) -> Value:
+def bound(machine: Machine, value: Bound, arguments: Arguments, place: CodePlace) -> Value:
     """Call a method with its object."""
     if isinstance(value.function, Function):
         return function(machine, value.function, arguments, place, value.me)

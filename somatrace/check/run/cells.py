@@ -43,7 +43,7 @@ _JOINS: dict[Key, Callable[[Any, Any], Any]] = {
 }
 
 
-class Store:
+class CellStore:
     """Cells by (object number, name). Each open journal remembers what its changes replaced."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from somatrace.check.run import names, operators
-from somatrace.check.run.machine import Dead, Frame, Machine, Seen, stop_there
+from somatrace.check.run.machine import Frame, Machine, PathEnded, SeenEvent, stop_there
 from somatrace.check.run.values import (
     NONE,
     UNBOUND,
@@ -22,7 +22,7 @@ from somatrace.check.run.values import (
     Function,
     Instance,
     Items,
-    Scope,
+    NameScope,
     Super,
     Table,
     Value,
@@ -37,7 +37,7 @@ _MOST_ELEMENTS = 64
 _MOST_LITERAL = 400
 
 
-def evaluate(machine: Machine, node: ast.expr | None, scope: Scope) -> Value:
+def evaluate(machine: Machine, node: ast.expr | None, scope: NameScope) -> Value:
     """The value of an expression; unknown for every kind that is not followed."""
     if node is None:
         return NONE
@@ -51,11 +51,11 @@ def evaluate(machine: Machine, node: ast.expr | None, scope: Scope) -> Value:
     return UNKNOWN
 
 
-def _constant(_: Machine, node: ast.Constant, __: Scope) -> Value:
+def _constant(_: Machine, node: ast.Constant, __: NameScope) -> Value:
     return Const(node.value)
 
 
-def _name(machine: Machine, node: ast.Name, scope: Scope) -> Value:
+def _name(machine: Machine, node: ast.Name, scope: NameScope) -> Value:
     for place in scope.chain():
         value = machine.store.get((place.shared.get(node.id, place).ident, node.id))
         if value is not None and value is not UNBOUND:
@@ -63,7 +63,7 @@ def _name(machine: Machine, node: ast.Name, scope: Scope) -> Value:
     return External(node.id) if node.id in _BUILTINS else UNKNOWN
 
 
-def _attribute(machine: Machine, node: ast.Attribute, scope: Scope) -> Value:
+def _attribute(machine: Machine, node: ast.Attribute, scope: NameScope) -> Value:
     owner = machine.solid(machine.evaluate(node.value, scope))
     if isinstance(owner, Either):
         found = [machine.attribute(option, node.attr, machine.place(node, scope)) for option in owner.options]
@@ -74,7 +74,7 @@ def _attribute(machine: Machine, node: ast.Attribute, scope: Scope) -> Value:
     return machine.attribute(owner, node.attr, machine.place(node, scope))
 
 
-def _call(machine: Machine, node: ast.Call, scope: Scope) -> Value:
+def _call(machine: Machine, node: ast.Call, scope: NameScope) -> Value:
     callee = machine.solid(machine.evaluate(node.func, scope))
     if isinstance(callee, External) and callee.path == "super":
         return _super(scope)
@@ -105,7 +105,7 @@ def _call(machine: Machine, node: ast.Call, scope: Scope) -> Value:
     return result
 
 
-def _super(scope: Scope) -> Value:
+def _super(scope: NameScope) -> Value:
     for around in scope.chain():
         if isinstance(around.owner, Class) and isinstance(around.me, Instance):
             return Super(around.owner, around.me)
@@ -122,7 +122,7 @@ def _named_like_ours(callee: ast.expr) -> bool:
     return name == "init_tracing"
 
 
-def _shadowed(machine: Machine, node: ast.Call, callee: Value, scope: Scope) -> None:
+def _shadowed(machine: Machine, node: ast.Call, callee: Value, scope: NameScope) -> None:
     if any(is_ours(option) for option in options(callee)):
         return
     what = "a name of this tree"
@@ -130,14 +130,14 @@ def _shadowed(machine: Machine, node: ast.Call, callee: Value, scope: Scope) -> 
         what = f"`{callee.path}`"
     elif isinstance(callee, Function):
         what = f"the function in {callee.scope.module.path}:{callee.node.lineno}"
-    machine.ledger.shadows.append(Seen(machine.place(node, scope), what, tuple(machine.chain)))
+    machine.ledger.shadows.append(SeenEvent(machine.place(node, scope), what, tuple(machine.chain)))
 
 
-def _lambda(machine: Machine, node: ast.Lambda, scope: Scope) -> Value:
+def _lambda(machine: Machine, node: ast.Lambda, scope: NameScope) -> Value:
     return Function(node, scope, names.defaults(machine, node.args, scope))
 
 
-def _items(machine: Machine, node: ast.List | ast.Tuple | ast.Set, scope: Scope) -> Value:
+def _items(machine: Machine, node: ast.List | ast.Tuple | ast.Set, scope: NameScope) -> Value:
     if len(node.elts) > _MOST_LITERAL and all(isinstance(element, ast.Constant) for element in node.elts):
         return Items(machine.items(None))
     values: list[Value] = []
@@ -153,7 +153,7 @@ def _items(machine: Machine, node: ast.List | ast.Tuple | ast.Set, scope: Scope)
     return Items(machine.items(tuple(values) if known else None))
 
 
-def _table(machine: Machine, node: ast.Dict, scope: Scope) -> Value:
+def _table(machine: Machine, node: ast.Dict, scope: NameScope) -> Value:
     table = Table(fresh())
     for key, value in zip(node.keys, node.values, strict=True):
         made = machine.evaluate(value, scope)
@@ -167,7 +167,7 @@ def _table(machine: Machine, node: ast.Dict, scope: Scope) -> Value:
     return table
 
 
-def _subscript(machine: Machine, node: ast.Subscript, scope: Scope) -> Value:
+def _subscript(machine: Machine, node: ast.Subscript, scope: NameScope) -> Value:
     container = machine.solid(machine.evaluate(node.value, scope))
     key = machine.evaluate(node.slice, scope)
     if isinstance(container, Table) and isinstance(key, Const):
@@ -181,7 +181,7 @@ def _subscript(machine: Machine, node: ast.Subscript, scope: Scope) -> Value:
     return UNKNOWN
 
 
-def _await(machine: Machine, node: ast.Await, scope: Scope) -> Value:
+def _await(machine: Machine, node: ast.Await, scope: NameScope) -> Value:
     value = machine.evaluate(node.value, scope)
     for option in options(value):
         if isinstance(option, Deferred) and option.kind == "coroutine":
@@ -202,18 +202,18 @@ _AWAITED = {
 }
 
 
-def _yield(machine: Machine, node: ast.Yield, scope: Scope) -> Value:
+def _yield(machine: Machine, node: ast.Yield, scope: NameScope) -> Value:
     value = machine.evaluate(node.value, scope)
     frame = scope.frame
     if isinstance(frame, Frame) and frame.resume is not None:
         if frame.resume is stop_there:
             frame.returns.append((value, machine.store.since(frame.depth)))
-            raise Dead
+            raise PathEnded
         frame.resume(value)
     return UNKNOWN
 
 
-def _yield_from(machine: Machine, node: ast.YieldFrom, scope: Scope) -> Value:
+def _yield_from(machine: Machine, node: ast.YieldFrom, scope: NameScope) -> Value:
     value = machine.evaluate(node.value, scope)
     resume = getattr(scope.frame, "resume", None)
     if isinstance(value, Deferred):
@@ -221,17 +221,19 @@ def _yield_from(machine: Machine, node: ast.YieldFrom, scope: Scope) -> Value:
     return UNKNOWN
 
 
-def _walrus(machine: Machine, node: ast.NamedExpr, scope: Scope) -> Value:
+def _walrus(machine: Machine, node: ast.NamedExpr, scope: NameScope) -> Value:
     value = machine.evaluate(node.value, scope)
     names.bind(machine, node.target, value, scope)
     return value
 
 
-def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.DictComp, scope: Scope) -> Value:
+def _comprehension(
+    machine: Machine, node: ast.ListComp | ast.SetComp | ast.DictComp, scope: NameScope
+) -> Value:
     first = node.generators[0]
     over = machine.solid(machine.evaluate(first.iter, scope))
     elements = machine.elements(over.ident) if isinstance(over, Items) else None
-    inner = Scope("function", scope.module, scope, frame=scope.frame)
+    inner = NameScope("function", scope.module, scope, frame=scope.frame)
     parts = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
     if elements is not None and len(node.generators) == 1 and not first.ifs:
         made: list[Value] = []
@@ -244,18 +246,18 @@ def _comprehension(machine: Machine, node: ast.ListComp | ast.SetComp | ast.Dict
     return Items(machine.items(None)) if isinstance(node, ast.ListComp) else UNKNOWN
 
 
-def _not_run(_: Machine, __: ast.expr, ___: Scope) -> Value:
+def _not_run(_: Machine, __: ast.expr, ___: NameScope) -> Value:
     return UNKNOWN
 
 
-def _formatted(machine: Machine, node: ast.JoinedStr, scope: Scope) -> Value:
+def _formatted(machine: Machine, node: ast.JoinedStr, scope: NameScope) -> Value:
     for part in node.values:
         if isinstance(part, ast.FormattedValue):
             machine.evaluate(part.value, scope)
     return UNKNOWN
 
 
-_EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any, Scope], Value]] = {
+_EXPRESSIONS: dict[type[ast.expr], Callable[[Machine, Any, NameScope], Value]] = {
     ast.Constant: _constant,
     ast.Name: _name,
     ast.Attribute: _attribute,

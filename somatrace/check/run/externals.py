@@ -8,7 +8,7 @@ from dataclasses import replace
 from somatrace.check.project import model_clients
 from somatrace.check.run import hooks, serving
 from somatrace.check.run.cells import CALLS, SERVED
-from somatrace.check.run.machine import Dead, Machine, Place, Seen, stop_there
+from somatrace.check.run.machine import CodePlace, Machine, PathEnded, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
 from somatrace.check.run.values import (
     NONE,
@@ -56,11 +56,11 @@ _SAME = {
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
-def call(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value:
+def call(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """A call of something outside the tree."""
     path = value.path
     if path in _EXITS:
-        raise Dead
+        raise PathEnded
     handler = _EXACT.get(path)
     if handler is not None:
         return handler(machine, arguments, place)
@@ -87,18 +87,18 @@ def call(machine: Machine, value: External, arguments: Arguments, place: Place) 
     return value.made(arguments)
 
 
-def note_model(machine: Machine, value: External, arguments: Arguments, place: Place) -> bool:
+def note_model(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> bool:
     """Whether this builds or calls a model client; noted when tracing has not certainly started."""
     first = arguments.get("service_name", 0)
     what = first.value if isinstance(first, Const) else None
     if not model_clients.is_client(value.path, what):
         return False
     if machine.store.get(CALLS)[0] == 0 and not machine.store.get(SERVED):
-        machine.ledger.models.append(Seen(place, value.path.replace("()", ""), tuple(machine.chain)))
+        machine.ledger.models.append(SeenEvent(place, value.path.replace("()", ""), tuple(machine.chain)))
     return True
 
 
-def escape(machine: Machine, arguments: Arguments, path: str, place: Place) -> None:
+def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
     """Functions handed to a library: it may call them later, nobody can see when."""
     waiting = list(arguments.all())
     while waiting:
@@ -117,13 +117,13 @@ def escape(machine: Machine, arguments: Arguments, path: str, place: Place) -> N
             _escape_methods(machine, value if isinstance(value, Class) else value.cls, path, place)
 
 
-def _escape_methods(machine: Machine, cls: Class, path: str, place: Place) -> None:
+def _escape_methods(machine: Machine, cls: Class, path: str, place: CodePlace) -> None:
     for name, value in machine.store.cells_of(cls.scope.ident):
         if isinstance(value, Function) and name != "__init__":
             machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
 
 
-def run_function(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def run_function(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     """`anyio.run(main)`, `typer.run(main)`: the function is called, and its coroutine awaited."""
     if not arguments.positional:
         return UNKNOWN
@@ -131,7 +131,7 @@ def run_function(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return awaited(machine, machine.call(arguments.positional[0], given, place), place)
 
 
-def awaited(machine: Machine, value: Value, place: Place) -> Value:
+def awaited(machine: Machine, value: Value, place: CodePlace) -> Value:
     """The result of a coroutine, or the value itself."""
     for option in options(value):
         if isinstance(option, Deferred) and option.kind == "coroutine":
@@ -139,7 +139,7 @@ def awaited(machine: Machine, value: Value, place: Place) -> Value:
     return value
 
 
-def _run_coroutine(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _run_coroutine(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     for value in arguments.positional[:1]:
         awaited(machine, value, place)
         if isinstance(value, External):
@@ -150,14 +150,14 @@ def _run_coroutine(machine: Machine, arguments: Arguments, place: Place) -> Valu
     return UNKNOWN
 
 
-def _manager(_: Machine, arguments: Arguments, __: Place) -> Value:
+def _manager(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
     for value in arguments.positional[:1]:
         if isinstance(value, Function):
             return replace(value, manager=True)
     return UNKNOWN
 
 
-def _partial(_: Machine, arguments: Arguments, __: Place) -> Value:
+def _partial(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
     if not arguments.positional:
         return UNKNOWN
     return Partial(
@@ -165,7 +165,7 @@ def _partial(_: Machine, arguments: Arguments, __: Place) -> Value:
     )
 
 
-def _setattr(machine: Machine, arguments: Arguments, _: Place) -> Value:
+def _setattr(machine: Machine, arguments: Arguments, _: CodePlace) -> Value:
     if len(arguments.positional) == 3 and isinstance(arguments.positional[1], Const):
         set_attribute(
             machine,
@@ -176,7 +176,7 @@ def _setattr(machine: Machine, arguments: Arguments, _: Place) -> Value:
     return NONE
 
 
-def _getattr(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _getattr(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     if len(arguments.positional) == 2 and isinstance(arguments.positional[1], Const):
         return machine.attribute(
             machine.solid(arguments.positional[0]), str(arguments.positional[1].value), place
@@ -184,7 +184,7 @@ def _getattr(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return UNKNOWN
 
 
-def _next(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _next(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     """A generator runs to its first yield and stays there."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred) and value.kind == "generator":
@@ -192,7 +192,7 @@ def _next(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return UNKNOWN
 
 
-def _enter_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _enter_context(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     """A manager is entered as by `with`, and left at an end that nobody has to wait for."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred):
@@ -202,7 +202,7 @@ def _enter_context(machine: Machine, arguments: Arguments, place: Place) -> Valu
     return UNKNOWN
 
 
-def _enter_async_context(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _enter_async_context(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     for value in arguments.positional[:1]:
         if isinstance(value, Instance):
             entered = machine.call(machine.attribute(value, "__aenter__", place), Arguments(), place)
@@ -210,7 +210,7 @@ def _enter_async_context(machine: Machine, arguments: Arguments, place: Place) -
     return _enter_context(machine, arguments, place)
 
 
-def _drain(machine: Machine, arguments: Arguments, place: Place) -> Value:
+def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred) and value.kind == "generator":
             machine.run_deferred(value, place, lambda _: None)
@@ -221,18 +221,18 @@ def _drain(machine: Machine, arguments: Arguments, place: Place) -> Value:
     return Items(machine.items(None))
 
 
-def _map(_: Machine, arguments: Arguments, __: Place) -> Value:
+def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
     """It calls nothing before somebody draws from it."""
     return External("map").made(arguments)
 
 
-def _mapped(machine: Machine, arguments: Arguments, place: Place) -> None:
+def _mapped(machine: Machine, arguments: Arguments, place: CodePlace) -> None:
     if len(arguments.positional) == 2 and isinstance(arguments.positional[1], Items):
         for element in machine.elements(arguments.positional[1].ident) or ():
             machine.call(arguments.positional[0], Arguments((element,)), place)
 
 
-def method(machine: Machine, value: Bound, arguments: Arguments, place: Place) -> Value:
+def method(machine: Machine, value: Bound, arguments: Arguments, place: CodePlace) -> Value:
     """A method of a list, of a click command, of a constant."""
     path = value.function.path if isinstance(value.function, External) else ""
     if isinstance(value.me, Items):
@@ -252,7 +252,7 @@ def _grow(machine: Machine, items: Items, path: str, arguments: Arguments) -> Va
     return NONE
 
 
-_EXACT: dict[str, Callable[[Machine, Arguments, Place], Value]] = {
+_EXACT: dict[str, Callable[[Machine, Arguments, CodePlace], Value]] = {
     "contextlib.contextmanager": _manager,
     "contextlib.asynccontextmanager": _manager,
     "functools.partial": _partial,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from somatrace.check.run.cells import HOOKS, Hook
-from somatrace.check.run.machine import Machine, Place
+from somatrace.check.run.machine import CodePlace, Machine
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -36,7 +36,7 @@ def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
         machine.store.set(HOOKS, (*held, hook))
 
 
-def wire(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value | None:
+def wire(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value | None:
     """The result of a call that wires a hook or command; None when this is no such call."""
     _mount(machine, value, arguments)
     for way in (_signal, _event, _member, _list, _click, _typer, _modal):
@@ -53,7 +53,7 @@ def _callable(arguments: Arguments) -> Value | None:
     return None
 
 
-def _signal(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+def _signal(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     """`@worker_process_init.connect`, with and without arguments."""
     parts = value.path.removesuffix("()").split(".")
     if len(parts) < 2 or parts[-1] != "connect" or parts[-2] not in _WORKER_SIGNALS:
@@ -65,7 +65,7 @@ def _signal(machine: Machine, value: External, arguments: Arguments, _: Place) -
     return function
 
 
-def _event(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+def _event(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     """`@app.on_event("startup")`, `app.add_event_handler("startup", f)`, `app.listener("...")`."""
     member = value.path.removesuffix("()").rpartition(".")[2]
     if (
@@ -92,7 +92,7 @@ def _owner(value: External) -> int:
     return found.root().ident
 
 
-def _member(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+def _member(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     member = value.path.removesuffix("()").rpartition(".")[2]
     if member not in _STARTUP_MEMBERS or "()" not in value.path:
         return None
@@ -103,7 +103,7 @@ def _member(machine: Machine, value: External, arguments: Arguments, _: Place) -
     return function
 
 
-def _list(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+def _list(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     """`app.on_startup.append(f)`."""
     parts = value.path.split(".")
     if len(parts) < 2 or parts[-1] != "append" or parts[-2] not in _LISTS:
@@ -132,7 +132,7 @@ def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
                     del machine.ledger.escaped[id(function.node)]
 
 
-def _modal(machine: Machine, value: External, arguments: Arguments, _: Place) -> Value | None:
+def _modal(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     if value.path not in {"modal.enter", "modal.enter()"}:
         return None
     function = _callable(arguments)
@@ -145,7 +145,7 @@ def _modal(machine: Machine, value: External, arguments: Arguments, _: Place) ->
 # -- command lines --------------------------------------------------------------------------------
 
 
-def _click(_: Machine, value: External, arguments: Arguments, __: Place) -> Value | None:
+def _click(_: Machine, value: External, arguments: Arguments, __: CodePlace) -> Value | None:
     if value.path.removesuffix("()") not in {
         "click.command",
         "click.group",
@@ -180,7 +180,7 @@ def _register(machine: Machine, ident: int, command: Value) -> None:
     machine.store.set((ident, "commands"), (*held, command) if isinstance(held, tuple) else (command,))
 
 
-def _typer(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value | None:
+def _typer(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value | None:
     """`app = typer.Typer()`: `@app.command()`, `@app.callback()`, `app.add_typer(sub)`, and `app()`."""
     if not value.path.startswith(("typer.Typer()", "cyclopts.App()")):
         return None
@@ -209,7 +209,7 @@ def _register_typer(machine: Machine, ident: int, member: str, function: Value) 
         _register(machine, ident, function)
 
 
-def run_typer(machine: Machine, root: External, place: Place) -> Value:
+def run_typer(machine: Machine, root: External, place: CodePlace) -> Value:
     """The callback runs for every command, then one of the commands."""
     from somatrace.check.run import calls
 

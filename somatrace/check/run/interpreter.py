@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from somatrace.check.project.source import UnparsableError
 from somatrace.check.run import calls, expressions, externals, statements
-from somatrace.check.run.loader import Found
-from somatrace.check.run.machine import Dead, Machine, Place, Seen
+from somatrace.check.run.loader import FoundModule
+from somatrace.check.run.machine import CodePlace, Machine, PathEnded, SeenEvent
 from somatrace.check.run.names import fail_import
 from somatrace.check.run.values import (
     UNBOUND,
@@ -25,9 +25,9 @@ from somatrace.check.run.values import (
     Instance,
     Items,
     LocalModule,
+    NameScope,
     Partial,
     Pending,
-    Scope,
     Super,
     Value,
     is_ours,
@@ -39,21 +39,25 @@ _LIST_METHODS = {"append", "extend", "insert"}
 class Interpreter(Machine):
     """Runs one process, as far as its start-up can be followed."""
 
-    def evaluate(self, node: ast.expr | None, scope: Scope) -> Value:
+    def evaluate(self, node: ast.expr | None, scope: NameScope) -> Value:
         return expressions.evaluate(self, node, scope)
 
-    def execute(self, body: Sequence[ast.stmt], scope: Scope) -> bool:
+    def execute(self, body: Sequence[ast.stmt], scope: NameScope) -> bool:
         return statements.execute(self, body, scope)
 
     def run_deferred(
-        self, value: Value, place: Place, resume: Callable[[Value], None] | None = None
+        self, value: Value, place: CodePlace, resume: Callable[[Value], None] | None = None
     ) -> Value:
         return calls.deferred(self, value, place, resume)
 
     def solid(self, value: Value) -> Value:
-        return self.attribute(value.module, value.name, Place("", 0)) if isinstance(value, Pending) else value
+        return (
+            self.attribute(value.module, value.name, CodePlace("", 0))
+            if isinstance(value, Pending)
+            else value
+        )
 
-    def call(self, value: Value, arguments: Arguments, place: Place) -> Value:
+    def call(self, value: Value, arguments: Arguments, place: CodePlace) -> Value:
         self.step()
         value = self.solid(value)
         if is_ours(value) or self._wraps(value):
@@ -74,7 +78,7 @@ class Interpreter(Machine):
             value.path == wrapper or value.path.startswith(f"{wrapper}.") for wrapper in self.wrappers
         )
 
-    def _call_rarer(self, value: Value, arguments: Arguments, place: Place) -> Value:
+    def _call_rarer(self, value: Value, arguments: Arguments, place: CodePlace) -> Value:
         if isinstance(value, Bound):
             if isinstance(value.function, External):
                 return externals.method(self, value, arguments, place)
@@ -90,12 +94,12 @@ class Interpreter(Machine):
         externals.escape(self, arguments, "a call that cannot be followed", place)
         return UNKNOWN
 
-    def _construct(self, value: Class, arguments: Arguments, place: Place) -> Value:
+    def _construct(self, value: Class, arguments: Arguments, place: CodePlace) -> Value:
         for base in calls.foreign_bases(value):
             externals.note_model(self, External(base), arguments, place)
         return calls.construct(self, value, arguments, place)
 
-    def attribute(self, value: Value, name: str, place: Place) -> Value:
+    def attribute(self, value: Value, name: str, place: CodePlace) -> Value:
         if isinstance(value, LocalModule):
             return self._module_attribute(value, name)
         if isinstance(value, External):
@@ -129,7 +133,7 @@ class Interpreter(Machine):
             held = self.store.get((scope.ident, name))
         return held if isinstance(held, Value) and held is not UNBOUND else UNKNOWN
 
-    def _instance_attribute(self, value: Instance, name: str, place: Place) -> Value:
+    def _instance_attribute(self, value: Instance, name: str, place: CodePlace) -> Value:
         held = self.store.get((value.ident, name))
         if isinstance(held, Value) and held is not UNBOUND:
             return held
@@ -143,7 +147,7 @@ class Interpreter(Machine):
             return self._method(found, value, place)
         return found
 
-    def _method(self, found: Function, value: Instance, place: Place) -> Value:
+    def _method(self, found: Function, value: Instance, place: CodePlace) -> Value:
         marks = {decorator.id for decorator in _decorators(found) if isinstance(decorator, ast.Name)}
         if "property" in marks or "cached_property" in marks:
             return self.call(Bound(found, value), Arguments(), place)
@@ -157,7 +161,7 @@ class Interpreter(Machine):
 
     # -- modules ----------------------------------------------------------------------------------
 
-    def module(self, name: str, place: Place | None) -> Value:
+    def module(self, name: str, place: CodePlace | None) -> Value:
         parts = name.split(".")
         value: Value = UNKNOWN
         for length in range(1, len(parts) + 1):
@@ -172,13 +176,13 @@ class Interpreter(Machine):
             value = self.load(found, place)
         return value
 
-    def load(self, found: Found, place: Place | None, name: str | None = None) -> LocalModule:
+    def load(self, found: FoundModule, place: CodePlace | None, name: str | None = None) -> LocalModule:
         """Run a module, unless this process has already. Raises Dead when it ends the process."""
         module = LocalModule(name or found.name, found.path)
         if self.store.get((f"module {module.name}", "state")) is not None:
             return module
         self.store.set((f"module {module.name}", "state"), UNKNOWN)
-        scope = self.scopes.setdefault(module.name, Scope("module", module))
+        scope = self.scopes.setdefault(module.name, NameScope("module", module))
         self.packages[module.name] = found.package
         self.store.set((scope.ident, "__name__"), Const(module.name))
         self._tell_parent(found, module)
@@ -191,27 +195,27 @@ class Interpreter(Machine):
             self._run(module, scope, place)
         return module
 
-    def _tell_parent(self, found: Found, module: LocalModule) -> None:
+    def _tell_parent(self, found: FoundModule, module: LocalModule) -> None:
         parent, _, last = found.name.rpartition(".")
         if parent in self.scopes and module.name == found.name:
             self.store.set((self.scopes[parent].ident, last), module)
 
-    def _run(self, module: LocalModule, scope: Scope, place: Place | None) -> None:
+    def _run(self, module: LocalModule, scope: NameScope, place: CodePlace | None) -> None:
         try:
             tree = self.sources.parse(module.path)
         except UnparsableError as error:
-            here = Place(module.path, error.line)
-            self.ledger.unreadable.setdefault(module.path, Seen(here, error.reason, tuple(self.chain)))
+            here = CodePlace(module.path, error.line)
+            self.ledger.unreadable.setdefault(module.path, SeenEvent(here, error.reason, tuple(self.chain)))
             return
         loops, self.loops = self.loops, []
-        self.chain.append(place or Place(module.path, 1))
+        self.chain.append(place or CodePlace(module.path, 1))
         try:
             alive = self.execute(tree.body, scope)
         finally:
             self.chain.pop()
             self.loops = loops
         if not alive:
-            raise Dead
+            raise PathEnded
 
     def is_lazy(self, module: LocalModule) -> bool:
         return self.store.get((f"module {module.name}", "lazy"), UNBOUND) is not UNBOUND
@@ -221,7 +225,7 @@ class Interpreter(Machine):
             self.store.set((f"module {module.name}", "lazy"), UNBOUND)
             try:
                 self._run(module, self.scopes[module.name], None)
-            except Dead:
+            except PathEnded:
                 return
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from somatrace.check.project.file_tree import Tree, beside
+from somatrace.check.project.file_tree import FileTree, beside
 from somatrace.check.project.source import Imported, Sources
 
 _MOST_FOLDERS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
+class SearchRoot:
     """A directory that modules are found in. `prefix` is the package under which an image holds it."""
 
     folder: str
@@ -20,7 +20,7 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundModule:
     """A module of the tree. `path` is empty for a namespace package, which has only `folders`."""
 
     name: str
@@ -40,19 +40,21 @@ class Found:
 class Loader:
     """Finds modules for one process."""
 
-    def __init__(self, tree: Tree, sources: Sources, roots: tuple[Root, ...], ours: str | None) -> None:
+    def __init__(
+        self, tree: FileTree, sources: Sources, roots: tuple[SearchRoot, ...], ours: str | None
+    ) -> None:
         self._tree, self._sources, self._roots = tree, sources, roots
         self._ours = ours
-        self._found: dict[str, Found | None] = {}
+        self._found: dict[str, FoundModule | None] = {}
         self._quiet: dict[str, bool] = {}
 
-    def find(self, name: str) -> Found | None:
+    def find(self, name: str) -> FoundModule | None:
         """The module of that dotted name, or None when it is not in the tree."""
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
 
-    def _find(self, name: str) -> Found | None:
+    def _find(self, name: str) -> FoundModule | None:
         parent, _, last = name.rpartition(".")
         if parent:
             package = self.find(parent)
@@ -62,7 +64,7 @@ class Loader:
                     return found
         return self._below_roots(name, last)
 
-    def _below_roots(self, name: str, last: str) -> Found | None:
+    def _below_roots(self, name: str, last: str) -> FoundModule | None:
         if not all(part.isidentifier() for part in name.split(".")):
             return None
         folders = []
@@ -74,24 +76,24 @@ class Loader:
                 return self._prefixed(name, root)
         return self._in_folders(name, last, tuple(folders))
 
-    def _prefixed(self, name: str, root: Root) -> Found:
+    def _prefixed(self, name: str, root: SearchRoot) -> FoundModule:
         if root.prefix != name:
-            return Found(name, "", (f"{root.folder}\0",))
+            return FoundModule(name, "", (f"{root.folder}\0",))
         start = beside(root.folder, "__init__.py")
-        return Found(name, start if self._tree.is_file(start) else "", (root.folder,))
+        return FoundModule(name, start if self._tree.is_file(start) else "", (root.folder,))
 
-    def _in_folders(self, name: str, last: str, folders: tuple[str, ...]) -> Found | None:
+    def _in_folders(self, name: str, last: str, folders: tuple[str, ...]) -> FoundModule | None:
         portions = []
         for folder in folders:
             here = beside(folder, last)
             start = f"{here}/__init__.py"
             if self._tree.is_file(start):
-                return None if here == self._ours else Found(name, start, (here,))
+                return None if here == self._ours else FoundModule(name, start, (here,))
             if self._tree.is_file(f"{here}.py"):
-                return Found(name, f"{here}.py")
+                return FoundModule(name, f"{here}.py")
             if self._tree.is_folder(here):
                 portions.append(here)
-        return Found(name, "", tuple(portions)) if portions and self._has_python(portions) else None
+        return FoundModule(name, "", tuple(portions)) if portions and self._has_python(portions) else None
 
     def _has_python(self, folders: list[str]) -> bool:
         """A directory without Python below it is no namespace package (`./openai` with prompts in it)."""
@@ -115,12 +117,12 @@ class Loader:
             return None
         return ".".join([*kept, imported.module] if imported.module else kept)
 
-    def quiet(self, found: Found) -> bool:
+    def quiet(self, found: FoundModule) -> bool:
         """Whether importing it, and all it imports from the tree, can have no effect that is looked for."""
         known = self._quiet.get(found.name)
         if known is not None:
             return known
-        seen: dict[str, Found] = {found.name: found}
+        seen: dict[str, FoundModule] = {found.name: found}
         waiting = [found]
         while waiting:
             here = waiting.pop()
@@ -138,7 +140,7 @@ class Loader:
             self._quiet[name] = True
         return True
 
-    def _needed(self, here: Found) -> Iterator[Found]:
+    def _needed(self, here: FoundModule) -> Iterator[FoundModule]:
         for imported in self._sources.glance(here.path).imports:
             name = self.absolute(here.package, imported)
             if name is None:
@@ -147,7 +149,7 @@ class Loader:
             for taken in imported.names:
                 yield from self._with_parents(f"{name}.{taken}")
 
-    def _with_parents(self, name: str) -> Iterator[Found]:
+    def _with_parents(self, name: str) -> Iterator[FoundModule]:
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
             found = self.find(".".join(parts[:length]))

@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from somatrace.check.project.source import Sources
-from somatrace.check.run.cells import Changes, Store
+from somatrace.check.run.cells import CellStore, Changes
 from somatrace.check.run.loader import Loader
-from somatrace.check.run.values import Arguments, LocalModule, Scope, Value, fresh
+from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value, fresh
 
 #: Enough for any start-up path that a person has written.
 MOST_STEPS = 150_000
 MOST_CALLS = 60
 
 
-class Dead(Exception):  # noqa: N818 -- the end of a path is no error
+class PathEnded(Exception):  # noqa: N818 -- the end of a path is no error
     """The path cannot go on: it returned, raised, left the process, or never ends."""
 
 
-class Exhausted(Exception):  # noqa: N818 -- nor is the end of patience
+class StepLimitReached(Exception):  # noqa: N818 -- nor is the end of patience
     """More steps than any start-up needs."""
 
 
@@ -30,7 +30,7 @@ def stop_there(_: Value) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CodePlace:
     """A line of a file of the tree."""
 
     path: str
@@ -42,34 +42,34 @@ class Place:
 class InitCall:
     """A call of the real `init_tracing`, as met on one path."""
 
-    place: Place
+    place: CodePlace
     service: str | None
     content: bool
     served: bool
-    conditions: tuple[Place, ...]
-    chain: tuple[Place, ...]
+    conditions: tuple[CodePlace, ...]
+    chain: tuple[CodePlace, ...]
     wrapped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenEvent:
     """Anything else that matters, and what it is in words."""
 
-    place: Place
+    place: CodePlace
     what: str
-    chain: tuple[Place, ...] = ()
+    chain: tuple[CodePlace, ...] = ()
 
 
 @dataclass(slots=True)
-class Ledger:
+class EventLog:
     """The events of one run."""
 
     inits: list[InitCall] = field(default_factory=list)
-    models: list[Seen] = field(default_factory=list)
-    shadows: list[Seen] = field(default_factory=list)
-    unreadable: dict[str, Seen] = field(default_factory=dict)
-    escaped: dict[int, tuple[Value, str, Place]] = field(default_factory=dict)
-    respawned: list[tuple[str, Place]] = field(default_factory=list)
+    models: list[SeenEvent] = field(default_factory=list)
+    shadows: list[SeenEvent] = field(default_factory=list)
+    unreadable: dict[str, SeenEvent] = field(default_factory=dict)
+    escaped: dict[int, tuple[Value, str, CodePlace]] = field(default_factory=dict)
+    respawned: list[tuple[str, CodePlace]] = field(default_factory=list)
     modules: dict[str, None] = field(default_factory=dict)
 
 
@@ -78,13 +78,13 @@ class Frame:
     """A running function body (or module). `resume` is what a `yield` in it hands control to."""
 
     depth: int
-    conditions: list[Place]
+    conditions: list[CodePlace]
     returns: list[tuple[Value, Changes]] = field(default_factory=list)
     resume: Callable[[Value], None] | None = None
 
 
 @dataclass(slots=True)
-class Loop:
+class RunningLoop:
     """A running loop."""
 
     depth: int
@@ -93,7 +93,7 @@ class Loop:
 
 
 @dataclass(slots=True)
-class Guarded:
+class RunningTry:
     """A running try body: the states in which it raises."""
 
     depth: int
@@ -107,41 +107,41 @@ class Machine(ABC):
 
     def __init__(self, loader: Loader, sources: Sources, wrappers: tuple[str, ...]) -> None:
         self.loader, self.sources, self.wrappers = loader, sources, wrappers
-        self.store = Store()
-        self.ledger = Ledger()
-        self.guards: list[Guarded] = []
-        self.loops: list[Loop] = []
-        self.conditions: list[Place] = []
-        self.chain: list[Place] = []
+        self.store = CellStore()
+        self.ledger = EventLog()
+        self.guards: list[RunningTry] = []
+        self.loops: list[RunningLoop] = []
+        self.conditions: list[CodePlace] = []
+        self.chain: list[CodePlace] = []
         self.steps = 0
         #: package of each module, for its relative imports
         self.packages: dict[str, str] = {}
-        self.scopes: dict[str, Scope] = {}
+        self.scopes: dict[str, NameScope] = {}
         self._made: dict[tuple[object, ...], int] = {}
 
     @abstractmethod
-    def evaluate(self, node: ast.expr | None, scope: Scope) -> Value:
+    def evaluate(self, node: ast.expr | None, scope: NameScope) -> Value:
         """What an expression gives, and what happens on the way."""
 
     @abstractmethod
-    def execute(self, body: Sequence[ast.stmt], scope: Scope) -> bool:
+    def execute(self, body: Sequence[ast.stmt], scope: NameScope) -> bool:
         """Run statements; whether the path goes on after them."""
 
     @abstractmethod
-    def call(self, value: Value, arguments: Arguments, place: Place) -> Value:
+    def call(self, value: Value, arguments: Arguments, place: CodePlace) -> Value:
         """Call a value."""
 
     @abstractmethod
-    def attribute(self, value: Value, name: str, place: Place) -> Value:
+    def attribute(self, value: Value, name: str, place: CodePlace) -> Value:
         """An attribute of a value."""
 
     @abstractmethod
-    def module(self, name: str, place: Place | None) -> Value:
+    def module(self, name: str, place: CodePlace | None) -> Value:
         """Import a module and its parents."""
 
     @abstractmethod
     def run_deferred(
-        self, value: Value, place: Place, resume: Callable[[Value], None] | None = None
+        self, value: Value, place: CodePlace, resume: Callable[[Value], None] | None = None
     ) -> Value:
         """Run the body of a called generator or coroutine."""
 
@@ -160,12 +160,12 @@ class Machine(ABC):
     def step(self) -> None:
         self.steps += 1
         if self.steps > MOST_STEPS:
-            raise Exhausted
+            raise StepLimitReached
 
-    def place(self, node: ast.AST, scope: Scope) -> Place:
-        return Place(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
+    def place(self, node: ast.AST, scope: NameScope) -> CodePlace:
+        return CodePlace(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
 
-    def split(self, *alternatives: Callable[[], bool], under: Place | None = None) -> bool:
+    def split(self, *alternatives: Callable[[], bool], under: CodePlace | None = None) -> bool:
         """Run each alternative from here and go on where they meet. False when none goes on."""
         ends = []
         outer = len(self.conditions)
@@ -175,9 +175,9 @@ class Machine(ABC):
             self.store.begin()
             try:
                 alive = alternative()
-            except Dead:
+            except PathEnded:
                 alive = False
-            except Exhausted:
+            except StepLimitReached:
                 self.store.rollback()
                 raise
             changes = self.store.rollback()
@@ -187,7 +187,7 @@ class Machine(ABC):
         self.store.merge(ends)
         return bool(ends)
 
-    def perhaps(self, action: Callable[[], object], under: Place | None) -> None:
+    def perhaps(self, action: Callable[[], object], under: CodePlace | None) -> None:
         """Something that happens on some paths only. Raises Dead only if both ways end."""
 
         def done() -> bool:
@@ -195,7 +195,7 @@ class Machine(ABC):
             return True
 
         if not self.split(done, lambda: True, under=under):
-            raise Dead
+            raise PathEnded
 
     def items(self, values: tuple[Value, ...] | None) -> int:
         """A number under which the elements of a new list lie."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 
 from somatrace.check.project.source import Imported
-from somatrace.check.run.machine import Dead, Machine, Place
+from somatrace.check.run.machine import CodePlace, Machine, PathEnded
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -18,19 +18,19 @@ from somatrace.check.run.values import (
     Instance,
     Items,
     LocalModule,
+    NameScope,
     Pending,
-    Scope,
     Table,
     Value,
 )
 
 
-def assign(machine: Machine, name: str, value: Value, scope: Scope) -> None:
+def assign(machine: Machine, name: str, value: Value, scope: NameScope) -> None:
     """Bind a plain name where this scope keeps it."""
     machine.store.set((scope.shared.get(name, scope).ident, name), value)
 
 
-def bind(machine: Machine, target: ast.expr, value: Value, scope: Scope) -> None:
+def bind(machine: Machine, target: ast.expr, value: Value, scope: NameScope) -> None:
     """Bind the target of an assignment, loop or with-block."""
     if isinstance(target, ast.Name):
         assign(machine, target.id, value, scope)
@@ -44,14 +44,14 @@ def bind(machine: Machine, target: ast.expr, value: Value, scope: Scope) -> None
         _set_item(machine, target, value, scope)
 
 
-def _unpack(machine: Machine, target: ast.Tuple | ast.List, value: Value, scope: Scope) -> None:
+def _unpack(machine: Machine, target: ast.Tuple | ast.List, value: Value, scope: NameScope) -> None:
     values = machine.elements(value.ident) if isinstance(value, Items) else None
     fits = values is not None and len(values) == len(target.elts)
     for number, element in enumerate(target.elts):
         bind(machine, element, values[number] if fits and values is not None else UNKNOWN, scope)
 
 
-def _set_item(machine: Machine, target: ast.Subscript, value: Value, scope: Scope) -> None:
+def _set_item(machine: Machine, target: ast.Subscript, value: Value, scope: NameScope) -> None:
     container = machine.solid(machine.evaluate(target.value, scope))
     key = machine.evaluate(target.slice, scope)
     if isinstance(container, Table) and isinstance(key, Const):
@@ -71,7 +71,7 @@ def set_attribute(machine: Machine, owner: Value, name: str, value: Value) -> No
         machine.store.set((root.ident or "", f"{owner.path}.{name}"), value)
 
 
-def defaults(machine: Machine, arguments: ast.arguments, scope: Scope) -> tuple[tuple[str, Value], ...]:
+def defaults(machine: Machine, arguments: ast.arguments, scope: NameScope) -> tuple[tuple[str, Value], ...]:
     """Default values, evaluated when the function is defined."""
     found: list[tuple[str, Value]] = []
     positional = [*arguments.posonlyargs, *arguments.args]
@@ -85,7 +85,7 @@ def defaults(machine: Machine, arguments: ast.arguments, scope: Scope) -> tuple[
     return tuple(found)
 
 
-def decorate(machine: Machine, value: Value, decorators: Sequence[ast.expr], scope: Scope) -> Value:
+def decorate(machine: Machine, value: Value, decorators: Sequence[ast.expr], scope: NameScope) -> Value:
     """Apply decorators, innermost first. What a library's decorator returns is taken to call through."""
     made = [machine.evaluate(decorator, scope) for decorator in decorators]
     for decorator, node in zip(reversed(made), reversed(decorators), strict=True):
@@ -113,7 +113,7 @@ def arguments_of(function: Function, given: Arguments, me: Value | None) -> dict
 # -- imports --------------------------------------------------------------------------------------
 
 
-def plain_import(machine: Machine, node: ast.Import, scope: Scope) -> None:
+def plain_import(machine: Machine, node: ast.Import, scope: NameScope) -> None:
     """`import a.b as c`."""
     place = machine.place(node, scope)
     for alias in node.names:
@@ -125,14 +125,14 @@ def plain_import(machine: Machine, node: ast.Import, scope: Scope) -> None:
             assign(machine, top, machine.module(top, place), scope)
 
 
-def import_from(machine: Machine, node: ast.ImportFrom, scope: Scope) -> None:
+def import_from(machine: Machine, node: ast.ImportFrom, scope: NameScope) -> None:
     """`from a import b as c`, `from . import b`, `from a import *`."""
     place = machine.place(node, scope)
     package = machine.packages.get(scope.module.name, "")
     name = machine.loader.absolute(package, Imported(node.level, node.module or ""))
     if name is None:
         fail_import(machine)
-        raise Dead
+        raise PathEnded
     module = machine.module(name, place)
     for alias in node.names:
         if alias.name == "*":
@@ -143,7 +143,7 @@ def import_from(machine: Machine, node: ast.ImportFrom, scope: Scope) -> None:
             )
 
 
-def _taken(machine: Machine, module: Value, name: str, wanted: str, place: Place) -> Value:
+def _taken(machine: Machine, module: Value, name: str, wanted: str, place: CodePlace) -> Value:
     if isinstance(module, LocalModule):
         held = machine.store.get((machine.scopes[module.name].ident, wanted))
         if held is None and machine.loader.find(f"{name}.{wanted}"):
@@ -153,7 +153,7 @@ def _taken(machine: Machine, module: Value, name: str, wanted: str, place: Place
     return machine.attribute(module, wanted, place)
 
 
-def _star(machine: Machine, module: Value, scope: Scope) -> None:
+def _star(machine: Machine, module: Value, scope: NameScope) -> None:
     if isinstance(module, LocalModule):
         machine.wake(module)
         inner = machine.scopes[module.name]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from somatrace.check.run.machine import Dead, Machine
+from somatrace.check.run.machine import Machine, PathEnded
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -17,7 +17,7 @@ from somatrace.check.run.values import (
     Function,
     Items,
     LocalModule,
-    Scope,
+    NameScope,
     Value,
     is_ours,
     joined,
@@ -25,7 +25,7 @@ from somatrace.check.run.values import (
 )
 
 
-def logical(machine: Machine, node: ast.BoolOp, scope: Scope) -> Value:
+def logical(machine: Machine, node: ast.BoolOp, scope: NameScope) -> Value:
     """`a and b`: the right side runs perhaps, unless the left side is known."""
     stops = isinstance(node.op, ast.Or)
     results: list[Value] = []
@@ -48,7 +48,7 @@ def logical(machine: Machine, node: ast.BoolOp, scope: Scope) -> Value:
     return result
 
 
-def choice(machine: Machine, node: ast.IfExp, scope: Scope) -> Value:
+def choice(machine: Machine, node: ast.IfExp, scope: NameScope) -> Value:
     """`a if test else b`."""
     known = truth(machine.solid(machine.evaluate(node.test, scope)))
     if known is not None:
@@ -63,11 +63,11 @@ def choice(machine: Machine, node: ast.IfExp, scope: Scope) -> Value:
         return run
 
     if not machine.split(way(node.body), way(node.orelse), under=machine.place(node, scope)):
-        raise Dead
+        raise PathEnded
     return joined(results[0], results[-1])
 
 
-def unary(machine: Machine, node: ast.UnaryOp, scope: Scope) -> Value:
+def unary(machine: Machine, node: ast.UnaryOp, scope: NameScope) -> Value:
     """`not a`, `-a`."""
     value = machine.solid(machine.evaluate(node.operand, scope))
     if isinstance(node.op, ast.Not):
@@ -78,7 +78,7 @@ def unary(machine: Machine, node: ast.UnaryOp, scope: Scope) -> Value:
     return UNKNOWN
 
 
-def binary(machine: Machine, node: ast.BinOp, scope: Scope) -> Value:
+def binary(machine: Machine, node: ast.BinOp, scope: NameScope) -> Value:
     """Left sides are walked down, not recursed into: sums and strings grow long."""
     parts: list[ast.BinOp] = []
     left: ast.expr = node
@@ -113,7 +113,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 }
 
 
-def comparison(machine: Machine, node: ast.Compare, scope: Scope) -> Value:
+def comparison(machine: Machine, node: ast.Compare, scope: NameScope) -> Value:
     """A comparison of constants, where both sides are known."""
     left = machine.solid(machine.evaluate(node.left, scope))
     rights = [machine.solid(machine.evaluate(right, scope)) for right in node.comparators]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from somatrace.check.project.file_tree import Tree
+from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
 from somatrace.check.run import serving
 from somatrace.check.run.cells import CALLS, HOOKS, SERVED
 from somatrace.check.run.externals import awaited
 from somatrace.check.run.interpreter import Interpreter
-from somatrace.check.run.loader import Found, Loader, Root
-from somatrace.check.run.machine import Dead, Exhausted, InitCall, Ledger, Place
+from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
+from somatrace.check.run.machine import CodePlace, EventLog, InitCall, PathEnded, StepLimitReached
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -31,7 +31,7 @@ _WORKER = ("post_fork", "post_worker_init")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class ProcessStart:
     """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
     `import` imports it and serves `attribute`, `function` calls `attribute` of it.
     """
@@ -43,23 +43,25 @@ class Start:
     role: str = "server"
     factory: bool = False
     settings: str = ""
-    roots: tuple[Root, ...] = ()
+    roots: tuple[SearchRoot, ...] = ()
 
 
 @dataclass(slots=True)
-class Outcome:
+class RunOutcome:
     """What is known after the run: how often tracing certainly and possibly started before serving."""
 
-    ledger: Ledger
+    ledger: EventLog
     certain: int
     possible: int
     late: tuple[InitCall, ...]
-    found: Found | None
+    found: FoundModule | None
     exhausted: bool = False
     supervises: bool = False
 
 
-def run(start: Start, tree: Tree, sources: Sources, wrappers: tuple[str, ...], ours: str | None) -> Outcome:
+def run(
+    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], ours: str | None
+) -> RunOutcome:
     """Follow one process."""
     loader = Loader(tree, sources, start.roots, ours)
     machine = Interpreter(loader, sources, wrappers)
@@ -69,9 +71,9 @@ def run(start: Start, tree: Tree, sources: Sources, wrappers: tuple[str, ...], o
     if found is not None:
         try:
             app = _start(machine, start, found)
-        except Dead:
+        except PathEnded:
             pass
-        except (Exhausted, RecursionError):
+        except (StepLimitReached, RecursionError):
             exhausted = True
     low, high = machine.store.get(CALLS)
     if not exhausted and high == 0:
@@ -79,25 +81,25 @@ def run(start: Start, tree: Tree, sources: Sources, wrappers: tuple[str, ...], o
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
     supervises = bool(machine.ledger.respawned) and low == 0
-    return Outcome(machine.ledger, low, high, late, found, exhausted, supervises)
+    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises)
 
 
-def _target(start: Start, loader: Loader, tree: Tree) -> Found | None:
+def _target(start: ProcessStart, loader: Loader, tree: FileTree) -> FoundModule | None:
     if start.kind == "script":
-        return Found("__main__", start.path) if tree.is_file(start.path) else None
+        return FoundModule("__main__", start.path) if tree.is_file(start.path) else None
     found = loader.find(start.name)
     if found is not None and start.kind == "module" and found.is_package:
         return loader.find(f"{start.name}.__main__")
     return found if found is not None and found.path else None
 
 
-def _start(machine: Interpreter, start: Start, found: Found) -> Value:
-    place = Place(found.path, 1)
+def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Value:
+    place = CodePlace(found.path, 1)
     if start.settings:
         _gunicorn(machine, start.settings, _MASTER, place)
         _gunicorn(machine, start.settings, _WORKER[:1], place)
     if start.kind == "script":
-        machine.load(Found("__main__", found.path), None, "__main__")
+        machine.load(FoundModule("__main__", found.path), None, "__main__")
         return UNKNOWN
     if start.kind == "module":
         for parent in _parents(found.name):
@@ -122,15 +124,15 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
-def _gunicorn(machine: Interpreter, path: str, hooks: tuple[str, ...], place: Place) -> None:
-    module = machine.load(Found("__gunicorn__", path), None, "__gunicorn__")
+def _gunicorn(machine: Interpreter, path: str, hooks: tuple[str, ...], place: CodePlace) -> None:
+    module = machine.load(FoundModule("__gunicorn__", path), None, "__gunicorn__")
     for name in hooks:
         hook = machine.attribute(module, name, place)
         if isinstance(hook, Function):
             machine.call(hook, Arguments(open=True), place)
 
 
-def _serve(machine: Interpreter, start: Start, app: Value, place: Place) -> None:
+def _serve(machine: Interpreter, start: ProcessStart, app: Value, place: CodePlace) -> None:
     if start.settings:
         _gunicorn(machine, start.settings, _WORKER[1:], place)
     serve = _ROLES.get(start.role)
@@ -142,7 +144,7 @@ def _serve(machine: Interpreter, start: Start, app: Value, place: Place) -> None
         serving.start(machine, app, place)
 
 
-def _celery(machine: Interpreter, app: Value, place: Place) -> None:
+def _celery(machine: Interpreter, app: Value, place: CodePlace) -> None:
     """A Celery worker imports what the app includes, then its signals fire."""
     for option in options(app):
         if isinstance(option, External):
@@ -158,11 +160,11 @@ def _celery(machine: Interpreter, app: Value, place: Place) -> None:
     machine.store.set(SERVED, value=True)
 
 
-def _calling(machine: Interpreter, value: Value, place: Place) -> Callable[[], object]:
+def _calling(machine: Interpreter, value: Value, place: CodePlace) -> Callable[[], object]:
     return lambda: machine.call(value, Arguments(open=True), place)
 
 
-def _arq(machine: Interpreter, app: Value, place: Place) -> None:
+def _arq(machine: Interpreter, app: Value, place: CodePlace) -> None:
     """Arq calls `on_startup` of the settings class."""
     if isinstance(app, Class):
         hook = machine.attribute(app, "on_startup", place)
@@ -171,13 +173,13 @@ def _arq(machine: Interpreter, app: Value, place: Place) -> None:
     machine.store.set(SERVED, value=True)
 
 
-_ROLES: dict[str, Callable[[Interpreter, Value, Place], None]] = {"celery": _celery, "arq": _arq}
+_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": _celery, "arq": _arq}
 
 
-def _late(machine: Interpreter, start: Start, app: Value) -> None:
+def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
     """Nothing started tracing: look whether something that runs later does."""
     machine.store.set(SERVED, value=True)
-    nowhere = Place("", 1)
+    nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
     if start.role == "lambda" and isinstance(app, Function):
         waiting.append((app, nowhere))
@@ -192,6 +194,6 @@ def _late(machine: Interpreter, start: Start, app: Value) -> None:
         try:
             result = machine.call(value, Arguments(open=True), place)
             machine.run_deferred(result, place, lambda _: None)
-        except (Dead, Exhausted, RecursionError):
+        except (PathEnded, StepLimitReached, RecursionError):
             pass
         machine.store.rollback()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from somatrace.check.run.cells import HOOKS, SERVED, Hook
-from somatrace.check.run.machine import Machine, Place
+from somatrace.check.run.machine import CodePlace, Machine
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -58,7 +58,7 @@ def serves(path: str) -> bool:
     return last in _SERVING_METHODS and head.endswith(")")
 
 
-def serve(machine: Machine, value: External, arguments: Arguments, place: Place) -> Value:
+def serve(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """The program hands itself to a server."""
     app = next(iter(arguments.positional), None) or arguments.get("app") or arguments.get("target")
     given = arguments
@@ -86,7 +86,7 @@ def _runs_apart(arguments: Arguments) -> bool:
     return isinstance(workers, Const) and isinstance(workers.value, int) and workers.value > 1
 
 
-def imported_app(machine: Machine, name: str, place: Place, *, factory: bool) -> Value:
+def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool) -> Value:
     """`module:attribute`, as servers import it; a factory is called."""
     module_name, _, attribute = name.partition(":")
     module = machine.module(module_name, place)
@@ -97,7 +97,7 @@ def imported_app(machine: Machine, name: str, place: Place, *, factory: bool) ->
     return machine.call(value, Arguments(), place) if called else value
 
 
-def start(machine: Machine, app: Value, place: Place) -> None:
+def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Start-up hooks of the app that is served run; from then on everything is late."""
     owners = set(_owners(machine, app))
     for hook in machine.store.get(HOOKS):
@@ -135,14 +135,14 @@ def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | I
             yield from _made(machine, inner, depth + 1)
 
 
-def _run_hook(machine: Machine, hook: Hook, app: Value, place: Place) -> None:
+def _run_hook(machine: Machine, hook: Hook, app: Value, place: CodePlace) -> None:
     if hook.certain:
         _begin(machine, hook.value, app, place)
     else:
         machine.perhaps(lambda: _begin(machine, hook.value, app, place), place)
 
 
-def _begin(machine: Machine, hook: Value, app: Value, place: Place) -> None:
+def _begin(machine: Machine, hook: Value, app: Value, place: CodePlace) -> None:
     """Call a hook. What a lifespan does after its yield is not part of the start."""
     wanted: Arguments = Arguments((app,)) if _takes_one(hook) else Arguments(open=True)
     value = machine.call(hook, wanted, place)
@@ -164,7 +164,7 @@ def _takes_one(hook: Value) -> bool:
     return isinstance(hook, Function) and len(hook.node.args.posonlyargs) + len(hook.node.args.args) == 1
 
 
-def _run_arguments(machine: Machine, made: External | Instance, place: Place) -> None:
+def _run_arguments(machine: Machine, made: External | Instance, place: CodePlace) -> None:
     """`FastAPI(lifespan=f)`, `Starlette(on_startup=[f])`, `app.router.lifespan_context = f`."""
     arguments = (
         made.arguments

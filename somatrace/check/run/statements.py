@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from somatrace.check.run import blocks, names
-from somatrace.check.run.machine import Dead, Frame, Machine
-from somatrace.check.run.values import NONE, UNBOUND, Class, External, Function, Scope, truth
+from somatrace.check.run.machine import Frame, Machine, PathEnded
+from somatrace.check.run.values import NONE, UNBOUND, Class, External, Function, NameScope, truth
 
 
-def execute(machine: Machine, body: Sequence[ast.stmt], scope: Scope) -> bool:
+def execute(machine: Machine, body: Sequence[ast.stmt], scope: NameScope) -> bool:
     """Run statements one after the other; whether the path goes on."""
     try:
         for node in body:
@@ -19,27 +19,27 @@ def execute(machine: Machine, body: Sequence[ast.stmt], scope: Scope) -> bool:
             handler = _STATEMENTS.get(type(node))
             if handler is not None:
                 handler(machine, node, scope)
-    except Dead:
+    except PathEnded:
         return False
     return True
 
 
-def _expression(machine: Machine, node: ast.Expr, scope: Scope) -> None:
+def _expression(machine: Machine, node: ast.Expr, scope: NameScope) -> None:
     machine.evaluate(node.value, scope)
 
 
-def _assign(machine: Machine, node: ast.Assign, scope: Scope) -> None:
+def _assign(machine: Machine, node: ast.Assign, scope: NameScope) -> None:
     value = machine.evaluate(node.value, scope)
     for target in node.targets:
         names.bind(machine, target, value, scope)
 
 
-def _annotated(machine: Machine, node: ast.AnnAssign, scope: Scope) -> None:
+def _annotated(machine: Machine, node: ast.AnnAssign, scope: NameScope) -> None:
     if node.value is not None:
         names.bind(machine, node.target, machine.evaluate(node.value, scope), scope)
 
 
-def _augmented(machine: Machine, node: ast.AugAssign, scope: Scope) -> None:
+def _augmented(machine: Machine, node: ast.AugAssign, scope: NameScope) -> None:
     load: Any = ast.copy_location(ast.BinOp(_loaded(node.target), node.op, node.value), node)
     names.bind(machine, node.target, machine.evaluate(load, scope), scope)
 
@@ -50,7 +50,7 @@ def _loaded(node: ast.expr) -> ast.expr:
     return node
 
 
-def _if(machine: Machine, node: ast.If, scope: Scope) -> None:
+def _if(machine: Machine, node: ast.If, scope: NameScope) -> None:
     """A chain of elifs is walked, not recursed into: generated code has thousands."""
     arms: list[tuple[ast.If, bool]] = []
     rest: Sequence[ast.stmt] = [node]
@@ -74,7 +74,9 @@ def _if(machine: Machine, node: ast.If, scope: Scope) -> None:
     )
 
 
-def _branches(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], test: ast.AST, scope: Scope) -> None:
+def _branches(
+    machine: Machine, bodies: Sequence[Sequence[ast.stmt]], test: ast.AST, scope: NameScope
+) -> None:
     """Alternatives of which one runs. Where one leaves the function, what follows is conditional too."""
     under = machine.place(test, scope)
     left = False
@@ -99,18 +101,18 @@ def _leaves(body: Sequence[ast.stmt]) -> bool:
 
 def _go_on(alive: bool) -> None:
     if not alive:
-        raise Dead
+        raise PathEnded
 
 
-def _return(machine: Machine, node: ast.Return, scope: Scope) -> None:
+def _return(machine: Machine, node: ast.Return, scope: NameScope) -> None:
     value = machine.evaluate(node.value, scope) if node.value is not None else NONE
     frame = scope.frame
     if isinstance(frame, Frame):
         frame.returns.append((value, machine.store.since(frame.depth)))
-    raise Dead
+    raise PathEnded
 
 
-def _raise(machine: Machine, node: ast.Raise, scope: Scope) -> None:
+def _raise(machine: Machine, node: ast.Raise, scope: NameScope) -> None:
     raised = machine.evaluate(node.exc, scope) if node.exc is not None else NONE
     leaves = isinstance(raised, External) and raised.path.removesuffix("()") in {
         "SystemExit",
@@ -119,29 +121,29 @@ def _raise(machine: Machine, node: ast.Raise, scope: Scope) -> None:
     if machine.guards and not leaves:
         guard = machine.guards[-1]
         guard.raised.append(machine.store.since(guard.depth))
-    raise Dead
+    raise PathEnded
 
 
-def _break(machine: Machine, _: ast.Break, __: Scope) -> None:
+def _break(machine: Machine, _: ast.Break, __: NameScope) -> None:
     if machine.loops:
         loop = machine.loops[-1]
         loop.breaks.append(machine.store.since(loop.depth))
-    raise Dead
+    raise PathEnded
 
 
-def _continue(machine: Machine, _: ast.Continue, __: Scope) -> None:
+def _continue(machine: Machine, _: ast.Continue, __: NameScope) -> None:
     if machine.loops:
         loop = machine.loops[-1]
         loop.continues.append(machine.store.since(loop.depth))
-    raise Dead
+    raise PathEnded
 
 
-def _assert(machine: Machine, node: ast.Assert, scope: Scope) -> None:
+def _assert(machine: Machine, node: ast.Assert, scope: NameScope) -> None:
     """`python -O` leaves asserts out."""
     machine.perhaps(lambda: machine.evaluate(node.test, scope), machine.place(node, scope))
 
 
-def _match(machine: Machine, node: ast.Match, scope: Scope) -> None:
+def _match(machine: Machine, node: ast.Match, scope: NameScope) -> None:
     machine.evaluate(node.subject, scope)
     bodies = [case.body for case in node.cases]
     if not any(_irrefutable(case) for case in node.cases):
@@ -154,17 +156,17 @@ def _irrefutable(case: ast.match_case) -> bool:
     return case.guard is None and isinstance(pattern, ast.MatchAs) and pattern.pattern is None
 
 
-def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: Scope) -> None:
+def _function(machine: Machine, node: ast.FunctionDef | ast.AsyncFunctionDef, scope: NameScope) -> None:
     function = Function(node, scope, names.defaults(machine, node.args, scope))
     value = names.decorate(machine, function, node.decorator_list, scope)
     names.assign(machine, node.name, value, scope)
 
 
-def _class(machine: Machine, node: ast.ClassDef, scope: Scope) -> None:
+def _class(machine: Machine, node: ast.ClassDef, scope: NameScope) -> None:
     bases = tuple(machine.evaluate(base, scope) for base in node.bases)
     for keyword in node.keywords:
         machine.evaluate(keyword.value, scope)
-    inner = Scope("class", scope.module, scope, frame=scope.frame)
+    inner = NameScope("class", scope.module, scope, frame=scope.frame)
     cls = Class(node, inner, bases)
     inner.owner = cls
     alive = machine.execute(node.body, inner)
@@ -173,7 +175,7 @@ def _class(machine: Machine, node: ast.ClassDef, scope: Scope) -> None:
     _go_on(alive)
 
 
-def _shared(_: Machine, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
+def _shared(_: Machine, node: ast.Global | ast.Nonlocal, scope: NameScope) -> None:
     chain = list(scope.chain())
     for name in node.names:
         if isinstance(node, ast.Global):
@@ -182,13 +184,13 @@ def _shared(_: Machine, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
             scope.shared[name] = chain[1]
 
 
-def _delete(machine: Machine, node: ast.Delete, scope: Scope) -> None:
+def _delete(machine: Machine, node: ast.Delete, scope: NameScope) -> None:
     for target in node.targets:
         if isinstance(target, ast.Name):
             names.assign(machine, target.id, UNBOUND, scope)
 
 
-_STATEMENTS: dict[type[ast.stmt], Callable[[Machine, Any, Scope], None]] = {
+_STATEMENTS: dict[type[ast.stmt], Callable[[Machine, Any, NameScope], None]] = {
     ast.Expr: _expression,
     ast.Assign: _assign,
     ast.AnnAssign: _annotated,

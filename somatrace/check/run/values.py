@@ -122,19 +122,19 @@ class Pending(Value):
 
 
 @dataclass(eq=False, slots=True)
-class Scope:
+class NameScope:
     """Where names are looked up: a module, a class body or a call of a function."""
 
     kind: str
     module: LocalModule
-    parent: Scope | None = None
+    parent: NameScope | None = None
     ident: int = field(default_factory=fresh)
-    shared: dict[str, Scope] = field(default_factory=dict)
+    shared: dict[str, NameScope] = field(default_factory=dict)
     frame: object = None
     owner: Value | None = None
     me: Value | None = None
 
-    def chain(self) -> Iterator[Scope]:
+    def chain(self) -> Iterator[NameScope]:
         """The scopes in which a name is looked up, innermost first; a class body only sees itself."""
         yield self
         scope = self.parent
@@ -149,7 +149,7 @@ class Function(Value):
     """A function or lambda of the tree."""
 
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-    scope: Scope
+    scope: NameScope
     defaults: tuple[tuple[str, Value], ...] = field(default=(), compare=False)
     manager: bool = False
     plain: bool = False
@@ -164,7 +164,7 @@ class Class(Value):
     """A class of the tree; its attributes lie in the store under its scope's number."""
 
     node: ast.ClassDef
-    scope: Scope
+    scope: NameScope
     bases: tuple[Value, ...] = field(default=(), compare=False)
 
 

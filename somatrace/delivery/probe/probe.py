@@ -137,7 +137,7 @@ def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
         answer = transport.send(b"", timeout)
     finally:
         transport.close()
-    if answer.outcome in ("ok", "refused"):
+    if answer.outcome in ("accepted", "rejected"):
         return None, "the export was taken", ""
     code = answer.message.rpartition(": ")[2]
     return _GRPC_FAULTS.get(code, "server"), code, ""

@@ -54,7 +54,7 @@ _SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2
 )
 
 
-class View(NamedTuple):
+class DecodedView(NamedTuple):
     """A decoded piece of text. `offsets[i]` is where character i begins in the original, and one more."""
 
     text: str
@@ -68,15 +68,15 @@ class View(NamedTuple):
         return self.offsets[-1] >= len(text)
 
 
-def decoded_views(text: str) -> Iterator[View]:
+def decoded_views(text: str) -> Iterator[DecodedView]:
     """Views of every part of `text` that hides something; none for plain text."""
     for start, end in _surroundings(text):
         yield decoded(text, start, end)
 
 
-def decoded(text: str, start: int, end: int) -> View:
+def decoded(text: str, start: int, end: int) -> DecodedView:
     """A view of text[start:end] with everything undone that hides something."""
-    view = View(text[start:end], list(range(start, end + 1)))
+    view = DecodedView(text[start:end], list(range(start, end + 1)))
     for _ in range(LEVELS):
         plain = _folded(_unescaped(view))
         if plain.text == view.text:
@@ -125,7 +125,7 @@ def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     return start - (left.end() if left else 0), end + (right.end() if right else 0)
 
 
-def _unescaped(view: View) -> View:
+def _unescaped(view: DecodedView) -> DecodedView:
     """The view with one level of escapes undone."""
     text = view.text
     if "%" not in text and "\\" not in text and "&" not in text:
@@ -148,7 +148,7 @@ def _unescaped(view: View) -> View:
         return view
     pieces.append(text[done:])
     offsets += view.offsets[done:]
-    return View("".join(pieces), offsets)
+    return DecodedView("".join(pieces), offsets)
 
 
 def _percent(run: str) -> list[tuple[str, int]]:
@@ -169,7 +169,7 @@ def _character(match: re.Match[str]) -> list[tuple[str, int]]:
     return [(chr(code), 0)] if 9 <= code < 0x110000 and not 0xD800 <= code < 0xE000 else []
 
 
-def _folded(view: View) -> View:
+def _folded(view: DecodedView) -> DecodedView:
     """The view with every character that looks like an ASCII one replaced by it, and invisible ones gone."""
     if view.text.isascii():
         return view
@@ -182,7 +182,7 @@ def _folded(view: View) -> View:
     offsets.append(view.offsets[-1])
     folded = "".join(pieces)
     alike = re.search(_ALIKE, folded)  # in few texts there is one
-    return View(re.sub(r"\w+", _latin, folded) if alike else folded, offsets)
+    return DecodedView(re.sub(r"\w+", _latin, folded) if alike else folded, offsets)
 
 
 def _latin(word: re.Match[str]) -> str:

@@ -43,7 +43,7 @@ class TooManyHitsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class DetectedValue:
     """text[start:end] is a `type`, of a category. `value` is the value as it reads, for pseudonyms."""
 
     start: int
@@ -53,19 +53,19 @@ class Hit:
     value: str = field(default="", repr=False, compare=False)
 
 
-class Found(NamedTuple):
+class ValueSpan(NamedTuple):
     """Where the value at an anchor begins and ends, and what it is; the others of a list of values."""
 
     start: int
     end: int
     type: str
-    more: tuple[Found, ...] = ()
+    more: tuple[ValueSpan, ...] = ()
 
 
-Locate = Callable[[str, int], Found | None]
+Locate = Callable[[str, int], ValueSpan | None]
 """Looks around an anchor (text, offset) within bounds that do not depend on the length of the text."""
 
-Search = Callable[[str], Iterable[Found]]
+Search = Callable[[str], Iterable[ValueSpan]]
 """Reads a text once, in linear time, for detectors that have no anchors."""
 
 
@@ -118,21 +118,21 @@ def prefixed(
         + r"\Z"
     )
 
-    def locate(text: str, at: int) -> Found | None:
+    def locate(text: str, at: int) -> ValueSpan | None:
         match = compiled(bounded).match(text, max(0, at - back))
         if match is None:
             return _begun(text, at, max(0, at - back)) if cut and len(text) - at <= CUT else None
         start, end = match.span(match.lastindex or 0)
         if check is not None and not check(text[start:end]):
             return None
-        return Found(start, end, type_)
+        return ValueSpan(start, end, type_)
 
-    def _begun(text: str, at: int, start: int) -> Found | None:
+    def _begun(text: str, at: int, start: int) -> ValueSpan | None:
         match = compiled(begun).match(text, start)
         stem = max((len(one) for one in stems if text.startswith(one, at)), default=0)
         if match is None or not _like_a_key(text[at + stem :]):
             return None
-        return Found(*match.span(match.lastindex or 0), type_)
+        return ValueSpan(*match.span(match.lastindex or 0), type_)
 
     encoded = tuple(stem.encode() for stem in stems)
     return Detector((type_,), "secrets", about, "raw", encoded, locate, dense=True)
@@ -228,19 +228,19 @@ class Views:
             at = data.find(stem, resume)  # type: ignore[arg-type]
 
 
-def scan(views: Views, detectors: Iterable[Detector]) -> list[Hit]:
+def scan(views: Views, detectors: Iterable[Detector]) -> list[DetectedValue]:
     """Every hit of every detector, overlapping ones too. Raises TooManyHitsError above MAX_HITS."""
-    hits: list[Hit] = []
+    hits: list[DetectedValue] = []
     text = views.text
     for detector in detectors:
         for start, end, type_, _ in _found(views, detector):
-            hits.append(Hit(start, end, type_, detector.category, text[start:end]))
+            hits.append(DetectedValue(start, end, type_, detector.category, text[start:end]))
             if len(hits) > MAX_HITS:
                 raise TooManyHitsError
     return hits
 
 
-def _found(views: Views, detector: Detector) -> Iterator[Found]:
+def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
     text = views.text
     if detector.needs not in text:
         return
@@ -257,9 +257,9 @@ def _found(views: Views, detector: Detector) -> Iterator[Found]:
         yield from detector.search(text)
 
 
-def merged(hits: Iterable[Hit]) -> list[Hit]:
+def merged(hits: Iterable[DetectedValue]) -> list[DetectedValue]:
     """Hits in order, none overlapping another: what overlaps becomes one, named after the graver category."""
-    joined: list[Hit] = []
+    joined: list[DetectedValue] = []
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end, CATEGORIES.index(hit.category))):
         if not joined or hit.start >= joined[-1].end:
             joined.append(hit)
@@ -268,5 +268,7 @@ def merged(hits: Iterable[Hit]) -> list[Hit]:
         if hit.end <= last.end and CATEGORIES.index(hit.category) >= CATEGORIES.index(last.category):
             continue
         graver = min((last, hit), key=lambda one: CATEGORIES.index(one.category))
-        joined[-1] = Hit(last.start, max(last.end, hit.end), graver.type, graver.category, graver.value)
+        joined[-1] = DetectedValue(
+            last.start, max(last.end, hit.end), graver.type, graver.category, graver.value
+        )
     return joined

@@ -13,7 +13,7 @@ SHORT: Final = 96
 _OF_SHAPE: Final = {"0": "[0-9]", "A": "[A-Za-z]"}
 
 
-class Gate:
+class Prefilter:
     """Knows the anchors of some detectors as two patterns: those with words in them, and signs and digits.
 
     Ids of requests and dates hold signs and digits that some detectors look at, and seldom a word of the many

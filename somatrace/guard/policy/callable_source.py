@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from somatrace.guard.policy.model import ContentPolicy, Entry, PolicyError
-from somatrace.runtime.worker import Lane
+from somatrace.guard.policy.model import ContentPolicy, PolicyEntry, PolicyError
+from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
@@ -26,17 +26,17 @@ TTL: Final = 30.0
 AGAIN: Final = 2.0
 MAX_ANSWERS: Final = 10_000
 
-CLOSED: Final = Entry("none")
+CLOSED: Final = PolicyEntry("none")
 
 
-class Said(NamedTuple):
+class TimedEntry(NamedTuple):
     """An answer and the monotonic moment until which it holds. No entry means the default."""
 
-    entry: Entry | None
+    entry: PolicyEntry | None
     until: float
 
 
-class Asker:
+class CallableSource:
     """Entries from a callable that takes a tenant's id.
 
     It answers `none`, `redacted`, an entry in the form of the policy file, or None for the default. `told`
@@ -44,19 +44,19 @@ class Asker:
     """
 
     def __init__(
-        self, ask: Ask, clock: Callable[[], dt.datetime], told: Callable[[str, Entry | None], None]
+        self, ask: Ask, clock: Callable[[], dt.datetime], told: Callable[[str, PolicyEntry | None], None]
     ) -> None:
         self._ask = ask
         self._clock = clock
         self._told = told
-        self._said: dict[str, Said] = {}
+        self._said: dict[str, TimedEntry] = {}
         self.problem = ""
         self._forget()
-        self._lane: Lane[str] = Lane(
+        self._worker: BackgroundWorker[str] = BackgroundWorker(
             "content-policy-ask", self._step, size=1000, batch=1, forget=self._forget
         )
 
-    def entry(self, tenant: str) -> Entry | None:
+    def entry(self, tenant: str) -> PolicyEntry | None:
         """The tenant's entry, None for the default. Waits LIMIT seconds at most, not at all for the stuck."""
         said = self._said.get(tenant)
         now = time.monotonic()
@@ -66,14 +66,14 @@ class Asker:
         if began and now - began > LIMIT:
             return CLOSED
         arrived = self._waiting.setdefault(tenant, threading.Event())
-        if not self._lane.put(tenant) or not arrived.wait(LIMIT):
-            self._keep(tenant, Said(CLOSED, now + AGAIN), "no answer in time")
+        if not self._worker.put(tenant) or not arrived.wait(LIMIT):
+            self._keep(tenant, TimedEntry(CLOSED, now + AGAIN), "no answer in time")
             return CLOSED
         said = self._said.get(tenant)
         return CLOSED if said is None else said.entry
 
     def close(self) -> None:
-        self._lane.close(0.1)
+        self._worker.close(0.1)
 
     def _forget(self) -> None:
         """Nobody is asked and nobody waits: at the start, and in a forked child."""
@@ -88,25 +88,25 @@ class Asker:
             except BaseException as error:  # also SystemExit: it would end this thread, and nothing else
                 mistake = str(error).partition("\n")[0] if isinstance(error, PolicyError) else ""
                 reason = mistake or type(error).__name__
-                self._keep(tenant, Said(CLOSED, time.monotonic() + AGAIN), reason)
+                self._keep(tenant, TimedEntry(CLOSED, time.monotonic() + AGAIN), reason)
             finally:
                 self._began = 0.0
                 arrived = self._waiting.pop(tenant, None)
                 if arrived is not None:
                     arrived.set()
 
-    def _usable(self, tenant: str, answer: Answer) -> Said:
+    def _usable(self, tenant: str, answer: Answer) -> TimedEntry:
         now, today = time.monotonic(), self._clock()
         if answer is None:
-            return Said(None, now + TTL)
+            return TimedEntry(None, now + TTL)
         raw = {"content": answer} if isinstance(answer, str) else answer
         entry = ContentPolicy.parse({"tenants": {tenant: raw}}, now=today).tenants[tenant]
         if not entry.active(today):
-            return Said(None, now + TTL)
+            return TimedEntry(None, now + TTL)
         left = TTL if entry.until is None else min(TTL, (entry.until - today).total_seconds())
-        return Said(entry, now + left)
+        return TimedEntry(entry, now + left)
 
-    def _keep(self, tenant: str, said: Said, problem: str) -> None:
+    def _keep(self, tenant: str, said: TimedEntry, problem: str) -> None:
         if len(self._said) >= MAX_ANSWERS:
             self._said.clear()
         self._said[tenant] = said

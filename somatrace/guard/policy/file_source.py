@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyError
-from somatrace.runtime.worker import Lane
+from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
@@ -50,12 +50,12 @@ class PolicyFile:
         self._signature: Signature | None = None  # of a file that is missing
         self.policy: ContentPolicy | None = None
         self.problem = ""
-        self._lane: Lane[None] = Lane("content-policy", self._step, size=1)
+        self._worker: BackgroundWorker[None] = BackgroundWorker("content-policy", self._step, size=1)
 
     def look(self) -> None:
         """See whether the file has changed, and have it read."""
         if self._signature_now() != self._signature:
-            self._lane.put(None)
+            self._worker.put(None)
 
     def read(self) -> bool:
         """Read the file now; whether another policy holds since.
@@ -84,7 +84,7 @@ class PolicyFile:
         return read
 
     def close(self) -> None:
-        self._lane.close(0.1)
+        self._worker.close(0.1)
 
     def _say(self, problem: str) -> None:
         line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
@@ -103,7 +103,7 @@ class PolicyFile:
             return None
 
 
-class UnreadableError(OSError):
+class UnreadablePolicyError(OSError):
     """The file could be opened, and is none to read; says what to do."""
 
 
@@ -124,7 +124,7 @@ def read_file(path: Path) -> tuple[bytes, Signature]:
         for _ in range(ATTEMPTS):
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableError("not a regular file: name one")
+                raise UnreadablePolicyError("not a regular file: name one")
             with open(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 raw = file.read(MAX_BYTES + 1)
@@ -133,7 +133,7 @@ def read_file(path: Path) -> tuple[bytes, Signature]:
                 return raw, _signature(status) if settled else UNKNOWN
     finally:
         os.close(handle)
-    raise UnreadableError("the file changes while it is read: write it aside and rename it")
+    raise UnreadablePolicyError("the file changes while it is read: write it aside and rename it")
 
 
 def _signature(status: os.stat_result) -> Signature:
@@ -142,7 +142,7 @@ def _signature(status: os.stat_result) -> Signature:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, UnreadableError):
+    if isinstance(error, UnreadablePolicyError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "the file is missing: create it, or unset the variable"

@@ -54,7 +54,7 @@ NOTHING: Final = Grant("none")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PolicyEntry:
     """One tenant's entry. It holds until `until` (aware, exclusive), or until it is changed."""
 
     content: Mode
@@ -89,7 +89,7 @@ class ContentPolicy:
     """
 
     default: Default | None = None
-    tenants: Mapping[str, Entry] = field(default_factory=dict)
+    tenants: Mapping[str, PolicyEntry] = field(default_factory=dict)
     categories: frozenset[Category] = ALL
     terms: tuple[str, ...] = ()
 
@@ -122,11 +122,11 @@ class ContentPolicy:
     def fallback(self, default: Default = "none") -> Grant:
         """What named tenants without an active entry are granted."""
         mode: Default = default if self.default is None else self.default
-        return Entry(mode).grant(self.categories, self.terms)
+        return PolicyEntry(mode).grant(self.categories, self.terms)
 
     def nothing(self) -> Grant:
         """No content, and in what leaves all the same none of the policy's terms."""
-        return Entry("none").grant(self.categories, self.terms)
+        return PolicyEntry("none").grant(self.categories, self.terms)
 
 
 def stricter(one: Default | None, other: Default | None) -> Default | None:
@@ -158,7 +158,7 @@ class _Reader:
             raise PolicyError("\n".join(self._wrong[:20]))
         return ContentPolicy(default, tenants, ALL if categories is None else categories, terms)  # type: ignore[arg-type]
 
-    def _entry(self, tenant: str, raw: Any) -> Entry:
+    def _entry(self, tenant: str, raw: Any) -> PolicyEntry:
         at = ("tenants", tenant)
         if not 0 < len(tenant) <= MAX_TENANT or not tenant.isprintable():
             self._say(at, f"a tenant's id has 1 to {MAX_TENANT} printable characters")
@@ -170,7 +170,7 @@ class _Reader:
         reason = self._text(fields.get("reason"), (*at, "reason"), MAX_REASON)
         if content == "full":
             self._full(at, fields, until, reason)
-        return Entry(
+        return PolicyEntry(
             content or "none",  # type: ignore[arg-type]
             until,
             reason,

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import semconv
-from somatrace.guard.policy.callable_source import Ask, Asker
+from somatrace.guard.policy.callable_source import Ask, CallableSource
 from somatrace.guard.policy.model import (
     NOTHING,
     ContentPolicy,
     Default,
-    Entry,
     Grant,
+    PolicyEntry,
     PolicyError,
     stricter,
 )
@@ -47,7 +47,7 @@ Clock = Callable[[], dt.datetime]
 Source = ContentPolicy | Mapping[str, Any] | Ask | None
 
 
-class Grants:
+class PolicyResolver:
     """Resolves tenants to grants.
 
     `source` is a policy, plain data in the form of the file, or a callable that answers for one tenant
@@ -67,12 +67,12 @@ class Grants:
     ) -> None:
         self._default = default
         self._never = never
-        self._today = Today(clock)
-        self._audited: dict[str, Entry] = {}
-        self._asked: dict[str, Entry] = {}
+        self._today = MonotonicDate(clock)
+        self._audited: dict[str, PolicyEntry] = {}
+        self._asked: dict[str, PolicyEntry] = {}
         self._renew()
         self._wrong: dict[str, str] = {}
-        self._asker = Asker(source, self._today, self._answered) if callable(source) else None
+        self._asker = CallableSource(source, self._today, self._answered) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
         self._policy = _UNSAID
         self._given = _UNSAID if callable(source) else self._parsed(source)
@@ -214,7 +214,7 @@ class Grants:
             (*given.terms, *read.terms),
         )
 
-    def _answered(self, tenant: str, entry: Entry | None) -> None:
+    def _answered(self, tenant: str, entry: PolicyEntry | None) -> None:
         """A callable's answer is a grant like any other, and audited like one."""
         with self._lock:
             before = self._asked.pop(tenant, None)
@@ -224,12 +224,12 @@ class Grants:
                 self._asked[tenant] = entry
             self._compare(tenant, before, self._asked.get(tenant))
 
-    def _report(self, granted: dict[str, Entry]) -> None:
+    def _report(self, granted: dict[str, PolicyEntry]) -> None:
         before, self._audited = self._audited, granted
         for tenant in {**before, **granted}:
             self._compare(tenant, before.get(tenant), granted.get(tenant))
 
-    def _compare(self, tenant: str, before: Entry | None, after: Entry | None) -> None:
+    def _compare(self, tenant: str, before: PolicyEntry | None, after: PolicyEntry | None) -> None:
         if after is not None and before != after:
             _audit("granted" if before is None else "changed", tenant, after)
         elif before is not None and after is None:
@@ -241,7 +241,7 @@ class Grants:
             log.warning("%s", self._wrong[what])
 
 
-class Today:
+class MonotonicDate:
     """The time of day, which never goes back and never stands.
 
     A clock that is set back lengthens no grant, and what has ended stays ended, until `reset`.
@@ -271,7 +271,7 @@ def _file(path: Path, changed: Callable[[], None], clock: Clock) -> PolicyFile:
     return PolicyFile(path, changed, clock)
 
 
-def _audit(what: str, tenant: str, entry: Entry) -> None:
+def _audit(what: str, tenant: str, entry: PolicyEntry) -> None:
     """One line and its parts; what a person wrote into the policy, nothing of any span."""
     until = entry.until.isoformat() if entry.until else ""
     audit.info(

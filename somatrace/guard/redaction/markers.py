@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from somatrace.guard.detection.engine import MARKER, Hit, compiled
+from somatrace.guard.detection.engine import MARKER, DetectedValue, compiled
 
 Pseudonymise = Callable[[str, str], str]
 """Makes of (type, value) the few characters that stand for the value."""
@@ -17,7 +17,7 @@ Pseudonymise = Callable[[str, str], str]
 _NUMBER: Final = 40
 
 
-def settled(text: str, hit: Hit) -> Hit | None:
+def settled(text: str, hit: DetectedValue) -> DetectedValue | None:
     """The hit without half an escape at either end: escapes stay whole, so JSON stays JSON."""
     start, end = hit.start, hit.end
     if start > 0 and text[start - 1] == "\\":
@@ -27,11 +27,19 @@ def settled(text: str, hit: Hit) -> Hit | None:
         end -= 1
     if end <= start or compiled(rf"(?:{MARKER}[\s\\,;.:]*+)++").fullmatch(text, start, end):
         return None  # what has been replaced already
-    return hit if (start, end) == (hit.start, hit.end) else Hit(start, end, hit.type, hit.category, hit.value)
+    return (
+        hit
+        if (start, end) == (hit.start, hit.end)
+        else DetectedValue(start, end, hit.type, hit.category, hit.value)
+    )
 
 
 def replaced(
-    text: str, hits: Sequence[Hit], pseudonym: Pseudonymise | None, start: int = 0, stop: int | None = None
+    text: str,
+    hits: Sequence[DetectedValue],
+    pseudonym: Pseudonymise | None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> str:
     """text[start:stop] with a marker in the place of each hit. Hits lie inside, in order, apart."""
     numbers = _Numbers(text)
@@ -57,7 +65,7 @@ class _Numbers:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def extent(self, hit: Hit) -> tuple[int, int, str]:
+    def extent(self, hit: DetectedValue) -> tuple[int, int, str]:
         """Where the number begins and ends, and the quotes its marker needs."""
         text, start, end = self._text, hit.start, hit.end
         if not compiled(r"[0-9.eE+-]+").fullmatch(text, start, end):

@@ -18,19 +18,19 @@ from somatrace.guard.detection.engine import (
     ALL,
     GOES_ON,
     Category,
+    DetectedValue,
     Detector,
-    Hit,
     TooManyHitsError,
     Views,
     compiled,
     merged,
     scan,
 )
-from somatrace.guard.detection.prefilter import Gate, bare, escaped
+from somatrace.guard.detection.prefilter import Prefilter, bare, escaped
 from somatrace.guard.redaction.markers import Pseudonymise, replaced, settled
 
 if TYPE_CHECKING:
-    from somatrace.guard.detection.decoded_views import Token, View
+    from somatrace.guard.detection.decoded_views import DecodedView, Token
 
 log = logging.getLogger("somatrace")
 
@@ -61,18 +61,18 @@ def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
     return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)
 
 
-_gates: dict[int, tuple[tuple[Detector, ...], Gate]] = {}
+_gates: dict[int, tuple[tuple[Detector, ...], Prefilter]] = {}
 
 
-def _gate(table: tuple[Detector, ...]) -> Gate:
+def _gate(table: tuple[Detector, ...]) -> Prefilter:
     """The gate before a table of detectors: there are few, each made once, so identity tells them apart."""
     known = _gates.get(id(table))
     if known is None or known[0] is not table:
-        known = _gates[id(table)] = (table, Gate(table))
+        known = _gates[id(table)] = (table, Prefilter(table))
     return known[1]
 
 
-def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[Hit]:
+def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[DetectedValue]:
     """The values in `text`, in order, none overlapping another. `extra` detectors are always asked.
 
     Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
@@ -141,10 +141,10 @@ def _redacted(
     return text
 
 
-def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
+def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[DetectedValue]:
     from somatrace.guard.detection.decoded_views import FURTHER, base64_texts, decoded, decoded_views
 
-    hits: list[Hit] = []
+    hits: list[DetectedValue] = []
     for around in decoded_views(views.text) if escaped(views.text) else ():
         view = around
         found = _scanned(views, view, table)
@@ -154,15 +154,15 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[Hit]:
             found = _scanned(views, view, table)
         for hit in found:
             start, end = view.original(hit.start, min(hit.end, len(view.text)))
-            hits.append(Hit(start, end, hit.type, hit.category, hit.value))
+            hits.append(DetectedValue(start, end, hit.type, hit.category, hit.value))
     for token in base64_texts(views):
         found = merged(_scanned(views, token, table))
         if found:  # the token as a whole, named after the first it holds
-            hits.append(Hit(token.start, token.end, found[0].type, found[0].category, token.text))
+            hits.append(DetectedValue(token.start, token.end, found[0].type, found[0].category, token.text))
     return hits
 
 
-def _scanned(views: Views, decoded: View | Token, table: Sequence[Detector]) -> list[Hit]:
+def _scanned(views: Views, decoded: DecodedView | Token, table: Sequence[Detector]) -> list[DetectedValue]:
     inner = Views(decoded.text + ("" if decoded.ends(views.text) else GOES_ON))
     hits = scan(inner, table)
     views.candidates += inner.candidates
@@ -203,14 +203,14 @@ def _shortened(
     return f"{beginning} [TRUNCATED {max(0, length - stop - len(tail) + start)}] {end}"
 
 
-def _head_end(text: str, hits: Sequence[Hit]) -> int:
+def _head_end(text: str, hits: Sequence[DetectedValue]) -> int:
     """Where the beginning ends: between words if possible, never within a value."""
     space = max(text.rfind(" ", _KEPT - _NEAR, _KEPT), text.rfind("\n", _KEPT - _NEAR, _KEPT))
     stop = space if space > 0 else _KEPT
     return next((hit.start for hit in hits if hit.start < stop < hit.end), stop)
 
 
-def _tail_start(text: str, hits: Sequence[Hit]) -> int:
+def _tail_start(text: str, hits: Sequence[DetectedValue]) -> int:
     """Where the end begins: neither within a value nor within a word that began before the edge."""
     spaces = [at for at in (text.find(one, _OVERLAP, _OVERLAP + _NEAR) for one in " \n") if at >= 0]
     start = min(spaces) + 1 if spaces else _OVERLAP

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from somatrace.config import Settings, Target
-from somatrace.instrumentation.coexistence.traceloop import Carrier
+from somatrace.instrumentation.coexistence.traceloop import AssociationProcessor
 
 log = logging.getLogger("somatrace")
 
@@ -26,7 +26,7 @@ def exports_elsewhere(settings: Settings) -> Callable[[object], bool]:
     """
 
     def elsewhere(processor: object) -> bool:
-        if isinstance(processor, Carrier):
+        if isinstance(processor, AssociationProcessor):
             return False
         try:
             if not _is(_exporter_of(processor), settings.target):

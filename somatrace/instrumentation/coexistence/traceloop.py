@@ -16,7 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from somatrace import semconv
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.span_state import SpanState, state_of
 from somatrace.instrumentation.content_capture import gate
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported
@@ -33,7 +33,9 @@ _CARRIED: Final = {
 
 def install(coverage: Coverage) -> None:
     """Wait for the import of traceloop-sdk; nothing of it is imported here."""
-    when_imported("traceloop.sdk", coverage, lambda sdk: Loan(sdk, coverage).begin(), library=LIBRARY)
+    when_imported(
+        "traceloop.sdk", coverage, lambda sdk: FallbackTracer(sdk, coverage).begin(), library=LIBRARY
+    )
     when_imported(
         "traceloop.sdk.decorators.base",
         coverage,
@@ -42,7 +44,7 @@ def install(coverage: Coverage) -> None:
     )
 
 
-class Carrier:
+class AssociationProcessor:
     """A span processor that puts what the decorators said on the spans started inside them.
 
     traceloop's own does that too, and also carries association properties, which are attached and never
@@ -55,9 +57,9 @@ class Carrier:
             if value is not None:
                 span.set_attribute(_CARRIED[key], str(value))
         # the wall hands out a guarded view of the span; the stamp lies on the span itself
-        stamp: Stamp | None = getattr(getattr(span, "_somatrace_span", span), ATTRIBUTE, None)
-        if stamp is not None:
-            _derive(stamp, said["workflow_name"], said["agent_name"])
+        state = state_of(getattr(span, "_somatrace_span", span))
+        if state is not None:
+            _derive(state, said["workflow_name"], said["agent_name"])
 
     def _on_ending(self, span: Any) -> None:
         """Nothing: all is said at the start."""
@@ -72,17 +74,17 @@ class Carrier:
         return True
 
 
-def _derive(stamp: Stamp, workflow: object, agent: object) -> None:
+def _derive(state: SpanState, workflow: object, agent: object) -> None:
     """The outermost workflow and the innermost agent name the work, as with `span`; bound tags win."""
-    tags = stamp.tags
+    tags = state.tags
     if workflow is not None and semconv.WORKFLOW not in tags:
         tags = tags.deriving(**{semconv.WORKFLOW: str(workflow)[:128]})
     if agent is not None:
         tags = tags.deriving(**{semconv.AGENT: str(agent)[:128]})
-    stamp.tags = tags
+    state.tags = tags
 
 
-class Loan:
+class FallbackTracer:
     """The tracer that traceloop's decorators use while the program has not called `Traceloop.init`."""
 
     def __init__(self, sdk: ModuleType, coverage: Coverage) -> None:
@@ -99,7 +101,7 @@ class Loan:
         wrapt.wrap_function_wrapper(self._sdk, "Traceloop.init", self._around_init)
         add = getattr(trace.get_tracer_provider(), "add_span_processor", None)
         if add is not None:
-            add(Carrier())
+            add(AssociationProcessor())
         return self._lend()
 
     def _lend(self) -> str | None:

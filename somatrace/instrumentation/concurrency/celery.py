@@ -30,7 +30,7 @@ def install(coverage: Coverage, shutdown: Callable[[float], object]) -> None:
 
 
 def _connect(signals: ModuleType, shutdown: Callable[[float], object]) -> None:
-    tasks = Tasks()
+    tasks = RunningTasks()
     for signal, receiver in (
         (signals.before_task_publish, _publish),
         (signals.task_prerun, tasks.begin),
@@ -53,13 +53,13 @@ def _publish(headers: Any = None, **_: Any) -> None:
 class _Running:
     """A task between its begin and its end."""
 
-    def __init__(self, moment: propagation.Moment) -> None:
+    def __init__(self, moment: propagation.ContextSnapshot) -> None:
         self.moment = moment
         self.span: Span | None = None
         self.token: Any = None
 
 
-class Tasks:
+class RunningTasks:
     """The tasks that run in this process, by the request object that lives as long as each of them."""
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ class Tasks:
             log.debug("a task's end is not noted", exc_info=True)
 
 
-def _moment(request: Any) -> propagation.Moment:
+def _moment(request: Any) -> propagation.ContextSnapshot:
     """Where the task was sent from; an eager one runs where it is called."""
     if getattr(request, "is_eager", False):
-        return propagation.Moment()
+        return propagation.ContextSnapshot()
     return propagation.received({name: value for name in _HEADERS if (value := getattr(request, name, None))})
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
-from somatrace.propagation import Capsule
+from somatrace.propagation import PicklableSnapshot
 
 log = logging.getLogger("somatrace")
 
@@ -28,7 +28,7 @@ _POOL_METHODS: Final = (
 )
 
 
-class Lineage:
+class ChildTracing:
     """How a child process comes to be traced: `start` traces it, `shutdown` ends it in bounded time.
 
     `start` must pickle, by name: a spawned child has nothing of its parent's memory.
@@ -38,8 +38,8 @@ class Lineage:
         self._start = pickle.dumps(start)
         self._shutdown = shutdown
 
-    def seed(self) -> Seed:
-        return Seed(self._start, Capsule.here())
+    def seed(self) -> PickledSeed:
+        return PickledSeed(self._start, PicklableSnapshot.capture())
 
     def at_exit(self, finalize: Callable[..., object]) -> None:
         """Children leave by `os._exit`, without `atexit`; multiprocessing has its own list of last things.
@@ -47,35 +47,35 @@ class Lineage:
         finalize(None, self._shutdown, args=(EXIT_LIMIT,), exitpriority=-100)
 
 
-class Seed:
+class PickledSeed:
     """Lies in a pickled process object. Unpickling it traces the child and puts it where its parent was."""
 
-    def __init__(self, start: bytes, capsule: Capsule) -> None:
-        self._sown = (start, capsule)
+    def __init__(self, start: bytes, snapshot: PicklableSnapshot) -> None:
+        self._sown = (start, snapshot)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _sprout, self._sown
 
 
-class Task:
+class PoolTask:
     """A function for a pool of processes, with the place it was submitted in."""
 
-    def __init__(self, function: Callable[..., Any], capsule: Capsule | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], snapshot: PicklableSnapshot | None = None) -> None:
         self._function = function
-        self._capsule = Capsule.here() if capsule is None else capsule
+        self._snapshot = PicklableSnapshot.capture() if snapshot is None else snapshot
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Task, (self._function, self._capsule)
+        return PoolTask, (self._function, self._snapshot)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._capsule.moment():
+        with self._snapshot.moment():
             return self._function(*args, **kwargs)
 
 
 def install(coverage: Coverage, start: Callable[[], object], shutdown: Callable[[float], object]) -> None:
     """Wait for the imports of multiprocessing and of the process pool."""
     try:
-        lineage = Lineage(start, shutdown)
+        lineage = ChildTracing(start, shutdown)
     except Exception as error:  # a Config that does not pickle
         coverage.failed("multiprocessing", error)
         return
@@ -90,19 +90,19 @@ def install(coverage: Coverage, start: Callable[[], object], shutdown: Callable[
     when_imported("concurrent.futures.process", coverage, _executor, library="ProcessPoolExecutor")
 
 
-def _sprout(start: bytes, capsule: Capsule) -> None:
+def _sprout(start: bytes, snapshot: PicklableSnapshot) -> None:
     try:
         pickle.loads(start)()  # noqa: S301 - our own bytes, from the parent, through its pipe
-        capsule.moment().enter()
+        snapshot.moment().enter()
     except Exception:
         log.debug("a child process is not traced", exc_info=True)
 
 
-def _exits(module: ModuleType, lineage: Lineage) -> None:
+def _exits(module: ModuleType, lineage: ChildTracing) -> None:
     module.register_after_fork(lineage, lambda found: found.at_exit(module.Finalize))
 
 
-def _processes(module: ModuleType, lineage: Lineage) -> None:
+def _processes(module: ModuleType, lineage: ChildTracing) -> None:
     def start(wrapped: Any, process: Any, args: Any, kwargs: Any) -> Any:
         vars(process)["_somatrace_seed"] = lineage.seed()
         try:
@@ -125,9 +125,9 @@ def _pool(module: ModuleType) -> None:
 
 def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
     if args and callable(args[0]):
-        args = (Task(args[0]), *args[1:])
+        args = (PoolTask(args[0]), *args[1:])
     elif callable(kwargs.get("func")):
-        kwargs = {**kwargs, "func": Task(kwargs["func"])}
+        kwargs = {**kwargs, "func": PoolTask(kwargs["func"])}
     return wrapped(*args, **kwargs)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
-from somatrace.propagation import Moment
+from somatrace.propagation import ContextSnapshot
 
 #: Threads that serve many callers: what they do for whom comes with each task, not with their start.
 _SERVANTS: Final = ("somatrace-",)
@@ -37,7 +37,7 @@ def _thread_pool(module: ModuleType) -> None:
 
 def _start(wrapped: Any, thread: threading.Thread, args: Any, kwargs: Any) -> Any:
     """`run` is shadowed on the instance, because subclasses override it; the shadow goes when it runs."""
-    moment = Moment()
+    moment = ContextSnapshot()
     if not moment.empty and not _serves_many(thread):
         run = thread.run
 
@@ -61,7 +61,7 @@ class _There:
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        self._moment = Moment()
+        self._moment = ContextSnapshot()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._moment:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from somatrace.instrumentation.coverage import Coverage
-from somatrace.instrumentation.http.server_span import KEY, Request
+from somatrace.instrumentation.http.server_span import KEY, ServerRequest
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 
@@ -52,7 +52,7 @@ def _serving(method: Any, before: Callable[[Any], None] = lambda _: None) -> Any
         before(self)
         request = None
         if scope.get("type") in ("http", "websocket") and KEY not in scope:
-            request = Request.arrived(self, scope)
+            request = ServerRequest.arrived(self, scope)
         if request is None:
             await method(self, scope, receive, send)
             return
@@ -81,7 +81,7 @@ async def _handle_mount(wrapped: Any, route: Any, args: Any, kwargs: Any) -> Non
     await wrapped(*args, **kwargs)
 
 
-def _request_of(args: tuple[Any, ...]) -> Request | None:
+def _request_of(args: tuple[Any, ...]) -> ServerRequest | None:
     return args[0].get(KEY) if args and isinstance(args[0], dict) else None
 
 

@@ -28,7 +28,7 @@ METHODS: Final = frozenset(
 _TELLING: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
 
 
-class Call:
+class ClientRequest:
     """One request of an instrumented client, from before it is sent until its answer begins.
 
     The URL is never recorded: paths and queries hold ids and secrets. No method raises.

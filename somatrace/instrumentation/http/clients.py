@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from somatrace.instrumentation.call_context import scope_name
 from somatrace.instrumentation.coverage import Coverage
-from somatrace.instrumentation.http.client_span import Call, dress, where
+from somatrace.instrumentation.http.client_span import ClientRequest, dress, where
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -55,12 +55,12 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
     return install_it
 
 
-def _httpx_call(library: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+def _httpx_call(library: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientRequest:
     request = args[0] if args else kwargs.get("request")
     url = getattr(request, "url", None)
     host, port = str(getattr(url, "host", "")), getattr(url, "port", None)
     port = port or _PORTS.get(str(getattr(url, "scheme", "")))
-    call = Call(library, getattr(request, "method", ""), host, port)
+    call = ClientRequest(library, getattr(request, "method", ""), host, port)
     call.dress(getattr(request, "headers", None), host, port)
     return call
 
@@ -71,7 +71,7 @@ def _requests(module: ModuleType) -> None:
     def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         request = args[0] if args else kwargs.get("request")
         host, port = _split(getattr(request, "url", None))
-        call = Call("requests", getattr(request, "method", ""), host, port)
+        call = ClientRequest("requests", getattr(request, "method", ""), host, port)
         call.dress(getattr(request, "headers", None), host, port)
         try:
             response = wrapped(*args, **kwargs)
@@ -88,7 +88,7 @@ def _aiohttp(module: ModuleType) -> None:
     """The span at the session, where redirects are followed; the headers at each request on the wire."""
 
     async def request(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        call = Call("aiohttp", args[0] if args else kwargs.get("method", ""))
+        call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""))
         try:
             response = await wrapped(*args, **kwargs)
         except BaseException as error:

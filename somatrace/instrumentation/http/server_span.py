@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 
 from somatrace import propagation, semconv
-from somatrace.context.span_state import ATTRIBUTE, Stamp
+from somatrace.context.span_state import state_of
 from somatrace.instrumentation.call_context import foreign_server_span
 from somatrace.instrumentation.http.client_span import METHOD, METHODS, STATUS, error_type
 
@@ -27,7 +27,7 @@ ROUTE: Final = "http.route"
 _TRACE_HEADERS: Final = (b"traceparent", b"tracestate", b"baggage")
 
 
-class Request:
+class ServerRequest:
     """Lives from the arrival of a request until its answer is sent. No method raises."""
 
     def __init__(self, scope: Scope) -> None:
@@ -36,12 +36,12 @@ class Request:
         self._method = "WEBSOCKET"
         self._span: Span | None = None
         self._error = ""
-        self._arrival: propagation.Arrival | None = None
+        self._extracted: propagation.ExtractedScope | None = None
         self._caller = propagation.Caller()
         self._token: Any = None
 
     @classmethod
-    def arrived(cls, app: Any, scope: Scope) -> Request | None:
+    def arrived(cls, app: Any, scope: Scope) -> ServerRequest | None:
         """The request, with its span and tags in force; None where it cannot be traced."""
         request = cls(scope)
         try:
@@ -66,9 +66,9 @@ class Request:
             route = self._prefix + path
             span.set_attribute(ROUTE, route)
             span.update_name(f"{self._method} {route}")
-            stamp: Stamp | None = getattr(span, ATTRIBUTE, None)
-            if stamp is not None and stamp.root is stamp:
-                stamp.root_name = f"{self._method} {route}"
+            state = state_of(span)
+            if state is not None and state.root is state:
+                state.root_name = f"{self._method} {route}"
         except Exception:
             log.debug("a route is not noted", exc_info=True)
 
@@ -99,8 +99,8 @@ class Request:
             self._end()
             if self._token is not None:
                 otel_context.detach(self._token)
-            if self._arrival is not None:
-                self._arrival.pause()
+            if self._extracted is not None:
+                self._extracted.detach()
         except Exception:
             log.debug("the end of a request is not noted", exc_info=True)
 
@@ -112,11 +112,13 @@ class Request:
         if self.scope["type"] == "http":
             method = str(self.scope.get("method", "")).upper()
             self._method = method if method in METHODS else "HTTP"
-        self._arrival = propagation.Arrival(headers, self.scope.get("client"), join=not around and not inside)
-        self._caller = self._arrival.resume()
+        self._extracted = propagation.ExtractedScope(
+            headers, self.scope.get("client"), join=not around and not inside
+        )
+        self._caller = self._extracted.attach()
         if inside and not around:
             kept = [pair for pair in headers if bytes(pair[0]).lower() not in _TRACE_HEADERS]
-            kept += [(name.encode(), value.encode()) for name, value in self._arrival.trace_headers.items()]
+            kept += [(name.encode(), value.encode()) for name, value in self._extracted.trace_headers.items()]
             self.scope = {**self.scope, "headers": kept}
         elif not around:
             self._start()

@@ -30,7 +30,7 @@ log = logging.getLogger("somatrace")
 _HOME: Final = "opentelemetry.instrumentation."
 
 
-class Row(NamedTuple):
+class LibraryRow(NamedTuple):
     """A library, the module whose import says that it is used, and who instruments it."""
 
     library: str
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 #: A module is waited for whose import completes after all that the instrumentor touches.
 ROWS: Final = tuple(
-    Row(*line.split())
+    LibraryRow(*line.split())
     for line in """
 agno            agno                        agno                 AgnoInstrumentor
 aleph_alpha     aleph_alpha_client          alephalpha           AlephAlphaInstrumentor
@@ -111,7 +111,7 @@ def install(coverage: Coverage) -> None:
 class Switch:
     """Instruments one library when both it and its instrumentor are there."""
 
-    def __init__(self, row: Row, coverage: Coverage) -> None:
+    def __init__(self, row: LibraryRow, coverage: Coverage) -> None:
         self._row = row
         self._package = _HOME + row.package
         self._coverage = coverage
@@ -155,7 +155,7 @@ class Switch:
         return _mend(self._row, self._package, library) or said
 
 
-def _mend(row: Row, package: str, library: ModuleType) -> str | None:
+def _mend(row: LibraryRow, package: str, library: ModuleType) -> str | None:
     if row.library in ("anthropic", "openai"):
         repairs.leave_event_loops_alone(package)
     if row.library == "openai":

@@ -41,7 +41,7 @@ def anthropic_own_spans_off(anthropic: ModuleType) -> str | None:
     return None
 
 
-class Unfinished(dict[str, Any]):
+class UnfinishedSpans(dict[str, Any]):
     """Keeps what the Responses API has not finished yet, and nothing else."""
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -58,7 +58,7 @@ def forget_finished_responses() -> None:
     process (traceloop/openllmetry#4473); it needs only those that are fetched later."""
     wrappers = sys.modules.get("opentelemetry.instrumentation.openai.v1.responses_wrappers")
     if isinstance(getattr(wrappers, "responses", None), dict):
-        wrappers.responses = Unfinished()  # type: ignore[union-attr]
+        wrappers.responses = UnfinishedSpans()  # type: ignore[union-attr]
 
 
 def leave_event_loops_alone(package: str) -> None:

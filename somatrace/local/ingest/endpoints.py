@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from somatrace import semconv
 from somatrace.local.access.auth import Auth
-from somatrace.local.ingest.page_priority import Turns
+from somatrace.local.ingest.page_priority import PagePriority
 from somatrace.local.ingest.refusals import Refusals
 from somatrace.local.otlp.decode import (
     ExportError,
@@ -41,10 +41,12 @@ _PATIENCE: Final = 0.1
 _VERSION_HEADERS: Final = ("x-langfuse-ingestion-version", "x_langfuse_ingestion_version")
 
 
-class Ingest:
+class IngestEndpoints:
     """The endpoint for spans."""
 
-    def __init__(self, store: Store, auth: Auth, limits: Limits, refusals: Refusals, turns: Turns) -> None:
+    def __init__(
+        self, store: Store, auth: Auth, limits: Limits, refusals: Refusals, turns: PagePriority
+    ) -> None:
         self._store = store
         self._refusals = refusals
         self._turns = turns

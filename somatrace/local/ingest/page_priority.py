@@ -14,7 +14,7 @@ _AT_A_TIME: Final = 32
 Item = TypeVar("Item")
 
 
-class Turns:
+class PagePriority:
     """Lets one kind of work wait, again and again, while the other is under way."""
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Turns:
                 self._pages -= 1
                 self._changed.notify_all()
 
-    def patience(self, seconds: float) -> Patience:
+    def patience(self, seconds: float) -> WaitBudget:
         """What one batch has of it."""
-        return Patience(self, seconds)
+        return WaitBudget(self, seconds)
 
     def wait(self, seconds: float) -> None:
         """Return when no page is under way, after `seconds` at the latest."""
@@ -44,10 +44,10 @@ class Turns:
                 self._changed.wait_for(lambda: not self._pages, seconds)
 
 
-class Patience:
+class WaitBudget:
     """How long a batch still waits for pages, all in all."""
 
-    def __init__(self, turns: Turns, seconds: float) -> None:
+    def __init__(self, turns: PagePriority, seconds: float) -> None:
         self._turns = turns
         self._left = seconds
 

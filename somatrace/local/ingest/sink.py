@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from somatrace.local.otlp.decode import Limits, from_protobuf
-from somatrace.local.store.process_reports import Report
+from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
 
 #: these bytes come from this process, which bounds them itself
@@ -28,7 +28,7 @@ class LocalSink:
         """
         self._store.add(from_protobuf(body, _LIMITS))
 
-    def report(self, service: str, process: str, report: Report) -> None:
+    def report(self, service: str, process: str, report: ProcessReport) -> None:
         """Keep what a process says of its tracing; raises `OSError` or `sqlite3.Error` when it cannot."""
         self._store.report(service, process, report)
 

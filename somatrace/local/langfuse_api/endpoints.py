@@ -32,7 +32,7 @@ _GONE_MESSAGE: Final = (
 )
 
 
-class Api:
+class LangfuseApi:
     """Read-back over one store."""
 
     def __init__(self, store: Store, auth: Auth) -> None:

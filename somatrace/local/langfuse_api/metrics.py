@@ -63,7 +63,7 @@ _TIME_DIMENSION: Final = "time_dimension"
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class MetricsQuery:
     """A validated query: SQL expressions by the names they have in the answer."""
 
     dimensions: Mapping[str, str]
@@ -94,7 +94,7 @@ class Percentile:
         return below + (above - below) * (position - math.floor(position))
 
 
-def parse(given: str) -> Query:
+def parse(given: str) -> MetricsQuery:
     """The query in the `query` parameter; raises `QueryError`."""
     try:
         query = json.loads(given)
@@ -113,7 +113,7 @@ def parse(given: str) -> Query:
     metrics = dict(_metric(item) for item in _list(query, "metrics"))
     if not metrics:
         raise QueryError("at least one metric is needed")
-    return Query(
+    return MetricsQuery(
         dimensions=dimensions,
         metrics=metrics,
         where=[
@@ -125,7 +125,7 @@ def parse(given: str) -> Query:
     )
 
 
-def select(connection: sqlite3.Connection, query: Query) -> dict[str, Any]:
+def select(connection: sqlite3.Connection, query: MetricsQuery) -> dict[str, Any]:
     """The answer's body: one object per group."""
     # registered anew each time: pooled connections come and go
     connection.create_aggregate("percentile", 2, Percentile)  # type: ignore[arg-type]

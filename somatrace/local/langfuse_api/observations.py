@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from somatrace.local.langfuse_api import filters
 from somatrace.local.langfuse_api.filters import QueryError, Sql
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.row import SpanRow
 
 PROJECT_ID: Final = "local"
 MAX_LIMIT: Final = 1000
@@ -26,13 +26,13 @@ _EQUAL: Final = ("traceId", "name", "userId", "sessionId", "type", "level", "ver
 _HEAVY: Final = {"metadata": "metadata", "io": "input, output"}
 _LIGHT: Final = ", ".join(
     column
-    for column in (*Row._fields, "origin", "received_ns")
+    for column in (*SpanRow._fields, "origin", "received_ns")
     if column not in ("metadata", "input", "output")
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class ObservationsQuery:
     """A validated request."""
 
     where: list[Sql]
@@ -41,13 +41,13 @@ class Query:
     whole_metadata: frozenset[str]
 
 
-def parse(params: Mapping[str, str], environments: list[str]) -> Query:
+def parse(params: Mapping[str, str], environments: list[str]) -> ObservationsQuery:
     """The request that query parameters make; raises `QueryError`."""
     where = _where(params, environments)
     if cursor := params.get("cursor"):
         where.append(("(start_ns, trace_id, span_id) < (?, ?, ?)", _after(cursor)))
     groups = frozenset(params.get("fields", "core,basic").split(",")) & frozenset(_GROUPS)
-    return Query(
+    return ObservationsQuery(
         where=where,
         limit=_limit(params.get("limit", "50")),
         groups=groups | {"core"},
@@ -55,7 +55,7 @@ def parse(params: Mapping[str, str], environments: list[str]) -> Query:
     )
 
 
-def select(connection: sqlite3.Connection, query: Query) -> dict[str, Any]:
+def select(connection: sqlite3.Connection, query: ObservationsQuery) -> dict[str, Any]:
     """The answer's body: newest first, with a cursor when there is more."""
     columns = ", ".join(
         [_LIGHT, *(_HEAVY[group] for group in _GROUPS if group in _HEAVY and group in query.groups)]
@@ -134,7 +134,7 @@ def _origins(connection: sqlite3.Connection, rows: list[dict[str, Any]]) -> dict
 
 
 def _observation(
-    row: Mapping[str, Any], query: Query, origins: Mapping[int, dict[str, str]]
+    row: Mapping[str, Any], query: ObservationsQuery, origins: Mapping[int, dict[str, str]]
 ) -> dict[str, Any]:
     extra = json.loads(row["extra"])
     found: dict[str, Any] = {

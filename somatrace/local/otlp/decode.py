@@ -59,7 +59,7 @@ class TooLargeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SpanOrigin:
     """What the spans of one resource and scope have in common."""
 
     resource: Mapping[str, Any]
@@ -69,10 +69,10 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class DecodedSpan:
     """One span as received, cut to the limits. Ids are lower-case hex, times nanoseconds."""
 
-    origin: Origin
+    origin: SpanOrigin
     trace_id: str
     span_id: str
     parent_id: str | None
@@ -110,7 +110,7 @@ def gunzip(body: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def from_protobuf(body: bytes, limits: Limits) -> list[Span]:
+def from_protobuf(body: bytes, limits: Limits) -> list[DecodedSpan]:
     """The spans of an ExportTraceServiceRequest, all or none: raises `ExportError` or `TooLargeError`."""
     try:
         fits = message_count.count_upto(body, _SPAN_PATH, limits.spans) <= limits.spans
@@ -122,7 +122,7 @@ def from_protobuf(body: bytes, limits: Limits) -> list[Span]:
     return _spans(request, limits)
 
 
-def from_json(body: bytes, limits: Limits) -> list[Span]:
+def from_json(body: bytes, limits: Limits) -> list[DecodedSpan]:
     """The spans of an OTLP/JSON request, all or none: raises `ExportError` or `TooLargeError`."""
     # before parsing: a small body of empty objects would become gigabytes of them
     if body.count(b"{") + body.count(b"[") > limits.containers:
@@ -164,7 +164,7 @@ def _wire_id(value: Any, length: int) -> str:
     return base64.b64encode(raw if len(raw) == length else b"\0").decode()
 
 
-def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[Span]:
+def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[DecodedSpan]:
     found = [
         (resource_spans, scope_spans)
         for resource_spans in request.resource_spans
@@ -174,10 +174,10 @@ def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[Span]:
     if total > limits.spans:
         raise TooLargeError(f"at most {limits.spans} spans are taken in one request")
     _refuse_bad_ids([scope_spans for _, scope_spans in found], total)
-    spans: list[Span] = []
+    spans: list[DecodedSpan] = []
     for resource_spans, scope_spans in found:
         scope = scope_spans.scope
-        origin = Origin(
+        origin = SpanOrigin(
             _attributes(resource_spans.resource.attributes, limits)[0],
             _cut(scope.name, limits.name),
             _cut(scope.version, limits.name),
@@ -212,11 +212,11 @@ def _bad_ids(span: WireSpan) -> Iterator[str]:
             yield f"{name}:not_an_id"
 
 
-def _span(span: WireSpan, origin: Origin, limits: Limits) -> Span:
+def _span(span: WireSpan, origin: SpanOrigin, limits: Limits) -> DecodedSpan:
     attributes, dropped = _attributes(span.attributes, limits)
     start = min(span.start_time_unix_nano, _MAX_INT)
     end = min(span.end_time_unix_nano, _MAX_INT)
-    return Span(
+    return DecodedSpan(
         origin=origin,
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),

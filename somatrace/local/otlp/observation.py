@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.local.otlp import input_output, usage
-from somatrace.local.otlp.decode import Origin, Span
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
+from somatrace.local.otlp.row import SpanRow
 
 _TYPES: Final = {
     kind: kind.upper()
@@ -93,7 +93,7 @@ _SUMMING_OPERATIONS: Final = ("invoke_agent", "agent_step")
 _STATUS: Final = {1: "ok", 2: "error"}
 
 
-def row(span: Span) -> Row:
+def row(span: DecodedSpan) -> SpanRow:
     """The observation for `span`."""
     attributes, resource = span.attributes, span.origin.resource
     given_input, given_output, io_keys = input_output.input_output(attributes)
@@ -107,7 +107,7 @@ def row(span: Span) -> Row:
     is_root = span.parent_id is None or attributes.get("langfuse.internal.is_app_root") in (True, "true")
     name = text(attributes.get(semconv.TOOL_NAME) or attributes.get("logfire.msg") or span.name)
     prompt = _prompt(attributes) if observation_type == "GENERATION" else (None, None)
-    return Row(
+    return SpanRow(
         trace_id=span.trace_id,
         span_id=span.span_id,
         parent_id=span.parent_id,
@@ -150,7 +150,7 @@ def row(span: Span) -> Row:
     )
 
 
-def origin_metadata(origin: Origin) -> dict[str, str]:
+def origin_metadata(origin: SpanOrigin) -> dict[str, str]:
     """What Langfuse repeats in the metadata of each span of a resource and scope."""
     found = {f"resourceAttributes.{key}": text(value) for key, value in origin.resource.items()}
     found["scope.name"], found["scope.version"] = origin.scope, origin.scope_version
@@ -212,7 +212,7 @@ def _tags(attributes: Mapping[str, Any]) -> list[str]:
 
 
 def _metadata(
-    attributes: Mapping[str, Any], io_keys: frozenset[str], origin: Origin
+    attributes: Mapping[str, Any], io_keys: frozenset[str], origin: SpanOrigin
 ) -> tuple[dict[str, str], list[int]]:
     """Top-level metadata, and every other attribute as `attributes.<key>`; all values are text.
 
@@ -263,7 +263,9 @@ def _first_token(attributes: Mapping[str, Any]) -> int | None:
         return None
 
 
-def _extra(span: Span, counts: usage.Amounts, cost: usage.Amounts, typed: list[int]) -> dict[str, Any]:
+def _extra(
+    span: DecodedSpan, counts: usage.UsageAmounts, cost: usage.UsageAmounts, typed: list[int]
+) -> dict[str, Any]:
     """What is shown but never searched."""
     attributes = span.attributes
     parameters = (

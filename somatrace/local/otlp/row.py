@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class SpanRow(NamedTuple):
     """One observation; the fields are the columns of the store's `spans` table."""
 
     trace_id: str

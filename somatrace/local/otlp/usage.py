@@ -39,7 +39,7 @@ _NAMED: Final = frozenset(_INPUT + _OUTPUT + _TOTAL + _CACHE_READ + _CACHE_CREAT
 
 
 @dataclass(frozen=True, slots=True)
-class Amounts:
+class UsageAmounts:
     """A detailed count or cost with its sums; a sum is None when nobody said anything."""
 
     details: Mapping[str, Any]
@@ -48,7 +48,7 @@ class Amounts:
     total: Any = None
 
 
-NOTHING: Final = Amounts({})
+NOTHING: Final = UsageAmounts({})
 
 
 def json_object(value: Any) -> dict[str, Any] | None:
@@ -61,7 +61,7 @@ def json_object(value: Any) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def usage(attributes: Mapping[str, Any]) -> Amounts:
+def usage(attributes: Mapping[str, Any]) -> UsageAmounts:
     """Tokens: `langfuse.observation.usage_details`, else the GenAI and OpenInference counts."""
     given = json_object(attributes.get(semconv.OBSERVATION_USAGE))
     raw = given if given is not None else _generic(attributes)
@@ -69,7 +69,7 @@ def usage(attributes: Mapping[str, Any]) -> Amounts:
     return _summed(details)
 
 
-def cost(attributes: Mapping[str, Any]) -> Amounts:
+def cost(attributes: Mapping[str, Any]) -> UsageAmounts:
     """USD: `langfuse.observation.cost_details`, else a total somebody else computed."""
     given = json_object(attributes.get(semconv.OBSERVATION_COST))
     if given is None:
@@ -79,7 +79,7 @@ def cost(attributes: Mapping[str, Any]) -> Amounts:
     return _summed(details)
 
 
-def _summed(details: dict[str, Any]) -> Amounts:
+def _summed(details: dict[str, Any]) -> UsageAmounts:
     if not details:
         return NOTHING
     if "total" not in details:
@@ -88,7 +88,7 @@ def _summed(details: dict[str, Any]) -> Amounts:
     for side in ("input", "output"):
         values = [value for key, value in details.items() if side in key.lower()]
         parts[side] = sum(values) if values else None
-    return Amounts(details, parts["input"], parts["output"], details["total"])
+    return UsageAmounts(details, parts["input"], parts["output"], details["total"])
 
 
 def _generic(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class OverviewScope:
     """Which traces: by start, from `since` to before `until` (seconds since 1970), and whose.
 
     An empty tenant or workflow means all; one that is `unset`, those that say none.
@@ -38,7 +38,7 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class TraceFigures:
     """Sums of some traces, and their durations in nanoseconds (None where there was none)."""
 
     sums: Mapping[str, Any]
@@ -51,14 +51,14 @@ class Figures:
 class Overview:
     """`points` holds a line for each step, `groups` one for each tenant and workflow."""
 
-    scope: Scope
-    whole: Figures
-    points: list[Figures] = field(default_factory=list)
-    groups: list[Figures] = field(default_factory=list)
+    scope: OverviewScope
+    whole: TraceFigures
+    points: list[TraceFigures] = field(default_factory=list)
+    groups: list[TraceFigures] = field(default_factory=list)
     more_groups: bool = False
 
 
-def read(connection: sqlite3.Connection, scope: Scope) -> Overview:
+def read(connection: sqlite3.Connection, scope: OverviewScope) -> Overview:
     """The figures of `scope`, whose edges are widened to whole steps."""
     whole = _Sum()
     points: dict[int, _Sum] = {}
@@ -107,14 +107,14 @@ class _Sum:
         self._sums = list(map(operator.add, self._sums, sums))
         self._durations += durations
 
-    def figures(self, **key: Any) -> Figures:
-        return Figures(
+    def figures(self, **key: Any) -> TraceFigures:
+        return TraceFigures(
             {**dict(zip(SUMS, self._sums, strict=True)), **key},
             *histogram.percentiles(self._durations, 50, 95, 99),
         )
 
 
-def _rows(connection: sqlite3.Connection, scope: Scope) -> list[Any]:
+def _rows(connection: sqlite3.Connection, scope: OverviewScope) -> list[Any]:
     """The rows of `scope`, as one value: row by row, each would wait for the interpreter's lock."""
     step = scope.step
     where = "step = ? AND since >= ? AND since < ?"

@@ -12,7 +12,7 @@ from somatrace.local.otlp.input_output import side_of
 _MOST: Final = 200
 
 
-class Removed(NamedTuple):
+class RemovedValue(NamedTuple):
     """One value: its key, "?" where that must not leave either, its length, and the rule it fell under."""
 
     key: str
@@ -20,24 +20,24 @@ class Removed(NamedTuple):
     rule: str
 
 
-def read(note: str) -> list[Removed]:
+def read(note: str) -> list[RemovedValue]:
     """The values of a note; none when it is not of the guard's making."""
     try:
         items = json.loads(note) if note else []
         return [
-            Removed(str(item["key"]), int(item["length"]), str(item.get("rule", "")))
+            RemovedValue(str(item["key"]), int(item["length"]), str(item.get("rule", "")))
             for item in items[:_MOST]
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return []
 
 
-def rules(removed: Iterable[Removed]) -> str:
+def rules(removed: Iterable[RemovedValue]) -> str:
     """The rules that took something, in their order."""
     return ", ".join(dict.fromkeys(item.rule for item in removed if item.rule))
 
 
-def of_side(removed: Sequence[Removed], side: str) -> int | None:
+def of_side(removed: Sequence[RemovedValue], side: str) -> int | None:
     """The length of what was removed of "input" or "output"; None when nothing was."""
     lengths = [item.length for item in removed if side_of(item.key) == side]
     return sum(lengths) if lengths else None

@@ -16,7 +16,7 @@ _SPAN: Final = re.compile(r"[0-9a-f]{16}")
 _BEGINNING: Final = re.compile(r"[0-9a-f]{8,31}")
 
 
-class Place(NamedTuple):
+class SearchResult(NamedTuple):
     """What was found: traces, a span in the first of them, or a correlation id.
 
     With none of these `is_id` says whether an id is not here, or the text is words to look for.
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     is_id: bool = False
 
 
-def find(connection: sqlite3.Connection, wanted: str) -> Place:
+def find(connection: sqlite3.Connection, wanted: str) -> SearchResult:
     """Read `wanted` as a traceparent, trace id, correlation id, span id or beginning of a trace id.
 
     An id is taken for what is here under it, not for what it looks like: a correlation id may well have
@@ -37,18 +37,18 @@ def find(connection: sqlite3.Connection, wanted: str) -> Place:
     text = wanted.strip().lower()
     if parent := _TRACEPARENT.search(text):
         if _has_trace(connection, parent[1]):
-            return Place((parent[1],), parent[2] if _has_span(connection, *parent.groups()) else "")
-        return Place(is_id=True)
+            return SearchResult((parent[1],), parent[2] if _has_span(connection, *parent.groups()) else "")
+        return SearchResult(is_id=True)
     if _TRACE.fullmatch(text) and _has_trace(connection, text):
-        return Place((text,))
+        return SearchResult((text,))
     for correlation in (wanted.strip(), text):
         if connection.execute("SELECT 1 FROM traces WHERE correlation_id = ?", (correlation,)).fetchone():
-            return Place(correlation=correlation)
+            return SearchResult(correlation=correlation)
     if _SPAN.fullmatch(text) and (trace_id := _trace_of(connection, text)):
-        return Place((trace_id,), text)
+        return SearchResult((trace_id,), text)
     if _BEGINNING.fullmatch(text) and (traces := _beginning_with(connection, text)):
-        return Place(traces)
-    return Place(is_id=bool(_TRACE.fullmatch(text) or _SPAN.fullmatch(text)))
+        return SearchResult(traces)
+    return SearchResult(is_id=bool(_TRACE.fullmatch(text) or _SPAN.fullmatch(text)))
 
 
 def _has_trace(connection: sqlite3.Connection, trace_id: str) -> bool:

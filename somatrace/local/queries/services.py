@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from somatrace.local.queries.traces import dicts
 from somatrace.local.store import process_reports
-from somatrace.local.store.process_reports import Report
+from somatrace.local.store.process_reports import ProcessReport
 
 _SERVICES: Final = 200
 _MINUTE_NS: Final = 60_000_000_000
@@ -25,7 +25,7 @@ _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.tele
 
 
 @dataclass(slots=True)
-class Service:
+class ServiceSummary:
     """One service: counts are of spans, since the store keeps them.
 
     From `processes` on it is what its processes say of themselves; those that send to this store over
@@ -75,10 +75,10 @@ class Service:
         )
 
 
-def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
+def read(connection: sqlite3.Connection, now_ns: int) -> list[ServiceSummary]:
     """All services, the one that was heard last first."""
     minute = now_ns // _MINUTE_NS
-    found: dict[str, Service] = {}
+    found: dict[str, ServiceSummary] = {}
     for row in dicts(
         connection.execute(
             "SELECT service, version, sum(spans) AS spans, sum(failed) AS failed, sum(untagged) AS untagged, "
@@ -88,7 +88,7 @@ def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
             (minute - 1,),
         )
     ):
-        service = found.setdefault(row["service"], Service(row["service"]))
+        service = found.setdefault(row["service"], ServiceSummary(row["service"]))
         if row["version"]:
             service.versions.append(row["version"])
         for name in ("spans", "failed", "untagged", "cut", "last_minute"):
@@ -99,7 +99,7 @@ def read(connection: sqlite3.Connection, now_ns: int) -> list[Service]:
         if (named := found.get(origin.get(_SERVICE, ""))) is not None:
             _add_origin(named, origin)
     for name, seen_ns, report in process_reports.read(connection):
-        _add_report(found.setdefault(name, Service(name)), seen_ns, report)
+        _add_report(found.setdefault(name, ServiceSummary(name)), seen_ns, report)
     return list(found.values())
 
 
@@ -108,7 +108,7 @@ def _is_on(state: str) -> bool:
     return state.partition(";")[0] == _ON
 
 
-def _add_report(service: Service, seen_ns: int, report: Report) -> None:
+def _add_report(service: ServiceSummary, seen_ns: int, report: ProcessReport) -> None:
     service.processes += 1
     service.reported_ns = max(service.reported_ns, seen_ns)
     service.queued += report.queued
@@ -121,7 +121,7 @@ def _add_report(service: Service, seen_ns: int, report: Report) -> None:
     service.problems.extend(text for text in report.problems if text not in service.problems)
 
 
-def _add_origin(service: Service, origin: dict[str, Any]) -> None:
+def _add_origin(service: ServiceSummary, origin: dict[str, Any]) -> None:
     for keys, names in ((_SCOPE, service.scopes), (_SDK, service.sdks), ((_INSTANCE,), service.instances)):
         if text := " ".join(origin[key] for key in keys if origin.get(key)):
             names.add(text)

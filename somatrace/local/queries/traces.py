@@ -31,7 +31,7 @@ _WHOSE: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 
 
-class Position(NamedTuple):
+class PagePosition(NamedTuple):
     """The last trace of a page: its value of what is sorted by, and its id."""
 
     value: float
@@ -39,7 +39,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class TraceFilter:
     """Which traces; an empty value means all. `status` is "failed", "ok" or "open" (no root so far).
     What is `unset` ("tenant", "workflow") the traces must not say.
 
@@ -64,14 +64,14 @@ class Filter:
     before: tuple[float, str] | None = None
 
 
-class Found(NamedTuple):
+class TracePage(NamedTuple):
     """One page of a list. `older` is where the next one begins, None at the end.
 
     `searched_to` is set when the search stopped at its bound: the start of the last trace looked at.
     """
 
     rows: list[dict[str, Any]]
-    older: Position | None
+    older: PagePosition | None
     searched_to: int | None = None
 
 
@@ -93,13 +93,15 @@ class _Conditions:
         return " AND ".join(self._parts) or "1"
 
 
-def newest(connection: sqlite3.Connection, chosen: Filter) -> tuple[list[dict[str, Any]], Position | None]:
+def newest(
+    connection: sqlite3.Connection, chosen: TraceFilter
+) -> tuple[list[dict[str, Any]], PagePosition | None]:
     """One page of traces, and where the next begins."""
     found = search(connection, chosen)
     return found.rows, found.older
 
 
-def search(connection: sqlite3.Connection, chosen: Filter) -> Found:
+def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
     """One page of the traces that match, sorted as asked."""
     indexed, rest = _indexed(chosen), _rest(chosen)
     by_start = chosen.sort not in SORTS or chosen.sort == "start"
@@ -129,10 +131,10 @@ def search(connection: sqlite3.Connection, chosen: Filter) -> Found:
     ).fetchone()
     if edge is None:
         return found
-    return Found(found.rows, Position(*edge) if by_start else found.older, edge[0])
+    return TracePage(found.rows, PagePosition(*edge) if by_start else found.older, edge[0])
 
 
-class Arrived(NamedTuple):
+class TraceChanges(NamedTuple):
     """What came since a list was made: traces that it lacks and that match, and its own as they are now."""
 
     new: int
@@ -141,8 +143,8 @@ class Arrived(NamedTuple):
 
 
 def arrived(
-    connection: sqlite3.Connection, chosen: Filter, since_ns: int, shown: Sequence[str], polled_ns: int
-) -> Arrived:
+    connection: sqlite3.Connection, chosen: TraceFilter, since_ns: int, shown: Sequence[str], polled_ns: int
+) -> TraceChanges:
     """Count what a list made at `since_ns` lacks, up to `COUNTED`, and read what of it has changed.
 
     A trace is new when its first span came since, changed when another one did: it failed late, say.
@@ -163,11 +165,11 @@ def arrived(
     rows = connection.execute(
         f"SELECT * FROM traces WHERE trace_id IN ({marks}) AND changed_ns > ?", [*shown, polled_ns]
     )
-    return Arrived(new, count - new, dicts(rows))
+    return TraceChanges(new, count - new, dicts(rows))
 
 
 def neighbours(
-    connection: sqlite3.Connection, chosen: Filter, trace: dict[str, Any]
+    connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any]
 ) -> tuple[str | None, str | None]:
     """The next newer and the next older trace that match, by start."""
     return (
@@ -177,7 +179,7 @@ def neighbours(
 
 
 def _neighbour(
-    connection: sqlite3.Connection, chosen: Filter, trace: dict[str, Any], side: str, order: str
+    connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any], side: str, order: str
 ) -> str | None:
     indexed, rest = _indexed(chosen), _rest(chosen)
     indexed.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
@@ -193,10 +195,10 @@ def _neighbour(
     return found[0] if found else None
 
 
-def _page(rows: list[dict[str, Any]], sort: str) -> Found:
+def _page(rows: list[dict[str, Any]], sort: str) -> TracePage:
     page = rows[:PAGE]
     if len(rows) <= PAGE:
-        return Found(page, None)
+        return TracePage(page, None)
     last = page[-1]
     value: float = {
         "start": last["start_ns"],
@@ -205,17 +207,17 @@ def _page(rows: list[dict[str, Any]], sort: str) -> Found:
         "spans": last["spans"],
         "cost": last["cost"],
     }[sort]
-    return Found(page, Position(value, last["trace_id"]))
+    return TracePage(page, PagePosition(value, last["trace_id"]))
 
 
-def _indexed(chosen: Filter) -> _Conditions:
+def _indexed(chosen: TraceFilter) -> _Conditions:
     found = _Conditions()
     for part, values in _indexed_parts(chosen):
         found.add(part, *values)
     return found
 
 
-def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
+def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
     parts: list[tuple[str, list[Any]]] = []
     parts += _whose(chosen, "tenant")
     if _has_tenant(chosen):
@@ -231,18 +233,18 @@ def _indexed_parts(chosen: Filter) -> list[tuple[str, list[Any]]]:
     return parts
 
 
-def _has_tenant(chosen: Filter) -> bool:
+def _has_tenant(chosen: TraceFilter) -> bool:
     return bool(_whose(chosen, "tenant"))
 
 
-def _whose(chosen: Filter, name: str) -> list[tuple[str, list[Any]]]:
+def _whose(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
     column = _WHOSE[name]
     if wanted := getattr(chosen, name):
         return [(f"{column} = ?", [wanted])]
     return [(f"{column} IS NULL", [])] if name in chosen.unset else []
 
 
-def _rest(chosen: Filter) -> _Conditions:
+def _rest(chosen: TraceFilter) -> _Conditions:
     found = _Conditions()
     if not _has_tenant(chosen):
         # the index of workflows begins with the tenant

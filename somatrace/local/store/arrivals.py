@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import bulk
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -19,7 +19,7 @@ _ADD: Final = (
 )
 
 
-def add(connection: sqlite3.Connection, rows: Iterable[Row], received_ns: int) -> None:
+def add(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
     """Count `rows`, which are here for the first time, and keep their links."""
     counts: dict[tuple[str, str], list[int]] = {}
     links: list[tuple[str, str, str, str]] = []

@@ -15,7 +15,7 @@ _PROCESSES: Final = 1000
 _DAY_NS: Final = 86_400_000_000_000
 
 
-class Report(NamedTuple):
+class ProcessReport(NamedTuple):
     """How tracing stood in one process: spans it made, delivered, had waiting, and lost by reason.
 
     `instruments` says of each library what its instrumentation does; "on" is the good case.
@@ -30,7 +30,12 @@ class Report(NamedTuple):
 
 
 def keep(
-    connection: sqlite3.Connection, named: tuple[str, str], report: Report, *, now_ns: int, max_days: float
+    connection: sqlite3.Connection,
+    named: tuple[str, str],
+    report: ProcessReport,
+    *,
+    now_ns: int,
+    max_days: float,
 ) -> None:
     """Put `report` in the place of what the process, `named` by its service and an id, said before.
 
@@ -47,16 +52,16 @@ def keep(
     )
 
 
-def read(connection: sqlite3.Connection) -> Iterator[tuple[str, int, Report]]:
+def read(connection: sqlite3.Connection) -> Iterator[tuple[str, int, ProcessReport]]:
     """Service, moment and report of each process, the newest first."""
     for service, seen_ns, text in connection.execute(
         "SELECT service, seen_ns, report FROM reports ORDER BY seen_ns DESC"
     ):
         said: dict[str, Any] = json.loads(text)
-        yield service, seen_ns, Report(**said)
+        yield service, seen_ns, ProcessReport(**said)
 
 
-def _bounded(report: Report) -> Report:
+def _bounded(report: ProcessReport) -> ProcessReport:
     return report._replace(
         lost=dict(list(report.lost.items())[:_ENTRIES]),
         instruments={

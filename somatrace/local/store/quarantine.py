@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 REASONS: Final = {"corrupt": "it was damaged", "old": "an older somatrace wrote it"}
 
 
-class Aside(NamedTuple):
+class QuarantinedFile(NamedTuple):
     """One file, which stays until somebody deletes it."""
 
     name: str
@@ -18,7 +18,7 @@ class Aside(NamedTuple):
     moved_ns: int
 
 
-def latest(directory: Path, file: str) -> Aside | None:
+def latest(directory: Path, file: str) -> QuarantinedFile | None:
     """The store that was set aside last. Other processes set them aside too, so that the directory tells."""
     try:
         names = [path.name for path in directory.glob(f"{file}.*-*")]
@@ -26,6 +26,8 @@ def latest(directory: Path, file: str) -> Aside | None:
         return None
     form = re.compile(rf"{re.escape(file)}\.({'|'.join(REASONS)})-([0-9]{{1,19}})")
     found = [
-        Aside(name, REASONS[match[1]], int(match[2])) for name in names if (match := form.fullmatch(name))
+        QuarantinedFile(name, REASONS[match[1]], int(match[2]))
+        for name in names
+        if (match := form.fullmatch(name))
     ]
     return max(found, key=lambda aside: aside.moved_ns, default=None)

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from somatrace.local.otlp import observation
-from somatrace.local.otlp.decode import Origin, Span
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
+from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import arrivals, bulk, process_reports, retention, trace_rollup
 from somatrace.local.store.database import Database, Result
 
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 DEFAULT_MAX_DAYS: Final = 7.0
 
-_COLUMNS: Final = (*Row._fields, "origin", "received_ns")
+_COLUMNS: Final = (*SpanRow._fields, "origin", "received_ns")
 _SPANS: Final = f"INTO spans ({', '.join(_COLUMNS)})"
 _KEEP_ORIGIN: Final = (
     "INSERT INTO origins (id, seen_ns, metadata) VALUES (?, ?, ?) "
@@ -41,11 +41,11 @@ class Store:
         self.max_days = max_days
         self._database = Database(directory)
 
-    def add(self, spans: Iterable[Span]) -> int:
+    def add(self, spans: Iterable[DecodedSpan]) -> int:
         """Write `spans` in one transaction and say how many; one that is there already is replaced."""
         received = time.time_ns()
-        origins: dict[int, tuple[Origin, int]] = {}
-        found: dict[tuple[str, str], tuple[Row, int]] = {}
+        origins: dict[int, tuple[SpanOrigin, int]] = {}
+        found: dict[tuple[str, str], tuple[SpanRow, int]] = {}
         for span in spans:
             # spans of one batch share the object, so that it is hashed once
             if id(span.origin) not in origins:
@@ -83,7 +83,7 @@ class Store:
         self._database.run(write)
         return len(rows)
 
-    def report(self, service: str, process: str, report: process_reports.Report) -> None:
+    def report(self, service: str, process: str, report: process_reports.ProcessReport) -> None:
         """Keep what a process says of its tracing, in place of what it said before."""
         now = time.time_ns()
 
@@ -126,6 +126,6 @@ class Store:
         self._database.close()
 
 
-def _origin_id(origin: Origin) -> int:
+def _origin_id(origin: SpanOrigin) -> int:
     content = observation.compact(observation.origin_metadata(origin)).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from somatrace.local.store import histogram
-from somatrace.local.store.trace_summary import Summary
+from somatrace.local.store.trace_summary import TraceSummary
 
 MINUTE: Final = 60
 HOUR: Final = 3600
@@ -27,7 +27,9 @@ _KEEP: Final = (
 _DROP: Final = f"DELETE FROM figures WHERE {_WHERE}"
 
 
-def change(connection: sqlite3.Connection, before: Iterable[Summary], after: Iterable[Summary]) -> None:
+def change(
+    connection: sqlite3.Connection, before: Iterable[TraceSummary], after: Iterable[TraceSummary]
+) -> None:
     """Take the traces `before` out of the sums and put those `after` in."""
     moved: dict[tuple[int, str, str], list[float]] = {}
     for sign, traces in ((-1, before), (1, after)):
@@ -62,7 +64,7 @@ def _write(connection: sqlite3.Connection, key: tuple[int, int, str, str], line:
         connection.execute(_DROP, key)
 
 
-def _figures(trace: Summary) -> tuple[float, ...]:
+def _figures(trace: TraceSummary) -> tuple[float, ...]:
     return (
         1, trace.errors > 0, trace.spans, trace.calls, trace.unmeasured,
         trace.input_tokens, trace.output_tokens, trace.cost, histogram.one(trace.end_ns - trace.start_ns),

@@ -6,26 +6,26 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import bulk, time_buckets, trace_summary
-from somatrace.local.store.trace_summary import Summary
+from somatrace.local.store.trace_summary import TraceSummary
 
-_COLUMNS: Final = ", ".join(Summary._fields)
+_COLUMNS: Final = ", ".join(TraceSummary._fields)
 _INTO: Final = f"INSERT INTO traces ({_COLUMNS})"
 _OR_UPDATE: Final = "ON CONFLICT (trace_id) DO UPDATE SET " + ", ".join(
-    f"{column} = excluded.{column}" for column in Summary._fields
+    f"{column} = excluded.{column}" for column in TraceSummary._fields
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM traces WHERE trace_id IN"
-_ROW_COLUMNS: Final = ", ".join(Row._fields)
+_ROW_COLUMNS: Final = ", ".join(SpanRow._fields)
 
 
-def grow(connection: sqlite3.Connection, rows: Iterable[Row], received_ns: int) -> None:
+def grow(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
     """Add `rows`, none of which was there before, to the rows of their traces."""
-    arrived: dict[str, list[Row]] = {}
+    arrived: dict[str, list[SpanRow]] = {}
     for row in rows:
         arrived.setdefault(row.trace_id, []).append(row)
     before = _stored(connection, list(arrived))
-    after: list[Summary] = []
+    after: list[TraceSummary] = []
     for trace_id, spans in arrived.items():
         piece = trace_summary.of(spans, received_ns)
         after.append(trace_summary.merged(before[trace_id], piece) if trace_id in before else piece)
@@ -44,13 +44,13 @@ def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
         if received is not None:
             first = received if found is None else min(found.received_ns, received)
             spans = connection.execute(f"SELECT {_ROW_COLUMNS} FROM spans WHERE trace_id = ?", (trace_id,))
-            grow(connection, (Row(*span) for span in spans), first)
+            grow(connection, (SpanRow(*span) for span in spans), first)
             if found is not None and _says_the_same(found, _stored(connection, [trace_id])[trace_id]):
                 changed = found.changed_ns
             connection.execute("UPDATE traces SET changed_ns = ? WHERE trace_id = ?", (changed, trace_id))
 
 
-def _says_the_same(one: Summary, other: Summary) -> bool:
+def _says_the_same(one: TraceSummary, other: TraceSummary) -> bool:
     return one._replace(changed_ns=0) == other._replace(changed_ns=0)
 
 
@@ -60,6 +60,6 @@ def forget(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> None:
     connection.executemany("DELETE FROM traces WHERE trace_id = ?", [(trace_id,) for trace_id in trace_ids])
 
 
-def _stored(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> dict[str, Summary]:
-    found = (Summary(*row) for row in bulk.select(connection, _SELECT, trace_ids))
+def _stored(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> dict[str, TraceSummary]:
+    found = (TraceSummary(*row) for row in bulk.select(connection, _SELECT, trace_ids))
     return {trace.trace_id: trace for trace in found}

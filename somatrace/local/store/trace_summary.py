@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from somatrace.local.otlp.row import Row
+from somatrace.local.otlp.row import SpanRow
 
 #: model calls: only these are summed, since spans around them may repeat their usage
 CALLS: Final = frozenset(("GENERATION", "EMBEDDING"))
@@ -13,7 +13,7 @@ _MAX_NAMES: Final = 20
 _MAX_TEXT: Final = 200
 
 
-class Summary(NamedTuple):
+class TraceSummary(NamedTuple):
     """One trace; the fields are the columns of the store's `traces` table."""
 
     trace_id: str
@@ -45,13 +45,13 @@ class Summary(NamedTuple):
     failure: str | None
 
 
-def of(spans: Sequence[Row], received_ns: int) -> Summary:
+def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
     """The summary of some spans of one trace."""
     head = max(spans, key=lambda span: (bool(span.is_root), -span.start_ns, span.span_id))
     calls = [span for span in spans if span.type in CALLS]
     failed = [span for span in spans if span.level == "ERROR"]
     last = max(failed, key=lambda span: (span.start_ns, span.span_id), default=None)
-    return Summary(
+    return TraceSummary(
         trace_id=head.trace_id,
         head_root=bool(head.is_root),
         head_start=head.start_ns,
@@ -82,7 +82,7 @@ def of(spans: Sequence[Row], received_ns: int) -> Summary:
     )
 
 
-def merged(one: Summary, other: Summary) -> Summary:
+def merged(one: TraceSummary, other: TraceSummary) -> TraceSummary:
     """The summary of two disjoint sets of spans of one trace, in whatever order they come."""
     head = max(one, other, key=lambda part: (part.head_root, -part.head_start, part.head_span))
     failure = max(one, other, key=_last_failure)
@@ -108,11 +108,11 @@ def merged(one: Summary, other: Summary) -> Summary:
     )
 
 
-def _last_failure(part: Summary) -> tuple[int, str]:
+def _last_failure(part: TraceSummary) -> tuple[int, str]:
     return (-1 if part.failure_start is None else part.failure_start), part.failure_span or ""
 
 
-def _failure(span: Row) -> str:
+def _failure(span: SpanRow) -> str:
     message = " ".join((span.status_message or "").split())[:_MAX_TEXT]
     return f"{span.name[:_MAX_TEXT]}: {message}" if message else span.name[:_MAX_TEXT]
 

@@ -12,14 +12,14 @@ from somatrace.local.trace_view.span_tree import Node
 _EQUAL: Final = 5
 
 
-class Line(NamedTuple):
+class SpanLine(NamedTuple):
     """One span; `is_open` when its children follow."""
 
     node: Node
     is_open: bool
 
 
-class More(NamedTuple):
+class FoldedSiblings(NamedTuple):
     """Siblings that are not shown: the children `start` to before `stop` of `parent` (None: the tops).
 
     Under a filter `spans` counts what fits it.
@@ -36,7 +36,7 @@ class More(NamedTuple):
 
 
 @dataclass(slots=True)
-class Frame:
+class SiblingCursor:
     """Siblings on the way: which come next, and those that a row is to stand for.
 
     `inside` counts, under a filter, what fits it in each branch.
@@ -51,13 +51,13 @@ class Frame:
     #: the place behind a run of equal siblings whose first has its row
     equal_until: int = 0
 
-    def unfold(self) -> list[Line | More]:
+    def unfold(self) -> list[SpanLine | FoldedSiblings]:
         """The row that stands for what was folded so far; a lone span's own, which takes no more room."""
         if not self.folded:
             return []
         folded, self.folded = self.folded, []
         if len(folded) == 1:
-            return [Line(folded[0], is_open=False)]
+            return [SpanLine(folded[0], is_open=False)]
         first, last = folded[0], folded[-1]
         if self.inside is None:
             spans, failed = sum(node.spans for node in folded), sum(node.failed for node in folded)
@@ -65,7 +65,7 @@ class Frame:
             spans, failed = sum(self.inside.get(node, 0) for node in folded), 0
         equal = all(_alike(first, node) for node in folded)
         name = first.span.name if equal else ""
-        return [More(self.parent, first.place, last.place + 1, spans, failed, first.depth, name)]
+        return [FoldedSiblings(self.parent, first.place, last.place + 1, spans, failed, first.depth, name)]
 
     def is_folded(self, node: Node, needed: Collection[Node]) -> bool:
         """Whether an equal sibling before it stands for `node`, a child here that is not `needed`."""

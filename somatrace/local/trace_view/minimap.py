@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from somatrace.local.trace_view.span_tree import Node, Tree
+from somatrace.local.trace_view.span_tree import Node, SpanTree
 
 COLUMNS: Final = 600
 DEPTHS: Final = 6
@@ -17,7 +17,7 @@ def kind(node: Node) -> str:
     return "error" if node.span.level == "ERROR" else _BARS.get(node.span.type, "other")
 
 
-def paths(tree: Tree, start_ns: int, end_ns: int) -> dict[str, str]:
+def paths(tree: SpanTree, start_ns: int, end_ns: int) -> dict[str, str]:
     """For each class an SVG path in a box of `COLUMNS` by `DEPTHS`: four shapes, however many spans."""
     scale = COLUMNS / max(end_ns - start_ns, 1)
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]

@@ -65,7 +65,7 @@ class Node:
 
 
 @dataclass(slots=True)
-class Tree:
+class SpanTree:
     """All nodes: `tops` have nothing above them, `nodes` are depth first, siblings by start.
 
     Among them stand `missing` parents, which never arrived.
@@ -85,7 +85,7 @@ class Tree:
         self.tops, self.nodes, self.by_id, self.failed, self.critical = [], [], {}, [], []
 
 
-def build(spans: Iterable[LightSpan]) -> Tree:
+def build(spans: Iterable[LightSpan]) -> SpanTree:
     """The tree of spans given by start.
 
     Spans whose parent is not here stand below one that says so; a cycle is cut at its earliest span.
@@ -119,7 +119,7 @@ def build(spans: Iterable[LightSpan]) -> Tree:
         top.place = place
     _sum_up(ordered)
     failed = [node for node in ordered if node.span.level == "ERROR"]
-    return Tree(tops, ordered, by_id, failed, _critical(tops), len(missing))
+    return SpanTree(tops, ordered, by_id, failed, _critical(tops), len(missing))
 
 
 def _never_arrived(span_id: str, child: LightSpan) -> Node:

@@ -55,7 +55,7 @@ def ticks(shown: Zoom, length_ns: int) -> list[str]:
     ]
 
 
-class Bars:
+class TimelineBars:
     """Where spans lie in their trace."""
 
     def __init__(self, start_ns: int, end_ns: int) -> None:

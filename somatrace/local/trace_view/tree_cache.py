@@ -19,11 +19,11 @@ from somatrace.local.trace_view import span_tree, spans, window
 @dataclass(slots=True, eq=False)
 class _Entry:
     key: tuple[Any, ...]
-    tree: span_tree.Tree
+    tree: span_tree.SpanTree
     readers: int = 1
 
 
-class Trees:
+class TreeCache:
     """Builds trees of traces; keeps one of more than a window's rows. Safe to use from several threads."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Trees:
     @contextmanager
     def of(
         self, connection: sqlite3.Connection, row: Mapping[str, Any], asked: str = ""
-    ) -> Iterator[span_tree.Tree]:
+    ) -> Iterator[span_tree.SpanTree]:
         """The tree of the trace that `row` of the table `traces` describes; good within the block.
 
         The span that is `asked` for is in it, even where a trace is too large to be read whole.

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from somatrace.local.trace_view.folding import Frame, Line, More
-from somatrace.local.trace_view.span_tree import Node, Tree
+from somatrace.local.trace_view.folding import FoldedSiblings, SiblingCursor, SpanLine
+from somatrace.local.trace_view.span_tree import Node, SpanTree
 
-__all__ = ["Line", "More"]
+__all__ = ["FoldedSiblings", "SpanLine"]
 
 ROWS: Final = 200
 #: children of one span that nothing speaks for, before the rest is folded
@@ -21,7 +21,7 @@ _ABOVE: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ViewRequest:
     """What is asked for. `show` is "" (what matters open), "errors", "critical" or "all".
 
     `part` are places among the children of `under`, from the first to before the last. `said` are the
@@ -42,15 +42,15 @@ class View:
 
 
 @dataclass(slots=True)
-class Window:
+class TraceWindow:
     """The rows, the spans that the search found, and the node above what is shown, if there is one."""
 
-    rows: list[Line | More]
+    rows: list[SpanLine | FoldedSiblings]
     found: list[Node] = field(default_factory=list)
     base: Node | None = None
 
 
-def choose(tree: Tree, view: View) -> Window:
+def choose(tree: SpanTree, view: ViewRequest) -> TraceWindow:
     """The rows of `view`. A search or a filter shows what fits it, with what that is in."""
     chosen = tree.by_id.get(view.span)
     wanted = _wanted(tree, view)
@@ -58,7 +58,7 @@ def choose(tree: Tree, view: View) -> Window:
     base = _base(tree, view, chosen)
     if view.part is not None and (rows := below(tree, view)) is not None:
         parent = tree.by_id.get(view.under)
-        return Window([Line(parent, is_open=True), *rows] if parent else rows, found, parent)
+        return TraceWindow([SpanLine(parent, is_open=True), *rows] if parent else rows, found, parent)
     open_nodes = _above(wanted)
     chosen_path = {chosen, *chosen.above()} if chosen is not None else set()
     open_nodes |= chosen_path
@@ -71,10 +71,10 @@ def choose(tree: Tree, view: View) -> Window:
         inside=_inside(tree, wanted) if view.is_filter else None,
         folds=not view.is_filter and view.show != "all",
     )
-    return Window(walk.rows([base] if base else tree.tops), found, base)
+    return TraceWindow(walk.rows([base] if base else tree.tops), found, base)
 
 
-def below(tree: Tree, view: View) -> list[Line | More] | None:
+def below(tree: SpanTree, view: ViewRequest) -> list[SpanLine | FoldedSiblings] | None:
     """Closed rows for the children of `view.under`, or `view.part` of them; None without such a span.
 
     Of a branch in which spans fit the filter only those and what they are in; of another all.
@@ -87,8 +87,8 @@ def below(tree: Tree, view: View) -> list[Line | More] | None:
     if inside is not None and not any(node in inside for node in children):
         inside = None
     start, stop = view.part or (0, len(children))
-    frame = Frame(parent, children, inside)
-    rows: list[Line | More] = []
+    frame = SiblingCursor(parent, children, inside)
+    rows: list[SpanLine | FoldedSiblings] = []
     for node in children[start:stop]:
         if inside is not None and node not in inside:
             continue
@@ -97,7 +97,7 @@ def below(tree: Tree, view: View) -> list[Line | More] | None:
             frame.folded.append(node)
             continue
         rows.extend(frame.unfold())
-        rows.append(Line(node, is_open=False))
+        rows.append(SpanLine(node, is_open=False))
     return [*rows, *frame.unfold()]
 
 
@@ -126,9 +126,9 @@ class _Walk:
         self._room = ROWS - len(chosen_path)
         self._plain = ROWS if open_nodes is None else max(0, ROWS - len(important))
 
-    def rows(self, tops: Sequence[Node]) -> list[Line | More]:
-        rows: list[Line | More] = []
-        frames = [Frame(tops[0].parent if tops else None, tops, self._inside)]
+    def rows(self, tops: Sequence[Node]) -> list[SpanLine | FoldedSiblings]:
+        rows: list[SpanLine | FoldedSiblings] = []
+        frames = [SiblingCursor(tops[0].parent if tops else None, tops, self._inside)]
         while frames:
             frame = frames[-1]
             if frame.next == len(frame.children):
@@ -145,12 +145,12 @@ class _Walk:
                 continue
             rows.extend(frame.unfold())
             opened = bool(node.children) and self._opens(node)
-            rows.append(Line(node, opened))
+            rows.append(SpanLine(node, opened))
             if opened:
-                frames.append(Frame(node, node.children, self._inside))
+                frames.append(SiblingCursor(node, node.children, self._inside))
         return rows
 
-    def _has_room(self, node: Node, frame: Frame) -> bool:
+    def _has_room(self, node: Node, frame: SiblingCursor) -> bool:
         if node in self._chosen_path:
             return True
         if self._room <= 0:
@@ -169,7 +169,7 @@ class _Walk:
         return self._room > 0 and (self._open is None or node in self._open)
 
 
-def _wanted(tree: Tree, view: View) -> list[Node]:
+def _wanted(tree: SpanTree, view: ViewRequest) -> list[Node]:
     if view.find:
         return list(matching(tree, view))
     if view.show == "critical":
@@ -191,7 +191,7 @@ def _above(nodes: Iterable[Node]) -> set[Node]:
     return found
 
 
-def _inside(tree: Tree, nodes: Iterable[Node]) -> dict[Node, int]:
+def _inside(tree: SpanTree, nodes: Iterable[Node]) -> dict[Node, int]:
     """For each branch with some of `nodes` how many of them are in it."""
     found = dict.fromkeys(nodes, 1)
     for node in reversed(tree.nodes):
@@ -200,7 +200,7 @@ def _inside(tree: Tree, nodes: Iterable[Node]) -> dict[Node, int]:
     return found
 
 
-def matching(tree: Tree, view: View) -> Iterator[Node]:
+def matching(tree: SpanTree, view: ViewRequest) -> Iterator[Node]:
     """The spans in which the text is that is looked for."""
     needle = view.find.casefold()
     return (
@@ -216,7 +216,7 @@ def _texts(node: Node) -> tuple[str | None, ...]:
     return span.name, span.span_id, span.type, span.service, span.agent_id, span.model
 
 
-def _base(tree: Tree, view: View, chosen: Node | None) -> Node | None:
+def _base(tree: SpanTree, view: ViewRequest, chosen: Node | None) -> Node | None:
     """Where the window begins when that is not the top."""
     if view.under in tree.by_id:
         return tree.by_id[view.under]

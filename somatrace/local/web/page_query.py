@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
-from somatrace.local.queries.overview import Scope
-from somatrace.local.queries.traces import SORTS, Filter
+from somatrace.local.queries.overview import OverviewScope
+from somatrace.local.queries.traces import SORTS, TraceFilter
 
 RANGES: Final = {"1h": 3600, "24h": 86_400, "7d": 604_800}
 DEFAULT_RANGE: Final = "24h"
@@ -54,7 +54,7 @@ _MAX_TEXT: Final = 400
 _MAX_POINTS: Final = 1000
 
 
-class Misread(NamedTuple):
+class IgnoredPart(NamedTuple):
     """A part of a query that makes no sense, and in words what is possible."""
 
     name: str
@@ -62,7 +62,7 @@ class Misread(NamedTuple):
     possible: str
 
 
-class Address:
+class PageQuery:
     """The part of a query that says which traces, checked; what makes no sense is left out and `misread`.
 
     `min` and `max` are milliseconds of duration, `from` and `to` milliseconds since 1970.
@@ -70,7 +70,7 @@ class Address:
 
     def __init__(self, params: Mapping[str, str]) -> None:
         self.given: dict[str, str] = {}
-        self.misread: list[Misread] = []
+        self.misread: list[IgnoredPart] = []
         self._take(params)
         for name in ("min", "max", "tokens", "from", "to"):
             # nought is no limit
@@ -85,7 +85,7 @@ class Address:
             self.given.pop("to", None)
         self.before = _position(params.get(_BEFORE, ""))
         if params.get(_BEFORE) and self.before is None:
-            self.misread.append(Misread(_BEFORE, params[_BEFORE], "possible: what “older” leads to"))
+            self.misread.append(IgnoredPart(_BEFORE, params[_BEFORE], "possible: what “older” leads to"))
 
     def _take(self, params: Mapping[str, str]) -> None:
         for name in _TEXTS:
@@ -96,11 +96,11 @@ class Address:
             if re.fullmatch(pattern, value):
                 self.given[name] = value
             elif value:
-                self.misread.append(Misread(name, value, f"possible: {taken}"))
+                self.misread.append(IgnoredPart(name, value, f"possible: {taken}"))
         names = f"possible names: {', '.join((*_TEXTS, *_TAKES))}"
         known = {*_TEXTS, *_TAKES, _BEFORE}
         self.misread += [
-            Misread(name, value, names) for name, value in params.items() if value and name not in known
+            IgnoredPart(name, value, names) for name, value in params.items() if value and name not in known
         ]
 
     def __getattr__(self, name: str) -> str:
@@ -145,14 +145,14 @@ class Address:
             return name.replace("_", " ")
         return f"{_LABELS.get(name, name)}: {self.given[name]}"
 
-    def filter(self, now: float | None = None) -> Filter:
+    def filter(self, now: float | None = None) -> TraceFilter:
         """The filter of the list; without a range it reaches back to the beginning."""
         given = self.given
         now = time.time() if now is None else now
         since = int(given["from"]) * 1_000_000 if "from" in given else 0
         if given.get("range") in RANGES:
             since = int((now - RANGES[given["range"]]) * 1e9)
-        return Filter(
+        return TraceFilter(
             tenant=self.tenant,
             workflow=self.workflow,
             unset=self.unset,
@@ -171,7 +171,7 @@ class Address:
             before=self.before,
         )
 
-    def scope(self, now: float) -> Scope:
+    def scope(self, now: float) -> OverviewScope:
         """The time of the overview, never longer than its chart can show."""
         given = self.given
         until = int(given["to"]) // 1000 if "to" in given else math.ceil(now)
@@ -181,7 +181,7 @@ class Address:
         )
         since = int(given["from"]) // 1000 if "from" in given else until - back
         since = max(min(since, until - 60), until - _MAX_POINTS * 3600)
-        return Scope(since, until, self.tenant, self.workflow, self.unset)
+        return OverviewScope(since, until, self.tenant, self.workflow, self.unset)
 
 
 def whose(tenant: str, workflow: str | None = None) -> dict[str, str]:

@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from somatrace.local.access.auth import Auth
-from somatrace.local.ingest.page_priority import Turns
+from somatrace.local.ingest.page_priority import PagePriority
 from somatrace.local.ingest.refusals import Refusals
 from somatrace.local.queries import overview
 from somatrace.local.store.database import FILE
-from somatrace.local.store.quarantine import Aside, latest
+from somatrace.local.store.quarantine import QuarantinedFile, latest
 from somatrace.local.store.store import Store
 
 Result = TypeVar("Result")
 
 
-class State:
+class PageState:
     """One store as the pages see it. Reading raises `sqlite3.Error` or `OSError`."""
 
-    def __init__(self, store: Store, auth: Auth, refusals: Refusals, turns: Turns) -> None:
+    def __init__(self, store: Store, auth: Auth, refusals: Refusals, turns: PagePriority) -> None:
         self.store = store
         self.turns = turns
         self._auth = auth
@@ -38,7 +38,7 @@ class State:
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         return self.store.read(query)
 
-    def aside(self) -> Aside | None:
+    def aside(self) -> QuarantinedFile | None:
         """The store that this one took the place of, as long as its file is there."""
         return latest(self.store.directory, FILE)
 

@@ -17,8 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from somatrace.local.queries import overview, search, services, suggestions, traces
-from somatrace.local.web.page_query import RANGES, Address
-from somatrace.local.web.page_state import State
+from somatrace.local.web.page_query import RANGES, PageQuery
+from somatrace.local.web.page_state import PageState
 from somatrace.local.web.render import Renderer, wants_part
 
 #: a batch is stamped before it is written: what a poll may not have seen yet is sent once more
@@ -28,7 +28,7 @@ _WRITING_NS: Final = 3_000_000_000
 class Pages:
     """Answers from one store for a browser."""
 
-    def __init__(self, state: State, render: Renderer) -> None:
+    def __init__(self, state: PageState, render: Renderer) -> None:
         self._state = state
         self._render = render
 
@@ -44,7 +44,7 @@ class Pages:
         return [Route(path, guarded(self._state, self._render, page)) for path, page in pages.items()]
 
     def overview(self, request: Request) -> Response:
-        address = Address(request.query_params)
+        address = PageQuery(request.query_params)
         scope = address.scope(time.time())
         figures = self._state.read(lambda connection: overview.read(connection, scope))
         template = "overview_part.html" if wants_part(request, "overview") else "overview.html"
@@ -60,7 +60,7 @@ class Pages:
         )
 
     def listing(self, request: Request) -> Response:
-        address = Address(request.query_params)
+        address = PageQuery(request.query_params)
         chosen = address.filter()
         now = time.time_ns()
         found = self._state.read(lambda connection: traces.search(connection, chosen))
@@ -80,7 +80,7 @@ class Pages:
 
     def arrived(self, request: Request) -> Response:
         """What a list lacks that was made at `since` and asked last at `at` (nanoseconds)."""
-        address = Address(request.query_params)
+        address = PageQuery(request.query_params)
         now = time.time_ns()
         since = _moment(request, "since", now)
         polled = _moment(request, "at", since) - _WRITING_NS
@@ -102,7 +102,7 @@ class Pages:
         now = time.time_ns()
         found = self._state.read(lambda connection: services.read(connection, now))
         values: dict[str, Any] = {
-            "address": Address({}),
+            "address": PageQuery({}),
             "services": found,
             **self._here(request),
             "view": "services",
@@ -126,22 +126,22 @@ class Pages:
 
     def find(self, request: Request) -> Response:
         """Go where a pasted id leads; else look for the words."""
-        address = Address(request.query_params)
+        address = PageQuery(request.query_params)
         wanted = address.q
         found = self._state.read(lambda connection: search.find(connection, wanted))
         if len(found.traces) == 1:
             span = f"?span={found.span_id}" if found.span_id else ""
             return RedirectResponse(f"/trace/{found.traces[0]}{span}", 303)
         if found.correlation:
-            return RedirectResponse(Address({"correlation": found.correlation}).link("/traces"), 303)
+            return RedirectResponse(PageQuery({"correlation": found.correlation}).link("/traces"), 303)
         if found.traces or found.is_id:
             values = {"wanted": wanted, "found": found, "looked_at": search.SPANS_LOOKED_AT}
-            return self._render("found.html", 404, address=Address({}), view="", **values)
-        return RedirectResponse(Address({"q": wanted}).link("/traces"), 303)
+            return self._render("found.html", 404, address=PageQuery({}), view="", **values)
+        return RedirectResponse(PageQuery({"q": wanted}).link("/traces"), 303)
 
 
 def guarded(
-    state: State, render: Renderer, page: Callable[[Request], Response]
+    state: PageState, render: Renderer, page: Callable[[Request], Response]
 ) -> Callable[[Request], Response]:
     """`page` for those who came in by the link; a store that cannot be read is said, not raised."""
 
@@ -153,7 +153,7 @@ def guarded(
                 return page(request)
         except (sqlite3.Error, OSError) as error:
             return render(
-                "broken.html", 503, error=str(error), last=state.last_read, address=Address({}), view=""
+                "broken.html", 503, error=str(error), last=state.last_read, address=PageQuery({}), view=""
             )
 
     return answer

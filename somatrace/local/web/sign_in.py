@@ -15,7 +15,7 @@ from somatrace.local.web.render import Renderer
 _MAX_FORM: Final = 4096
 
 
-class Opening:
+class SignInPages:
     """The only pages that are answered without a cookie."""
 
     def __init__(self, auth: Auth, render: Renderer) -> None:

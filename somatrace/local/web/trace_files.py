@@ -11,13 +11,13 @@ from starlette.responses import JSONResponse, Response
 from somatrace.local.otlp import export
 from somatrace.local.otlp.decode import ExportError, Limits, TooLargeError, from_json
 from somatrace.local.trace_view import spans
-from somatrace.local.web.page_state import State
+from somatrace.local.web.page_state import PageState
 
 
 class TraceFiles:
     """Writes traces of one store as OTLP/JSON, and takes such files into it."""
 
-    def __init__(self, state: State, limits: Limits) -> None:
+    def __init__(self, state: PageState, limits: Limits) -> None:
         self._state = state
         self._limits = limits
 

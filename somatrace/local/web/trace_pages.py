@@ -20,9 +20,9 @@ from somatrace.local.otlp.decode import Limits
 from somatrace.local.queries import removed_values
 from somatrace.local.queries.traces import neighbours
 from somatrace.local.trace_view import minimap, span_tree, spans, timeline, window
-from somatrace.local.trace_view.tree_cache import Trees
-from somatrace.local.web.page_query import Address
-from somatrace.local.web.page_state import State
+from somatrace.local.trace_view.tree_cache import TreeCache
+from somatrace.local.web.page_query import PageQuery
+from somatrace.local.web.page_state import PageState
 from somatrace.local.web.pages import guarded
 from somatrace.local.web.render import Renderer
 from somatrace.local.web.trace_files import TraceFiles
@@ -35,11 +35,11 @@ _MAX_TEXT: Final = 400
 class TracePages:
     """Answers about single traces of one store."""
 
-    def __init__(self, state: State, render: Renderer, limits: Limits) -> None:
+    def __init__(self, state: PageState, render: Renderer, limits: Limits) -> None:
         self._state = state
         self._render = render
         self._files = TraceFiles(state, limits)
-        self._trees = Trees()
+        self._trees = TreeCache()
 
     def routes(self) -> list[BaseRoute]:
         trace = "/trace/{trace_id:str}"
@@ -62,7 +62,7 @@ class TracePages:
 
     def _trace(self, request: Request, using: ExitStack) -> Response:
         trace_id = request.path_params["trace_id"].lower()
-        address = Address(request.query_params)
+        address = PageQuery(request.query_params)
         view = _view(request)
 
         def read(connection: sqlite3.Connection) -> tuple[Any, ...] | None:
@@ -97,7 +97,7 @@ class TracePages:
             total=len(grown.nodes) - grown.missing,
             rowcount=len(grown.nodes),
             services=_services(grown, row),
-            bars=timeline.Bars(row["start_ns"], row["end_ns"]),
+            bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=zoom,
             ticks=timeline.ticks(zoom, row["end_ns"] - row["start_ns"]),
             minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
@@ -119,7 +119,9 @@ class TracePages:
         trace_id = request.path_params["trace_id"].lower()
         view = _view(request)
 
-        def read(connection: sqlite3.Connection) -> tuple[dict[str, Any], span_tree.Tree, set[str]] | None:
+        def read(
+            connection: sqlite3.Connection,
+        ) -> tuple[dict[str, Any], span_tree.SpanTree, set[str]] | None:
             row = spans.trace(connection, trace_id)
             if row is None:
                 return None
@@ -139,11 +141,11 @@ class TracePages:
             trace=row,
             rows=below,
             services=_services(grown, row),
-            bars=timeline.Bars(row["start_ns"], row["end_ns"]),
+            bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=timeline.WHOLE,
             hits=frozenset(window.matching(grown, view)) if view.find else frozenset(),
             chosen_id="",
-            query=Address(request.query_params).link("", show=view.show, find=view.find)[1:],
+            query=PageQuery(request.query_params).link("", show=view.show, find=view.find)[1:],
         )
 
     def arrived(self, request: Request) -> Response:
@@ -185,7 +187,7 @@ class TracePages:
         return self._files.of(trace_id) or self._missing(trace_id)
 
     def _missing(self, trace_id: str) -> Response:
-        return self._render("missing.html", 404, trace_id=trace_id, address=Address({}), view="")
+        return self._render("missing.html", 404, trace_id=trace_id, address=PageQuery({}), view="")
 
 
 class _Marks(NamedTuple):
@@ -210,10 +212,10 @@ class _Marks(NamedTuple):
         return cls(ids, first, place + 1, len(nodes), before, after)
 
 
-def _view(request: Request) -> window.View:
+def _view(request: Request) -> window.ViewRequest:
     params = request.query_params
     part = re.fullmatch(r"([0-9]{1,8})-([0-9]{1,8})", params.get("part", ""))
-    return window.View(
+    return window.ViewRequest(
         span=params.get("span", "")[:16].lower(),
         under=params.get("under", "")[:16].lower(),
         show=params["show"] if params.get("show") in _SHOWS else "",
@@ -222,7 +224,7 @@ def _view(request: Request) -> window.View:
     )
 
 
-def _first_to_read(row: dict[str, Any], grown: span_tree.Tree, view: window.View) -> str:
+def _first_to_read(row: dict[str, Any], grown: span_tree.SpanTree, view: window.ViewRequest) -> str:
     """A search opens on its first match, a failed trace on the failure that passed up; others on nothing."""
     if view.find:
         first = next(window.matching(grown, view), None)
@@ -239,11 +241,11 @@ def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
     return span
 
 
-def _said(connection: sqlite3.Connection, trace_id: str, view: window.View) -> set[str]:
+def _said(connection: sqlite3.Connection, trace_id: str, view: window.ViewRequest) -> set[str]:
     return spans.says(connection, trace_id, view.find) if view.find else set()
 
 
-def _services(grown: span_tree.Tree, row: dict[str, Any]) -> list[tuple[str, int]]:
+def _services(grown: span_tree.SpanTree, row: dict[str, Any]) -> list[tuple[str, int]]:
     """The services that the trace went through with their spans, those with most first."""
     if "\n" not in row["services"]:
         # one of them needs no counting

@@ -17,7 +17,7 @@ from somatrace.guard.policy import file_source as policy_file_module
 from somatrace.guard.policy import resolver as granting_module
 from somatrace.guard.policy.file_source import MAX_BYTES, parse_text, read_policy
 from somatrace.guard.policy.model import NOTHING, PolicyError
-from somatrace.guard.policy.resolver import Grants
+from somatrace.guard.policy.resolver import PolicyResolver
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 YAML = """\
@@ -67,7 +67,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def grants(file, soon):
-    made = Grants(path=file, clock=lambda: NOW)
+    made = PolicyResolver(path=file, clock=lambda: NOW)
     yield made
     made.close()
 
@@ -306,7 +306,7 @@ def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_
     path = tmp_path / "policy.yaml"
     if text is not None:
         path.write_text(text)
-    grants = Grants(path=path, default="redacted")
+    grants = PolicyResolver(path=path, default="redacted")
 
     assert grants.resolve("acme") == NOTHING
     assert len(grants.problems) == 1
@@ -331,7 +331,7 @@ def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
     path = tmp_path / "policy.yaml"
     unreadable(path, kind)
 
-    grants = Grants(path=path, default="redacted")
+    grants = PolicyResolver(path=path, default="redacted")
 
     assert grants.resolve("acme") == NOTHING
     assert grants.problems == (NOT_A_FILE,)
@@ -339,7 +339,7 @@ def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
 
 
 def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
-    grants = Grants(path=tmp_path / "a\0b.yaml", default="redacted")
+    grants = PolicyResolver(path=tmp_path / "a\0b.yaml", default="redacted")
 
     assert grants.resolve("acme") == NOTHING
     assert "cannot be read (ValueError): check its path" in grants.problems[0]
@@ -385,7 +385,7 @@ def test_a_file_that_cannot_be_opened_for_whatever_reason_revokes(file, grants, 
 
 def test_a_file_that_appears_later_is_read(tmp_path, soon):
     path = tmp_path / "policy.yaml"
-    grants = Grants(path=path)
+    grants = PolicyResolver(path=path)
     assert grants.resolve("acme") == NOTHING
 
     path.write_text("tenants: {acme: {content: redacted}}")
@@ -401,7 +401,7 @@ def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
         (tmp_path / name / "policy.yaml").write_text(f"tenants: {{acme: {{content: {mode}}}}}")
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
-    grants = Grants(path=tmp_path / "policy.yaml")
+    grants = PolicyResolver(path=tmp_path / "policy.yaml")
     assert grants.resolve("acme").mode == "redacted"
 
     (tmp_path / "..new").symlink_to("..2")
@@ -417,7 +417,7 @@ def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypa
     path = tmp_path / "policy.yaml"
     path.write_text("tenants: {acme: {content: redacted}}")
     before = path.stat()
-    grants = Grants(path=path)
+    grants = PolicyResolver(path=path)
     assert grants.resolve("acme").mode == "redacted"
 
     while not unsettled and path.stat().st_ctime_ns == before.st_ctime_ns:
@@ -462,7 +462,7 @@ def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
 def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_right_time(file, soon):
     replace(file, text := "tenants: {acme: {content: redacted, until: 2026-12-31}}")
     moment = [NOW]
-    grants = Grants(path=file, clock=lambda: moment[0])
+    grants = PolicyResolver(path=file, clock=lambda: moment[0])
     moment[0] = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
     assert grants.resolve("acme") == NOTHING
     moment[0] = NOW
@@ -475,7 +475,7 @@ def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_ri
 
 
 def test_file_and_code_together_give_a_tenant_the_files_entry(file):
-    grants = Grants(
+    grants = PolicyResolver(
         {"default": "redacted", "tenants": {"acme": {"content": "none"}, "b": {"content": "none"}}}, path=file
     )
 

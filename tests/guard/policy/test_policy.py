@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from somatrace.guard import ContentPolicy
 from somatrace.guard.policy import callable_source as asking_module
 from somatrace.guard.policy import resolver as granting_module
-from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Entry, Grant, PolicyError
-from somatrace.guard.policy.resolver import Grants
+from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Grant, PolicyEntry, PolicyError
+from somatrace.guard.policy.resolver import PolicyResolver
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
 
 
 def granted(source, tenant="acme", **options):
-    grants = Grants(source, clock=lambda: NOW, **options)
+    grants = PolicyResolver(source, clock=lambda: NOW, **options)
     try:
         return grants.resolve(tenant)
     finally:
@@ -158,7 +158,7 @@ def test_terms_and_categories_of_a_file_hold_for_whom_a_callable_answers(tmp_pat
     file = tmp_path / "policy.toml"
     file.write_text('categories = ["pii", "customer"]\nterms = ["Falcon"]\n')
     answers = {"acme": "redacted", "beta": "none"}
-    grants = Grants(answers.get, path=file, clock=lambda: NOW)
+    grants = PolicyResolver(answers.get, path=file, clock=lambda: NOW)
     try:
         acme, beta, other = map(grants.resolve, ("acme", "beta", "other"))
     finally:
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_said_with_its_place(raw, message):
 
 
 def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_line():
-    grants = Grants({"default": "full"})
+    grants = PolicyResolver({"default": "full"})
 
     assert grants.resolve("acme") == NOTHING
     assert grants.problems == ("content_policy: nothing is granted: default: use none or redacted",)
@@ -245,13 +245,13 @@ def test_plain_data_of_any_shape_is_a_policy_or_refused(raw):
 
 
 def test_a_policy_is_immutable():
-    tenants = {"acme": Entry("redacted")}
+    tenants = {"acme": PolicyEntry("redacted")}
     policy = ContentPolicy(tenants=tenants)
-    tenants["evil"] = Entry("full")
+    tenants["evil"] = PolicyEntry("full")
 
     assert policy.grant("evil") == NOTHING
     with pytest.raises(TypeError):
-        policy.tenants["evil"] = Entry("full")  # type: ignore[index]
+        policy.tenants["evil"] = PolicyEntry("full")  # type: ignore[index]
 
 
 # -- time ----------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def moment(monkeypatch, soon):
 
 def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
     tenants = {name: {**FULL, "until": END + number * SECOND} for number, name in enumerate("abc")}
-    grants = Grants({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
+    grants = PolicyResolver({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
 
     seen = []
     for number in range(-1, 4):
@@ -288,8 +288,8 @@ def test_nothing_is_made_anew_before_an_entry_ends(moment):
             made.append(tenant)
             return super().grant(tenant, *args, **options)
 
-    policy = Counted(tenants={"acme": Entry("full", END, "r"), "other": Entry("redacted")})
-    grants = Grants(policy, clock=lambda: moment.now)
+    policy = Counted(tenants={"acme": PolicyEntry("full", END, "r"), "other": PolicyEntry("redacted")})
+    grants = PolicyResolver(policy, clock=lambda: moment.now)
     for _ in range(100):
         grants.resolve("acme")
     assert made == ["acme", "other"]
@@ -300,7 +300,7 @@ def test_nothing_is_made_anew_before_an_entry_ends(moment):
 
 
 def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
-    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
+    grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
     moment.now = END
     assert grants.resolve("acme") == NOTHING
 
@@ -311,7 +311,7 @@ def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
 
 def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
     entry = {**FULL, "until": NOW + 60 * SECOND}
-    grants = Grants({"tenants": {"acme": entry}}, clock=lambda: moment.now)
+    grants = PolicyResolver({"tenants": {"acme": entry}}, clock=lambda: moment.now)
     moment.now = NOW - dt.timedelta(days=30)
     moment.passed[0] = 59.0
     assert grants.resolve("acme").mode == "full"
@@ -323,7 +323,7 @@ def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
 
 def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(moment, monkeypatch):
     monkeypatch.setattr(asking_module, "TTL", 0.0)
-    grants = Grants(lambda _: FULL, clock=lambda: moment.now)
+    grants = PolicyResolver(lambda _: FULL, clock=lambda: moment.now)
     assert grants.resolve("acme").mode == "full"
     moment.now = END
     assert grants.resolve("acme") == NOTHING
@@ -342,7 +342,7 @@ def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
             raise OSError
         return NOW
 
-    grants = Grants({"tenants": {"acme": FULL}}, clock=clock)
+    grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=clock)
     assert grants.resolve("acme").mode == "full"
 
     works[0] = False
@@ -362,7 +362,9 @@ def test_a_policy_put_together_wrongly_in_code_grants_nothing():
 def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
     caplog.set_level(logging.INFO, "somatrace.audit")
     moment = [NOW]
-    grants = Grants({"tenants": {"acme": FULL, "closed": {"content": "none"}}}, clock=lambda: moment[0])
+    grants = PolicyResolver(
+        {"tenants": {"acme": FULL, "closed": {"content": "none"}}}, clock=lambda: moment[0]
+    )
     grants.resolve("acme")
 
     moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
@@ -404,7 +406,7 @@ def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
     def failing(tenant: str) -> str:
         raise RuntimeError("the secret reason")
 
-    grants = Grants(failing, default="redacted")
+    grants = PolicyResolver(failing, default="redacted")
 
     assert grants.resolve("acme") == NOTHING
     [problem] = grants.problems
@@ -423,7 +425,7 @@ def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(r
         asked.append(tenant)
         raise raised
 
-    grants = Grants(raising, default="redacted")
+    grants = PolicyResolver(raising, default="redacted")
 
     assert [grants.resolve("acme") for _ in range(3)] == [NOTHING] * 3
     assert asked == ["acme"]
@@ -441,7 +443,7 @@ def test_a_callable_that_is_late_grants_nothing_and_holds_nobody_up():
         release.wait(20)
         return "redacted"
 
-    grants = Grants(stuck, default="redacted")
+    grants = PolicyResolver(stuck, default="redacted")
     try:
         assert grants.resolve("acme") == NOTHING
         assert grants.resolve("other") == NOTHING
@@ -457,7 +459,7 @@ def test_an_answer_is_kept_for_a_while():
         asked.append(tenant)
         return "redacted"
 
-    grants = Grants(counting)
+    grants = PolicyResolver(counting)
     for _ in range(100):
         assert grants.resolve("acme").mode == "redacted"
     grants.close()
@@ -466,7 +468,7 @@ def test_an_answer_is_kept_for_a_while():
 
 
 def test_a_callable_is_never_asked_for_a_missing_tenant():
-    grants = Grants(lambda _: "redacted")
+    grants = PolicyResolver(lambda _: "redacted")
 
     assert grants.resolve(None) == NOTHING
     assert grants.resolve("unknown") == NOTHING
@@ -484,7 +486,7 @@ def test_a_callables_grant_is_an_audit_event(caplog):
 
 
 def test_resolving_from_many_threads_gives_every_one_the_answer():
-    grants = Grants(lambda tenant: "redacted" if tenant == "acme" else "none")
+    grants = PolicyResolver(lambda tenant: "redacted" if tenant == "acme" else "none")
     seen = []
     threads = [
         threading.Thread(target=lambda: seen.extend(grants.resolve("acme").mode for _ in range(50)))
@@ -536,7 +538,7 @@ def in_a_child(what) -> bool:
 
 def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
     moment = [NOW]
-    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
     assert grants.resolve("acme").mode == "full"
 
     def ends():
@@ -555,7 +557,7 @@ def test_a_callable_is_asked_anew_in_a_child_that_was_forked_while_a_thread_held
             release.wait(30)
         return "redacted"
 
-    grants = Grants(stuck_in_the_parent)
+    grants = PolicyResolver(stuck_in_the_parent)
     try:
         assert grants.resolve("acme").mode == "redacted"
         assert grants.resolve("stuck") == NOTHING
@@ -575,7 +577,7 @@ def test_a_program_may_fork_while_an_audit_event_is_logged():
             children.append(os.fork())
 
     moment = [NOW]
-    grants = Grants({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
+    grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
     grants._due = 0.0  # a second later
     moment[0] = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
     handler, logger = Forking(), logging.getLogger("somatrace.audit")

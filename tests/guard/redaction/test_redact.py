@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somatrace.guard import redact_text
-from somatrace.guard.detection.engine import MAX_HITS, Detector, Found, Views, scan
-from somatrace.guard.detection.prefilter import SHORT, Gate
+from somatrace.guard.detection.engine import MAX_HITS, Detector, ValueSpan, Views, scan
+from somatrace.guard.detection.prefilter import SHORT, Prefilter
 from somatrace.guard.redaction import redact
 from somatrace.guard.redaction.redact import ERROR, MAX_LENGTH, OVERFLOW, candidates, detectors, find
 from tests.guard.detection.corpus import (
@@ -111,12 +111,12 @@ def test_whatever_finds_something_in_a_short_text_is_asked_about_it(text):
     views = Views(text[:SHORT])
     finding = {detector for detector in detectors() if scan(views, (detector,))}
 
-    assert finding <= set(Gate(detectors()).among(views))
+    assert finding <= set(Prefilter(detectors()).among(views))
 
 
 def test_an_id_of_a_request_or_a_date_is_read_by_few_detectors():
     for text in ("order-2026-11-28-000123", "50a0ff4a00e14fd5bf85a24361825545", "2026-11-28T10:11:12Z"):
-        assert len(Gate(detectors()).among(Views(text))) < len(detectors()) / 4
+        assert len(Prefilter(detectors()).among(Views(text))) < len(detectors()) / 4
 
 
 @given(TEXTS)
@@ -493,7 +493,7 @@ def test_eight_times_the_text_takes_nowhere_near_the_square_of_eight_in_processo
 
 @pytest.mark.parametrize("detector", detectors(), ids=lambda one: f"{one.types[0]}-{one.view}")
 def test_a_fault_in_any_detector_gives_no_part_of_the_original(detector, monkeypatch):
-    def broken(text: str, at: int) -> Found | None:
+    def broken(text: str, at: int) -> ValueSpan | None:
         raise ZeroDivisionError(text)
 
     table = tuple(
@@ -519,7 +519,7 @@ def test_a_fault_in_a_detector_of_ones_own_or_in_a_pseudonym_is_no_different():
 
 
 def test_an_interrupt_is_not_swallowed():
-    def interrupted(*_: object) -> Found | None:
+    def interrupted(*_: object) -> ValueSpan | None:
         raise KeyboardInterrupt
 
     own = Detector(("OWN",), "customer", "", "raw", (b"x",), interrupted)

@@ -349,7 +349,7 @@ def test_a_fault_of_ours_costs_the_span_and_never_the_request(monkeypatch: pytes
         raise RuntimeError("planted")
 
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse("served"))])
-    for part in ("Arrival", "headers_for", "may_carry"):
+    for part in ("ExtractedScope", "headers_for", "may_carry"):
         with monkeypatch.context() as planted, capture():
             planted.setattr(propagation, part, broken)
             assert get(app, "/").text == "served"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.instrumentation.llm.openllmetry import ROWS, Row
+from somatrace.instrumentation.llm.openllmetry import ROWS, LibraryRow
 from tests.support.llm_server import CANARIES, INPUT_TOKENS, OUTPUT_TOKENS, LlmServer, llm_server
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -441,7 +441,7 @@ def _trees(package: str) -> list[ast.Module]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
-def test_every_row_names_an_instrumentor_that_exists(row: Row) -> None:
+def test_every_row_names_an_instrumentor_that_exists(row: LibraryRow) -> None:
     classes = {
         node.name for tree in _trees(row.package) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from somatrace.instrumentation.function_bodies import give_body
-from somatrace.instrumentation.llm.repairs import Unfinished
+from somatrace.instrumentation.llm.repairs import UnfinishedSpans
 from tests.support.llm_server import llm_server
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -123,7 +123,7 @@ def _answer(status: str | None) -> Any:
 
 
 def test_only_answers_that_are_still_being_made_are_kept() -> None:
-    kept = Unfinished()
+    kept = UnfinishedSpans()
 
     for status in ("queued", "in_progress", "completed", "failed", "cancelled", "incomplete", None):
         kept[str(status)] = _answer(status)
@@ -132,7 +132,7 @@ def test_only_answers_that_are_still_being_made_are_kept() -> None:
 
 
 def test_an_answer_is_let_go_when_it_is_finished() -> None:
-    kept = Unfinished()
+    kept = UnfinishedSpans()
     kept["r"] = _answer("queued")
 
     kept["r"] = _answer("completed")
@@ -141,7 +141,7 @@ def test_an_answer_is_let_go_when_it_is_finished() -> None:
 
 
 def test_answers_that_nobody_fetches_are_let_go_oldest_first() -> None:
-    kept = Unfinished()
+    kept = UnfinishedSpans()
 
     for number in range(10_000):
         kept[str(number)] = _answer("queued")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from somatrace.guard.removal_notes import Removed, note
+from somatrace.guard.removal_notes import RemovalNote, note
 from somatrace.local.access import auth
 from tests.support.local_server import NOW, Export, Running, start_server, wait_until
 
@@ -206,7 +206,7 @@ class Day(Export):
             gen_ai__request__model="small-1",
             gen_ai__usage__input_tokens=tokens,
             gen_ai__usage__output_tokens=60,
-            somatrace__guard__removed=note([Removed("gen_ai.prompt.0.content", 1204, "policy none")]),
+            somatrace__guard__removed=note([RemovalNote("gen_ai.prompt.0.content", 1204, "policy none")]),
         )
         return root
 

@@ -7,8 +7,8 @@ import random
 from contextlib import closing
 from typing import Any
 
-from somatrace.guard.removal_notes import Removed, note
-from somatrace.local.store.process_reports import Report
+from somatrace.guard.removal_notes import RemovalNote, note
+from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
 from tests.support.local_server import NOW, Export, Running
 
@@ -22,12 +22,12 @@ VERSIONS = {
     "recall-service": "0.9.7",
     "slm-service": "3.1.0",
 }
-ASKED = note([Removed("gen_ai.prompt.0.content", 1204, "policy none")])
+ASKED = note([RemovalNote("gen_ai.prompt.0.content", 1204, "policy none")])
 ANSWERED = note(
     [
-        Removed("gen_ai.prompt.0.content", 6203, "policy none"),
-        Removed("gen_ai.prompt.1.content", 1148, "policy none"),
-        Removed("gen_ai.completion.0.content", 412, "policy none"),
+        RemovalNote("gen_ai.prompt.0.content", 6203, "policy none"),
+        RemovalNote("gen_ai.prompt.1.content", 1148, "policy none"),
+        RemovalNote("gen_ai.completion.0.content", 412, "policy none"),
     ]
 )
 MODEL = {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.temperature": 0.2}
@@ -158,17 +158,21 @@ def reports(server: Running) -> None:
         store.report(
             "orchestrator",
             "a/211",
-            Report(9120, 9116, 4, {"not_sampled": 310}, {"fastapi": "on", "httpx": "on", "openai": "on"}),
+            ProcessReport(
+                9120, 9116, 4, {"not_sampled": 310}, {"fastapi": "on", "httpx": "on", "openai": "on"}
+            ),
         )
         store.report(
             "recall-service",
             "a/305",
-            Report(6240, 6102, 0, {"queue_full": 138}, {"fastapi": "on", "redis": "on", "qdrant": "on"}),
+            ProcessReport(
+                6240, 6102, 0, {"queue_full": 138}, {"fastapi": "on", "redis": "on", "qdrant": "on"}
+            ),
         )
         store.report(
             "slm-service",
             "a/77",
-            Report(
+            ProcessReport(
                 3020,
                 3020,
                 0,

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 
-from somatrace.local.ingest.page_priority import Turns
+from somatrace.local.ingest.page_priority import PagePriority
 from somatrace.local.otlp.decode import (
     ExportError,
     Limits,
@@ -381,7 +381,7 @@ def test_deflate_is_not_gzip(shared_server, export):
 
 
 def test_a_batch_waits_for_a_page_but_not_for_ever():
-    turns = Turns()
+    turns = PagePriority()
     order: list[str] = []
 
     def batch() -> None:
@@ -398,7 +398,7 @@ def test_a_batch_waits_for_a_page_but_not_for_ever():
 
 
 def test_a_batch_lets_a_page_that_comes_meanwhile_go_first_until_its_patience_is_spent():
-    turns = Turns()
+    turns = PagePriority()
     items = turns.patience(0.05).between(range(100))
     taken = [next(items)]
 
@@ -409,7 +409,7 @@ def test_a_batch_lets_a_page_that_comes_meanwhile_go_first_until_its_patience_is
 
 
 def test_a_batch_under_way_goes_on_when_the_page_has_been_answered():
-    turns = Turns()
+    turns = PagePriority()
     taken: list[int] = []
     page = turns.page()
     page.__enter__()

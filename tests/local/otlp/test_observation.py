@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from somatrace.local.otlp.decode import Origin, Span
+from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.otlp.observation import row
 
 
 def mapped(attributes=None, *, resource=None, scope="tests", parent=None, status=0, message="", name="work"):
     return row(
-        Span(
-            origin=Origin(resource or {}, scope, "", {}),
+        DecodedSpan(
+            origin=SpanOrigin(resource or {}, scope, "", {}),
             trace_id="1" * 32,
             span_id="2" * 16,
             parent_id=parent,

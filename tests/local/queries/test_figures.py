@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.local.otlp import export, observation
-from somatrace.local.otlp.decode import Limits, Origin, Span, from_json
+from somatrace.local.otlp.decode import DecodedSpan, Limits, SpanOrigin, from_json
 from somatrace.local.queries import overview, services, traces
 from somatrace.local.store import histogram
 from somatrace.local.store.database import FILE
 from somatrace.local.store.store import Store
-from somatrace.local.web.page_query import Address
+from somatrace.local.web.page_query import PageQuery
 
 HOUR = 3600 * 10**9
 NOON = 500_000 * HOUR
@@ -27,10 +27,10 @@ NOON = 500_000 * HOUR
 CALL = {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 3}
 
 
-def make(number: int, trace: int = 0, **fields) -> Span:
+def make(number: int, trace: int = 0, **fields) -> DecodedSpan:
     start = fields.pop("start_ns", NOON)
     given = {
-        "origin": Origin({"service.name": "s"}, "scope", "", {}),
+        "origin": SpanOrigin({"service.name": "s"}, "scope", "", {}),
         "trace_id": f"{trace + 1:032x}",
         "span_id": f"{number + 1:016x}",
         "parent_id": None,
@@ -42,7 +42,7 @@ def make(number: int, trace: int = 0, **fields) -> Span:
         "status_message": "",
         "attributes": {},
     }
-    return Span(**{**given, **fields})
+    return DecodedSpan(**{**given, **fields})
 
 
 def tagged(tenant: str, workflow: str = "w") -> dict[str, str]:
@@ -126,7 +126,7 @@ def test_an_overview_adds_up_points_groups_and_the_whole(store):
     store.add([make(1, trace, long=10**9, attributes=tagged("acme")) for trace in range(20)])
     store.add([make(1, 50, start_ns=NOON + HOUR, long=4 * 10**9, status=2, attributes=tagged("globex"))])
     second = NOON // 10**9
-    found = store.read(lambda c: overview.read(c, overview.Scope(second, second + 24 * 3600)))
+    found = store.read(lambda c: overview.read(c, overview.OverviewScope(second, second + 24 * 3600)))
     assert found.whole.sums["traces"] == sum(point.sums["traces"] for point in found.points) == 21
     assert len(found.points) == 24
     assert [(group.sums["tenant"], group.sums["failed"]) for group in found.groups] == [
@@ -134,7 +134,9 @@ def test_an_overview_adds_up_points_groups_and_the_whole(store):
         ("acme", 0),
     ]
     assert found.groups[1].p95 == pytest.approx(10**9, rel=0.1)
-    only = store.read(lambda c: overview.read(c, overview.Scope(second, second + 3600, tenant="globex")))
+    only = store.read(
+        lambda c: overview.read(c, overview.OverviewScope(second, second + 3600, tenant="globex"))
+    )
     assert only.whole.sums["traces"] == 0
 
 
@@ -165,7 +167,7 @@ def all_pages(store: Store, **chosen) -> list[str]:
     found: list[str] = []
     before = None
     while True:
-        page = store.read(lambda c, at=before: traces.search(c, traces.Filter(before=at, **chosen)))
+        page = store.read(lambda c, at=before: traces.search(c, traces.TraceFilter(before=at, **chosen)))
         found += [row["trace_id"] for row in page.rows]
         if page.older is None:
             return found
@@ -188,7 +190,7 @@ def test_pages_of_any_order_hold_every_trace_once_largest_first(store, sort):
 def test_a_search_stops_at_its_bound_says_how_far_it_looked_and_can_go_on(store, monkeypatch):
     monkeypatch.setattr(traces, "LOOKED_AT", 10)
     store.add([make(1, n, start_ns=NOON + n, name="rare" if n == 3 else "common") for n in range(30)])
-    chosen = traces.Filter(text="rare")
+    chosen = traces.TraceFilter(text="rare")
     first = store.read(lambda c: traces.search(c, chosen))
     assert (first.rows, first.searched_to) == ([], NOON + 20)
     assert all_pages(store, text="rare") == [f"{4:032x}"]
@@ -196,8 +198,8 @@ def test_a_search_stops_at_its_bound_says_how_far_it_looked_and_can_go_on(store,
 
 def test_the_neighbours_of_a_trace_are_those_within_the_filter(store):
     store.add([make(1, n, start_ns=NOON + n, attributes=tagged("ab"[n % 2])) for n in range(6)])
-    row = store.read(lambda c: traces.search(c, traces.Filter(tenant="a")).rows)[1]
-    newer, older = store.read(lambda c: traces.neighbours(c, traces.Filter(tenant="a"), row))
+    row = store.read(lambda c: traces.search(c, traces.TraceFilter(tenant="a")).rows)[1]
+    newer, older = store.read(lambda c: traces.neighbours(c, traces.TraceFilter(tenant="a"), row))
     assert (newer, older) == (f"{5:032x}", f"{1:032x}")
 
 
@@ -206,7 +208,7 @@ def test_a_workflow_of_no_tenant_in_particular_is_looked_for_within_the_bound(st
     store.add(
         [make(1, n, start_ns=NOON + n, attributes=tagged("a", "rare" if n == 3 else "w")) for n in range(30)]
     )
-    found = store.read(lambda c: traces.search(c, traces.Filter(workflow="rare")))
+    found = store.read(lambda c: traces.search(c, traces.TraceFilter(workflow="rare")))
     assert (found.rows, found.searched_to) == ([], NOON + 20)
     assert all_pages(store, workflow="rare") == all_pages(store, tenant="a", workflow="rare") == [f"{4:032x}"]
 
@@ -219,14 +221,14 @@ asked = st.sampled_from(
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(asked, st.text() | st.integers().map(str)))
 def test_whatever_an_address_says_it_is_a_filter_a_time_and_a_link(params):
-    address = Address(params)
+    address = PageQuery(params)
     address.filter()
     scope = address.scope(1_800_000_000.0)
     assert scope.since < scope.until
     assert (scope.until - scope.since) / scope.step <= 1100
     again = httpx.URL("http://host" + address.link("/traces"))
     assert again.path == "/traces"
-    assert Address(dict(again.params)).given.keys() == address.given.keys()
+    assert PageQuery(dict(again.params)).given.keys() == address.given.keys()
 
 
 # -- services --------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def test_whatever_an_address_says_it_is_a_filter_a_time_and_a_link(params):
 def test_services_say_versions_processes_instrumentation_and_problems(store):
     for version, instance in (("1", "a"), ("2", "b")):
         resource = {"service.name": "api", "service.version": version, "service.instance.id": instance}
-        origin = Origin(resource, "opentelemetry.instrumentation.httpx", "0.66", {})
+        origin = SpanOrigin(resource, "opentelemetry.instrumentation.httpx", "0.66", {})
         store.add([make(int(version), int(version), origin=origin, status=2, dropped=3)])
     (found,) = store.read(lambda c: services.read(c, 0))
     assert sorted(found.versions) == ["1", "2"]
@@ -305,7 +307,7 @@ def test_values_keep_their_types_in_a_file(store):
 
 
 def test_a_span_of_the_langfuse_package_keeps_model_usage_and_type_in_a_file(store):
-    origin = Origin({"service.name": "s"}, "langfuse-sdk", "4", {})
+    origin = SpanOrigin({"service.name": "s"}, "langfuse-sdk", "4", {})
     attributes = {
         "langfuse.observation.type": "generation",
         "langfuse.observation.model.name": "small-1",

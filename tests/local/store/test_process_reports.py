@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from somatrace.local.queries import services
-from somatrace.local.store.process_reports import Report
+from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
 from tests.support.local_server import NOW, Export, wait_until
 
@@ -126,14 +126,18 @@ def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
 
 
 def test_a_service_adds_up_what_its_processes_say(store):
-    store.report("orders", "a", Report(10, 8, 1, {"queue_full": 1}, {"openai": "on", "redis": "on"}, ("x",)))
+    store.report(
+        "orders", "a", ProcessReport(10, 8, 1, {"queue_full": 1}, {"openai": "on", "redis": "on"}, ("x",))
+    )
     store.report(
         "orders",
         "b",
-        Report(5, 4, 0, {"queue_full": 1, "not_sampled": 7}, {"openai": "failed (ImportError)"}, ("x", "y")),
+        ProcessReport(
+            5, 4, 0, {"queue_full": 1, "not_sampled": 7}, {"openai": "failed (ImportError)"}, ("x", "y")
+        ),
     )
     store.report(
-        "orders", "b", Report(6, 4, 1, {"queue_full": 2}, {"openai": "failed (ImportError)"}, ("y",))
+        "orders", "b", ProcessReport(6, 4, 1, {"queue_full": 2}, {"openai": "failed (ImportError)"}, ("y",))
     )
 
     (service,) = store.read(lambda connection: services.read(connection, NOW))
@@ -146,7 +150,7 @@ def test_a_service_adds_up_what_its_processes_say(store):
 
 
 def test_spans_that_were_not_to_be_sent_are_no_loss(store):
-    store.report("orders", "a", Report(lost={"not_sampled": 9, "exit": 1}))
+    store.report("orders", "a", ProcessReport(lost={"not_sampled": 9, "exit": 1}))
 
     (service,) = store.read(lambda connection: services.read(connection, NOW))
 
@@ -154,7 +158,7 @@ def test_spans_that_were_not_to_be_sent_are_no_loss(store):
 
 
 def test_reports_take_bounded_room(store):
-    huge = Report(
+    huge = ProcessReport(
         instruments={f"library {n}": "x" * 10_000 for n in range(1000)}, problems=("y" * 9000,) * 90
     )
     store.report("s" * 9000, "p" * 9000, huge)
@@ -175,7 +179,7 @@ def test_the_page_of_services_shows_what_waits_what_was_lost_and_what_is_traced(
         beside.report(
             "orders",
             "a",
-            Report(
+            ProcessReport(
                 9, 5, 3, {"queue_full": 1}, {"openai": "on", "redis": "off: <b>no</b>"}, ("SOMATRACE_X: bad",)
             ),
         )

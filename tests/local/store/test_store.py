@@ -13,20 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from somatrace.local.otlp.decode import Limits, Origin, Span, from_protobuf
+from somatrace.local.otlp.decode import DecodedSpan, Limits, SpanOrigin, from_protobuf
 from somatrace.local.queries import traces
 from somatrace.local.store import database, retention, trace_rollup
 from somatrace.local.store.database import FILE, StoreError
 from somatrace.local.store.schema import VERSION
 from somatrace.local.store.store import Store
 
-ORIGIN = Origin({"service.name": "s"}, "scope", "", {})
+ORIGIN = SpanOrigin({"service.name": "s"}, "scope", "", {})
 
 
-def make(number: int, trace: int = 0, parent: int | None = None, **fields) -> Span:
+def make(number: int, trace: int = 0, parent: int | None = None, **fields) -> DecodedSpan:
     attributes = fields.pop("attributes", {})
     given = {"name": f"span {number}", "kind": 1, "start_ns": 10**18 + number, "end_ns": 10**18 + number + 5}
-    return Span(
+    return DecodedSpan(
         origin=ORIGIN,
         trace_id=f"{trace + 1:032x}",
         span_id=f"{number + 1:016x}",
@@ -176,7 +176,7 @@ def test_the_file_stays_under_the_cap_while_spans_keep_coming(tmp_path):
 def test_over_the_age_traces_go_and_the_origins_nobody_needs_with_them(tmp_path):
     store = Store(tmp_path, max_days=7)
     store.add([make(0)])
-    other = Origin({"service.name": "other"}, "scope", "", {})
+    other = SpanOrigin({"service.name": "other"}, "scope", "", {})
 
     def age(connection):
         connection.execute("COMMIT")
@@ -185,7 +185,9 @@ def test_over_the_age_traces_go_and_the_origins_nobody_needs_with_them(tmp_path)
 
     store.read(age)
     fresh = make(1, trace=1)
-    store.add([Span(**{**{name: getattr(fresh, name) for name in Span.__slots__}, "origin": other})])
+    store.add(
+        [DecodedSpan(**{**{name: getattr(fresh, name) for name in DecodedSpan.__slots__}, "origin": other})]
+    )
     assert [row[0] for row in trace_rows(store)] == [f"{2:032x}"]
     assert (count(store), count(store, "origins")) == (1, 1)
     store.close()
@@ -473,7 +475,7 @@ def test_huge_numbers_do_not_overflow_sums(store):
     }
     store.add([make(number, attributes=attributes) for number in range(50)])
     store.add([make(100 + number, attributes=attributes | usage) for number in range(50)])
-    (row,), _ = store.read(lambda connection: traces.newest(connection, traces.Filter()))
+    (row,), _ = store.read(lambda connection: traces.newest(connection, traces.TraceFilter()))
     assert row["input_tokens"] == 50 * 10**12
     assert row["cost"] == 0
 
@@ -503,10 +505,10 @@ def test_lists_are_read_by_index_and_never_sorted(store):
         connection.set_trace_callback(lambda sql: plans.append(sql) if sql.startswith("SELECT") else None)
         before = (10**18, "f" * 32)
         for chosen in (
-            traces.Filter(before=before),
-            traces.Filter(tenant="acme", before=before),
-            traces.Filter(tenant="acme", workflow="w", before=before),
-            traces.Filter(status="failed", before=before),
+            traces.TraceFilter(before=before),
+            traces.TraceFilter(tenant="acme", before=before),
+            traces.TraceFilter(tenant="acme", workflow="w", before=before),
+            traces.TraceFilter(status="failed", before=before),
         ):
             traces.newest(connection, chosen)
         connection.set_trace_callback(None)

@@ -506,7 +506,7 @@ forests = st.dictionaries(
 LEVELS = {True: "ERROR", False: "DEFAULT"}
 
 
-def grown(spans) -> span_tree.Tree:
+def grown(spans) -> span_tree.SpanTree:
     by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return span_tree.build(
         span_tree.LightSpan(
@@ -557,8 +557,8 @@ def test_whatever_is_asked_for_the_rows_are_distinct_and_the_chosen_span_is_amon
     spans, span, show, find
 ):
     found = grown(spans)
-    rows = window.choose(found, window.View(span, "", show, find)).rows
-    lines = [row.node.span.span_id for row in rows if isinstance(row, window.Line)]
+    rows = window.choose(found, window.ViewRequest(span, "", show, find)).rows
+    lines = [row.node.span.span_id for row in rows if isinstance(row, window.SpanLine)]
     assert len(lines) == len(set(lines))
     if span in spans:
         assert span in lines
@@ -573,14 +573,16 @@ def test_the_rows_of_a_trace_of_any_shape_are_bounded_and_account_for_every_span
     }
     spans |= {f"x{number}": ("00000", number, 1, True) for number in range(3000)}
     found = grown(spans)
-    rows = window.choose(found, window.View(span="x2999")).rows
+    rows = window.choose(found, window.ViewRequest(span="x2999")).rows
     assert len(rows) <= 2 * window.ROWS
-    closed = [row.node.spans - 1 for row in rows if isinstance(row, window.Line) and not row.is_open]
-    shown = sum(isinstance(row, window.Line) for row in rows)
-    assert shown + sum(closed) + sum(row.spans for row in rows if isinstance(row, window.More)) == 6000
+    closed = [row.node.spans - 1 for row in rows if isinstance(row, window.SpanLine) and not row.is_open]
+    shown = sum(isinstance(row, window.SpanLine) for row in rows)
+    assert (
+        shown + sum(closed) + sum(row.spans for row in rows if isinstance(row, window.FoldedSiblings)) == 6000
+    )
 
 
-def of_names(names: str, failed: str = "") -> span_tree.Tree:
+def of_names(names: str, failed: str = "") -> span_tree.SpanTree:
     """A root with one child for each letter, which is its name; those at the places in `failed` failed."""
     rows = [("root", None, "root", "CHAIN", "DEFAULT", 0, 1000, 1, 2, "s", None, None, "ok")]
     for place, name in enumerate(names):
@@ -604,23 +606,30 @@ def of_names(names: str, failed: str = "") -> span_tree.Tree:
     ],
 )
 def test_five_equal_siblings_fold_but_for_the_first_the_failed_and_the_chosen(names, failed, span, shown):
-    rows = window.choose(of_names(names, failed), window.View(span)).rows
+    rows = window.choose(of_names(names, failed), window.ViewRequest(span)).rows
 
-    def word(row: window.Line | window.More) -> str:
-        return row.node.span.name if isinstance(row, window.Line) else f"({row.spans} {row.name})"
+    def word(row: window.SpanLine | window.FoldedSiblings) -> str:
+        return row.node.span.name if isinstance(row, window.SpanLine) else f"({row.spans} {row.name})"
 
     assert "".join(map(word, rows[1:])) == shown
 
 
 def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
     found = of_names("a" * 9)
-    (more,) = [row for row in window.choose(found, window.View()).rows if isinstance(row, window.More)]
+    (more,) = [
+        row
+        for row in window.choose(found, window.ViewRequest()).rows
+        if isinstance(row, window.FoldedSiblings)
+    ]
 
-    rows = window.below(found, window.View(under="root", part=(more.start, more.stop)))
+    rows = window.below(found, window.ViewRequest(under="root", part=(more.start, more.stop)))
 
     assert [row.node.span.span_id for row in rows] == [f"{place:03}" for place in range(1, 9)]
-    assert len(window.choose(found, window.View(show="all")).rows) == 10
-    assert [type(row) for row in window.below(found, window.View(under="root"))] == [window.Line, window.More]
+    assert len(window.choose(found, window.ViewRequest(show="all")).rows) == 10
+    assert [type(row) for row in window.below(found, window.ViewRequest(under="root"))] == [
+        window.SpanLine,
+        window.FoldedSiblings,
+    ]
 
 
 @pytest.mark.parametrize(("spans", "lines", "folded"), [(200, 200, 0), (201, 201, 0), (202, 200, 2)])
@@ -629,10 +638,10 @@ def test_a_lone_span_that_no_room_is_left_for_has_its_own_row_and_not_one_that_a
 ):
     found = of_names("".join(chr(0x4E00 + place) for place in range(spans)))
 
-    rows = window.below(found, window.View(under="root"))
+    rows = window.below(found, window.ViewRequest(under="root"))
 
-    assert sum(isinstance(row, window.Line) for row in rows) == lines
-    assert sum(row.spans for row in rows if isinstance(row, window.More)) == folded
+    assert sum(isinstance(row, window.SpanLine) for row in rows) == lines
+    assert sum(row.spans for row in rows if isinstance(row, window.FoldedSiblings)) == folded
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import binascii
 from typing import Final
 
 from somatrace.guard.detection.detectors.secret_names import looks_random, stands_elsewhere
-from somatrace.guard.detection.engine import LEFT, Detector, Found, compiled
+from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
 #: user:password@host. The password may hold an @ (the last one before the host counts), not a slash, which
 #: begins the path of an address of the web or of git. In others it may, where no port stands in its place.
@@ -21,30 +21,30 @@ _PATHS: Final = r"(?i:.*[^a-z])?(?i:https?|wss?|file|ssh|git)"
 _USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
 
 
-def _userinfo(text: str, at: int) -> Found | None:
+def _userinfo(text: str, at: int) -> ValueSpan | None:
     match = compiled(_USERINFO).match(text, at)
     if match is not None:
         if stands_elsewhere(match["password"]):
             return None
-        return Found(*match.span("password"), "PASSWORD")
+        return ValueSpan(*match.span("password"), "PASSWORD")
     if compiled(_PATHS).fullmatch(text[max(0, at - 16) : at].replace("\n", " ")) is None:
         match = compiled(_SLASHED).match(text, at)
         if match is not None and not stands_elsewhere(match["password"].partition("/")[0]):
-            return Found(*match.span("password"), "PASSWORD")
+            return ValueSpan(*match.span("password"), "PASSWORD")
     match = compiled(_USER).match(text, at)
     if match is not None and looks_random(match["user"], 16):
-        return Found(*match.span("user"), "SECRET")
+        return ValueSpan(*match.span("user"), "SECRET")
     return None
 
 
-def _bearer(text: str, at: int) -> Found | None:
+def _bearer(text: str, at: int) -> ValueSpan | None:
     match = compiled(LEFT + r"(?i:bearer)(?:[ \t]{1,4}|%20|\+)([A-Za-z0-9._~+/=-]{8,4096})").match(text, at)
     if match is None or (len(match[1]) < 24 and not any(character.isdigit() for character in match[1])):
         return None
-    return Found(*match.span(1), "AUTHORIZATION")
+    return ValueSpan(*match.span(1), "AUTHORIZATION")
 
 
-def _basic(text: str, at: int) -> Found | None:
+def _basic(text: str, at: int) -> ValueSpan | None:
     """`Basic` and base64 of something with a colon."""
     match = compiled(LEFT + r"(?i:basic)(?:[ \t]{1,4}|%20|\+)([A-Za-z0-9+/_-]{6,1024}={0,2})").match(text, at)
     if match is None:
@@ -53,7 +53,7 @@ def _basic(text: str, at: int) -> Found | None:
         pair = base64.b64decode(match[1].replace("-", "+").replace("_", "/") + "==")
     except (binascii.Error, ValueError):
         return None
-    return Found(*match.span(1), "AUTHORIZATION") if _user_and_password(pair, match[1]) else None
+    return ValueSpan(*match.span(1), "AUTHORIZATION") if _user_and_password(pair, match[1]) else None
 
 
 def _user_and_password(pair: bytes, token: str) -> bool:
@@ -68,18 +68,18 @@ def _user_and_password(pair: bytes, token: str) -> bool:
         return not word and user.isascii() and (user + password).decode("latin-1").isprintable()
 
 
-def _curl(text: str, at: int) -> Found | None:
+def _curl(text: str, at: int) -> ValueSpan | None:
     match = compiled(
         r"(?<![\w-])(?:-u|--(?:proxy-)?user)[ \t=]{1,4}\\{0,7}[\"']?[^\s:\"'\\/]{1,64}:([^\s\"'\\]{3,256})"
     ).match(text, at)
     if match is None or stands_elsewhere(match[1]):
         return None
-    return Found(*match.span(1), "PASSWORD")
+    return ValueSpan(*match.span(1), "PASSWORD")
 
 
-def _oracle(text: str, at: int) -> Found | None:
+def _oracle(text: str, at: int) -> ValueSpan | None:
     match = compiled(r"jdbc:oracle:\w{1,16}:[^\s/@:\"'\\]{1,64}/([^\s/@\"'\\]{1,128})@").match(text, at)
-    return None if match is None or stands_elsewhere(match[1]) else Found(*match.span(1), "PASSWORD")
+    return None if match is None or stands_elsewhere(match[1]) else ValueSpan(*match.span(1), "PASSWORD")
 
 
 #: The clients take a password that follows -p at once; digits and a colon are the ports of another command.
@@ -90,7 +90,7 @@ _MYSQL: Final = (
 _SSHPASS: Final = r"sshpass[ \t]{1,4}-p[ \t]{0,4}\\{0,7}[\"']?([^\s\"'\\]{3,256})"
 
 
-def _client(text: str, at: int) -> Found | None:
+def _client(text: str, at: int) -> ValueSpan | None:
     """The password on the command line of a client."""
     match = compiled(f"(?i:{LEFT})(?:{_MYSQL}|{_SSHPASS})").match(text, at)
     if match is None:
@@ -98,7 +98,7 @@ def _client(text: str, at: int) -> Found | None:
     group = match.lastindex or 0
     if stands_elsewhere(match[group]) or compiled(r"[\d:]+").fullmatch(match[group]):
         return None
-    return Found(*match.span(group), "PASSWORD")
+    return ValueSpan(*match.span(group), "PASSWORD")
 
 
 CARRIED: Final[tuple[Detector, ...]] = (

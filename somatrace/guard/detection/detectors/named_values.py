@@ -11,8 +11,8 @@ from typing import Final
 
 from somatrace.guard.detection.detectors.other_scripts import FOREIGN
 from somatrace.guard.detection.detectors.secret_names import (
-    Meaning,
-    Strength,
+    NameMeaning,
+    NameStrength,
     is_code,
     is_proved,
     meaning,
@@ -27,7 +27,7 @@ from somatrace.guard.detection.detectors.value_bounds import (
     trimmed,
     unclosed,
 )
-from somatrace.guard.detection.engine import MARKER, Detector, Found, compiled
+from somatrace.guard.detection.engine import MARKER, Detector, ValueSpan, compiled
 
 _NAME: Final = string.ascii_letters + string.digits + "_.-"
 _MAX_NAME: Final = 64
@@ -107,14 +107,14 @@ def _prose(text: str, value: str, end: int) -> bool:
     return compiled(r"[ \t]+[A-Za-z(]").match(text, end) is not None
 
 
-def locate_named(text: str, at: int) -> Found | None:
+def locate_named(text: str, at: int) -> ValueSpan | None:
     """The value of the name that an anchor is part of."""
     match = compiled(_TO_VALUE).match(text, at)
     found = _of_object(text, at) if match is None or match["comma"] else None
     return _after_name(text, at, match) if found is None and match is not None else found
 
 
-def _after_name(text: str, at: int, match: re.Match[str]) -> Found | None:
+def _after_name(text: str, at: int, match: re.Match[str]) -> ValueSpan | None:
     start = _name_start(text, at)
     full = text[start : match.end("rest")]
     name = full.strip("-.")
@@ -127,7 +127,7 @@ def _after_name(text: str, at: int, match: re.Match[str]) -> Found | None:
         return None
     if match["quote"] and (found := _quoted(text, match, what, name)) is not None:
         return found[0]
-    if what.strength is Strength.HEADER:
+    if what.strength is NameStrength.HEADER:
         return _header(text, match, what)
     if match["equals"] is not None and text[start - 1 : start] in ("?", "&"):
         what = _in_query(what)
@@ -140,7 +140,7 @@ def _is_argument(value: str) -> bool:
     return named or value.startswith("-")
 
 
-def _of_object(text: str, at: int) -> Found | None:
+def _of_object(text: str, at: int) -> ValueSpan | None:
     """The value of an object in which the name is a value too: `{"name": "password", "value": X}`."""
     rest = compiled(_NAME_AS_VALUE).match(text, at)
     if rest is None:
@@ -152,14 +152,14 @@ def _of_object(text: str, at: int) -> Found | None:
     return None if what is None or value is None else _in_quotes(text, *value, what, name)
 
 
-def _quoted(text: str, match: re.Match[str], what: Meaning, name: str) -> tuple[Found | None] | None:
+def _quoted(text: str, match: re.Match[str], what: NameMeaning, name: str) -> tuple[ValueSpan | None] | None:
     """The value in quotes, every one of a list; None where the quotes enclose nothing."""
     begin, quote = match.end(), match["quote"]
     if match["list"]:
         every = [_in_quotes(text, *item, what, name) for item in items(text, begin, quote)]
         found = [one for one in every if one is not None]
         return (found[0]._replace(more=tuple(found[1:])),) if found else None
-    if what.strength is Strength.HEADER:
+    if what.strength is NameStrength.HEADER:
         return None
     end = quoted_end(text, begin, quote)
     if end is None and (end := unclosed(text, begin, quote)) is None:
@@ -169,20 +169,24 @@ def _quoted(text: str, match: re.Match[str], what: Meaning, name: str) -> tuple[
     return (_checked(text, begin, end, what, name),)
 
 
-def _in_quotes(text: str, begin: int, end: int, what: Meaning, name: str) -> Found | None:
-    if what.strength is not Strength.HEADER:
+def _in_quotes(text: str, begin: int, end: int, what: NameMeaning, name: str) -> ValueSpan | None:
+    if what.strength is not NameStrength.HEADER:
         return _checked(text, begin, end, what, name)
     value = text[begin:end]
     if len(value) < 4 or stands_elsewhere(value) or (what.type == "COOKIE" and "=" not in value):
         return None
-    return Found(begin, end, what.type)
+    return ValueSpan(begin, end, what.type)
 
 
-def _has_value(text: str, match: re.Match[str], what: Meaning, start: int) -> bool:
+def _has_value(text: str, match: re.Match[str], what: NameMeaning, start: int) -> bool:
     """Whether what follows a name can be its value: no list, no next string, no end of its own."""
     if match["comma"] is not None and not (
         match["quote"]
-        and (what.strength is Strength.HEADER or text.startswith("-", start) or _is_pair(text, match, start))
+        and (
+            what.strength is NameStrength.HEADER
+            or text.startswith("-", start)
+            or _is_pair(text, match, start)
+        )
     ):
         return False
     if match["quote"]:
@@ -201,7 +205,7 @@ def _is_pair(text: str, match: re.Match[str], start: int) -> bool:
     return compiled(r"[A-Za-z_.-]*|\S*\s.*|(?i:utf-?8|latin-?1)").fullmatch(text[begin:end]) is None
 
 
-def _bare(text: str, match: re.Match[str], what: Meaning, name: str) -> Found | None:
+def _bare(text: str, match: re.Match[str], what: NameMeaning, name: str) -> ValueSpan | None:
     """A value without quotes: neither a word of a sentence nor a variable that is handed on."""
     begin = match.end()
     if match["colon"] and not match["closed"] and (value := _beneath(text, match)) is not None:
@@ -225,27 +229,27 @@ def _beneath(text: str, match: re.Match[str]) -> tuple[int, int] | None:
     return below_name if below_name is not None else block(text, match.end())
 
 
-def _in_query(what: Meaning) -> Meaning:
+def _in_query(what: NameMeaning) -> NameMeaning:
     """A parameter of an address is sent, so whatever it is called like is what it is."""
-    if what.strength is Strength.RANDOM and what.least < 20:
-        return Meaning(what.type, Strength.SURE, 6)
-    if what.strength is Strength.KEY:
-        return what._replace(strength=Strength.RANDOM)
+    if what.strength is NameStrength.RANDOM and what.least < 20:
+        return NameMeaning(what.type, NameStrength.SURE, 6)
+    if what.strength is NameStrength.KEY:
+        return what._replace(strength=NameStrength.RANDOM)
     return what
 
 
-def _checked(text: str, begin: int, end: int, what: Meaning, name: str) -> Found | None:
+def _checked(text: str, begin: int, end: int, what: NameMeaning, name: str) -> ValueSpan | None:
     value = text[begin:end]
     if len(value) < what.least or stands_elsewhere(value):
         return None
-    if what.strength in (Strength.RANDOM, Strength.KEY) and not is_proved(what, value, what.least):
+    if what.strength in (NameStrength.RANDOM, NameStrength.KEY) and not is_proved(what, value, what.least):
         return None
     if name.lower() == "pwd" and value.startswith(("/", "~", ".", "C:")):  # the working directory
         return None
-    return Found(begin, end, what.type)
+    return ValueSpan(begin, end, what.type)
 
 
-def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
+def _header(text: str, match: re.Match[str], what: NameMeaning) -> ValueSpan | None:
     """The value of a header: to the closing quote, else to the end of the line."""
     begin, quote, pair = match.end(), match["quote"] or "", match["comma"] is not None
     end = quoted_end(text, begin, quote) if quote else None
@@ -266,7 +270,7 @@ def _header(text: str, match: re.Match[str], what: Meaning) -> Found | None:
         return None
     if what.type == "AUTHORIZATION" and not quote and not _credential(value):
         return None
-    return Found(begin, end, what.type)
+    return ValueSpan(begin, end, what.type)
 
 
 def _credential(value: str) -> bool:
@@ -283,10 +287,10 @@ def _credential(value: str) -> bool:
     )
 
 
-def _said(text: str, at: int, what: Meaning) -> Found | None:
+def _said(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
     """What follows "the password is": only what no sentence would say of a password."""
     match = compiled(_SAYS).match(text, at)
-    if match is None or what.strength is Strength.HEADER:
+    if match is None or what.strength is NameStrength.HEADER:
         return None
     bare = compiled(_BARE).match(text, match.end())
     if bare is None:
@@ -299,7 +303,7 @@ def _said(text: str, at: int, what: Meaning) -> Found | None:
         return None
     if (match["apart"] or what.type != "PASSWORD") and not is_proved(what, value, max(least, 8)):
         return None
-    return Found(bare.start(), end, what.type)
+    return ValueSpan(bare.start(), end, what.type)
 
 
 NAMED: Final[tuple[Detector, ...]] = (

@@ -7,7 +7,7 @@ from typing import Final
 
 from somatrace.guard.detection.detectors.secret_names import stands_elsewhere
 from somatrace.guard.detection.detectors.value_bounds import trimmed
-from somatrace.guard.detection.engine import Detector, Found
+from somatrace.guard.detection.engine import Detector, ValueSpan
 
 # ruff: noqa: RUF001 - separators of other scripts
 _VALUE: Final = (
@@ -34,7 +34,7 @@ _WORDS: Final = (
 )
 
 
-def _locate(text: str, at: int) -> Found | None:
+def _locate(text: str, at: int) -> ValueSpan | None:
     """The value after a word for password in another script: `пароль: X`."""
     match = re.compile(_VALUE).match(text, at)
     if match is None:
@@ -45,7 +45,7 @@ def _locate(text: str, at: int) -> Found | None:
         return None
     if value.isalpha() and not value.isascii():
         return None
-    return Found(start, end, "PASSWORD")
+    return ValueSpan(start, end, "PASSWORD")
 
 
 FOREIGN: Final = Detector(

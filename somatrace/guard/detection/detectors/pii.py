@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from somatrace.guard.detection.engine import LEFT, Detector, Found, compiled
+from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
 # -- e-mail ---------------------------------------------------------------------------------------------
 
@@ -21,7 +21,7 @@ _CUT_DOMAIN: Final = re.compile(r"@([^\W\d_][\w-]{2,62}(?:\.[\w-]{1,63}){0,4}?)(
 _DENSITY: Final = re.compile(r"\dx\.")
 
 
-def locate_email(text: str, at: int) -> Found | None:
+def locate_email(text: str, at: int) -> ValueSpan | None:
     """An address around an @."""
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
@@ -40,7 +40,7 @@ def locate_email(text: str, at: int) -> Found | None:
         return None  # git@host:path
     if _in_userinfo(text, at):
         return None
-    return Found(start, domain.end(), "EMAIL")
+    return ValueSpan(start, domain.end(), "EMAIL")
 
 
 def _is_address(local: str, domain: str) -> bool:
@@ -127,16 +127,16 @@ _CARD_FORMS: Final = (
 )
 
 
-def locate_card(text: str, at: int) -> Found | None:
+def locate_card(text: str, at: int) -> ValueSpan | None:
     """A card number that begins here, whole or in groups."""
     for form in _CARD_FORMS:
         match = compiled(_CARD_LEFT + form + r"(?![A-Za-z0-9_]|\.\d)").match(text, at)
         if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
-            return Found(*match.span(), "CARD")
+            return ValueSpan(*match.span(), "CARD")
     return None
 
 
-def locate_iban(text: str, at: int) -> Found | None:
+def locate_iban(text: str, at: int) -> ValueSpan | None:
     """An IBAN that begins here, whole or in groups."""
     country = text[at : at + 2].upper()
     length = _IBAN_LENGTHS.get(country)
@@ -152,7 +152,7 @@ def locate_iban(text: str, at: int) -> Found | None:
     joined = match[0][: end - at].replace(" ", "").replace("-", "").upper()
     if not is_iban(joined) or compiled(r"\w").match(text, end):
         return None
-    return Found(at, end, "IBAN")
+    return ValueSpan(at, end, "IBAN")
 
 
 # -- phone ---------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ _DIALLED: Final = (
 _AMERICAN: Final = r"\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}(?!\w)"
 
 
-def locate_phone(text: str, at: int) -> Found | None:
+def locate_phone(text: str, at: int) -> ValueSpan | None:
     """A number that begins with + and a country code."""
     match = compiled(_PHONE).match(text, at)
     if match is None or (
@@ -183,13 +183,13 @@ def _after_escape(text: str, at: int) -> bool:
     return at >= 2 and text[at - 2] == "\\" and text[at - 1] in "nrtbf"
 
 
-def locate_dialled(text: str, at: int) -> Found | None:
+def locate_dialled(text: str, at: int) -> ValueSpan | None:
     """A number that begins with 00 and a country code, its digits in groups."""
     match = compiled(r"(?:(?<![\w.,:+-])|(?<=\\[nrtbf]))" + _DIALLED).match(text, at)
     return None if match is None else _dialled(match)
 
 
-def _dialled(match: re.Match[str]) -> Found | None:
+def _dialled(match: re.Match[str]) -> ValueSpan | None:
     country = match["country"]
     digits = re.sub(r"\D", "", match["rest"])
     if not 8 <= len(country + digits) <= 15 or digits.endswith("000000"):
@@ -198,19 +198,19 @@ def _dialled(match: re.Match[str]) -> Found | None:
         return None
     if country == "7" and len(digits) != 10:
         return None
-    return Found(*match.span(), "PHONE")
+    return ValueSpan(*match.span(), "PHONE")
 
 
-def locate_american(text: str, at: int) -> Found | None:
+def locate_american(text: str, at: int) -> ValueSpan | None:
     """A number in the form that North America writes."""
     match = compiled(_AMERICAN).match(text, at)
-    return None if match is None else Found(*match.span(), "PHONE")
+    return None if match is None else ValueSpan(*match.span(), "PHONE")
 
 
 # -- addresses of machines -----------------------------------------------------------------------------
 
 
-def locate_ipv4(text: str, at: int) -> Found | None:
+def locate_ipv4(text: str, at: int) -> ValueSpan | None:
     """The anchor is the first dot of a number between two dots."""
     window = text[max(0, at - 3) : at]
     start = at - (len(window) - len(window.rstrip("0123456789")))
@@ -222,7 +222,7 @@ def locate_ipv4(text: str, at: int) -> Found | None:
     first = int(match[1])
     if first in (0, 127, 255) or _is_version(text, start, match.end()):
         return None
-    return Found(*match.span(), "IP_ADDRESS")
+    return ValueSpan(*match.span(), "IP_ADDRESS")
 
 
 _IPV6: Final = (
@@ -249,7 +249,7 @@ def _is_version(text: str, start: int, end: int) -> bool:
     )
 
 
-def locate_ipv6(text: str, at: int) -> Found | None:
+def locate_ipv6(text: str, at: int) -> ValueSpan | None:
     """An address around a colon."""
     window = text[max(0, at - 39) : at]
     start = at - (len(window) - len(window.rstrip("0123456789abcdefABCDEF:")))
@@ -270,7 +270,7 @@ def locate_ipv6(text: str, at: int) -> Found | None:
         return None
     if address.is_loopback or address.is_unspecified:
         return None
-    return Found(start, start + len(value), "IP_ADDRESS")
+    return ValueSpan(start, start + len(value), "IP_ADDRESS")
 
 
 PII: Final[tuple[Detector, ...]] = (

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from somatrace.guard.detection.detectors.secret_names import looks_random
-from somatrace.guard.detection.engine import LEFT, Detector, Found, Locate, compiled, prefixed
+from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, compiled, prefixed
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
@@ -37,7 +37,7 @@ def _key_like(value: str) -> bool:
     return all(re.search(one, value[3:]) for one in ("[0-9]", "[a-z]", "[A-Z]"))
 
 
-def _private_key(text: str, at: int) -> Found | None:
+def _private_key(text: str, at: int) -> ValueSpan | None:
     begin = compiled(_PEM_BEGIN).match(text, at)
     if begin is None:
         return None
@@ -45,12 +45,12 @@ def _private_key(text: str, at: int) -> Found | None:
         text, begin.end(), at + _PEM_LIMIT
     )
     if end is not None and compiled(_PEM_BODY + "*+").fullmatch(text, begin.end(), end.start()):
-        return Found(at, end.end(), "PRIVATE_KEY")
+        return ValueSpan(at, end.end(), "PRIVATE_KEY")
     cut = compiled(_PEM_CUT).match(text, begin.end())
-    return Found(at, cut.end() if cut else begin.end(), "PRIVATE_KEY")
+    return ValueSpan(at, cut.end() if cut else begin.end(), "PRIVATE_KEY")
 
 
-def _private_key_end(text: str, at: int) -> Found | None:
+def _private_key_end(text: str, at: int) -> ValueSpan | None:
     end = compiled(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----").match(text, at)
     if end is None:
         return None
@@ -58,10 +58,10 @@ def _private_key_end(text: str, at: int) -> Found | None:
     body = len(before) - len(
         before.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\\\r\n ")
     )
-    return Found(at - body, end.end(), "PRIVATE_KEY")
+    return ValueSpan(at - body, end.end(), "PRIVATE_KEY")
 
 
-def _aws_secret(text: str, at: int) -> Found | None:
+def _aws_secret(text: str, at: int) -> ValueSpan | None:
     """40 characters of base64 within 120 characters after an access key id."""
     if compiled(LEFT + r"A[KS]IA[A-Z0-9]{16}").match(text, at) is None:
         return None
@@ -70,16 +70,16 @@ def _aws_secret(text: str, at: int) -> Found | None:
     )
     if token is None or compiled(r"[0-9a-f]{40}").fullmatch(token[0]):
         return None
-    return Found(*token.span(), "AWS_SECRET")
+    return ValueSpan(*token.span(), "AWS_SECRET")
 
 
-def _telegram(text: str, at: int) -> Found | None:
+def _telegram(text: str, at: int) -> ValueSpan | None:
     digits = len(text[max(0, at - 11) : at]) - len(text[max(0, at - 11) : at].rstrip("0123456789"))
     match = compiled(r":AA[\w-]{33}(?![\w-])").match(text, at)
-    return Found(at - digits, match.end(), "TELEGRAM_TOKEN") if match and 8 <= digits <= 10 else None
+    return ValueSpan(at - digits, match.end(), "TELEGRAM_TOKEN") if match and 8 <= digits <= 10 else None
 
 
-def _discord(text: str, at: int) -> Found | None:
+def _discord(text: str, at: int) -> ValueSpan | None:
     """Three parts, the first of them a user's number in base64."""
     at += text[at - 1 : at] == "\\"
     match = compiled(LEFT + r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])").match(text, at)
@@ -89,7 +89,7 @@ def _discord(text: str, at: int) -> Found | None:
         number = base64.urlsafe_b64decode(match[0].partition(".")[0] + "==")
     except (binascii.Error, ValueError):
         return None
-    return Found(*match.span(), "DISCORD_TOKEN") if number.isdigit() else None
+    return ValueSpan(*match.span(), "DISCORD_TOKEN") if number.isdigit() else None
 
 
 def _raw(type_: str, about: str, stems: tuple[bytes, ...], locate: Locate) -> Detector:

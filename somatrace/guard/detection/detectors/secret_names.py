@@ -14,7 +14,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-class Strength(Enum):
+class NameStrength(Enum):
     """How sure a name makes: any value, one that looks random, a header's whole value."""
 
     SURE = "any value"
@@ -23,11 +23,11 @@ class Strength(Enum):
     HEADER = "the whole value of the header"
 
 
-class Meaning(NamedTuple):
+class NameMeaning(NamedTuple):
     """What a value under some name is, how sure that is, and how long a random value is at least."""
 
     type: str
-    strength: Strength
+    strength: NameStrength
     least: int = 3
 
 
@@ -99,7 +99,7 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 
 @functools.lru_cache(maxsize=4096)
-def meaning(name: str) -> Meaning | None:
+def meaning(name: str) -> NameMeaning | None:
     """What stands under `name`, or None where nothing secret does."""
     words = [word.lower() for word in re.findall(_WORDS, name)]
     kept = len(words)
@@ -109,40 +109,40 @@ def meaning(name: str) -> Meaning | None:
     return _of_words_before(words[:kept], words[kept:]) if what is None else what
 
 
-def _of_words_before(words: list[str], behind: list[str]) -> Meaning | None:
+def _of_words_before(words: list[str], behind: list[str]) -> NameMeaning | None:
     """What stands under a name with words behind it. The text of a token is no secret, and that of a password
     is what a form calls it, unless it looks random; `pass_new` counts."""
     what = _meaning(words) if behind else None
-    if what is None or what.strength is Strength.HEADER or (words[-1] == "pass" and len(words) == 1):
+    if what is None or what.strength is NameStrength.HEADER or (words[-1] == "pass" and len(words) == 1):
         return None
     if _FORMS.isdisjoint(behind):
         return what
-    if what.strength is not Strength.SURE or words[-1] == "pass":
+    if what.strength is not NameStrength.SURE or words[-1] == "pass":
         return None
-    return Meaning(what.type, Strength.RANDOM, 6) if "text" in behind else what
+    return NameMeaning(what.type, NameStrength.RANDOM, 6) if "text" in behind else what
 
 
-def _meaning(words: list[str]) -> Meaning | None:
+def _meaning(words: list[str]) -> NameMeaning | None:
     if not words or words[-1] in _ABOUT:
         return None
     squashed = "".join(words)
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if squashed in _HEADERS:
-        return Meaning("AUTHORIZATION", Strength.HEADER)
+        return NameMeaning("AUTHORIZATION", NameStrength.HEADER)
     if last == "cookie" or squashed == "cookies":
-        return Meaning("COOKIE", Strength.HEADER)
+        return NameMeaning("COOKIE", NameStrength.HEADER)
     if any(word in squashed for word in _PASSWORD) or squashed == "senha" or last in ("pass", "passe"):
-        return Meaning("PASSWORD", Strength.SURE)
+        return NameMeaning("PASSWORD", NameStrength.SURE)
     if before in _HARMLESS.get(last, ()):
         return None
     if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
-        return Meaning("SECRET", Strength.SURE, 5)
+        return NameMeaning("SECRET", NameStrength.SURE, 5)
     if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
-        return Meaning("SECRET", Strength.RANDOM, 8)  # several of them, or how many
+        return NameMeaning("SECRET", NameStrength.RANDOM, 8)  # several of them, or how many
     if words == ["key"]:
-        return Meaning("SECRET", Strength.KEY, _RANDOM["key"])
+        return NameMeaning("SECRET", NameStrength.KEY, _RANDOM["key"])
     if last in _RANDOM:
-        return Meaning("SECRET", Strength.RANDOM, _RANDOM[last])
+        return NameMeaning("SECRET", NameStrength.RANDOM, _RANDOM[last])
     return None
 
 
@@ -187,9 +187,9 @@ def looks_random(value: str, least: int) -> bool:
     return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
 
 
-def is_proved(what: Meaning, value: str, least: int) -> bool:
+def is_proved(what: NameMeaning, value: str, least: int) -> bool:
     """Whether a value looks like what a name alone does not prove."""
-    return looks_random(value, least) and not (what.strength is Strength.KEY and _names_a_record(value))
+    return looks_random(value, least) and not (what.strength is NameStrength.KEY and _names_a_record(value))
 
 
 _UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"

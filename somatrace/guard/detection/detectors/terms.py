@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from somatrace.guard.detection.engine import Category, Detector, Found
+from somatrace.guard.detection.engine import Category, Detector, ValueSpan
 
 MAX_TERMS: Final = 10_000
 MAX_TERM: Final = 200
@@ -32,14 +32,14 @@ def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category 
     _check_type(type_)
     tree = _tree(terms)
 
-    def search(text: str) -> list[Found]:
+    def search(text: str) -> list[ValueSpan]:
         tokens = list(_TOKEN.finditer(text))
         words = [token[0].casefold() for token in tokens]
         found = []
         for index in range(len(words)):
             last = _longest(tree, words, index)
             if last is not None:
-                found.append(Found(tokens[index].start(), tokens[last].end(), type_))
+                found.append(ValueSpan(tokens[index].start(), tokens[last].end(), type_))
         return found
 
     return Detector((type_,), category, "terms of your own", "raw", (), _nowhere, search)
@@ -82,8 +82,10 @@ def pattern(type_: str, expression: str, *, category: Category = "customer") -> 
     check_linear(expression)
     regex = re.compile(expression)
 
-    def search(text: str) -> list[Found]:
-        return [Found(*match.span(), type_) for match in regex.finditer(text) if match.end() > match.start()]
+    def search(text: str) -> list[ValueSpan]:
+        return [
+            ValueSpan(*match.span(), type_) for match in regex.finditer(text) if match.end() > match.start()
+        ]
 
     return Detector((type_,), category, "a pattern of your own", "raw", (), _nowhere, search)
 
