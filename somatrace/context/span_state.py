@@ -10,7 +10,7 @@ from somatrace.context.tags import Tags
 
 #: The Python attribute under which a live span holds its state.
 _ATTRIBUTE: Final = "_somatrace_state"
-#: What marks an event as the program's own, under `names.DECLARED`: a number that only this process knows,
+#: What marks an event as the program's own, under `semconv.DECLARED`: a number that only this process knows,
 #: because attributes of events are made of what anybody says.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 

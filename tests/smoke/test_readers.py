@@ -290,8 +290,8 @@ SpanCopier.copy = copy
 """
 ANOTHER_EXPORTER = """
 import os, urllib.request
-from somatrace.smoke import call
-traced = call._traced
+from somatrace.smoke import child
+traced = child._traced
 def also(order):
     result = traced(order)
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -307,7 +307,7 @@ def also(order):
     urllib.request.urlopen(urllib.request.Request(
         target.url, request.SerializeToString(), headers))
     return result
-call._traced = also
+child._traced = also
 """
 FOREIGN_PROVIDER = """
 from opentelemetry import trace
@@ -369,7 +369,7 @@ def test_a_provider_that_cannot_be_guarded_is_16_because_nothing_is_sent(smoke, 
 
 
 def test_spans_that_the_guard_cannot_judge_are_not_sent_and_that_is_16(smoke, backend, tmp_path):
-    faulty = "from somatrace.pipeline.guarded_copy import SpanCopier\nCopier.copy = None"
+    faulty = "from somatrace.pipeline.guarded_copy import SpanCopier\nSpanCopier.copy = None"
 
     report = smoke(backend.env, child=child(tmp_path, faulty))
 
