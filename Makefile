@@ -20,7 +20,9 @@ page: ## open the local page on what the demo left
 
 test: ## set up the development environment and run every test
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
-	$(DEV)/bin/python -m pytest -n 2
+	@echo "About 20 minutes on two cores; the quick round, -m 'not slow', takes about 3."
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(DEV)/bin/python $(if $(COVERAGE),-m coverage run) -m pytest -n 2
 
 lint: ## ruff, mypy --strict, import-linter
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
