@@ -177,6 +177,24 @@ def test_spans_ended_just_before_the_exit_arrive(server, ending, code):
     assert len(server.named("last")) == 700
 
 
+@pytest.mark.slow
+def test_the_last_spans_arrive_however_long_it_takes_to_load_what_sends_them(server):
+    run(
+        """
+        class Slow:
+            def find_spec(self, name, *more):
+                if name in ("opentelemetry.proto", "http.client"):
+                    time.sleep(1.2)
+        sys.meta_path.insert(0, Slow())
+        assert "http.client" not in sys.modules
+        with span("last"): pass
+        """,
+        otlp_env(server.url),
+    )
+
+    assert len(server.named("last")) == 1
+
+
 def test_spans_of_a_thread_that_outlives_the_main_thread_arrive(server):
     run(
         """

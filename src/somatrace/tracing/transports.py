@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
+from somatrace.delivery import encode
 from somatrace.delivery.answer import OK, Answer, Transport
 from somatrace.local.place import data_dir
 
@@ -79,6 +80,19 @@ def _made(settings: Settings) -> tuple[Transport | None, str]:
 
         return GrpcTransport(target), ""
     return LazyHttp(target), ""
+
+
+def load(target: Target) -> None:
+    """Import what is otherwise imported with the first batch for `target`."""
+    if target.kind == "none":
+        return
+    encode.load()
+    if target.kind == "local":
+        import somatrace.local.sink
+    elif target.protocol == "grpc":
+        import grpc  # noqa: F401
+    elif target.kind != "console":
+        import somatrace.delivery.http  # noqa: F401
 
 
 class LazyHttp:

@@ -27,7 +27,7 @@ from somatrace.road.wall import Wall
 from somatrace.road.worker import Road
 from somatrace.tracing.content import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.reporting import reports_of
-from somatrace.tracing.transports import renewer, transport_of
+from somatrace.tracing.transports import load, renewer, transport_of
 
 
 @dataclass
@@ -46,6 +46,11 @@ class Wiring:
     def policy_problems(self) -> tuple[str, ...]:
         """What is wrong with the content policy now."""
         return self.grants.problems if self.grants is not None else ()
+
+    def load(self) -> None:
+        """Import what sends, when spans wait for it."""
+        if self.ledger.waiting:
+            load(self.settings.target)
 
     def status(self) -> Status:
         """How tracing stands now, without I/O."""
@@ -90,7 +95,8 @@ def wire(
 ) -> Wiring:
     """Build the road and put it behind the process's tracer provider. No network, no thread yet.
 
-    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds.
+    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds
+    and are called where a process ends.
     """
     wiring = Wiring(settings, Coverage(), Ledger())
     carry.configure(settings)
