@@ -211,7 +211,7 @@ def test_a_send_to_a_silent_target_does_not_hold_up_a_fork_and_nothing_is_lost(s
 
         started = time.monotonic()
         pid = child(lambda: None)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5  # the answer never comes; it is given up after 10
         wait(pid)
         assert flush(10)
         assert status().resent_ambiguous == 1, status()
@@ -373,7 +373,7 @@ def test_a_host_name_that_takes_long_to_resolve_delays_a_fork_by_little_and_harm
         time.sleep(0.2)
         started = time.monotonic()
         pid = child(work)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 2.5  # the lookup would take 3
         wait(pid)
         assert flush(10)
         """,
