@@ -16,6 +16,11 @@ def encode(spans: Sequence[ReadableSpan]) -> bytes:
     return bytes(encode_spans(spans).SerializeToString())
 
 
+def load() -> None:
+    """Import what the first `encode` else imports."""
+    import opentelemetry.exporter.otlp.proto.common.trace_encoder  # noqa: F401
+
+
 def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
     """The request as two requests with their span counts, or None when it holds fewer than two spans."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
+from somatrace.delivery import encoding
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
@@ -79,6 +80,19 @@ def _made(settings: Settings) -> tuple[Transport | None, str]:
 
         return GrpcTransport(target), ""
     return LazyHttp(target), ""
+
+
+def load(target: Target) -> None:
+    """Import what is otherwise imported with the first batch for `target`."""
+    if target.kind == "none":
+        return
+    encoding.load()
+    if target.kind == "local":
+        import somatrace.local.ingest.sink
+    elif target.protocol == "grpc":
+        import grpc  # noqa: F401
+    elif target.kind != "console":
+        import somatrace.delivery.otlp_http  # noqa: F401
 
 
 class LazyHttp:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -55,7 +55,14 @@ def init_tracing(
             from somatrace.tracing.assembly import assemble
 
             again = partial(init_tracing, service_name, config=config)
-            _tracing = assemble(settings, config, listeners, start=again, flush=flush, shutdown=shutdown)
+            _tracing = assemble(
+                settings,
+                config,
+                listeners,
+                start=again,
+                flush=partial(_last, flush),
+                shutdown=partial(_last, shutdown),
+            )
         except Exception as error:
             said = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
             _failures = (*problems, said)
@@ -74,7 +81,8 @@ def flush(timeout: float = 5.0) -> bool:
 def shutdown(timeout: float = EXIT_LIMIT) -> bool:
     """Flush, then stop delivery for good, in at most `timeout` seconds; whether all spans arrived.
 
-    Called with 1 second when the process exits. Spans that end afterwards are counted and let go.
+    Called with 1 second when the process exits, once what sends them is loaded. Spans that end afterwards
+    are counted and let go.
     """
     if _tracing is None or _tracing.pipeline is None:
         return True
@@ -106,8 +114,19 @@ def _settings(service_name: str, config: Config | None) -> Settings:
     return settings if settings.enabled else replace(settings, target=Target("none"))
 
 
+def _last(end: Callable[[float], bool], timeout: float) -> bool:
+    """`end` where a process ends. What sends is loaded before its time begins to run: the limit is there for
+    targets that do not answer, and on a busy machine a short program would spend all of it on imports."""
+    try:
+        if _tracing is not None:
+            _tracing.load()
+    except Exception:
+        log.debug("what sends was not loaded ahead", exc_info=True)
+    return end(timeout)
+
+
 def _at_exit() -> None:
     try:
-        shutdown(EXIT_LIMIT)
+        _last(shutdown, EXIT_LIMIT)
     except Exception:
         log.debug("shutdown at exit failed", exc_info=True)

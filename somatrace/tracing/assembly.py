@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from somatrace import instrumentation, propagation, semconv
 from somatrace.api import annotate
 from somatrace.config import Config, Settings, Target
-from somatrace.delivery.factory import renewer, transport_of
+from somatrace.delivery.factory import load, renewer, transport_of
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
@@ -47,6 +47,11 @@ class Tracing:
     def policy_problems(self) -> tuple[str, ...]:
         """What is wrong with the content policy now."""
         return self.grants.problems if self.grants is not None else ()
+
+    def load(self) -> None:
+        """Import what sends, when spans wait for it."""
+        if self.ledger.waiting:
+            load(self.settings.target)
 
     def status(self) -> Status:
         """How tracing stands now, without I/O."""
@@ -91,7 +96,8 @@ def assemble(
 ) -> Tracing:
     """Build the road and put it behind the process's tracer provider. No network, no thread yet.
 
-    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds.
+    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds
+    and are called where a process ends.
     """
     live = Tracing(settings, Coverage(), Ledger())
     propagation.configure(settings)

@@ -306,10 +306,9 @@ for _ in range(10):
 def test_the_exit_is_bounded_when_the_server_hangs():
     release = threading.Event()
     with grpc_server(lambda number, body, context: release.wait(10)) as (_, port):
-        started = time.monotonic()
-        done = run_program(PROGRAM + "with span('one'): pass\n", env(port))
-        took = time.monotonic() - started
+        done = run_program(PROGRAM + "with span('one'): pass\nprint(time.monotonic())\n", env(port))
+        took = time.monotonic() - float(done.stdout)
         release.set()
 
     assert done.stderr == ""
-    assert took < 4
+    assert took < 8  # the server takes 10; of ours is one, the rest a busy machine may need

@@ -21,6 +21,11 @@ def _no_proxies_around(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+#: Seconds for what answers, and for a service that loads: these only end a hang. A machine that has much
+#: else to do takes several times as long as an idle one for the imports of a service.
+PATIENCE = 60.0
+
+
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """Runs doctor with an environment."""
@@ -28,7 +33,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     def go(env: Mapping[str, str], **options: object) -> Diagnosis:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        diagnosis = examine(DoctorOptions(**{"timeout": 5.0, **options}))  # type: ignore[arg-type]
+        diagnosis = examine(DoctorOptions(**{"timeout": PATIENCE, **options}))  # type: ignore[arg-type]
         said = "\n".join([*diagnosis.lines(), diagnosis.as_json()])
         assert CANARY not in said
         assert "Traceback" not in said

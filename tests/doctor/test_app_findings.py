@@ -186,30 +186,41 @@ def test_a_service_that_cannot_be_loaded_is_2_and_only_the_kind_of_failure_is_sa
     assert diagnosis.exit_code == 2
 
 
+START_UP = """
+    import asyncio
+    from contextlib import asynccontextmanager
+    from fastapi import FastAPI
+    from somatrace import init_tracing
+    init_tracing("svc")
+    @asynccontextmanager
+    async def lifespan(app):
+        {}
+        yield
+    app = FastAPI(lifespan=lifespan)
+    """
+
+
+def test_a_start_up_that_fails_is_noted_and_what_was_seen_till_then_is_told(doctor, service):
+    service(START_UP.format(f"raise ValueError('{CANARY}')"))
+
+    diagnosis = doctor({}, app="svc:app")
+
+    assert "it says that it failed" in texts(diagnosis, "app_startup")[0]
+    assert texts(diagnosis, "app")
+
+
 @pytest.mark.slow
-def test_a_start_up_that_fails_or_takes_too_long_is_noted_and_what_was_seen_till_then_is_told(
-    doctor, service
-):
-    start = """
-        import asyncio
-        from contextlib import asynccontextmanager
-        from fastapi import FastAPI
-        from somatrace import init_tracing
-        init_tracing("svc")
-        @asynccontextmanager
-        async def lifespan(app):
-            {}
-            yield
-        app = FastAPI(lifespan=lifespan)
-        """
-    for line, said in (
-        (f"raise ValueError('{CANARY}')", "it says that it failed"),
-        ("await asyncio.sleep(600)", "it was not done within"),
-    ):
-        service(start.format(line))
-        diagnosis = doctor({}, app="svc:app", timeout=6.0)
-        assert said in texts(diagnosis, "app_startup")[0]
-        assert texts(diagnosis, "app")
+def test_a_start_up_that_takes_too_long_is_noted_and_what_was_seen_till_then_is_told(doctor, service):
+    service(START_UP.format("await asyncio.sleep(600)"))
+
+    # the time is for the imports too, and how long these take is up to the machine: raise it until they fit
+    for seconds in (6.0, 12.0, 24.0, 48.0):
+        diagnosis = doctor({}, app="svc:app", timeout=seconds)
+        if not texts(diagnosis, "app_slow"):
+            break
+
+    assert "it was not done within" in texts(diagnosis, "app_startup")[0]
+    assert texts(diagnosis, "app")
 
 
 @pytest.mark.slow

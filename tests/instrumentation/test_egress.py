@@ -116,7 +116,7 @@ def test_the_same_work_succeeds_in_a_network_without_routes(root: Path, tmp_path
     inside = f"""
 import pathlib, sys
 sys.path.insert(0, {str(root)!r})
-from tests.instruments.test_egress import WORK, _environment
+from tests.instrumentation.test_egress import WORK, _environment
 from tests.support.llm_server import llm_server
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import run_program

@@ -1,6 +1,6 @@
 """Runs the cases of one client in this process, once for each tenant, and writes down what came out.
 
-    python -m tests.matrix.harness <client> <directory> <order>
+    python -m tests.leak_matrix.harness <client> <directory> <order>
 
 `order` says whether the program sets up a tracer provider with processors of its own `before`
 `init_tracing`, or adds them `after` it.
@@ -160,11 +160,11 @@ def main(client: str, directory: Path, order: str) -> None:
     if order == "before":
         trace.set_tracer_provider(TracerProvider())
         join()
-        importlib.import_module(f"tests.matrix.clients.{client}")
+        importlib.import_module(f"tests.leak_matrix.clients.{client}")
     init_tracing("matrix", listeners=[listen])
     join()
     if order == "after":
-        importlib.import_module(f"tests.matrix.clients.{client}")
+        importlib.import_module(f"tests.leak_matrix.clients.{client}")
     for mode, tenant in TENANTS.items():
         for name, function in CASES.items():
             planted = Planted(mode, name, canaries)
@@ -196,5 +196,5 @@ def main(client: str, directory: Path, order: str) -> None:
 
 if __name__ == "__main__":
     # the cases import this module by its name, and must find what has been registered
-    harness = importlib.import_module("tests.matrix.harness")
+    harness = importlib.import_module("tests.leak_matrix.harness")
     harness.main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

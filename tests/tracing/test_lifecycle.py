@@ -18,8 +18,9 @@ from tests.support.otlp_server import Reply, otlp_server
 from tests.support.programs import otlp_env, run_program
 
 START = "from somatrace import *\nimport os, sys, threading, time\ninit_tracing('life')\n"
-#: Seconds a whole process may take, interpreter and imports included; it would be 10 and more otherwise.
-BOUND = 3.0
+#: Seconds from a program's last line to the end of its process. Ours is one of them, a busy machine may take
+#: the others; it would be 10 and more, the target's own limit, if the exit awaited the target.
+BOUND = 8.0
 
 
 @pytest.fixture
@@ -106,19 +107,18 @@ if "SLOW_DNS" in os.environ:
 
 
 def run(source: str, env: dict[str, str], *, check: bool = True) -> tuple[subprocess.CompletedProcess, float]:
-    started = time.monotonic()
+    """What the program said, and the moment at which its process had ended."""
     done = run_program(START + DNS + textwrap.dedent(source), env, check=check)
-    return done, time.monotonic() - started
+    return done, time.monotonic()
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
 def test_the_exit_of_a_process_is_bounded_whatever_the_target_does(target):
     with target() as (url, env):
-        done, took = run("with span('work'): print('done')", otlp_env(url, **env))
+        done, ended = run("with span('work'): pass\nprint(time.monotonic())", otlp_env(url, **env))
 
-    assert done.stdout == "done\n"
     assert "Traceback" not in done.stderr
-    assert took < BOUND
+    assert ended - float(done.stdout) < BOUND
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
@@ -128,6 +128,7 @@ def test_flush_shutdown_and_force_flush_keep_their_timeouts(target):
             """
             from opentelemetry import trace
             with span("work"): pass
+            slack = 4  # a busy machine's; a call that awaited the target would take 10 seconds and more
             def took(call):
                 started = time.monotonic()
                 answer = call()
@@ -143,7 +144,7 @@ def test_flush_shutdown_and_force_flush_keep_their_timeouts(target):
             ):
                 answer, seconds = took(call)
                 assert answer is False, (limit, answer)
-                assert seconds < limit + 0.5, (limit, seconds)
+                assert seconds < limit + slack, (limit, seconds)
             now = status()
             assert now.created == sum(now.lost.values()) == 1, now
             assert now.queued_spans == 0, now
@@ -175,6 +176,24 @@ def test_spans_ended_just_before_the_exit_arrive(server, ending, code):
 
     assert done.returncode == code
     assert len(server.named("last")) == 700
+
+
+@pytest.mark.slow
+def test_the_last_spans_arrive_however_long_it_takes_to_load_what_sends_them(server):
+    run(
+        """
+        class Slow:
+            def find_spec(self, name, *more):
+                if name in ("opentelemetry.proto", "http.client"):
+                    time.sleep(1.2)
+        sys.meta_path.insert(0, Slow())
+        assert "http.client" not in sys.modules
+        with span("last"): pass
+        """,
+        otlp_env(server.url),
+    )
+
+    assert len(server.named("last")) == 1
 
 
 def test_spans_of_a_thread_that_outlives_the_main_thread_arrive(server):
@@ -356,7 +375,7 @@ trace.get_tracer_provider().add_span_processor(Blocking())
 
 
 def test_a_blocking_foreign_processor_holds_up_neither_delivery_nor_flush_nor_exit(server):
-    done, took = run(
+    done, ended = run(
         FOREIGN
         + """
 for _ in range(100):
@@ -368,14 +387,15 @@ assert status().delivered == 100, status()
 started = time.monotonic()
 for _ in range(20):
     assert not flush(0.05)
-assert time.monotonic() - started < 3
+assert time.monotonic() - started < 5  # one of 20 that waited for the processor would take that long
 assert threading.active_count() < 9, threading.enumerate()
+print(time.monotonic())
 """,
         otlp_env(server.url),
     )
 
     assert done.stderr == ""
-    assert took < BOUND + 1
+    assert ended - float(done.stdout) < BOUND
     assert len(server.spans) == 100
 
 
@@ -390,7 +410,7 @@ pid = os.fork()
 if pid == 0:
     with span("child"): pass
     os._exit(0 if status().created == 1 else 1)
-assert time.monotonic() - started < 1.5
+assert time.monotonic() - started < 4  # the processor would take 5
 assert os.waitpid(pid, 0)[1] == 0
 """,
         otlp_env(server.url),

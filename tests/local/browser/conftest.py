@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,10 +148,11 @@ def check_accessibility(visitor: Visitor) -> None:
 
 
 class Day(Export):
-    """Workflows of several tenants as four services would send them."""
+    """Workflows of several tenants as four services would send them, a minute apart from `begin` on."""
 
-    def __init__(self) -> None:
+    def __init__(self, begin: int = EARLIER) -> None:
         super().__init__("somatrace", **{"service.name": "orchestrator", "service.version": "1.4.2"})
+        self._begin = begin
         self._number = itertools.count()
 
     def workflow(
@@ -164,7 +166,7 @@ class Day(Export):
         tokens: int = 1200,
     ) -> Any:
         """A workflow with an agent, a retrieval, which may fail, and a model call; returns its root."""
-        start = EARLIER + next(self._number) * 60 * SECOND if start_ns is None else start_ns
+        start = self._begin + next(self._number) * 60 * SECOND if start_ns is None else start_ns
         tags = {
             "langfuse.trace.name": name,
             "langfuse.trace.metadata.tenant_id": tenant,
@@ -211,9 +213,9 @@ class Day(Export):
         return root
 
 
-def a_day() -> Day:
+def a_day(begin: int = EARLIER) -> Day:
     """Three tenants; one workflow of globex failed."""
-    day = Day()
+    day = Day(begin)
     for number in range(12):
         day.workflow("acme", seconds=0.5 + number / 10)
     for _ in range(4):
@@ -243,6 +245,14 @@ def day_server(start_server: Callable[..., Running], tmp_path_factory: pytest.Te
     """A server with a day's traces, which no test changes."""
     server = start_server(tmp_path_factory.mktemp("day"))
     server.send(a_day())
+    return server
+
+
+@pytest.fixture
+def hour_server(server: Running) -> Running:
+    """A server with the same traces in the last hour as the page sees it: `day_server`'s grow old
+    while other tests run."""
+    server.send(a_day(time.time_ns() - 3000 * SECOND))
     return server
 
 

@@ -468,8 +468,8 @@ def test_a_span_id_or_the_beginning_of_a_trace_id_leads_to_the_trace(server, vis
     visitor.arrives_at("**/traces?q=deadbeef")
 
 
-def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(day_server, visit):
-    visitor = visit(day_server)
+def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_point(hour_server, visit):
+    visitor = visit(hour_server)
     visitor.goto("/?range=1h")
     visitor.page.locator(".plot[data-drawn]").first.wait_for()
     box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
@@ -494,8 +494,8 @@ def test_dragging_over_a_chart_zooms_and_a_click_leads_to_the_traces_behind_a_po
     assert visitor.page.locator("tr[data-row]").count() == 1
 
 
-def test_a_point_of_the_durations_leads_to_the_slowest_behind_it(day_server, visit):
-    visitor = visit(day_server)
+def test_a_point_of_the_durations_leads_to_the_slowest_behind_it(hour_server, visit):
+    visitor = visit(hour_server)
     visitor.goto("/?range=1h")
     visitor.page.locator(".plot[data-drawn]").last.wait_for()
     points = visitor.page.eval_on_selector_all(
