@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 
 from somatrace import propagation, semconv
 from somatrace.context.span_state import state_of
-from somatrace.instrumentation.call_context import foreign_server_span
+from somatrace.instrumentation.call_context import in_third_party_server_span
 from somatrace.instrumentation.http.client_span import METHOD, METHODS, STATUS, error_type
 
 log = logging.getLogger("somatrace")
@@ -107,7 +107,10 @@ class ServerRequest:
     def _begin(self, app: Any) -> None:
         """Where another instrumentation makes the span, only the tags are ours; what a middleware of it
         further in reads of the trace headers is what we believe of them."""
-        around, inside = foreign_server_span(), bool(getattr(app, "_is_instrumented_by_opentelemetry", False))
+        around, inside = (
+            in_third_party_server_span(),
+            bool(getattr(app, "_is_instrumented_by_opentelemetry", False)),
+        )
         headers = self.scope.get("headers", ())
         if self.scope["type"] == "http":
             method = str(self.scope.get("method", "")).upper()
