@@ -6,15 +6,13 @@ imports none of the libraries, and no OpenTelemetry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 #: The namespace of the instrumentors' packages, and of the instrumentation scopes of their spans.
 _INSTRUMENTATION: Final = "opentelemetry.instrumentation."
 
 
-@dataclass(frozen=True, slots=True)
-class RequestMethods:
+class RequestMethods(NamedTuple):
     """The methods through which a client sends each of its requests. The defaults are those of the clients
     that Stainless generates."""
 
@@ -23,8 +21,7 @@ class RequestMethods:
     methods: tuple[str, ...] = ("request",)
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(NamedTuple):
     """A library, its instrumentor, and how its calls are recognized.
 
     `role`: a "model" client calls models and does nothing else inside its spans; a "framework" calls models
