@@ -104,7 +104,7 @@ def _wrong(serving: asyncio.Future[Any], answer: asyncio.Future[dict[str, Any]],
 def _seen(app: Any) -> dict[str, Any]:
     """How tracing stands, and which libraries are loaded."""
     import somatrace
-    from somatrace.instrumentation.llm.openllmetry import ROWS
+    from somatrace.libraries import INSTRUMENTED
 
     status = somatrace.status()
     return {
@@ -114,7 +114,7 @@ def _seen(app: Any) -> dict[str, Any]:
         "ignored": dict(status.ignored),
         "instruments": dict(status.instruments),
         "imported": sorted(
-            {(row.library, row.module) for row in ROWS if row.module in sys.modules}
+            {(row.name, name) for row in INSTRUMENTED for name in row.modules if name in sys.modules}
             | {(module, module) for module in _OTHERS if module in sys.modules}
         ),
         "own_exporters": bool((getattr(app, "_telemetry", None) or {}).get("auto_configure")),

@@ -1,4 +1,4 @@
-"""What is installed: its versions against the supported ranges, and who instruments which library."""
+"""Installed versions, compared with the supported ranges, and the instrumentor of each library."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from somatrace import semconv
 from somatrace.doctor.findings import DoctorFinding, finding
-from somatrace.instrumentation.llm.openllmetry import ROWS, LibraryRow
+from somatrace.libraries import INSTRUMENTED, Library
 
 _PACKAGE: Final = "somatrace"
 _GOOD_PIP: Final = 24
 
 
 def installed_findings() -> Iterator[DoctorFinding]:
-    """Versions, pip, the OpenTelemetry agent, and each library that is or could be instrumented."""
+    """Findings on versions, pip, the OpenTelemetry agent, and libraries that are or could be instrumented."""
     yield from _versions()
     yield from pip_findings(version_of("pip"), version_of("traceloop-sdk"))
     distro = version_of("opentelemetry-distro")
@@ -33,19 +33,20 @@ def installed_findings() -> Iterator[DoctorFinding]:
         yield finding("agent")
     elif distro:
         yield finding("distro", version=distro)
-    for row in ROWS:
-        yield from library_findings(row)
+    for library in INSTRUMENTED:
+        for module in library.modules:
+            yield from library_findings(library, module)
 
 
 def pip_findings(pip: str, traceloop: str) -> Iterator[DoctorFinding]:
-    """Whether this pip could install the extra `traceloop`; of no interest where that is installed."""
+    """Report a pip that is too old to install the extra `traceloop`, unless the extra is installed."""
     major = pip.partition(".")[0]
     if major.isdigit() and int(major) < _GOOD_PIP and not traceloop:
         yield finding("old_pip", version=pip)
 
 
 def version_of(distribution: str) -> str:
-    """The installed version, "" when it is not."""
+    """The installed version, "" if the distribution is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -53,13 +54,13 @@ def version_of(distribution: str) -> str:
 
 
 def distribution_of(module: str) -> str:
-    """The distribution that a module came with; its own name when nobody knows.
+    """The distribution that provides a module, or the module's own name if none is known.
 
-    Several share a namespace such as `google`: then it is the one called like the module.
+    If several share a namespace such as `google`, it is the one with the module's name.
     """
-    found = _distributions().get(module.partition(".")[0], ())
-    alike = [name for name in found if _canonical(name) == _canonical(module)]
-    return (alike or [*found, module])[0]
+    providers = _distributions().get(module.partition(".")[0], ())
+    namesakes = [name for name in providers if _canonical(name) == _canonical(module)]
+    return (namesakes or [*providers, module])[0]
 
 
 @cache
@@ -72,29 +73,29 @@ def _versions() -> Iterator[DoctorFinding]:
     if required is None:
         yield finding("no_metadata")
         return
-    faults = 0
+    wrong = 0
     for requirement in required:
         version = version_of(requirement.name)
         fields = {"package": requirement.name, "range": requirement.specifier, "version": version}
         if not version:
-            faults += 1
+            wrong += 1
             yield finding("missing", **fields)
         elif not requirement.specifier.contains(version, prereleases=True):
-            faults += 1
+            wrong += 1
             yield finding("outside", **fields)
-    if not faults:
+    if not wrong:
         yield finding(
             "python", version=platform.python_version(), somatrace=semconv.VERSION, count=len(required)
         )
 
 
 def _required(distribution: str, extra: str) -> list[Requirement] | None:
-    """What a distribution requires, for an extra only that extra's; None when it is not installed."""
+    """A distribution's requirements, or with `extra` only that extra's; None if it is not installed."""
     try:
         lines = metadata.requires(distribution)
     except metadata.PackageNotFoundError:
         return None
-    found = []
+    requirements = []
     for line in lines or ():
         try:
             requirement = Requirement(line)
@@ -103,24 +104,29 @@ def _required(distribution: str, extra: str) -> list[Requirement] | None:
         marker = requirement.marker
         always = marker is None or marker.evaluate({"extra": ""})
         if always if not extra else (not always and marker is not None and marker.evaluate({"extra": extra})):
-            found.append(requirement)
-    return found
+            requirements.append(requirement)
+    return requirements
 
 
-def library_findings(row: LibraryRow) -> Iterator[DoctorFinding]:
-    """A library of the table that is installed. Nothing of it is imported."""
-    library = distribution_of(row.module)
-    version = version_of(library)
-    if not version or not _is_there(row.module):
+def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
+    """The finding on a library of the registry, if it is installed. It is not imported."""
+    distribution = distribution_of(module)
+    version = version_of(distribution)
+    if not version or not _is_importable(module):
         return
-    instrumentor = f"opentelemetry-instrumentation-{row.package.replace('_', '-')}"
-    theirs = version_of(instrumentor)
-    fields = {"library": library, "version": version, "instrumentor": instrumentor, "its_version": theirs}
-    if not theirs:
+    instrumentor = library.instrumentor_distribution
+    instrumentor_version = version_of(instrumentor)
+    fields = {
+        "library": distribution,
+        "version": version,
+        "instrumentor": instrumentor,
+        "its_version": instrumentor_version,
+    }
+    if not instrumentor_version:
         yield finding("library_without", **fields)
         return
     for requirement in _required(instrumentor, extra="instruments") or ():
-        same = _canonical(requirement.name) == _canonical(library)
+        same = _canonical(requirement.name) == _canonical(distribution)
         if same and not requirement.specifier.contains(version, prereleases=True):
             yield finding("library_outside", **fields, range=requirement.specifier)
             return
@@ -131,18 +137,20 @@ def _canonical(name: str) -> str:
     return name.lower().replace("_", "-").replace(".", "-")
 
 
-def _is_there(module: str) -> bool:
-    """Whether a module could be imported, without importing the packages it lies in."""
+def _is_importable(module: str) -> bool:
+    """Whether a module can be imported, found without importing its parent packages."""
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):
         return False
     for part in rest:
-        places = (spec.submodule_search_locations if spec is not None else None) or ()
-        found = [path for place in places for path in (Path(place) / part, Path(place) / f"{part}.py")]
-        if not any(path.exists() for path in found):
+        locations = (spec.submodule_search_locations if spec is not None else None) or ()
+        candidates = [
+            path for location in locations for path in (Path(location) / part, Path(location) / f"{part}.py")
+        ]
+        if not any(path.exists() for path in candidates):
             return False
         spec = importlib.machinery.ModuleSpec(part, None)
-        spec.submodule_search_locations = [str(path) for path in found]
+        spec.submodule_search_locations = [str(path) for path in candidates]
     return spec is not None

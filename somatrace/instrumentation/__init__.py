@@ -1,4 +1,4 @@
-"""Instrumentation of the libraries a program uses, switched on when it imports them."""
+"""Instrumentation of the libraries that a program uses, switched on when it imports them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def install(
     shutdown: Callable[[float], object],
     content: Callable[[str | None], bool],
 ) -> None:
-    """Wait for the imports of what we know how to instrument. Imports none of it.
+    """Wait for the imports of all supported libraries. Imports none of them.
 
-    `start` (which pickles) traces a child process as this one is; `shutdown` ends tracing within a
-    number of seconds, where a process leaves without `atexit`; `flush` only sends what ended.
+    `start` (which must be picklable) traces a child process like this one. `shutdown` ends tracing within
+    the given seconds, in processes that exit without `atexit`. `flush` only sends the ended spans.
+    `content` decides whether a tenant's content may be recorded.
     """
     content_capture.allow(content)
     openllmetry.install(coverage)

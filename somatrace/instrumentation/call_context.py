@@ -1,4 +1,4 @@
-"""What is going on around an HTTP request: an LLM client's call, or another instrumentation's span."""
+"""The context of an HTTP request: an LLM client's call, or another instrumentation's span."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from opentelemetry.trace import Span, SpanKind
 
 from somatrace import semconv
 from somatrace.api.span import MODEL_CALL
+from somatrace.libraries import LIBRARIES
 
-#: Set while an LLM client's own code runs (`llm_clients`).
+#: Set while an LLM client's own code runs (`llm/client_calls.py`).
 _LLM_CALL: Final = otel_context.create_key("somatrace-llm-call")
 _SUPPRESSED: Final = (
     getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
@@ -22,36 +23,15 @@ _SUPPRESSED: Final = (
 _HTTP_SUPPRESSED: Final = getattr(
     otel_context, "_SUPPRESS_HTTP_INSTRUMENTATION_KEY", "suppress_http_instrumentation"
 )
-#: Instrumentors of clients that talk to a model, and to nothing else, inside their spans. Frameworks
-#: (langchain, crewai ...) also run tools there: of their spans the operation decides.
-_LLM_SCOPES: Final = (
-    "com.anthropic.sdk",
-    *(
-        f"opentelemetry.instrumentation.{library}"
-        for library in (
-            "alephalpha",
-            "anthropic",
-            "bedrock",
-            "cohere",
-            "google_genai",
-            "google_generativeai",
-            "groq",
-            "litellm",
-            "mistralai",
-            "ollama",
-            "openai",
-            "replicate",
-            "sagemaker",
-            "together",
-            "transformers",
-            "vertexai",
-            "voyageai",
-            "watsonx",
-            "writer",
-        )
-    ),
+#: Scopes of model clients, whose spans enclose model calls only. Frameworks (langchain, crewai, ...) also
+#: run tools inside their spans: those are recognized by their operation.
+_MODEL_SCOPES: Final = tuple(
+    scope for library in LIBRARIES if library.role == "model" for scope in library.scopes
 )
-_NOT_CLIENTS: Final = ("opentelemetry.instrumentation.openai_agents",)
+#: Excluded first: "openai_agents" begins with "openai".
+_OTHER_SCOPES: Final = tuple(
+    scope for library in LIBRARIES if library.role != "model" for scope in library.scopes
+)
 _LLM_OPERATIONS: Final = frozenset(
     {"chat", "completion", "embedding", "embeddings", "generate_content", "response", "text_completion"}
 )
@@ -62,27 +42,27 @@ _HTTP_SCOPES: Final = tuple(
 
 
 def in_llm_call() -> bool:
-    """Whether an LLM client is at work here, or all instrumentation is switched off."""
+    """Whether an LLM client makes this request, or all instrumentation is suppressed."""
     if any(otel_context.get_value(key) for key in (_LLM_CALL, MODEL_CALL, *_SUPPRESSED)):
         return True
     span = trace.get_current_span()
     scope = scope_name(span)
-    if scope.startswith(_LLM_SCOPES) and not scope.startswith(_NOT_CLIENTS):
+    if scope.startswith(_MODEL_SCOPES) and not scope.startswith(_OTHER_SCOPES):
         return True
     attributes = getattr(span, "attributes", None)
     return attributes is not None and attributes.get(semconv.OPERATION) in _LLM_OPERATIONS
 
 
 def in_http_span() -> bool:
-    """Whether another instrumentation makes the span of this very request."""
+    """Whether another instrumentation already has a span for this request."""
     if otel_context.get_value(_HTTP_SUPPRESSED):
         return True
     span = trace.get_current_span()
     return getattr(span, "kind", None) is SpanKind.CLIENT and scope_name(span).startswith(_HTTP_SCOPES)
 
 
-def foreign_server_span() -> bool:
-    """Whether another instrumentation has a local server span open here."""
+def in_third_party_server_span() -> bool:
+    """Whether the current span is another instrumentation's local server span."""
     span = trace.get_current_span()
     if not span.is_recording() or getattr(span, "kind", None) is not SpanKind.SERVER:
         return False
@@ -90,17 +70,17 @@ def foreign_server_span() -> bool:
 
 
 def scope_name(span: Span) -> str:
-    """Who made the span: its instrumentation scope, "" if it tells none."""
+    """The name of the span's instrumentation scope, "" if it has none."""
     return getattr(getattr(span, "instrumentation_scope", None), "name", "") or ""
 
 
 def without_http(context: otel_context.Context) -> otel_context.Context:
-    """`context`, in which the HTTP instrumentations below us make no span and inject nothing."""
+    """`context`, with the HTTP instrumentations below this one suppressed: no spans, no injected headers."""
     return otel_context.set_value(_HTTP_SUPPRESSED, True, context)
 
 
 def uninstrumented(context: otel_context.Context) -> otel_context.Context:
-    """`context`, in which no instrumentation makes a span.
+    """`context`, with all instrumentation suppressed.
 
     OpenTelemetry's own `suppress_instrumentation` imports its propagators, which fails where
     OTEL_PROPAGATORS names one that is not installed.
@@ -112,7 +92,7 @@ def uninstrumented(context: otel_context.Context) -> otel_context.Context:
 
 @contextmanager
 def llm_call() -> Iterator[None]:
-    """Everything inside is an LLM client's own work."""
+    """Mark the requests made inside the block as an LLM client's own."""
     token = otel_context.attach(otel_context.set_value(_LLM_CALL, True))
     try:
         yield

@@ -1,7 +1,7 @@
-"""One answer to every library that asks whether prompts and completions may be recorded.
+"""One switch for all instrumentors: whether prompts and completions may be recorded.
 
-Each OpenLLMetry package has a `should_send_prompts` of its own, spelled differently, that reads
-`TRACELOOP_TRACE_CONTENT` (unset means yes) and that a context key of traceloop can only open.
+Each OpenLLMetry package has its own variant of `should_send_prompts`. It reads `TRACELOOP_TRACE_CONTENT`
+(unset means yes), and traceloop's context key can turn content on but not off.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from opentelemetry import trace
 
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import current
-from somatrace.instrumentation.function_bodies import give_body
+from somatrace.instrumentation.function_bodies import replace_body
 
-_QUESTIONS: Final = ("should_send_prompts", "_should_send_prompts")
+_SWITCHES: Final = ("should_send_prompts", "_should_send_prompts")
 
-_allowed: Callable[[str | None], bool] = lambda _: False  # noqa: E731 - the answer until `allow`
+_allowed: Callable[[str | None], bool] = lambda _: False  # noqa: E731 - the default until `allow`
 
 
 def allow(allowed: Callable[[str | None], bool]) -> None:
-    """Ask `allowed` of each tenant from now on."""
-    global _allowed  # noqa: PLW0603 - the instrumentors ask a function, which has to ask something
+    """Use `allowed` to decide for each tenant from now on."""
+    global _allowed  # noqa: PLW0603 - the functions of the instrumentors have no other way to it
     _allowed = allowed
 
 
 def content_wanted() -> bool:
-    """Whether libraries may record content on the span at hand; the guard decides what of it leaves."""
+    """Whether libraries may record content on the current span. The guard decides how much of it leaves."""
     tenant = current.get().tenant
     if tenant is None:
         state = state_of(trace.get_current_span())
@@ -39,11 +39,11 @@ def content_wanted() -> bool:
 
 
 def gate(package: str) -> None:
-    """Put the question, wherever the loaded modules of `package` ask it, to `content_wanted`."""
-    give_body(package, _QUESTIONS, _answer)
+    """Make the content switches in the loaded modules of `package` return `content_wanted()`."""
+    replace_body(package, _SWITCHES, _should_send_prompts)
 
 
-def _answer() -> bool:
+def _should_send_prompts() -> bool:
     from somatrace.instrumentation.content_capture import content_wanted
 
     return content_wanted()

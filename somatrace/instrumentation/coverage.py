@@ -1,4 +1,4 @@
-"""What instrumentation of each library is doing, for `status()`: nothing fails silently."""
+"""The state of each library's instrumentation, for `status()`: nothing fails silently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ON: Final = "on"
 
 
 class Coverage:
-    """Library -> what its instrumentation does: waiting, on, off for a reason, or failed. Thread-safe."""
+    """Each library's state: waiting for its import, on, off for a reason, or failed. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +25,7 @@ class Coverage:
             self._states[library] = state
 
     def failed(self, library: str, error: BaseException) -> None:
-        """Its instrumentation did not load: one log line, and an entry in `status().problems`."""
+        """Record that its instrumentation did not load: one log line and an entry in `status().problems`."""
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         self.set(library, f"failed ({reason})")
         self.problem(f"{library}: its instrumentation failed to load ({reason}); its calls are not traced")

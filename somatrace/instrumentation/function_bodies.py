@@ -1,7 +1,7 @@
-"""Gives functions of a loaded package another body.
+"""Replace the bodies of functions in a loaded package.
 
-The modules of an instrumentor import helpers by name from one another, so replacing a name would miss
-some. The function object stays; what it does is replaced.
+The modules of an instrumentor import helpers from one another by name, so rebinding a name would miss
+some. The function object stays, its code is replaced.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from types import FunctionType
 from typing import Any
 
 
-def give_body(package: str, names: tuple[str, ...], body: Callable[..., Any]) -> None:
-    """Let every function of `package` called one of `names` do what `body` does.
+def replace_body(package: str, names: tuple[str, ...], body: Callable[..., Any]) -> None:
+    """Give every function of `package` that has one of `names` the code of `body`.
 
-    `body` runs with the other function's globals: it must bring along, by importing inside, what it uses.
+    `body` runs with the other function's globals: it must import everything it uses inside.
     """
     for name, module in list(sys.modules.items()):
         if name == package or name.startswith(package + "."):

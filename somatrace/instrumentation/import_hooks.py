@@ -1,4 +1,4 @@
-"""Waiting for the imports of the program: a library is instrumented when it is loaded, never by us."""
+"""Hooks that instrument a library when the program imports it, and never import it themselves."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def when_imported(
 ) -> None:
     """Call `function(module)` once: now if `module` is loaded, else right after the program imports it.
 
-    Nothing is imported here. What `function` returns is what `status()` says of `library` (by default
-    the top-level package of `module`): None means it is on. An exception goes to `coverage.failed`,
-    never into the program's import.
+    Nothing is imported here. `function` returns the state of `library` (by default the top-level package
+    of `module`) for `status()`; None means "on". An exception goes to `coverage.failed`, never into the
+    program's import.
     """
     name = library or module.partition(".")[0]
     once = threading.Lock()
@@ -48,8 +48,8 @@ def when_imported(
 def wrap_method(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
     """Put `wrapper(call, instance, args, kwargs)` around a method of the class `owner`, for all instances.
 
-    A plain function takes the method's place, and a coroutine function if `wrapper` is one: servers ask
-    `iscoroutinefunction` of what they call, and proxies answer that question differently.
+    The method is replaced by a plain function, or by a coroutine function if `wrapper` is one: servers
+    test their callables with `iscoroutinefunction`, which gives other results for proxies.
     """
     method = getattr(owner, name)
     if inspect.iscoroutinefunction(wrapper):

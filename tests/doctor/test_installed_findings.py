@@ -1,4 +1,4 @@
-"""What doctor says of versions and libraries, with distributions made for the purpose."""
+"""Doctor's findings on versions and libraries, with made-up distributions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from somatrace.doctor.installed_findings import (
     library_findings,
     pip_findings,
 )
-from somatrace.instrumentation.llm.openllmetry import LibraryRow
+from somatrace.libraries import Library
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Puts a distribution (with an empty module) first on the path."""
+    """Create a distribution, with a module if named, and put it first on the path."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def make(name: str, version: str, *requires: str, module: str = "") -> None:
@@ -40,14 +40,14 @@ def found(kind: str) -> list[str]:
     return [finding.text for finding in installed_findings() if finding.kind == kind]
 
 
-def test_versions_in_their_ranges_are_one_line():
+def test_versions_within_their_ranges_take_one_line():
     [line] = found("python")
 
     assert line.startswith(f"Python {sys.version.split()[0]}, somatrace ")
     assert found("outside") == found("missing") == []
 
 
-def test_a_dependency_outside_its_range_is_wrong(install):
+def test_a_dependency_outside_its_range_is_reported(install):
     install("opentelemetry-sdk", "1.39.0")
 
     [line] = found("outside")
@@ -56,28 +56,29 @@ def test_a_dependency_outside_its_range_is_wrong(install):
     assert found("python") == []
 
 
-def test_a_dependency_that_is_not_installed_is_wrong(install):
+def test_a_missing_dependency_is_reported(install):
     install("somatrace", "0.1.0", "nobody-has-this>=2")
 
     assert found("missing") == ["nobody-has-this is not installed"]
 
 
-def test_a_library_is_told_with_who_would_instrument_it_and_is_not_imported():
+def test_a_library_is_listed_with_its_instrumentor():
     for library in ("openai", "anthropic", "mcp"):
         version = metadata.version(library)
         assert any(line.startswith(f"{library} {version}: instrumented by ") for line in found("library"))
 
 
-def test_a_library_without_its_instrumentor_is_noted(install):
+def test_a_library_without_its_instrumentor_is_a_note_and_is_not_imported(install):
     install("smallmodel", "1.2.3", module="smallmodel")
 
-    [noted] = library_findings(LibraryRow("smallmodel", "smallmodel", "smallmodel", "SmallModelInstrumentor"))
+    library = Library("smallmodel", "model", ("smallmodel",), "smallmodel", "SmallModelInstrumentor")
+    [noted] = library_findings(library, "smallmodel")
 
     assert (noted.kind, noted.level) == ("library_without", "note")
     assert noted.text.endswith("needs `pip install opentelemetry-instrumentation-smallmodel`")
 
 
-def test_a_library_that_is_too_new_for_its_instrumentor_is_wrong(install):
+def test_a_library_too_new_for_its_instrumentor_is_reported(install):
     install("SQLAlchemy", "2.1.9", module="sqlalchemy")
 
     [line] = found("library_outside")
@@ -85,20 +86,20 @@ def test_a_library_that_is_too_new_for_its_instrumentor_is_wrong(install):
     assert line.startswith("SQLAlchemy 2.1.9 is outside the range ")
 
 
-def test_an_old_pip_is_noted_where_the_traceloop_extra_is_not_there():
+def test_an_old_pip_is_noted_unless_the_traceloop_extra_is_installed():
     [noted] = pip_findings("23.2.1", "")
 
     assert noted.text.startswith("pip 23.2.1 needs many minutes")
     assert not [*pip_findings("23.2.1", "0.62.4"), *pip_findings("24.0", ""), *pip_findings("", "")]
 
 
-def test_a_module_belongs_to_the_distribution_it_came_with_or_is_called_like():
+def test_a_module_maps_to_its_distribution_or_to_its_own_name():
     assert distribution_of("langchain_core") == "langchain-core"
     assert distribution_of("nobody.has.this") == "nobody.has.this"
 
 
 @pytest.mark.slow
-def test_under_opentelemetry_instrument_that_is_noted(tmp_path):
+def test_running_under_opentelemetry_instrument_is_noted(tmp_path):
     agent = Path(sys.executable).with_name("opentelemetry-instrument")
     if not agent.exists():
         pytest.skip("opentelemetry-distro is not installed")

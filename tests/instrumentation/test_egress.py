@@ -1,4 +1,4 @@
-"""Nobody but the configured target and the program's own model provider is contacted."""
+"""Only the configured target and the program's own model provider are contacted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.llm_server import CANARIES, llm_server
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import run_program
 
-#: Refuses, and reports, every address that is not allowed. A network namespace without routes would
-#: let look-ups and attempts pass unseen.
+#: Refuses and reports every address that is not allowed. In a network namespace without routes, lookups
+#: and attempts would go unnoticed.
 AUDIT = """
     import json, os, sys
     allowed = {("127.0.0.1", int(port)) for port in os.environ["ALLOWED_PORTS"].split(",")}
@@ -60,7 +60,7 @@ WORK = (
         client.chat.completions.create(model="gpt-4o", messages=user)
         client.chat.completions.create(model="gpt-4o", messages=[{{"role": "user", "content": [picture]}}])
         for _ in client.chat.completions.create(model="gpt-4o", messages=user, stream=True):
-            pass  # no usage in it, which some count with a table they download
+            pass  # a stream without usage, which some libraries count with a downloaded table
         client.embeddings.create(model="text-embedding-3-small", input=PROMPT)
         anthropic.Anthropic(max_retries=0).messages.create(model="claude", max_tokens=5, messages=user)
         ChatOpenAI(model="gpt-4o").invoke(PROMPT)
@@ -97,9 +97,9 @@ def test_only_the_target_and_the_model_provider_are_contacted(tmp_path: Path) ->
     with llm_server() as llm, otlp_server() as target:
         done = run_program(WORK, _environment(target.url, llm.url, tmp_path, llm.env), timeout=100)
 
-        seen = json.loads(done.stdout)
-        assert seen["refused"] == []
-        assert len(seen["contacted"]) == 2
+        report = json.loads(done.stdout)
+        assert report["refused"] == []
+        assert len(report["contacted"]) == 2
         assert {"all", "flow.workflow", "work", "openai.chat", "anthropic.chat", "ChatOpenAI.chat"} <= {
             span.name for span in target.spans
         }
@@ -112,7 +112,7 @@ def test_the_same_work_succeeds_in_a_network_without_routes(root: Path, tmp_path
     if subprocess.run(
         [*isolated, "ip", "link", "set", "lo", "up"], capture_output=True, check=False
     ).returncode:
-        pytest.skip("this machine lets nobody make network namespaces")
+        pytest.skip("this machine does not allow network namespaces")
     inside = f"""
 import pathlib, sys
 sys.path.insert(0, {str(root)!r})

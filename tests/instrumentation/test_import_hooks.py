@@ -1,4 +1,4 @@
-"""Instrumentation waits for the program's imports, and an import never fails because of it."""
+"""Instrumentation waits for the program's imports and never makes one fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A package with a submodule that nothing has imported yet."""
+    """A package with a submodule that has not been imported yet."""
     name = f"library_{abs(hash(request.node.name)):x}"
     package = tmp_path / name
     package.mkdir()
@@ -42,21 +42,21 @@ def test_a_library_is_instrumented_after_its_import_with_the_loaded_module(libra
     assert coverage.states == {library: "on"}
 
 
-def test_a_library_that_is_imported_already_is_instrumented_at_once(library: str):
+def test_an_already_imported_library_is_instrumented_at_once(library: str):
     coverage, seen = Coverage(), []
     importlib.import_module(library)
     when_imported(library, coverage, lambda module: seen.append(module.value))
     assert seen == [1]
 
 
-def test_what_the_installer_returns_is_what_the_status_says(library: str):
+def test_the_return_value_of_the_installer_is_the_librarys_status(library: str):
     coverage = Coverage()
     when_imported(library, coverage, lambda _: "off: not wanted")
     importlib.import_module(library)
     assert coverage.states == {library: "off: not wanted"}
 
 
-def test_an_installer_that_fails_is_a_problem_line_and_the_import_succeeds(library: str):
+def test_a_failing_installer_is_reported_and_the_import_succeeds(library: str):
     coverage = Coverage()
 
     def broken(module: ModuleType) -> None:
@@ -69,7 +69,7 @@ def test_an_installer_that_fails_is_a_problem_line_and_the_import_succeeds(libra
 
 
 class Service:
-    """What a library's class looks like."""
+    """A typical class of a library."""
 
     def ask(self, question: str, *, loud: bool = False) -> str:
         """Answers."""
@@ -79,7 +79,7 @@ class Service:
         return seconds
 
 
-def test_a_wrapped_method_keeps_its_name_its_signature_and_its_kind():
+def test_a_wrapped_method_keeps_its_name_signature_and_kind():
     service, seen = Service(), []
     before = inspect.signature(Service.ask)
 

@@ -10,15 +10,12 @@ import sys
 import warnings
 from dataclasses import dataclass
 
+from somatrace.check.project import model_clients
 from somatrace.check.project.file_tree import FileTree, UnreadableFileError
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
 #: module can neither start tracing, nor build a model client, nor end or block the process at its import.
-_WORDS = (
-    b"somatrace init_tracing openai anthropic litellm langchain llama_index genai generativeai vertexai"
-    b" bedrock cohere mistralai groq together ollama replicate huggingface_hub dashscope"
-    b" import_module __import__"
-).split()
+_WORDS = (b"somatrace", b"init_tracing", *model_clients.WORDS, b"import_module", b"__import__")
 #: Both patterns begin with a plain byte and look at a text that begins with a line's end: `re` then skips
 #: from one to the next, a tenth of the time that `^` takes.
 _STATEMENTS = re.compile(

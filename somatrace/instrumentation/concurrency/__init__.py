@@ -1,1 +1,1 @@
-"""Context across threads, child processes, task queues and server exits."""
+"""Context across threads, child processes and task queues, and a flush when a server exits."""

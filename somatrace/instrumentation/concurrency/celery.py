@@ -1,4 +1,4 @@
-"""Celery: a task works where it was sent from, in a span of its own, and nothing remains for the next."""
+"""Run each Celery task in the context of its sender, in its own span, with no effect on the next task."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from somatrace.instrumentation.import_hooks import when_imported
 
 log = logging.getLogger("somatrace")
 
-#: Seconds a worker process may take to leave because of us.
+#: Seconds by which somatrace may delay the exit of a worker process.
 EXIT_LIMIT: Final = 1.0
 _HEADERS: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
 
 
 def install(coverage: Coverage, shutdown: Callable[[float], object]) -> None:
-    """Wait for the import of celery. `shutdown` ends tracing in a worker process, in bounded time."""
+    """Wait for the import of celery. `shutdown` ends tracing in a worker process within the given seconds."""
     when_imported("celery.signals", coverage, lambda module: _connect(module, shutdown))
 
 
@@ -36,7 +36,7 @@ def _connect(signals: ModuleType, shutdown: Callable[[float], object]) -> None:
         (signals.task_prerun, tasks.begin),
         (signals.task_failure, tasks.failed),
         (signals.task_postrun, tasks.end),
-        # prefork workers leave by os._exit, without atexit
+        # prefork workers exit by os._exit, without atexit
         (signals.worker_process_shutdown, lambda **_: shutdown(EXIT_LIMIT)),
     ):
         signal.connect(receiver, weak=False)
@@ -47,20 +47,20 @@ def _publish(headers: Any = None, **_: Any) -> None:
         if isinstance(headers, dict):
             headers.update(propagation.message_headers())
     except Exception:
-        log.debug("a task is sent without its tags", exc_info=True)
+        log.debug("a Celery task is sent without its tags", exc_info=True)
 
 
 class _Running:
-    """A task between its begin and its end."""
+    """A task between its start and its end."""
 
-    def __init__(self, moment: propagation.ContextSnapshot) -> None:
-        self.moment = moment
+    def __init__(self, snapshot: propagation.ContextSnapshot) -> None:
+        self.snapshot = snapshot
         self.span: Span | None = None
         self.token: Any = None
 
 
 class RunningTasks:
-    """The tasks that run in this process, by the request object that lives as long as each of them."""
+    """The running tasks of this process, by the request object that lives as long as its task."""
 
     def __init__(self) -> None:
         self._running: dict[int, _Running] = {}
@@ -68,14 +68,14 @@ class RunningTasks:
     def begin(self, task: Any = None, **_: Any) -> None:
         try:
             request = task.request
-            running = _Running(_moment(request))
+            running = _Running(_sender_context(request))
             self._running[id(request)] = running
-            running.moment.enter()
-            if not _instrumented_by_others():
+            running.snapshot.enter()
+            if not _instrumented_by_opentelemetry():
                 running.span = _start(task, request)
                 running.token = otel_context.attach(trace.set_span_in_context(running.span))
         except Exception:
-            log.debug("a task is not traced", exc_info=True)
+            log.debug("a Celery task is not traced", exc_info=True)
 
     def failed(self, sender: Any = None, exception: Any = None, **_: Any) -> None:
         try:
@@ -84,7 +84,7 @@ class RunningTasks:
                 running.span.set_attribute(semconv.ERROR_TYPE, error_type(exception))
                 running.span.set_status(StatusCode.ERROR)
         except Exception:
-            log.debug("a task's failure is not noted", exc_info=True)
+            log.debug("a Celery task's failure is not recorded", exc_info=True)
 
     def end(self, task: Any = None, **_: Any) -> None:
         try:
@@ -94,13 +94,13 @@ class RunningTasks:
             if running.span is not None:
                 otel_context.detach(running.token)
                 running.span.end()
-            running.moment.leave()
+            running.snapshot.leave()
         except Exception:
-            log.debug("a task's end is not noted", exc_info=True)
+            log.debug("a Celery task's end is not recorded", exc_info=True)
 
 
-def _moment(request: Any) -> propagation.ContextSnapshot:
-    """Where the task was sent from; an eager one runs where it is called."""
+def _sender_context(request: Any) -> propagation.ContextSnapshot:
+    """The context that the task was sent from. An eager task runs in its caller's."""
     if getattr(request, "is_eager", False):
         return propagation.ContextSnapshot()
     return propagation.received({name: value for name in _HEADERS if (value := getattr(request, name, None))})
@@ -121,6 +121,8 @@ def _start(task: Any, request: Any) -> Span:
     )
 
 
-def _instrumented_by_others() -> bool:
-    theirs = getattr(sys.modules.get("opentelemetry.instrumentation.celery"), "CeleryInstrumentor", None)
-    return theirs is not None and bool(theirs().is_instrumented_by_opentelemetry)
+def _instrumented_by_opentelemetry() -> bool:
+    instrumentor = getattr(
+        sys.modules.get("opentelemetry.instrumentation.celery"), "CeleryInstrumentor", None
+    )
+    return instrumentor is not None and bool(instrumentor().is_instrumented_by_opentelemetry)

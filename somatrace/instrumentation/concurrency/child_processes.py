@@ -1,4 +1,4 @@
-"""Child processes are traced as their parent is, and tasks for pools of processes take their place along."""
+"""Trace child processes like their parent, and pass context to the tasks of process pools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somatrace.propagation import PicklableSnapshot
 
 log = logging.getLogger("somatrace")
 
-#: Seconds a child's exit may take because of us, and a pool of idle workers its end.
+#: Seconds by which somatrace may delay a child's exit, and the termination of a pool's idle workers.
 EXIT_LIMIT: Final = 1.0
 _POOL_METHODS: Final = (
     "apply_async",
@@ -29,9 +29,9 @@ _POOL_METHODS: Final = (
 
 
 class ChildTracing:
-    """How a child process comes to be traced: `start` traces it, `shutdown` ends it in bounded time.
+    """Starts tracing in child processes by `start`, and ends it by `shutdown` within a time limit.
 
-    `start` must pickle, by name: a spawned child has nothing of its parent's memory.
+    `start` must be picklable, by name: a spawned child has none of its parent's memory.
     """
 
     def __init__(self, start: Callable[[], object], shutdown: Callable[[float], object]) -> None:
@@ -42,23 +42,23 @@ class ChildTracing:
         return PickledSeed(self._start, PicklableSnapshot.capture())
 
     def at_exit(self, finalize: Callable[..., object]) -> None:
-        """Children leave by `os._exit`, without `atexit`; multiprocessing has its own list of last things.
-        -100: after whatever the program registered there."""
+        """Register `shutdown` with multiprocessing's own finalizers: children exit by `os._exit`, without
+        `atexit`. The priority -100 puts it after those that the program registered."""
         finalize(None, self._shutdown, args=(EXIT_LIMIT,), exitpriority=-100)
 
 
 class PickledSeed:
-    """Lies in a pickled process object. Unpickling it traces the child and puts it where its parent was."""
+    """Part of a pickled process object. Unpickling starts tracing in the child, in its parent's context."""
 
     def __init__(self, start: bytes, snapshot: PicklableSnapshot) -> None:
-        self._sown = (start, snapshot)
+        self._arguments = (start, snapshot)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _sprout, self._sown
+        return _start_in_child, self._arguments
 
 
 class PoolTask:
-    """A function for a pool of processes, with the place it was submitted in."""
+    """A function for a process pool, with the context in which it was submitted."""
 
     def __init__(self, function: Callable[..., Any], snapshot: PicklableSnapshot | None = None) -> None:
         self._function = function
@@ -73,38 +73,38 @@ class PoolTask:
 
 
 def install(coverage: Coverage, start: Callable[[], object], shutdown: Callable[[float], object]) -> None:
-    """Wait for the imports of multiprocessing and of the process pool."""
+    """Wait for the imports of multiprocessing and of the process pools."""
     try:
-        lineage = ChildTracing(start, shutdown)
-    except Exception as error:  # a Config that does not pickle
+        tracing = ChildTracing(start, shutdown)
+    except Exception as error:  # a Config that cannot be pickled
         coverage.failed("multiprocessing", error)
         return
-    when_imported("multiprocessing.util", coverage, lambda module: _exits(module, lineage))
+    when_imported("multiprocessing.util", coverage, lambda module: _register_exit(module, tracing))
     when_imported(
         "multiprocessing.process",
         coverage,
-        lambda module: _processes(module, lineage),
+        lambda module: _wrap_processes(module, tracing),
         library="multiprocessing.Process",
     )
-    when_imported("multiprocessing.pool", coverage, _pool, library="multiprocessing.Pool")
-    when_imported("concurrent.futures.process", coverage, _executor, library="ProcessPoolExecutor")
+    when_imported("multiprocessing.pool", coverage, _wrap_pool, library="multiprocessing.Pool")
+    when_imported("concurrent.futures.process", coverage, _wrap_executor, library="ProcessPoolExecutor")
 
 
-def _sprout(start: bytes, snapshot: PicklableSnapshot) -> None:
+def _start_in_child(start: bytes, snapshot: PicklableSnapshot) -> None:
     try:
-        pickle.loads(start)()  # noqa: S301 - our own bytes, from the parent, through its pipe
+        pickle.loads(start)()  # noqa: S301 - bytes made by the parent, through its pipe
         snapshot.moment().enter()
     except Exception:
         log.debug("a child process is not traced", exc_info=True)
 
 
-def _exits(module: ModuleType, lineage: ChildTracing) -> None:
-    module.register_after_fork(lineage, lambda found: found.at_exit(module.Finalize))
+def _register_exit(module: ModuleType, tracing: ChildTracing) -> None:
+    module.register_after_fork(tracing, lambda copy: copy.at_exit(module.Finalize))
 
 
-def _processes(module: ModuleType, lineage: ChildTracing) -> None:
+def _wrap_processes(module: ModuleType, tracing: ChildTracing) -> None:
     def start(wrapped: Any, process: Any, args: Any, kwargs: Any) -> Any:
-        vars(process)["_somatrace_seed"] = lineage.seed()
+        vars(process)["_somatrace_seed"] = tracing.seed()
         try:
             return wrapped(*args, **kwargs)
         finally:
@@ -113,11 +113,11 @@ def _processes(module: ModuleType, lineage: ChildTracing) -> None:
     wrap_method(module.BaseProcess, "start", start)
 
 
-def _executor(module: ModuleType) -> None:
+def _wrap_executor(module: ModuleType) -> None:
     wrap_method(module.ProcessPoolExecutor, "submit", _submit)
 
 
-def _pool(module: ModuleType) -> None:
+def _wrap_pool(module: ModuleType) -> None:
     for method in _POOL_METHODS:
         wrap_method(module.Pool, method, _submit)
     wrap_method(module.Pool, "terminate", _terminate)
@@ -132,24 +132,24 @@ def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # n
 
 
 def _terminate(wrapped: Any, pool: Any, args: Any, kwargs: Any) -> Any:
-    """`with Pool() as pool:` ends by killing its workers. Those that are idle get a moment to leave by
-    themselves, so that the last spans are not lost."""
+    """Let idle workers exit by themselves first, so that their last spans are not lost: at its end
+    `with Pool() as pool:` kills its workers."""
     try:
-        _let_go(pool)
+        _wait_for_idle_workers(pool)
     except Exception:
-        log.debug("idle workers are ended as they are", exc_info=True)
+        log.debug("idle workers of a pool are terminated without waiting", exc_info=True)
     return wrapped(*args, **kwargs)
 
 
-def _let_go(pool: Any) -> None:
+def _wait_for_idle_workers(pool: Any) -> None:
     workers = [worker for worker in pool._pool if hasattr(worker, "sentinel") and worker.pid]
     if not workers or pool._cache:
         return
     from multiprocessing.connection import wait  # the program has loaded it
 
     pool.close()
-    until = time.monotonic() + EXIT_LIMIT
+    deadline = time.monotonic() + EXIT_LIMIT
     waiting = [worker.sentinel for worker in workers]
-    while waiting and (left := until - time.monotonic()) > 0:
+    while waiting and (left := deadline - time.monotonic()) > 0:
         done = wait(waiting, left)
         waiting = [sentinel for sentinel in waiting if sentinel not in done]

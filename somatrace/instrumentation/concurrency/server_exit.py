@@ -1,4 +1,4 @@
-"""Servers that leave in a way of their own."""
+"""Flush spans when a server exits without running `atexit`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 log = logging.getLogger("somatrace")
 
-#: Seconds the end of a server may take because of us.
+#: Seconds by which somatrace may delay the exit of a server.
 EXIT_LIMIT: Final = 1.0
 
 
 def install(coverage: Coverage, flush: Callable[[float], object]) -> None:
-    """Wait for the import of uvicorn. `flush` sends what ended, within a number of seconds."""
+    """Wait for the import of uvicorn. `flush` sends the ended spans within the given seconds."""
     when_imported("uvicorn.server", coverage, lambda module: _uvicorn(module, flush))
 
 
 def _uvicorn(module: ModuleType, flush: Callable[[float], object]) -> None:
-    """Uvicorn raises the SIGTERM it was stopped by once more, which ends the process without `atexit`."""
+    """Flush at shutdown: uvicorn then raises the SIGTERM that stopped it again, which skips `atexit`."""
 
     async def shutdown(wrapped: Any, server: object, args: Any, kwargs: Any) -> None:  # noqa: ARG001
-        await wrapped(*args, **kwargs)  # no request is under way after that
+        await wrapped(*args, **kwargs)  # completes all requests
         try:
             flush(EXIT_LIMIT)
         except Exception:
-            log.debug("no flush at the end of the server", exc_info=True)
+            log.debug("no flush at the exit of the server", exc_info=True)
 
     wrap_method(module.Server, "shutdown", shutdown)

@@ -1,4 +1,4 @@
-"""Threads and thread pools take trace context and tags along. Asyncio tasks do so by themselves."""
+"""Pass trace context and tags to threads and thread pools. Asyncio tasks copy them by themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 from somatrace.propagation import ContextSnapshot
 
-#: Threads that serve many callers: what they do for whom comes with each task, not with their start.
-_SERVANTS: Final = ("somatrace-",)
-_SERVANT_MODULES: Final = (
+#: Threads that serve many callers: the context comes with each task, not with the thread's start.
+_WORKER_NAMES: Final = ("somatrace-",)
+_WORKER_MODULES: Final = (
     "anyio._backends._asyncio",
     "concurrent.futures",
     "multiprocessing.pool",
@@ -22,7 +22,7 @@ _SERVANT_MODULES: Final = (
 
 
 def install(coverage: Coverage) -> None:
-    """Wrap `Thread.start` now, and the pool's `submit` once it is imported."""
+    """Wrap `Thread.start` now, and the pool's `submit` when it is imported."""
     when_imported("threading", coverage, _threading)
     when_imported("concurrent.futures.thread", coverage, _thread_pool, library="ThreadPoolExecutor")
 
@@ -36,39 +36,39 @@ def _thread_pool(module: ModuleType) -> None:
 
 
 def _start(wrapped: Any, thread: threading.Thread, args: Any, kwargs: Any) -> Any:
-    """`run` is shadowed on the instance, because subclasses override it; the shadow goes when it runs."""
-    moment = ContextSnapshot()
-    if not moment.empty and not _serves_many(thread):
+    """Shadow `run` on the instance, because subclasses override it. The shadow is removed when it runs."""
+    snapshot = ContextSnapshot()
+    if not snapshot.empty and not _serves_many(thread):
         run = thread.run
 
-        def run_there() -> None:
+        def run_in_context() -> None:
             vars(thread).pop("run", None)
-            with moment:
+            with snapshot:
                 run()
 
-        thread.run = run_there  # type: ignore[method-assign]
+        thread.run = run_in_context  # type: ignore[method-assign]
     return wrapped(*args, **kwargs)
 
 
 def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
     if not args or not callable(args[0]):
         return wrapped(*args, **kwargs)
-    return wrapped(_There(args[0]), *args[1:], **kwargs)
+    return wrapped(_InContext(args[0]), *args[1:], **kwargs)
 
 
-class _There:
-    """A function that runs in the moment it was submitted in."""
+class _InContext:
+    """A function that runs in the context in which it was submitted."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
-        self._moment = ContextSnapshot()
+        self._snapshot = ContextSnapshot()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._moment:
+        with self._snapshot:
             return self._function(*args, **kwargs)
 
 
 def _serves_many(thread: threading.Thread) -> bool:
     target = getattr(thread, "_target", None)
-    home = str(getattr(target, "__module__", None) or type(thread).__module__)
-    return thread.name.startswith(_SERVANTS) or home.startswith(_SERVANT_MODULES)
+    module = str(getattr(target, "__module__", None) or type(thread).__module__)
+    return thread.name.startswith(_WORKER_NAMES) or module.startswith(_WORKER_MODULES)

@@ -1,1 +1,1 @@
-"""HTTP clients and ASGI servers."""
+"""Instrumentation of HTTP clients and ASGI servers."""

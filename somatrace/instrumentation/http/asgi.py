@@ -1,4 +1,4 @@
-"""Starlette, and so FastAPI, at class level: apps made before or after `init_tracing`, or around it."""
+"""Instrument Starlette and FastAPI at class level, so that apps created before `init_tracing` are covered."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _applications(module: ModuleType) -> None:
 
 
 def _fastapi(module: ModuleType) -> None:
-    """FastAPI makes its own request spans around Starlette's call (0.150 and later): ours goes first."""
-    module.FastAPI.__call__ = _serving(module.FastAPI.__call__, _own_spans_off)
+    """Wrap FastAPI itself: since 0.150 it makes its own request spans around Starlette's `__call__`."""
+    module.FastAPI.__call__ = _serving(module.FastAPI.__call__, _disable_native_spans)
 
 
 def _routing(module: ModuleType) -> None:
@@ -36,19 +36,19 @@ def _routing(module: ModuleType) -> None:
 
 
 def _fastapi_routing(module: ModuleType) -> None:
-    """Routes of included routers do not come through Starlette's `handle`."""
+    """Wrap FastAPI's routes: those of included routers bypass Starlette's `handle`."""
     if "handle" in vars(module.APIRoute):
         wrap_method(module.APIRoute, "handle", _handle)
 
 
 def _serving(method: Any, before: Callable[[Any], None] = lambda _: None) -> Any:
-    """`method` with one span for each request, however many apps are mounted in one another.
+    """`method` with one span per request, however many apps are mounted in one another.
 
-    The parameters stay: uvicorn calls an app without arguments to see whether it is a factory.
+    The parameters are kept: uvicorn calls an app without arguments to test whether it is a factory.
     """
 
     @functools.wraps(method)
-    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807 - that is its name
+    async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:  # noqa: N807 - the method's name
         before(self)
         request = None
         if scope.get("type") in ("http", "websocket") and KEY not in scope:
@@ -86,7 +86,7 @@ def _request_of(args: tuple[Any, ...]) -> ServerRequest | None:
 
 
 def _template(route: Any, scope: Any) -> str:
-    """The route's path as it was written, with the prefixes of the routers it was included in."""
+    """The route's path template, with the prefixes of the routers that include it."""
     fastapi = scope.get("fastapi")
     included = fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
     if included is not None and getattr(included, "original_route", None) is route:
@@ -94,10 +94,10 @@ def _template(route: Any, scope: Any) -> str:
     return str(getattr(route, "path_format", None) or getattr(route, "path", ""))
 
 
-def _own_spans_off(app: Any) -> None:
-    """Have FastAPI make no spans where they would come to our provider; its metrics and logs stay.
+def _disable_native_spans(app: Any) -> None:
+    """Keep FastAPI from making spans with the global provider. Its metrics and logs stay.
 
-    A provider given to the app by name is the program's own wish and stays as well.
+    A provider that the program gave to the app stays as well.
     """
     native = getattr(app, "_telemetry", None)
     if isinstance(native, dict) and native.get("tracing") and native.get("tracer_provider") is None:

@@ -1,4 +1,4 @@
-"""One outgoing HTTP request: its CLIENT span, and the headers it may take along."""
+"""One outgoing HTTP request: its CLIENT span, and the trace headers that its host may receive."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ SERVER_PORT: Final = "server.port"
 METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-#: What tells a stranger about our traces and tenants, whoever put it there.
-_TELLING: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
+#: Headers that reveal traces and tenants, removed for other hosts whoever set them.
+_TRACE_HEADERS: Final = (
+    semconv.HEADER_TRACEPARENT,
+    semconv.HEADER_TRACESTATE,
+    "baggage",
+    semconv.HEADER_TAGS,
+)
 
 
 class ClientRequest:
-    """One request of an instrumented client, from before it is sent until its answer begins.
+    """One request of an instrumented client, from before it is sent until its response begins.
 
-    The URL is never recorded: paths and queries hold ids and secrets. No method raises.
+    The URL is never recorded: paths and queries contain ids and secrets. No method raises.
     """
 
     def __init__(self, library: str, method: object, host: str = "", port: int | None = None) -> None:
@@ -41,17 +46,17 @@ class ClientRequest:
         try:
             self._start(library, str(method), host, port)
         except Exception:
-            log.debug("%s: no span for a request", library, exc_info=True)
+            log.debug("%s: a request is not traced", library, exc_info=True)
 
-    def dress(self, headers: Headers | None, host: str, port: int | None) -> None:
-        """Give `headers` what may go to `host`, until the call is over: the same request object may be
-        sent elsewhere by a redirect."""
+    def set_headers(self, headers: Headers | None, host: str, port: int | None) -> None:
+        """Set the trace headers that may go to `host`, until the call ends: a redirect may send the same
+        request object to another host."""
         if headers is not None:
-            self._restored = (headers, dress(headers, host, port))
+            self._restored = (headers, set_headers(headers, host, port))
 
-    def answered(self, status: object) -> None:
-        """The answer has begun."""
-        span = self._leave()
+    def responded(self, status: object) -> None:
+        """End the span with the status of the response."""
+        span = self._detach()
         if span is None:
             return
         if isinstance(status, int):
@@ -62,8 +67,8 @@ class ClientRequest:
         span.end()
 
     def failed(self, error: BaseException) -> None:
-        """There is no answer. The error's text stays with the program."""
-        span = self._leave()
+        """End the span with the type of an error. The error's text is not recorded."""
+        span = self._detach()
         if span is None:
             return
         if isinstance(error, asyncio.CancelledError):
@@ -83,13 +88,13 @@ class ClientRequest:
         self._span = trace.get_tracer(f"somatrace.{library}", semconv.VERSION).start_span(
             "HTTP" if known == "_OTHER" else known,
             kind=SpanKind.CLIENT,
-            attributes={METHOD: known, **where(host, port)},
+            attributes={METHOD: known, **server_attributes(host, port)},
             record_exception=False,
             set_status_on_exception=False,
         )
         self._token = otel_context.attach(without_http(trace.set_span_in_context(self._span)))
 
-    def _leave(self) -> Span | None:
+    def _detach(self) -> Span | None:
         if self._restored is not None:
             restore(*self._restored)
             self._restored = None
@@ -100,26 +105,26 @@ class ClientRequest:
         return span
 
 
-def dress(headers: Headers, host: str, port: int | None) -> dict[str, str | None]:
-    """Put on what `host` may know and take off what it may not; what was there before."""
+def set_headers(headers: Headers, host: str, port: int | None) -> dict[str, str | None]:
+    """Set the trace headers that `host` may receive and remove all others. Returns their previous values."""
     before: dict[str, str | None] = {}
     try:
-        sent = {} if in_llm_call() else propagation.headers_for(host, port)
-        allowed = bool(sent) or (not in_llm_call() and propagation.may_carry(host, port))
-        for name in _TELLING:
+        permitted = {} if in_llm_call() else propagation.headers_for(host, port)
+        allowed = bool(permitted) or (not in_llm_call() and propagation.may_carry(host, port))
+        for name in _TRACE_HEADERS:
             if name in headers and not allowed:
                 before[name] = headers[name]
                 del headers[name]
-        for name, value in sent.items():
+        for name, value in permitted.items():
             before.setdefault(name, headers.get(name))
             headers[name] = value
     except Exception:
-        log.debug("headers of a request left as they were", exc_info=True)
+        log.debug("the headers of a request are left unchanged", exc_info=True)
     return before
 
 
 def restore(headers: Headers, before: dict[str, str | None]) -> None:
-    """Put `headers` back as the program made them."""
+    """Restore the program's own `headers`."""
     try:
         for name, value in before.items():
             if value is not None:
@@ -127,11 +132,11 @@ def restore(headers: Headers, before: dict[str, str | None]) -> None:
             elif name in headers:
                 del headers[name]
     except Exception:
-        log.debug("headers of a request not restored", exc_info=True)
+        log.debug("the headers of a request are not restored", exc_info=True)
 
 
-def where(host: str, port: int | None) -> dict[str, str | int]:
-    """The attributes that say which server."""
+def server_attributes(host: str, port: int | None) -> dict[str, str | int]:
+    """The span attributes for the server's address and port."""
     attributes: dict[str, str | int] = {SERVER_ADDRESS: host[:255]} if host else {}
     if port is not None:
         attributes[SERVER_PORT] = port
@@ -139,6 +144,6 @@ def where(host: str, port: int | None) -> dict[str, str | int]:
 
 
 def error_type(error: BaseException) -> str:
-    """The qualified name of an exception's class, as `error.type` wants it."""
+    """The qualified name of an exception's class, for `error.type`."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""httpx (and its successor httpx2), requests and aiohttp, at class level: every client there is."""
+"""Instrument httpx (and its successor httpx2), requests and aiohttp at class level, so every client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from somatrace.instrumentation.call_context import scope_name
 from somatrace.instrumentation.coverage import Coverage
-from somatrace.instrumentation.http.client_span import ClientRequest, dress, where
+from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes, set_headers
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -26,7 +26,7 @@ def install(coverage: Coverage) -> None:
 
 
 def _httpx(library: str) -> Callable[[ModuleType], None]:
-    """Below redirects and auth flows: each hop is judged on its own."""
+    """Wrap the transports, below redirects and auth flows: each hop is checked separately."""
 
     def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         call = _httpx_call(library, args, kwargs)
@@ -35,7 +35,7 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
         except BaseException as error:
             call.failed(error)
             raise
-        call.answered(response.status_code)
+        call.responded(response.status_code)
         return response
 
     async def send_async(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
@@ -45,14 +45,14 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
         except BaseException as error:
             call.failed(error)
             raise
-        call.answered(response.status_code)
+        call.responded(response.status_code)
         return response
 
-    def install_it(module: ModuleType) -> None:
+    def wrap_transports(module: ModuleType) -> None:
         wrap_method(module.HTTPTransport, "handle_request", send)
         wrap_method(module.AsyncHTTPTransport, "handle_async_request", send_async)
 
-    return install_it
+    return wrap_transports
 
 
 def _httpx_call(library: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientRequest:
@@ -61,31 +61,31 @@ def _httpx_call(library: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     host, port = str(getattr(url, "host", "")), getattr(url, "port", None)
     port = port or _PORTS.get(str(getattr(url, "scheme", "")))
     call = ClientRequest(library, getattr(request, "method", ""), host, port)
-    call.dress(getattr(request, "headers", None), host, port)
+    call.set_headers(getattr(request, "headers", None), host, port)
     return call
 
 
 def _requests(module: ModuleType) -> None:
-    """At the adapter, which sees each redirect as a request of its own."""
+    """Wrap the adapter, which gets each redirect as a separate request."""
 
     def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         request = args[0] if args else kwargs.get("request")
         host, port = _split(getattr(request, "url", None))
         call = ClientRequest("requests", getattr(request, "method", ""), host, port)
-        call.dress(getattr(request, "headers", None), host, port)
+        call.set_headers(getattr(request, "headers", None), host, port)
         try:
             response = wrapped(*args, **kwargs)
         except BaseException as error:
             call.failed(error)
             raise
-        call.answered(response.status_code)
+        call.responded(response.status_code)
         return response
 
     wrap_method(module.HTTPAdapter, "send", send)
 
 
 def _aiohttp(module: ModuleType) -> None:
-    """The span at the session, where redirects are followed; the headers at each request on the wire."""
+    """One span per call of the session, which follows redirects; headers per request on the wire."""
 
     async def request(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""))
@@ -94,7 +94,7 @@ def _aiohttp(module: ModuleType) -> None:
         except BaseException as error:
             call.failed(error)
             raise
-        call.answered(response.status)
+        call.responded(response.status)
         return response
 
     def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -102,8 +102,8 @@ def _aiohttp(module: ModuleType) -> None:
         host, port = getattr(url, "host", None) or "", getattr(url, "port", None)
         span = trace.get_current_span()
         if scope_name(span) == "somatrace.aiohttp":
-            span.set_attributes(where(host, port))
-        dress(instance.headers, host, port)
+            span.set_attributes(server_attributes(host, port))
+        set_headers(instance.headers, host, port)
         return wrapped(*args, **kwargs)
 
     wrap_method(module.ClientSession, "_request", request)
@@ -111,7 +111,7 @@ def _aiohttp(module: ModuleType) -> None:
 
 
 def _split(url: object) -> tuple[str, int | None]:
-    """Host and port of a URL; nothing of one that cannot be read, which the library will refuse."""
+    """Host and port of a URL. Both are empty for a malformed one, which the library will reject."""
     try:
         parts = urlsplit(str(url))
         return parts.hostname or "", parts.port or _PORTS.get(parts.scheme)

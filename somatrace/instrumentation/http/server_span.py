@@ -1,4 +1,4 @@
-"""One request to an ASGI app: who called, the SERVER span, and the answer's headers."""
+"""One request to an ASGI app: its caller, its SERVER span, and the headers of the response."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 
 from somatrace import propagation, semconv
 from somatrace.context.span_state import state_of
-from somatrace.instrumentation.call_context import foreign_server_span
+from somatrace.instrumentation.call_context import in_third_party_server_span
 from somatrace.instrumentation.http.client_span import METHOD, METHODS, STATUS, error_type
 
 log = logging.getLogger("somatrace")
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: Where the request lies in its ASGI scope, so that mounted apps find it.
+#: The key of the request in its ASGI scope, so that mounted apps find it.
 KEY: Final = "somatrace.request"
 ROUTE: Final = "http.route"
 _TRACE_HEADERS: Final = (b"traceparent", b"tracestate", b"baggage")
 
 
 class ServerRequest:
-    """Lives from the arrival of a request until its answer is sent. No method raises."""
+    """One request, from its arrival until the app has finished with it. No method raises."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -42,7 +42,7 @@ class ServerRequest:
 
     @classmethod
     def arrived(cls, app: Any, scope: Scope) -> ServerRequest | None:
-        """The request, with its span and tags in force; None where it cannot be traced."""
+        """The request, with its span and tags attached; None if it cannot be traced."""
         request = cls(scope)
         try:
             request._begin(app)
@@ -53,12 +53,12 @@ class ServerRequest:
         return request
 
     def mounted(self, path: str) -> None:
-        """It goes on to what is mounted at `path`."""
+        """Record that it was passed to the app mounted at `path`."""
         self._prefix += path
 
     def routed(self, path: str) -> None:
-        """The route is known: the span gets its name, and with it a workflow that nobody named. So does
-        the span of another instrumentation, whose name may be the path itself."""
+        """Name the span after its route, and with it a workflow without a name. This includes the span of
+        another instrumentation, whose name may be the path itself."""
         try:
             span = trace.get_current_span() if self._span is None else self._span
             if getattr(span, "kind", None) is not SpanKind.SERVER:
@@ -70,22 +70,22 @@ class ServerRequest:
             if state is not None and state.root is state:
                 state.root_name = f"{self._method} {route}"
         except Exception:
-            log.debug("a route is not noted", exc_info=True)
+            log.debug("the route of a request is not recorded", exc_info=True)
 
     def sending(self, send: Send) -> Send:
-        """`send`, with the ids in the answer's headers, and the span's end behind the last of the body."""
+        """`send`, which also adds ids to the response headers and ends the span with the last body chunk."""
 
-        async def send_on(message: MutableMapping[str, Any]) -> None:
+        async def send_and_end(message: MutableMapping[str, Any]) -> None:
             if message.get("type") == "http.response.start":
-                message = self._starting(message)
+                message = self._with_ids(message)
             await send(message)
             if message.get("type") == "http.response.body" and not message.get("more_body", False):
                 self._end()
 
-        return send_on
+        return send_and_end
 
     def failed(self, error: BaseException) -> None:
-        """An exception came out of the app, and goes on to the server."""
+        """Record an exception of the app, which then propagates to the server."""
         if isinstance(error, asyncio.CancelledError):
             if self._span is not None:
                 self._span.set_attribute(semconv.OUTCOME, "cancelled")
@@ -93,7 +93,7 @@ class ServerRequest:
             self._error = error_type(error)
 
     def over(self) -> None:
-        """The app is done with it, its background tasks included."""
+        """End the request: the app and its background tasks have finished."""
         try:
             self.scope.pop(KEY, None)
             self._end()
@@ -102,12 +102,15 @@ class ServerRequest:
             if self._extracted is not None:
                 self._extracted.detach()
         except Exception:
-            log.debug("the end of a request is not noted", exc_info=True)
+            log.debug("the end of a request is not recorded", exc_info=True)
 
     def _begin(self, app: Any) -> None:
-        """Where another instrumentation makes the span, only the tags are ours; what a middleware of it
-        further in reads of the trace headers is what we believe of them."""
-        around, inside = foreign_server_span(), bool(getattr(app, "_is_instrumented_by_opentelemetry", False))
+        """Attach the tags, and start the span unless another instrumentation makes it. The middleware of
+        another instrumentation further inside gets only the trace headers that somatrace accepts."""
+        around, inside = (
+            in_third_party_server_span(),
+            bool(getattr(app, "_is_instrumented_by_opentelemetry", False)),
+        )
         headers = self.scope.get("headers", ())
         if self.scope["type"] == "http":
             method = str(self.scope.get("method", "")).upper()
@@ -141,10 +144,10 @@ class ServerRequest:
         )
         self._token = otel_context.attach(trace.set_span_in_context(self._span))
 
-    def _starting(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def _with_ids(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         try:
             if self._span is not None:
-                self._answered(message.get("status"))
+                self._responded(message.get("status"))
             headers = list(message.get("headers", ()))
             present = {bytes(name).lower() for name, _ in headers}
             for header, value in (
@@ -155,16 +158,16 @@ class ServerRequest:
                     headers.append((header.encode(), value.encode("ascii")))
             return {**message, "headers": headers}
         except Exception:
-            log.debug("an answer goes without ids", exc_info=True)
+            log.debug("a response is sent without ids", exc_info=True)
             return message
 
-    def _answered(self, status: object) -> None:
+    def _responded(self, status: object) -> None:
         if self._span is None or not isinstance(status, int):
             return
         self._span.set_attribute(STATUS, status)
         if status >= 500:
             handled = sys.exc_info()[1]  # the error page is sent while the exception is being handled
-            if handled is None or hasattr(handled, "status_code"):  # an HTTPException says what it says
+            if handled is None or hasattr(handled, "status_code"):  # for an HTTPException, its status
                 self._error = str(status)
             else:
                 self._error = error_type(handled)

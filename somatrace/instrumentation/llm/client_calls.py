@@ -1,46 +1,37 @@
-"""Marks the own work of LLM clients, so that nothing of ours goes to a model provider.
+"""Mark the requests of LLM clients, so that model providers get no trace headers or tags.
 
-The instrumentors' spans are not enough: some are not current while the request is sent, and none is
-there when an instrumentor failed to load.
+The instrumentors' spans are not enough: some are not current while the request is sent, and there are no
+spans if the instrumentor failed to load.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from somatrace.instrumentation.call_context import llm_call
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
-
-#: Module -> (classes, methods) through which each of its requests goes.
-_CLIENTS: Final = {
-    **{
-        f"{library}._base_client": (("SyncAPIClient", "AsyncAPIClient"), ("request",))
-        for library in ("anthropic", "cerebras.cloud.sdk", "groq", "openai", "together")
-    },
-    "litellm.llms.custom_httpx.http_handler": (
-        ("HTTPHandler", "AsyncHTTPHandler"),
-        ("delete", "get", "patch", "post", "put"),
-    ),
-}
+from somatrace.libraries import LIBRARIES, RequestMethods
 
 
 def install(coverage: Coverage) -> None:
     """Wait for the imports of the LLM clients."""
-    for module, (classes, methods) in _CLIENTS.items():
-        when_imported(
-            module,
-            coverage,
-            lambda loaded, classes=classes, methods=methods: _mark(loaded, classes, methods),  # type: ignore[misc]
-            library=f"{module.partition('.')[0]} client",
-        )
+    for library in LIBRARIES:
+        if library.requests is not None:
+            when_imported(
+                library.requests.module,
+                coverage,
+                functools.partial(_mark, library.requests),
+                library=f"{library.name} client",
+            )
 
 
-def _mark(module: ModuleType, classes: tuple[str, ...], methods: tuple[str, ...]) -> None:
-    for owner in classes:
-        for method in methods:
+def _mark(requests: RequestMethods, module: ModuleType) -> None:
+    for owner in requests.classes:
+        for method in requests.methods:
             function = getattr(getattr(module, owner, None), method, None)
             if function is not None:
                 wrapper = _awaited if inspect.iscoroutinefunction(function) else _called

@@ -1,4 +1,4 @@
-"""What instrumentors log about calls they could not record: never the calls' content."""
+"""Keep the content of calls out of the log lines of instrumentors."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import sys
 from typing import Any
 
 
-def withhold(package: str) -> None:
-    """Take tracebacks and errors out of what the loaded modules of `package` log: they quote arguments."""
+def filter_logs(package: str) -> None:
+    """Remove tracebacks and error texts from the logs of `package`'s loaded modules: they quote arguments."""
     for name in list(sys.modules):
         if name == package or name.startswith(package + "."):
             logger = logging.getLogger(name)
-            if _withheld not in logger.filters:
-                logger.addFilter(_withheld)
+            if _without_content not in logger.filters:
+                logger.addFilter(_without_content)
 
 
-def _withheld(record: logging.LogRecord) -> bool:
+def _without_content(record: logging.LogRecord) -> bool:
     if isinstance(record.args, tuple):
-        record.args = tuple(map(_tame, record.args))
+        record.args = tuple(map(_cleaned, record.args))
     if record.exc_info:
         record.exc_info, record.exc_text = None, None
     return True
 
 
-def _tame(argument: Any) -> Any:
+def _cleaned(argument: Any) -> Any:
     if isinstance(argument, BaseException):
         return type(argument).__name__
     if isinstance(argument, str) and argument.lstrip().startswith("Traceback (most recent call last)"):

@@ -1,7 +1,7 @@
-"""The mcp instrumentor's `dont_throw` with a conscience: what the program's own call raises is the program's.
+"""Replace the mcp instrumentor's `dont_throw`, which also swallows the program's exceptions.
 
-It is meant to keep the instrumentor's faults from the program, but it wraps the program's call as well:
-an `McpError` of `read_resource` never reaches the caller, who gets None.
+It should keep the instrumentor's faults from the program, but it wraps the program's call as well: an
+`McpError` of `read_resource` never reaches the caller, who gets None.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Any
 log = logging.getLogger("somatrace")
 
 
-def own_errors_pass(package: str) -> None:
-    """Put `dont_throw` of ours into the loaded modules of `package`. Before it instruments."""
+def replace_dont_throw(package: str) -> None:
+    """Replace it in the loaded modules of `package`. To be called before the package instruments."""
     for name, module in list(sys.modules.items()):
         if (name == package or name.startswith(package + ".")) and hasattr(module, "dont_throw"):
             module.dont_throw = dont_throw  # type: ignore[attr-defined]
 
 
 def dont_throw(wrapper: Callable[..., Any]) -> Callable[..., Any]:
-    """`wrapper(wrapped, instance, args, kwargs)`, failing only where `wrapped` itself fails.
+    """`wrapper(wrapped, instance, args, kwargs)`, raising only the exceptions of `wrapped` itself.
 
-    Where the wrapper fails before or after, the program's call has been made once all the same.
+    If the wrapper fails before or after the program's call, the call is still made exactly once.
     """
     if inspect.iscoroutinefunction(wrapper):
 
@@ -56,16 +56,16 @@ def dont_throw(wrapper: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Call:
-    """The program's own call, and how it ended."""
+    """The program's own call and its outcome."""
 
     def __init__(self, wrapped: Callable[..., Any]) -> None:
         self._wrapped = wrapped
         self._failure: BaseException | None = None
-        self._made = False
+        self._called = False
         self.result: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._made = True
+        self._called = True
         try:
             self.result = self._wrapped(*args, **kwargs)
         except BaseException as failure:
@@ -74,18 +74,18 @@ class _Call:
         return self.result
 
     async def awaited(self, *args: Any, **kwargs: Any) -> Any:
-        self._made = True
+        self._called = True
         try:
-            made: Awaitable[Any] = self._wrapped(*args, **kwargs)
-            self.result = await made
+            awaitable: Awaitable[Any] = self._wrapped(*args, **kwargs)
+            self.result = await awaitable
         except BaseException as failure:
             self._failure = failure
             raise
         return self.result
 
     def settled(self, wrapper: Callable[..., Any], error: Exception) -> bool:
-        """Whether the call was made and returned; raises what it raised itself."""
+        """Whether the call was made and returned. Raises the call's own exception, if it failed."""
         if self._failure is not None:
             raise self._failure
         log.debug("%s: %s in the instrumentation", wrapper.__name__, type(error).__name__)
-        return self._made
+        return self._called

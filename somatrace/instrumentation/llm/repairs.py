@@ -1,4 +1,4 @@
-"""What libraries and their instrumentors do of their own accord, and must not."""
+"""Repairs of side effects that libraries and their instrumentors have on the program."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from somatrace.instrumentation.function_bodies import give_body
+from somatrace.instrumentation.function_bodies import replace_body
 
-#: Answers of the Responses API that are still being made; all other states are final.
+#: States of Responses API answers in progress; all others are final.
 _UNFINISHED: Final = ("queued", "in_progress")
-#: Background answers that nobody fetches are let go, oldest first.
+#: Unfinished background answers to keep; beyond it, the oldest are dropped.
 _MOST_UNFINISHED: Final = 256
 
 
-def anthropic_own_spans_off(anthropic: ModuleType) -> str | None:
+def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
     """Keep anthropic (2.x and later) from making spans of its own beside the instrumentor's.
 
-    Both hold the call's tokens, so its cost would count twice. Clients ask for their tracer when they
-    make their first call, so those made earlier are covered too. A provider that the program gave to
-    a client, and that is not the process's, keeps its spans. Returns what to say when it cannot be done.
+    Both have the call's tokens, so its cost would count twice. Clients get their tracer at their first
+    call, so clients created earlier are covered too. A tracer provider that the program gave to a client
+    keeps its spans, unless it is the process's. Returns the state for `status()` if this is not possible.
     """
     if f"{anthropic.__name__}._tracing" not in sys.modules:
-        return None  # 1.x and earlier make none
+        return None  # 1.x and earlier have no spans of their own
     client = sys.modules.get(f"{anthropic.__name__}._base_client")
     make = getattr(client, "get_tracer", None)
     if client is None or make is None:
-        return "on; its own spans cannot be switched off here: set ANTHROPIC_OPEN_TELEMETRY=false"
+        return (
+            "on; anthropic's own spans cannot be disabled in this version: set ANTHROPIC_OPEN_TELEMETRY=false"
+        )
 
     def get_tracer(options: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         own = options.get("tracer_provider")
@@ -42,7 +44,7 @@ def anthropic_own_spans_off(anthropic: ModuleType) -> str | None:
 
 
 class UnfinishedSpans(dict[str, Any]):
-    """Keeps what the Responses API has not finished yet, and nothing else."""
+    """Keeps only answers of the Responses API that are in progress."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         if getattr(value, "response_status", None) not in _UNFINISHED:
@@ -54,21 +56,21 @@ class UnfinishedSpans(dict[str, Any]):
 
 
 def forget_finished_responses() -> None:
-    """The openai instrumentor keeps each answer of the Responses API, with its texts, for the life of the
-    process (traceloop/openllmetry#4473); it needs only those that are fetched later."""
+    """Drop finished answers of the Responses API, which the openai instrumentor keeps with their texts for
+    the life of the process (traceloop/openllmetry#4473). It needs only those that are fetched later."""
     wrappers = sys.modules.get("opentelemetry.instrumentation.openai.v1.responses_wrappers")
     if isinstance(getattr(wrappers, "responses", None), dict):
         wrappers.responses = UnfinishedSpans()  # type: ignore[union-attr]
 
 
-def leave_event_loops_alone(package: str) -> None:
-    """Take `asyncio.run` out of synchronous calls.
+def remove_event_loops(package: str) -> None:
+    """Remove `asyncio.run` from synchronous calls.
 
-    The openai and anthropic instrumentors read each call's arguments with it, or with a thread when a
-    loop runs: slow, and afterwards the program's `asyncio.get_event_loop()` finds none. What they run
-    waits for nothing but the upload of images, which does not take place, so it is stepped through.
+    The openai and anthropic instrumentors read each call's arguments with it, or in a thread if a loop is
+    running: that is slow, and afterwards the program's `asyncio.get_event_loop()` finds no loop. Their
+    coroutine awaits only the upload of images, which is disabled, so one step completes it.
     """
-    give_body(package, ("run_async",), _step_through)
+    replace_body(package, ("run_async",), _step_through)
 
 
 def _step_through(method: Coroutine[Any, Any, None]) -> None:

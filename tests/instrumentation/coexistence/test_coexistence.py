@@ -1,4 +1,4 @@
-"""Beside another OpenTelemetry set-up our spans arrive once and tagged; its exporters see guarded copies."""
+"""Beside another OpenTelemetry setup, spans arrive once with tags, and its exporters get guarded copies."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _auto_instrumented(source: str, directory: Path, env: dict[str, str]) -> Non
 
 
 @pytest.mark.slow
-def test_under_opentelemetry_instrument_spans_arrive_once_here_and_guarded_there(tmp_path: Path) -> None:
+def test_under_opentelemetry_instrument_both_targets_get_each_guarded_span_once(tmp_path: Path) -> None:
     source = PRELUDE + 'init_tracing("svc")\n' + CALL + "assert status().unprotected == (), status()\n"
     with llm_server() as llm, otlp_server() as ours, otlp_server() as theirs:
         env = {
@@ -84,7 +84,7 @@ def test_under_opentelemetry_instrument_spans_arrive_once_here_and_guarded_there
 
 
 @pytest.mark.slow
-def test_an_exporter_with_our_own_address_and_keys_does_not_send_spans_again(tmp_path: Path) -> None:
+def test_an_exporter_with_the_targets_address_and_keys_does_not_send_spans_twice(tmp_path: Path) -> None:
     source = PRELUDE + 'init_tracing("svc")\n' + CALL
     with llm_server() as llm, otlp_server() as ours:
         env = {
@@ -101,7 +101,7 @@ def test_an_exporter_with_our_own_address_and_keys_does_not_send_spans_again(tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processor", ["SimpleSpanProcessor", "BatchSpanProcessor"])
-def test_a_provider_that_the_program_has_set_is_walled_in_with_its_earlier_tracers(processor: str) -> None:
+def test_a_provider_set_by_the_program_is_guarded_with_its_earlier_tracers(processor: str) -> None:
     source = (
         PRELUDE
         + f"""
@@ -125,7 +125,7 @@ def test_a_provider_that_the_program_has_set_is_walled_in_with_its_earlier_trace
             mine.add_event("said", {{"text": ANSWER}})
             mine.set_status(trace.StatusCode.ERROR, KEY)
             assert trace.get_current_span() is mine
-            assert mine.attributes["gen_ai.input.messages"] == PROMPT  # the program sees what it set
+            assert mine.attributes["gen_ai.input.messages"] == PROMPT  # the program reads back its own value
     """
         + CALL
         + """
@@ -155,13 +155,13 @@ def test_a_provider_that_the_program_has_set_is_walled_in_with_its_earlier_trace
 
 
 @pytest.mark.slow
-def test_beside_a_provider_that_cannot_be_walled_in_nothing_is_exported_and_no_client_instrumented() -> None:
+def test_with_a_provider_that_cannot_be_guarded_nothing_is_exported_or_instrumented() -> None:
     source = (
         PRELUDE
         + """
     made = []
 
-    class ForeignTracer(trace.NoOpTracer):
+    class ThirdPartyTracer(trace.NoOpTracer):
         def start_span(self, name, *args, **kwargs):
             made.append(name)
             return super().start_span(name, *args, **kwargs)
@@ -170,18 +170,18 @@ def test_beside_a_provider_that_cannot_be_walled_in_nothing_is_exported_and_no_c
             made.append(name)
             return super().start_as_current_span(name, *args, **kwargs)
 
-    class Foreign(trace.NoOpTracerProvider):
+    class ThirdParty(trace.NoOpTracerProvider):
         def get_tracer(self, *args, **kwargs):
-            return ForeignTracer()
+            return ThirdPartyTracer()
 
-    trace.set_tracer_provider(Foreign())
+    trace.set_tracer_provider(ThirdParty())
     init_tracing("svc")
     """
         + CALL
         + """
-    assert made == ["outer"], made  # the program's own; no client is instrumented for it
+    assert made == ["outer"], made  # the program's own span; no client is instrumented
     (reason,) = status().unprotected
-    assert "Foreign" in reason, reason
+    assert "ThirdParty" in reason, reason
     assert not status().available
     assert [line for line in status().problems if "nothing is exported" in line]
     """
@@ -209,10 +209,10 @@ def test_spans_of_tasks_on_uvloop_arrive_with_their_tenants() -> None:
                 openai.OpenAI().chat.completions.create(
                     model=tenant, messages=[{"role": "user", "content": PROMPT}])
 
-    async def everybody():
+    async def work_for_all():
         await asyncio.gather(*(work(f"tenant-{number}") for number in range(8)))
 
-    uvloop.run(everybody())
+    uvloop.run(work_for_all())
     """
     )
     with llm_server() as llm, otlp_server() as ours:

@@ -1,4 +1,4 @@
-"""A foreign processor whose spans would reach our own target anyway is told apart from all others."""
+"""Third-party processors that would send to somatrace's own target are detected."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ AUTHORIZATION = "Basic " + base64.b64encode(b"pk-lf-1:sk-lf-1").decode()
 
 @pytest.fixture(params=[SimpleSpanProcessor, BatchSpanProcessor])
 def processor(request: pytest.FixtureRequest) -> Iterator:
-    made = []
+    processors = []
 
     def make(url: str, headers: dict[str, str] | None = None) -> SpanProcessor:
-        made.append(request.param(OTLPSpanExporter(url, headers=headers or {})))
-        return made[-1]
+        processors.append(request.param(OTLPSpanExporter(url, headers=headers or {})))
+        return processors[-1]
 
     yield make
-    for one in made:
-        one.shutdown()
+    for created in processors:
+        created.shutdown()
 
 
 def _elsewhere(kind: str = "otlp", url: str = URL, headers: dict[str, str] | None = None):
     return exports_elsewhere(Settings(target=Target(kind, url, headers=headers or {})))  # type: ignore[arg-type]
 
 
-def test_same_address_and_keys_is_our_target(processor) -> None:
+def test_the_same_address_and_keys_are_the_same_target(processor) -> None:
     elsewhere = _elsewhere(headers={"X-Key": "one"})
 
     assert not elsewhere(processor(URL, {"x-key": "one"}))
@@ -51,11 +51,13 @@ def test_same_address_and_keys_is_our_target(processor) -> None:
         (URL, {}),
     ],
 )
-def test_another_address_key_or_account_is_elsewhere(processor, url: str, headers: dict[str, str]) -> None:
+def test_another_address_key_or_account_is_another_target(
+    processor, url: str, headers: dict[str, str]
+) -> None:
     assert _elsewhere(headers={"x-key": "one"})(processor(url, headers))
 
 
-def test_a_langfuse_project_is_known_by_its_key_whatever_other_headers_say(processor) -> None:
+def test_a_langfuse_project_is_identified_by_its_key_alone(processor) -> None:
     ours = {"Authorization": AUTHORIZATION, "x-langfuse-sdk-name": "somatrace"}
     theirs = {"Authorization": AUTHORIZATION, "x-langfuse-sdk-name": "python", "x-proxy": "p"}
 
@@ -63,12 +65,12 @@ def test_a_langfuse_project_is_known_by_its_key_whatever_other_headers_say(proce
     assert _elsewhere("langfuse", headers=ours)(processor(URL, {**theirs, "Authorization": "Basic other"}))
 
 
-def test_without_a_target_that_is_reached_over_the_network_all_are_elsewhere(processor) -> None:
+def test_without_a_network_target_every_exporter_is_kept(processor) -> None:
     assert _elsewhere("local", url="")(processor(URL))
     assert _elsewhere()(SimpleSpanProcessor(ConsoleSpanExporter()))
 
 
-def test_a_processor_that_fails_when_it_is_asked_is_elsewhere() -> None:
+def test_a_processor_whose_inspection_fails_is_kept() -> None:
     class Hostile(SpanProcessor):
         @property
         def span_exporter(self) -> object:

@@ -1,4 +1,4 @@
-"""The langfuse SDK beside us: its spans carry our tags, arrive once, and never unguarded."""
+"""With the langfuse SDK in the same process, its spans are tagged, guarded and arrive once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PROGRAM = f"""
     from langfuse._client.resource_manager import LangfuseResourceManager
     for manager in LangfuseResourceManager._instances.values():
         for processor in manager.tracer_provider._active_span_processor._span_processors:
-            for inner in (processor, *getattr(processor, "foreign", ())):
+            for inner in (processor, *getattr(processor, "third_party", ())):
                 assert not getattr(inner, "_span_export_expectation_by_id", None), "started spans are kept"
     """
 
@@ -69,7 +69,7 @@ def _run(source: str, **env: str) -> Iterator[Run]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_spans_of_a_client_of_our_own_project_arrive_once_with_our_tags(order: str) -> None:
+def test_spans_of_a_client_of_the_same_project_arrive_once_with_tags(order: str) -> None:
     for run in _run(PROGRAM, ORDER=order, PROJECT="ours"):
         assert sorted(span.name for span in run.ours.spans) == ["gen", "joke", "openai.chat", "outer"]
         assert {span.attributes["tenant_id"] for span in run.ours.spans} == {"acme"}
@@ -95,7 +95,7 @@ def test_a_client_of_another_project_exports_guarded_copies(order: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_target_that_is_away_does_not_hold_up_the_exit_of_a_program_with_the_langfuse_sdk() -> None:
+def test_an_unreachable_target_does_not_delay_the_exit_of_a_program_with_the_langfuse_sdk() -> None:
     source = """
         from somatrace import init_tracing
         init_tracing("svc")
@@ -116,7 +116,7 @@ def test_a_target_that_is_away_does_not_hold_up_the_exit_of_a_program_with_the_l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_a_call_through_the_sdks_drop_in_for_openai_has_its_tokens_on_one_span(order: str) -> None:
+def test_a_call_through_the_sdks_openai_replacement_has_its_tokens_on_one_span(order: str) -> None:
     source = """
         import asyncio, os
         from somatrace import bind, init_tracing, status
@@ -151,7 +151,7 @@ def test_a_call_through_the_sdks_drop_in_for_openai_has_its_tokens_on_one_span(o
 
 
 @pytest.mark.slow
-def test_the_sdks_langchain_handler_is_a_problem_line() -> None:
+def test_importing_the_sdks_langchain_handler_is_reported() -> None:
     done = run_program(
         """
         import somatrace
@@ -163,4 +163,4 @@ def test_the_sdks_langchain_handler_is_a_problem_line() -> None:
     )
 
     assert "makes a second span with tokens" in done.stdout
-    assert "drop its CallbackHandler" in done.stdout
+    assert "remove its CallbackHandler" in done.stdout

@@ -1,4 +1,4 @@
-"""Programs written for traceloop-sdk keep working, through our provider and with our tags."""
+"""Programs written for traceloop-sdk keep working, with somatrace's provider and tags."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ def decorated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def _of(run: Run, tenant: str) -> dict[str, tuple[str, ...]]:
-    """The tags of each span of a tenant, by name; a span that came twice fails."""
+    """The tags of each span of a tenant, by span name. Fails if a span arrived twice."""
     spans = [span for span in run.ours.spans if span.attributes["tenant_id"] == tenant]
-    found = {span.name: tuple(span.attributes[tag] for tag in TAGS) for span in spans}
-    assert len(found) == len(spans)
-    return found
+    tags = {span.name: tuple(span.attributes[tag] for tag in TAGS) for span in spans}
+    assert len(tags) == len(spans)
+    return tags
 
 
 @pytest.mark.slow
@@ -123,16 +123,16 @@ class TestDecoratorsWithoutTraceloopInit:
         (boom,) = decorated.ours.named("boom.workflow")
         assert (boom.status_code, boom.status_message) == (2, "ValueError")
 
-    def test_association_properties_that_leak_do_not_become_tags(self, decorated: Run) -> None:
+    def test_association_properties_do_not_become_tags(self, decorated: Run) -> None:
         tenants = {span.attributes["tenant_id"] for span in decorated.ours.spans}
 
         assert tenants == {"acme", "globex", "initech", "unknown"}
         assert b"evil" not in decorated.ours.bytes
 
-    def test_an_enclosing_workflow_of_ours_keeps_its_name(self, decorated: Run) -> None:
+    def test_an_enclosing_workflow_span_keeps_its_name(self, decorated: Run) -> None:
         assert _of(decorated, "initech")["joke.workflow"] == ("initech", "ours", "svc")
 
-    def test_spans_hang_together(self, decorated: Run) -> None:
+    def test_spans_form_one_tree(self, decorated: Run) -> None:
         spans = {s.span_id: s for s in decorated.ours.spans}
         (call,) = [s for s in decorated.ours.named("openai.chat") if s.attributes["tenant_id"] == "globex"]
 
@@ -142,7 +142,7 @@ class TestDecoratorsWithoutTraceloopInit:
             parents.append(call.name)
         assert parents == ["ask.task", "planner.agent", "joke.workflow"]
 
-    def test_kinds_are_those_langfuse_knows(self, decorated: Run) -> None:
+    def test_spans_have_langfuses_observation_types(self, decorated: Run) -> None:
         types = {s.name: s.attributes.get("langfuse.observation.type") for s in decorated.ours.spans}
 
         assert types["joke.workflow"] == "chain"
@@ -158,7 +158,7 @@ class TestDecoratorsWithoutTraceloopInit:
         assert not [canary for canary in CANARIES if canary.encode() in decorated.ours.bytes]
 
     def test_the_decorators_do_not_even_record_content(self, decorated: Run) -> None:
-        assert b"traceloop.entity.input" not in decorated.ours.bytes  # a note of its removal would name it
+        assert b"traceloop.entity.input" not in decorated.ours.bytes  # a removal note would name it
 
 
 OWN_INIT = f"""
@@ -193,7 +193,7 @@ OWN_INIT = f"""
 
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["init_tracing first", "init_tracing last"])
-def test_a_program_that_calls_traceloop_init_itself_exports_guarded_copies_and_ours_arrive_once(
+def test_a_second_pipeline_of_traceloop_init_gets_guarded_copies_and_spans_arrive_once(
     order: str,
 ) -> None:
     for run in _run(OWN_INIT, ORDER=order):
@@ -210,7 +210,7 @@ def test_a_traceloop_init_that_fails_leaves_the_decorators_working() -> None:
         init_tracing("svc")
         from traceloop.sdk import Traceloop
         from traceloop.sdk.decorators import workflow
-        Traceloop.init("own")  # says that the key is missing
+        Traceloop.init("own")  # reports that the key is missing
 
         @workflow(name="joke")
         def joke():

@@ -1,4 +1,4 @@
-"""Celery with a real broker: tasks belong to whoever sent them, and nothing remains for the next one."""
+"""With a real broker, Celery tasks run in their sender's context and leave nothing behind for the next."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def worker(server: OtlpServer, broker: str, directory: Path, *options: str) -> I
         try:
             yield
         finally:
-            process.terminate()  # a warm shutdown: what operators do
+            process.terminate()  # a warm shutdown, as operators do it
             process.wait(30)
     print(log.read_text())
 
@@ -104,8 +104,8 @@ def send(server: OtlpServer, broker: str, directory: Path, source: str) -> str:
 
 
 def _wait_for(port: int) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -123,7 +123,9 @@ def _wait_for(port: int) -> None:
     ],
     ids=" ".join,
 )
-def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, tmp_path, pool) -> None:
+def test_tasks_have_their_senders_tenant_and_trace_and_leave_nothing_behind(
+    server, broker, tmp_path, pool
+) -> None:
     with worker(server, broker, tmp_path, *pool):
         out = send(
             server,
@@ -141,10 +143,10 @@ def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, t
     assert out == "acme None globex\n"
     server.wait_for(7)
     (sender,) = server.named("sender")
-    runs = {found.attributes["tenant_id"]: found for found in server.named("tasks.work")}
+    runs = {run.attributes["tenant_id"]: run for run in server.named("tasks.work")}
     assert set(runs) == {"acme", "unknown", "globex"}
     assert (runs["acme"].trace_id, runs["acme"].parent_id) == (sender.trace_id, sender.span_id)
-    assert len({found.trace_id for found in runs.values()}) == 3
+    assert len({run.trace_id for run in runs.values()}) == 3
     for number, tenant in ((1, "acme"), (2, "unknown"), (3, "globex")):
         (inside,) = server.named(f"work {number}")
         assert inside.attributes["tenant_id"] == tenant
@@ -155,7 +157,7 @@ def test_tasks_carry_tenant_and_trace_and_leave_nothing_behind(server, broker, t
     assert runs["acme"].attributes["messaging.destination.name"] == "celery"
 
 
-def test_failures_are_marked_without_their_text_and_a_retry_keeps_the_tenant(
+def test_failures_are_recorded_without_their_text_and_a_retry_keeps_the_tenant(
     server, broker, tmp_path
 ) -> None:
     with worker(server, broker, tmp_path, "--pool=solo"):
@@ -166,21 +168,21 @@ def test_failures_are_marked_without_their_text_and_a_retry_keeps_the_tenant(
             """
             with bind(tenant_id="acme"), span("sender"):
                 try: fails.delay().get(timeout=30)
-                except LookupError as error: print("as ever:", error)
+                except LookupError as error: print("raised:", error)
                 print(retried.delay().get(timeout=30))
             """,
         )
-    assert out == "as ever: secret\nacme\n"
+    assert out == "raised: secret\nacme\n"
     server.wait_for(5)
     (failed,) = server.named("tasks.fails")
     assert failed.status_code == 2
     assert failed.attributes["error.type"] == "LookupError"
     assert b"secret" not in server.bytes
     assert server.named("second attempt")[0].attributes["tenant_id"] == "acme"
-    assert {found.status_code for found in server.named("tasks.retried")} == {0}
+    assert {run.status_code for run in server.named("tasks.retried")} == {0}
 
 
-def test_an_eager_task_runs_where_it_is_called(server, broker, tmp_path) -> None:
+def test_an_eager_task_runs_in_its_callers_context(server, broker, tmp_path) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     out = send(
         server,

@@ -1,4 +1,4 @@
-"""Child processes are traced as their parent is, however they are started."""
+"""Child processes are traced like their parent, by every start method."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ def run(server: OtlpServer, directory: Path, main: str, **env: str) -> str:
 
 def assert_children(server: OtlpServer, count: int, tenant: str = "acme") -> None:
     spans = server.wait_for(count + 1)
-    works = [found for found in spans if found.name.startswith("work")]
+    works = [work for work in spans if work.name.startswith("work")]
     (parent,) = server.named("parent span")
-    assert len(works) == count, [found.name for found in spans]
-    for found in works:
-        assert found.attributes["tenant_id"] == tenant
-        assert (found.trace_id, found.parent_id) == (parent.trace_id, parent.span_id)
-        assert found.resource["service.name"] == "parent"
-        assert found.resource["process.pid"] != parent.resource["process.pid"]
-    assert len({found.span_id for found in spans}) == len(spans)
+    assert len(works) == count, [work.name for work in spans]
+    for work in works:
+        assert work.attributes["tenant_id"] == tenant
+        assert (work.trace_id, work.parent_id) == (parent.trace_id, parent.span_id)
+        assert work.resource["service.name"] == "parent"
+        assert work.resource["process.pid"] != parent.resource["process.pid"]
+    assert len({work.span_id for work in spans}) == len(spans)
 
 
 @each_method
-def test_a_process_sends_its_spans_under_its_parents_span_and_tenant(server, tmp_path, method: str) -> None:
+def test_a_child_sends_its_spans_under_its_parents_span_and_tenant(server, tmp_path, method: str) -> None:
     run(
         server,
         tmp_path,
@@ -75,7 +75,7 @@ def test_a_process_sends_its_spans_under_its_parents_span_and_tenant(server, tmp
     assert_children(server, 2)
 
 
-def test_a_subclass_of_process_is_traced_too(server, tmp_path) -> None:
+def test_a_subclass_of_process_is_traced(server, tmp_path) -> None:
     run(
         server,
         tmp_path,
@@ -90,7 +90,9 @@ def test_a_subclass_of_process_is_traced_too(server, tmp_path) -> None:
 
 
 @each_method
-def test_tasks_of_a_process_pool_belong_to_whoever_submitted_them(server, tmp_path, method: str) -> None:
+def test_tasks_of_a_process_pool_executor_run_in_their_submitters_context(
+    server, tmp_path, method: str
+) -> None:
     out = run(
         server,
         tmp_path,
@@ -107,7 +109,7 @@ def test_tasks_of_a_process_pool_belong_to_whoever_submitted_them(server, tmp_pa
 
 
 @each_method
-def test_tasks_of_multiprocessings_pool_too_although_its_block_ends_by_killing(
+def test_tasks_of_a_multiprocessing_pool_are_traced_although_its_workers_are_killed(
     server, tmp_path, method: str
 ) -> None:
     out = run(
@@ -125,7 +127,7 @@ def test_tasks_of_multiprocessings_pool_too_although_its_block_ends_by_killing(
     assert_children(server, 6)
 
 
-def test_a_pool_that_is_terminated_at_work_ends_at_once(server, tmp_path) -> None:
+def test_a_busy_pool_terminates_at_once(server, tmp_path) -> None:
     run(
         server,
         tmp_path,
@@ -137,7 +139,7 @@ def test_a_pool_that_is_terminated_at_work_ends_at_once(server, tmp_path) -> Non
     )
 
 
-def test_what_does_not_pickle_fails_exactly_as_it_does_without_tracing(server, tmp_path) -> None:
+def test_unpicklable_tasks_fail_exactly_as_without_tracing(server, tmp_path) -> None:
     main = """
         errors = []
         context = multiprocessing.get_context("spawn")
@@ -153,7 +155,7 @@ def test_what_does_not_pickle_fails_exactly_as_it_does_without_tracing(server, t
     assert run(server, tmp_path, main) == run(server, tmp_path, main, SOMATRACE_ENABLED="false") != ""
 
 
-def test_a_childs_exit_is_bounded_when_the_target_is_away(tmp_path) -> None:
+def test_a_childs_exit_is_bounded_when_the_target_is_unreachable(tmp_path) -> None:
     program = WORK + textwrap.dedent(
         """
         if __name__ == "__main__":
@@ -169,7 +171,7 @@ def test_a_childs_exit_is_bounded_when_the_target_is_away(tmp_path) -> None:
     assert done.stdout == "0\n"
 
 
-def test_a_config_given_in_code_holds_in_a_spawned_child(server, tmp_path) -> None:
+def test_a_config_given_in_code_applies_in_a_spawned_child(server, tmp_path) -> None:
     program = WORK + textwrap.dedent(
         f"""
         if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Threads and pools take tags and trace context along: those two, for that piece of work, and no more."""
+"""Tags and trace context follow work to threads and pools, for that piece of work only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _traced() -> None:
         pass
 
 
-def here() -> tuple[object, str]:
+def current_context() -> tuple[object, str]:
     return bound().get("tenant_id"), format(trace.get_current_span().get_span_context().span_id, "016x")
 
 
@@ -81,41 +81,41 @@ WAYS = [by_thread, by_timer, by_subclass, by_executor, by_map, by_loop, by_to_th
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-def test_work_on_another_thread_belongs_to_the_same_tenant_and_span(way) -> None:
-    found = []
+def test_work_on_another_thread_keeps_its_tenant_and_span(way) -> None:
+    contexts = []
     with bind(tenant_id="acme"), span("parent"):
-        expected = here()
-        way(lambda: found.append(here()))
-    assert found == [expected]
+        expected = current_context()
+        way(lambda: contexts.append(current_context()))
+    assert contexts == [expected]
     assert expected[0] == "acme"
-    assert here() == (None, "0" * 16)
+    assert current_context() == (None, "0" * 16)
 
 
-def test_the_programs_own_context_variables_stay_behind_as_without_tracing() -> None:
-    found = []
+def test_the_programs_own_context_variables_are_not_propagated() -> None:
+    contexts = []
     OWN.set("changed")
     with bind(tenant_id="acme"):
-        by_thread(lambda: found.append(OWN.get()))
-        by_executor(lambda: found.append(OWN.get()))
-    assert found == ["default", "default"]
+        by_thread(lambda: contexts.append(OWN.get()))
+        by_executor(lambda: contexts.append(OWN.get()))
+    assert contexts == ["default", "default"]
 
 
-def test_a_pools_thread_forgets_the_tenant_after_each_task_whoever_made_it_start() -> None:
+def test_a_pools_thread_drops_the_tenant_after_each_task() -> None:
     with ThreadPoolExecutor(1) as pool:
         with bind(tenant_id="acme"):
-            assert pool.submit(here).result()[0] == "acme"
-        assert pool.submit(here).result()[0] is None
+            assert pool.submit(current_context).result()[0] == "acme"
+        assert pool.submit(current_context).result()[0] is None
         with bind(tenant_id="globex"):
-            assert pool.submit(here).result()[0] == "globex"
+            assert pool.submit(current_context).result()[0] == "globex"
     with bind(tenant_id="acme"):
         pool2 = multiprocessing.pool.ThreadPool(1)
     try:
-        assert pool2.apply(here)[0] is None
+        assert pool2.apply(current_context)[0] is None
     finally:
         pool2.terminate()
 
 
-def test_a_thread_object_looks_as_it_always_did_once_it_runs() -> None:
+def test_a_running_thread_object_has_no_shadowed_run_method() -> None:
     seen = []
     with bind(tenant_id="acme"):
         thread = threading.Thread(target=lambda: seen.append("run" in vars(thread)))
@@ -124,7 +124,7 @@ def test_a_thread_object_looks_as_it_always_did_once_it_runs() -> None:
     assert seen == [False]
 
 
-def test_what_cannot_be_submitted_fails_as_before() -> None:
+def test_invalid_submissions_fail_as_without_tracing() -> None:
     with ThreadPoolExecutor(1) as pool, bind(tenant_id="acme"):
         with pytest.raises(TypeError):
             pool.submit()
@@ -159,10 +159,10 @@ def test_interleaved_tenants_never_mix_over_tasks_and_threads(jobs: list[tuple[s
             cancelled.cancel()
             return check(tenant)
 
-    async def everything() -> list[bool]:
+    async def run_all() -> list[bool]:
         with ThreadPoolExecutor(2) as pool:
             return await asyncio.gather(*(job(pool, tenant, way) for tenant, way in jobs))
 
     with ThreadPoolExecutor(2) as other:
-        assert all(asyncio.run(everything()))
+        assert all(asyncio.run(run_all()))
     assert bound() == {}

@@ -1,4 +1,4 @@
-"""Requests to Starlette and FastAPI apps: one span each, named by its route, working for its caller."""
+"""Each request to a Starlette or FastAPI app is one span, named by its route, with its caller's tags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somatrace.config import Settings
 from somatrace.testing import capture
 from tests.support.web import serving
 
-with capture():  # the apps below are made after this; those made before are tested as processes
+with capture():  # apps created before `init_tracing` are tested as processes (test_services.py)
     from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
     from starlette.applications import Starlette
     from starlette.middleware.base import BaseHTTPMiddleware
@@ -45,7 +45,7 @@ def server_spans(seen):
     return [found for found in seen.spans if found.kind is SpanKind.SERVER]
 
 
-def test_a_request_is_one_server_span_named_by_the_route_and_never_by_the_path() -> None:
+def test_a_request_is_one_server_span_named_by_its_route_not_its_path() -> None:
     app = FastAPI()
 
     @app.get("/items/{item}")
@@ -67,7 +67,7 @@ def test_a_request_is_one_server_span_named_by_the_route_and_never_by_the_path()
     assert b"secret" not in seen.bytes
 
 
-def test_routes_of_routers_mounts_and_mounted_apps_have_their_whole_template_and_one_span() -> None:
+def test_routes_of_routers_and_mounted_apps_have_their_full_template_and_one_span() -> None:
     inner = FastAPI()
     router = APIRouter(prefix="/orgs/{org}")
 
@@ -85,14 +85,14 @@ def test_routes_of_routers_mounts_and_mounted_apps_have_their_whole_template_and
     assert served.name == "GET /api/{tier}/v1/orgs/{org}/users/{user}"
 
 
-def test_what_no_route_takes_keeps_a_name_of_one_word() -> None:
+def test_a_request_without_a_route_is_named_by_its_method() -> None:
     with capture() as seen:
         assert get(Starlette(), "/no/such/secret").status_code == 404
         assert get(Starlette(), "/", method="PROPFIND").status_code == 404
     assert sorted(found.name for found in server_spans(seen)) == ["GET", "HTTP"]
 
 
-def test_an_exception_passes_unchanged_and_marks_the_span_without_its_text() -> None:
+def test_an_exception_propagates_unchanged_and_its_text_is_not_recorded() -> None:
     caught = []
 
     class Outermost:
@@ -119,7 +119,7 @@ def test_an_exception_passes_unchanged_and_marks_the_span_without_its_text() -> 
     assert b"secret" not in seen.bytes
 
 
-def test_an_error_answer_is_an_error_from_500_on() -> None:
+def test_responses_from_500_on_are_errors() -> None:
     def answer(request):
         return PlainTextResponse("", status_code=int(request.path_params["code"]))
 
@@ -133,7 +133,7 @@ def test_an_error_answer_is_an_error_from_500_on() -> None:
     assert errors == {404: None, 503: "503"}
 
 
-def test_a_streamed_body_is_sent_inside_the_span_and_keeps_its_tags() -> None:
+def test_a_streamed_body_is_sent_inside_the_span_with_its_tags() -> None:
     async def body():
         for number in range(3):
             with span(f"piece {number}"):
@@ -152,7 +152,7 @@ def test_a_streamed_body_is_sent_inside_the_span_and_keeps_its_tags() -> None:
         assert piece.end_time <= served.end_time
 
 
-def test_background_tasks_keep_the_tags_and_do_not_lengthen_the_request() -> None:
+def test_background_tasks_keep_the_tags_and_do_not_extend_the_request() -> None:
     app, done = FastAPI(), threading.Event()
 
     def later() -> None:
@@ -200,7 +200,7 @@ def test_sync_handlers_dependencies_and_middleware_share_the_requests_tags() -> 
     assert server_spans(seen)[0].attributes["tenant_id"] == "acme"
 
 
-def test_a_header_that_the_app_sets_itself_is_left_alone() -> None:
+def test_a_header_set_by_the_app_is_kept() -> None:
     def handler(request):
         return PlainTextResponse("", headers={"X-Correlation-ID": "its own"})
 
@@ -209,7 +209,7 @@ def test_a_header_that_the_app_sets_itself_is_left_alone() -> None:
     assert answer.headers.get_list("x-correlation-id") == ["its own"]
 
 
-def test_websockets_are_one_span_over_their_whole_life() -> None:
+def test_a_websocket_is_one_span_over_its_lifetime() -> None:
     from websockets.sync.client import connect
 
     app = FastAPI()
@@ -258,7 +258,7 @@ def test_concurrent_requests_do_not_mix() -> None:
     assert len({answer.json()[1] for answer in answers}) == 20
 
 
-def test_an_outsider_neither_sets_tags_nor_switches_sampling_off_and_its_id_is_kept_aside(rules) -> None:
+def test_an_untrusted_caller_sets_no_tags_or_sampling_and_its_id_is_recorded_separately(rules) -> None:
     rules(trust=("10.0.0.0/8",))
     app = Starlette(routes=[Route("/", lambda request: JSONResponse(dict(bound())))])
     sent = {
@@ -306,7 +306,7 @@ def test_at_the_edge_the_claimed_trace_is_only_a_link(rules) -> None:
     assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
 
 
-def test_under_a_middleware_of_opentelemetry_its_span_stays_the_only_one_and_gets_the_tags(rules) -> None:
+def test_under_opentelemetrys_middleware_its_span_is_the_only_one_and_gets_the_tags(rules) -> None:
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 
     rules(trust=("127.0.0.0/8",))
@@ -329,7 +329,7 @@ def test_under_a_middleware_of_opentelemetry_its_span_stays_the_only_one_and_get
     assert seen.named("inner").attributes["workflow_name"] == "GET /jobs/{id}"
 
 
-def test_an_app_called_without_a_server_inside_a_span_is_its_child() -> None:
+def test_an_app_called_in_process_inside_a_span_is_its_child() -> None:
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse(""))])
 
     async def call() -> None:
@@ -344,7 +344,7 @@ def test_an_app_called_without_a_server_inside_a_span_is_its_child() -> None:
     assert served.parent.span_id == seen.named("caller").context.span_id
 
 
-def test_a_fault_of_ours_costs_the_span_and_never_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_in_somatrace_never_fails_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("planted")
 
@@ -358,7 +358,7 @@ def test_a_fault_of_ours_costs_the_span_and_never_the_request(monkeypatch: pytes
 
 
 def _raw(url: str, headers: dict[str, str]) -> httpx.Response:
-    """A caller that is not instrumented: what it sends is what it says."""
+    """A request by a caller that is not instrumented, with these headers only."""
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")

@@ -1,4 +1,4 @@
-"""Requests of httpx, requests and aiohttp: one span, and headers for those who may know."""
+"""Each request of httpx, requests and aiohttp is one span; only allowed hosts get trace headers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from somatrace.testing import capture
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
 
-TELLING = ("traceparent", "tracestate", "baggage", "x-somatrace-tags")
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage", "x-somatrace-tags")
 
 
 class Echo:
-    """A server that remembers the headers of each request; /to/<url> redirects."""
+    """A server that records the headers of each request; /to/<url> redirects."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
@@ -70,17 +70,17 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture(autouse=True)
 def _names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name is this machine, so that strangers' names can be called."""
-    found = socket.getaddrinfo
+    """Resolve the name of an external host to this machine."""
+    resolve = socket.getaddrinfo
 
-    def everywhere(host, *args, **kwargs):
-        return found(
-            "127.0.0.1" if host in ("api.stranger.example", b"api.stranger.example") else host,
+    def resolve_here(host, *args, **kwargs):
+        return resolve(
+            "127.0.0.1" if host in ("api.external.example", b"api.external.example") else host,
             *args,
             **kwargs,
         )
 
-    monkeypatch.setattr(socket, "getaddrinfo", everywhere)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
 
 
 @pytest.fixture
@@ -138,30 +138,30 @@ def clients(seen):
 
 
 @each_client
-def test_a_request_is_one_client_span_that_says_which_server_and_not_which_path(get, echo: Echo) -> None:
+def test_a_request_is_one_client_span_with_its_server_but_not_its_path(get, echo: Echo) -> None:
     with capture() as seen, span("caller"):
         assert get(f"http://localhost:{echo.port}/secret/path?q=secret") == 200
-    (made,) = clients(seen)
-    assert made.name == "GET"
-    assert made.attributes["http.request.method"] == "GET"
-    assert made.attributes["server.address"] == "localhost"
-    assert made.attributes["server.port"] == echo.port
-    assert made.attributes["http.response.status_code"] == 200
-    assert made.parent.span_id == seen.named("caller").context.span_id
+    (request_span,) = clients(seen)
+    assert request_span.name == "GET"
+    assert request_span.attributes["http.request.method"] == "GET"
+    assert request_span.attributes["server.address"] == "localhost"
+    assert request_span.attributes["server.port"] == echo.port
+    assert request_span.attributes["http.response.status_code"] == 200
+    assert request_span.parent.span_id == seen.named("caller").context.span_id
     assert b"secret" not in seen.bytes
 
 
 @each_client
-def test_a_host_that_may_know_is_told_trace_tags_and_baggage(get, echo: Echo) -> None:
+def test_an_allowed_host_gets_trace_tags_and_baggage(get, echo: Echo) -> None:
     token = otel_context.attach(baggage.set_baggage("plan", "gold"))
     with capture() as seen, bind(tenant_id="acme", correlation_id="c-1", request_id="r-1"):
         get(f"http://127.0.0.1:{echo.port}/")
     otel_context.detach(token)
     (sent,) = echo.requests
-    (made,) = clients(seen)
+    (request_span,) = clients(seen)
     assert sent["traceparent"].split("-")[1:3] == [
-        f"{made.context.trace_id:032x}",
-        f"{made.context.span_id:016x}",
+        f"{request_span.context.trace_id:032x}",
+        f"{request_span.context.span_id:016x}",
     ]
     assert sent["baggage"] == "plan=gold"
     assert sent["x-correlation-id"] == "c-1"
@@ -173,37 +173,37 @@ def test_a_host_that_may_know_is_told_trace_tags_and_baggage(get, echo: Echo) ->
 
 
 @each_client
-def test_a_stranger_is_told_nothing_and_what_others_put_there_is_taken_off(get, echo: Echo) -> None:
-    planted = dict.fromkeys(TELLING, "planted")
+def test_other_hosts_get_no_trace_headers_and_existing_ones_are_removed(get, echo: Echo) -> None:
+    planted = dict.fromkeys(TRACE_HEADERS, "planted")
     with capture() as seen, bind(tenant_id="acme", correlation_id="c-1"):
-        get(f"http://api.stranger.example:{echo.port}/", {**planted, "x-own": "kept"})
+        get(f"http://api.external.example:{echo.port}/", {**planted, "x-own": "kept"})
     (sent,) = echo.requests
-    assert not {*TELLING, "x-correlation-id"} & sent.keys()
+    assert not {*TRACE_HEADERS, "x-correlation-id"} & sent.keys()
     assert sent["x-own"] == "kept"
     assert len(clients(seen)) == 1
 
 
 @each_client
-def test_each_hop_of_a_redirect_is_judged_on_its_own(get, echo: Echo) -> None:
+def test_each_hop_of_a_redirect_is_checked_separately(get, echo: Echo) -> None:
     with capture(), bind(tenant_id="acme", correlation_id="c-1"):
-        get(f"http://localhost:{echo.port}/to/http://api.stranger.example:{echo.port}/")
+        get(f"http://localhost:{echo.port}/to/http://api.external.example:{echo.port}/")
     first, second = echo.requests
     assert {"traceparent", "x-somatrace-tags", "x-correlation-id"} <= first.keys()
-    assert not set(TELLING) & second.keys()
+    assert not set(TRACE_HEADERS) & second.keys()
 
 
 @each_client
-def test_a_stranger_on_the_list_is_told(get, echo: Echo, rules) -> None:
-    rules(propagate_to=("*.stranger.example",))
+def test_an_external_host_on_the_list_gets_tags(get, echo: Echo, rules) -> None:
+    rules(propagate_to=("*.external.example",))
     with capture(), bind(tenant_id="acme"):
-        get(f"http://api.stranger.example:{echo.port}/")
+        get(f"http://api.external.example:{echo.port}/")
     assert "x-somatrace-tags" in echo.requests[0]
 
 
 @each_client
-def test_inside_an_llm_clients_call_there_is_no_span_and_no_header_whatever_the_host(get, echo: Echo) -> None:
+def test_an_llm_clients_request_has_no_span_and_no_trace_headers_for_any_host(get, echo: Echo) -> None:
     url = f"http://localhost:{echo.port}/"
-    planted = dict.fromkeys(TELLING, "planted")
+    planted = dict.fromkeys(TRACE_HEADERS, "planted")
     llm = trace.get_tracer("opentelemetry.instrumentation.openai.v1")
     with capture() as seen, bind(tenant_id="acme"):
         with llm.start_as_current_span("openai.chat"):
@@ -219,15 +219,15 @@ def test_inside_an_llm_clients_call_there_is_no_span_and_no_header_whatever_the_
     assert clients(seen) == []
     assert len(echo.requests) == 4
     for sent in echo.requests:
-        assert not set(TELLING) & sent.keys()
+        assert not set(TRACE_HEADERS) & sent.keys()
 
 
 @each_client
-def test_sampling_a_model_call_out_opens_nothing(get, echo: Echo) -> None:
+def test_unsampled_model_calls_send_no_trace_headers_either(get, echo: Echo) -> None:
     url = f"http://localhost:{echo.port}/"
     llm = trace.get_tracer("opentelemetry.instrumentation.ollama")
-    left_out = trace.set_span_in_context(NonRecordingSpan(SpanContext(7, 7, is_remote=True)))
-    token = otel_context.attach(left_out)
+    unsampled = trace.set_span_in_context(NonRecordingSpan(SpanContext(7, 7, is_remote=True)))
+    token = otel_context.attach(unsampled)
     with capture() as seen, bind(tenant_id="acme"), span("work", kind="workflow"):
         with llm.start_as_current_span("ollama.chat"):
             get(url)
@@ -243,12 +243,12 @@ def test_sampling_a_model_call_out_opens_nothing(get, echo: Echo) -> None:
     *model_calls, other = echo.requests
     assert len(model_calls) == 4
     for sent in model_calls:
-        assert not set(TELLING) & sent.keys()
+        assert not set(TRACE_HEADERS) & sent.keys()
     assert "x-somatrace-tags" in other
 
 
 @each_client
-def test_a_step_inside_a_model_call_belongs_to_it_and_a_tool_does_not(get, echo: Echo) -> None:
+def test_a_step_inside_a_model_call_is_part_of_it_but_a_tool_is_not(get, echo: Echo) -> None:
     url = f"http://localhost:{echo.port}/"
     with capture(), bind(tenant_id="acme"), span("answer", kind="llm"):
         with span("attempt"):
@@ -256,12 +256,12 @@ def test_a_step_inside_a_model_call_belongs_to_it_and_a_tool_does_not(get, echo:
         with span("look-up", kind="tool"), span("read"):
             get(url)
     step, tool = echo.requests
-    assert not set(TELLING) & step.keys()
+    assert not set(TRACE_HEADERS) & step.keys()
     assert "x-somatrace-tags" in tool
 
 
 @each_client
-def test_tools_and_agents_are_no_llm_calls(get, echo: Echo) -> None:
+def test_requests_of_tools_and_agents_are_not_llm_calls(get, echo: Echo) -> None:
     with capture() as seen, bind(tenant_id="acme"), span("a", kind="agent"), span("t", kind="tool"):
         get(f"http://localhost:{echo.port}/")
     assert len(clients(seen)) == 1
@@ -269,25 +269,25 @@ def test_tools_and_agents_are_no_llm_calls(get, echo: Echo) -> None:
 
 
 @each_client
-def test_an_error_answer_marks_the_span_with_its_code(get, echo: Echo) -> None:
+def test_an_error_response_sets_the_error_type_to_its_status(get, echo: Echo) -> None:
     echo.status = 503
     with capture() as seen:
         assert get(f"http://localhost:{echo.port}/") == 503
-    (made,) = clients(seen)
-    assert made.attributes["error.type"] == "503"
-    assert made.status.status_code is StatusCode.ERROR
+    (request_span,) = clients(seen)
+    assert request_span.attributes["error.type"] == "503"
+    assert request_span.status.status_code is StatusCode.ERROR
 
 
 @each_client
-def test_a_failure_reaches_the_program_unchanged_and_the_span_has_its_type_alone(get) -> None:
+def test_an_exception_propagates_unchanged_and_only_its_type_is_recorded(get) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with capture() as seen, pytest.raises(Exception) as caught:  # noqa: PT011 - each library has its own
+    with capture() as seen, pytest.raises(Exception) as caught:  # noqa: PT011 - the class depends on the library
         get(f"http://localhost:{port}/secret")
-    (made,) = clients(seen)
+    (request_span,) = clients(seen)
     kind = type(caught.value)
-    assert made.attributes["error.type"] == f"{kind.__module__}.{kind.__qualname__}"
+    assert request_span.attributes["error.type"] == f"{kind.__module__}.{kind.__qualname__}"
     assert b"secret" not in seen.bytes
 
 
@@ -302,11 +302,11 @@ def test_the_programs_request_object_keeps_its_headers() -> None:
     server.close()
     assert request.headers["traceparent"] == "mine"
     assert "x-somatrace-tags" not in request.headers
-    assert not set(TELLING) & {name.lower() for name in prepared.headers}
+    assert not set(TRACE_HEADERS) & {name.lower() for name in prepared.headers}
     assert all("x-somatrace-tags" in sent for sent in server.requests)
 
 
-def test_a_url_that_cannot_be_read_fails_as_it_does_without_tracing() -> None:
+def test_a_malformed_url_fails_as_without_tracing() -> None:
     with capture():
         with pytest.raises(requests.exceptions.InvalidURL):
             requests.get("http://[::1/", timeout=1)
@@ -316,7 +316,7 @@ def test_a_url_that_cannot_be_read_fails_as_it_does_without_tracing() -> None:
             by_aiohttp("http://")
 
 
-def test_real_llm_clients_send_no_trace_to_their_provider_even_on_this_machine(echo: Echo) -> None:
+def test_real_llm_clients_send_no_trace_headers_even_to_a_local_provider(echo: Echo) -> None:
     import anthropic
     import openai
 
@@ -332,11 +332,11 @@ def test_real_llm_clients_send_no_trace_to_their_provider_even_on_this_machine(e
         ):
             try:
                 call()
-            except Exception:  # the server's answer is empty
+            except Exception:  # the response is empty
                 pass
     assert len(echo.requests) == 2
     for sent in echo.requests:
-        assert not set(TELLING) & sent.keys()
+        assert not set(TRACE_HEADERS) & sent.keys()
     assert not [
         found for found in seen.spans if found.instrumentation_scope.name.startswith("somatrace.http")
     ]

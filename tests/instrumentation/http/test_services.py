@@ -1,4 +1,4 @@
-"""Services as processes: wherever `init_tracing` stands, and beside OpenTelemetry's own instrumentation."""
+"""Services as processes, with `init_tracing` in several places and beside OpenTelemetry's instrumentors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def server():
 
 
 def call(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """A caller that is no part of what is tested."""
+    """A request by a caller that is not under test."""
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")
@@ -81,7 +81,7 @@ serve(make())
         pytest.param(ON_UVLOOP, id="on uvloop"),
     ],
 )
-def test_requests_are_traced_wherever_tracing_is_set_up(server, tmp_path: Path, source: str) -> None:
+def test_requests_are_traced_wherever_init_tracing_is_called(server, tmp_path: Path, source: str) -> None:
     with service(APP + source, otlp_env(server.url), tmp_path) as url:
         answer = call(url, {"traceparent": TRACE})
     server.wait_for(2)
@@ -93,9 +93,7 @@ def test_requests_are_traced_wherever_tracing_is_set_up(server, tmp_path: Path, 
     assert answer.headers["x-correlation-id"] == served.attributes["correlation_id"]
 
 
-def test_a_server_that_is_stopped_sends_its_last_spans_although_uvicorn_leaves_by_its_signal(
-    server, tmp_path
-):
+def test_a_stopped_server_sends_its_last_spans_although_uvicorn_exits_by_a_signal(server, tmp_path):
     env = otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="600")
     with service(APP + "init_tracing('svc')\nserve(make())", env, tmp_path) as url:
         call(url)
@@ -114,7 +112,7 @@ AGENT = {
 
 
 @pytest.mark.parametrize("edge", ["false", "true"])
-def test_beside_opentelemetry_instrument_there_is_one_server_span_with_our_tags(
+def test_under_opentelemetry_instrument_there_is_one_server_span_with_tags(
     server, tmp_path, edge: str
 ) -> None:
     env = otlp_env(server.url, **AGENT, SOMATRACE_EDGE=edge)
@@ -130,7 +128,7 @@ def test_beside_opentelemetry_instrument_there_is_one_server_span_with_our_tags(
     assert (served.trace_id == TRACE[3:35]) is (edge == "false")
 
 
-def test_an_app_instrumented_by_hand_has_one_server_span_too(server, tmp_path) -> None:
+def test_an_app_instrumented_by_hand_has_one_server_span(server, tmp_path) -> None:
     source = (
         APP + "from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor\n"
         "init_tracing('svc')\napp = make()\nFastAPIInstrumentor.instrument_app(app)\nserve(app)"
@@ -142,7 +140,9 @@ def test_an_app_instrumented_by_hand_has_one_server_span_too(server, tmp_path) -
 
 
 @pytest.mark.parametrize("order", ["init_tracing('svc'); theirs()", "theirs(); init_tracing('svc')"])
-def test_clients_instrumented_by_others_make_one_span_and_tell_strangers_nothing(server, order: str) -> None:
+def test_clients_instrumented_by_opentelemetry_make_one_span_and_send_external_hosts_nothing(
+    server, order: str
+) -> None:
     out = run_program(
         f"""
         import socket, sys, threading
@@ -165,12 +165,12 @@ def test_clients_instrumented_by_others_make_one_span_and_tell_strangers_nothing
             def log_message(self, *args): pass
         echo = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=echo.serve_forever, daemon=True).start()
-        found = socket.getaddrinfo
-        def here(host, *a, **k):
-            return found("127.0.0.1" if "stranger" in str(host) else host, *a, **k)
-        socket.getaddrinfo = here
+        resolve = socket.getaddrinfo
+        def resolve_here(host, *a, **k):
+            return resolve("127.0.0.1" if "external" in str(host) else host, *a, **k)
+        socket.getaddrinfo = resolve_here
         with bind(tenant_id="acme"):
-            for host in ("localhost", "stranger.example"):
+            for host in ("localhost", "external.example"):
                 httpx.get(f"http://{{host}}:{{echo.server_port}}/httpx-{{host}}")
                 requests.get(f"http://{{host}}:{{echo.server_port}}/requests-{{host}}")
         with bind(tenant_id="llm"):
@@ -185,15 +185,15 @@ def test_clients_instrumented_by_others_make_one_span_and_tell_strangers_nothing
     assert out.splitlines() == [
         "/httpx-localhost traceparent x-somatrace-tags",
         "/requests-localhost traceparent x-somatrace-tags",
-        "/httpx-stranger.example",
-        "/requests-stranger.example",
+        "/httpx-external.example",
+        "/requests-external.example",
         "/models",
     ]
-    made = [found for found in of_kind(server, CLIENT) if found.attributes["tenant_id"] == "acme"]
-    assert len(made) == 4, [(found.name, found.scope) for found in server.spans]
+    requests = [found for found in of_kind(server, CLIENT) if found.attributes["tenant_id"] == "acme"]
+    assert len(requests) == 4, [(found.name, found.scope) for found in server.spans]
 
 
-def test_signed_tags_travel_between_services_and_only_with_the_key(server, tmp_path) -> None:
+def test_signed_tags_reach_the_next_service_only_with_the_key(server, tmp_path) -> None:
     key = "demo:" + base64.b64encode(b"k" * 32).decode()
     caller = """
         import sys, httpx
@@ -207,9 +207,11 @@ def test_signed_tags_travel_between_services_and_only_with_the_key(server, tmp_p
         program = f"URL = {url + '/items/1'!r}\n"
         import textwrap
 
-        known = run_program(program + textwrap.dedent(caller), otlp_env(server.url, SOMATRACE_TRUST_KEYS=key))
-        stranger = run_program(program + textwrap.dedent(caller), otlp_env(server.url))
-    assert (known.stdout, stranger.stdout) == ("acme\n", "None\n")
+        trusted = run_program(
+            program + textwrap.dedent(caller), otlp_env(server.url, SOMATRACE_TRUST_KEYS=key)
+        )
+        untrusted = run_program(program + textwrap.dedent(caller), otlp_env(server.url))
+    assert (trusted.stdout, untrusted.stdout) == ("acme\n", "None\n")
     server.wait_for(8)
     tenants = [
         found.attributes["tenant_id"] for found in server.spans if found.resource["service.name"] == "back"

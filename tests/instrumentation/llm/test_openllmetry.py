@@ -1,4 +1,4 @@
-"""Calls of LLM clients, made by real client libraries over real sockets, become one tagged span each."""
+"""Each call of a real LLM client over a real socket becomes one tagged span."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.instrumentation.llm.openllmetry import ROWS, LibraryRow
+from somatrace.libraries import INSTRUMENTED, Library
 from tests.support.llm_server import CANARIES, INPUT_TOKENS, OUTPUT_TOKENS, LlmServer, llm_server
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -148,7 +148,7 @@ FRAMEWORKS = (
 
 @dataclass
 class Run:
-    """What one program sent, and to whom."""
+    """The requests and spans of one program."""
 
     llm: LlmServer
     otlp: OtlpServer
@@ -156,9 +156,9 @@ class Run:
 
     def of(self, model: str) -> list[Received]:
         """The spans with tokens, or a failure, of calls to `model` (litellm puts the provider first)."""
-        asked = [s for s in self.otlp.spans if str(s.attributes.get(MODEL)).rpartition("/")[2] == model]
+        calls = [s for s in self.otlp.spans if str(s.attributes.get(MODEL)).rpartition("/")[2] == model]
         return [
-            span for span in asked if span.status_code == 2 or "gen_ai.usage.input_tokens" in span.attributes
+            span for span in calls if span.status_code == 2 or "gen_ai.usage.input_tokens" in span.attributes
         ]
 
 
@@ -194,13 +194,13 @@ class TestOpenaiAndAnthropic:
         assert span.attributes["gen_ai.usage.output_tokens"] == OUTPUT_TOKENS
         assert span.attributes["gen_ai.response.finish_reasons"] == ["stop"]
 
-    def test_an_embedding_is_one_span_with_the_tokens_it_read(self, clients: Run) -> None:
+    def test_an_embedding_is_one_span_with_its_input_tokens(self, clients: Run) -> None:
         (span,) = clients.of("openai-embedding")
 
         assert span.attributes["gen_ai.usage.input_tokens"] == INPUT_TOKENS
 
     @pytest.mark.parametrize("call", FAILURES)
-    def test_a_failed_call_is_one_failed_span_that_says_which_error(self, clients: Run, call: str) -> None:
+    def test_a_failed_call_is_one_failed_span_with_its_error_type(self, clients: Run, call: str) -> None:
         (span,) = clients.of(call)
 
         assert span.status_code == 2
@@ -218,7 +218,7 @@ class TestOpenaiAndAnthropic:
             assert tags == {"tenant_id": "acme", "workflow_name": "w", "agent_id": "a", "user_id": "u-1"}
 
     @pytest.mark.parametrize("canary", CANARIES)
-    def test_no_prompt_answer_or_key_leaves_though_environment_and_context_ask_for_it(
+    def test_no_prompt_answer_or_key_leaves_even_if_environment_and_context_request_it(
         self, clients: Run, canary: str
     ) -> None:
         assert clients.otlp.spans
@@ -233,13 +233,13 @@ class TestOpenaiAndAnthropic:
         assert clients.llm.headers
         assert not [h for h in clients.llm.headers if h.keys() & {"traceparent", "baggage", "tracestate"}]
 
-    def test_headers_that_the_program_passes_are_not_changed(self, clients: Run) -> None:
+    def test_headers_passed_by_the_program_are_unchanged(self, clients: Run) -> None:
         assert '"headers": {"x-mine": "sk-KEYCANARY5d81aa"}' in clients.done.stdout
 
     def test_finished_responses_are_not_kept_in_memory(self, clients: Run) -> None:
         assert '"kept": 0' in clients.done.stdout
 
-    def test_status_says_which_libraries_are_on(self, clients: Run) -> None:
+    def test_status_lists_the_libraries_that_are_on(self, clients: Run) -> None:
         assert '"openai": "on"' in clients.done.stdout
         assert '"anthropic": "on"' in clients.done.stdout
         assert '"cohere": "waiting for import"' in clients.done.stdout
@@ -276,7 +276,7 @@ class TestLitellmAndLangchain:
 
         assert span.status_code == 2
 
-    def test_tags_follow_the_stamp_and_not_the_metadata_of_a_chain(self, frameworks: Run) -> None:
+    def test_tags_follow_the_span_state_and_not_the_metadata_of_a_chain(self, frameworks: Run) -> None:
         assert frameworks.otlp.spans
         assert {span.attributes["tenant_id"] for span in frameworks.otlp.spans} == {"acme"}
         assert {span.attributes["user.id"] for span in frameworks.otlp.spans} == {"u-1"}
@@ -286,7 +286,7 @@ class TestLitellmAndLangchain:
     def test_no_prompt_answer_or_key_leaves(self, frameworks: Run, canary: str) -> None:
         assert canary.encode() not in frameworks.otlp.bytes
 
-    def test_langgraph_is_instrumented_when_it_is_used_and_not_imported_before(self, frameworks: Run) -> None:
+    def test_langgraph_is_instrumented_when_used_and_not_imported_before(self, frameworks: Run) -> None:
         assert '"unused": []' in frameworks.done.stdout
         assert [span for span in frameworks.otlp.spans if "LangGraph" in span.name or "agent" in span.name]
         assert '"problems": []' in frameworks.done.stdout
@@ -335,7 +335,7 @@ def test_vector_store_database_and_mcp_calls_are_spans_without_their_texts(tmp_p
 
 
 @pytest.mark.slow
-def test_clients_made_before_init_and_imports_in_threads_are_covered(tmp_path: Path) -> None:
+def test_clients_created_before_init_and_imports_in_threads_are_covered(tmp_path: Path) -> None:
     source = (
         PRELUDE
         + """
@@ -365,7 +365,7 @@ def test_clients_made_before_init_and_imports_in_threads_are_covered(tmp_path: P
         assert otlp.named("openai.chat")
 
 
-def test_what_is_installed_but_not_imported_is_not_loaded() -> None:
+def test_installed_libraries_that_are_not_imported_are_not_loaded() -> None:
     done = run_program(
         """
         import sys, somatrace
@@ -385,8 +385,8 @@ def test_what_is_installed_but_not_imported_is_not_loaded() -> None:
     assert done.stderr == ""
 
 
-def test_an_instrumentor_that_cannot_be_loaded_is_said_and_leaves_the_import_alone(tmp_path: Path) -> None:
-    for name in ("chromadb", "groq"):  # modules of that name, which no instrumentor can work with
+def test_an_instrumentor_that_fails_to_load_is_reported_and_the_import_succeeds(tmp_path: Path) -> None:
+    for name in ("chromadb", "groq"):  # modules with that name that no instrumentor can instrument
         (tmp_path / f"{name}.py").write_text("useful = 42\n")
 
     done = run_program(
@@ -413,7 +413,7 @@ def test_an_instrumentor_that_cannot_be_loaded_is_said_and_leaves_the_import_alo
 @pytest.mark.skipif(
     importlib.util.find_spec("mcp") is None, reason="mcp is not installed in this environment"
 )
-def test_a_hook_of_an_instrumentor_that_fails_does_not_fail_the_programs_import() -> None:
+def test_a_failing_hook_of_an_instrumentor_does_not_fail_the_import() -> None:
     done = run_program(
         """
         import somatrace
@@ -434,14 +434,14 @@ def test_a_hook_of_an_instrumentor_that_fails_does_not_fail_the_programs_import(
 
 def _trees(package: str) -> list[ast.Module]:
     """The modules of an installed instrumentor, which need not be importable here."""
-    found = importlib.util.find_spec(f"opentelemetry.instrumentation.{package}")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(f"opentelemetry.instrumentation.{package}")
+    if spec is None or spec.origin is None:
         pytest.skip("its distribution is not installed in this environment")
-    return [ast.parse(file.read_text()) for file in Path(found.origin).parent.rglob("*.py")]
+    return [ast.parse(file.read_text()) for file in Path(spec.origin).parent.rglob("*.py")]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.library}-{row.module}")
-def test_every_row_names_an_instrumentor_that_exists(row: LibraryRow) -> None:
+@pytest.mark.parametrize("row", INSTRUMENTED, ids=lambda row: row.name)
+def test_every_row_names_an_existing_instrumentor(row: Library) -> None:
     classes = {
         node.name for tree in _trees(row.package) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
     }
@@ -449,9 +449,9 @@ def test_every_row_names_an_instrumentor_that_exists(row: LibraryRow) -> None:
     assert row.instrumentor in classes
 
 
-@pytest.mark.parametrize("package", sorted({row.package for row in ROWS}))
-def test_what_reads_the_switch_for_content_is_a_function_whose_body_can_be_replaced(package: str) -> None:
-    """A new release that asks in another way must be noticed here, not in production."""
+@pytest.mark.parametrize("package", [row.package for row in INSTRUMENTED])
+def test_content_switches_are_functions_whose_body_can_be_replaced(package: str) -> None:
+    """A release that reads the switch in another way must fail here, not in production."""
     reading = [
         node
         for tree in _trees(package)
@@ -475,7 +475,7 @@ def _reads_switch(function: ast.FunctionDef) -> bool:
     return False
 
 
-def test_an_error_of_an_mcp_server_reaches_the_program_as_without_tracing() -> None:
+def test_an_mcp_server_error_reaches_the_program_as_it_does_without_tracing() -> None:
     done = run_program(
         """
         import anyio

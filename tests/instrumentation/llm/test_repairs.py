@@ -1,4 +1,4 @@
-"""What libraries and instrumentors do of their own accord is mended; the program around stays as it is."""
+"""Side effects of libraries and instrumentors are repaired, and the host program stays unchanged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from somatrace.instrumentation.function_bodies import give_body
+from somatrace.instrumentation.function_bodies import replace_body
 from somatrace.instrumentation.llm.repairs import UnfinishedSpans
 from tests.support.llm_server import llm_server
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
 
-#: Everything of the host that tracing has no business with, before and after a day's work.
+#: Host state that tracing must not touch, before and after the work.
 HOST = """
     import asyncio, gc, json, logging, os, random, signal, sys, threading, warnings
 
@@ -85,15 +85,15 @@ def test_the_host_is_the_same_with_and_without_tracing(tmp_path: Path) -> None:
     assert (traced.stderr, plain.stderr) == ("", "")
     with_tracing, without = json.loads(traced.stdout), json.loads(plain.stdout)
     for step, (ours, theirs) in enumerate(zip(with_tracing["seen"], without["seen"], strict=True)):
-        for what in theirs:
-            if what != "environment":
-                assert ours[what] == theirs[what], f"{what} differs in step {step}"
+        for name in theirs:
+            if name != "environment":
+                assert ours[name] == theirs[name], f"{name} differs in step {step}"
         assert {**ours["environment"], "TRACED": "no"} == theirs["environment"]
     assert with_tracing["answers"] == without["answers"]
 
 
 @pytest.mark.slow
-def test_native_spans_of_anthropic_stay_off_unless_the_client_has_a_provider_of_its_own() -> None:
+def test_native_anthropic_spans_are_off_unless_the_client_has_its_own_provider() -> None:
     source = """
         import somatrace
         from somatrace import init_tracing
@@ -122,7 +122,7 @@ def _answer(status: str | None) -> Any:
     return SimpleNamespace(response_status=status)
 
 
-def test_only_answers_that_are_still_being_made_are_kept() -> None:
+def test_only_answers_in_progress_are_kept() -> None:
     kept = UnfinishedSpans()
 
     for status in ("queued", "in_progress", "completed", "failed", "cancelled", "incomplete", None):
@@ -131,7 +131,7 @@ def test_only_answers_that_are_still_being_made_are_kept() -> None:
     assert sorted(kept) == ["in_progress", "queued"]
 
 
-def test_an_answer_is_let_go_when_it_is_finished() -> None:
+def test_a_finished_answer_is_dropped() -> None:
     kept = UnfinishedSpans()
     kept["r"] = _answer("queued")
 
@@ -140,7 +140,7 @@ def test_an_answer_is_let_go_when_it_is_finished() -> None:
     assert "r" not in kept
 
 
-def test_answers_that_nobody_fetches_are_let_go_oldest_first() -> None:
+def test_answers_never_fetched_are_dropped_oldest_first() -> None:
     kept = UnfinishedSpans()
 
     for number in range(10_000):
@@ -151,7 +151,7 @@ def test_answers_that_nobody_fetches_are_let_go_oldest_first() -> None:
     assert "0" not in kept
 
 
-def test_a_body_reaches_what_was_imported_by_name_and_no_other_package(tmp_path: Path) -> None:
+def test_a_replaced_body_reaches_functions_imported_by_name_in_that_package_only(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("from lib.utils import ask\n")
     (tmp_path / "lib" / "utils.py").write_text("def ask():\n    return 'theirs'\n")
@@ -161,10 +161,10 @@ def test_a_body_reaches_what_was_imported_by_name_and_no_other_package(tmp_path:
         """
         import lib, libother
         from lib import ask
-        from somatrace.instrumentation.function_bodies import give_body
+        from somatrace.instrumentation.function_bodies import replace_body
         def ours():
             return "ours"
-        give_body("lib", ("ask",), ours)
+        replace_body("lib", ("ask",), ours)
         print(ask(), lib.ask(), lib.utils.ask(), libother.ask())
         """,
         {"PYTHONPATH": str(tmp_path)},
@@ -173,5 +173,5 @@ def test_a_body_reaches_what_was_imported_by_name_and_no_other_package(tmp_path:
     assert done.stdout == "ours ours ours theirs\n"
 
 
-def test_a_package_that_is_not_loaded_is_left_alone() -> None:
-    give_body("no.such.package", ("ask",), _answer)
+def test_a_package_that_is_not_loaded_is_ignored() -> None:
+    replace_body("no.such.package", ("ask",), _answer)

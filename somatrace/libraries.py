@@ -1,0 +1,218 @@
+"""The registry of LLM clients, frameworks and databases: one row per library.
+
+Instrumentation, `somatrace check` and `somatrace doctor` derive their tables from it. It is plain data: it
+imports none of the libraries, and no OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+#: The namespace of the instrumentors' packages, and of the instrumentation scopes of their spans.
+_INSTRUMENTATION: Final = "opentelemetry.instrumentation."
+
+
+class RequestMethods(NamedTuple):
+    """The methods through which a client sends each of its requests. The defaults are those of the clients
+    that Stainless generates."""
+
+    module: str
+    classes: tuple[str, ...] = ("SyncAPIClient", "AsyncAPIClient")
+    methods: tuple[str, ...] = ("request",)
+
+
+class Library(NamedTuple):
+    """A library, its instrumentor, and how its calls are recognized.
+
+    `role`: a "model" client calls models and does nothing else inside its spans; a "framework" calls models
+    and also runs tools there, so its spans count as model calls by their operation only.
+    """
+
+    #: The key in `status().instruments`.
+    name: str
+    role: Literal["model", "framework", "other"]
+    #: Modules whose import switches the instrumentor on. Their import completes after everything that the
+    #: instrumentor touches.
+    modules: tuple[str, ...]
+    #: The instrumentor's package below `opentelemetry.instrumentation`, and its class. Empty without one.
+    package: str = ""
+    instrumentor: str = ""
+    #: Further instrumentation scopes of its spans: the library's own, and those of other instrumentors.
+    other_scopes: tuple[str, ...] = ()
+    #: For clients whose requests are marked as model calls even where no instrumentor is active.
+    requests: RequestMethods | None = None
+    #: Import names by which `somatrace check` recognizes it; a final `*` matches a family such as
+    #: langchain_openai. By default the top-level packages of `modules`.
+    imports: tuple[str, ...] | None = None
+    #: Services of boto3 that call models, for libraries without an import of their own.
+    aws_services: tuple[str, ...] = ()
+    #: Functions that call a model or build a client. `somatrace check` recognizes classes by their names.
+    functions: tuple[str, ...] = ()
+
+    @property
+    def instrumentor_module(self) -> str:
+        return _INSTRUMENTATION + self.package
+
+    @property
+    def instrumentor_distribution(self) -> str:
+        return f"opentelemetry-instrumentation-{self.package.replace('_', '-')}"
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Prefixes of the instrumentation scopes of its spans."""
+        return (*((self.instrumentor_module,) if self.package else ()), *self.other_scopes)
+
+    @property
+    def import_names(self) -> tuple[str, ...]:
+        if self.imports is not None:
+            return self.imports
+        return tuple(dict.fromkeys(module.partition(".")[0] for module in self.modules))
+
+
+LIBRARIES: Final = (
+    Library("agno", "framework", ("agno",), "agno", "AgnoInstrumentor"),
+    Library("ai21", "model", ("ai21",)),
+    Library("aleph_alpha", "model", ("aleph_alpha_client",), "alephalpha", "AlephAlphaInstrumentor"),
+    Library(
+        "anthropic",
+        "model",
+        ("anthropic",),
+        "anthropic",
+        "AnthropicInstrumentor",
+        other_scopes=("com.anthropic.sdk",),
+        requests=RequestMethods("anthropic._base_client"),
+        functions=("create", "acreate"),
+    ),
+    Library(
+        "bedrock",
+        "model",
+        ("botocore",),
+        "bedrock",
+        "BedrockInstrumentor",
+        imports=(),
+        aws_services=("bedrock-runtime", "bedrock-agent-runtime"),
+    ),
+    Library("cerebras", "model", ("cerebras",), requests=RequestMethods("cerebras.cloud.sdk._base_client")),
+    Library("chromadb", "other", ("chromadb",), "chromadb", "ChromaInstrumentor"),
+    Library("cohere", "model", ("cohere",), "cohere", "CohereInstrumentor"),
+    Library("crewai", "framework", ("crewai",), "crewai", "CrewAIInstrumentor"),
+    Library("dashscope", "model", ("dashscope",)),
+    Library("dspy", "framework", ("dspy",)),
+    Library("fireworks", "model", ("fireworks",)),
+    Library(
+        "google.genai",
+        "model",
+        ("google.genai",),
+        "google_generativeai",
+        "GoogleGenerativeAiInstrumentor",
+        other_scopes=("opentelemetry.instrumentation.google_genai",),
+        imports=("google.genai", "google.generativeai"),
+    ),
+    Library(
+        "groq",
+        "model",
+        ("groq",),
+        "groq",
+        "GroqInstrumentor",
+        requests=RequestMethods("groq._base_client"),
+    ),
+    Library("haystack", "framework", ("haystack",), "haystack", "HaystackInstrumentor"),
+    Library("huggingface_hub", "model", ("huggingface_hub",)),
+    Library("lancedb", "other", ("lancedb",), "lancedb", "LanceInstrumentor"),
+    Library(
+        "langchain",
+        "framework",
+        ("langchain_core",),
+        "langchain",
+        "LangchainInstrumentor",
+        imports=("langchain*",),
+        functions=("init_chat_model", "init_embeddings"),
+    ),
+    Library(
+        "litellm",
+        "model",
+        ("litellm",),
+        "litellm",
+        "LiteLLMInstrumentor",
+        requests=RequestMethods(
+            "litellm.llms.custom_httpx.http_handler",
+            ("HTTPHandler", "AsyncHTTPHandler"),
+            ("delete", "get", "patch", "post", "put"),
+        ),
+        functions=(
+            "completion", "acompletion", "embedding", "aembedding", "text_completion", "atext_completion",
+            "responses", "aresponses", "image_generation", "aimage_generation", "transcription",
+            "speech", "rerank", "Router",
+        ),
+    ),
+    Library("llama_index", "framework", ("llama_index.core",), "llamaindex", "LlamaIndexInstrumentor"),
+    Library("marqo", "other", ("marqo",), "marqo", "MarqoInstrumentor"),
+    Library("mcp", "other", ("mcp",), "mcp", "McpInstrumentor"),
+    Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
+    Library("mistralai", "model", ("mistralai",), "mistralai", "MistralAiInstrumentor"),
+    Library(
+        "ollama",
+        "model",
+        ("ollama",),
+        "ollama",
+        "OllamaInstrumentor",
+        functions=("chat", "generate", "embed", "embeddings"),
+    ),
+    Library(
+        "openai",
+        "model",
+        ("openai",),
+        "openai",
+        "OpenAIInstrumentor",
+        requests=RequestMethods("openai._base_client"),
+        functions=("create", "acreate"),
+    ),
+    # `agents` is the name of many programs' own packages, too
+    Library(
+        "openai_agents", "framework", ("agents",), "openai_agents", "OpenAIAgentsInstrumentor", imports=()
+    ),
+    Library("pinecone", "other", ("pinecone",), "pinecone", "PineconeInstrumentor"),
+    Library("qdrant", "other", ("qdrant_client",), "qdrant", "QdrantInstrumentor"),
+    Library(
+        "replicate",
+        "model",
+        ("replicate",),
+        "replicate",
+        "ReplicateInstrumentor",
+        functions=("run", "async_run", "stream"),
+    ),
+    Library(
+        "sagemaker",
+        "model",
+        ("botocore",),
+        "sagemaker",
+        "SageMakerInstrumentor",
+        imports=(),
+        aws_services=("sagemaker-runtime",),
+    ),
+    Library("sqlalchemy", "other", ("sqlalchemy",), "sqlalchemy", "SQLAlchemyInstrumentor"),
+    Library(
+        "together",
+        "model",
+        ("together",),
+        "together",
+        "TogetherAiInstrumentor",
+        requests=RequestMethods("together._base_client"),
+    ),
+    Library("transformers", "model", ("transformers.pipelines",), "transformers", "TransformersInstrumentor"),
+    Library("vertexai", "model", ("vertexai",), "vertexai", "VertexAIInstrumentor"),
+    Library("voyageai", "model", ("voyageai",), "voyageai", "VoyageAIInstrumentor"),
+    Library(
+        "watsonx",
+        "model",
+        ("ibm_watson_machine_learning", "ibm_watsonx_ai"),
+        "watsonx",
+        "WatsonxInstrumentor",
+    ),
+    Library("weaviate", "other", ("weaviate",), "weaviate", "WeaviateInstrumentor"),
+    Library("writer", "model", ("writerai",), "writer", "WriterInstrumentor"),
+    Library("zhipuai", "model", ("zhipuai",)),
+)  # fmt: skip
+
+#: The libraries that have an instrumentor.
+INSTRUMENTED: Final = tuple(row for row in LIBRARIES if row.package)

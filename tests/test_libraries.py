@@ -1,0 +1,106 @@
+"""The registry of libraries: complete, consistent, and light to import."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from somatrace.instrumentation import call_context
+from somatrace.libraries import INSTRUMENTED, LIBRARIES
+from tests.support.programs import run_program
+
+#: OpenTelemetry's own instrumentors, for HTTP, threads, logs and caches. somatrace has its own for HTTP and
+#: threads, and leaves the others to the program.
+NOT_IN_THE_REGISTRY = {
+    "asgi", "fastapi", "httpx", "logging", "redis", "requests", "threading", "urllib3",
+}  # fmt: skip
+INSTALLED = {
+    entry.value.partition(":")[0] for entry in metadata.entry_points(group="opentelemetry_instrumentor")
+}
+
+
+def _declared(root: Path) -> set[str]:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=!~ \[]", line)[0] for line in project["dependencies"]}
+    return {name for name in names if name.startswith("opentelemetry-instrumentation-")}
+
+
+def test_every_declared_instrumentor_is_in_the_registry(root: Path) -> None:
+    assert _declared(root)
+    assert _declared(root) <= {row.instrumentor_distribution for row in INSTRUMENTED}
+
+
+def test_every_installed_instrumentor_is_in_the_registry() -> None:
+    modules = {row.instrumentor_module for row in INSTRUMENTED}
+    ignored = {f"opentelemetry.instrumentation.{name}" for name in NOT_IN_THE_REGISTRY}
+
+    assert INSTALLED - ignored <= modules
+
+
+def test_every_instrumentor_of_traceloop_is_in_the_registry() -> None:
+    """traceloop-sdk depends on all of OpenLLMetry's instrumentors."""
+    try:
+        lines = metadata.requires("traceloop-sdk") or ()
+    except metadata.PackageNotFoundError:
+        pytest.skip("traceloop-sdk is not installed in this environment")
+    names = {re.split(r"[<>=!~ \[;(]", line)[0] for line in lines}
+    theirs = {name for name in names if name.startswith("opentelemetry-instrumentation-")}
+    ours = {row.instrumentor_distribution for row in INSTRUMENTED}
+
+    assert theirs
+    assert {name.rpartition("-")[2] for name in theirs - ours} <= NOT_IN_THE_REGISTRY
+
+
+def test_names_and_instrumentors_are_unique() -> None:
+    assert len({row.name for row in LIBRARIES}) == len(LIBRARIES)
+    assert len({row.package for row in INSTRUMENTED}) == len(INSTRUMENTED)
+    assert all(bool(row.package) == bool(row.instrumentor) for row in LIBRARIES)
+
+
+@pytest.mark.parametrize("row", [row for row in LIBRARIES if row.scopes], ids=lambda row: row.name)
+def test_only_the_spans_of_model_clients_count_as_model_calls_by_their_scope(row) -> None:
+    for scope in row.scopes:
+        counts = scope.startswith(call_context._MODEL_SCOPES) and not scope.startswith(
+            call_context._OTHER_SCOPES
+        )
+
+        assert counts == (row.role == "model")
+
+
+def test_the_page_lists_every_instrumented_library(root: Path) -> None:
+    page = (root / "docs" / "instrumentation.md").read_text()
+    rows = "".join(re.findall(r"^\| (?:included|on when installed) \|.*$", page, re.MULTILINE))
+    listed = set(re.findall(r"[a-z0-9][a-z0-9-]+", rows))
+    missing = {
+        row.name
+        for row in INSTRUMENTED
+        if row.instrumentor_distribution.removeprefix("opentelemetry-instrumentation-") not in listed
+    }
+
+    assert missing == set()
+
+
+def test_the_page_lists_the_declared_instrumentors_as_included(root: Path) -> None:
+    page = (root / "docs" / "instrumentation.md").read_text()
+    (row,) = re.findall(r"^\| included \|(.*)\|$", page, re.MULTILINE)
+
+    assert set(re.findall(r"[a-z0-9-]+", row)) - {"and", "langgraph"} == {
+        name.removeprefix("opentelemetry-instrumentation-") for name in _declared(root)
+    }
+
+
+def test_the_registry_imports_nothing_but_the_standard_library() -> None:
+    done = run_program(
+        """
+        import sys
+        import somatrace.libraries
+        print([name for name in ("opentelemetry", "pydantic", "openai", "wrapt") if name in sys.modules])
+        """,
+        {},
+    )
+
+    assert done.stdout == "[]\n"
