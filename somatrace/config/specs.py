@@ -175,7 +175,7 @@ SPECS: Final = (
     _spec("release", "release shown in Langfuse", text(200), "LANGFUSE_RELEASE"),
     _spec(
         "content",
-        "none or redacted: content of tenants without an entry in the policy file; never: off for all tenants",
+        "none or redacted: content of tenants without a policy file entry; never: off for all tenants",
         choice("never", "none", "redacted"),
     ),
     _spec("content_policy_file", "policy file that allows content per tenant", text()),

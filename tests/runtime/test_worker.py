@@ -190,7 +190,7 @@ def test_a_step_is_hurried_once_for_each_flush(lane_of):
     remaining = [5]
 
     def step(items) -> float | None:
-        hurried.append(worker.hurried)
+        hurried.append(worker.urgent)
         remaining[0] -= 1
         return 0.01
 
@@ -233,7 +233,7 @@ def test_what_comes_after_close_is_not_taken(lane_of):
 
 def test_close_interrupts_what_blocks_and_keeps_its_time(lane_of):
     interrupted, rested = threading.Event(), threading.Event()
-    worker = lane_of(lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, rest=rested.set)
+    worker = lane_of(lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, release=rested.set)
     worker.put(1)
     started = time.monotonic()
 
@@ -260,7 +260,7 @@ def test_closing_twice_waits_once(lane_of):
 
 def test_the_thread_lets_go_of_its_connections_when_it_ends(lane_of):
     ended_on = []
-    worker = lane_of(Sink(), rest=lambda: ended_on.append(threading.current_thread().name))
+    worker = lane_of(Sink(), release=lambda: ended_on.append(threading.current_thread().name))
     worker.put(1)
 
     worker.close(10)
