@@ -9,7 +9,7 @@ from somatrace.config.config_fields import ConfigFields
 from somatrace.config.environment import Environment, FoundVariable
 from somatrace.config.parsers import BadValueError, Parser
 from somatrace.config.settings import Problem
-from somatrace.config.specs import BY_NAME, ForeignVariable, SettingSpec
+from somatrace.config.specs import BY_NAME, SettingSpec, SettingVariable
 
 KEYWORD = "keyword"
 DEFAULT = "default"
@@ -124,7 +124,7 @@ class SettingsReader:
                 self.report(other.name, f"contradicts {first.name}, which is used: keep one of them")
 
 
-def known_variables() -> Iterator[tuple[str, ForeignVariable]]:
+def known_variables() -> Iterator[tuple[str, SettingVariable]]:
     """Every variable in the table, with the name of its setting."""
     for spec in BY_NAME.values():
         for variable in spec.variables:

@@ -37,8 +37,8 @@ _TARGET: Final = Target("local")
 _TIMEOUT_ADVICE: Final = "use seconds from 0.001 to 600, as OpenTelemetry in Python does, not milliseconds"
 
 
-class ForeignVariable(NamedTuple):
-    """A variable of another tool, with its parser where that differs from the setting's."""
+class SettingVariable(NamedTuple):
+    """A variable of a setting, with its parser where that differs from the setting's."""
 
     name: str
     parse: Parser | None = None
@@ -50,7 +50,7 @@ class SettingSpec(NamedTuple):
     name: str
     why: str
     parse: Parser
-    others: tuple[ForeignVariable, ...] = ()
+    others: tuple[SettingVariable, ...] = ()
     default: Any = None
     safe: Any = None
     secret: bool = False
@@ -60,22 +60,22 @@ class SettingSpec(NamedTuple):
         return f"SOMATRACE_{self.name.upper()}"
 
     @property
-    def variables(self) -> tuple[ForeignVariable, ...]:
+    def variables(self) -> tuple[SettingVariable, ...]:
         """All variables, in order of precedence."""
-        return (ForeignVariable(self.variable), *self.others)
+        return (SettingVariable(self.variable), *self.others)
 
 
-def _spec(name: str, why: str, parse: Parser, *others: str | ForeignVariable, **options: Any) -> SettingSpec:
+def _spec(name: str, why: str, parse: Parser, *others: str | SettingVariable, **options: Any) -> SettingSpec:
     """A spec whose default, and safe value, is the default of Settings (or of Target)."""
     default = getattr(_SETTINGS, name, getattr(_TARGET, name, ""))
-    given = tuple(ForeignVariable(other) if isinstance(other, str) else other for other in others)
+    given = tuple(SettingVariable(other) if isinstance(other, str) else other for other in others)
     return SettingSpec(name, why, parse, given, **{"default": default, "safe": default, **options})
 
 
 def _otlp(
     name: str, *, exact: Parser | None = None, base: Parser | None = None
-) -> tuple[ForeignVariable, ForeignVariable]:
-    return ForeignVariable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), ForeignVariable(
+) -> tuple[SettingVariable, SettingVariable]:
+    return SettingVariable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), SettingVariable(
         f"OTEL_EXPORTER_OTLP_{name}", base
     )
 
@@ -115,7 +115,7 @@ SPECS: Final = (
         "timeout of one batch in seconds, including the connection",
         number(0.001, 600.0, advice=_TIMEOUT_ADVICE),
         *_otlp("TIMEOUT"),
-        ForeignVariable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
+        SettingVariable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
         "LANGFUSE_TIMEOUT",
     ),
     _spec(
@@ -195,7 +195,7 @@ SPECS: Final = (
         "flush_interval",
         "longest wait in seconds before a finished span is sent",
         number(0.001, 3600.0),
-        ForeignVariable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
+        SettingVariable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
         "LANGFUSE_FLUSH_INTERVAL",
     ),
     _spec(

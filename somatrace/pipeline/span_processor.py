@@ -58,7 +58,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
     def _serve(self) -> None:
         self._pipeline.third_party.serve(tuple(filter(self._exports_elsewhere, self._span_processors)))
 
-    # -- what the SDK calls -------------------------------------------------------------------------
+    # -- called by the SDK --------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         began = time.perf_counter_ns()
