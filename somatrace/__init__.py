@@ -1,7 +1,7 @@
 """somatrace: OpenTelemetry-native tracing for Python LLM services.
 
-Names are loaded when first used, so that `somatrace.guard` and `somatrace.check` import without
-OpenTelemetry.
+Names are loaded on first use, so that `somatrace.guard` and `somatrace.check` can be imported
+without OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'somatrace' has no attribute {name!r}")
-    found = getattr(import_module(f"somatrace.{home}"), name)
-    globals()[name] = found
-    return found
+    value = getattr(import_module(f"somatrace.{home}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`somatrace` and `python -m somatrace`: the commands, or one line on what to do instead."""
+"""Entry point of `somatrace` and `python -m somatrace`. Errors print one line with the fix."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave the process with its exit code."""
+    """Run the command line and exit with its code."""
     if sys.argv[1:2] == ["check"]:
-        # the check needs no extra, and starts in a fifth of the time that typer takes
+        # the check needs no extra, and starts in a fifth of the time typer needs
         from somatrace.check.command import main as check
 
         raise SystemExit(check(sys.argv[2:]))
-    # its default ends this process at once, and leaves those that it started behind
+    # the default handler ends this process at once and leaves its child processes running
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         from somatrace.cli import app
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich", "click"):
             raise
-        sys.stderr.write("somatrace: the commands need `pip install 'somatrace[cli,local]'`\n")
+        sys.stderr.write("somatrace: the commands need extras: `pip install 'somatrace[cli,local]'`\n")
         raise SystemExit(2) from None
     try:
         code = app(prog_name="somatrace", standalone_mode=False)
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _usage(error: Exception) -> int:
-    """One line for a usage error. Typer brings its own click, so the error is known by what it can do."""
+    """Print one line for a usage error. Typer bundles its own click, so duck-type the error."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
         return 2
@@ -44,7 +44,9 @@ def _usage(error: Exception) -> int:
 
         if resolve("somatrace").debug:
             raise error
-        sys.stderr.write(f"somatrace: {type(error).__name__}: {error} (SOMATRACE_DEBUG=1 shows where)\n")
+        sys.stderr.write(
+            f"somatrace: {type(error).__name__}: {error} (set SOMATRACE_DEBUG=1 for the traceback)\n"
+        )
         return 1
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "somatrace"

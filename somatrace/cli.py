@@ -1,4 +1,4 @@
-"""The commands. Bad input is one line that says what to do, and exit code 2."""
+"""The command line. Bad input prints one line with the fix and exits with code 2."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_EnvFile = Annotated[Path | None, typer.Option(help="Settings from this .env file; the environment wins.")]
+_EnvFile = Annotated[
+    Path | None, typer.Option(help="Read settings from this .env file; the environment takes precedence.")
+]
 
 
 @app.callback()
 def _root() -> None:
-    """Keep `somatrace local` a sub-command while there is only one."""
+    """Make every command a sub-command, even if there is only one."""
 
 
 @app.command()
@@ -45,7 +47,7 @@ def version() -> None:
     add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
 def check(context: typer.Context) -> None:
-    """Find services that would run untraced, without importing or running them."""
+    """Find services that would run without tracing, without importing or running them."""
     from somatrace.check.command import main
 
     raise typer.Exit(main(context.args))
@@ -54,16 +56,17 @@ def check(context: typer.Context) -> None:
 @app.command()
 def local(
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 4318,
-    host: Annotated[str, typer.Option(help="Address to bind, of this machine's own.")] = "127.0.0.1",
-    data_dir: Annotated[Path | None, typer.Option(help="Where the store lies.")] = None,
-    allow_remote: Annotated[bool, typer.Option(help="Bind an address that others reach.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to bind; 0 picks a free one.")] = 4318,
+    host: Annotated[str, typer.Option(help="Local address to bind.")] = "127.0.0.1",
+    data_dir: Annotated[Path | None, typer.Option(help="Directory of the store.")] = None,
+    allow_remote: Annotated[bool, typer.Option(help="Allow binding to a non-loopback address.")] = False,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Write address and keys (JSON, 0600) here once it serves.")
+        Path | None,
+        typer.Option(help="Write address and keys to this file (JSON, mode 0600) once the server is ready."),
     ] = None,
     env_file: _EnvFile = None,
 ) -> None:
-    """Show traces on this machine, and take them: an ingester that speaks Langfuse's API."""
+    """Run the local trace server and web page: an ingester compatible with Langfuse's API."""
     _need("starlette", "uvicorn", "jinja2", extra="local")
     settings = _settings(env_file)
     from somatrace.local.data_dir import data_dir as place
@@ -71,7 +74,7 @@ def local(
 
     directory = data_dir or place(settings.data_dir, settings.state_home)
     if directory is None:
-        _stop("no directory for the store can be written; name one with --data-dir")
+        _stop("no writable directory for the store; set one with --data-dir")
 
     def ready(address: str, keys: Keys) -> None:
         if ready_file is not None:
@@ -93,15 +96,17 @@ def local(
 def smoke(
     *,
     env_file: _EnvFile = None,
-    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for all of it.")] = 30,
-    real: Annotated[bool, typer.Option(help="Call the model that your own OPENAI_* settings name.")] = False,
-    model: Annotated[str | None, typer.Option(help="The model for --real.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Overall timeout in seconds.")] = 30,
+    real: Annotated[
+        bool, typer.Option(help="Call the model configured by your own OPENAI_* settings.")
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="Model name for --real.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Send one real trace to wherever spans go, read it back and check it."""
+    """Send one real trace to the configured target, read it back and check it."""
     _settings(env_file)
     if real != (model is not None):
-        _stop("--real and --model go together: name the model that your client is to call")
+        _stop("--real and --model go together: pass the name of the model to call")
     from somatrace.smoke import SmokeOptions, run
 
     options = SmokeOptions(str(env_file) if env_file else None, timeout, real)
@@ -114,17 +119,17 @@ def smoke(
 def doctor(
     *,
     service: Annotated[
-        str | None, typer.Option("--app", help="Load this service, module:app, as its server would.")
+        str | None, typer.Option("--app", help="Load this service (module:app) as its server would.")
     ] = None,
-    factory: Annotated[bool, typer.Option(help="What --app names makes the app.")] = False,
+    factory: Annotated[bool, typer.Option(help="Treat --app as an app factory.")] = False,
     env_file: _EnvFile = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds for each thing asked.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of lines.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Timeout per probe, in seconds.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Show every setting with its source, what is installed, and what is wrong."""
+    """Show all settings with their sources, the installed libraries, and any problems."""
     _settings(env_file)
     if service is not None and re.fullmatch(r"\w+(\.\w+)*(:\w+(\.\w+)*)?", service) is None:
-        _stop("--app is module:app, as a server such as uvicorn takes it")
+        _stop("--app takes module:app, as uvicorn does")
     from somatrace.doctor import DoctorOptions, examine
 
     diagnosis = examine(DoctorOptions(str(env_file) if env_file else None, service, factory, timeout))
@@ -133,7 +138,7 @@ def doctor(
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Lines for people or programs; those behind a pipe may have gone."""
+    """Print lines; the reader of a pipe may have gone."""
     try:
         for line in lines:
             typer.echo(line)
@@ -142,11 +147,11 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _announce(path: Path, address: str, keys: Keys) -> None:
-    """Write where the ingester is and how to get in, whole or not at all, for our user only."""
+    """Write the ingester's address and keys atomically, readable only by this user."""
     from somatrace.local.access.auth import link
     from somatrace.local.access.keys import LINK_SECONDS
 
-    told = {
+    announcement = {
         "url": address,
         "public_key": keys.public_key,
         "secret_key": keys.secret_key,
@@ -156,7 +161,7 @@ def _announce(path: Path, address: str, keys: Keys) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(told, file)
+            json.dump(announcement, file)
         draft.replace(path)
     except OSError as error:
         _stop(f"--ready-file: {path} cannot be written ({error.strerror})")

@@ -1,15 +1,15 @@
-"""Every attribute key, header and event name somatrace writes or reads, in one place.
+"""All attribute keys, headers and event names that somatrace reads or writes.
 
 GenAI keys are defined here rather than imported: the conventions moved to
 open-telemetry/semantic-conventions-genai and the Python constants are deprecated.
-Langfuse keys are those its OTLP mapping reads (docs/local.md).
+The Langfuse keys are the ones its OTLP mapping reads (docs/local.md).
 """
 
 from __future__ import annotations
 
 from typing import Final, Literal
 
-#: The package's version, kept here because `importlib.metadata` is slow to ask.
+#: The package version, kept here because `importlib.metadata` is slow.
 VERSION = "0.1.0"
 
 # -- tags ---------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ ERROR_CODE: Final = "error.code"
 ERROR_RETRYABLE: Final = "error.retryable"
 OUTCOME: Final = "somatrace.outcome"
 SPAN_KIND: Final = "somatrace.kind"
-#: Marks an event the program declared through `event`; taken off by the guard.
+#: Marks an event declared through `event`; the guard removes it.
 DECLARED: Final = "somatrace.declared"
 GUARD_REMOVED: Final = "somatrace.guard.removed"
 SERVICE_NAME: Final = "service.name"
@@ -118,7 +118,7 @@ SERVICE_INSTANCE: Final = "service.instance.id"
 ENVIRONMENT: Final = "deployment.environment.name"
 EXCEPTION_TYPE: Final = "exception.type"
 
-#: kind -> the attributes that say so
+#: kind -> its span attributes
 KIND_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
     kind: {
         key: value

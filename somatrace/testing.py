@@ -1,4 +1,4 @@
-"""What tests of services use: see the spans a block makes, as they would leave the process."""
+"""Test helpers for services: capture the spans of a block as they would leave the process."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from somatrace.listeners.record import Record
 
 @dataclass
 class Captured:
-    """The guarded spans and the records of a block, complete once the block is left."""
+    """The guarded spans and the records of a block, complete once the block has exited."""
 
     spans: list[ReadableSpan] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
 
     def named(self, name: str) -> ReadableSpan:
-        """The one span of this name; AssertionError when there is none, or more than one."""
+        """The only span with this name; AssertionError if there is not exactly one."""
         found = [span for span in self.spans if span.name == name]
-        assert len(found) == 1, f"{len(found)} named {name!r} among {[span.name for span in self.spans]}"
+        assert len(found) == 1, (
+            f"{len(found)} spans named {name!r} among {[span.name for span in self.spans]}"
+        )
         return found[0]
 
     @property
     def bytes(self) -> bytes:
-        """What would be sent for these spans, uncompressed."""
+        """The uncompressed request body for these spans."""
         return encode(self.spans)
 
 
 @contextmanager
 def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Captured]:
-    """Collect what happens in the block. Starts tracing, with no target, where the program has not.
+    """Collect the spans and records of the block. Starts tracing without a target if it is not running.
 
-    Waits up to `timeout` seconds at the end; AssertionError when tracing cannot be started.
+    Waits up to `timeout` seconds at the end; AssertionError if tracing cannot be started.
     """
     tracing.init_tracing(service_name, config=Config(target="none"))
     live = tracing.installed()
     assert live is not None, "init_tracing failed: see the log"
     assert live.pipeline is not None, tracing.status().problems
     assert live.span_processor is not None, tracing.status().problems
-    live.pipeline.flush(timeout)  # what ended before the block is not the block's
+    live.pipeline.flush(timeout)  # spans that ended before the block do not belong to it
     captured = Captured()
     collector = _Collector(captured.spans)
     live.span_processor.add_span_processor(collector)
@@ -60,16 +62,16 @@ def capture(service_name: str = "test", *, timeout: float = 5.0) -> Iterator[Cap
 
 
 def assert_tags(captured: Captured, **tags: Scalar) -> None:
-    """Every captured span carries these tags."""
+    """Assert that every captured span has these tags."""
     assert captured.spans, "no span was captured"
     for span in captured.spans:
         attributes = span.attributes or {}
         wrong = {name: attributes.get(name) for name, value in tags.items() if attributes.get(name) != value}
-        assert not wrong, f"span {span.name!r} carries {wrong}, expected {tags}"
+        assert not wrong, f"span {span.name!r} has {wrong}, expected {tags}"
 
 
 def assert_no_content(captured: Captured, *texts: str) -> None:
-    """None of the texts is anywhere in what would be sent."""
+    """Assert that none of the texts appears in the data that would be sent."""
     sent = captured.bytes.decode("utf-8", "replace").casefold()
     found = [text[:20] for text in texts if text.casefold() in sent]
     assert not found, f"{len(found)} of {len(texts)} texts would leave the process: {found[0]!r} …"

@@ -1,4 +1,4 @@
-"""What every test shares: an environment in which nothing points anywhere and nothing is written at home."""
+"""Shared fixtures: an environment without any target, and without writes to the home directory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
 
-# At import, so that it also holds for what a test module does at its own import and for its subprocesses.
+# At import time, so that it also applies to imports of test modules and to subprocesses.
 for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
     del os.environ[_name]
-# `import litellm` asks the internet for a price table unless told not to.
+# `import litellm` downloads a price table unless disabled.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The checkout."""
+    """The root of the repository."""
     return ROOT
 
 
 @pytest.fixture(autouse=True)
 def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spool and local store of this test (and of the processes it starts) lie in its own directory."""
+    """Keep spool and local store of this test, and of the processes it starts, in its own directory."""
     monkeypatch.setenv("SOMATRACE_DATA_DIR", str(tmp_path / "somatrace-data"))

@@ -1,4 +1,4 @@
-"""The command line: bad input is one line that says what to do, exit code 2, and never a traceback."""
+"""The command line: bad input prints one line with the fix, exits with 2, and never shows a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["lokal"], "No such command 'lokal'"),
         (["local", "--port", "abc"], "--port"),
@@ -30,20 +30,20 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["local", "--nonsense"], "--nonsense"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, said) -> None:
+def test_bad_input_prints_one_line_and_exits_with_2(arguments, message) -> None:
     done = run(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_version_and_help_are_given() -> None:
+def test_version_and_help_are_printed() -> None:
     assert run("version").stdout.strip().count(".") == 2
     assert "local" in run("--help").stdout
 
 
-def test_local_serves_announces_itself_privately_and_stops_on_an_interrupt(tmp_path: Path) -> None:
+def test_local_writes_a_private_ready_file_and_stops_on_an_interrupt(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     process = subprocess.Popen(
         [*COMMAND, "local", "--port", "0", "--data-dir", str(tmp_path / "data"), "--ready-file", str(ready)],
@@ -55,13 +55,13 @@ def test_local_serves_announces_itself_privately_and_stops_on_an_interrupt(tmp_p
         until = time.monotonic() + 20
         while not ready.exists() and time.monotonic() < until:
             time.sleep(0.02)
-        told = json.loads(ready.read_text())
+        announced = json.loads(ready.read_text())
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert told["url"].startswith("http://127.0.0.1:")
+    assert announced["url"].startswith("http://127.0.0.1:")
     assert ready.stat().st_mode & 0o777 == 0o600
-    assert told["secret_key"] not in out + err
+    assert announced["secret_key"] not in out + err
     assert "Traceback" not in err
     assert process.returncode in (0, 130)

@@ -1,1 +1,1 @@
-"""What a program calls: `bind`, `span`, and the annotations `event`, `content`, `usage` and `fail`."""
+"""The API for programs: `bind`, `span`, and the annotations `event`, `content`, `usage` and `fail`."""

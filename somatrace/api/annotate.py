@@ -1,47 +1,44 @@
-"""What a program says in a unit of work: `event`, `content`, `usage`, `fail`."""
+"""Annotate the current span: `event`, `content`, `usage`, `fail`."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from somatrace import semconv
-from somatrace.context.span_state import DECLARED_MARK
+from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.runtime.fail_safe import fail_safe, text_of
 
 MAX_CONTENT = 256 * 1024
 
-#: Told of each declared event: the span, the event's name, fields, and time in nanoseconds. Set by the road.
-on_event: Callable[[Any, str, dict[str, Any], int], None] | None = None
-
 
 def event(name: str, /, **fields: Any) -> None:
-    """Something that happened in the current span. Fields are short strings, numbers or booleans.
+    """Record an event on the current span. Fields are short strings, numbers or booleans.
 
-    Without a span that records, nothing is kept.
+    Does nothing without a recording span.
     """
     span = trace.get_current_span()
     if not span.is_recording():
         return
     with fail_safe("event"):
         kept = {key: _plain(value) for key, value in fields.items() if value is not None}
-        said, now = text_of(name), time.time_ns()
-        span.add_event(said, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
-        if on_event is not None:
-            on_event(span, said, kept, now)
+        text, now = text_of(name), time.time_ns()
+        span.add_event(text, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
+        state = state_of(span)
+        if state is not None and state.on_event is not None:
+            state.on_event(span, text, kept, now)
 
 
-def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - Langfuse's own words
-    """What went into the current span's work and what came out, for tenants whose policy allows content.
+def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - Langfuse's terms
+    """Record input and output of the current span, for tenants whose policy allows content.
 
-    Anything that JSON can hold; objects it cannot are left out. Where content is off the guard
-    removes it and notes its length.
+    Accepts any JSON-serializable value; other objects are replaced by their type. If content is off, the
+    guard removes it and records its length.
     """
     span = trace.get_current_span()
     if not span.is_recording():
@@ -50,7 +47,7 @@ def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - L
         if value is not None:
             with fail_safe("content"):
                 plain = isinstance(value, str)
-                text = value if plain else json.dumps(value, default=_unknown, ensure_ascii=False)
+                text = value if plain else json.dumps(value, default=_type_marker, ensure_ascii=False)
                 span.set_attribute(key, text[:MAX_CONTENT])
 
 
@@ -65,9 +62,9 @@ def usage(
     cost: float | None = None,
     currency: str = "USD",
 ) -> None:
-    """What the current span's model call used. Tokens are counts; `input_tokens` includes cached ones.
+    """Record the usage of the current span's model call. `input_tokens` includes cached tokens.
 
-    Leave out what is not known: unknown is not 0. `cost` is in `currency` (ISO 4217).
+    Omit unknown values: unknown is not 0. `cost` is in `currency` (ISO 4217).
     """
     span = trace.get_current_span()
     if not span.is_recording():
@@ -80,56 +77,56 @@ def usage(
             semconv.CACHE_CREATION_TOKENS: cache_creation_tokens,
             semconv.REASONING_TOKENS: reasoning_tokens,
         }
-        said: dict[str, Any] = {key: _count(value) for key, value in tokens.items()}
-        said |= {semconv.REQUEST_MODEL: model, semconv.RESPONSE_MODEL: model}
+        attributes: dict[str, Any] = {key: _count(value) for key, value in tokens.items()}
+        attributes |= {semconv.REQUEST_MODEL: model, semconv.RESPONSE_MODEL: model}
         amount = _amount(cost)
         if amount is not None:
-            said |= {
+            attributes |= {
                 semconv.COST_AMOUNT: amount,
                 semconv.COST_CURRENCY: currency,
                 semconv.COST_SOURCE: "provider",
             }
-            said[semconv.OBSERVATION_COST] = json.dumps({"total": amount})
-            said[semconv.OBSERVATION_USAGE] = json.dumps(_usage_details(said))
-        span.set_attributes({key: value for key, value in said.items() if value is not None})
+            attributes[semconv.OBSERVATION_COST] = json.dumps({"total": amount})
+            attributes[semconv.OBSERVATION_USAGE] = json.dumps(_usage_details(attributes))
+        span.set_attributes({key: value for key, value in attributes.items() if value is not None})
 
 
 def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> None:
     """Mark the current span as failed, with a code that dashboards can group by.
 
-    `message` is for people; where content is off only the code leaves the process.
+    `message` is for people; if content is off, only the code leaves the process.
     """
     span = trace.get_current_span()
     if not span.is_recording():
         return
     with fail_safe("fail"):
-        said = text_of(code)
-        span.set_status(Status(StatusCode.ERROR, text_of(message) or said))
-        span.set_attribute(semconv.ERROR_TYPE, said)
-        span.set_attribute(semconv.ERROR_CODE, said)
+        text = text_of(code)
+        span.set_status(Status(StatusCode.ERROR, text_of(message) or text))
+        span.set_attribute(semconv.ERROR_TYPE, text)
+        span.set_attribute(semconv.ERROR_CODE, text)
         if retryable is not None:
             span.set_attribute(semconv.ERROR_RETRYABLE, bool(retryable))
 
 
-def _usage_details(said: dict[str, Any]) -> dict[str, int]:
-    """Usage in Langfuse's words, disjoint. Without it Langfuse takes every number below
-    `gen_ai.usage.` for tokens, the amount of the cost among them."""
+def _usage_details(attributes: dict[str, Any]) -> dict[str, int]:
+    """Usage in Langfuse's terms, as disjoint counts. Without it Langfuse counts every number under
+    `gen_ai.usage.` as tokens, including the cost amount."""
     parts = {
-        "input_cached_tokens": said[semconv.CACHE_READ_TOKENS],
-        "input_cache_creation": said[semconv.CACHE_CREATION_TOKENS],
-        "output_reasoning_tokens": said[semconv.REASONING_TOKENS],
+        "input_cached_tokens": attributes[semconv.CACHE_READ_TOKENS],
+        "input_cache_creation": attributes[semconv.CACHE_CREATION_TOKENS],
+        "output_reasoning_tokens": attributes[semconv.REASONING_TOKENS],
     }
     known = {name: count for name, count in parts.items() if count is not None}
-    if said[semconv.INPUT_TOKENS] is not None:
+    if attributes[semconv.INPUT_TOKENS] is not None:
         cached = known.get("input_cached_tokens", 0) + known.get("input_cache_creation", 0)
-        known["input"] = max(0, said[semconv.INPUT_TOKENS] - cached)
-    if said[semconv.OUTPUT_TOKENS] is not None:
-        known["output"] = max(0, said[semconv.OUTPUT_TOKENS] - known.get("output_reasoning_tokens", 0))
+        known["input"] = max(0, attributes[semconv.INPUT_TOKENS] - cached)
+    if attributes[semconv.OUTPUT_TOKENS] is not None:
+        known["output"] = max(0, attributes[semconv.OUTPUT_TOKENS] - known.get("output_reasoning_tokens", 0))
     return known
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens, of whatever library's number type; None for what is none: unknown is not 0."""
+    """A token count, from any number type; None if it is not a count, because unknown is not 0."""
     try:
         count = int(value)
     except (TypeError, ValueError, OverflowError):
@@ -138,7 +135,7 @@ def _count(value: Any) -> int | None:
 
 
 def _amount(value: Any) -> float | None:
-    """An amount of money; None for what is none. JSON has no words for infinite ones."""
+    """A finite amount of money, else None. JSON cannot represent infinity."""
     try:
         amount = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -147,7 +144,7 @@ def _amount(value: Any) -> float | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value an attribute can hold; of other objects only their type is said."""
+    """A valid attribute value; other objects are replaced by the name of their type."""
     if isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, (list, tuple)) and all(isinstance(item, type(value[0])) for item in value):
@@ -159,5 +156,5 @@ def _plain(value: Any) -> Any:
     return type(value).__name__
 
 
-def _unknown(value: object) -> str:
+def _type_marker(value: object) -> str:
     return f"<{type(value).__name__}>"

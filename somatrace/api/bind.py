@@ -1,13 +1,13 @@
-"""`bind` and `bound`: for whom the work in a block is done."""
+"""`bind` and `bound`: tag the work in a block with its tenant and other identifiers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import Token
 
 from opentelemetry import trace
 
-from somatrace.context.context_decorator import ContextDecorator, T, made_inside
+from somatrace.context.context_decorator import ContextDecorator, T, create_attached
+from somatrace.context.context_tokens import ContextTokens
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 
@@ -15,13 +15,13 @@ from somatrace.context.tags import Scalar, Tags, current, usable
 class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
     """Tags for every span started in a block, or in each call of the function it decorates.
 
-    Inner tags are added to outer ones and win; None takes a tag away. Values are short strings
-    (200 characters), numbers or booleans. A tag that cannot be used is left out with one log line:
-    tracing never raises into the program. Instead of a tenant that cannot be used none is bound, and
-    not the one of a block around.
+    Inner tags are added to outer ones and override them; None removes a tag. Values are short strings
+    (200 characters), numbers or booleans. An invalid tag is skipped with one log line, because tracing
+    never raises into the program. An invalid tenant unbinds the tenant: the one of the enclosing block
+    does not apply.
 
-    Inside a generator, use the decorator: a with-block around a `yield` is also seen by the
-    consumer between the steps.
+    Inside a generator, use the decorator: with a with-block around a `yield`, the consumer also sees
+    the tags between the steps.
     """
 
     def __init__(self, /, **tags: Scalar | None) -> None:
@@ -43,39 +43,36 @@ class BindScope:
 
     def __init__(self, tags: Tags) -> None:
         self._tags = tags
-        self._token: Token[Tags] | None = None
+        self._tokens: ContextTokens | None = None
 
     def attach(self) -> None:
-        self._token = current.set(self._tags)
+        self._tokens = ContextTokens(self._tags)
         label_root(self._tags)
 
     def detach(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                current.reset(token)
-            except ValueError:
-                pass  # finished in another context than it was entered in, where nothing of it is set
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            tokens.detach()
 
     def create_inside(self, make: Callable[[], T]) -> T:
-        return made_inside(self, make)
+        return create_attached(self, make)
 
     def is_current(self) -> bool:
         return current.get() is self._tags
 
     def end(self, error: BaseException | None) -> None:
-        """Tags end with the block, whatever ended it."""
+        """Do nothing: tags end with the block."""
 
 
 def bound() -> dict[str, Scalar]:
-    """The tags bound here, as a new dict."""
+    """The tags of the current context, as a new dict."""
     return dict(current.get())
 
 
 def label_root(tags: Tags) -> None:
-    """Show a tenant bound inside an open local root span on that root too, for grouping."""
+    """Show a tenant bound inside an open local root span on the root as well, for grouping."""
     if tags.tenant is None:
         return
     state = state_of(trace.get_current_span())
     if state is not None:
-        state.root.labelled(tags)
+        state.root.set_label(tags)

@@ -1,10 +1,9 @@
-"""`span`: a unit of work, as a with-block, an async with-block or a decorator."""
+"""`span`: trace a unit of work, as a with-block, an async with-block or a decorator."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextvars import Token
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -14,18 +13,19 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.context_decorator import ContextDecorator, T
+from somatrace.context.context_tokens import ContextTokens
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe, text_of
 from somatrace.semconv import KINDS, Kind
 
 SCOPE = "somatrace"
-#: In the context in which a decorated generator is made: the `Work` of the decorator around.
+#: Set while a decorated generator is created: the `SpanScope` of the enclosing decorator.
 _MAKER = otel_context.create_key("somatrace-maker")
-#: In the context of a span by hand: whether the innermost of them that says so is a call of a model.
-#: The span itself is not asked, because a step of the call may have one of its own inside.
+#: Whether the innermost `span` of a kind in `_MODEL_CALLS` is a model call. Kept in the context and not
+#: on the span, because a step inside the call has a span of its own.
 MODEL_CALL = otel_context.create_key("somatrace-model-call")
-#: What a kind says of that; a step or a check goes on with what is around it.
+#: Values of `MODEL_CALL` by kind; steps and checks inherit the enclosing one.
 _MODEL_CALLS: dict[Kind, bool] = {
     "llm": True,
     "embedding": True,
@@ -39,19 +39,19 @@ _MODEL_CALLS: dict[Kind, bool] = {
 class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with span("plan"):`
     """A span around a block, or around each call of the function it decorates.
 
-    `kind` says what the work is (workflow, step, agent, tool, llm, retrieval, embedding, check);
-    Langfuse and the GenAI conventions are told in their own words. Attributes are strings, numbers,
-    booleans or sequences of one of them. Known tags among them (`agent_id="planner"`) are bound for
-    the block. The block gets OpenTelemetry's own Span. An exception marks the span as failed and
-    goes on; a cancelled task or an abandoned generator is noted, and is no failure.
+    `kind` is the type of work (workflow, step, agent, tool, llm, retrieval, embedding, check); it is
+    translated for Langfuse and the GenAI conventions. Attributes are strings, numbers, booleans or
+    sequences of one of these types. Known tags among them (`agent_id="planner"`) are bound for the
+    block. The block receives OpenTelemetry's own Span. An exception marks the span as failed and
+    propagates; a canceled task or an abandoned generator is recorded, but not as a failure.
     """
 
     def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
         super().__init__()
         self._name = text_of(name)
         self._kind: Kind = kind if text_of(kind) in KINDS else "step"
-        given = {str(key): attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
-        self._tags = usable(given) if given else {}
+        known = {str(key): attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
+        self._tags = usable(known) if known else {}
         self._attributes = attributes
 
     def __enter__(self) -> Span:
@@ -67,49 +67,41 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
 
 
 class SpanScope:
-    """The scope of one `span`: what is captured where it is made, and the span once it runs."""
+    """The scope of one `span`: the context captured at creation, and the span once it runs."""
 
     def __init__(self, name: str, kind: Kind, attributes: dict[str, Any], tags: Tags) -> None:
         self._name = name
         self._kind = kind
         self._attributes = attributes
         self._tags = tags
-        self._made_in = otel_context.get_current()
+        self._created_in = otel_context.get_current()
         self._span: Span | None = None
-        self._context = self._made_in
-        self._tokens: tuple[Token[Tags], Any] | None = None
+        self._context = self._created_in
+        self._tokens: ContextTokens | None = None
 
     def attach(self) -> Span:
-        tags_token = current.set(self._tags)
+        tokens = ContextTokens(self._tags)
         if self._span is None:
-            maker = self._made_in.get(_MAKER)
-            parent = maker._context if isinstance(maker, SpanScope) else self._made_in
+            maker = self._created_in.get(_MAKER)
+            parent = maker._context if isinstance(maker, SpanScope) else self._created_in
             self._span = self._start(parent)
-            self._context = trace.set_span_in_context(self._span, self._said(parent))
-        self._tokens = (tags_token, otel_context.attach(self._context))
+            self._context = trace.set_span_in_context(self._span, self._mark_model_call(parent))
+        tokens.attach(self._context)
+        self._tokens = tokens
         return self._span
 
     def detach(self) -> None:
         tokens, self._tokens = self._tokens, None
-        if tokens is None:
-            return
-        try:
-            current.reset(tokens[0])
-        except ValueError:
-            return  # left in another context than it was entered in, where nothing of it is set
-        otel_context.detach(tokens[1])
+        if tokens is not None:
+            tokens.detach()
 
     def create_inside(self, make: Callable[[], T]) -> T:
-        """What is made has this span as its parent, which starts no earlier than when that is pulled."""
-        tokens = (
-            current.set(self._tags),
-            otel_context.attach(otel_context.set_value(_MAKER, self, self._made_in)),
-        )
+        """Call `make`. The result gets this span as its parent; the span starts only when it is pulled."""
+        tokens = ContextTokens(self._tags, otel_context.set_value(_MAKER, self, self._created_in))
         try:
             return make()
         finally:
-            otel_context.detach(tokens[1])
-            current.reset(tokens[0])
+            tokens.detach()
 
     def is_current(self) -> bool:
         return otel_context.get_current() is self._context and self._span is not None
@@ -124,31 +116,31 @@ class SpanScope:
                     semconv.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
                 )
             elif isinstance(error, Exception):
-                _failed(span, error)
+                _record_failure(span, error)
         with fail_safe("span"):
             span.end()
 
-    def _said(self, parent: Context) -> Context:
+    def _mark_model_call(self, parent: Context) -> Context:
         calls = _MODEL_CALLS.get(self._kind)
         if calls is None or calls == bool(parent.get(MODEL_CALL)):
             return parent
         return otel_context.set_value(MODEL_CALL, calls, parent)
 
     def _start(self, parent: Context) -> Span:
-        """The span; without attributes where they cannot be taken (they nest without end, say)."""
+        """Start the span; without attributes if they cannot be set (if they nest endlessly, for example)."""
         with fail_safe("span"):
-            return self._started(parent, self._described())
+            return self._start_with(parent, self._start_attributes())
         with fail_safe("span"):
-            return self._started(parent, {})
+            return self._start_with(parent, {})
         return trace.INVALID_SPAN
 
-    def _described(self) -> dict[str, Any]:
+    def _start_attributes(self) -> dict[str, Any]:
         attributes: dict[str, Any] = {**semconv.KIND_ATTRIBUTES[self._kind], **self._attributes}
-        if self._kind in _NAMED:
-            attributes.setdefault(_NAMED[self._kind], self._name)
+        if self._kind in _NAME_ATTRIBUTES:
+            attributes.setdefault(_NAME_ATTRIBUTES[self._kind], self._name)
         return attributes
 
-    def _started(self, parent: Context, attributes: dict[str, Any]) -> Span:
+    def _start_with(self, parent: Context, attributes: dict[str, Any]) -> Span:
         started = _tracer().start_span(
             self._name,
             context=parent,
@@ -165,46 +157,50 @@ class SpanScope:
         return started
 
 
-_made: tuple[trace.TracerProvider, trace.Tracer] | None = None
+_cached: tuple[trace.TracerProvider, trace.Tracer] | None = None
 
 
 def _tracer() -> trace.Tracer:
-    """The tracer of the provider in force, asked for once: asking costs a third of a span."""
-    global _made  # noqa: PLW0603 - whoever comes second makes the same again
-    provider, made = trace.get_tracer_provider(), _made
-    if made is None or made[0] is not provider:
-        made = _made = provider, provider.get_tracer(SCOPE, semconv.VERSION)
-    return made[1]
+    """The tracer of the current provider, cached: looking it up takes a third of the time of a span."""
+    global _cached  # noqa: PLW0603 - a race only creates the same tracer twice
+    provider, cached = trace.get_tracer_provider(), _cached
+    if cached is None or cached[0] is not provider:
+        cached = _cached = provider, provider.get_tracer(SCOPE, semconv.VERSION)
+    return cached[1]
 
 
 _MAX_WORDS = 8
-_NAMED = {"agent": semconv.AGENT_NAME, "tool": semconv.TOOL_NAME, "workflow": semconv.WORKFLOW_NAME_GENAI}
+_NAME_ATTRIBUTES = {
+    "agent": semconv.AGENT_NAME,
+    "tool": semconv.TOOL_NAME,
+    "workflow": semconv.WORKFLOW_NAME_GENAI,
+}
 
 
 def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
-    """The tags of the block: those bound here, those given, and what the span stands for.
+    """The tags of the block: the current ones, the given ones, and the workflow or agent the span implies.
 
-    An outer workflow keeps its name for all inside it; an agent is the innermost one. A bound tag
-    wins over both. A name that reads like a sentence stands for nothing: tags travel on.
+    The outermost workflow and the innermost agent win; a bound tag wins over both. A name that reads
+    like a sentence implies neither, because tags are propagated to other services.
     """
-    found = current.get()
+    block_tags = current.get()
     if tags:
-        found = found.binding(**tags)
+        block_tags = block_tags.binding(**tags)
     if len(name.split()) > _MAX_WORDS:
-        return found
-    if kind == "workflow" and semconv.WORKFLOW not in found:
-        found = found.deriving(**{semconv.WORKFLOW: name[:128]})
+        return block_tags
+    if kind == "workflow" and semconv.WORKFLOW not in block_tags:
+        block_tags = block_tags.deriving(**{semconv.WORKFLOW: name[:128]})
     elif kind == "agent":
-        found = found.deriving(**{semconv.AGENT: name[:128]})
-    return found
+        block_tags = block_tags.deriving(**{semconv.AGENT: name[:128]})
+    return block_tags
 
 
-def _failed(span: Span, error: Exception) -> None:
-    """Status and type of the failure. Its text stays with the program: it may hold prompts and keys."""
+def _record_failure(span: Span, error: Exception) -> None:
+    """Record status and exception type. The message is not recorded: it may contain prompts and keys."""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if getattr(span, "status", None) is not None and span.status.status_code is StatusCode.ERROR:  # type: ignore[attr-defined]
-        return  # `fail` has said it better
+        return  # `fail` has set a more specific status
     span.set_attribute(semconv.ERROR_TYPE, name)
     span.add_event("exception", {semconv.EXCEPTION_TYPE: name})
     span.set_status(Status(StatusCode.ERROR, name))

@@ -1,8 +1,8 @@
-"""Settings: the only reader of the process environment.
+"""Settings. The only package that reads the process environment.
 
-`Config` is what a program passes; every field left at None is looked up in the environment.
-`resolve` turns both into `Settings`: effective values, where each came from, and what is wrong.
-`explain` tells the same as lines, for people. Plain standard library: it is part of every start.
+`Config` holds settings given in code; every field left at None is looked up in the environment.
+`resolve` turns both into `Settings`: effective values, the source of each, and any problems.
+`explain` gives the same as lines for people. Standard library only: it is part of every startup.
 """
 
 from __future__ import annotations

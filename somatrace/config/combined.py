@@ -1,4 +1,4 @@
-"""Settings that several variables decide together: on or off, content, sampling, resource, propagation."""
+"""Settings that depend on several variables: on or off, content, sampling, resource, propagation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CONTENT_SWITCHES: Final = (
     "TRACELOOP_TRACE_CONTENT",
     "TRACE_CONTENT",
 )
-#: modes of the GenAI conventions; content on events only is content that spans do not carry
+#: modes of the GenAI conventions; `event_only` keeps content off spans
 _CONTENT_MODES: Final = {"no_content": False, "event_only": False, "span_only": True, "span_and_event": True}
 _RATIO_SAMPLERS: Final = ("traceidratio", "parentbased_traceidratio")
 _SAMPLERS: Final = (
@@ -42,20 +42,20 @@ _LANGFUSE_ENVIRONMENT: Final = r"(?!langfuse)[a-z0-9_-]{1,40}"
 
 
 def enabled(reader: SettingsReader) -> bool:
-    """Whether tracing is on: said to somatrace itself, else off if any of the usual switches says so."""
+    """Whether tracing is on: somatrace's own setting, otherwise off if any of the usual switches is off."""
     if reader.candidates("enabled"):
         return bool(reader.read("enabled"))
     reader.sources["enabled"] = DEFAULT
     on = True
     for variable, off in _OFF_WHEN.items():
-        # a word that is neither: the specification reads it as false, others' switches are for switching off
+        # other words: the specification reads them as false; the other switches exist to turn tracing off
         if reader.variable(variable, boolean, safe=False) is off and on:
             on, reader.sources["enabled"] = False, variable
     return on
 
 
 def content(reader: SettingsReader) -> ContentDefault:
-    """The policy of tenants without an entry: `SOMATRACE_CONTENT`, else the most restrictive switch set."""
+    """The policy of tenants without an entry: `SOMATRACE_CONTENT`, otherwise the most restrictive switch."""
     if reader.candidates("content"):
         value: ContentDefault = reader.read("content")
         return value
@@ -65,7 +65,9 @@ def content(reader: SettingsReader) -> ContentDefault:
     reader.sources["content"] = next(iter(closing or given), DEFAULT)
     for name in given if closing else ():
         if given[name]:
-            reader.complain(name, f"opens content that {closing[0]} closes: closed, change one of them")
+            reader.report(
+                name, f"enables content but {closing[0]} disables it: content stays off, change one of them"
+            )
     return "redacted" if given and not closing else "none"
 
 
@@ -82,12 +84,13 @@ def _content_switch(value: object) -> bool:
 
 
 def sampling(reader: SettingsReader) -> tuple[str, float]:
-    """Name of the sampler and its rate (1.0 for those that have none)."""
+    """The sampler's name and rate (1.0 for samplers without a rate)."""
     sampler, rate = _sampling(reader)
     keeps_all = reader.variable("LANGFUSE_ENABLE_SAMPLING", boolean, safe=True) is False
     if keeps_all and rate < 1.0:
-        reader.complain(
-            "LANGFUSE_ENABLE_SAMPLING", "false keeps every trace, whatever rate is set: remove one of them"
+        reader.report(
+            "LANGFUSE_ENABLE_SAMPLING",
+            "false keeps every trace and overrides the sampling rate: remove one of them",
         )
         reader.sources["sample_rate"] = "LANGFUSE_ENABLE_SAMPLING"
         return sampler, 1.0
@@ -115,7 +118,7 @@ def _sampling(reader: SettingsReader) -> tuple[str, float]:
 
 
 def resource_attributes(reader: SettingsReader) -> dict[str, str]:
-    """`OTEL_RESOURCE_ATTRIBUTES` as written; what is a setting here is taken out by the caller."""
+    """`OTEL_RESOURCE_ATTRIBUTES` as written; the caller removes attributes that have their own setting."""
     found = reader.variable(RESOURCE, _resource, {})
     reader.sources["resource_attributes"] = RESOURCE if found else DEFAULT
     return dict(found or {})
@@ -131,7 +134,7 @@ def _resource(value: object) -> dict[str, str]:
     bad = sum(not _is_attribute(*pair) for pair in decoded)
     if bad:
         raise BadValueError(
-            f"{bad} of {len(pairs)} entries left out: use key=value, percent-encoded", kept=good
+            f"{bad} of {len(pairs)} entries ignored: use key=value, percent-encoded", kept=good
         )
     return good
 
@@ -145,12 +148,12 @@ def _is_attribute(key: str, value: str) -> bool:
 
 
 def service_name(reader: SettingsReader, literal: object, resource: Mapping[str, str]) -> str:
-    """The literal in the code; `OTEL_SERVICE_NAME`, then the resource's, only where that cannot be used."""
+    """The literal in the code; if it cannot be used, `OTEL_SERVICE_NAME`, then the resource's."""
     usable = text(200)
     try:
         name: str = usable(literal)
     except BadValueError as bad:
-        reader.complain("service_name", f"{bad} as the first argument of init_tracing")
+        reader.report("service_name", f"{bad} as the first argument of init_tracing")
     else:
         reader.sources["service_name"] = "keyword"
         return name
@@ -160,7 +163,7 @@ def service_name(reader: SettingsReader, literal: object, resource: Mapping[str,
 
 
 def service_version(reader: SettingsReader, resource: Mapping[str, str]) -> str:
-    """The version said to somatrace, else the resource's."""
+    """The setting of somatrace, otherwise the resource attribute."""
     version: str = reader.read("service_version")
     if reader.sources["service_version"] == DEFAULT and VERSION_ATTRIBUTE in resource:
         reader.sources["service_version"] = RESOURCE
@@ -169,10 +172,10 @@ def service_version(reader: SettingsReader, resource: Mapping[str, str]) -> str:
 
 
 def environment(reader: SettingsReader, resource: Mapping[str, str]) -> str:
-    """The deployment environment: said to somatrace > resource attributes > Langfuse's variables.
+    """The deployment environment: somatrace's own setting > resource attributes > Langfuse's variables.
 
-    One that Langfuse would show as another one (docs/local.md) is kept, since other backends take
-    it, with a problem line; one that is no short printable text is dropped.
+    A value that Langfuse would change (docs/local.md) is kept, since other backends accept it, with a
+    problem line; a value that is not short printable text is dropped.
     """
     attribute = next((key for key in ENVIRONMENT_ATTRIBUTES if resource.get(key)), None)
     if attribute is None or reader.candidates("environment", ours=True):
@@ -182,15 +185,15 @@ def environment(reader: SettingsReader, resource: Mapping[str, str]) -> str:
         value = resource[attribute]
         for candidate in reader.candidates("environment"):
             if candidate.raw != value:
-                reader.complain(candidate.name, f"says something else than {RESOURCE}, which is used")
+                reader.report(candidate.name, f"contradicts {RESOURCE}, which is used")
     if value and not re.fullmatch(_LANGFUSE_ENVIRONMENT, value.lower()):
         advice = "use 1 to 40 of a-z, 0-9, - and _, not starting with langfuse"
-        reader.complain(reader.label("environment"), f"Langfuse would show another environment: {advice}")
+        reader.report(reader.label("environment"), f"Langfuse would change this value: {advice}")
     return value
 
 
 def propagators(reader: SettingsReader) -> tuple[str, ...]:
-    """The propagators for trace context and baggage; others are left out."""
+    """The propagators for trace context and baggage; others are skipped."""
     found = reader.variable("OTEL_PROPAGATORS", several(_propagator, "use tracecontext, baggage or none"), ())
     reader.sources["propagators"] = DEFAULT if found is None else "OTEL_PROPAGATORS"
     if found is None:
@@ -204,7 +207,7 @@ def _propagator(part: str) -> str | None:
 
 
 def span_limits(reader: SettingsReader) -> SpanLimits:
-    """The limits of one span: the specific variable, else the general one, else the default."""
+    """The limits of one span: the specific variable, then the general one, then the default."""
     defaults = SpanLimits()
     limits: dict[str, int | None] = {}
     for field, (variable, general) in SPAN_LIMITS.items():
@@ -217,12 +220,13 @@ def span_limits(reader: SettingsReader) -> SpanLimits:
 
 
 def batch_size(reader: SettingsReader, queue_size: int) -> int:
-    """Spans in one request: never more than the queue holds."""
+    """Spans per request, never more than the queue holds."""
     size: int = reader.read("batch_size")
     if size > queue_size:
         if reader.sources["batch_size"] != DEFAULT:
-            reader.complain(
-                BY_NAME["batch_size"].variable, "a batch cannot be larger than the queue: cut to its size"
+            reader.report(
+                BY_NAME["batch_size"].variable,
+                "a batch cannot be larger than the queue: reduced to the queue size",
             )
         return queue_size
     return size

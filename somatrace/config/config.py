@@ -1,4 +1,4 @@
-"""The configuration that a program hands over in code."""
+"""`Config`: settings given in code."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from somatrace.config.settings import ConfigError
 
 
 class Config(ConfigFields):
-    """What a program may set in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
-    `content_policy` is for code alone; its variable is the file's.
+    """Settings given in code; field `x` is the variable `SOMATRACE_X`. None means "not set here".
+    `content_policy` has no variable of its own; SOMATRACE_CONTENT_POLICY_FILE names a file instead.
 
-    What each field is for stands in docs/configuration.md and `.env.template`. Secrets are not in the repr.
+    docs/configuration.md and `.env.template` describe each field. The repr contains no secrets.
     """
 
     def check(self, environ: Mapping[str, str] | None = None) -> None:
-        """Raise ConfigError, one line per problem, where `init_tracing` would go on with the safe side."""
+        """Raise ConfigError, one line per problem, where `init_tracing` would fall back to safe values."""
         problems = resolve("check", self, environ).problems
         if problems:
             raise ConfigError("\n".join(map(str, problems)))

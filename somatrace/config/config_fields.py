@@ -1,4 +1,4 @@
-"""What a program gives in code."""
+"""The fields of `Config`."""
 
 from __future__ import annotations
 

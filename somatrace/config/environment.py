@@ -1,6 +1,6 @@
-"""The environment as looked up by name: variables, secrets in files, and a `.env` file.
+"""Lookup of variables by name: in the process, in secret files, and in a `.env` file.
 
-Nothing here writes `os.environ`: a program's environment is its own.
+Nothing here writes to `os.environ`: it belongs to the program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from somatrace.config.parsers import BadValueError
 
 MAX_FILE: Final = 64 * 1024
-#: variables that may also come as `<NAME>_FILE`, the path of a file that holds the value
+#: variables that may also be given as `<NAME>_FILE`, the path of a file with the value
 IN_FILES: Final = frozenset(
     {
         "SOMATRACE_HEADERS",
@@ -33,39 +33,39 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _LITERAL: Final = r"'([^']*)'\s*(?:#.*)?"
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'
 
-Complain = Callable[[str, str], None]
+ReportProblem = Callable[[str, str], None]
 
 
 class FoundVariable(NamedTuple):
-    """A variable that is set. `value` is None when it names a file that cannot be read."""
+    """A variable that is set. `value` is None if it names a file that cannot be read."""
 
     value: str | None
     source: str
 
 
 class Environment:
-    """Variables by name: the process first, then the `.env` file; empty ones count as not set (OTel spec)."""
+    """Variables by name: the process first, then the `.env` file. Empty means not set (OTel spec)."""
 
-    def __init__(self, process: Mapping[str, str], complain: Complain) -> None:
-        self._complain = complain
+    def __init__(self, process: Mapping[str, str], report: ReportProblem) -> None:
+        self._report = report
         self._layers: list[tuple[Mapping[str, str], str]] = [(process, "")]
         self._cache: dict[str, FoundVariable | None] = {}
 
     def add_file(self, setting: str, path: str) -> None:
-        """Look variables that the process does not have up in the `.env` file at `path`."""
+        """Fall back to the `.env` file at `path` for variables that the process does not set."""
         try:
             content = read_file(path)
         except BadValueError as bad:
-            self._complain(setting, f"the file {bad}")
+            self._report(setting, f"the file {bad}")
             return
         variables, wrong = parse_env(content)
         if wrong:
-            self._complain(setting, f"line {', '.join(map(str, wrong[:5]))} of the file is not KEY=VALUE")
+            self._report(setting, f"line {', '.join(map(str, wrong[:5]))} of the file is not KEY=VALUE")
         self._layers.append((variables, " (env file)"))
         self._cache.clear()
 
     def get(self, name: str) -> FoundVariable | None:
-        """What `name` is set to, or None."""
+        """The value of `name`, or None if it is not set."""
         if name not in self._cache:
             self._cache[name] = self._look_up(name)
         return self._cache[name]
@@ -76,7 +76,7 @@ class Environment:
             path = variables.get(f"{name}_FILE", "").strip() if name in IN_FILES else ""
             if value.strip():
                 if path:
-                    self._complain(f"{name}_FILE", f"not read, because {name} is set too: remove one of them")
+                    self._report(f"{name}_FILE", f"ignored because {name} is also set: remove one of them")
                 return FoundVariable(value, name + suffix)
             if path:
                 return self._from_file(f"{name}_FILE", path, suffix)
@@ -86,15 +86,15 @@ class Environment:
         try:
             content = read_file(path).strip()
         except BadValueError as bad:
-            self._complain(name, f"the file {bad}")
+            self._report(name, f"the file {bad}")
             return FoundVariable(None, name + suffix)
         if not content:
-            self._complain(name, "the file is empty")
+            self._report(name, "the file is empty")
         return FoundVariable(content or None, name + suffix)
 
 
 def read_file(path: str) -> str:
-    """The text of a small regular file (links are followed). Never waits, as opening a pipe would."""
+    """The text of a small regular file (links are followed). Never blocks, as opening a pipe would."""
     try:
         handle = os.open(os.path.expanduser(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # noqa: PTH111
     except (OSError, ValueError):
@@ -116,7 +116,7 @@ def read_file(path: str) -> str:
 
 
 def parse_env(content: str) -> tuple[dict[str, str], list[int]]:
-    r"""The variables of a `.env` file, and the numbers of lines that are none.
+    r"""The variables of a `.env` file, and the numbers of invalid lines.
 
     `KEY=VALUE` with an optional `export`, quotes ('literal', "with \n escapes") and `#` comments.
     """
@@ -136,7 +136,7 @@ def parse_env(content: str) -> tuple[dict[str, str], list[int]]:
 
 
 def _unquoted(raw: str) -> str | None:
-    """The value without quotes and comment, or None when a quote stays open."""
+    """The value without quotes and comment, or None if a quote is not closed."""
     if match := re.fullmatch(_LITERAL, raw):
         return match[1]
     if match := re.fullmatch(_QUOTED, raw):

@@ -1,4 +1,4 @@
-"""What `doctor` prints: every effective value, where it came from and why; secrets masked."""
+"""Explanations of settings for `doctor`: each effective value, its source and its purpose; secrets masked."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from somatrace.config.settings import Settings, Target
 from somatrace.config.specs import BY_NAME, SPAN_LIMITS, SPECS
 
 MASK: Final = "****"
-#: the keys are in the Authorization header; Settings keeps no copy of them
+#: the keys are in the Authorization header; Settings keeps no copy
 _KEYS: Final = frozenset({"langfuse_public_key", "langfuse_secret_key"})
 _REASONS: Final = {
-    "service_name": "the literal given to init_tracing wins over OTEL_SERVICE_NAME",
-    "resource_attributes": "sent with every batch, besides service, environment, host and process",
-    "sampler": "OTEL_TRACES_SAMPLER, else by rate; a caller's decision is respected",
-    "propagators": "headers that carry the trace on; others than tracecontext and baggage are not supported",
+    "service_name": "the name passed to init_tracing takes precedence over OTEL_SERVICE_NAME",
+    "resource_attributes": "sent with every batch, in addition to service, environment, host and process",
+    "sampler": "OTEL_TRACES_SAMPLER, otherwise by rate; the caller's decision is respected",
+    "propagators": "headers that propagate the trace; only tracecontext and baggage are supported",
 }
 
 
 class ExplainedSetting(NamedTuple):
-    """One line: the setting or variable, its effective value as it may be printed, its source, and why."""
+    """One line: the setting or variable, its printable effective value, its source and its purpose."""
 
     setting: str
     value: str
@@ -29,7 +29,7 @@ class ExplainedSetting(NamedTuple):
 
 
 def explain(settings: Settings) -> tuple[ExplainedSetting, ...]:
-    """Every setting, then each variable that is set and has no effect, with what holds instead."""
+    """Every setting, then each variable that is set without effect, with the reason."""
     lines = [
         ExplainedSetting(
             spec.name, _shown(settings, spec.name), settings.sources.get(spec.name, DEFAULT), spec.why
@@ -43,7 +43,7 @@ def explain(settings: Settings) -> tuple[ExplainedSetting, ...]:
         source = settings.sources.get(name, DEFAULT)
         lines.append(
             ExplainedSetting(
-                name, "unlimited" if limit is None else str(limit), source, f"limit of one span, {variable}"
+                name, "unlimited" if limit is None else str(limit), source, f"limit per span, {variable}"
             )
         )
     lines += [ExplainedSetting(name, "", "environment", why) for name, why in settings.unused.items()]
@@ -53,12 +53,12 @@ def explain(settings: Settings) -> tuple[ExplainedSetting, ...]:
 def _notes(target: Target) -> tuple[ExplainedSetting, ...]:
     if not any(name.startswith("x-langfuse-") for name in target.headers) or target.kind == "langfuse":
         return ()
-    why = "passed as they are; a Langfuse server itself wants Basic auth, so a collector must translate them"
+    why = "sent unchanged; a Langfuse server itself expects Basic auth, so a collector must translate them"
     return (ExplainedSetting("x-langfuse-* headers", MASK, "headers", why),)
 
 
 def _shown(settings: Settings, name: str) -> str:
-    """The value of a setting as it may be printed."""
+    """The printable value of a setting."""
     target = settings.target
     if name == "target":
         return target.kind

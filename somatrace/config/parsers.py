@@ -1,7 +1,7 @@
-"""Parsers: one raw value (a variable's text, or what a program passed) to a checked one.
+"""Parsers that validate one raw value: the text of a variable, or an object passed in code.
 
-Each takes any object and raises `BadValueError`, which says what to give instead and never repeats the
-value: it could be a secret that landed in the wrong variable.
+Each accepts any object and raises `BadValueError`, whose message says how to fix the value but never
+repeats it: it could be a secret that landed in the wrong variable.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ FALSE: Final = frozenset({"false", "0", "no", "off", "f", "n"})
 MAX_TEXT: Final = 4096
 MAX_ITEMS: Final = 256
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-# patterns are compiled when first used: most processes never do, and a start should cost little
+# compiled on first use: most processes never need them, and startup should be cheap
 _SIZE: Final = r"\s*([0-9]{1,15})\s*([KMG]?)(?:I?B)?\s*"
 _HOST_PATTERN: Final = (
     r"(\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 )
 _KEY_ID: Final = r"[A-Za-z0-9._-]{1,64}"
-_KEPT_NOTHING: Final = object()
+_NOTHING_KEPT: Final = object()
 
 
 class BadValueError(Exception):
-    """A value that cannot be used; `kept` is what of it still can, if anything."""
+    """A value that cannot be used; `kept` is the usable part, if any."""
 
-    def __init__(self, advice: str, kept: object = _KEPT_NOTHING) -> None:
+    def __init__(self, advice: str, kept: object = _NOTHING_KEPT) -> None:
         super().__init__(advice)
         self.kept = kept
 
     def kept_or(self, safe: object) -> object:
-        """What of the value can be used, else `safe`."""
-        return safe if self.kept is _KEPT_NOTHING else self.kept
+        """The usable part of the value, or `safe`."""
+        return safe if self.kept is _NOTHING_KEPT else self.kept
 
 
 def boolean(value: object) -> bool:
-    """True or false, as a bool or one of the usual words in any case."""
+    """A bool, or one of the usual words for true and false in any case."""
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else ""
@@ -54,25 +54,25 @@ def boolean(value: object) -> bool:
 
 
 def number(low: float, high: float, *, unit: float = 1.0, advice: str = "") -> Parser:
-    """A finite number between `low` and `high` once multiplied by `unit` (0.001 reads milliseconds)."""
+    """A finite number between `low` and `high` after multiplication by `unit` (0.001 for milliseconds)."""
     need = advice or f"use a number from {low / unit:g} to {high / unit:g}"
 
     def parse(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise BadValueError(need)
         try:
-            found = float(value) * unit
+            scaled = float(value) * unit
         except (ValueError, OverflowError):
             raise BadValueError(need) from None
-        if not low <= found <= high:  # NaN is in no range
+        if not low <= scaled <= high:  # never true for NaN
             raise BadValueError(need)
-        return found
+        return scaled
 
     return parse
 
 
 def whole(low: int, high: int) -> Parser:
-    """A whole number between `low` and `high`; a size may carry K, M or G (powers of 1024)."""
+    """A whole number between `low` and `high`; sizes accept K, M or G (powers of 1024)."""
     need = f"use a whole number from {low} to {high}"
 
     def parse(value: object) -> int:
@@ -116,20 +116,20 @@ def secret(value: object) -> str:
     """A key: printable ASCII without spaces."""
     word = value.strip() if isinstance(value, str) else ""
     if not word or len(word) > MAX_TEXT or not word.isascii() or not word.isprintable() or " " in word:
-        raise BadValueError(f"give the key alone: 1 to {MAX_TEXT} printable ASCII characters without spaces")
+        raise BadValueError(f"use only the key: 1 to {MAX_TEXT} printable ASCII characters without spaces")
     return word
 
 
 def pseudonym_key(value: object) -> str:
-    """A key for pseudonyms; a short one could be guessed, which would undo them."""
+    """A key for pseudonyms; a short one could be guessed, which would reveal the values."""
     word = secret(value)
     if len(word) < 16:
-        raise BadValueError("use at least 16 characters; values are replaced without pseudonyms until then")
+        raise BadValueError("use at least 16 characters; until then values are replaced without pseudonyms")
     return word
 
 
 def items(value: object) -> list[str]:
-    """The parts of a comma-separated text or of a sequence, empty ones left out; at most MAX_ITEMS."""
+    """The non-empty parts of a comma-separated text or of a sequence; at most MAX_ITEMS."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple | set | frozenset) or not all(
         isinstance(part, str) for part in parts
@@ -142,14 +142,14 @@ def items(value: object) -> list[str]:
 
 
 def several(check: Callable[[str], str | None], advice: str) -> Parser:
-    """A list whose entries `check` normalises; what it answers with None is left out and complained about."""
+    """A list whose entries `check` normalizes; entries for which it returns None are skipped and reported."""
 
     def parse(value: object) -> tuple[str, ...]:
         checked = [check(part) for part in items(value)]
         good = tuple(dict.fromkeys(part for part in checked if part is not None))
         bad = checked.count(None)
         if bad:
-            raise BadValueError(f"{bad} of {len(checked)} entries left out: {advice}", kept=good)
+            raise BadValueError(f"{bad} of {len(checked)} entries ignored: {advice}", kept=good)
         return good
 
     return parse
@@ -164,19 +164,19 @@ def network(part: str) -> str | None:
 
 
 def host_pattern(part: str) -> str | None:
-    """A host name, or `*.` and a domain. A bare `*` would hand tags to everybody: refused."""
+    """A host name, or `*.` and a domain. A bare `*` is rejected: it would send tags to every host."""
     word = part.lower()
     return word if len(word) <= 253 and re.fullmatch(_HOST_PATTERN, word) else None
 
 
 def keys(value: object) -> str:
-    """Signing keys as `id:base64,id2:base64`, each at least 16 bytes; unusable entries are left out."""
+    """Signing keys as `id:base64,id2:base64`, each at least 16 bytes; unusable entries are skipped."""
     parts = items(value)
     good = [part for part in parts if _is_key(part)]
     kept = ",".join(good)
     if len(good) < len(parts):
         raise BadValueError(
-            f"{len(parts) - len(good)} of {len(parts)} keys left out: use id:base64 of at least 16 bytes",
+            f"{len(parts) - len(good)} of {len(parts)} keys ignored: use id:base64 of at least 16 bytes",
             kept=kept,
         )
     return kept

@@ -1,4 +1,4 @@
-"""Looking settings up: the first place that says something decides, and what it says is checked."""
+"""Look up and validate settings. The first source that sets one decides."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from somatrace.config.config_fields import ConfigFields
 from somatrace.config.environment import Environment, FoundVariable
 from somatrace.config.parsers import BadValueError, Parser
 from somatrace.config.settings import Problem
-from somatrace.config.specs import BY_NAME, ForeignVariable, SettingSpec
+from somatrace.config.specs import BY_NAME, SettingSpec, SettingVariable
 
 KEYWORD = "keyword"
 DEFAULT = "default"
 
 
 class SettingCandidate(NamedTuple):
-    """One place that says something about a setting. `raw` is None for a file that cannot be read."""
+    """One source of a setting's value. `raw` is None for a file that cannot be read."""
 
     raw: object
     source: str
@@ -25,34 +25,34 @@ class SettingCandidate(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Said to somatrace itself, in code or as `SOMATRACE_*`, rather than to OpenTelemetry or Langfuse."""
+        """Set for somatrace itself, in code or as `SOMATRACE_*`, not for OpenTelemetry or Langfuse."""
         return self.name == KEYWORD or self.name.startswith("SOMATRACE_")
 
     @property
     def rank(self) -> int:
-        """How strong the place is: 0 for code, 1 for `SOMATRACE_*`, 2 for anybody's variables."""
+        """Precedence of the source: 0 for code, 1 for `SOMATRACE_*`, 2 for variables of other tools."""
         return 0 if self.name == KEYWORD else 1 if self.is_ours else 2
 
 
 class SettingsReader:
-    """Values by setting, remembering where each came from, what was used and what is wrong."""
+    """Reads settings and records their sources, the variables used and the problems."""
 
     def __init__(self, config: ConfigFields | None, process: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
         self.sources: dict[str, str] = {}
         self.used: set[str] = set()
         self.config = config
-        self.environment = Environment(process, self.complain)
+        self.environment = Environment(process, self.report)
 
-    def complain(self, setting: str, message: str) -> None:
-        """Note a problem, once."""
+    def report(self, setting: str, message: str) -> None:
+        """Record a problem, once."""
         problem = Problem(setting, message)
         if problem not in self.problems:
             self.problems.append(problem)
 
     def candidates(self, name: str, *, ours: bool = False) -> list[SettingCandidate]:
-        """Who says something about a setting, strongest first; `ours`: only what is said to somatrace."""
-        return [found for found in self._candidates(BY_NAME[name]) if found.is_ours or not ours]
+        """The sources of a setting in order of precedence; `ours`: only those set for somatrace."""
+        return [one for one in self._candidates(BY_NAME[name]) if one.is_ours or not ours]
 
     def _candidates(self, spec: SettingSpec) -> Iterator[SettingCandidate]:
         keyword = getattr(self.config, spec.name, None)
@@ -63,7 +63,7 @@ class SettingsReader:
                 yield SettingCandidate(found.value, found.source, variable.name, variable.parse or spec.parse)
 
     def read(self, name: str, *, ours: bool = False) -> Any:
-        """The checked value of a setting: the first candidate's, its safe side, or the default."""
+        """The validated value of a setting: the first candidate's, the safe value, or the default."""
         spec, candidates = BY_NAME[name], self.candidates(name, ours=ours)
         if not candidates:
             self.sources[name] = DEFAULT
@@ -76,18 +76,18 @@ class SettingsReader:
         return value
 
     def _checked(self, name: str, candidate: SettingCandidate) -> Any:
-        """The candidate's value, or what is left of it; what is wrong with it becomes a problem."""
+        """The candidate's value or its usable part; anything wrong with it becomes a problem."""
         spec = BY_NAME[name]
         if candidate.raw is None:
             return spec.safe
         try:
             return candidate.parse(candidate.raw)
         except BadValueError as bad:
-            self.complain(self.label(name), str(bad))
+            self.report(self.label(name), str(bad))
             return bad.kept_or(spec.safe)
 
     def variable(self, name: str, parse: Parser, safe: Any) -> Any:
-        """The checked value of one variable, `safe` when it cannot be used, None when it is not set."""
+        """The validated value of one variable; `safe` if it cannot be used, None if it is not set."""
         found = self.environment.get(name)
         if found is None or found.value is None:
             return None
@@ -95,23 +95,23 @@ class SettingsReader:
         try:
             return parse(found.value)
         except BadValueError as bad:
-            self.complain(found.source, str(bad))
+            self.report(found.source, str(bad))
             return bad.kept_or(safe)
 
     def label(self, name: str) -> str:
-        """How a problem line names the place a setting came from."""
+        """The name of a setting's source in problem lines."""
         source = self.sources[name]
         return f"Config.{name}" if source == KEYWORD else source
 
     def found(self, name: str) -> FoundVariable | None:
-        """A variable as it is set, or None."""
+        """A variable and its value, or None if it is not set."""
         return self.environment.get(name)
 
     def _compare(self, first: SettingCandidate, value: object, others: list[SettingCandidate]) -> None:
-        """One problem line for each name users already have that says something else than the one that won.
+        """Report each variable of another tool that contradicts the one in use.
 
-        A setting given in code or as `SOMATRACE_*` replaces others on purpose, and so does a
-        signal-specific `OTEL_*` variable a general one.
+        A setting given in code or as `SOMATRACE_*` overrides others on purpose, and a signal-specific
+        `OTEL_*` variable overrides the general one.
         """
         for other in others:
             if first.is_ours or (first.name.startswith("OTEL_") and other.name.startswith("OTEL_")):
@@ -121,13 +121,11 @@ class SettingsReader:
             except BadValueError:
                 agrees = False
             if not agrees:
-                self.complain(
-                    other.name, f"says something else than {first.name}, which is used: keep one of them"
-                )
+                self.report(other.name, f"contradicts {first.name}, which is used: keep one of them")
 
 
-def known_variables() -> Iterator[tuple[str, ForeignVariable]]:
-    """Each variable of the catalogue with the name of its setting."""
+def known_variables() -> Iterator[tuple[str, SettingVariable]]:
+    """Every variable in the table, with the name of its setting."""
     for spec in BY_NAME.values():
         for variable in spec.variables:
             yield spec.name, variable

@@ -1,4 +1,4 @@
-"""`resolve`: from what a program passed and what the environment says to effective settings."""
+"""`resolve`: compute the effective settings from `Config` and the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somatrace.config.reader import DEFAULT, SettingsReader, known_variables
 from somatrace.config.settings import Settings, Target
 from somatrace.config.specs import ALSO_READ, BY_NAME, ENVIRONMENT_ATTRIBUTES, REPLACED, SPAN_LIMITS, SPECS
 
-#: settings that are simply the strongest place's value
+#: settings whose value is simply that of the first source
 _PLAIN: Final = (
     "release",
     "content_policy_file",
@@ -32,17 +32,17 @@ _PLAIN: Final = (
     "pseudonym_key",
     "debug",
 )
-_SAYS_WHAT_WE_SAY: Final = frozenset({semconv.SERVICE_NAME, semconv.SERVICE_VERSION, *ENVIRONMENT_ATTRIBUTES})
+_SET_ELSEWHERE: Final = frozenset({semconv.SERVICE_NAME, semconv.SERVICE_VERSION, *ENVIRONMENT_ATTRIBUTES})
 
 
 def resolve(
     service_name: str, config: ConfigFields | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
-    """The effective settings. Never raises for a value: a bad one takes the safe side and becomes a Problem.
+    """The effective settings. Never raises for a bad value: it falls back to a safe one and adds a Problem.
 
     Precedence: `config` > SOMATRACE_* > signal-specific OTEL_* > general OTEL_* > LANGFUSE_*, TRACELOOP_*
-    > TRACE_CONTENT > default; the target is chosen as a whole (docs/configuration.md). `environ` is the
-    process's own environment unless given. Files that hold secrets are read now, each time.
+    > TRACE_CONTENT > default; the target is chosen as a whole (docs/configuration.md). `environ` defaults to
+    the process environment. Secret files are read on every call.
     """
     reader = SettingsReader(config, os.environ if environ is None else environ)
     env_file = reader.read("env_file")
@@ -57,7 +57,7 @@ def resolve(
         service_name=combined.service_name(reader, service_name, resource),
         service_version=combined.service_version(reader, resource),
         environment=combined.environment(reader, resource),
-        resource_attributes={key: value for key, value in resource.items() if key not in _SAYS_WHAT_WE_SAY},
+        resource_attributes={key: value for key, value in resource.items() if key not in _SET_ELSEWHERE},
         content=combined.content(reader),
         content_policy=config.content_policy if config is not None else None,
         sampler=sampler,
@@ -79,9 +79,9 @@ def resolve(
 def refresh(
     service_name: str, config: ConfigFields | None = None, environ: Mapping[str, str] | None = None
 ) -> Target:
-    """The target with secrets and files read again, for use after an answer that refuses the keys.
+    """The target with secrets and files read again, for use after a response that rejects the keys.
 
-    While a file is being replaced the answer may be of another kind than before: keep the old one then.
+    While a file is being replaced the result may have another `kind`: keep the old target then.
     """
     return resolve(service_name, config, environ).target
 
@@ -93,24 +93,24 @@ def _finished(settings: Settings, reader: SettingsReader, unused: dict[str, str]
 
 
 def _data_dir(reader: SettingsReader) -> str:
-    """The directory the operator named, or "": then the store looks for a private one by itself."""
+    """The configured directory, or "": then the store finds a private one itself."""
     given: str = reader.read("data_dir")
     return os.path.expanduser(given) if given else ""  # noqa: PTH111 - never raises
 
 
 def _state_home(reader: SettingsReader) -> str:
-    """XDG_STATE_HOME, when it is the absolute path that the XDG Base Directory specification wants."""
+    """XDG_STATE_HOME if it is an absolute path, as the XDG Base Directory specification requires."""
     state: str = reader.variable("XDG_STATE_HOME", str, "") or ""
     return state if os.path.isabs(state) else ""  # noqa: PTH117
 
 
 def _unused(reader: SettingsReader, settings: Settings) -> dict[str, str]:
-    """For each variable that is set and has no effect, what holds instead."""
+    """Each variable that is set without effect, with its replacement."""
     setting_of = {variable.name: name for name, variable in known_variables()}
     setting_of.update(ALSO_READ)
     setting_of.update({variable: field for field, (variable, _) in SPAN_LIMITS.items()})
     unused = {
-        name: f"replaced by {_winner(reader, setting, settings)}"
+        name: f"replaced by {_effective_source(reader, setting, settings)}"
         for name, setting in setting_of.items()
         if reader.found(name) and name not in reader.used
     }
@@ -121,8 +121,8 @@ def _unused(reader: SettingsReader, settings: Settings) -> dict[str, str]:
     return unused
 
 
-def _winner(reader: SettingsReader, setting: str, settings: Settings) -> str:
-    """The place that decides `setting`: its own source, or that of the target where it plays no part."""
+def _effective_source(reader: SettingsReader, setting: str, settings: Settings) -> str:
+    """The source that decides `setting`: its own, or that of the target if the target does not use it."""
     if setting == "service_name":
         return f"{settings.service_name!r}, the name given in the code"
     if setting == "sample_rate" and reader.sources[setting] == DEFAULT:

@@ -1,4 +1,4 @@
-"""The shapes: what a program may set, what is wrong with it, and the effective settings."""
+"""Data types: the effective settings, the target, and problems with settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TargetKind = Literal["langfuse", "otlp", "local", "console", "none"]
 Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["none", "gzip", "deflate"]
 ContentDefault = Literal["never", "none", "redacted"]
-#: Content per tenant: a policy, plain data in the form of the policy file, or a callable that answers for
-#: one tenant with `none`, `redacted`, an entry, or None for the default.
+#: Content per tenant: a policy, plain data in the format of the policy file, or a callable that returns
+#: `none`, `redacted`, an entry, or None (the default) for one tenant.
 PolicySource: TypeAlias = "ContentPolicy | Mapping[str, Any] | Callable[[str], Any]"
 
 
@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong: the setting (variable) it is about, and what to do, in one sentence."""
+    """One problem: the setting or variable, and one sentence that says how to fix it."""
 
     setting: str
     message: str
@@ -35,10 +35,10 @@ class Problem:
 
 @dataclass(frozen=True, repr=False)
 class Target:
-    """Where spans go. `headers` holds secrets: it never appears in a repr, a log line or `status()`.
+    """The destination of spans. `headers` holds secrets: never shown in a repr, a log line or `status()`.
 
-    `url` is complete for http/protobuf and `host:port` for grpc; its query may hold a secret too, so
-    print `address`. `timeout` is seconds. `insecure` (grpc only) means without TLS.
+    `url` is the full URL for http/protobuf and `host:port` for grpc; its query may hold a secret too, so
+    print `address` instead. `timeout` is in seconds. `insecure` (grpc only) means without TLS.
     """
 
     kind: TargetKind
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def address(self) -> str:
-        """The URL as it may be printed: without its query."""
+        """The printable URL: without its query."""
         return self.url.partition("?")[0]
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True)
 class SpanLimits:
-    """How much one span may hold, in the words of the SDK's `SpanLimits`; None is no limit.
+    """Limits of one span, named as in the SDK's `SpanLimits`; None means no limit.
 
     Defaults: OpenTelemetry specification, "Attribute limits" and "Span limits".
     """
@@ -79,10 +79,10 @@ class SpanLimits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Effective values. Times are seconds, sizes bytes.
+    """Effective values. Times are in seconds, sizes in bytes.
 
-    `sources` names for each setting the variable it came from, `keyword` or `default`. `unused` holds,
-    for each variable that is set but has no effect, one line saying what holds instead; no values.
+    `sources` maps each setting to the variable it came from, `keyword` or `default`. `unused` maps each
+    variable that is set without effect to one line that names its replacement, without values.
     """
 
     enabled: bool = True

@@ -1,8 +1,8 @@
-"""Every setting: the variables it is looked up in after `SOMATRACE_<NAME>`, in order, and how it is read.
+"""The table of settings: the variables read after `SOMATRACE_<NAME>`, in order, and how each is parsed.
 
-This table is the precedence of docs/configuration.md and the source of what `explain` says. Settings
-that several variables decide together (content, sampling, ...) have their rules in `rules`, and the
-target in `targeting`; here they are listed with their names and their reasons.
+The table defines the precedence in docs/configuration.md and is the source of the lines of `explain`.
+Settings that depend on several variables (content, sampling, ...) have their rules in `combined`, and the
+target in `target`; the table lists their names and descriptions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from somatrace.config.parsers import (
 from somatrace.config.settings import Settings, Target
 
 MILLISECONDS: Final = 0.001
-#: attributes of OTEL_RESOURCE_ATTRIBUTES that are settings here
+#: attributes of OTEL_RESOURCE_ATTRIBUTES that somatrace has settings for
 VERSION_ATTRIBUTE: Final = semconv.SERVICE_VERSION
 ENVIRONMENT_ATTRIBUTES: Final = (semconv.ENVIRONMENT, "deployment.environment")
 
@@ -37,20 +37,20 @@ _TARGET: Final = Target("local")
 _TIMEOUT_ADVICE: Final = "use seconds from 0.001 to 600, as OpenTelemetry in Python does, not milliseconds"
 
 
-class ForeignVariable(NamedTuple):
-    """A variable users already have, and how it is read where that differs from the setting's own way."""
+class SettingVariable(NamedTuple):
+    """A variable of a setting, with its parser where that differs from the setting's."""
 
     name: str
     parse: Parser | None = None
 
 
 class SettingSpec(NamedTuple):
-    """One setting. `safe` is what a value that cannot be used becomes."""
+    """One setting. `safe` replaces a value that cannot be used."""
 
     name: str
     why: str
     parse: Parser
-    others: tuple[ForeignVariable, ...] = ()
+    others: tuple[SettingVariable, ...] = ()
     default: Any = None
     safe: Any = None
     secret: bool = False
@@ -60,44 +60,44 @@ class SettingSpec(NamedTuple):
         return f"SOMATRACE_{self.name.upper()}"
 
     @property
-    def variables(self) -> tuple[ForeignVariable, ...]:
-        """All variables, the strongest first."""
-        return (ForeignVariable(self.variable), *self.others)
+    def variables(self) -> tuple[SettingVariable, ...]:
+        """All variables, in order of precedence."""
+        return (SettingVariable(self.variable), *self.others)
 
 
-def _spec(name: str, why: str, parse: Parser, *others: str | ForeignVariable, **options: Any) -> SettingSpec:
-    """A spec whose default is that of Settings (or of Target) and whose safe side is that default."""
+def _spec(name: str, why: str, parse: Parser, *others: str | SettingVariable, **options: Any) -> SettingSpec:
+    """A spec whose default, and safe value, is the default of Settings (or of Target)."""
     default = getattr(_SETTINGS, name, getattr(_TARGET, name, ""))
-    given = tuple(ForeignVariable(other) if isinstance(other, str) else other for other in others)
+    given = tuple(SettingVariable(other) if isinstance(other, str) else other for other in others)
     return SettingSpec(name, why, parse, given, **{"default": default, "safe": default, **options})
 
 
 def _otlp(
     name: str, *, exact: Parser | None = None, base: Parser | None = None
-) -> tuple[ForeignVariable, ForeignVariable]:
-    return ForeignVariable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), ForeignVariable(
+) -> tuple[SettingVariable, SettingVariable]:
+    return SettingVariable(f"OTEL_EXPORTER_OTLP_TRACES_{name}", exact), SettingVariable(
         f"OTEL_EXPORTER_OTLP_{name}", base
     )
 
 
 SPECS: Final = (
-    _spec("enabled", "false switches tracing off; spans cost nothing then", boolean, safe=False),
+    _spec("enabled", "false turns tracing off; spans then cost nothing", boolean, safe=False),
     _spec(
         "target",
-        "where spans go, as a whole: langfuse, otlp, local, console, none; else what is configured decides",
+        "where spans go: langfuse, otlp, local, console or none; if unset, chosen from the other settings",
         choice("langfuse", "otlp", "local", "console", "none"),
         default=None,
         safe="local",
     ),
     _spec(
         "endpoint",
-        "URL of an OTLP backend; without a path it gets /v1/traces",
+        "URL of an OTLP backend; /v1/traces is added if it has no path",
         urls_and_headers.endpoint,
         *_otlp("ENDPOINT", exact=urls_and_headers.exact_endpoint, base=urls_and_headers.base_endpoint),
     ),
     _spec(
         "headers",
-        "name=value,name=value sent with each batch, percent-encoded",
+        "headers sent with each batch: name=value,name=value, percent-encoded",
         urls_and_headers.headers,
         *_otlp("HEADERS"),
         default={},
@@ -106,46 +106,46 @@ SPECS: Final = (
     ),
     _spec(
         "protocol",
-        "http/protobuf, or grpc with the extra of that name",
+        "http/protobuf, or grpc (needs the extra of that name)",
         choice("http/protobuf", "grpc"),
         *_otlp("PROTOCOL"),
     ),
     _spec(
         "timeout",
-        "seconds one batch may take, connecting included",
+        "timeout of one batch in seconds, including the connection",
         number(0.001, 600.0, advice=_TIMEOUT_ADVICE),
         *_otlp("TIMEOUT"),
-        ForeignVariable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
+        SettingVariable("OTEL_BSP_EXPORT_TIMEOUT", number(0.001, 600.0, unit=MILLISECONDS)),
         "LANGFUSE_TIMEOUT",
     ),
     _spec(
         "compression",
-        "gzip, deflate or none; gzip costs little and saves nine tenths of the traffic",
+        "gzip, deflate or none; gzip is cheap and saves nine tenths of the traffic",
         choice("none", "gzip", "deflate"),
         *_otlp("COMPRESSION"),
     ),
     _spec(
         "certificate",
-        "file of the certificate authority to trust, for a private one",
+        "CA certificate file, for a private certificate authority",
         text(),
         *_otlp("CERTIFICATE"),
     ),
     _spec(
         "client_certificate",
-        "file of the client certificate, for mutual TLS",
+        "client certificate file, for mutual TLS",
         text(),
         *_otlp("CLIENT_CERTIFICATE"),
     ),
-    _spec("client_key", "file of the client certificate's key", text(), *_otlp("CLIENT_KEY")),
+    _spec("client_key", "private key file of the client certificate", text(), *_otlp("CLIENT_KEY")),
     _spec(
         "insecure",
-        "true means grpc without TLS where the endpoint has no scheme",
+        "true: grpc without TLS if the endpoint has no scheme",
         boolean,
         *_otlp("INSECURE"),
     ),
     _spec(
         "langfuse_public_key",
-        "project key of Langfuse; both keys and a host select Langfuse",
+        "public key of the Langfuse project; both keys and a host select Langfuse",
         secret,
         "LANGFUSE_PUBLIC_KEY",
         secret=True,
@@ -159,15 +159,15 @@ SPECS: Final = (
     ),
     _spec(
         "langfuse_host",
-        "URL of the Langfuse server; never guessed, a cloud is never a fallback",
+        "URL of the Langfuse server; never guessed, never falls back to a cloud",
         urls_and_headers.langfuse_url,
         "LANGFUSE_BASE_URL",
         "LANGFUSE_HOST",
     ),
-    _spec("service_version", "version shown with each span (service.version)", text(200)),
+    _spec("service_version", "service version shown on each span (service.version)", text(200)),
     _spec(
         "environment",
-        "deployment environment; Langfuse takes a-z, 0-9, - and _, at most 40",
+        "deployment environment; Langfuse accepts at most 40 of a-z, 0-9, - and _",
         text(200),
         "LANGFUSE_TRACING_ENVIRONMENT",
         "LANGFUSE_ENVIRONMENT",
@@ -175,27 +175,27 @@ SPECS: Final = (
     _spec("release", "release shown in Langfuse", text(200), "LANGFUSE_RELEASE"),
     _spec(
         "content",
-        "what tenants without an entry in the policy file send: none or redacted; never closes all tenants",
+        "none or redacted: content of tenants without a policy file entry; never: off for all tenants",
         choice("never", "none", "redacted"),
     ),
-    _spec("content_policy_file", "file that opens content per tenant", text()),
+    _spec("content_policy_file", "policy file that allows content per tenant", text()),
     _spec(
         "default_tenant",
-        "tenant_id of spans for which nobody bound one; a label, its content stays none",
+        "tenant_id of spans without a bound tenant; only a label: their content mode stays none",
         text(200),
     ),
     _spec(
         "sample_rate",
-        "share of traces kept, 0 to 1, decided where a trace starts",
+        "share of traces kept, 0 to 1, decided at the start of a trace",
         number(0.0, 1.0),
         "LANGFUSE_SAMPLE_RATE",
         "LANGFUSE_SAMPLING_RATE",
     ),
     _spec(
         "flush_interval",
-        "seconds a finished span waits at most before it is sent",
+        "longest wait in seconds before a finished span is sent",
         number(0.001, 3600.0),
-        ForeignVariable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
+        SettingVariable("OTEL_BSP_SCHEDULE_DELAY", number(0.001, 3600.0, unit=MILLISECONDS)),
         "LANGFUSE_FLUSH_INTERVAL",
     ),
     _spec(
@@ -205,7 +205,7 @@ SPECS: Final = (
         "OTEL_BSP_MAX_QUEUE_SIZE",
         "LANGFUSE_BUFFER_SIZE",
     ),
-    _spec("queue_bytes", "bytes of them; takes K, M, G", whole(1 << 16, 1 << 34)),
+    _spec("queue_bytes", "bytes of finished spans held in memory; accepts K, M, G", whole(1 << 16, 1 << 34)),
     _spec(
         "batch_size",
         "spans in one request",
@@ -215,41 +215,41 @@ SPECS: Final = (
     ),
     _spec(
         "max_retries",
-        "quick attempts before a target counts as away; spans are kept either way",
+        "quick attempts before a target counts as unavailable; spans are kept either way",
         whole(0, 1000),
         "LANGFUSE_MAX_RETRIES",
     ),
     _spec(
         "max_latency_ms",
-        "milliseconds tracing may add to one workflow before it samples less; 0: no limit",
+        "milliseconds tracing may add to one workflow before it samples less; 0 means no limit",
         number(0.0, 600_000.0),
         "LANGFUSE_MAX_LATENCY_MS",
     ),
     _spec(
-        "data_dir", "directory of the local store and unsent spans; a volume lets them survive a pod", text()
+        "data_dir", "directory of the local store and unsent spans; on a volume they survive the pod", text()
     ),
     _spec(
         "local_max_bytes",
-        "size of the local store, oldest spans go first; takes K, M, G",
+        "size limit of the local store, oldest spans are deleted first; accepts K, M, G",
         whole(1 << 20, 1 << 44),
     ),
     _spec("local_max_days", "days the local store keeps spans", number(0.01, 3650.0)),
     _spec(
         "trust",
-        "networks (CIDR) of callers whose tags are believed",
+        "networks (CIDR) of callers whose tags are trusted",
         several(network, "use networks such as 10.0.0.0/8"),
     ),
-    _spec("trust_keys", "keys of callers whose signed tags are believed, id:base64,...", keys, secret=True),
+    _spec("trust_keys", "keys of callers whose signed tags are trusted, id:base64,...", keys, secret=True),
     _spec(
         "propagate_to",
-        "hosts outside the cluster that are sent tags: api.example.com,*.example.org",
+        "hosts outside the cluster that receive tags: api.example.com,*.example.org",
         several(host_pattern, "use host names, or *. and a domain; * alone is refused"),
     ),
-    _spec("edge", "true: callers are the public, no tag of theirs is believed", boolean, safe=True),
-    _spec("env_file", "a .env file to read; the process environment wins over it", text()),
+    _spec("edge", "true for a public-facing service: no caller's tags are trusted", boolean, safe=True),
+    _spec("env_file", "a .env file to read; the process environment takes precedence", text()),
     _spec(
         "pseudonym_key",
-        "key that turns [EMAIL] into [EMAIL:1a2b3c4d], the same for the same value",
+        "key that turns [EMAIL] into [EMAIL:1a2b3c4d], identical for identical values",
         pseudonym_key,
         secret=True,
     ),
@@ -257,7 +257,7 @@ SPECS: Final = (
 )
 BY_NAME: Final = {spec.name: spec for spec in SPECS}
 
-#: span limits in the SDK's words: variable, and the limit it falls back to (spec: "Attribute limits")
+#: span limits by SDK name: the variable, and the one it falls back to (spec: "Attribute limits")
 SPAN_LIMITS: Final = {
     "max_attribute_length": ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", ""),
     "max_span_attribute_length": (
@@ -271,7 +271,7 @@ SPAN_LIMITS: Final = {
     "max_links": ("OTEL_SPAN_LINK_COUNT_LIMIT", ""),
 }
 
-#: variables that decide something together with others, and what; their rules are in `rules` and `targeting`
+#: variables that decide a setting together with others; the rules are in `combined` and `target`
 ALSO_READ: Final = {
     "OTEL_SDK_DISABLED": "enabled",
     "LANGFUSE_ENABLED": "enabled",
@@ -289,11 +289,11 @@ ALSO_READ: Final = {
     "OTEL_SERVICE_NAME": "service_name",
 }
 
-#: variables that other tools read and that do nothing here, and what does
+#: variables that other tools read and somatrace does not, with the replacement
 REPLACED: Final = {
-    "LANGFUSE_INGESTION_TOKEN": "not read: a gateway that asks for it gets it in OTEL_EXPORTER_OTLP_HEADERS",
-    "TRACELOOP_BASE_URL": "not read: OTEL_EXPORTER_OTLP_ENDPOINT or SOMATRACE_ENDPOINT names the target",
-    "TRACELOOP_API_KEY": "not read: OTEL_EXPORTER_OTLP_HEADERS or SOMATRACE_HEADERS carries credentials",
-    "TRACELOOP_HEADERS": "not read: OTEL_EXPORTER_OTLP_HEADERS or SOMATRACE_HEADERS replaces it",
+    "LANGFUSE_INGESTION_TOKEN": "not read: send it to a gateway with OTEL_EXPORTER_OTLP_HEADERS",
+    "TRACELOOP_BASE_URL": "not read: set the target with OTEL_EXPORTER_OTLP_ENDPOINT or SOMATRACE_ENDPOINT",
+    "TRACELOOP_API_KEY": "not read: put credentials in OTEL_EXPORTER_OTLP_HEADERS or SOMATRACE_HEADERS",
+    "TRACELOOP_HEADERS": "not read: use OTEL_EXPORTER_OTLP_HEADERS or SOMATRACE_HEADERS",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER": "not read: use SOMATRACE_HEADERS_FILE",
 }

@@ -1,4 +1,4 @@
-"""Where spans go, chosen as a whole: keys of one backend never travel to another."""
+"""Choice of the target, as a whole: keys of one backend are never sent to another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _OTLP_EXPORTERS: Final = frozenset({"otlp", "otlp_proto_http", "otlp_proto_grpc"})
 _DEFAULT_URL: Final = "http://localhost:4318/v1/traces"
 _DEFAULT_GRPC: Final = "http://localhost:4317"
-_CHOOSE: Final = "set SOMATRACE_TARGET to langfuse or otlp to say which is meant"
+_CHOOSE: Final = "set SOMATRACE_TARGET to langfuse or otlp to choose"
 
 
 def choose(reader: SettingsReader) -> Target:
@@ -45,7 +45,7 @@ def _kind(reader: SettingsReader) -> TargetKind:
 
 
 def _exporter(value: object) -> str:
-    """`OTEL_TRACES_EXPORTER`, maybe a list; one we do not have is ignored (spec: unknown enum values)."""
+    """`OTEL_TRACES_EXPORTER`, possibly a list; unknown exporters are ignored (spec: unknown enum values)."""
     given = ["otlp" if word in _OTLP_EXPORTERS else word for word in map(str.lower, items(value))]
     known = [word for word in ("otlp", "console", "none") if word in given]
     if len(set(given)) == 1 and known:
@@ -56,7 +56,7 @@ def _exporter(value: object) -> str:
 
 
 def _configured(reader: SettingsReader, *, over_otlp: bool) -> TargetKind:
-    """The target that keys and endpoints ask for; `over_otlp`: Langfuse wins a tie with an OTLP endpoint."""
+    """The target implied by keys and endpoints; `over_otlp`: Langfuse wins a tie with an OTLP endpoint."""
     keys = [*reader.candidates("langfuse_public_key")[:1], *reader.candidates("langfuse_secret_key")[:1]]
     hosts, endpoints = reader.candidates("langfuse_host"), reader.candidates("endpoint")
     if len(keys) == 1:
@@ -64,8 +64,9 @@ def _configured(reader: SettingsReader, *, over_otlp: bool) -> TargetKind:
         return "langfuse"
     if endpoints and not (keys and hosts):
         if keys:
-            reader.complain(
-                "LANGFUSE_BASE_URL", "keys without a host are not used: spans go to the OTLP endpoint"
+            reader.report(
+                "LANGFUSE_BASE_URL",
+                "Langfuse keys are set without a host and ignored: spans go to the OTLP endpoint",
             )
         reader.sources["target"] = endpoints[0].source
         return "otlp"
@@ -75,8 +76,8 @@ def _configured(reader: SettingsReader, *, over_otlp: bool) -> TargetKind:
         langfuse = min(candidate.rank for candidate in (*keys, hosts[0]))
         wins = langfuse <= endpoints[0].rank if over_otlp else langfuse < endpoints[0].rank
         winner = "langfuse" if wins else "otlp"
-        reader.complain(
-            "SOMATRACE_TARGET", f"both Langfuse and an OTLP endpoint are set, {winner} is used: {_CHOOSE}"
+        reader.report(
+            "SOMATRACE_TARGET", f"Langfuse and an OTLP endpoint are both set, {winner} is used: {_CHOOSE}"
         )
         if not wins:
             reader.sources["target"] = endpoints[0].source
@@ -86,7 +87,7 @@ def _configured(reader: SettingsReader, *, over_otlp: bool) -> TargetKind:
 
 
 def _langfuse(reader: SettingsReader) -> Target:
-    """Langfuse as a target: none without both keys, the local store without a usable host."""
+    """The Langfuse target; `none` without both keys, the local store without a usable host."""
     public, private = reader.read("langfuse_public_key"), reader.read("langfuse_secret_key")
     missing = [
         variable
@@ -94,25 +95,24 @@ def _langfuse(reader: SettingsReader) -> Target:
         if not key
     ]
     if missing:
-        reader.complain(
-            " and ".join(missing), "Langfuse needs both keys: nothing is sent until both can be read"
+        reader.report(
+            " and ".join(missing), "Langfuse needs both keys: nothing is sent until both are readable"
         )
         return Target("none")
     if public.startswith("sk-lf-") or private.startswith("pk-lf-") or ":" in public:
-        reader.complain(
-            "LANGFUSE_PUBLIC_KEY", "public and secret key are exchanged or mixed up: nothing is sent"
-        )
+        reader.report("LANGFUSE_PUBLIC_KEY", "public and secret key are swapped: nothing is sent")
         return Target("none")
     url = reader.read("langfuse_host")
     if not url:
         if reader.sources["langfuse_host"] == DEFAULT:
-            reader.complain(
-                "LANGFUSE_BASE_URL", "keys without a host: name the server; spans go to the local store"
+            reader.report(
+                "LANGFUSE_BASE_URL",
+                "Langfuse keys are set without a host: spans go to the local store until it is set",
             )
         return Target("local")
-    _warn_of_clear_text(reader, "LANGFUSE_BASE_URL", url)
+    _warn_about_plain_http(reader, "LANGFUSE_BASE_URL", url)
     if any(candidate.raw == "grpc" for candidate in reader.candidates("protocol", ours=True)):
-        reader.complain("SOMATRACE_PROTOCOL", "Langfuse takes http/protobuf only, which is used")
+        reader.report("SOMATRACE_PROTOCOL", "Langfuse accepts only http/protobuf, which is used instead")
     reader.sources["protocol"] = reader.sources["insecure"] = DEFAULT
     extra = {
         name: content
@@ -132,13 +132,13 @@ def _langfuse(reader: SettingsReader) -> Target:
             "x-langfuse-sdk-name": "somatrace",
             "x-langfuse-sdk-version": semconv.VERSION,
         },
-        # with an OTLP endpoint beside it, OTEL_* certificates are those of that backend
+        # if an OTLP endpoint is set too, the OTEL_* certificates belong to that backend
         ours=bool(reader.candidates("endpoint")),
     )
 
 
 def _otlp(reader: SettingsReader) -> Target:
-    """An OTLP backend; the local store when its endpoint cannot be used."""
+    """An OTLP backend; the local store if its endpoint cannot be used."""
     protocol = reader.read("protocol")
     if protocol == "grpc":
         return _grpc(reader)
@@ -147,7 +147,7 @@ def _otlp(reader: SettingsReader) -> Target:
         return Target("local")
     headers = reader.read("headers")
     if headers:
-        _warn_of_clear_text(reader, reader.label("headers"), url)
+        _warn_about_plain_http(reader, reader.label("headers"), url)
     reader.sources["insecure"] = DEFAULT
     return _target(reader, "otlp", url or _DEFAULT_URL, headers=headers)
 
@@ -160,7 +160,7 @@ def _grpc(reader: SettingsReader) -> Target:
     try:
         address, by_scheme = urls_and_headers.grpc_address(endpoints[0].raw if endpoints else _DEFAULT_GRPC)
     except BadValueError as bad:
-        reader.complain(reader.label("endpoint"), str(bad))
+        reader.report(reader.label("endpoint"), str(bad))
         return Target("local")
     insecure = reader.read("insecure") if by_scheme is None else by_scheme
     headers = reader.read("headers")
@@ -177,15 +177,15 @@ def _target(
     insecure: bool = False,
     ours: bool = False,
 ) -> Target:
-    """A target that is reached over the network, with what holds for each of them."""
+    """A network target, with the settings common to all of them."""
     compression = reader.read("compression")
     if kind == "langfuse" and compression == "deflate":
-        reader.complain(reader.label("compression"), "Langfuse reads gzip or none: gzip is used")
+        reader.report(reader.label("compression"), "Langfuse accepts gzip or none: gzip is used")
         compression = "gzip"
     certificate, key = reader.read("client_certificate", ours=ours), reader.read("client_key", ours=ours)
     if bool(certificate) != bool(key):
-        reader.complain(
-            "SOMATRACE_CLIENT_CERTIFICATE", "needs SOMATRACE_CLIENT_KEY beside it, neither is used"
+        reader.report(
+            "SOMATRACE_CLIENT_CERTIFICATE", "client certificate and key must both be set: neither is used"
         )
         certificate = key = ""
     return Target(
@@ -202,6 +202,6 @@ def _target(
     )
 
 
-def _warn_of_clear_text(reader: SettingsReader, setting: str, url: str) -> None:
+def _warn_about_plain_http(reader: SettingsReader, setting: str, url: str) -> None:
     if url and urls_and_headers.clear_text_abroad(url):
-        reader.complain(setting, "the URL is plain http, so keys and spans can be read on the way: use https")
+        reader.report(setting, "the URL is plain http, so keys and spans are sent unencrypted: use https")

@@ -1,4 +1,4 @@
-"""What goes on the wire: URLs and headers, checked before anything is sent anywhere."""
+"""Parsers for URLs and headers, which validate them before anything is sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from somatrace import semconv
 from somatrace.config.parsers import MAX_ITEMS, MAX_TEXT, BadValueError
 
 MAX_HEADER_VALUE: Final = 16 * 1024
-#: the transport writes these itself; a second one would contradict it
+#: set by the transport itself; a duplicate would conflict
 _TRANSPORT_HEADERS: Final = frozenset(
     {"host", "connection", "content-length", "content-type", "content-encoding", "transfer-encoding"}
 )
@@ -21,7 +21,7 @@ _INTERNAL_SUFFIXES: Final = (".svc", ".cluster.local", ".internal", ".localhost"
 
 
 def split_url(value: object) -> SplitResult:
-    """The parts of an http or https URL with a host and without user information."""
+    """The parts of an http or https URL with a host and without credentials."""
     word = value.strip() if isinstance(value, str) else ""
     need = "use a URL such as https://host:4318"
     if not word or len(word) > MAX_TEXT or not word.isascii() or not word.isprintable() or " " in word:
@@ -34,20 +34,20 @@ def split_url(value: object) -> SplitResult:
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
         raise BadValueError(need)
     if "@" in parts.netloc:
-        raise BadValueError("a URL must not carry user or password: give them as a header or as keys")
+        raise BadValueError("a URL must not contain a user or password: use headers or keys")
     if parts.fragment or "\\" in word:
         raise BadValueError(need)
     return parts
 
 
 def endpoint(value: object) -> str:
-    """An endpoint that is used as it is; only without any path does it get OTLP's own."""
+    """An endpoint used unchanged; OTLP's path is added only if it has none."""
     parts = split_url(value)
     return (parts if parts.path not in ("", "/") else parts._replace(path="/v1/traces")).geturl()
 
 
 def exact_endpoint(value: object) -> str:
-    """`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: used as it is, "/" if it has no path (OTLP exporter spec)."""
+    """`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`: unchanged, with path "/" if it has none (OTLP exporter spec)."""
     parts = split_url(value)
     return (parts if parts.path else parts._replace(path="/")).geturl()
 
@@ -59,7 +59,7 @@ def base_endpoint(value: object) -> str:
 
 
 def langfuse_url(value: object) -> str:
-    """Langfuse's OTLP URL from its host, a host with a path prefix, or any leading part of the URL itself."""
+    """Langfuse's OTLP URL from a host, a host with a path prefix, or any leading part of the URL."""
     parts = split_url(value)
     path = parts.path.rstrip("/")
     for known in ("/api/public/otel/v1/traces", "/api/public/otel", "/api/public"):
@@ -68,7 +68,7 @@ def langfuse_url(value: object) -> str:
 
 
 def grpc_address(value: object) -> tuple[str, bool | None]:
-    """`host:port` of a gRPC endpoint, and whether its scheme says "without TLS" (None: it has no scheme)."""
+    """`host:port` of a gRPC endpoint, and whether its scheme means "without TLS" (None: no scheme)."""
     word = value.strip() if isinstance(value, str) else ""
     schemeless = "://" not in word
     parts = split_url("http://" + word if schemeless else word)
@@ -78,7 +78,7 @@ def grpc_address(value: object) -> tuple[str, bool | None]:
 
 
 def clear_text_abroad(url: str) -> bool:
-    """Whether `url` is plain http to a name outside the machine and the cluster."""
+    """Whether `url` is plain http to a host name outside this machine and the cluster."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_address = ":" in host or host.replace(".", "").isdigit()
@@ -88,8 +88,8 @@ def clear_text_abroad(url: str) -> bool:
 def headers(value: object) -> dict[str, str]:
     """Headers from a mapping, or from `name=value,name=value` with percent-encoded values (OTLP spec).
 
-    Names come out in lower case. Control characters, names that are no token and headers that the
-    transport writes itself are left out.
+    Names are lowercased. Headers with control characters or invalid names, and headers that the
+    transport sets itself, are skipped.
     """
     if isinstance(value, Mapping):
         pairs = [
@@ -105,8 +105,10 @@ def headers(value: object) -> dict[str, str]:
     good = {name.lower(): content for name, content in pairs if _is_header(name, content)}
     bad = sum(not _is_header(name, content) for name, content in pairs)
     if bad or len(pairs) > MAX_ITEMS:
-        advice = "use name=value,name=value, percent-encoded, printable ASCII, none that the transport sets"
-        raise BadValueError(f"{bad} of {len(pairs)} headers left out: {advice}", kept=good)
+        advice = (
+            "use name=value,name=value, percent-encoded, printable ASCII, and none that the transport sets"
+        )
+        raise BadValueError(f"{bad} of {len(pairs)} headers ignored: {advice}", kept=good)
     return good
 
 

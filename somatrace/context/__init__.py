@@ -1,1 +1,1 @@
-"""Tags, per-span state, and the blocks that carry them through functions and generators."""
+"""Tags, per-span state, and the scopes that apply them to functions and generators."""

@@ -1,8 +1,8 @@
-"""Scopes around any callable: what `with`, `async with` and decorators of `span` and `bind` share.
+"""Base class for `span` and `bind`: with-blocks, async with-blocks and decorators.
 
-A generator's body runs in the context of whoever pulls it, piece by piece: so its scope is resumed
-for each step and paused at each yield, and nothing of it is seen by the consumer in between. It is
-opened when the generator is made, because a streamed answer is consumed later, in another task.
+The body of a generator runs step by step in the context of its consumer. So its scope is attached for
+each step and detached at each yield, and the consumer sees nothing of it in between. The scope is opened
+when the generator is created, because a streamed response is consumed later, in another task.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 
 class ContextScope(Protocol):
-    """One use of a block. `resume` and `pause` come in pairs, on any task; `finish` comes once.
+    """One use of a block. `attach` and `detach` are called in pairs, on any task; `end` is called once.
 
-    Making one only captures; what it stands for starts with the first `resume`, so that a generator
-    that is never pulled leaves nothing open. `making` calls what makes such a generator, in whose own
-    decorators this scope is the one around. `here` says whether it was resumed in this context.
+    Creating a scope only captures the context; its span starts with the first `attach`, so that a
+    generator that is never pulled leaves nothing open. `create_inside` calls the function that creates
+    such a generator, so that this scope encloses those of the generator's own decorators. `is_current`
+    tells whether the scope is attached in this context.
     """
 
     def attach(self) -> object: ...
@@ -35,8 +36,8 @@ class ContextScope(Protocol):
     def end(self, error: BaseException | None, /) -> None: ...
 
 
-def made_inside(scope: ContextScope, make: Callable[[], T]) -> T:
-    """What `make` makes, made in a scope that can be resumed for a moment without starting anything."""
+def create_attached(scope: ContextScope, make: Callable[[], T]) -> T:
+    """Call `make` while `scope` is attached, for scopes that start nothing when attached."""
     scope.attach()
     try:
         return make()
@@ -45,7 +46,7 @@ def made_inside(scope: ContextScope, make: Callable[[], T]) -> T:
 
 
 class ContextDecorator:
-    """Base of what opens scopes: gives it the with-block, the async with-block and the decorator."""
+    """Makes a scope usable as a with-block, an async with-block and a decorator."""
 
     def _open(self) -> ContextScope:
         raise NotImplementedError
@@ -83,7 +84,7 @@ class ContextDecorator:
 
 
 def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
-    """`function` with a scope of its own around each call; its kind and signature stay what they are."""
+    """Wrap `function` in a new scope for each call; its kind and signature do not change."""
     if isinstance(function, (staticmethod, classmethod)):
         return cast("F", type(function)(wrap(function.__func__, open_scope)))
     if _is(function, inspect.isasyncgenfunction) or _is(function, inspect.isgeneratorfunction):
@@ -91,16 +92,16 @@ def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
         if _is(function, _is_iterable_coroutine):
             run = _awaited_steps
 
-        def made(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
+        def create(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
             scope = open_scope()
-            drives: list[Any] = []
-            # made before what it drives: the collector closes abandoned generators in that order, and the
-            # body's last steps then run in their scope too
-            steps = run(drives, scope)
-            drives.append(scope.create_inside(functools.partial(inner, *args, **kwargs)))
+            holder: list[Any] = []
+            # created before the inner generator: abandoned generators are closed in order of creation, so the
+            # last steps of the body still run in their scope
+            steps = run(holder, scope)
+            holder.append(scope.create_inside(functools.partial(inner, *args, **kwargs)))
             return steps
 
-        return cast("F", _GeneratorFunction(function, made))
+        return cast("F", _GeneratorFunction(function, create))
     if _is(function, inspect.iscoroutinefunction):
 
         @functools.wraps(function)
@@ -127,13 +128,13 @@ def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
     return cast("F", called)
 
 
-def _is(function: Callable[..., Any], what: Callable[[Any], bool]) -> bool:
-    """Whether `function`, or what an object runs when it is called, is what `what` asks for."""
-    return what(function) or (not inspect.isclass(function) and what(type(function).__call__))
+def _is(function: Callable[..., Any], predicate: Callable[[Any], bool]) -> bool:
+    """Whether `predicate` holds for `function`, or for the `__call__` of a callable object."""
+    return predicate(function) or (not inspect.isclass(function) and predicate(type(function).__call__))
 
 
 def _is_iterable_coroutine(function: Any) -> bool:
-    """Whether it is a generator function that `types.coroutine` has made awaitable."""
+    """Whether `function` is a generator function made awaitable by `types.coroutine`."""
     return bool(getattr(getattr(function, "__code__", None), "co_flags", 0) & inspect.CO_ITERABLE_COROUTINE)
 
 
@@ -151,15 +152,17 @@ async def _awaited(scope: ContextScope, function: Callable[..., Any], args: Any,
 
 
 class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
-    """A wrapped generator function that is still one for `inspect` (FastAPI asks), that opens its
-    scope at the call, and that pickles by name like a plain function."""
+    """A wrapped generator function that opens its scope when called.
+
+    `inspect` still recognizes it as one (FastAPI checks), and it pickles by name like a plain function.
+    """
 
     def __reduce_ex__(self, protocol: object) -> str:
         return str(self.__wrapped__.__qualname__)
 
 
-def _steps(drives: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
-    (inner,) = drives
+def _steps(holder: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
+    (inner,) = holder
     step: Callable[[], Any] = functools.partial(next, inner)
     error: BaseException | None = None
     try:
@@ -192,14 +195,14 @@ def _steps(drives: list[Generator[Any, Any, Any]], scope: ContextScope) -> Gener
 
 
 @types.coroutine
-def _awaited_steps(drives: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
-    return (yield from _steps(drives, scope))
+def _awaited_steps(holder: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
+    return (yield from _steps(holder, scope))
 
 
 async def _async_steps(
-    drives: list[AsyncGenerator[Any, Any]], scope: ContextScope
+    holder: list[AsyncGenerator[Any, Any]], scope: ContextScope
 ) -> AsyncGenerator[Any, Any]:
-    (inner,) = drives
+    (inner,) = holder
     step: Callable[[], Any] = inner.__anext__
     error: BaseException | None = None
     try:

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from somatrace.context.tags import Tags
 
-#: The Python attribute under which a live span holds its state.
+#: The Python attribute of a live span that holds its state.
 _ATTRIBUTE: Final = "_somatrace_state"
-#: What marks an event as the program's own, under `semconv.DECLARED`: a number that only this process knows,
-#: because attributes of events are made of what anybody says.
+#: Marks an event as declared by the program, under `semconv.DECLARED`: a random number known only to this
+#: process, because event attributes can come from untrusted input.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 
 
 class SpanState:
-    """For whom a span was started, and in which process.
+    """The tags of a span, its local root, and the process it was started in.
 
-    `tags` are those bound when the span started; policy and cost follow them alone. `label` holds
-    what was bound later inside a local root that had no tenant: it groups, it opens nothing.
+    `tags` are those bound when the span started; policy and cost depend on them alone. `label` holds
+    tags bound later inside a local root without a tenant: it is used for grouping, never for policy.
     """
 
     __slots__ = (
         "declared",
         "kind",
         "label",
+        "notifies_listeners",
+        "on_event",
         "pid",
         "root",
         "root_name",
         "shares_label",
         "spent_ns",
         "tags",
-        "told",
     )
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
@@ -44,26 +45,28 @@ class SpanState:
         self.pid = os.getpid()
         self.kind: str | None = None
         self.spent_ns = 0
-        #: Listeners hear of it. A span that a listener makes itself would come back to it without end.
-        self.told = True
-        #: what the program gave `span`, as the span holds it: another value under such a key is not declared
+        #: False for spans created by a listener, which would otherwise trigger it endlessly.
+        self.notifies_listeners = True
+        #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
+        self.on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
+        #: Attributes passed to `span`, as stored on it: a different value under the same key is not declared.
         self.declared: Mapping[str, Any] = {}
 
-    def labelled(self, tags: Tags) -> None:
-        """Take over tags bound while this local root is open, for grouping. The first tenant stays."""
+    def set_label(self, tags: Tags) -> None:
+        """Keep tags bound while this local root is open, for grouping. The first tenant wins."""
         if self.tags.tenant is None and (self.label is None or self.label.tenant in (None, tags.tenant)):
             self.label = Tags({**tags.bound, **self.tags.bound})
 
     @property
     def effective(self) -> Tags:
-        """The tags to show: those of the start, or the label where no tenant was bound then."""
+        """The tags to show: those at the start, or the label if no tenant was bound then."""
         return self.label if self.label is not None and self.tags.tenant is None else self.tags
 
 
 def state_of(span: object) -> SpanState | None:
-    """The state attached to `span`; None for a span that somatrace has not seen start."""
-    found: SpanState | None = getattr(span, _ATTRIBUTE, None)
-    return found
+    """The state attached to `span`; None for a span that was not started through somatrace."""
+    state: SpanState | None = getattr(span, _ATTRIBUTE, None)
+    return state
 
 
 def attach_state(span: object, state: SpanState) -> None:

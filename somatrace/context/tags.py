@@ -1,26 +1,24 @@
-"""For whom work is done: the tags bound in this context, as one immutable object.
+"""Tags: the tenant and other identifiers bound in the current context, as one immutable object.
 
-A `Tags` object is stamped on a span when it starts. Policy and cost follow that object, never the
-span's attributes, which any library may overwrite. Plain Python: no OpenTelemetry here.
+A `Tags` object is attached to each span when it starts. Policy and cost depend on that object, never
+on the span's attributes, which any library may overwrite. This module does not import OpenTelemetry.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final
 
 from somatrace import semconv
+from somatrace.runtime.log_once import LogOnce
 
-log = logging.getLogger("somatrace")
 Scalar = str | int | float | bool
 
 MAX_TAGS: Final = 32
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 200
-_COMPLAINTS: Final = 100
 _LABELS: Final = ("tenant", "workflow", "agent")
 _READ_BY_LANGFUSE: Final = (
     (semconv.TRACE_NAME, semconv.WORKFLOW),
@@ -31,9 +29,9 @@ _RESERVED = ("langfuse.", "gen_ai.", "somatrace.", "traceloop.", "otel.")
 
 
 class Tags(Mapping[str, Scalar]):
-    """An immutable set of tags: what was bound, and what spans around imply where nothing was.
+    """An immutable set of tags: the bound ones, and defaults derived from enclosing spans.
 
-    `derived` holds the workflow and agent that enclosing spans stand for; a bound tag wins over it.
+    `derived` holds the workflow and agent of enclosing spans; a bound tag overrides it.
     """
 
     __slots__ = ("__dict__", "_bound", "_derived")
@@ -64,7 +62,7 @@ class Tags(Mapping[str, Scalar]):
 
     @property
     def tenant(self) -> str | None:
-        """The bound tenant, or None: an absent tenant is never guessed."""
+        """The bound tenant, or None: a missing tenant is never guessed."""
         value = self._bound.get(semconv.TENANT)
         return None if value is None else str(value)
 
@@ -77,9 +75,9 @@ class Tags(Mapping[str, Scalar]):
         return self._derived
 
     def binding(self, /, **tags: Scalar | None) -> Tags:
-        """These tags and the given ones, which are `usable`, on top; None takes a tag away.
+        """These tags updated with the given, `usable` ones; None removes a tag.
 
-        Over MAX_TAGS the known ones stay, and of the others the outer ones.
+        Above MAX_TAGS the known tags are kept first, then the outer ones.
         """
         merged = dict(self._bound)
         for name, value in tags.items():
@@ -88,17 +86,17 @@ class Tags(Mapping[str, Scalar]):
             else:
                 merged[name] = value
         if len(merged) > MAX_TAGS:
-            complain("bind", f"more than {MAX_TAGS} tags")
+            _warn_once("bind", f"more than {MAX_TAGS} tags")
             kept = sorted(merged, key=lambda name: name not in semconv.KNOWN_TAGS)[:MAX_TAGS]
             merged = {name: merged[name] for name in kept}
         return Tags(merged, self._derived)
 
     def deriving(self, /, **tags: Scalar) -> Tags:
-        """These tags, with what an enclosing span implies where nothing is bound."""
+        """These tags, with defaults derived from an enclosing span."""
         return Tags(self._bound, {**self._derived, **tags})
 
     def filled(self, *, tenant: str, workflow: str, agent: str) -> Tags:
-        """These tags with the three required ones present."""
+        """These tags, with defaults for the three required ones."""
         defaults: dict[str, Scalar] = {
             semconv.TENANT: tenant,
             semconv.WORKFLOW: workflow,
@@ -108,10 +106,10 @@ class Tags(Mapping[str, Scalar]):
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Scalar | tuple[str, ...]]:
-        """The span attributes these tags stand for: plain, and as Langfuse reads them on every span.
+        """The span attributes for these tags: under their own names, and as Langfuse reads them.
 
-        Langfuse 4 keeps no trace record and copies nothing from root to children, so trace name,
-        tags, session, user and metadata are repeated on each span.
+        Langfuse 4 has no trace record and copies nothing from the root to its children, so trace name,
+        tags, session, user and metadata are repeated on every span.
         """
         tags = {**self._derived, **self._bound}
         out: dict[str, Scalar | tuple[str, ...]] = {
@@ -129,56 +127,54 @@ class Tags(Mapping[str, Scalar]):
 
 @functools.lru_cache(maxsize=1024)
 def _metadata(name: str) -> str:
-    """The attribute in which Langfuse keeps a tag of that name."""
+    """The Langfuse metadata attribute for a tag."""
     return semconv.TRACE_METADATA + name
 
 
 @functools.lru_cache(maxsize=1024, typed=True)
 def _labels(*values: Scalar | None) -> tuple[str, ...]:
-    """The labels of a trace of that tenant, workflow and agent; each request brings the same few."""
+    """The trace labels for a tenant, workflow and agent; cached because requests repeat the same few."""
     return tuple(
         f"{label}:{value}" for label, value in zip(_LABELS, values, strict=True) if value is not None
     )
 
 
 def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
-    """Those of `tags` that can be bound; each of the others costs one log line, however often it comes.
+    """The valid entries of `tags`; each invalid name is logged once.
 
-    A tenant that cannot be bound becomes None, which takes the one around away: the work is not that
-    tenant's, and its content is not judged as that tenant's.
+    An invalid tenant becomes None, which removes the enclosing one: the work does not belong to that
+    tenant, and that tenant's content policy must not apply to it.
     """
     kept: dict[str, Scalar | None] = {}
     for name, value in tags.items():
         try:
             kept[name] = None if value is None else check_value(check_name(name), value)
         except ValueError as error:
-            complain(name, str(error))
-        except Exception as error:  # a value may be anything, and fail when it is looked at
-            complain(name, f"tag {name}: {type(error).__name__}")
+            _warn_once(name, str(error))
+        except Exception as error:  # a value may be any object, and fail on any access
+            _warn_once(name, f"tag {name}: {type(error).__name__}")
         if name == semconv.TENANT:
             kept.setdefault(name, None)
     return kept
 
 
-_complained: Final[set[str]] = set()
+#: For at most 100 tag names, because bad tags can come in large numbers.
+_warnings: Final = LogOnce(limit=100)
 
 
-def complain(what: str, message: str) -> None:
-    """One line per tag name, at most 100 names: bad tags come in floods."""
-    if what not in _complained and len(_complained) < _COMPLAINTS:
-        _complained.add(what)
-        log.warning("tag left out: %s", message)
+def _warn_once(name: str, message: str) -> None:
+    _warnings.warning(name, "tag skipped: %s", message)
 
 
 def check_name(name: str) -> str:
-    """`name` if it can be a tag's name, else ValueError: 1-64 of `[A-Za-z0-9_.-]`, no reserved prefix."""
+    """`name` if it is a valid tag name, else ValueError: 1-64 of `[A-Za-z0-9_.-]`, no reserved prefix."""
     if (
         not (0 < len(name) <= MAX_NAME)
         or not name.isascii()
         or not name.replace("_", "a").replace(".", "a").replace("-", "a").isalnum()
     ):
         raise ValueError(
-            f"tag name {name[:MAX_NAME]!r}: use 1 to {MAX_NAME} of letters, digits, '_', '.', '-'"
+            f"tag name {name[:MAX_NAME]!r}: use 1 to {MAX_NAME} letters, digits, '_', '.' or '-'"
         )
     if name.startswith(_RESERVED):
         raise ValueError(f"tag name {name!r}: the prefix is reserved")
@@ -186,12 +182,12 @@ def check_name(name: str) -> str:
 
 
 def check_value(name: str, value: object) -> Scalar:
-    """`value` if it can be a tag's value (a short string, number or boolean), else ValueError."""
+    """`value` if it is a valid tag value (a short string, number or boolean), else ValueError."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
-            raise ValueError(f"tag {name}: the number does not fit 64 bits")
+            raise ValueError(f"tag {name}: the number does not fit into 64 bits")
         return int(value)
     if isinstance(value, float):
         return float(value)
@@ -202,7 +198,7 @@ def check_value(name: str, value: object) -> Scalar:
             raise ValueError(f"tag {name}: has unprintable characters")
         if not value.strip():
             raise ValueError(f"tag {name}: is empty")
-        return str.__str__(value)  # of a str-Enum the value, not its name
+        return str.__str__(value)  # the value of a str-Enum, not its name
     raise ValueError(f"tag {name}: {type(value).__name__} is not a string, number or boolean")
 
 

@@ -1,1 +1,1 @@
-"""The stream of `Record`s, and what consumes it."""
+"""Listeners and the stream of `Record`s they receive."""

@@ -1,8 +1,8 @@
-"""What everything that is not the road listens to: one stream of `Record`.
+"""The stream of `Record`s that listeners receive.
 
-A listener is one callable that takes a `Record`. It is called on somatrace's own thread, in order,
-after the content guard, so it can neither slow the program nor see what the tenant's policy
-does not allow.
+A listener is a callable that takes a `Record`. It is called in order, on somatrace's own thread, after
+the content guard, so it can neither slow down the program nor see content that the tenant's policy does
+not allow.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ AttributeValue = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One thing that happened to one span.
+    """The start or end of a span, or an event on it.
 
     Times are nanoseconds since the epoch; `duration_ns` is None until the span has ended.
-    `status` is "unset", "ok" or "error". For `phase="event"`, `name` is the event's name and
-    `span_name` that of the span it belongs to; otherwise both are the span's.
+    `status` is "unset", "ok" or "error". For `phase="event"`, `name` is the name of the event and
+    `span_name` that of its span; otherwise both are the name of the span.
     """
 
     phase: Phase
@@ -43,6 +43,6 @@ class Record:
 
 
 class Listener(Protocol):
-    """A callable that takes each `Record`. What it raises is counted and logged once, never passed on."""
+    """A callable that receives each `Record`. Its exceptions are logged once and never propagate."""
 
     def __call__(self, record: Record, /) -> None: ...

@@ -1,1 +1,1 @@
-"""The one road of a span: tags at its start, the guard at its end, delivery after that."""
+"""The span pipeline: tags at the start, the guard at the end, then delivery."""

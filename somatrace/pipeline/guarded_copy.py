@@ -1,4 +1,4 @@
-"""Guarded copies: an ended span is immutable, so what leaves is always a copy."""
+"""Guarded copies of spans: an ended span is immutable, so only copies leave the process."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from somatrace.guard.removal_notes import note
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
 
-#: Sets of tags whose attributes are kept ready. Each workflow brings its own (a request id), so that few
-#: of them are in use at once.
+#: Number of tag sets whose attributes are cached. Each workflow has its own set (because of its request id),
+#: so few are in use at once.
 _TAGS_KEPT: Final = 1024
 _NO_PAIR: Final[tuple[Resource | None, Resource]] = (None, Resource({}))
 _NO_SCOPE: Final[tuple[InstrumentationScope | None, InstrumentationScope | None]] = (None, None)
 _NONE_DROPPED: Final = (0, 0, 0)
 _ERROR: Final = StatusCode.ERROR
-_UNTOLD: Final = {code: Status(code) for code in StatusCode}
+_STATUSES: Final = {code: Status(code) for code in StatusCode}
 _SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
 
 class SpanCopier:
-    """Makes guarded copies with the tags of their stamp, which win over any attribute of that name."""
+    """Makes guarded copies, with the tags of the span state, which override attributes of the same name."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class SpanCopier:
         self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
 
     def forget(self) -> None:
-        """A forked child is another process: its resource is made anew."""
+        """Recreate the resource, because a forked child is another process."""
         self._resources.clear()
 
     def tags(self, span: ReadableSpan) -> Tags:
-        """The tags of a span as they may leave, the three required ones always among them."""
+        """The guarded tags of a span, always including the three required ones."""
         state = state_of(span)
         return self._tagged(span, state, self._content_filter(state))[0]
 
@@ -68,10 +68,10 @@ class SpanCopier:
     def _tagged(
         self, span: ReadableSpan, state: SpanState | None, content_filter: ContentFilter
     ) -> tuple[Tags, dict[str, Any]]:
-        """The tags of a span, and the guarded attributes they stand for. Spans of one block share them."""
+        """The tags of a span and their guarded attributes, cached because spans of one block share them."""
         found = state.effective if state is not None else EMPTY
         workflow = (state.root.root_name if state is not None else "") or span.name
-        if type(workflow) is not str:  # a subclass could hash and compare as it likes
+        if type(workflow) is not str:  # a subclass could override hashing and comparison
             workflow = self._guard.safely(str.__str__, "", workflow)
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found or known[1] is not content_filter:
@@ -84,10 +84,10 @@ class SpanCopier:
         return known[2], known[3]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
-        """The span as it may leave: name, attributes, events (or those given), links, status and
-        resource guarded.
+        """A copy with guarded name, attributes, events (or only the given ones), links, status and
+        resource.
 
-        A part that cannot be judged is left out and counted; the span goes on without it.
+        A part that cannot be guarded is dropped and counted; the rest of the span is kept.
         """
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
@@ -95,14 +95,14 @@ class SpanCopier:
         scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
         if scope[0] is not span.instrumentation_scope:
             scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
-        called = scope[1].name if scope[1] is not None else ""
+        scope_name = scope[1].name if scope[1] is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
         try:
             attributes.update(self._tagged(span, state, content_filter)[1])
         except Exception:
             guard.faulted()
         name = content_filter.words(
-            guard.name(span.name, called, str(attributes.get(semconv.SPAN_KIND, "span")))
+            guard.name(span.name, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
         )
         resource = self._resources.get(id(span.resource), _NO_PAIR)
         if resource[0] is not span.resource:
@@ -114,14 +114,14 @@ class SpanCopier:
             self._context(span.parent),
             resource[1],
             attributes,
-            # most spans have neither: an empty tuple costs the garbage collector nothing
-            tuple([self._event(event, content_filter, called) for event in chosen]) if chosen else (),
+            # most spans have neither: empty tuples cost the garbage collector nothing
+            tuple([self._event(event, content_filter, scope_name) for event in chosen]) if chosen else (),
             tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
             span.kind,
             None,
-            _UNTOLD[code]
+            _STATUSES[code]
             if code is not _ERROR
-            else safely(self._status, _UNTOLD[code], span, content_filter),
+            else safely(self._status, _STATUSES[code], span, content_filter),
             span.start_time,
             span.end_time,
             scope[1],
@@ -132,7 +132,7 @@ class SpanCopier:
     def _attributes(
         self, span: ReadableSpan, content_filter: ContentFilter, state: SpanState | None
     ) -> dict[str, Any]:
-        # nobody writes to a span that has ended: its attributes are read in place
+        # an ended span no longer changes: its attributes are read in place
         held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
         given = held if type(held) is dict else attributes_of(span)
         kept, removed = content_filter.attributes(
@@ -141,11 +141,11 @@ class SpanCopier:
         if removed:
             kept[semconv.GUARD_REMOVED] = note(removed)
         kind = kept.get(semconv.TRACELOOP_KIND)
-        observed = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
-        if observed is not None:
-            kept.setdefault(semconv.OBSERVATION_TYPE, observed)  # Langfuse does not read traceloop.span.kind
+        observation = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
+        if observation is not None:  # Langfuse does not read traceloop.span.kind
+            kept.setdefault(semconv.OBSERVATION_TYPE, observation)
         if state is not None and state.kind is not None and semconv.SPAN_KIND not in kept:
-            # over the limit of attributes the SDK lets go of the oldest: those that say what the span is
+            # above the attribute limit the SDK drops the oldest attributes, which include the kind
             for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():
                 kept.setdefault(key, value)
         return kept
@@ -162,11 +162,11 @@ class SpanCopier:
         return Link(context, attributes)
 
     def _status(self, span: ReadableSpan, content_filter: ContentFilter) -> Status:
-        said = content_filter.status(span.status.description, _with_exception_type(span))
-        return Status(_ERROR, said or None)
+        description = content_filter.status(span.status.description, _with_exception_type(span))
+        return Status(_ERROR, description or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
-        """The context without what a tracestate may hold beside sampling."""
+        """The context with only the sampling entries of its tracestate."""
         if context is None:
             return None
         entries = context.trace_state
@@ -178,7 +178,7 @@ class SpanCopier:
         )
 
     def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
-        """A scope and its guarded copy. Scopes are few and shared: each is guarded once."""
+        """A scope and its guarded copy, cached: scopes are few and shared."""
         content_filter = self._guard.content_filter(None)
         attributes = content_filter.attributes(scope.attributes or {})[0]
         name = content_filter.words(self._guard.name(scope.name, "scope", "other"))
@@ -191,7 +191,7 @@ class SpanCopier:
         return scope, guarded
 
     def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
-        """A resource and its guarded copy. Resources are few and shared: each is guarded once."""
+        """A resource and its guarded copy, cached: resources are few and shared."""
         merged = self._resource(resource)
         guarded = HashedResource(self._guard.resource(merged.attributes), _schema(merged.schema_url))
         if len(self._resources) > 64:
@@ -201,7 +201,7 @@ class SpanCopier:
 
 
 class GuardedCopy(ReadableSpan):
-    """A copy that says as its original does what the limits of a span have cost it."""
+    """A copy that keeps the original's dropped-attribute, event and link counts."""
 
     #: attributes, events and links
     dropped: tuple[int, ...] = _NONE_DROPPED
@@ -220,20 +220,20 @@ class GuardedCopy(ReadableSpan):
 
 
 def _dropped(span: ReadableSpan) -> tuple[int, ...]:
-    """How many attributes, events and links limits have cost a span."""
-    # read past the properties, which ask for the type of each first
+    """The numbers of attributes, events and links that a span lost to its limits."""
+    # bypass the properties, which check each type first
     limited: Any = (span._attributes, span._events, span._links)
     dropped: tuple[int, ...]
     try:
         dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
-    except AttributeError:  # what no limit of the SDK's has touched
+    except AttributeError:  # plain containers that the SDK has not limited
         dropped = tuple([getattr(part, "dropped", 0) for part in limited])
     return dropped if any(dropped) else _NONE_DROPPED
 
 
 class HashedResource(Resource):
-    """A resource whose hash is reckoned once: the SDK's writes it all out as JSON each time, and the
-    encoder asks for it with each span."""
+    """A resource with a cached hash: the SDK's serializes the resource to JSON each time, and the encoder
+    hashes it for every span."""
 
     def __init__(self, attributes: Mapping[str, Any], schema_url: str | None = None) -> None:
         super().__init__(attributes, schema_url)
@@ -244,29 +244,29 @@ class HashedResource(Resource):
 
 
 def _schema(url: str | None) -> str:
-    """A schema's address, if it looks like one and nothing is found in it."""
+    """The schema URL, if it is well-formed and the guard finds nothing in it."""
     return str(url) if url and _SCHEMA.fullmatch(url) and not find(url) else ""
 
 
 def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
-    """The chosen events, or all of the span's; `span.events` copies even none of them."""
+    """The chosen events, or all of the span's; `span.events` makes a copy even if there are none."""
     return chosen if chosen is not None else span.events if span._events else ()
 
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
-    """A copy of a span's attributes; `span.attributes` hides them in a proxy."""
+    """A copy of a span's attributes; `span.attributes` wraps them in a proxy."""
     return plain(getattr(span, "_attributes", None) or span.attributes)
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy of a mapping of attributes. The SDK's is written in Python: what it wraps is read in a tenth
-    of the time."""
+    """A copy of a mapping of attributes. The SDK's mapping is written in Python: reading the dict it wraps
+    takes a tenth of the time."""
     inner = getattr(attributes, "_dict", None)
     return inner.copy() if type(inner) is dict else dict(attributes or {})
 
 
 def _with_exception_type(span: ReadableSpan) -> Mapping[str, object]:
-    """The span's attributes, and the exception's type where only the exception event has it."""
+    """The span's attributes, plus the exception type if only the exception event has it."""
     attributes = attributes_of(span)
     if semconv.ERROR_TYPE not in attributes:
         for event in reversed(span.events):

@@ -1,4 +1,4 @@
-"""What a foreign processor gets in place of a live span: writes pass, reads are guarded."""
+"""Proxy for a live span passed to third-party processors: writes pass through, reads are guarded."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from opentelemetry.util import types
 
 
 class GuardedSpan(Span):
-    """A live span seen through the guard. `copy` makes a guarded copy of it as it stands now."""
+    """A guarded view of a live span. `copy` makes a guarded copy of its current state."""
 
     def __new__(cls, *_: object) -> Self:
         return object.__new__(cls)
 
     def __init__(self, span: Span, copy: Callable[[], ReadableSpan]) -> None:
-        self._somatrace_live: Callable[[], Span] = lambda: (
-            span
-        )  # what lists the fields of this object finds no raw span
+        # a closure, so that code that inspects the fields of this object does not find the raw span
+        self._somatrace_live: Callable[[], Span] = lambda: span
         self._somatrace_copy = copy
 
     @property
@@ -30,7 +29,7 @@ class GuardedSpan(Span):
         return self._somatrace_live()
 
     def __getattr__(self, name: str) -> Any:
-        """Private fields that processors read (`_attributes`, `_name` …), from the guarded copy."""
+        """Read private fields (`_attributes`, `_name`, …) from the guarded copy."""
         if name.startswith("_somatrace"):
             raise AttributeError(name)
         return getattr(self._somatrace_copy(), name)

@@ -1,7 +1,7 @@
-"""Span and trace ids from a generator of our own.
+"""Span and trace ids from a private random generator.
 
-The SDK draws ids from the program's global `random`: with a seed set, tracing changes what the
-program computes, and forked children repeat each other's ids.
+The SDK draws ids from the program's global `random`: if the program sets a seed, tracing would change
+its results, and forked children would repeat each other's ids.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 
 class PrivateIdGenerator(IdGenerator):
-    """Ids from a generator seeded by the system, and seeded again in every forked child."""
+    """Ids from a generator seeded by the system, and reseeded in every forked child."""
 
     def __init__(self) -> None:
-        self._random = random.Random()  # noqa: S311 - ids are no secrets
+        self._random = random.Random()  # noqa: S311 - ids are not secrets
         self._seed()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._seed)
@@ -25,15 +25,15 @@ class PrivateIdGenerator(IdGenerator):
         self._random.seed(os.urandom(32))
 
     def generate_span_id(self) -> int:
-        while not (found := self._random.getrandbits(64)):
+        while not (number := self._random.getrandbits(64)):
             pass
-        return found
+        return number
 
     def generate_trace_id(self) -> int:
-        while not (found := self._random.getrandbits(128)):
+        while not (number := self._random.getrandbits(128)):
             pass
-        return found
+        return number
 
     def is_trace_id_random(self) -> bool:
-        """Sets the W3C random flag: the low 56 bits are random, as samplers downstream rely on."""
+        """Set the W3C random flag: the low 56 bits are random, which downstream samplers rely on."""
         return True

@@ -1,8 +1,8 @@
-"""What tracing may add to one workflow (SOMATRACE_MAX_LATENCY_MS), and what is done when it adds more.
+"""The time that tracing may add to one workflow (SOMATRACE_MAX_LATENCY_MS), enforced by sampling less.
 
-The time spent in our hooks and in the foreign processors behind them is summed up on each local root.
-When a workflow goes over the budget, the share of traces that are kept is halved, step by step; after
-some workflows within it the share doubles again. Spans that failed are kept always.
+The time spent in somatrace's hooks and in third-party processors is summed per local root. Each workflow
+over the budget halves the share of traces kept; after some workflows within it the share doubles again.
+Failed spans are always kept.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 from somatrace.context.span_state import SpanState
 
 LEAST: Final = 1 / 1024
-#: Workflows within the budget in a row after which the share doubles again.
+#: Consecutive workflows within the budget after which the share doubles.
 CALM: Final = 50
 _BITS: Final = 56
 
 
 class OverheadBudget:
-    """Keeps the share. `limit_ms` of 0 or less means no limit. Thread-safe."""
+    """Tracks the share of traces kept. `limit_ms` of 0 or less means no limit. Thread-safe."""
 
     def __init__(self, limit_ms: float) -> None:
         self._limit_ns = int(limit_ms * 1_000_000)
@@ -28,11 +28,11 @@ class OverheadBudget:
         self.share = 1.0
 
     def spend(self, state: SpanState, nanoseconds: int) -> None:
-        """Count time that tracing took from the program, on the span's local root."""
+        """Add time spent on tracing in the program's threads to the span's local root."""
         state.root.spent_ns += nanoseconds
 
     def settle(self, root: SpanState) -> None:
-        """A local root has ended: judge what was spent on it."""
+        """Adjust the share when a local root ends."""
         if self._limit_ns <= 0:
             return
         over = root.spent_ns > self._limit_ns
@@ -49,5 +49,5 @@ class OverheadBudget:
                 self._calm = 0
 
     def keeps(self, trace_id: int) -> bool:
-        """Whether a trace is among those kept; its id decides, as with ratio samplers."""
+        """Whether to keep a trace, based on its id as in ratio samplers."""
         return self.share == 1.0 or (trace_id & ((1 << _BITS) - 1)) < self.share * (1 << _BITS)

@@ -1,4 +1,4 @@
-"""The road behind the wall: a bounded queue, one worker, the guard, and delivery."""
+"""The pipeline behind the span processor: a bounded queue, one worker, the guard, and delivery."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
+from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
-#: What an SDK span weighs in the queue besides its texts (3.3 KB measured with 20 attributes).
+#: Estimated bytes of a queued SDK span, excluding its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048
 EVENT_WEIGHT = 512
 
 
 class QueuedSpan(NamedTuple):
-    """What the wall hands over: a span, why, and the event if it is one."""
+    """A queued item: the phase, the span, and the event in phase "event"."""
 
     phase: Phase
     span: ReadableSpan
@@ -42,7 +43,7 @@ class QueuedSpan(NamedTuple):
 
 
 class Pipeline:
-    """Takes spans from the wall on any thread, and does all the rest on its own."""
+    """Accepts spans on any thread and processes them on its own."""
 
     def __init__(
         self,
@@ -64,9 +65,9 @@ class Pipeline:
         self.outbox = outbox
         self._reports = reports
         self._queue_size = queue_size
-        self._at_work = 0  # the thread in `_step`
+        self._step_thread = 0  # the id of the thread in `_step`
         self._listeners = tuple(listeners)
-        self._broken: set[int] = set()
+        self._warnings = LogOnce()
         self.third_party = ThirdPartyProcessors()
         self._worker: BackgroundWorker[QueuedSpan] = BackgroundWorker(
             "worker",
@@ -77,7 +78,7 @@ class Pipeline:
             linger=linger,
             drained=lambda: self.outbox is None or self.outbox.empty,
             interrupt=outbox.interrupt if outbox is not None else None,
-            rest=self._rest,
+            release=self._release,
             forget=self._forget,
         )
 
@@ -85,23 +86,24 @@ class Pipeline:
 
     def started(self, span: Span) -> None:
         self.ledger.count("created")
-        if threading.get_ident() == self._at_work:  # a listener's own span must not come back to listeners
+        if (
+            threading.get_ident() == self._step_thread
+        ):  # a span created by a listener: do not notify listeners
             state = state_of(span)
             if state is not None:
-                state.told = False
+                state.notifies_listeners = False
         elif self._listeners:
-            self._mention(QueuedSpan("started", span))
+            self._queue_for_listeners(QueuedSpan("started", span))
 
-    def happened(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
-        """The program declared an event. Of its span only the last ones are kept, so it comes itself."""
+    def event_declared(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
+        """Queue an event declared by the program; the span itself keeps only the last events."""
         state = state_of(span)
-        if self._listeners and state is not None and state.told:
-            self._mention(
-                QueuedSpan("event", span, Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns))
-            )
+        if self._listeners and state is not None and state.notifies_listeners:
+            event = Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns)
+            self._queue_for_listeners(QueuedSpan("event", span, event))
 
-    def _mention(self, item: QueuedSpan) -> None:
-        """Queue what only listeners want to know, while half of the queue is left for spans that end."""
+    def _queue_for_listeners(self, item: QueuedSpan) -> None:
+        """Queue an item for listeners only; half of the queue is reserved for ended spans."""
         if 2 * self._worker.depth[0] >= self._queue_size or not self._queue(item):
             self.ledger.count("unheard")
 
@@ -112,18 +114,18 @@ class Pipeline:
         state = state_of(span)
         if state is not None:
             if state.pid != os.getpid():
-                return  # open while the process forked: the parent ends, sends and counts it
+                return  # open during a fork: the parent ends, sends and counts it
             if state.root is state:
                 state.root_name = span.name
         self.ledger.count("ended")
-        reason = self._unwanted(span)
+        reason = self._drop_reason(span)
         if reason and not self._listeners:
             self.ledger.lose(reason)
         elif not self._queue(QueuedSpan("ended", span)):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
-    def _unwanted(self, span: ReadableSpan) -> str:
-        """Why a span is not to be sent, or nothing. Listeners are told of it all the same."""
+    def _drop_reason(self, span: ReadableSpan) -> str:
+        """The reason not to send a span, or "". Listeners receive it in any case."""
         if span.context is None or not span.context.trace_flags.sampled:
             return "not_sampled"
         if self.budget.keeps(span.context.trace_id) or span.status.status_code is StatusCode.ERROR:
@@ -131,21 +133,21 @@ class Pipeline:
         return "over_budget"
 
     def listen(self, listener: Listener) -> None:
-        """Tell one more listener of what happens from now on."""
+        """Add a listener; it receives records from now on."""
         self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: Listener) -> None:
-        """Tell this listener no more."""
-        self._listeners = tuple(found for found in self._listeners if found is not listener)
+        """Remove a listener."""
+        self._listeners = tuple(other for other in self._listeners if other is not listener)
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds until all that ended has arrived; foreign processors included."""
+        """Wait up to `timeout` seconds for delivery of all ended spans, also to third-party processors."""
         until = time.monotonic() + timeout
         flushed = self._worker.flush(timeout)
         return self.third_party.flush(until - time.monotonic()) and flushed
 
     def close(self, timeout: float) -> bool:
-        """Flush, then stop for good. Returns False when something did not arrive in time."""
+        """Flush, then stop for good. Returns False if a span was not delivered in time."""
         until = time.monotonic() + timeout
         closed = self._worker.close(timeout * (0.7 if self.third_party else 0.95))
         self.third_party.close(until - time.monotonic())
@@ -155,22 +157,22 @@ class Pipeline:
 
     @property
     def depth(self) -> tuple[int, int]:
-        """Spans and bytes on the road: queued, and encoded but not yet answered for."""
+        """Spans and bytes in the pipeline: queued, or encoded and not yet acknowledged."""
         size = self.outbox.size if self.outbox is not None else 0
         return self.ledger.waiting, self._worker.depth[1] + size
 
     # -- the worker's thread ----------------------------------------------------------------------------
 
     def _step(self, items: Sequence[QueuedSpan]) -> float | None:
-        """Guard, tell, encode, send; whatever HTTP or gRPC is spoken meanwhile is instrumented by nobody."""
+        """Guard, notify, encode and send, with instrumentation of the HTTP or gRPC client suppressed."""
         token = otel_context.attach(UNINSTRUMENTED)
-        self._at_work = threading.get_ident()
+        self._step_thread = threading.get_ident()
         try:
             wait = self._handle(items)
             report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
             return report if wait is None else wait if report is None else min(wait, report)
         finally:
-            self._at_work = 0
+            self._step_thread = 0
             otel_context.detach(token)
 
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
@@ -186,13 +188,13 @@ class Pipeline:
                 self._encode_one_by_one(guarded)
             self._show(guarded)
         return self.outbox.send(
-            hurry=self._worker.hurried,
+            hurry=self._worker.urgent,
             deadline=self._worker.deadline,
             stopping=lambda: self._worker.stopping,
         )
 
     def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
-        """The copy to send, when the item is an ended, sampled span; listeners are told on the way."""
+        """Notify listeners, and return the guarded copy if the item is an ended span to send."""
         try:
             copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
@@ -202,11 +204,11 @@ class Pipeline:
             log.debug("guard: %s", type(error).__name__)
             return None
         state = state_of(item.span)
-        if self._listeners and (state is None or state.told):
-            self._tell(item, copy)
+        if self._listeners and (state is None or state.notifies_listeners):
+            self._notify(item, copy)
         if item.phase != "ended":
             return None
-        reason = self._unwanted(copy)
+        reason = self._drop_reason(copy)
         if reason:
             self.ledger.lose(reason)
             return None
@@ -215,12 +217,12 @@ class Pipeline:
         return copy
 
     def _show(self, guarded: Sequence[ReadableSpan]) -> None:
-        """Foreign processors get what has been encoded: what they write into it goes nowhere from here."""
+        """Pass copies to third-party processors, after encoding, so that their changes are never sent."""
         for copy in guarded if self.third_party else ():
             self.third_party.show(copy)
 
     def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
-        """A value the encoder cannot take costs its span, not the batch."""
+        """Encode spans separately, so that a value that cannot be encoded drops its span, not the batch."""
         assert self.outbox is not None
         for span in spans:
             try:
@@ -228,7 +230,7 @@ class Pipeline:
             except Exception:
                 self.ledger.lose("encode")
 
-    def _tell(self, item: QueuedSpan, copy: ReadableSpan) -> None:
+    def _notify(self, item: QueuedSpan, copy: ReadableSpan) -> None:
         try:
             record = record_of(item.phase, copy, self.copier.tags(item.span))
         except Exception:
@@ -238,13 +240,10 @@ class Pipeline:
             try:
                 listener(record)
             except Exception as error:
-                if id(listener) not in self._broken:
-                    self._broken.add(id(listener))
-                    log.warning(
-                        "listener %r: %s", getattr(listener, "__name__", listener), type(error).__name__
-                    )
+                name = getattr(listener, "__name__", listener)
+                self._warnings.warning(id(listener), "listener %r: %s", name, type(error).__name__)
 
-    def _rest(self) -> None:
+    def _release(self) -> None:
         if self.outbox is not None:
             self.outbox.close()
         if self._reports is not None and self._worker.closed:
@@ -260,33 +259,33 @@ class Pipeline:
 
 
 def _weight(item: QueuedSpan) -> int:
-    """Roughly the bytes that an item holds while queued; a span that is still open holds its own.
+    """Approximate bytes that an item keeps in memory; for an open span only the event counts.
 
-    Asked on the program's thread of values that may be anything: one that cannot be weighed is queued.
+    Runs on the program's thread on arbitrary values: an item that cannot be weighed is queued anyway.
     """
     try:
-        return _weighed(item)
+        return _estimated_size(item)
     except Exception:
         return SPAN_WEIGHT
 
 
-def _weighed(item: QueuedSpan) -> int:
+def _estimated_size(item: QueuedSpan) -> int:
     events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
-    weight = sum(EVENT_WEIGHT + _held(plain(event.attributes)) for event in events)
-    return weight + SPAN_WEIGHT + _held(attributes_of(item.span)) if item.phase == "ended" else weight
+    weight = sum(EVENT_WEIGHT + _text_size(plain(event.attributes)) for event in events)
+    return weight + SPAN_WEIGHT + _text_size(attributes_of(item.span)) if item.phase == "ended" else weight
 
 
-def _held(value: Any) -> int:
-    """The characters in an attribute's value, at any depth: content comes as sequences and mappings, too."""
+def _text_size(value: Any) -> int:
+    """The number of characters in an attribute value, including nested sequences and mappings."""
     kind = type(value)
     if kind is str:
         return len(value)
-    if kind is int or kind is float or kind is bool:  # before the slow question whether it is a Mapping
+    if kind is int or kind is float or kind is bool:  # before the slow isinstance check for Mapping
         return 0
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, Mapping):
-        return sum(map(_held, value.values()))
+        return sum(map(_text_size, value.values()))
     if isinstance(value, (tuple, list)):
-        return 8 * len(value) + sum(map(_held, value))
+        return 8 * len(value) + sum(map(_text_size, value))
     return 0

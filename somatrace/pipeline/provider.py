@@ -1,4 +1,4 @@
-"""Our TracerProvider: the SDK's, minus what touches the program around it."""
+"""TracerProvider without the SDK's side effects on the host program."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _TRACER_ARGUMENTS: Final = frozenset(inspect.signature(Tracer.__init__).paramete
 
 
 class SomatraceProvider(TracerProvider):
-    """A TracerProvider whose only processor is the wall, and which leaves `random`, `warnings` and
-    `atexit` to the program."""
+    """A TracerProvider with `GuardingSpanProcessor` as its only processor, which does not touch `random`,
+    `warnings` or `atexit`."""
 
     def __init__(
         self, span_processor: GuardingSpanProcessor, resource: Resource, sampler: Sampler, limits: SpanLimits
@@ -31,17 +31,19 @@ class SomatraceProvider(TracerProvider):
         super().__init__(
             sampler=sampler,
             resource=resource,
-            shutdown_on_exit=False,  # tracing.shutdown bounds the exit; the SDK's own handler does not
+            shutdown_on_exit=False,  # tracing.shutdown has a time limit; the SDK's own handler has none
             active_span_processor=span_processor,
             id_generator=PrivateIdGenerator(),
             span_limits=limits,
         )
-        self._disabled = False  # whether tracing is on was decided by the settings, not by one variable
+        self._disabled = False  # the settings have decided whether tracing is on, not OTEL_SDK_DISABLED alone
 
     def _handle_fork(self) -> None:
-        """The SDK's own runs resource detectors on a thread pool inside `os.fork`, in the child: that
-        hangs when the pool's module was imported after the provider was made (its lock is held while
-        forking). The road makes the child's resource itself."""
+        """Replace only the lock in a forked child; the pipeline creates the child's resource itself.
+
+        The SDK's version runs resource detectors on a thread pool inside `os.fork`, in the child. That
+        hangs if the pool's module was imported after the provider was created (its lock is held while
+        forking)."""
         self._tracers_lock = threading.Lock()
 
     def get_tracer(
@@ -51,7 +53,7 @@ class SomatraceProvider(TracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> ApiTracer:
-        """As the SDK's, without the warnings filter it puts into the program's global list each time."""
+        """Like the SDK's, without adding a filter to the program's global `warnings` list on each call."""
         if self._disabled:
             return NoOpTracer()
         name, version = instrumenting_module_name or "", instrumenting_library_version or ""
@@ -63,7 +65,7 @@ class SomatraceProvider(TracerProvider):
         return found
 
     def _make_tracer(self, scope: InstrumentationScope) -> Tracer:
-        """The constructor's last arguments differ between SDK versions: give those it has."""
+        """Create a tracer with the optional arguments of the installed SDK version."""
         optional: dict[str, Any] = {}
         if "meter_provider" in _TRACER_ARGUMENTS:
             optional["meter_provider"] = getattr(self, "_meter_provider", None)
@@ -82,7 +84,7 @@ class SomatraceProvider(TracerProvider):
 
 
 def _quiet_info(scope: InstrumentationScope) -> InstrumentationInfo:
-    """The deprecated twin of the scope, made without the warning its constructor gives."""
+    """The deprecated equivalent of the scope, created without its constructor's warning."""
     info = InstrumentationInfo.__new__(InstrumentationInfo)
     info._name, info._version, info._schema_url = scope.name, scope.version or "", scope.schema_url or ""
     return info

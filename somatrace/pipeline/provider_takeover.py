@@ -1,8 +1,8 @@
-"""Puts the processors of a provider that was set before us behind our wall, in place.
+"""Take over a tracer provider that was set earlier: its processors move behind the guard.
 
-The tracers handed out earlier hold the provider's multi-processor, so its contents are replaced, not
-itself. The fields used are the SDK's own and private: where they are missing, nothing of ours is
-exported and the reason is said.
+Tracers created earlier hold the provider's multi-processor, so its contents are replaced, not the object
+itself. The fields used are private to the SDK: if they are missing, somatrace exports nothing and reports
+the reason.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from somatrace.pipeline.span_processor import MARK, GuardingSpanProcessor
 def take_over(
     provider: TracerProvider, build: Callable[[tuple[SpanProcessor, ...]], GuardingSpanProcessor]
 ) -> str:
-    """Wall in `provider`; "" when done, else why it cannot be."""
+    """Take over `provider`; return "" on success, otherwise the reason for the failure."""
     multi: Any = getattr(provider, "_active_span_processor", None)
     inner = getattr(multi, "_span_processors", None)
     if not isinstance(inner, tuple) or not hasattr(multi, "add_span_processor"):
-        return f"its span processor is a {type(multi).__name__}, which cannot be walled in"
+        return f"its span processor is a {type(multi).__name__}, which cannot be guarded"
     if any(getattr(processor, MARK, False) for processor in (multi, *inner)):
-        return "another copy of somatrace, imported earlier, traces through it already"
+        return "another copy of somatrace, imported earlier, already traces through it"
     span_processor = build(inner)
     multi._span_processors = (span_processor,)
     multi.add_span_processor = span_processor.add_span_processor

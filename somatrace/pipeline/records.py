@@ -1,4 +1,4 @@
-"""Guarded spans as the Records that listeners take."""
+"""Convert guarded spans to the Records that listeners receive."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _OPERATIONS = {operation: kind for kind, (_, operation, _) in semconv.KINDS.item
 
 
 def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
-    """The record of a guarded span, or of the one event it is copied with."""
+    """The record of a guarded span, or of the single event of its copy."""
     context = span.context
     assert context is not None
     attributes: dict[str, Any] = dict(span.attributes or {})
     name, time_ns = span.name, span.start_time or 0
     if phase == "event":
-        (happened,) = span.events
-        name, time_ns, attributes = happened.name, happened.timestamp, dict(happened.attributes or {})
+        (event,) = span.events
+        name, time_ns, attributes = event.name, event.timestamp, dict(event.attributes or {})
     elif phase == "ended":
         time_ns = span.end_time or 0
     ended = phase == "ended" and span.end_time is not None and span.start_time is not None
@@ -48,7 +48,7 @@ def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
 
 
 def _kind(span: ReadableSpan) -> str:
-    """Our kind: declared by `span`, or read from what an instrumentor says it is."""
+    """The kind: declared by `span`, or derived from the instrumentor's operation name."""
     attributes = span.attributes or {}
     declared = attributes.get(semconv.SPAN_KIND)
     if declared is not None:

@@ -1,4 +1,4 @@
-"""When a process says how its tracing stands: soon after it did something, and rarely."""
+"""Schedule of a process's status reports: soon after activity, at a limited rate."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Final
 
 log = logging.getLogger("somatrace")
 
-#: Seconds after the first step that is not reported yet, and between two reports.
+#: Seconds after the first unreported step, and between two reports.
 SOON: Final = 1.0
 EVERY: Final = 5.0
 
 
 class ReportSchedule:
-    """Calls `write` on the worker's thread; what it raises costs the report, nothing else."""
+    """Calls `write` on the worker's thread; its exceptions only lose the report."""
 
     def __init__(self, write: Callable[[], None]) -> None:
         self._write = write
         self.forget()
 
     def forget(self) -> None:
-        """Nothing is due: at the start, and in a forked child."""
+        """Clear the schedule, at the start and in a forked child."""
         self._due: float | None = None
         self._last = float("-inf")
 
     def stepped(self, *, worked: bool) -> float | None:
-        """After a step of the worker: the seconds after which to be called again, or None."""
+        """Record a step of the worker; return the seconds until the next call, or None."""
         now = time.monotonic()
         if worked and self._due is None:
             self._due = max(now + SOON, self._last + EVERY)
@@ -39,7 +39,7 @@ class ReportSchedule:
         return None
 
     def close(self) -> None:
-        """Write what is due: no more may come."""
+        """Write a pending report."""
         if self._due is None:
             return
         self._due, self._last = None, time.monotonic()

@@ -1,4 +1,4 @@
-"""The resource: which service, where, in which process. Nothing in it can hold a secret."""
+"""The resource: service, host and process attributes. None of them can contain a secret."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from somatrace.config import Settings
 
 
 def resource_of(settings: Settings) -> Callable[[], Resource]:
-    """A function that gives this process's resource, made anew after a fork.
+    """A function that returns this process's resource, recreated after a fork.
 
-    Command lines and owners are left out; OTEL_RESOURCE_ATTRIBUTES (Kubernetes attributes, say) are in.
+    Command lines and process owners are excluded; OTEL_RESOURCE_ATTRIBUTES (such as Kubernetes attributes)
+    are included.
     """
-    made: dict[int, Resource] = {}
+    by_pid: dict[int, Resource] = {}
 
     def now() -> Resource:
         pid = os.getpid()
-        if pid not in made:
-            made.clear()
-            made[pid] = Resource(_attributes(settings, pid))
-        return made[pid]
+        if pid not in by_pid:
+            by_pid.clear()
+            by_pid[pid] = Resource(_attributes(settings, pid))
+        return by_pid[pid]
 
     return now
 

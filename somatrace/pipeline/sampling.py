@@ -1,4 +1,4 @@
-"""The head sampler the settings name (OTEL_TRACES_SAMPLER's values)."""
+"""The configured head sampler (values of OTEL_TRACES_SAMPLER)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from opentelemetry.sdk.trace import sampling
 
 
 def sampler_of(name: str, rate: float) -> sampling.Sampler:
-    """One of the specification's six; `rate` is the share of traces kept by the ratio ones, 0 to 1."""
+    """One of the six samplers of the specification; ratio samplers keep `rate` of the traces, 0 to 1."""
     root = {
         "always_on": sampling.ALWAYS_ON,
         "always_off": sampling.ALWAYS_OFF,

@@ -1,4 +1,4 @@
-"""Our Tracer: the SDK's, whose spans say what they stand for even where sampling leaves them out."""
+"""Tracer whose spans keep their operation even if they are not sampled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from somatrace import semconv
 
 
 class SomatraceTracer(Tracer):
-    """A Tracer that marks what it does not record.
+    """A Tracer that marks unsampled spans with their operation.
 
-    What may leave a process does not hang on sampling: a model call that is not recorded is a model
-    call all the same, and nothing of ours goes along with its requests.
+    Header propagation must not depend on sampling: somatrace sends no headers with the requests of a model
+    call, whether or not the call is recorded.
     """
 
     def start_span(  # noqa: PLR0917 - the signature of the API
@@ -32,7 +32,7 @@ class SomatraceTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """As the SDK's."""
+        """Start a span like the SDK does."""
         span = super().start_span(
             name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         )
@@ -42,7 +42,7 @@ class SomatraceTracer(Tracer):
 
 
 class UnrecordedSpan(NonRecordingSpan):
-    """A span that is left out: its context, who made it, and the kind of operation it is."""
+    """A span that is not recorded, with its context, instrumentation scope and operation."""
 
     def __init__(self, context: SpanContext, scope: InstrumentationScope, attributes: Attributes) -> None:
         super().__init__(context)

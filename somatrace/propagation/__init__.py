@@ -1,6 +1,6 @@
-"""Tags and trace context between processes: `outgoing` and `incoming`, and what instruments need of them.
+"""Propagation of tags and trace context between processes: `outgoing`, `incoming`, and helpers.
 
-Formats and rules stand in docs/propagation.md.
+docs/propagation.md describes the formats and rules.
 """
 
 from __future__ import annotations

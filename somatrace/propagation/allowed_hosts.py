@@ -1,4 +1,4 @@
-"""Which hosts are told for whom work is done."""
+"""Hosts that may receive tags and trace context."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 _INTERNAL_SUFFIXES: Final = (".localhost", ".svc", ".cluster.local", ".internal")
 _LABEL: Final = re.compile(r"[a-z_](?:[a-z0-9_-]*[a-z0-9_])?")
 _NUMERIC: Final = re.compile(r"0x[0-9a-f]*")
-#: What else stands in a host, such as `%`, ends it for some resolvers: it is no name with an ending.
+#: Other characters, such as `%`, end the name for some resolvers, so the suffix would prove nothing.
 _NAME: Final = re.compile(r"[a-z0-9_.-]+")
 
 
 def is_internal(host: str) -> bool:
     """Whether `host` is this machine or a name that only a cluster's own resolver knows.
 
-    A private address such as 10.0.0.7 is not: it may be anybody's. Names that a resolver would read
-    as a number (`2130706433`, `0x7f000001`) are not names.
+    A private address such as 10.0.0.7 is not internal: it may belong to anyone. Names that a resolver
+    would parse as a number (`2130706433`, `0x7f000001`) are not names.
     """
     name = _plain(host)
     try:
@@ -33,8 +33,10 @@ def is_internal(host: str) -> bool:
 
 
 def matches(pattern: str, host: str, port: int | None) -> bool:
-    """Whether `host` (and `port`, if the pattern has one) fits `api.example.com`, `*.example.org` or
-    `[::1]:8080`."""
+    """Whether `host` (and `port`, if the pattern has one) matches a pattern.
+
+    Patterns look like `api.example.com`, `*.example.org` or `[::1]:8080`.
+    """
     name, _, wanted_port = _split_port(pattern)
     if wanted_port and wanted_port != str(port):
         return False

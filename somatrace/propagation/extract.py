@@ -1,4 +1,4 @@
-"""`incoming`: what a request brings along, as far as its sender is trusted."""
+"""`incoming`: apply the tags and trace context of a request, as far as its caller is trusted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import Token
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -18,7 +17,8 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContex
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from somatrace import semconv
-from somatrace.context.context_decorator import ContextDecorator, T, made_inside
+from somatrace.context.context_decorator import ContextDecorator, T, create_attached
+from somatrace.context.context_tokens import ContextTokens
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import EMPTY, Scalar, Tags, current
 from somatrace.propagation import tag_header
@@ -34,11 +34,11 @@ _RATIO_BITS: Final = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Caller:
-    """Who called, as `with incoming(...) as caller` says.
+    """The caller, as returned by `with incoming(...) as caller`.
 
-    `trusted` is "peer", "signature" or "". `claimed` is the span an outsider names where a new trace
-    was started instead of joining (SOMATRACE_EDGE): put it on a span as a link. `attributes` belong
-    on the span that serves the request. `correlation_id` is the one in force now.
+    `trusted` is "peer", "signature" or "". `claimed` is the caller's span if a new trace was started
+    instead of joining its trace (SOMATRACE_EDGE): add it to a span as a link. Add `attributes` to the span
+    that serves the request. `correlation_id` is the current one.
     """
 
     trusted: str = ""
@@ -48,14 +48,15 @@ class Caller:
     request_id: str = ""
 
 
-class incoming(ContextDecorator):  # noqa: N801 - reads as the word it is: `with incoming(headers):`
-    """Work for a caller: its trace goes on here, and its tags, if it is trusted, are bound.
+class incoming(ContextDecorator):  # noqa: N801 - used like a function: `with incoming(headers):`
+    """Handle a request: join the caller's trace and, if the caller is trusted, bind its tags.
 
     `headers` is a mapping, a multi-mapping or pairs, of text or bytes. `peer` is the address at the
-    other end of the connection, or a pair of address and port. `trust` names networks (CIDR) to be
-    trusted in addition to SOMATRACE_TRUST. By default nobody is: an outsider's tags and baggage are
-    ignored, its correlation id is kept aside, its sampling flag decides nothing. Never raises for what
-    a request holds; `carry.ignored()` counts. Requests to Starlette and FastAPI need no `incoming`.
+    other end of the connection, or a pair of address and port. `trust` lists networks (CIDR) to trust in
+    addition to SOMATRACE_TRUST. By default no caller is trusted: tags and baggage of an untrusted caller
+    are ignored, its correlation id is kept separately, and its sampling flag has no effect. Never raises
+    for any request; `propagation.ignored()` counts what was ignored. Starlette and FastAPI apps do not
+    need it.
     """
 
     def __init__(self, headers: object, *, peer: object = None, trust: Iterable[str] = ()) -> None:
@@ -74,17 +75,18 @@ class incoming(ContextDecorator):  # noqa: N801 - reads as the word it is: `with
 
 
 class ExtractedScope:
-    """The scope of one `incoming`. With `join=False` it binds tags alone and leaves the trace to others,
-    who read `trace_headers` in place of what the caller sent."""
+    """The scope of one `incoming`. With `join=False` it only binds tags; another instrumentation then joins
+    the trace, reading `trace_headers` in place of the caller's headers."""
 
     def __init__(
         self, headers: object, peer: object, trust: tuple[str, ...] = (), *, join: bool = True
     ) -> None:
-        read, now = RequestHeaders(headers), rules()
-        believed = "" if now.edge else _why_trusted(read, peer, trust, now)
-        claimed = _claimed(read, now)
-        parent = None if claimed is None or now.edge else _parent(claimed, believed, now)
-        baggage = read.found if believed == "peer" and now.baggage else {}
+        received, current_rules = RequestHeaders(headers), rules()
+        edge = current_rules.edge
+        trusted = "" if edge else _trusted_by(received, peer, trust, current_rules)
+        claimed = _claimed(received, current_rules)
+        parent = None if claimed is None or edge else _parent(claimed, trusted, current_rules)
+        baggage = received.values if trusted == "peer" and current_rules.baggage else {}
         self._context = otel_context.get_current()
         if join:
             self._context = _BAGGAGE.extract(baggage, context=self._context)
@@ -93,73 +95,71 @@ class ExtractedScope:
         self.trace_headers = {"baggage": baggage["baggage"]} if "baggage" in baggage else {}
         if parent is not None:
             _TRACE.inject(self.trace_headers, context=trace.set_span_in_context(parent, Context()))
-        self._tags, self.caller = _bound(read, believed, claimed if parent is None else None)
-        self._tokens: tuple[Token[Tags], Any] | None = None
+        self._tags, self.caller = _bound(received, trusted, claimed if parent is None else None)
+        self._tokens: ContextTokens | None = None
 
     def attach(self) -> Caller:
-        around = state_of(trace.get_current_span())
-        if around is not None and self._tags.tenant is not None:
-            around.root.labelled(self._tags)  # the request's span may be another instrumentation's
-        self._tokens = (current.set(self._tags), otel_context.attach(self._context))
+        state = state_of(trace.get_current_span())
+        if state is not None and self._tags.tenant is not None:
+            state.root.set_label(self._tags)  # the request's span may belong to another instrumentation
+        self._tokens = ContextTokens(self._tags, self._context)
         return self.caller
 
     def detach(self) -> None:
         tokens, self._tokens = self._tokens, None
-        if tokens is None:
-            return
-        try:
-            current.reset(tokens[0])
-        except ValueError:
-            return  # left in another context than it was entered in, where nothing of it is set
-        otel_context.detach(tokens[1])
+        if tokens is not None:
+            tokens.detach()
 
     def create_inside(self, make: Callable[[], T]) -> T:
-        return made_inside(self, make)
+        return create_attached(self, make)
 
     def is_current(self) -> bool:
         return current.get() is self._tags
 
     def end(self, error: BaseException | None) -> None:
-        """Nothing remains open."""
+        """Do nothing: no span was opened."""
 
 
-def _why_trusted(read: RequestHeaders, peer: object, trust: tuple[str, ...], now: TrustRules) -> str:
-    """Why the caller is trusted: signature, peer, or an empty word.
+def _trusted_by(received: RequestHeaders, peer: object, trust: tuple[str, ...], current: TrustRules) -> str:
+    """The reason to trust the caller: "signature", "peer", or "".
 
-    A forwarding header makes the peer address worthless: servers write X-Forwarded-For into it.
+    A forwarding header makes the peer address unreliable: servers overwrite it with X-Forwarded-For.
     """
-    header = read[semconv.HEADER_TAGS]
-    if header and now.keys:
+    header = received[semconv.HEADER_TAGS]
+    if header and current.keys:
         try:
             payload, signature = tag_header.split(header)
         except ValueError:
             signature = None
         if signature is not None:
-            wrong = fault(now.keys, signature, payload, read[semconv.HEADER_TRACEPARENT], time.time())
-            if not wrong:
+            traceparent = received[semconv.HEADER_TRACEPARENT]
+            invalid = fault(current.keys, signature, payload, traceparent, time.time())
+            if not invalid:
                 return "signature"
-            ignore(f"{semconv.HEADER_TAGS}: {wrong}")
-    inside = not read.forwarded and is_inside(peer, (*now.trusted, *networks(trust)))
+            ignore(f"{semconv.HEADER_TAGS}: {invalid}")
+    inside = not received.forwarded and is_inside(peer, (*current.trusted, *networks(trust)))
     return "peer" if inside else ""
 
 
-def _claimed(read: RequestHeaders, now: TrustRules) -> SpanContext | None:
-    """The span the caller names as the parent."""
-    if not now.trace or not read[semconv.HEADER_TRACEPARENT]:
+def _claimed(received: RequestHeaders, current: TrustRules) -> SpanContext | None:
+    """The parent span in the caller's headers."""
+    if not current.trace or not received[semconv.HEADER_TRACEPARENT]:
         return None
-    found = trace.get_current_span(_TRACE.extract(read.found, context=Context())).get_span_context()
-    if not found.is_valid:
+    claimed = trace.get_current_span(_TRACE.extract(received.values, context=Context())).get_span_context()
+    if not claimed.is_valid:
         ignore(f"{semconv.HEADER_TRACEPARENT}: malformed")
         return None
-    return found
+    return claimed
 
 
-def _parent(claimed: SpanContext, believed: str, now: TrustRules) -> Span:
-    """The parent to join. For an outsider's, the sampling flag is the one our own sampler would give: on
-    its trace id, as TraceIdRatioBased does, so that services that do not trust each other still agree."""
-    if believed:
+def _parent(claimed: SpanContext, trusted: str, current: TrustRules) -> Span:
+    """The parent to join. If the caller is untrusted, the sampling flag is replaced by our own decision.
+
+    It is based on the trace id, like TraceIdRatioBased, so that services that do not trust each other agree.
+    """
+    if trusted:
         return NonRecordingSpan(claimed)
-    sampled = (claimed.trace_id & _RATIO_BITS) < round(now.rate * (_RATIO_BITS + 1))
+    sampled = (claimed.trace_id & _RATIO_BITS) < round(current.rate * (_RATIO_BITS + 1))
     flags = claimed.trace_flags | TraceFlags.SAMPLED if sampled else claimed.trace_flags & ~TraceFlags.SAMPLED
     return NonRecordingSpan(
         SpanContext(
@@ -172,17 +172,17 @@ def _parent(claimed: SpanContext, believed: str, now: TrustRules) -> Span:
     )
 
 
-def _bound(read: RequestHeaders, believed: str, claimed: SpanContext | None) -> tuple[Tags, Caller]:
-    """The tags to work under: those around, the trusted caller's, and always a correlation id.
+def _bound(received: RequestHeaders, trusted: str, claimed: SpanContext | None) -> tuple[Tags, Caller]:
+    """The tags to bind: the current ones, those of a trusted caller, and always a correlation id.
 
-    A signature speaks for the signed tags alone, so the plain id headers count only from a trusted peer.
+    A signature covers only the signed tags, so the plain id headers count only from a trusted peer.
     """
-    sent = _sent_tags(read, believed)
+    sent = _sent_tags(received, trusted)
     tags = current.get()
     extra: dict[str, Scalar] = dict(sent.bound)
     attributes: dict[str, Scalar] = {}
-    correlation, request = read[semconv.HEADER_CORRELATION], read[semconv.HEADER_REQUEST]
-    if believed == "peer":
+    correlation, request = received[semconv.HEADER_CORRELATION], received[semconv.HEADER_REQUEST]
+    if trusted == "peer":
         if correlation:
             extra.setdefault(semconv.CORRELATION, correlation)
         if request:
@@ -191,21 +191,21 @@ def _bound(read: RequestHeaders, believed: str, claimed: SpanContext | None) -> 
         attributes[semconv.CLIENT_CORRELATION] = correlation
     if semconv.CORRELATION not in extra and semconv.CORRELATION not in tags:
         extra[semconv.CORRELATION] = os.urandom(16).hex()
-    found = Tags({**tags.bound, **extra}, {**tags.derived, **sent.derived})
-    return found, Caller(
-        trusted=believed,
+    bound = Tags({**tags.bound, **extra}, {**tags.derived, **sent.derived})
+    return bound, Caller(
+        trusted=trusted,
         claimed=claimed,
         attributes=attributes,
-        correlation_id=_for_header(found.get(semconv.CORRELATION)),
-        request_id=_for_header(found.get(semconv.REQUEST)),
+        correlation_id=_for_header(bound.get(semconv.CORRELATION)),
+        request_id=_for_header(bound.get(semconv.REQUEST)),
     )
 
 
-def _sent_tags(read: RequestHeaders, believed: str) -> Tags:
-    header = read[semconv.HEADER_TAGS]
+def _sent_tags(received: RequestHeaders, trusted: str) -> Tags:
+    header = received[semconv.HEADER_TAGS]
     if not header:
         return EMPTY
-    if not believed:
+    if not trusted:
         ignore(f"{semconv.HEADER_TAGS}: caller not trusted")
         return EMPTY
     try:

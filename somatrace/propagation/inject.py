@@ -1,4 +1,4 @@
-"""`outgoing`: the headers that take tags and trace context along."""
+"""`outgoing`: headers that propagate tags and trace context."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BAGGAGE: Final = W3CBaggagePropagator()
 
 
 def outgoing() -> dict[str, str]:
-    """Headers for a request to a service of one's own: trace context, tags, correlation and request id.
+    """Headers for a request to another service of yours: trace context, tags, correlation and request id.
 
-    The instrumented HTTP clients send them by themselves, and only to hosts in SOMATRACE_PROPAGATE_TO;
-    here the program decides to whom they go. Call it inside the span that is to be the parent: with
-    SOMATRACE_TRUST_KEYS the tags are signed for that trace. No program text but tags is in them, and
-    no value can hold a line break. OTEL_PROPAGATORS=none leaves the trace context out.
+    Instrumented HTTP clients send them automatically, and only to internal hosts and those in
+    SOMATRACE_PROPAGATE_TO; here the program decides where they go. Call it inside the span that is to be
+    the parent: with SOMATRACE_TRUST_KEYS the tags are signed for that trace. The headers contain no program
+    data except tags, and no value contains a line break. OTEL_PROPAGATORS=none omits the trace context.
     """
     headers: dict[str, str] = {}
     if rules().trace:
@@ -48,7 +48,7 @@ def outgoing() -> dict[str, str]:
 
 
 def headers_for(host: str, port: int | None = None) -> dict[str, str]:
-    """What the instrumented clients send to `host`: `outgoing` and the baggage, or nothing."""
+    """The headers that instrumented clients send to `host`: `outgoing` and the baggage, or none."""
     if not may_carry(host, port):
         return {}
     headers = outgoing()
@@ -65,7 +65,7 @@ def _signed(payload: str, traceparent: str) -> str:
 
 
 def effective() -> Tags:
-    """The tags bound here; where no tenant is, those of the span around."""
+    """The current tags; without a tenant, combined with those of the current span."""
     tags = current.get()
     state = state_of(trace.get_current_span())
     if state is None or tags.tenant is not None:

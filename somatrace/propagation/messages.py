@@ -1,7 +1,7 @@
-"""Tags and trace context in the headers of a queued message.
+"""Tags and trace context in the headers of queued messages.
 
-Whoever may write to the program's own broker may have any task run, so what comes from there is taken
-as it is, validated and bounded. It is not signed: a message waits longer than a signature holds.
+A client that can write to the program's broker can already run any task, so message headers are trusted
+after validation, within limits. They are not signed: a message may wait longer than a signature is valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from somatrace.propagation.trust import ignore
 
 
 def message_headers() -> dict[str, str]:
-    """What a message takes along from here."""
+    """The headers to add to a message sent from here."""
     headers: dict[str, str] = {}
     W3C.inject(headers)
     payload, _ = tag_header.encode(effective())
@@ -31,17 +31,17 @@ def message_headers() -> dict[str, str]:
 
 
 def received(headers: object) -> ContextSnapshot:
-    """Where the sender of a message was. Nothing of the message before it remains."""
-    read = RequestHeaders(headers)
-    context = W3C.extract(read.found, context=Context())
+    """The context of a message's sender. Nothing of the previous message remains."""
+    message = RequestHeaders(headers)
+    context = W3C.extract(message.values, context=Context())
     if not get_current_span(context).get_span_context().is_valid:
         context = set_span_in_context(get_current_span(Context()), otel_context.get_current())
-    sent, around = _tags(read), current.get()
+    sent, around = _tags(message), current.get()
     return ContextSnapshot(context, Tags({**around.bound, **sent.bound}, {**around.derived, **sent.derived}))
 
 
-def _tags(read: RequestHeaders) -> Tags:
-    header = read[semconv.HEADER_TAGS]
+def _tags(message: RequestHeaders) -> Tags:
+    header = message[semconv.HEADER_TAGS]
     if not header:
         return EMPTY
     try:

@@ -1,4 +1,4 @@
-"""Signatures over tags: HMAC-SHA256 with a shared key, bound to one trace and to a few minutes."""
+"""Signatures of tags: HMAC-SHA256 with a shared key, valid for one trace and a few minutes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import base64
 import binascii
 from typing import Final, NamedTuple
 
-#: Seconds a signature holds, and how far a caller's clock may be ahead.
+#: Seconds a signature is valid, and how far a caller's clock may be ahead.
 VALID: Final = 300
 AHEAD: Final = 30
 
 
 class SigningKey(NamedTuple):
-    """A shared key. Its repr does not show it."""
+    """A shared key. Its repr does not show the secret."""
 
     id: str
     secret: bytes
@@ -22,7 +22,7 @@ class SigningKey(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What stands behind the tags in the header."""
+    """The part of the header after the tags."""
 
     key_id: str
     time: str
@@ -30,8 +30,8 @@ class Signature(NamedTuple):
 
 
 def keys(setting: str) -> tuple[SigningKey, ...]:
-    """The keys of `id:base64,id2:base64`; what is none is left out (`Config.check` says so)."""
-    found: list[SigningKey] = []
+    """The keys of `id:base64,id2:base64`; invalid ones are skipped (`Config.check` reports them)."""
+    valid: list[SigningKey] = []
     for part in setting.split(","):
         key_id, _, encoded = part.strip().partition(":")
         try:
@@ -39,8 +39,8 @@ def keys(setting: str) -> tuple[SigningKey, ...]:
         except (binascii.Error, ValueError):
             continue
         if key_id and len(secret) >= 16:
-            found.append(SigningKey(key_id, secret))
-    return tuple(found)
+            valid.append(SigningKey(key_id, secret))
+    return tuple(valid)
 
 
 def sign(key: SigningKey, payload: str, traceparent: str, now: float) -> Signature:
@@ -52,16 +52,16 @@ def sign(key: SigningKey, payload: str, traceparent: str, now: float) -> Signatu
 def fault(
     known: tuple[SigningKey, ...], signature: Signature, payload: str, traceparent: str, now: float
 ) -> str:
-    """Why the signature does not hold, or "".
+    """The reason why the signature is invalid, or "".
 
-    Without a traceparent none holds: a replay could join any trace.
+    A signature without a traceparent is invalid: a replay could join any trace.
     """
     key = next((key for key in known if key.id == signature.key_id), None)
     if key is None:
         return "signed with an unknown key"
     if not traceparent:
         return "signed without a trace"
-    import hmac  # loads OpenSSL: only where there are keys
+    import hmac  # loads OpenSSL: only if there are keys
 
     if not hmac.compare_digest(_mac(key, payload, traceparent, signature.time), signature.mac):
         return "signature wrong"
@@ -72,7 +72,7 @@ def fault(
 
 def _mac(key: SigningKey, payload: str, traceparent: str, time: str) -> str:
     message = f"somatrace-tags\n{key.id}\n{time}\n{traceparent}\n{payload}".encode()
-    import hmac  # loads OpenSSL: only where there are keys
+    import hmac  # loads OpenSSL: only if there are keys
 
     digest = hmac.digest(key.secret, message, "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

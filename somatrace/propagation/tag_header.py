@@ -1,7 +1,7 @@
-"""Tags as the value of the header `x-somatrace-tags`.
+"""Encoding of tags in the header `x-somatrace-tags`.
 
 `1;<tags>` or `1;<tags>;<key id>;<unix time>;<signature>`, where `<tags>` is base64url of a JSON object:
-`b` holds what was bound, `d` what enclosing spans stand for.
+`b` holds the bound tags, `d` those derived from enclosing spans.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from somatrace import semconv
 from somatrace.context.tags import MAX_TAGS, Scalar, Tags, check_name, check_value
 from somatrace.propagation.signing import Signature
 
-#: Characters of the whole header. What is longer is not read.
+#: Maximum characters of the whole header; a longer one is not read.
 MAX_HEADER: Final = 2048
 _MAX_PAYLOAD: Final = 1850  # leaves room for a signature with the longest key id
 _HEADER = re.compile(
@@ -28,9 +28,9 @@ _HEADER = re.compile(
 
 
 def encode(tags: Tags) -> tuple[str, int]:
-    """The payload, and how many tags did not fit. "" where there is nothing to carry.
+    """The payload, or "" without tags, and the number of tags that did not fit.
 
-    The known tags go first, in the order of their importance.
+    The known tags come first, in order of importance.
     """
     bound, derived = dict(_sendable(tags.bound)), dict(_sendable(tags.derived))
     left_out = 0
@@ -44,19 +44,19 @@ def encode(tags: Tags) -> tuple[str, int]:
 
 
 def decode(payload: str) -> Tags:
-    """The tags of a payload. ValueError if it is not exactly what `encode` writes."""
+    """The tags of a payload. Raises ValueError for anything that `encode` would not produce."""
     try:
         raw = base64.b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_", validate=True)
-        found = json.loads(raw, parse_constant=_refuse)
+        parts = json.loads(raw, parse_constant=_reject)
     except (binascii.Error, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("not base64url of JSON") from error
-    if not isinstance(found, dict) or not found.keys() <= {"b", "d"}:
+    if not isinstance(parts, dict) or not parts.keys() <= {"b", "d"}:
         raise ValueError("not an object of tags")
-    return Tags(_checked(found.get("b", {})), _checked(found.get("d", {})))
+    return Tags(_checked(parts.get("b", {})), _checked(parts.get("d", {})))
 
 
 def split(header: str) -> tuple[str, Signature | None]:
-    """Payload and signature of a header's value. ValueError if it has another form."""
+    """Payload and signature of a header value. Raises ValueError if it is malformed."""
     match = _HEADER.fullmatch(header) if len(header) <= MAX_HEADER else None
     if match is None:
         raise ValueError("not a tag header")
@@ -65,7 +65,7 @@ def split(header: str) -> tuple[str, Signature | None]:
 
 
 def join(payload: str, signature: Signature | None) -> str:
-    """The header's value."""
+    """The header value."""
     return ";".join(("1", payload, *(signature or ())))
 
 
@@ -77,22 +77,22 @@ def _payload(bound: Mapping[str, Scalar], derived: Mapping[str, Scalar]) -> str:
 
 def _sendable(tags: Mapping[str, Scalar]) -> list[tuple[str, Scalar]]:
     order = {name: position for position, name in enumerate(semconv.KNOWN_TAGS)}
-    finite = [(name, value) for name, value in tags.items() if not _endless(value)]
+    finite = [(name, value) for name, value in tags.items() if not _is_infinite(value)]
     return sorted(finite, key=lambda item: order.get(item[0], len(order)))
 
 
-def _endless(value: Scalar) -> bool:
+def _is_infinite(value: Scalar) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _checked(found: object) -> dict[str, Scalar]:
-    if not isinstance(found, dict) or len(found) > MAX_TAGS:
+def _checked(tags: object) -> dict[str, Scalar]:
+    if not isinstance(tags, dict) or len(tags) > MAX_TAGS:
         raise ValueError("not a set of tags")
-    tags = {check_name(name): check_value(name, value) for name, value in found.items()}
-    if any(_endless(value) for value in tags.values()):
+    checked = {check_name(name): check_value(name, value) for name, value in tags.items()}
+    if any(_is_infinite(value) for value in checked.values()):
         raise ValueError("not a number")
-    return tags
+    return checked
 
 
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+def _reject(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")

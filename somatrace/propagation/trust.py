@@ -1,4 +1,4 @@
-"""Whom to trust and whom to tell, as the settings say; and the counts of what was ignored."""
+"""The configured trust rules, and the counts of ignored headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somatrace.propagation.trusted_networks import Network, networks
 
 @dataclass(frozen=True)
 class TrustRules:
-    """The settings, parsed once. The defaults trust nobody and tell only the machine and the cluster."""
+    """Parsed settings. The defaults trust no caller, and send only to this machine and the cluster."""
 
     trusted: tuple[Network, ...] = ()
     keys: tuple[SigningKey, ...] = ()
@@ -23,12 +23,12 @@ class TrustRules:
     edge: bool = False
     trace: bool = True
     baggage: bool = True
-    #: Share of the traces of untrusted callers that is recorded where the sampler follows its parent.
+    #: Share of untrusted callers' traces to record if the sampler follows its parent.
     rate: float = 1.0
 
 
 class _State:
-    """The one mutable place of this package."""
+    """The only mutable state of this package."""
 
     def __init__(self) -> None:
         self.rules = TrustRules()
@@ -40,7 +40,7 @@ _state: Final = _State()
 
 
 def configure(settings: Settings) -> None:
-    """Take over whom to trust and whom to tell."""
+    """Apply the trust rules of `settings`."""
     rates = {"always_on": 1.0, "always_off": 0.0, "traceidratio": settings.sample_rate}
     _state.rules = TrustRules(
         trusted=networks(settings.trust),
@@ -54,7 +54,7 @@ def configure(settings: Settings) -> None:
 
 
 def rules() -> TrustRules:
-    """Those in force."""
+    """The current trust rules."""
     return _state.rules
 
 
@@ -63,13 +63,13 @@ def may_carry(host: str, port: int | None = None) -> bool:
     return is_internal(host) or any(matches(pattern, host, port) for pattern in _state.rules.hosts)
 
 
-def ignore(what: str) -> None:
-    """Count one thing that came in or would have gone out, and was left aside."""
+def ignore(reason: str) -> None:
+    """Count a header that was ignored on the way in or out, by reason."""
     with _state.lock:
-        _state.ignored[what] += 1
+        _state.ignored[reason] += 1
 
 
 def ignored() -> dict[str, int]:
-    """How often what was ignored, by reason; no values."""
+    """Counts of ignored headers by reason, without values."""
     with _state.lock:
         return dict(_state.ignored)

@@ -1,4 +1,4 @@
-"""Whether a caller's address proves who it is."""
+"""Trust by address: trusted networks, and headers that make an address unreliable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 
-#: Any of these says that somebody stands between the caller and us, or claims to. Servers such as
-#: uvicorn even write X-Forwarded-For into the peer address.
+#: Headers that indicate a proxy between the caller and this service, real or claimed. Servers such as uvicorn
+#: even overwrite the peer address with X-Forwarded-For.
 _FORWARDING: Final = frozenset(
     {
         "cdn-loop",
@@ -43,32 +43,32 @@ _FORWARDING: Final = frozenset(
 
 
 def networks(words: Iterable[str]) -> tuple[Network, ...]:
-    """The networks among `words`; what is none trusts nobody."""
+    """The valid networks in `words`; invalid entries are skipped, so they trust no caller."""
     return _networks(tuple(words))
 
 
 @lru_cache(maxsize=64)
 def _networks(words: tuple[str, ...]) -> tuple[Network, ...]:
-    found: list[Network] = []
+    parsed: list[Network] = []
     for word in words:
         try:
             network = ip_network(word, strict=False)
         except ValueError:
             continue
-        # as addresses are, see `_address`
+        # unmap IPv4-mapped networks, as `_address` does for addresses
         mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
         inner = network.prefixlen - 96
-        found.append(network if mapped is None or inner < 0 else IPv4Network((mapped, inner)))
-    return tuple(found)
+        parsed.append(network if mapped is None or inner < 0 else IPv4Network((mapped, inner)))
+    return tuple(parsed)
 
 
 def forwards(name: str) -> bool:
-    """Whether a header of this (lower-case) name is one that proxies write."""
+    """Whether `name` (lower case) is a header set by proxies."""
     return name in _FORWARDING or name.startswith("x-forwarded-")
 
 
 def is_inside(peer: object, trusted: Iterable[Network]) -> bool:
-    """Whether `peer`, an address or a pair of address and port, lies in one of the networks."""
+    """Whether `peer`, an address or a pair of address and port, is in one of the networks."""
     address = _address(peer)
     if address is None:
         return False

@@ -1,46 +1,44 @@
-"""Where our code runs in the program's own flow: a fault of it costs a note in a trace, never the program."""
+"""Keep faults in somatrace's own code from reaching the host program."""
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from types import TracebackType
 from typing import Final
 
-log = logging.getLogger("somatrace")
-_complained: Final[set[tuple[str, str]]] = set()
+from somatrace.runtime.log_once import LogOnce
+
+_warnings: Final = LogOnce(limit=100)
 
 
-class fail_safe:  # noqa: N801 - reads as what it makes of a block: `with harmless("event"):`
-    """A block whose exceptions end with it, with one log line for each `what` and type.
+class fail_safe:  # noqa: N801 - reads as a verb phrase: `with fail_safe("event"):`
+    """Suppress exceptions of a block, with one log line per `operation` and exception type.
 
-    Only `Exception`: a cancellation or an interrupt is the program's. So is what a signal handler of the
-    program raises while our code happens to run (Celery's soft time limit does).
+    Only `Exception` is suppressed: cancellations and interrupts belong to the program. So do exceptions
+    that its signal handlers raise while the block happens to run (as Celery's soft time limit does).
     """
 
-    __slots__ = ("_what",)
+    __slots__ = ("_operation",)
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if not isinstance(error, Exception) or from_a_signal(error):
             return False
-        said = self._what, type(error).__name__
-        if said not in _complained and len(_complained) < 100:
-            _complained.add(said)
-            log.warning("%s: %s in tracing; the program is not affected", *said)
+        fault = self._operation, type(error).__name__
+        _warnings.warning(fault, "%s: %s in tracing; the program is not affected", *fault)
         return True
 
 
 def from_a_signal(error: BaseException) -> bool:
-    """Whether one of the program's signal handlers raised `error`: then it is not ours to keep."""
+    """Whether one of the program's signal handlers raised `error`, which must then propagate."""
     if threading.current_thread() is not threading.main_thread():
         return False
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
@@ -53,7 +51,7 @@ def from_a_signal(error: BaseException) -> bool:
 
 
 def text_of(value: object) -> str:
-    """`str(value)`; of what has none, its type."""
+    """`str(value)`, or the name of its type if that fails."""
     if type(value) is str:
         return value
     with fail_safe("str"):

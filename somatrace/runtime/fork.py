@@ -1,4 +1,4 @@
-"""What lanes do around a fork of the process, and what they must know of a thread then."""
+"""Fork hooks for background workers, and checks on the state of a thread before a fork."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("somatrace")
 
 
 class ForkAware(Protocol):
-    """What is told of every fork."""
+    """An object that is notified of every fork."""
 
     def before_fork(self) -> None: ...
     def after_fork_in_parent(self) -> None: ...
@@ -28,8 +28,8 @@ _hooked: Final = threading.Event()
 
 
 def register(one: ForkAware) -> None:
-    """Tell `one` of every fork, as long as it lives: before the fork ahead of those who registered with
-    Python earlier, because a lane's thread may be using them."""
+    """Notify `one` of every fork as long as it lives. Before a fork it is called ahead of hooks registered
+    with Python earlier, because a worker's thread may be using their resources."""
     _registered.add(one)
     if not _hooked.is_set() and hasattr(os, "register_at_fork"):
         _hooked.set()
@@ -41,7 +41,7 @@ def register(one: ForkAware) -> None:
 
 
 def imports(thread: threading.Thread) -> bool:
-    """Whether `thread` is in the middle of an import."""
+    """Whether `thread` is importing a module."""
     frame = sys._current_frames().get(thread.ident or 0)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
@@ -51,7 +51,7 @@ def imports(thread: threading.Thread) -> bool:
 
 
 def await_kernel(thread: threading.Thread) -> None:
-    """`join` returns a moment before the kernel's thread is gone, and Python counts the kernel's."""
+    """Wait for the kernel thread to exit, slightly after `join` returns: Python counts kernel threads."""
     task = Path(f"/proc/self/task/{thread.native_id}")
     for _ in range(50):
         if thread.is_alive() or not task.exists():
@@ -59,11 +59,11 @@ def await_kernel(thread: threading.Thread) -> None:
         time.sleep(0.0002)
 
 
-def _each(tell: Callable[[ForkAware], None]) -> Callable[[], None]:
+def _each(notify: Callable[[ForkAware], None]) -> Callable[[], None]:
     def run() -> None:
         for one in list(_registered):
             try:
-                tell(one)
+                notify(one)
             except Exception as error:
                 log.debug("fork: %s", type(error).__name__)
 

@@ -1,26 +1,22 @@
-"""What `status()` answers with."""
+"""`Status`: the result of `status()`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
-
-#: Seconds that the end of a provider or of the process may take, whatever any target does.
-EXIT_LIMIT: Final = 1.0
 
 
 @dataclass(frozen=True)
 class Status:
-    """How tracing stands in this process. Holds no secrets: it can be printed or served as it is.
+    """The state of tracing in this process. Contains no secrets: it can be printed or served unchanged.
 
-    `available` is True while spans are taken and the target takes them. Latencies are seconds from
-    the encoding of a batch to the target's answer; `throughput` is delivered spans per second since
-    the start; `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS.
-    `lost` counts spans by reason; `instruments` says of each library what its
-    instrumentation does; `unheard` counts starts and events that listeners were not told of, because the
-    queue was half full; `ignored` counts headers of others that were not believed, by reason;
-    `unprotected` names providers that the content guard does not cover.
+    `available` is True while spans are accepted and delivered. Latencies are in seconds, from the encoding
+    of a batch to the target's response; `throughput` is delivered spans per second since the start;
+    `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS allows.
+    `lost` counts spans by reason; `instruments` describes the instrumentation of each library; `unheard`
+    counts span starts and events not passed to listeners because the queue was half full; `ignored` counts
+    incoming and outgoing headers that were ignored, by reason; `unprotected` names tracer providers that
+    the content guard does not cover.
     """
 
     enabled: bool

@@ -1,9 +1,9 @@
-"""A bounded queue with one lazily started thread behind it, correct across fork.
+"""A bounded queue served by one lazily started background thread, safe across fork.
 
-The road's worker, the foreign processors and `queued` listeners each run on a lane, so that none of
-them can slow the program or one another. The thread starts with the first item, is gone while the
-process forks (a live thread makes Python 3.12+ warn in the host's `os.fork`, and a lock it holds
-would be held forever in the child) and is started again where there is work.
+The pipeline and the third-party processors each have a worker of their own, so that neither can slow
+down the program or the other. The thread starts with the first item, ends while the process forks (a
+live thread makes Python 3.12+ warn in the host's `os.fork`, and a lock it holds would stay locked in the
+child) and is started again if there is work.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from somatrace.runtime import fork
+from somatrace.runtime.log_once import LogOnce
 
 T = TypeVar("T")
 log = logging.getLogger("somatrace")
 
-#: Seconds that fork waits for the thread: in peace, after its I/O was interrupted, and for an import
-#: (a child that inherits a half-made module could never import it).
+#: Seconds that fork waits for the thread: to finish, after its I/O was interrupted, and during an import
+#: (a child that inherits a half-imported module could never import it).
 FORK_GRACE: Final = 0.25
 FORK_LIMIT: Final = 0.5
 IMPORT_LIMIT: Final = 3.0
 
 
 class BackgroundWorker(Generic[T]):
-    """Items go in on any thread and come out, in order and in batches, on one thread of the lane's own.
+    """Takes items from any thread and processes them, in order and in batches, on its own thread.
 
-    `step` is called with up to `batch` items, and with none when the time it asked for has come: it
-    returns the seconds after which it wants to be called again without items, or None. What it raises
-    is logged once per lane and never leaves it. `drained` says whether work remains behind `step`
-    (an outbox, say); `interrupt` makes a blocked `step` return soon (None: it cannot be hurried);
-    `rest` is called on the lane's thread before it ends, to close what must not cross a fork;
-    `forget` is called in a forked child, where everything queued belongs to the parent.
+    `step` is called with up to `batch` items. It returns the seconds after which it is to be called again
+    without items, or None. Its exceptions are logged once per worker and do not end the thread. `drained`
+    tells whether all work behind `step` (in an outbox, for example) is done; `interrupt` makes a blocked
+    `step` return soon (None: it cannot be interrupted); `release` is called on the worker's thread before
+    it ends, to close resources that must not cross a fork; `forget` is called in a forked child, where
+    everything queued belongs to the parent.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class BackgroundWorker(Generic[T]):
         linger: float = 0.0,
         drained: Callable[[], bool] = lambda: True,
         interrupt: Callable[[], None] | None = None,
-        rest: Callable[[], None] = lambda: None,
+        release: Callable[[], None] = lambda: None,
         forget: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
@@ -60,33 +61,33 @@ class BackgroundWorker(Generic[T]):
         self._linger = linger
         self._drained = drained
         self._interrupt = interrupt
-        self._rest = rest
+        self._release = release
         self._forget = forget
-        self._complained = False
+        self._warnings = LogOnce()
         self._reset()
         fork.register(self)
 
     def _reset(self) -> None:
         self._items: deque[tuple[T, int]] = deque()
         self._weight = 0
-        # Reentrant: a signal handler or a finalizer that ends a span may run in the middle of `put`.
+        # Reentrant: a signal handler or finalizer may end a span in the middle of `put`.
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
         self._forks = 0
         self._closed = False
-        self._accepted = self._taken = self._settled = 0  # items ever put, given to `step`, and drained
+        self._accepted = self._taken = self._settled = 0  # items put, passed to `step`, and drained so far
         self._waiting = 0  # callers in `flush`
-        self._urgent = False
+        self._flush_pending = False
         self._wake_at: float | None = None
-        #: The step that runs now is the first since somebody asked to `flush`.
-        self.hurried = False
-        #: Monotonic; set while closing, for those who block in `step`.
+        #: Whether the running step is the first one since a call of `flush`.
+        self.urgent = False
+        #: Monotonic time by which `step` must return; set while closing.
         self.deadline: float | None = None
 
     # -- any thread -------------------------------------------------------------------------------
 
     def put(self, item: T, weight: int = 1) -> bool:
-        """Queue `item`; False if the lane is full (by items or by weight) or closed. Never blocks on I/O."""
+        """Queue `item`; False if the queue is full (by items or weight) or closed. Never blocks on I/O."""
         with self._changed:
             if self._closed or len(self._items) >= self._size or self._weight + weight > self._weight_limit:
                 return False
@@ -100,7 +101,7 @@ class BackgroundWorker(Generic[T]):
         return True
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything put so far is through `step` and drained; False when `timeout` is over."""
+        """Wait until everything put so far is processed and drained; False on timeout."""
         until = time.monotonic() + timeout
         with self._changed:
             ticket = self._accepted
@@ -109,13 +110,13 @@ class BackgroundWorker(Generic[T]):
             if self._thread is None:
                 self._start()
             self._waiting += 1
-            self._urgent = True
+            self._flush_pending = True
             self._changed.notify_all()
             try:
                 while self._settled < ticket:
                     remaining = until - time.monotonic()
-                    nobody = self._closed or (self._thread is None and not self._forks)
-                    if remaining <= 0 or nobody or threading.current_thread() is self._thread:
+                    no_thread = self._closed or (self._thread is None and not self._forks)
+                    if remaining <= 0 or no_thread or threading.current_thread() is self._thread:
                         return False
                     self._changed.wait(min(remaining, 0.1))
                 return True
@@ -123,19 +124,19 @@ class BackgroundWorker(Generic[T]):
                 self._waiting -= 1
 
     def close(self, timeout: float) -> bool:
-        """Flush, then end the thread. Whatever blocks is interrupted at the deadline; the rest is lost."""
+        """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost."""
         if self._closed:
             return self._idle()
         self.deadline = time.monotonic() + timeout
         flushed = self.flush(timeout)
-        alone = self._thread is None
-        if alone and not flushed:  # no thread can start while the interpreter shuts down
+        inline = self._thread is None
+        if inline and not flushed:  # no thread can start while the interpreter shuts down
             while self._items and time.monotonic() < self.deadline:
                 self._run_step(self._take())
             flushed = self._idle()
         self._closed = True
-        if alone:
-            self._run("rest", self._rest)
+        if inline:
+            self._run("release", self._release)
         self._end_thread(FORK_GRACE if flushed else 0.0, 0.1)
         with self._changed:
             self._items.clear()
@@ -144,17 +145,17 @@ class BackgroundWorker(Generic[T]):
 
     @property
     def depth(self) -> tuple[int, int]:
-        """Items and weight queued now."""
+        """Queued items and their weight."""
         return len(self._items), self._weight
 
     @property
     def closed(self) -> bool:
-        """Nothing is taken any more."""
+        """Whether the worker no longer accepts items."""
         return self._closed
 
     @property
     def stopping(self) -> bool:
-        """The thread should end soon, for a fork or for good: a long `step` leaves its work for later."""
+        """Whether the thread should end soon, for a fork or for good: a long `step` should stop early."""
         return self._closed or self._forks > 0
 
     def _idle(self) -> bool:
@@ -170,15 +171,15 @@ class BackgroundWorker(Generic[T]):
             return
         self._thread = thread
 
-    # -- the lane's thread --------------------------------------------------------------------------
+    # -- the worker's thread ------------------------------------------------------------------------
 
     def _loop(self) -> None:
         me = threading.current_thread()
         try:
             self._work(me)
-        finally:  # also when the thread was ended from within a step, by SystemExit say: the next one goes on
+        finally:  # also if a step ended the thread, with SystemExit for example: the next thread goes on
             if self._thread is me:
-                self._run("rest", self._rest)
+                self._run("release", self._release)
             with self._changed:
                 if self._thread is me:
                     self._thread = None
@@ -191,18 +192,18 @@ class BackgroundWorker(Generic[T]):
                 if self._thread not in (me, None) or not self._await_work():
                     return
                 items = self._take()
-                self.hurried, self._urgent = self._urgent, False
+                self.urgent, self._flush_pending = self._flush_pending, False
             wait = self._run_step(items)
             with self._changed:
                 self._wake_at = None if wait is None else time.monotonic() + wait
                 self._changed.notify_all()
 
     def _await_work(self) -> bool:
-        """Wait, with the lock held, for a batch worth taking; False when the thread should end."""
+        """Wait, with the lock held, until a batch is due; False if the thread should end."""
         gathering: float | None = None
         while not self.stopping:
             now = time.monotonic()
-            due = self._urgent or (self._wake_at is not None and self._wake_at <= now)
+            due = self._flush_pending or (self._wake_at is not None and self._wake_at <= now)
             if due or (self._items and (self._waiting or len(self._items) >= self._batch)):
                 return True
             if self._items:
@@ -225,29 +226,24 @@ class BackgroundWorker(Generic[T]):
     def _run_step(self, items: Sequence[T]) -> float | None:
         try:
             wait = self._step(items)
-        except Exception as error:  # the lane must live: what it serves is secondary to the program
+        except Exception as error:  # the worker must survive, and the program must not be affected
             wait = 1.0
-            if not self._complained:
-                self._complained = True
-                log.warning(
-                    "%s: %s in the tracing worker; the program is not affected",
-                    self._name,
-                    type(error).__name__,
-                )
+            message = "%s: %s in the tracing worker; the program is not affected"
+            self._warnings.warning("step", message, self._name, type(error).__name__)
         if self._drained():
             self._settled = self._taken
         return wait
 
-    def _run(self, what: str, call: Callable[[], None]) -> None:
+    def _run(self, purpose: str, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as error:
-            log.debug("%s: %s in %s", self._name, type(error).__name__, what)
+            log.debug("%s: %s in %s", self._name, type(error).__name__, purpose)
 
     # -- fork -----------------------------------------------------------------------------------------
 
     def _end_thread(self, grace: float, limit: float) -> None:
-        """Have the thread end: in peace within `grace` seconds, else interrupted, `limit` seconds more."""
+        """End the thread: wait `grace` seconds, then interrupt it and wait up to `limit` seconds more."""
         with self._changed:
             thread = self._thread
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""The front door: `init_tracing`, `flush`, `shutdown`, `status`."""
+"""Lifecycle of tracing: `init_tracing`, `flush`, `shutdown`, `status`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Config, Settings, Target, resolve
 from somatrace.listeners.record import Listener
-from somatrace.runtime.status import EXIT_LIMIT, Status
+from somatrace.runtime.limits import EXIT_LIMIT
+from somatrace.runtime.status import Status
 
 if TYPE_CHECKING:
     from somatrace.tracing.assembly import Tracing
@@ -27,22 +28,22 @@ _failures: tuple[str, ...] = ("init_tracing was not called",)
 def init_tracing(
     service_name: str, /, *, config: Config | None = None, listeners: Sequence[Listener] = ()
 ) -> None:
-    """Trace this process as the service `service_name`: the one line of a service's `main.py`.
+    """Trace this process as the service `service_name`: the one line to add to a service's `main.py`.
 
-    Spans go to the one target the environment (or `config`) names: a Langfuse server, any OTLP
-    backend, or, with nothing configured, the local store that `somatrace local` shows. Libraries are
-    instrumented when the program imports them, before or after this call. Content stays out.
+    Spans go to the one target configured by the environment or `config`: a Langfuse server, any OTLP
+    backend, or, by default, the local store shown by `somatrace local`. Libraries are instrumented when
+    the program imports them, before or after this call. Content is off by default.
 
     Calling it again with the same name does nothing. It does no network I/O, prints nothing and never
-    raises for a value: a setting that cannot be used takes the safe side, with one log line and an
-    entry in `status().problems`. `listeners` are told of every span and event, see `Record`.
+    raises for a bad value: an unusable setting falls back to a safe value, with one log line and an entry
+    in `status().problems`. `listeners` receive every span and event, see `Record`.
     """
-    global _tracing, _failures  # noqa: PLW0603 - one road per process, in one named place
+    global _tracing, _failures  # noqa: PLW0603 - one pipeline per process, in one named place
     with _lock:
         if _tracing is not None:
             if _tracing.settings.service_name != service_name:
                 log.warning(
-                    "init_tracing(%r): this process is already traced as %r, which stays",
+                    "init_tracing(%r) ignored: this process is already traced as %r",
                     service_name,
                     _tracing.settings.service_name,
                 )
@@ -51,7 +52,7 @@ def init_tracing(
         try:
             settings = _settings(service_name, config)
             problems = tuple(map(str, settings.problems))
-            # late: the SDK reads the environment at its import, and raises for a limit that is no number
+            # late: the SDK reads the environment on import, and raises for a limit that is not a number
             from somatrace.tracing.assembly import assemble
 
             again = partial(init_tracing, service_name, config=config)
@@ -64,25 +65,25 @@ def init_tracing(
                 shutdown=partial(_last, shutdown),
             )
         except Exception as error:
-            said = f"tracing is off: {type(error).__name__} at its start; the program is not affected"
-            _failures = (*problems, said)
-            log.warning("%s", said)
+            failure = f"tracing is off: {type(error).__name__} during startup; the program is not affected"
+            _failures = (*problems, failure)
+            log.warning("%s", failure)
             log.debug("init_tracing failed", exc_info=True)
             return
         atexit.register(_at_exit)
 
 
 def flush(timeout: float = 5.0) -> bool:
-    """Wait until all ended spans have arrived, at most `timeout` seconds; whether they have."""
+    """Wait up to `timeout` seconds for all ended spans to be delivered; return whether they were."""
     pipeline = _tracing.pipeline if _tracing is not None else None
     return True if pipeline is None else pipeline.flush(max(0.0, timeout))
 
 
 def shutdown(timeout: float = EXIT_LIMIT) -> bool:
-    """Flush, then stop delivery for good, in at most `timeout` seconds; whether all spans arrived.
+    """Flush, then stop delivery for good, within `timeout` seconds; return whether all spans were delivered.
 
-    Called with 1 second when the process exits, once what sends them is loaded. Spans that end afterwards
-    are counted and let go.
+    Called with 1 second when the process exits, after the sending modules are loaded. Spans that end
+    afterwards are counted and dropped.
     """
     if _tracing is None or _tracing.pipeline is None:
         return True
@@ -93,7 +94,7 @@ def shutdown(timeout: float = EXIT_LIMIT) -> bool:
 
 
 def status() -> Status:
-    """How tracing stands in this process, without secrets and without I/O."""
+    """The state of tracing in this process, without secrets and without I/O."""
     live = _tracing
     if live is None:
         return Status(enabled=False, available=False, problems=_failures)
@@ -101,7 +102,7 @@ def status() -> Status:
 
 
 def installed() -> Tracing | None:
-    """What `init_tracing` made, for the commands and for tests."""
+    """The result of `init_tracing`, for commands and tests; None before it."""
     return _tracing
 
 

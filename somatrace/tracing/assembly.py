@@ -1,4 +1,4 @@
-"""Wires the road, once per process."""
+"""Assemble the tracing pipeline, once per process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from somatrace.tracing.status_reports import reports_of
 
 @dataclass
 class Tracing:
-    """What one `init_tracing` made."""
+    """The parts created by `init_tracing`."""
 
     settings: Settings
     coverage: Coverage
@@ -45,16 +45,16 @@ class Tracing:
 
     @property
     def policy_problems(self) -> tuple[str, ...]:
-        """What is wrong with the content policy now."""
+        """Current problems with the content policy."""
         return self.grants.problems if self.grants is not None else ()
 
     def load(self) -> None:
-        """Import what sends, when spans wait for it."""
+        """Import the sending modules if spans are waiting."""
         if self.ledger.waiting:
             load(self.settings.target)
 
     def status(self) -> Status:
-        """How tracing stands now, without I/O."""
+        """The current state of tracing, without I/O."""
         settings, ledger, pipeline = self.settings, self.ledger, self.pipeline
         spans, size = pipeline.depth if pipeline is not None else (0, 0)
         outbox = pipeline.outbox if pipeline is not None else None
@@ -94,9 +94,9 @@ def assemble(
     flush: Callable[[float], object],
     shutdown: Callable[[float], object],
 ) -> Tracing:
-    """Build the road and put it behind the process's tracer provider. No network, no thread yet.
+    """Build the pipeline and connect it to the process's tracer provider. No network, no thread yet.
 
-    `start` traces a child process as this one is, and pickles; `flush` and `shutdown` take seconds
+    `start` starts tracing in a child process and can be pickled; `flush` and `shutdown` take seconds
     and are called where a process ends.
     """
     live = Tracing(settings, Coverage(), Ledger())
@@ -127,7 +127,7 @@ def assemble(
         ),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
-        resource=lambda found: found.merge(resource()),
+        resource=lambda own: own.merge(resource()),
     )
     live.pipeline = Pipeline(
         copier,
@@ -144,8 +144,7 @@ def assemble(
         ),
     )
     _provide(live, live.pipeline, resource())
-    annotate.on_event = live.pipeline.happened
-    if not live.unprotected:  # else what instrumentors record would leave unguarded
+    if not live.unprotected:  # otherwise spans of instrumentors would leave unguarded
         instrumentation.install(
             live.coverage,
             start=start,
@@ -157,7 +156,7 @@ def assemble(
 
 
 def _provide(live: Tracing, pipeline: Pipeline, resource: Resource) -> None:
-    """Become the process's provider, or wall in the one that is there."""
+    """Become the process's tracer provider, or take over the existing one."""
     settings = live.settings
 
     def build(third_party: tuple[SpanProcessor, ...] = ()) -> GuardingSpanProcessor:
@@ -181,14 +180,14 @@ def _provide(live: Tracing, pipeline: Pipeline, resource: Resource) -> None:
     if reason:
         live.unprotected.append(reason)
         live.coverage.problem(
-            f"tracer provider: {reason}; nothing is exported. Call init_tracing before it is set"
+            f"tracer provider: {reason}; nothing is exported. Call init_tracing before the provider is set"
         )
 
 
 def _existing() -> trace.TracerProvider | None:
-    """The process's provider; None where OTEL_PYTHON_TRACER_PROVIDER names one that does not load.
+    """The process's provider; None if OTEL_PYTHON_TRACER_PROVIDER names one that cannot be loaded.
 
-    Until one is set the API would fail to load it again, with a logged traceback, for each span.
+    Until one is set, the API would try to load it again and log a traceback for each span.
     """
     try:
         return trace.get_tracer_provider()
@@ -197,7 +196,7 @@ def _existing() -> trace.TracerProvider | None:
 
 
 def _limits(settings: Settings) -> SpanLimits:
-    """The SDK's limits, all of them given: for one that is not, the SDK reads the environment itself."""
+    """The SDK's limits, all set explicitly: for a missing one the SDK would read the environment itself."""
     limits = settings.span_limits
     given = {
         "max_attributes": limits.max_span_attributes,
@@ -213,7 +212,7 @@ def _limits(settings: Settings) -> SpanLimits:
 
 
 def _cut_at(settings: Settings) -> set[int]:
-    """Where texts end before the guard sees them: by the SDK's limits, and by `content`."""
+    """Lengths at which texts are truncated before the guard sees them: the SDK's limits, and `content`'s."""
     limits = settings.span_limits.max_attribute_length, settings.span_limits.max_span_attribute_length
     return {annotate.MAX_CONTENT, *(limit for limit in limits if limit)}
 

@@ -1,4 +1,4 @@
-"""Whose content may be recorded and leave, from the settings."""
+"""The content policy configured by the settings."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from somatrace.guard.redaction.pseudonyms import Pseudonym
 
 
 def grants_of(settings: Settings) -> PolicyResolver:
-    """What tenants are granted: the policy given in code, the policy file, and the process-wide switch."""
+    """The policy of each tenant: from code, the policy file, and the process-wide switch."""
     file = settings.content_policy_file
-    said = settings.sources.get("content", "default") != "default"
+    explicit = settings.sources.get("content", "default") != "default"
     return PolicyResolver(
         settings.content_policy,
         path=Path(file) if file else None,
-        default=("redacted" if settings.content == "redacted" else "none") if said else None,
+        default=("redacted" if settings.content == "redacted" else "none") if explicit else None,
         never=settings.content == "never",
     )
 
 
 def allows_content(grants: PolicyResolver) -> Callable[[str | None], bool]:
-    """Whether libraries may record a tenant's content; the guard still decides what of it leaves."""
+    """Whether libraries may record a tenant's content; the guard still filters it before it leaves."""
     return lambda tenant: grants.resolve(tenant).mode != "none"
 
 
 def pseudonyms_of(settings: Settings) -> Callable[[str | None], Pseudonym | None]:
-    """For each tenant what makes its pseudonyms, kept for the last thousand; None without a usable key."""
+    """Pseudonyms per tenant, cached for the last thousand tenants; None without a usable key."""
     key = settings.pseudonym_key
 
     @functools.lru_cache(maxsize=1024)
@@ -38,7 +38,7 @@ def pseudonyms_of(settings: Settings) -> Callable[[str | None], Pseudonym | None
             return None
         try:
             return Pseudonym(key, tenant)
-        except ValueError:  # too short: `resolve` has said so
+        except ValueError:  # too short: already reported by `resolve`
             return None
 
     return of

@@ -1,4 +1,4 @@
-"""What this process tells the local store of its own tracing. Other targets are told nothing but spans."""
+"""Reports on this process's own tracing for the local store. Other targets receive only spans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from somatrace.runtime.status import Status
 def reports_of(
     settings: Settings, status: Callable[[], Status], process: Callable[[], str]
 ) -> ReportSchedule | None:
-    """Reports into the local store under the name that `process` gives; None for every other target."""
+    """Reports for the local store, under the name returned by `process`; None for any other target."""
     if settings.target.kind != "local":
         return None
 
     def write() -> None:
-        # late, as the store is: a process that sends no span pays for neither
+        # late, like the store: a process that sends no span needs neither
         from somatrace.local.ingest.sink import LocalSink
         from somatrace.local.store.process_reports import ProcessReport
 
@@ -36,7 +36,7 @@ def reports_of(
             instruments=now.instruments,
             problems=now.problems,
         )
-        # opened for each report and closed again: nothing of it is there when the process forks
+        # opened and closed for each report: nothing stays open when the process forks
         with closing(LocalSink(str(directory), settings.local_max_bytes, settings.local_max_days)) as sink:
             sink.report(settings.service_name, f"{process()}/{os.getpid()}", report)
 

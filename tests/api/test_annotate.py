@@ -1,4 +1,4 @@
-"""`event`, `content`, `usage`, `fail`: what leaves, and what listeners are told."""
+"""`event`, `content`, `usage`, `fail`: exported data and the records listeners receive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somatrace import bind, content, event, fail, span, usage
 from somatrace.testing import assert_no_content, capture
 
 
-def test_an_event_stands_in_the_current_span_with_its_fields() -> None:
+def test_an_event_is_added_to_the_current_span_with_its_fields() -> None:
     with capture() as seen, span("stage"):
         event("tool.invoked", name="search", attempts=2, ok=True)
     (happened,) = seen.named("stage").events
@@ -20,7 +20,7 @@ def test_an_event_stands_in_the_current_span_with_its_fields() -> None:
     assert dict(happened.attributes) == {"name": "search", "attempts": 2, "ok": True}
 
 
-def test_texts_in_events_of_libraries_stay() -> None:
+def test_text_in_library_events_does_not_leave() -> None:
     with capture() as seen, trace.get_tracer("lib").start_as_current_span("call") as call:
         call.add_event(
             "gen_ai.content.prompt", {"gen_ai.prompt": "canary-prompt", "tokens": 4, "note": "canary-note"}
@@ -30,7 +30,7 @@ def test_texts_in_events_of_libraries_stay() -> None:
     assert_no_content(seen, "canary-prompt", "canary-note")
 
 
-def test_without_a_span_nothing_is_kept_and_nothing_breaks() -> None:
+def test_without_a_span_annotations_do_nothing() -> None:
     with capture() as seen:
         event("lonely")
         usage(model="m")
@@ -39,7 +39,7 @@ def test_without_a_span_nothing_is_kept_and_nothing_breaks() -> None:
     assert seen.spans == []
 
 
-def test_usage_says_model_and_tokens_in_the_conventions_words_and_leaves_the_unknown_out() -> None:
+def test_usage_records_model_and_tokens_by_convention_and_omits_unknown_values() -> None:
     with capture() as seen, span("call", kind="llm"):
         usage(model="m-1", input_tokens=10, output_tokens=2, cache_read_tokens=4, cost=0.25)
     attributes = seen.named("call").attributes
@@ -56,7 +56,7 @@ def test_usage_says_model_and_tokens_in_the_conventions_words_and_leaves_the_unk
     assert "gen_ai.usage.reasoning.output_tokens" not in attributes
 
 
-def test_fail_gives_the_code_and_keeps_the_message() -> None:
+def test_fail_exports_the_code_but_not_the_message() -> None:
     with capture() as seen, span("lookup"):
         fail("order_not_found", "no order canary-7781", retryable=False)
     lookup = seen.named("lookup")
@@ -74,7 +74,7 @@ def test_an_exception_after_fail_does_not_replace_its_code() -> None:
     assert seen.named("lookup").attributes["error.type"] == "order_not_found"
 
 
-def test_content_is_off_and_leaves_a_note_of_its_length() -> None:
+def test_content_is_off_by_default_and_its_length_is_noted() -> None:
     with capture() as seen, span("call", kind="llm"):
         content(input={"prompt": "canary-in"}, output="canary-out")
     attributes = seen.named("call").attributes
@@ -92,7 +92,7 @@ def test_content_of_any_shape_never_breaks_the_program() -> None:
     assert seen.named("call").end_time is not None
 
 
-def test_listeners_are_told_in_order_with_tags_and_without_content() -> None:
+def test_listeners_receive_records_in_order_with_tags_and_without_content() -> None:
     with capture() as seen, bind(tenant_id="acme"), span("flow", kind="workflow") as flow:
         flow.set_attribute("gen_ai.input.messages", "canary-prompt")
         event("stage.plan.started", n=1)
@@ -109,7 +109,7 @@ def test_listeners_are_told_in_order_with_tags_and_without_content() -> None:
     assert "canary-prompt" not in repr(seen.records)
 
 
-def test_listeners_are_told_of_each_event_however_many_a_span_keeps() -> None:
+def test_listeners_receive_every_event_even_beyond_the_span_limit() -> None:
     with capture() as seen, span("busy"):
         for number in range(300):
             event("tick", number=number)
@@ -118,7 +118,7 @@ def test_listeners_are_told_of_each_event_however_many_a_span_keeps() -> None:
     assert len(seen.named("busy").events) == 128
 
 
-def test_a_failing_listener_disturbs_neither_the_program_nor_the_others() -> None:
+def test_a_failing_listener_affects_neither_the_program_nor_other_listeners() -> None:
     from somatrace import tracing
 
     def broken(record: object) -> None:

@@ -1,4 +1,4 @@
-"""`bind` and `bound`: whose work a span is, whatever tasks, threads and generators do."""
+"""`bind` and `bound`: every span has the right tenant, across tasks, threads and generators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somatrace import bind, bound, span, status
 from somatrace.testing import assert_tags, capture
 
 
-def test_every_span_in_the_block_carries_the_tags_plainly_and_as_langfuse_reads_them() -> None:
+def test_every_span_in_the_block_has_the_tags_in_plain_and_langfuse_form() -> None:
     with capture() as seen, bind(tenant_id="acme", session_id="s1", user_id="u1"), span("w", kind="workflow"):
         trace.get_tracer("library").start_span("third_party").end()
     for found in seen.spans:
@@ -29,7 +29,7 @@ def test_every_span_in_the_block_carries_the_tags_plainly_and_as_langfuse_reads_
         assert attributes["langfuse.trace.tags"] == ("tenant:acme", "workflow:w", "agent:test")
 
 
-def test_inner_tags_are_added_win_and_are_gone_after_the_block() -> None:
+def test_inner_tags_override_outer_ones_and_end_with_the_block() -> None:
     with bind(tenant_id="acme", job_id="1"):
         with bind(job_id="2", run_id="r"):
             assert bound() == {"tenant_id": "acme", "job_id": "2", "run_id": "r"}
@@ -39,14 +39,14 @@ def test_inner_tags_are_added_win_and_are_gone_after_the_block() -> None:
     assert bound() == {}
 
 
-def test_a_span_nobody_bound_a_tenant_for_is_the_unknown_tenants() -> None:
+def test_a_span_without_a_bound_tenant_has_the_unknown_tenant() -> None:
     with capture() as seen, span("alone"):
         pass
     assert seen.named("alone").attributes["tenant_id"] == "unknown"
     assert seen.named("alone").attributes["workflow_name"] == "alone"
 
 
-def test_spans_of_nobody_are_counted() -> None:
+def test_spans_without_a_tenant_are_counted() -> None:
     with capture():
         pass
     before = status().unknown_tenant
@@ -57,7 +57,7 @@ def test_spans_of_nobody_are_counted() -> None:
     assert status().unknown_tenant - before == 1
 
 
-def test_a_consumer_loop_does_not_pass_one_jobs_tenant_to_the_next() -> None:
+def test_a_consumer_loop_does_not_leak_one_jobs_tenant_into_the_next() -> None:
     with capture() as seen, span("loop"):
         for number, tenant in enumerate(["a", None, "b", None]):
             if tenant is None:
@@ -80,7 +80,7 @@ def test_binding_inside_an_open_local_root_labels_it() -> None:
     assert seen.named("request").attributes["tenant_id"] == "acme"
 
 
-def test_work_streamed_after_the_block_still_belongs_to_the_requests_tenant() -> None:
+def test_work_streamed_after_the_block_keeps_the_requests_tenant() -> None:
     tracer = trace.get_tracer("server")
     with capture() as seen, tracer.start_as_current_span("POST /ask", kind=SpanKind.SERVER):
         with bind(tenant_id="acme"):
@@ -98,7 +98,7 @@ def test_an_attribute_set_by_a_library_does_not_change_the_tenant() -> None:
     assert seen.named("work").attributes["langfuse.trace.metadata.tenant_id"] == "acme"
 
 
-def test_the_innermost_agent_and_the_outermost_workflow_are_derived_and_bound_ones_win() -> None:
+def test_innermost_agent_and_outermost_workflow_are_derived_and_bound_tags_win() -> None:
     with capture() as seen, span("order", kind="workflow"), span("planner", kind="agent"):
         with span("nested", kind="workflow"), span("researcher", kind="agent"), span("search"):
             pass
@@ -116,7 +116,7 @@ def test_known_tags_given_to_span_are_bound_for_the_block() -> None:
     assert_tags(seen, agent_id="planner", tenant_id="acme")
 
 
-def test_a_decorated_function_is_bound_in_each_call_and_only_there() -> None:
+def test_a_decorated_function_has_the_tags_only_during_calls() -> None:
     @bind(tenant_id="acme")
     def work() -> dict[str, object]:
         return bound()
@@ -125,7 +125,7 @@ def test_a_decorated_function_is_bound_in_each_call_and_only_there() -> None:
     assert bound() == {}
 
 
-def test_a_decorated_generator_is_bound_in_its_steps_and_not_between_them() -> None:
+def test_a_decorated_generator_has_the_tags_only_during_its_steps() -> None:
     @bind(tenant_id="acme")
     def numbers():
         yield bound()
@@ -151,13 +151,13 @@ def test_a_decorated_generator_is_bound_in_its_steps_and_not_between_them() -> N
         {"": "x"},
     ],
 )
-def test_a_tag_that_cannot_be_one_is_left_out_and_the_program_goes_on(tags) -> None:
+def test_an_invalid_tag_is_skipped_and_the_program_continues(tags) -> None:
     with bind(run_id="r", **tags):
         assert bound() == {"run_id": "r"}
 
 
 @pytest.mark.parametrize("given", ["x" * 201, "", b"bytes", object()])
-def test_a_tenant_that_cannot_be_one_is_nobody_and_not_the_tenant_of_the_block_around(given) -> None:
+def test_an_invalid_tenant_does_not_inherit_the_enclosing_blocks_tenant(given) -> None:
     with capture() as seen, bind(tenant_id="acme"):
         with bind(tenant_id=given, run_id="r"), span("bound"):
             pass
@@ -168,13 +168,13 @@ def test_a_tenant_that_cannot_be_one_is_nobody_and_not_the_tenant_of_the_block_a
         assert (attributes["tenant_id"], tag in attributes) == ("unknown", True)
 
 
-def test_of_too_many_tags_the_known_ones_stay() -> None:
+def test_known_tags_are_kept_when_there_are_too_many() -> None:
     with bind(**{f"extra{number}": number for number in range(40)}, tenant_id="acme", user_id="u"):
         tags = bound()
     assert (tags["tenant_id"], tags["user_id"], len(tags)) == ("acme", "u", 32)
 
 
-def test_a_bad_tag_is_one_log_line_however_often_it_comes(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repeated_bad_tag_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "somatrace"):
         for _ in range(5):
             with bind(flood_tag="x" * 300):
@@ -198,7 +198,7 @@ def test_a_with_block_in_an_async_generator_finished_in_another_task_never_raise
     assert bound() == {}
 
 
-def test_tasks_inherit_and_keep_their_own() -> None:
+def test_tasks_inherit_tags_and_keep_their_own() -> None:
     async def work(tenant: str, pause: float) -> None:
         with bind(tenant_id=tenant):
             await asyncio.sleep(pause)
@@ -215,7 +215,7 @@ def test_tasks_inherit_and_keep_their_own() -> None:
 
 
 TENANTS = st.sampled_from(["a", "b", "c", None])
-#: What one worker does: bind, spans, exceptions, pauses, cancellations, a generator pulled in pieces.
+#: The actions of one worker: bind, spans, exceptions, pauses, cancellations, a generator pulled step by step.
 STEPS = st.lists(
     st.sampled_from(["span", "raise", "pause", "generator", "abandon", "cancel", "rebind", "thread"]),
     min_size=1,
@@ -294,7 +294,7 @@ def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to inte
 
 @given(st.lists(st.tuples(TENANTS, st.integers(0, 4)), min_size=1, max_size=12))
 @settings(max_examples=25, deadline=None)
-def test_pooled_threads_do_not_pass_tenants_on(jobs: list[tuple[str | None, int]]) -> None:
+def test_pooled_threads_do_not_leak_tenants(jobs: list[tuple[str | None, int]]) -> None:
     def work(tenant: str | None, spans: int) -> None:
         with bind(tenant_id=tenant):
             for _ in range(spans):

@@ -1,4 +1,4 @@
-"""`span`: what it makes of blocks, functions and generators, as it leaves the process."""
+"""`span`: the spans exported for blocks, functions and generators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_block_becomes_a_span_and_inner_blocks_its_children() -> None:
     assert inner.context.trace_id == outer.context.trace_id
 
 
-def test_the_block_gets_opentelemetrys_own_span() -> None:
+def test_the_block_receives_opentelemetrys_own_span() -> None:
     with capture() as seen, span("plan", attempts=1) as plan:
         assert plan is trace.get_current_span()
         plan.set_attribute("steps", 3)
@@ -35,7 +35,7 @@ def test_the_block_gets_opentelemetrys_own_span() -> None:
 
 
 @pytest.mark.parametrize(("kind", "words"), KINDS.items())
-def test_each_kind_is_told_in_the_words_of_langfuse_and_of_the_conventions(kind, words) -> None:
+def test_each_kind_is_translated_for_langfuse_and_the_conventions(kind, words) -> None:
     with capture() as seen, span("work", kind=kind):
         pass
     attributes = seen.named("work").attributes
@@ -44,7 +44,7 @@ def test_each_kind_is_told_in_the_words_of_langfuse_and_of_the_conventions(kind,
     assert attributes.get("traceloop.span.kind") == words[2]
 
 
-def test_an_exception_marks_the_span_goes_on_and_its_text_stays() -> None:
+def test_an_exception_marks_the_span_and_propagates_without_exporting_its_text() -> None:
     with capture() as seen, pytest.raises(ValueError, match="sk-canary"), span("risky"):
         raise ValueError("the key is sk-canary")
     risky = seen.named("risky")
@@ -54,7 +54,7 @@ def test_an_exception_marks_the_span_goes_on_and_its_text_stays() -> None:
     assert_no_content(seen, "sk-canary", "the key is")
 
 
-def test_the_sdks_own_recording_of_an_exception_loses_its_text_too() -> None:
+def test_exception_text_recorded_by_the_sdk_is_removed_too() -> None:
     tracer = trace.get_tracer("program")
     with capture() as seen, pytest.raises(RuntimeError), tracer.start_as_current_span("own"):
         raise RuntimeError("canary-in-stack")
@@ -62,7 +62,7 @@ def test_the_sdks_own_recording_of_an_exception_loses_its_text_too() -> None:
     assert_no_content(seen, "canary-in-stack", "Traceback")
 
 
-def test_a_decorated_function_keeps_its_kind_its_result_and_its_name() -> None:
+def test_a_decorated_function_keeps_its_kind_result_and_name() -> None:
     @span("add", kind="tool")
     def add(a: int, b: int) -> int:
         """Adds."""
@@ -74,7 +74,7 @@ def test_a_decorated_function_keeps_its_kind_its_result_and_its_name() -> None:
     assert seen.named("add").attributes["gen_ai.tool.name"] == "add"
 
 
-def test_a_decorated_coroutine_function_stays_one_and_spans_its_awaiting() -> None:
+def test_a_decorated_coroutine_function_stays_one_and_its_span_covers_the_await() -> None:
     @span("fetch")
     async def fetch() -> str:
         await asyncio.sleep(0)
@@ -87,7 +87,7 @@ def test_a_decorated_coroutine_function_stays_one_and_spans_its_awaiting() -> No
     assert seen.named("child").parent.span_id == seen.named("fetch").context.span_id
 
 
-def test_async_with_is_the_same_block() -> None:
+def test_async_with_behaves_like_with() -> None:
     async def run() -> None:
         async with span("awaited"):
             await asyncio.sleep(0)
@@ -97,7 +97,7 @@ def test_async_with_is_the_same_block() -> None:
     assert seen.named("awaited").end_time is not None
 
 
-def test_a_generators_span_lasts_until_it_is_exhausted_and_is_not_seen_between_steps() -> None:
+def test_a_generators_span_lasts_until_exhaustion_and_is_not_current_between_steps() -> None:
     @span("stream")
     def stream():
         for number in range(3):
@@ -119,7 +119,7 @@ def test_a_generators_span_lasts_until_it_is_exhausted_and_is_not_seen_between_s
     assert whole.end_time >= pieces[-1].end_time
 
 
-def test_a_generator_gets_what_is_sent_and_thrown_and_returns_its_value() -> None:
+def test_a_decorated_generator_supports_send_throw_and_return_values() -> None:
     @span("echo")
     def echo():
         got = yield "ready"
@@ -138,7 +138,7 @@ def test_a_generator_gets_what_is_sent_and_thrown_and_returns_its_value() -> Non
     assert seen.named("echo").status.status_code is StatusCode.UNSET
 
 
-def test_an_abandoned_generator_ends_its_span_and_is_no_failure() -> None:
+def test_an_abandoned_generator_ends_its_span_without_a_failure() -> None:
     @span("endless")
     def endless():
         while True:
@@ -152,7 +152,7 @@ def test_an_abandoned_generator_ends_its_span_and_is_no_failure() -> None:
     assert seen.named("endless").status.status_code is StatusCode.UNSET
 
 
-def test_a_generator_that_is_never_pulled_leaves_no_span() -> None:
+def test_a_generator_that_is_never_pulled_creates_no_span() -> None:
     @span("unused")
     def unused():
         yield 1
@@ -162,7 +162,7 @@ def test_a_generator_that_is_never_pulled_leaves_no_span() -> None:
     assert seen.spans == []
 
 
-def test_an_async_generator_consumed_in_another_task_keeps_the_parent_and_tags_of_its_maker() -> None:
+def test_an_async_generator_consumed_in_another_task_keeps_its_creators_parent_and_tags() -> None:
     @span("answer")
     async def answer():
         for number in range(2):
@@ -187,7 +187,7 @@ def test_an_async_generator_consumed_in_another_task_keeps_the_parent_and_tags_o
     assert seen.named("answer").parent.span_id == seen.named("request").context.span_id
 
 
-def test_a_cancelled_task_is_noted_and_the_cancellation_goes_on() -> None:
+def test_a_canceled_task_is_recorded_and_the_cancellation_propagates() -> None:
     async def run() -> None:
         @span("slow")
         async def slow() -> None:
@@ -205,7 +205,7 @@ def test_a_cancelled_task_is_noted_and_the_cancellation_goes_on() -> None:
     assert seen.named("slow").status.status_code is StatusCode.UNSET
 
 
-def test_a_sentence_names_neither_agent_nor_workflow_for_what_is_inside_or_called() -> None:
+def test_a_name_that_is_a_sentence_becomes_neither_agent_nor_workflow() -> None:
     said = "Tell Jane Miller that her screening was positive, please call back"
     with capture() as seen, span("plan", kind="agent"), span(said, kind="agent"):
         assert said not in str(outgoing())
@@ -232,7 +232,7 @@ def test_methods_and_static_methods_can_be_decorated() -> None:
     assert seen.named("numbers").end_time is not None
 
 
-def test_an_object_whose_call_is_a_coroutine_or_a_generator_is_spanned_while_that_runs() -> None:
+def test_the_span_of_a_callable_object_covers_its_coroutine_or_generator() -> None:
     class Fetch:
         async def __call__(self, what: str) -> str:
             with span("inside the coroutine"):
@@ -279,20 +279,20 @@ def test_a_decorated_generator_function_pickles_by_name_like_a_plain_one() -> No
     assert b"module_level_generator" in data
 
 
-def test_a_field_called_name_or_self_does_not_collide() -> None:
+def test_attributes_called_name_or_self_do_not_collide() -> None:
     with capture() as seen, bind(self="me"), span("call", name="x", self=1):
         pass
     assert seen.named("call").attributes["name"] == "x"
     assert seen.named("call").attributes["langfuse.trace.metadata.self"] == "me"
 
 
-def test_an_attribute_of_any_type_never_breaks_the_program() -> None:
+def test_attributes_of_any_type_never_raise() -> None:
     with capture() as seen, span("odd", thing=object(), nothing=None, nested={"a": [1]}, huge=2**80):
         pass
     assert seen.named("odd").end_time is not None
 
 
-def test_one_span_object_entered_by_two_tasks_at_once_keeps_them_apart() -> None:
+def test_one_span_object_entered_by_two_tasks_keeps_them_separate() -> None:
     shared = span("shared")
 
     async def use(pause: float) -> None:
@@ -312,7 +312,7 @@ def test_one_span_object_entered_by_two_tasks_at_once_keeps_them_apart() -> None
     assert set(children) == parents
 
 
-def test_a_block_follows_a_provider_that_is_set_after_the_first_one() -> None:
+def test_span_uses_a_provider_set_after_the_first_span() -> None:
     done = run_program(
         """
         from opentelemetry import trace

@@ -1,4 +1,4 @@
-"""docs/compatibility.md: each name is honoured, or `explain` says what replaces it."""
+"""docs/compatibility.md: each variable is honored, or `explain` names its replacement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYS = {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}
 COLLECTOR = {"SOMATRACE_ENDPOINT": "collector:4317", "SOMATRACE_PROTOCOL": "grpc"}
 MUTUAL = {"SOMATRACE_CLIENT_CERTIFICATE": "/c.pem", "SOMATRACE_CLIENT_KEY": "/k.pem", **COLLECTOR}
 
-#: a value for each variable that is not the default, and what must be set beside it to matter
+#: a non-default value for each variable, and other variables required for it to have an effect
 VALUES: dict[str, tuple[str, dict[str, str]]] = {
     "TRACE_CONTENT": ("true", {}),
     "TRACELOOP_TRACE_CONTENT": ("true", {}),
@@ -99,12 +99,12 @@ VALUES: dict[str, tuple[str, dict[str, str]]] = {
 
 
 def effect(environ: dict[str, str]) -> object:
-    """The settings without what only tells where they came from."""
+    """The settings without their sources."""
     return replace(resolve("orchestrator", None, environ), sources={}, unused={})
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_each_variable_is_honoured_or_explained(name):
+def test_each_variable_is_honored_or_explained(name):
     value, beside = VALUES[name]
     without = {other: content for other, content in beside.items() if not replaces(other, name)}
 
@@ -117,7 +117,7 @@ def test_each_variable_is_honoured_or_explained(name):
 
 
 def replaces(ours: str, theirs: str) -> bool:
-    """Whether `ours` is the setting that `theirs` would set."""
+    """Whether `ours` sets the same setting as `theirs`."""
     return any(spec.variable == ours and theirs in {other.name for other in spec.others} for spec in SPECS)
 
 
@@ -131,7 +131,7 @@ def replaces(ours: str, theirs: str) -> bool:
         "TRACELOOP_HEADERS",
     ],
 )
-def test_only_these_are_replaced_rather_than_honoured(name):
+def test_only_these_are_replaced_rather_than_honored(name):
     value, beside = VALUES[name]
 
     assert effect({**beside, name: value}) == effect(beside)
@@ -143,7 +143,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("spec", "name"), PLAIN, ids=[name for _, name in PLAIN])
-def test_a_variable_that_loses_to_ours_is_explained(spec, name):
+def test_a_variable_overridden_by_somatraces_is_explained(spec, name):
     value, beside = VALUES[name]
 
     settings = resolve("orchestrator", None, {**beside, name: value, spec.variable: value})
@@ -160,11 +160,11 @@ def test_the_guide_names_every_variable_that_is_read_or_replaced():
     assert set(VARIABLES) == read | (set(REPLACED) - elsewhere)
 
 
-def test_the_tags_of_the_guide_are_the_known_tags():
+def test_the_guides_tags_are_the_known_tags():
     assert sorted(re.findall(r"`([a-z_]+)`", section("Tags"))) == sorted(semconv.KNOWN_TAGS)
 
 
-def test_the_headers_of_the_guide_are_those_that_are_read_and_sent():
+def test_the_guide_lists_the_headers_that_are_read_and_sent():
     named = set(re.findall(r"`([a-z-]+)`", section("Headers")))
 
     assert {
@@ -176,7 +176,7 @@ def test_the_headers_of_the_guide_are_those_that_are_read_and_sent():
     assert semconv.CLIENT_CORRELATION in section("Headers")
 
 
-def test_a_setting_in_code_beats_every_name_of_the_environment():
+def test_a_setting_in_code_overrides_every_variable():
     environ = {"SOMATRACE_RELEASE": "2", "LANGFUSE_RELEASE": "3"}
 
     assert resolve("orchestrator", Config(release="1"), environ).release == "1"

@@ -47,7 +47,7 @@ def said(settings: Settings) -> dict[str, str]:
 # -- nothing set ------------------------------------------------------------------------------------
 
 
-def test_without_any_configuration_spans_go_to_the_local_store_with_content_off():
+def test_by_default_spans_go_to_the_local_store_and_content_is_off():
     settings = settings_of()
 
     assert settings.target == Target("local")
@@ -57,8 +57,8 @@ def test_without_any_configuration_spans_go_to_the_local_store_with_content_off(
     assert set(settings.sources.values()) == {"default", "keyword"}
 
 
-def test_every_field_of_config_is_a_setting_with_a_reason():
-    in_code_only = {"content_policy"}  # its variable is the file's
+def test_every_field_of_config_is_a_setting_with_a_description():
+    in_code_only = {"content_policy"}  # its variable names a file
     assert [field.name for field in fields(Config) if field.name not in in_code_only] == [
         spec.name for spec in SPECS
     ]
@@ -71,7 +71,7 @@ def test_empty_variables_count_as_not_set():
     assert settings_of(environ) == settings_of()
 
 
-def test_the_process_environment_is_read_and_left_as_it_is(monkeypatch):
+def test_the_process_environment_is_read_and_not_modified(monkeypatch):
     monkeypatch.setenv("SOMATRACE_DEFAULT_TENANT", "house")
     before = dict(os.environ)
 
@@ -82,7 +82,7 @@ def test_the_process_environment_is_read_and_left_as_it_is(monkeypatch):
 # -- precedence -------------------------------------------------------------------------------------
 
 
-def test_the_strongest_place_that_says_something_decides():
+def test_the_first_source_in_precedence_order_decides():
     places = [
         ({"LANGFUSE_TIMEOUT": "5"}, 5.0, "LANGFUSE_TIMEOUT"),
         ({"OTEL_BSP_EXPORT_TIMEOUT": "4000"}, 4.0, "OTEL_BSP_EXPORT_TIMEOUT"),
@@ -100,7 +100,7 @@ def test_the_strongest_place_that_says_something_decides():
     assert (settings.target.timeout, settings.sources["timeout"]) == (0.5, "keyword")
 
 
-def test_a_name_that_contradicts_the_one_that_wins_is_a_problem_line():
+def test_a_variable_that_contradicts_the_one_in_use_is_reported():
     environ = {**KEYS, "LANGFUSE_BASE_URL": "https://a.example.com", "LANGFUSE_HOST": "https://b.example.com"}
 
     settings = settings_of(environ)
@@ -109,7 +109,7 @@ def test_a_name_that_contradicts_the_one_that_wins_is_a_problem_line():
     assert complaints(settings) == ["LANGFUSE_HOST"]
 
 
-def test_names_that_agree_are_no_problem():
+def test_variables_that_agree_are_not_reported():
     environ = {
         **KEYS,
         "LANGFUSE_BASE_URL": "https://a.example.com",
@@ -119,7 +119,7 @@ def test_names_that_agree_are_no_problem():
     assert settings_of(environ).problems == ()
 
 
-def test_replacing_anothers_variable_by_ours_is_no_problem_and_is_explained():
+def test_overriding_another_tools_variable_is_explained_but_not_a_problem():
     settings = settings_of({"SOMATRACE_QUEUE_SIZE": "4096", "LANGFUSE_BUFFER_SIZE": "1000"})
 
     assert settings.queue_size == 4096
@@ -130,7 +130,7 @@ def test_replacing_anothers_variable_by_ours_is_no_problem_and_is_explained():
 # -- Langfuse ---------------------------------------------------------------------------------------
 
 
-def test_langfuse_gets_basic_auth_and_the_headers_of_its_contract():
+def test_langfuse_gets_basic_auth_and_its_required_headers():
     target = settings_of(LANGFUSE).target
 
     assert target.kind == "langfuse"
@@ -143,7 +143,7 @@ def test_langfuse_gets_basic_auth_and_the_headers_of_its_contract():
     }
 
 
-def test_the_version_told_to_langfuse_is_that_of_the_package():
+def test_the_sdk_version_sent_to_langfuse_is_the_package_version():
     assert version("somatrace") == semconv.VERSION
 
 
@@ -158,13 +158,13 @@ def test_the_version_told_to_langfuse_is_that_of_the_package():
         "http://lf:3000/api/public/otel/v1/traces",
     ],
 )
-def test_any_leading_part_of_the_otlp_url_is_understood_as_the_host(host):
+def test_any_leading_part_of_the_otlp_url_is_accepted_as_the_host(host):
     assert (
         settings_of({**KEYS, "LANGFUSE_HOST": host}).target.url == "http://lf:3000/api/public/otel/v1/traces"
     )
 
 
-def test_langfuse_is_always_spoken_to_in_http_protobuf_and_gzip_or_none():
+def test_langfuse_always_uses_http_protobuf_and_gzip_or_none():
     settings = settings_of(
         {**LANGFUSE, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}
     )
@@ -173,20 +173,20 @@ def test_langfuse_is_always_spoken_to_in_http_protobuf_and_gzip_or_none():
     assert complaints(settings) == ["OTEL_EXPORTER_OTLP_COMPRESSION"]
 
 
-def test_headers_of_an_otlp_backend_never_go_to_langfuse():
+def test_headers_for_an_otlp_backend_are_never_sent_to_langfuse():
     settings = settings_of({**LANGFUSE, "OTEL_EXPORTER_OTLP_HEADERS": "x-api-key=planted"})
 
     assert "x-api-key" not in settings.target.headers
     assert "OTEL_EXPORTER_OTLP_HEADERS" in settings.unused
 
 
-def test_langfuse_keys_never_go_to_an_otlp_backend():
+def test_langfuse_keys_are_never_sent_to_an_otlp_backend():
     target = settings_of({**LANGFUSE, **COLLECTOR, "SOMATRACE_TARGET": "otlp"}).target
 
     assert target == Target("otlp", "http://collector:4318/v1/traces")
 
 
-def test_headers_meant_for_us_are_sent_to_langfuse_but_cannot_replace_its_keys():
+def test_somatrace_headers_are_sent_to_langfuse_but_cannot_replace_its_keys():
     target = settings_of(LANGFUSE, headers={"X-Gateway": "g", "authorization": "Bearer planted"}).target
 
     assert target.headers["x-gateway"] == "g"
@@ -194,7 +194,7 @@ def test_headers_meant_for_us_are_sent_to_langfuse_but_cannot_replace_its_keys()
 
 
 @pytest.mark.parametrize("missing", sorted(KEYS))
-def test_one_langfuse_key_alone_sends_nothing_anywhere(missing):
+def test_one_langfuse_key_alone_sends_nothing(missing):
     environ = {**LANGFUSE, **COLLECTOR}
     del environ[missing]
 
@@ -211,14 +211,14 @@ def test_keys_without_a_host_never_fall_back_to_a_cloud():
     assert complaints(settings) == ["LANGFUSE_BASE_URL"]
 
 
-def test_exchanged_keys_are_noticed_before_they_are_sent():
+def test_swapped_keys_are_detected_before_they_are_sent():
     settings = settings_of({**LANGFUSE, "LANGFUSE_PUBLIC_KEY": "sk-lf-1", "LANGFUSE_SECRET_KEY": "pk-lf-1"})
 
     assert settings.target == Target("none")
     assert complaints(settings) == ["LANGFUSE_PUBLIC_KEY"]
 
 
-def test_certificates_of_an_otlp_backend_beside_langfuse_stay_with_it():
+def test_certificates_of_an_otlp_backend_are_not_used_for_langfuse():
     certificate = {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/etc/ca.pem"}
 
     assert settings_of({**LANGFUSE, **certificate}).target.certificate == "/etc/ca.pem"
@@ -236,7 +236,7 @@ def test_certificates_of_an_otlp_backend_beside_langfuse_stay_with_it():
         ("http://[::1]:3000", False),
     ],
 )
-def test_keys_in_clear_text_over_a_public_network_are_a_problem_line(host, warned):
+def test_keys_over_plain_http_to_a_public_host_are_reported(host, warned):
     assert bool(settings_of({**KEYS, "LANGFUSE_HOST": host}).problems) is warned
 
 
@@ -255,7 +255,7 @@ def test_keys_in_clear_text_over_a_public_network_are_a_problem_line(host, warne
         ({"SOMATRACE_ENDPOINT": "http://c:4318/in"}, "http://c:4318/in"),
     ],
 )
-def test_endpoints_get_the_path_that_the_specification_says(environ, url):
+def test_endpoints_get_the_path_from_the_specification(environ, url):
     assert settings_of(environ).target.url == url
 
 
@@ -272,9 +272,7 @@ def test_endpoints_get_the_path_that_the_specification_says(environ, url):
         ("http://[::1]:4317", {}, "[::1]:4317", True),
     ],
 )
-def test_a_grpc_endpoint_is_host_and_port_and_secure_unless_said_otherwise(
-    endpoint, environ, address, insecure
-):
+def test_a_grpc_endpoint_is_host_and_port_and_secure_by_default(endpoint, environ, address, insecure):
     environ = {**environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 
     target = settings_of(environ).target
@@ -297,7 +295,7 @@ def test_a_grpc_endpoint_is_host_and_port_and_secure_unless_said_otherwise(
         "http://c/#x",
     ],
 )
-def test_an_endpoint_that_cannot_be_used_keeps_spans_in_the_local_store(endpoint):
+def test_an_unusable_endpoint_keeps_spans_in_the_local_store(endpoint):
     settings = settings_of({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
 
     assert settings.target == Target("local")
@@ -324,7 +322,7 @@ def test_headers_are_comma_separated_and_percent_decoded():
         "content-length=1",
     ],
 )
-def test_headers_that_could_change_the_request_are_left_out(bad):
+def test_headers_that_could_alter_the_request_are_skipped(bad):
     settings = settings_of({**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": f"{bad},good=1"})
 
     assert settings.target.headers == {"good": "1"}
@@ -347,7 +345,7 @@ def test_signal_specific_headers_replace_general_ones():
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "api-key=a b"},
     ],
 )
-def test_what_opentelemetrys_own_exporter_reads_is_read_in_the_same_way(environ, monkeypatch):
+def test_headers_are_parsed_like_opentelemetrys_own_exporter(environ, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     exporter = OTLPSpanExporter()
@@ -355,13 +353,13 @@ def test_what_opentelemetrys_own_exporter_reads_is_read_in_the_same_way(environ,
     target = settings_of(environ).target
 
     assert target.url == exporter._endpoint
-    client = getattr(exporter, "_client", exporter)  # SDKs before 1.45 keep them on the exporter itself
+    client = getattr(exporter, "_client", exporter)  # SDKs before 1.45 keep them on the exporter
     assert target.timeout == client._timeout
     its_own = ("content-type", "user-agent")
     assert target.headers == {name: value for name, value in client._headers.items() if name not in its_own}
 
 
-def test_limits_and_samplers_have_the_names_of_the_sdk():
+def test_limits_and_samplers_use_the_sdks_names():
     limits = SdkLimits(**asdict(SpanLimits()))
 
     assert {field.name: getattr(limits, field.name) for field in fields(SpanLimits)} == asdict(SpanLimits())
@@ -369,7 +367,7 @@ def test_limits_and_samplers_have_the_names_of_the_sdk():
         assert settings_of({"OTEL_TRACES_SAMPLER": name}).sampler == name
 
 
-def test_a_timeout_in_milliseconds_is_noticed():
+def test_a_timeout_in_milliseconds_is_detected():
     settings = settings_of({**COLLECTOR, "OTEL_EXPORTER_OTLP_TIMEOUT": "10000"})
 
     assert settings.target.timeout == 10.0
@@ -383,14 +381,14 @@ def test_a_client_certificate_without_its_key_is_not_used():
     assert complaints(settings) == ["SOMATRACE_CLIENT_CERTIFICATE"]
 
 
-def test_what_is_said_to_somatrace_wins_over_what_an_operator_injects():
+def test_somatrace_settings_override_variables_injected_by_an_operator():
     environ = {**LANGFUSE, **COLLECTOR}
 
     assert settings_of(environ, endpoint="http://mine:4318").target.url == "http://mine:4318/v1/traces"
     assert settings_of(environ, langfuse_host="http://mine").target.url.startswith("http://mine/api/")
 
 
-def test_opentelemetry_distro_does_not_take_langfuse_away():
+def test_opentelemetry_distro_does_not_override_langfuse():
     environ = {**LANGFUSE, "OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
 
     assert settings_of(environ).target.kind == "langfuse"
@@ -414,11 +412,11 @@ def test_opentelemetry_distro_does_not_take_langfuse_away():
         ({"SOMATRACE_ENABLED": "true", "LANGFUSE_ENABLED": "false"}, True),
     ],
 )
-def test_any_of_the_usual_switches_turns_tracing_off_unless_somatrace_is_told_otherwise(environ, enabled):
+def test_any_usual_switch_turns_tracing_off_unless_somatrace_enabled_is_set(environ, enabled):
     assert settings_of(environ).enabled is enabled
 
 
-def test_the_strongest_switch_that_is_off_is_named():
+def test_the_first_switch_that_is_off_is_named():
     settings = settings_of({"OTEL_SDK_DISABLED": "true", "LANGFUSE_ENABLED": "false"})
 
     assert settings.sources["enabled"] == "OTEL_SDK_DISABLED"
@@ -445,11 +443,11 @@ GENAI = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
         ({"SOMATRACE_CONTENT": "full", "TRACE_CONTENT": "true"}, "none"),
     ],
 )
-def test_the_most_restrictive_content_switch_wins_below_our_own(environ, content):
+def test_the_most_restrictive_content_switch_wins_unless_somatrace_content_is_set(environ, content):
     assert settings_of(environ).content == content
 
 
-def test_full_content_cannot_be_asked_for_process_wide():
+def test_full_content_cannot_be_enabled_process_wide():
     assert complaints(settings_of({"SOMATRACE_CONTENT": "full"})) == ["SOMATRACE_CONTENT"]
 
 
@@ -506,7 +504,7 @@ def test_span_limits_fall_back_from_the_specific_to_the_general_variable():
     assert limits == SpanLimits(max_span_attributes=64, max_event_attributes=8, max_link_attributes=64)
 
 
-def test_resource_attributes_keep_what_can_be_read_and_leave_settings_out():
+def test_resource_attributes_keep_valid_entries_and_exclude_settings():
     settings = settings_of(
         {
             "OTEL_RESOURCE_ATTRIBUTES": "service.name=other,service.version=7,deployment.environment=prod,"
@@ -535,14 +533,14 @@ def test_resource_attributes_keep_what_can_be_read_and_leave_settings_out():
         ("e" * 201, "", True),
     ],
 )
-def test_an_environment_langfuse_would_change_is_kept_when_it_is_harmless_text(value, kept, problem):
+def test_an_environment_langfuse_would_change_is_kept_if_it_is_short_text(value, kept, problem):
     settings = settings_of({"LANGFUSE_TRACING_ENVIRONMENT": value})
 
     assert settings.environment == kept
     assert bool(settings.problems) is problem
 
 
-def test_the_literal_service_name_wins_and_doctor_says_so():
+def test_the_literal_service_name_wins_and_doctor_explains_it():
     settings = settings_of({"OTEL_SERVICE_NAME": "injected"})
 
     assert settings.service_name == "orchestrator"
@@ -550,13 +548,13 @@ def test_the_literal_service_name_wins_and_doctor_says_so():
     assert settings_of({"OTEL_SERVICE_NAME": "orchestrator"}).unused == {}
 
 
-def test_a_service_name_that_cannot_be_used_is_a_problem_with_a_fallback():
+def test_an_unusable_service_name_is_a_problem_with_a_fallback():
     assert resolve("", None, {}).service_name == "unknown_service"
     assert resolve("bad\nname", None, {"OTEL_SERVICE_NAME": "injected"}).service_name == "injected"
     assert complaints(resolve("", None, {})) == ["service_name"]
 
 
-def test_only_the_two_w3c_propagators_are_taken():
+def test_only_the_two_w3c_propagators_are_accepted():
     assert settings_of({"OTEL_PROPAGATORS": "tracecontext"}).propagators == ("tracecontext",)
     assert settings_of({"OTEL_PROPAGATORS": "none"}).propagators == ()
     settings = settings_of({"OTEL_PROPAGATORS": "b3,tracecontext,baggage"})
@@ -574,7 +572,7 @@ def test_a_batch_is_never_larger_than_the_queue():
 # -- trust ------------------------------------------------------------------------------------------
 
 
-def test_trusted_networks_keep_only_what_is_one():
+def test_only_valid_networks_are_trusted():
     settings = settings_of({"SOMATRACE_TRUST": "10.0.0.1/8, ::1, gateway"})
 
     assert settings.trust == ("10.0.0.0/8", "::1/128")
@@ -588,18 +586,18 @@ def test_signing_keys_need_an_id_and_sixteen_bytes():
     assert complaints(settings) == ["SOMATRACE_TRUST_KEYS"]
 
 
-def test_tags_are_not_handed_to_everybody():
+def test_tags_cannot_be_sent_to_all_hosts():
     settings = settings_of(propagate_to=["api.example.com", "*.Example.org", "*", "a b"])
 
     assert settings.propagate_to == ("api.example.com", "*.example.org")
     assert complaints(settings) == ["Config.propagate_to"]
 
 
-def test_a_switch_at_the_edge_that_cannot_be_read_trusts_nobody():
+def test_an_unreadable_edge_switch_trusts_no_caller():
     assert settings_of({"SOMATRACE_EDGE": "perhaps"}).edge
 
 
-# -- where data lies --------------------------------------------------------------------------------
+# -- data directory ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -611,7 +609,7 @@ def test_a_switch_at_the_edge_that_cannot_be_read_trusts_nobody():
         ({}, "", ""),
     ],
 )
-def test_only_a_directory_the_operator_named_is_the_data_directory(environ, named, state):
+def test_only_a_configured_directory_is_the_data_directory(environ, named, state):
     settings = settings_of(environ)
 
     assert (settings.data_dir, settings.state_home) == (named, state)
@@ -641,7 +639,7 @@ def test_a_secret_is_read_from_its_file_and_again_after_a_rotation(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(IN_FILES))
-def test_every_secret_may_come_from_a_file(name, tmp_path):
+def test_every_secret_can_be_read_from_a_file(name, tmp_path):
     file = tmp_path / "secret"
     value = "sk-lf-1" if "SECRET" in name else "pk-lf-1"
     value = f"a:{SIGNING_KEY}" if "TRUST" in name else "x-key=1" if "HEADERS" in name else value
@@ -656,7 +654,7 @@ def test_every_secret_may_come_from_a_file(name, tmp_path):
     assert settings.problems == ()
 
 
-def test_a_secret_file_that_cannot_be_read_counts_as_a_missing_key(tmp_path):
+def test_an_unreadable_secret_file_counts_as_a_missing_key(tmp_path):
     big = tmp_path / "big"
     big.write_bytes(b"k" * (MAX_FILE + 1))
     pipe = tmp_path / "pipe"
@@ -675,7 +673,7 @@ def test_a_secret_file_that_cannot_be_read_counts_as_a_missing_key(tmp_path):
         assert complaints(settings) == ["LANGFUSE_SECRET_KEY_FILE", "LANGFUSE_SECRET_KEY"]
 
 
-def test_a_variable_beside_its_file_is_used_and_the_double_is_named(tmp_path):
+def test_a_variable_set_together_with_its_file_is_used_and_reported(tmp_path):
     settings = settings_of({**LANGFUSE, "LANGFUSE_SECRET_KEY_FILE": str(tmp_path / "key")})
 
     assert settings.target.kind == "langfuse"
@@ -700,7 +698,7 @@ SECRETS = {
 
 
 @given(st.sets(st.sampled_from(sorted(SECRETS))), st.sampled_from(["", "\n", "é", " x"]))
-def test_no_secret_shows_in_a_repr_a_problem_or_an_explanation(given_names, spoiling):
+def test_no_secret_appears_in_a_repr_a_problem_or_an_explanation(given_names, spoiling):
     settings = settings_of({name: SECRETS[name] + spoiling for name in given_names})
 
     shown = f"{settings!r} {settings.target!r} {settings.problems} {explain(settings)} {settings.sources}"
@@ -709,7 +707,7 @@ def test_no_secret_shows_in_a_repr_a_problem_or_an_explanation(given_names, spoi
     assert base64.b64encode(b"planted-secret-value").decode()[:12] not in shown
 
 
-def test_no_secret_shows_in_the_repr_of_a_config():
+def test_no_secret_appears_in_the_repr_of_a_config():
     config = Config(headers={"a": "planted"}, langfuse_secret_key="planted", langfuse_public_key="planted",
                     trust_keys="planted", pseudonym_key="planted", client_key="planted")  # fmt: skip
 
@@ -719,7 +717,7 @@ def test_no_secret_shows_in_the_repr_of_a_config():
 # -- .env -------------------------------------------------------------------------------------------
 
 
-def test_a_dotenv_file_is_read_only_when_named_and_the_process_wins(tmp_path):
+def test_a_dotenv_file_is_read_only_if_named_and_the_process_takes_precedence(tmp_path):
     file = tmp_path / ".env"
     file.write_text("SOMATRACE_DEFAULT_TENANT=from-file\nSOMATRACE_RELEASE=1\n")
     process = {"SOMATRACE_ENV_FILE": str(file), "SOMATRACE_RELEASE": "2"}
@@ -732,7 +730,7 @@ def test_a_dotenv_file_is_read_only_when_named_and_the_process_wins(tmp_path):
     assert settings_of().default_tenant == "unknown"
 
 
-def test_quotes_comments_and_export_are_understood():
+def test_quotes_comments_and_export_are_supported():
     variables, wrong = parse_env(
         "# comment\n"
         "A=1\n"
@@ -760,7 +758,7 @@ def test_quotes_comments_and_export_are_understood():
     assert wrong == [9, 10, 12]
 
 
-def test_a_dotenv_file_that_cannot_be_read_is_a_problem_line(tmp_path):
+def test_an_unreadable_dotenv_file_is_reported(tmp_path):
     file = tmp_path / ".env"
     file.write_text("planted secret\n")
 
@@ -770,7 +768,7 @@ def test_a_dotenv_file_that_cannot_be_read_is_a_problem_line(tmp_path):
     assert "planted" not in str(settings.problems)
 
 
-def test_a_dotenv_file_larger_than_its_bound_is_not_read(tmp_path):
+def test_an_oversized_dotenv_file_is_not_read(tmp_path):
     file = tmp_path / ".env"
     file.write_text("SOMATRACE_RELEASE=1\n" + "#" * MAX_FILE)
 
@@ -793,7 +791,7 @@ def test_check_raises_one_line_per_problem():
     ]
 
 
-def test_check_accepts_what_can_be_used():
+def test_check_accepts_usable_settings():
     Config(target="local", sample_rate=0.5, trust=["10.0.0.0/8"]).check({})
 
 
@@ -865,7 +863,7 @@ def test_no_value_in_code_makes_resolve_raise(values, service_name):
 # -- explain ----------------------------------------------------------------------------------------
 
 
-def test_explain_says_value_source_and_reason_of_every_setting():
+def test_explain_gives_value_source_and_purpose_of_every_setting():
     lines = {line.setting: line for line in explain(settings_of({**LANGFUSE, "LANGFUSE_RELEASE": "7"}))}
 
     assert set(BY_NAME) <= set(lines)
@@ -875,14 +873,14 @@ def test_explain_says_value_source_and_reason_of_every_setting():
     assert lines["trust"].source == "default"
 
 
-def test_explain_says_that_langfuse_itself_wants_basic_auth():
+def test_explain_notes_that_langfuse_itself_expects_basic_auth():
     lines = explain(settings_of({**COLLECTOR, "OTEL_EXPORTER_OTLP_HEADERS": "x-langfuse-secret=planted"}))
 
     assert [line.why for line in lines if line.setting == "x-langfuse-* headers"] != []
     assert "planted" not in str(lines)
 
 
-def test_explain_names_what_replaces_variables_of_a_target_that_was_not_chosen():
+def test_explain_names_the_replacement_for_variables_of_an_unused_target():
     settings = settings_of({**COLLECTOR, "LANGFUSE_HOST": "http://lf", "TRACELOOP_API_KEY": "planted"})
 
     assert set(settings.unused) == {"LANGFUSE_HOST", "TRACELOOP_API_KEY"}
@@ -931,7 +929,7 @@ EXAMPLES = re.findall(r"```env\n(.*?)```\n\ngives ([^\n]*)", GUIDE, re.DOTALL)
 
 
 @pytest.mark.parametrize(("given_variables", "kind", "problem"), ROWS)
-def test_the_guide_tells_the_target_as_it_is_chosen(given_variables, kind, problem):
+def test_the_guides_table_of_targets_is_correct(given_variables, kind, problem):
     environ = dict(pair.split("=", 1) for pair in re.findall(r"`([^`]+)`", given_variables))
 
     settings = settings_of(environ)
@@ -944,7 +942,7 @@ def test_the_guide_shows_every_kind_of_target():
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_the_examples_of_the_guide_give_what_it_says(example, tmp_path):
+def test_the_guides_examples_give_the_documented_values(example, tmp_path):
     content, gives = example
     file = tmp_path / ".env"
     file.write_text(content)
@@ -957,12 +955,12 @@ def test_the_examples_of_the_guide_give_what_it_says(example, tmp_path):
 
 
 @pytest.mark.parametrize("program", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
-def test_the_programs_of_the_guide_run(program):
+def test_the_guides_programs_run(program):
     exec(compile(ast.parse(program), "docs/configuration.md", "exec"), {})
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
-def test_the_guide_lists_every_setting_with_its_variables_in_order_and_its_reason(spec):
+def test_the_guide_lists_every_setting_with_its_variables_and_description(spec):
     variables = ", ".join(f"`{variable.name}`" for variable in spec.variables)
     rows = [row for row in GUIDE.splitlines() if row.startswith(f"| {variables} |")]
 
@@ -970,7 +968,7 @@ def test_the_guide_lists_every_setting_with_its_variables_in_order_and_its_reaso
     assert rows[0].endswith(f"| {spec.why} |")
 
 
-def test_the_guide_lists_every_secret_that_may_come_from_a_file():
+def test_the_guide_lists_every_secret_that_can_be_read_from_a_file():
     section = GUIDE.split("## Secrets from files")[1].split("##")[0]
 
     assert {name for name in re.findall(r"`([A-Z_]+)`", section) if name != "_FILE"} == IN_FILES

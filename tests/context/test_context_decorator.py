@@ -1,4 +1,4 @@
-"""Tags and parents through what programs do with contexts: task groups, threads, callbacks, managers."""
+"""Tags and parents across task groups, threads, callbacks and context managers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def note(name: str) -> None:
         pass
 
 
-def test_anyio_tasks_worker_threads_and_calls_back_from_them_stay_with_their_tenant() -> None:
+def test_anyio_tasks_worker_threads_and_callbacks_keep_their_tenant() -> None:
     async def back(name: str) -> None:
         note(f"back {name}")
 
@@ -63,7 +63,7 @@ def test_anyio_tasks_worker_threads_and_calls_back_from_them_stay_with_their_ten
             assert inside(seen, f"back {name}", f"thread {name}")
 
 
-def test_a_copied_context_keeps_its_tags_wherever_it_is_run_and_passes_none_on() -> None:
+def test_a_copied_context_keeps_its_tags_wherever_it_runs_and_leaks_none() -> None:
     with capture() as seen:
         with bind(tenant_id="copied"), span("outer"):
             context = contextvars.copy_context()
@@ -76,7 +76,7 @@ def test_a_copied_context_keeps_its_tags_wherever_it_is_run_and_passes_none_on()
     assert tenant(seen, "outside") == "unknown"
 
 
-def test_a_loop_of_its_own_in_a_thread_belongs_to_whoever_started_it() -> None:
+def test_an_event_loop_in_a_thread_keeps_the_tags_of_its_starter() -> None:
     async def leaf() -> None:
         note("leaf")
 
@@ -91,7 +91,7 @@ def test_a_loop_of_its_own_in_a_thread_belongs_to_whoever_started_it() -> None:
 
 
 @pytest.mark.parametrize("how", ["gather", "group"])
-def test_tasks_that_fail_and_are_cancelled_for_others_keep_their_tenants_and_leave_nothing(how) -> None:
+def test_failing_and_canceled_tasks_keep_their_tenants_and_leak_nothing(how) -> None:
     async def one(number: int) -> None:
         with bind(tenant_id=f"t{number}"), span(f"task {number}"):
             await asyncio.sleep(0)
@@ -122,7 +122,7 @@ def test_tasks_that_fail_and_are_cancelled_for_others_keep_their_tenants_and_lea
     assert seen.named("task 3").status.description == "ValueError"
 
 
-def test_callbacks_of_the_loop_belong_to_whoever_gave_them() -> None:
+def test_loop_callbacks_keep_the_tags_of_the_code_that_scheduled_them() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         future = loop.create_future()
@@ -142,7 +142,7 @@ def test_callbacks_of_the_loop_belong_to_whoever_gave_them() -> None:
     assert tenant(seen, "pooled") == "other"
 
 
-def test_mapping_over_a_pool_belongs_to_whoever_maps() -> None:
+def test_pool_map_runs_with_the_callers_tags() -> None:
     with capture() as seen, ThreadPoolExecutor(2) as pool:
         for who in ("a", "b"):
             with bind(tenant_id=who):
@@ -152,7 +152,7 @@ def test_mapping_over_a_pool_belongs_to_whoever_maps() -> None:
     assert tenant(seen, "nobody's") == "unknown"
 
 
-def test_what_a_stream_does_when_the_collector_closes_it_is_its_own_tenants() -> None:
+def test_a_stream_closed_by_the_garbage_collector_runs_with_its_own_tenant() -> None:
     @bind(tenant_id="maker")
     @span("stream")
     def stream():
@@ -175,7 +175,7 @@ def test_what_a_stream_does_when_the_collector_closes_it_is_its_own_tenants() ->
     assert tenant(seen, "last words") == "maker"
 
 
-def test_an_abandoned_decorated_stream_ends_its_span_and_leaves_nothing_with_its_consumer() -> None:
+def test_an_abandoned_decorated_stream_ends_its_span_and_leaks_nothing_to_its_consumer() -> None:
     @bind(tenant_id="maker")
     @span("stream")
     async def stream():
@@ -202,7 +202,7 @@ def test_an_abandoned_decorated_stream_ends_its_span_and_leaves_nothing_with_its
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_decorators_upon_one_another_are_around_one_another_on_generators_too(kind) -> None:
+def test_stacked_decorators_nest_on_generators_too(kind) -> None:
     def decorated(function):
         return span("outermost")(bind(tenant_id="acme")(span("outer", kind="agent")(span("inner")(function))))
 
@@ -234,7 +234,7 @@ def test_decorators_upon_one_another_are_around_one_another_on_generators_too(ki
     assert len(seen.spans) == 5
 
 
-def test_context_managers_and_exit_stacks_hold_the_tags_as_long_as_they_are_open() -> None:
+def test_context_managers_and_exit_stacks_keep_the_tags_while_open() -> None:
     @contextlib.asynccontextmanager
     async def session():
         with bind(tenant_id="acme"), span("session"):
@@ -256,12 +256,14 @@ def test_context_managers_and_exit_stacks_hold_the_tags_as_long_as_they_are_open
     assert seen.named("in stack").attributes["run_id"] == "r"
 
 
-def test_one_span_object_entered_in_contexts_that_do_not_see_one_another_ends_each_time() -> None:
+def test_one_span_object_entered_in_separate_contexts_ends_each_time() -> None:
     shared = span("shared")
     rooms = [contextvars.copy_context() for _ in range(3)]
     with capture() as seen:
         for room in rooms:
             room.run(shared.__enter__)
         for _ in rooms:
-            shared.__exit__(None, None, None)  # where none of them is open, as FastAPI's sync generators do
+            shared.__exit__(
+                None, None, None
+            )  # in a context where none is open, as FastAPI does with sync generators
     assert [found.name for found in seen.spans] == ["shared"] * 3

@@ -1,4 +1,4 @@
-"""SOMATRACE_MAX_LATENCY_MS: what tracing may add to one workflow."""
+"""SOMATRACE_MAX_LATENCY_MS: the time that tracing may add to one workflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def root(spent_ms: float) -> SpanState:
     return state
 
 
-def test_within_the_budget_everything_is_kept() -> None:
+def test_within_the_budget_all_traces_are_kept() -> None:
     budget = OverheadBudget(100)
     for _ in range(10):
         budget.settle(root(99))
@@ -28,7 +28,7 @@ def test_within_the_budget_everything_is_kept() -> None:
     assert all(budget.keeps(trace_id) for trace_id in (0, 1 << 127, 2**128 - 1))
 
 
-def test_each_workflow_over_it_halves_the_share_down_to_a_least_one() -> None:
+def test_each_workflow_over_budget_halves_the_share_down_to_a_minimum() -> None:
     budget = OverheadBudget(100)
     budget.settle(root(101))
     budget.settle(root(500))
@@ -38,7 +38,7 @@ def test_each_workflow_over_it_halves_the_share_down_to_a_least_one() -> None:
     assert budget.share == LEAST
 
 
-def test_calm_workflows_bring_it_back() -> None:
+def test_workflows_within_budget_restore_the_share() -> None:
     budget = OverheadBudget(100)
     budget.settle(root(101))
     for _ in range(CALM):
@@ -46,7 +46,7 @@ def test_calm_workflows_bring_it_back() -> None:
     assert budget.share == 1.0
 
 
-def test_time_of_all_spans_of_a_workflow_counts_on_its_root() -> None:
+def test_the_time_of_all_spans_is_summed_on_the_root() -> None:
     budget = OverheadBudget(100)
     top = SpanState(EMPTY, None)
     for _ in range(3):
@@ -55,14 +55,14 @@ def test_time_of_all_spans_of_a_workflow_counts_on_its_root() -> None:
     assert budget.share == 0.5
 
 
-def test_without_a_limit_nothing_is_judged() -> None:
+def test_without_a_limit_the_share_never_changes() -> None:
     budget = OverheadBudget(0)
     budget.settle(root(10_000))
     assert budget.share == 1.0
 
 
 @given(st.integers(0, 2**128 - 1), st.integers(0, 12))
-def test_a_trace_kept_at_a_small_share_is_kept_at_every_larger_one(trace_id: int, halvings: int) -> None:
+def test_a_trace_kept_at_a_small_share_is_kept_at_every_larger_share(trace_id: int, halvings: int) -> None:
     budget = OverheadBudget(1)
     kept = [budget.keeps(trace_id)]
     for _ in range(halvings):
@@ -71,7 +71,7 @@ def test_a_trace_kept_at_a_small_share_is_kept_at_every_larger_one(trace_id: int
     assert kept == sorted(kept, reverse=True)
 
 
-def test_a_slow_processor_of_others_makes_us_keep_less_and_failures_are_kept_always() -> None:
+def test_a_slow_third_party_processor_reduces_the_share_but_failures_are_kept() -> None:
     with otlp_server() as server:
         done = run_program(
             """

@@ -1,4 +1,4 @@
-"""What ended spans weigh while they wait, and what happens when they are too many or too heavy."""
+"""The weight of queued spans, and the limits of the queue."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NESTS = "a" in BoundedAttributes(attributes={"a": {"b": 1}})
 
 
 @contextmanager
-def standing_worker() -> Iterator[None]:
-    """A worker that is busy with a listener, so that what ends now stays queued."""
+def blocked_worker() -> Iterator[None]:
+    """Block the worker in a listener, so that spans that end now stay queued."""
     reached, go_on = Event(), Event()
 
     def wait(record: Record) -> None:
@@ -49,22 +49,22 @@ def standing_worker() -> Iterator[None]:
         lambda current: current.set_attribute("texts", [MEGABYTE[: 2**19]] * 2),
         pytest.param(
             lambda current: current.set_attribute("nested", {"messages": [{"content": MEGABYTE}]}),
-            marks=pytest.mark.skipif(not NESTS, reason="this SDK takes no mappings"),
+            marks=pytest.mark.skipif(not NESTS, reason="this SDK does not accept mappings"),
         ),
         lambda current: current.set_attribute("bytes", MEGABYTE.encode()),
         lambda current: current.add_event("message", {"content": MEGABYTE}),
     ],
     ids=["a text", "a sequence", "a mapping", "bytes", "an event"],
 )
-def test_a_queued_span_weighs_what_its_texts_weigh_wherever_they_stand(put) -> None:
-    with standing_worker():
+def test_the_weight_of_a_queued_span_includes_all_its_texts(put) -> None:
+    with blocked_worker():
         before = status().queued_bytes
         with span("heavy") as current:
             put(current)
         assert status().queued_bytes - before >= 2**20
 
 
-def test_what_does_not_fit_into_the_queues_bytes_is_lost_and_counted_and_the_rest_arrives() -> None:
+def test_spans_beyond_the_queues_bytes_are_counted_as_lost_and_the_others_arrive() -> None:
     done = run_program(
         """
         import threading
@@ -90,9 +90,9 @@ def test_what_does_not_fit_into_the_queues_bytes_is_lost_and_counted_and_the_res
     assert done.stdout.count('"name": "heavy"') >= 1
 
 
-def test_a_flood_of_events_takes_no_place_from_spans_and_is_counted() -> None:
+def test_a_flood_of_events_is_counted_and_does_not_displace_spans() -> None:
     before = status()
-    with standing_worker(), span("flood"):
+    with blocked_worker(), span("flood"):
         for _ in range(6000):
             event("tick")
     after = status()

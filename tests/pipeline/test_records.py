@@ -1,4 +1,4 @@
-"""Listeners and foreign processors do what they like on our threads: nothing comes back, nothing stops."""
+"""Misbehaving listeners and third-party processors do not affect the program or each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def server():
         yield running
 
 
-def test_what_a_listener_does_is_not_told_to_listeners_again(server) -> None:
+def test_spans_created_by_a_listener_do_not_notify_listeners(server) -> None:
     done = run_program(
         """
         import os, httpx, requests
@@ -46,7 +46,7 @@ def test_what_a_listener_does_is_not_told_to_listeners_again(server) -> None:
     assert sorted(found.name for found in server.spans) == ["of the listener"] * 3 + ["work"]
 
 
-def test_a_listener_that_exits_its_thread_costs_at_most_its_batch(server) -> None:
+def test_a_listener_that_exits_its_thread_loses_at_most_its_batch(server) -> None:
     done = run_program(
         """
         import sys
@@ -68,7 +68,7 @@ def test_a_listener_that_exits_its_thread_costs_at_most_its_batch(server) -> Non
     assert "Traceback" not in done.stderr
 
 
-def test_a_foreign_processor_that_does_not_keep_up_is_named_once(caplog) -> None:
+def test_a_slow_third_party_processor_is_logged_once(caplog) -> None:
     go_on = threading.Event()
 
     class Stuck(SpanProcessor):
@@ -89,7 +89,7 @@ def test_a_foreign_processor_that_does_not_keep_up_is_named_once(caplog) -> None
     assert len(seen.spans) < 3000
 
 
-def test_what_a_foreign_processor_writes_into_a_copy_is_not_sent(server) -> None:
+def test_changes_by_a_third_party_processor_are_not_sent(server) -> None:
     run_program(
         """
         from opentelemetry import trace
@@ -112,7 +112,7 @@ def test_what_a_foreign_processor_writes_into_a_copy_is_not_sent(server) -> None
     assert not any("input.value" in found.attributes for found in server.spans)
 
 
-def test_a_value_that_cannot_be_weighed_costs_no_span(server) -> None:
+def test_a_value_that_cannot_be_weighed_loses_no_span(server) -> None:
     run_program(
         """
         from opentelemetry import trace

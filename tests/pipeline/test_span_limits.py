@@ -1,4 +1,4 @@
-"""The limits of a span (OTEL_SPAN_*_LIMIT ...), as they show in what arrives."""
+"""The limits of a span (OTEL_SPAN_*_LIMIT, …) and the dropped counts that arrive."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def arrived() -> dict[str, Span]:
     }
 
 
-def test_what_the_limits_cost_is_counted_on_the_span_and_neither_kind_nor_tags_are_lost() -> None:
+def test_dropped_items_are_counted_on_the_span_and_kind_and_tags_are_kept() -> None:
     spans = arrived()
     work = {pair.key: pair.value.string_value for pair in spans["work"].attributes}
     assert [key for key in work if key.startswith("count.")] == [f"count.{number}" for number in range(5, 10)]

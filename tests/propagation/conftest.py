@@ -1,4 +1,4 @@
-"""Rules of trust for one test, then those of the defaults again."""
+"""Set trust rules for one test, then restore the defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY_B = "b:" + base64.b64encode(b"b" * 32).decode()
 
 @pytest.fixture
 def rules() -> Iterator[Callable[..., None]]:
-    """Call it with settings, to have them in force."""
+    """A function that applies the given settings."""
 
     def configure(**settings: object) -> None:
         propagation.configure(Settings(**settings))

@@ -1,4 +1,4 @@
-"""Who is told: this machine, the cluster, and whom the list names."""
+"""Hosts that receive headers: this machine, the cluster, and the configured list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somatrace import propagation
         "orders.corp.internal",
     ],
 )  # fmt: skip
-def test_the_machine_and_the_cluster_are_told(rules, host: str) -> None:
+def test_headers_go_to_this_machine_and_the_cluster(rules, host: str) -> None:
     assert propagation.may_carry(host)
 
 
@@ -29,11 +29,11 @@ def test_the_machine_and_the_cluster_are_told(rules, host: str) -> None:
         "xn--ls8h.la", "::ffff:8.8.8.8", "internal.evil.com",
     ],
 )  # fmt: skip
-def test_strangers_are_not(rules, host: str) -> None:
+def test_headers_do_not_go_to_other_hosts(rules, host: str) -> None:
     assert not propagation.may_carry(host)
 
 
-def test_the_list_names_hosts_domains_and_ports(rules) -> None:
+def test_the_list_accepts_hosts_domains_and_ports(rules) -> None:
     rules(
         propagate_to=(
             "api.example.com",

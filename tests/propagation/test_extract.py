@@ -1,4 +1,4 @@
-"""`incoming` and `outgoing`: whose tags are believed, whose trace is joined, what is ignored and counted."""
+"""`incoming` and `outgoing`: trusted callers, joined traces, and ignored headers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def parent() -> trace.SpanContext:
     return trace.get_current_span().get_span_context()
 
 
-def test_by_default_nobodys_tags_are_believed_not_even_the_machines_own(rules) -> None:
+def test_by_default_no_callers_tags_are_trusted_not_even_from_localhost(rules) -> None:
     before = counted("not trusted")
     with incoming({"x-somatrace-tags": header_of(tenant_id="evil")}, peer="127.0.0.1") as caller:
         assert "tenant_id" not in bound()
@@ -50,9 +50,7 @@ def test_by_default_nobodys_tags_are_believed_not_even_the_machines_own(rules) -
 
 @pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:10.1.2.3", "::ffff:0:0/96"])
 @pytest.mark.parametrize("peer", ["10.1.2.3", ("10.1.2.3", 4711), ["10.1.2.3", 1], "::ffff:10.1.2.3"])
-def test_a_caller_inside_a_trusted_network_is_believed_and_only_inside_the_block(
-    rules, peer, network
-) -> None:
+def test_a_caller_in_a_trusted_network_is_trusted_within_the_block(rules, peer, network) -> None:
     rules(trust=(network,))
     headers = {
         "X-Somatrace-Tags": header_of(tenant_id="acme"),
@@ -69,7 +67,7 @@ def test_a_caller_inside_a_trusted_network_is_believed_and_only_inside_the_block
     "peer", [None, "", "unix:/run/x", ("11.0.0.1", 1), "2001:db8::1", 7, ("",), b"10.0.0.1"]
 )
 @pytest.mark.parametrize("network", ["10.0.0.0/8", "::ffff:10.0.0.0/104"])
-def test_a_caller_elsewhere_is_not(rules, peer, network) -> None:
+def test_a_caller_outside_the_networks_is_not_trusted(rules, peer, network) -> None:
     rules(trust=(network,))
     with incoming({"x-somatrace-tags": header_of(tenant_id="evil")}, peer=peer):
         assert "tenant_id" not in bound()
@@ -88,9 +86,7 @@ def test_a_caller_elsewhere_is_not(rules, peer, network) -> None:
         "X-Azure-ClientIP",
     ],
 )
-def test_behind_a_forwarding_header_an_address_proves_nothing_but_a_signature_does(
-    rules, header: str
-) -> None:
+def test_with_a_forwarding_header_only_a_signature_is_trusted(rules, header: str) -> None:
     rules(trust=("10.0.0.0/8",), trust_keys=KEY_A)
     with incoming({"x-somatrace-tags": header_of(tenant_id="evil"), header: "10.0.0.1"}, peer="10.0.0.1"):
         assert "tenant_id" not in bound()
@@ -99,7 +95,7 @@ def test_behind_a_forwarding_header_an_address_proves_nothing_but_a_signature_do
         assert caller.trusted == "signature"
 
 
-def test_networks_can_be_named_at_the_call(rules) -> None:
+def test_networks_can_be_passed_in_the_call(rules) -> None:
     with incoming(
         {"x-somatrace-tags": header_of(tenant_id="acme")}, peer="192.0.2.1", trust=["192.0.2.0/24"]
     ):
@@ -110,7 +106,7 @@ def test_networks_can_be_named_at_the_call(rules) -> None:
         assert "tenant_id" not in bound()
 
 
-def test_what_outgoing_signs_incoming_believes_after_a_rotation_too(rules) -> None:
+def test_signatures_of_outgoing_are_accepted_by_incoming_even_after_key_rotation(rules) -> None:
     rules(trust_keys=KEY_A)
     with capture(), bind(tenant_id="acme", job_id="j"), span("work", kind="workflow"):
         headers = outgoing()
@@ -127,7 +123,7 @@ def test_what_outgoing_signs_incoming_believes_after_a_rotation_too(rules) -> No
         assert "tenant_id" not in bound()
 
 
-def test_an_expired_or_replayed_or_altered_signature_is_counted_and_ignored(rules) -> None:
+def test_an_expired_replayed_or_altered_signature_is_ignored_and_counted(rules) -> None:
     rules(trust_keys=KEY_A)
     good = signed(TRACE, tenant_id="acme")
     other_trace = TRACE.replace("4bf9", "aaaa")
@@ -145,7 +141,7 @@ def test_an_expired_or_replayed_or_altered_signature_is_counted_and_ignored(rule
         assert counted(reason) == before + 1
 
 
-def test_a_signature_speaks_for_the_tags_alone(rules) -> None:
+def test_a_signature_covers_only_the_tags(rules) -> None:
     rules(trust_keys=KEY_A)
     headers = {**signed(TRACE, tenant_id="acme"), "x-correlation-id": "planted", "baggage": "k=v"}
     with incoming(headers) as caller:
@@ -154,7 +150,7 @@ def test_a_signature_speaks_for_the_tags_alone(rules) -> None:
         assert baggage.get_all() == {}
 
 
-def test_an_outsiders_correlation_id_is_kept_aside_and_a_fresh_one_minted(rules) -> None:
+def test_an_untrusted_correlation_id_is_kept_separately_and_a_new_one_generated(rules) -> None:
     with incoming({"x-correlation-id": "client-77", "x-request-id": "r"}) as caller:
         minted = bound()["correlation_id"]
         assert minted == caller.correlation_id != "client-77"
@@ -165,12 +161,12 @@ def test_an_outsiders_correlation_id_is_kept_aside_and_a_fresh_one_minted(rules)
 
 
 @pytest.mark.parametrize("value", ["a b", "x" * 65, "é", "a\r\nSet-Cookie: x", "", "<script>"])
-def test_a_correlation_id_of_other_characters_is_not_kept_at_all(rules, value: str) -> None:
+def test_a_correlation_id_with_other_characters_is_dropped(rules, value: str) -> None:
     with incoming({"x-correlation-id": value}) as caller:
         assert caller.attributes == {}
 
 
-def test_an_outsiders_trace_is_joined_but_its_sampling_flag_decides_nothing(rules) -> None:
+def test_an_untrusted_trace_is_joined_but_its_sampling_flag_is_ignored(rules) -> None:
     with incoming({"traceparent": UNSAMPLED}):
         assert parent().is_remote
         assert parent().trace_flags.sampled
@@ -185,13 +181,13 @@ def test_a_trusted_callers_sampling_decision_is_followed(rules) -> None:
         assert not parent().trace_flags.sampled
 
 
-def test_spans_of_an_outsiders_unsampled_request_are_recorded(rules) -> None:
+def test_spans_of_an_untrusted_unsampled_request_are_recorded(rules) -> None:
     with capture() as seen, incoming({"traceparent": UNSAMPLED}), span("served"):
         pass
     assert format(seen.named("served").context.trace_id, "032x") == TRACE[3:35]
 
 
-def test_at_the_edge_a_new_trace_is_started_and_the_claimed_one_is_handed_over_for_a_link(rules) -> None:
+def test_at_the_edge_a_new_trace_starts_and_the_claimed_one_is_returned_for_a_link(rules) -> None:
     rules(edge=True, trust=("0.0.0.0/0",), trust_keys=KEY_A)
     headers = {**signed(TRACE, tenant_id="acme"), "x-correlation-id": "c", "baggage": "a=b"}
     with capture() as seen, incoming(headers, peer="10.0.0.1") as caller, span("served"):
@@ -205,7 +201,7 @@ def test_at_the_edge_a_new_trace_is_started_and_the_claimed_one_is_handed_over_f
     assert format(served.context.trace_id, "032x") != TRACE[3:35]
 
 
-def test_baggage_joins_from_a_trusted_address_only(rules) -> None:
+def test_baggage_is_joined_only_from_a_trusted_address(rules) -> None:
     rules(trust=("10.0.0.0/8",))
     with incoming({"baggage": "plan=gold"}, peer="10.0.0.1"):
         assert baggage.get_all() == {"plan": "gold"}
@@ -213,7 +209,7 @@ def test_baggage_joins_from_a_trusted_address_only(rules) -> None:
         assert baggage.get_all() == {}
 
 
-def test_headers_that_come_twice_or_are_too_long_or_malformed_are_counted_and_ignored(rules) -> None:
+def test_repeated_overlong_and_malformed_headers_are_ignored_and_counted(rules) -> None:
     rules(trust=("10.0.0.0/8",))
     for reason, headers in (
         ("x-somatrace-tags: more than once", [("x-somatrace-tags", header_of(tenant_id="a"))] * 2),
@@ -234,7 +230,7 @@ def test_headers_that_come_twice_or_are_too_long_or_malformed_are_counted_and_ig
 @pytest.mark.parametrize(
     "headers", [None, 7, "text", b"bytes", [1, 2], [("a",)], {"x": None}, {1: 2}, {"baggage": object()}]
 )
-def test_whatever_is_given_as_headers_never_raises(rules, headers) -> None:
+def test_no_headers_argument_raises(rules, headers) -> None:
     with incoming(headers, peer=object()):
         assert set(bound()) == {"correlation_id"}
 
@@ -262,7 +258,7 @@ HEADER_NAMES = st.sampled_from(
     st.booleans(),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_sequence_of_untrusted_requests_changes_a_tag_of_any_span(rules, requests, edge: bool) -> None:
+def test_no_sequence_of_untrusted_requests_changes_a_tag(rules, requests, edge: bool) -> None:
     rules(trust=("203.0.113.0/24",), trust_keys=KEY_A, edge=edge)
     with capture() as seen:
         for headers, peer in requests:
@@ -290,9 +286,7 @@ def test_no_sequence_of_untrusted_requests_changes_a_tag_of_any_span(rules, requ
     assert "correlation_id" not in seen.named("afterwards").attributes
 
 
-def test_a_tracestate_of_too_many_members_is_counted_and_says_nothing_in_the_programs_log(
-    rules, caplog
-) -> None:
+def test_a_tracestate_with_too_many_members_is_counted_and_logs_nothing(rules, caplog) -> None:
     members = [f"k{number}=v" for number in range(33)]
     for count in (32, 33):
         with incoming({"traceparent": TRACE, "tracestate": ",".join(members[:count])}):
@@ -302,7 +296,7 @@ def test_a_tracestate_of_too_many_members_is_counted_and_says_nothing_in_the_pro
     assert caplog.records == []
 
 
-def test_a_decorated_generator_works_for_its_caller_step_by_step(rules) -> None:
+def test_a_decorated_generator_has_the_callers_tags_in_each_step(rules) -> None:
     rules(trust=("10.0.0.0/8",))
 
     @incoming({"x-somatrace-tags": header_of(tenant_id="acme")}, peer="10.0.0.1")
@@ -322,12 +316,12 @@ async def _as_async(headers: dict[str, str]) -> object:
         return bound().get("tenant_id")
 
 
-def test_it_is_an_async_block_too(rules) -> None:
+def test_incoming_works_as_an_async_block(rules) -> None:
     rules(trust=("10.0.0.0/8",))
     assert asyncio.run(_as_async({"x-somatrace-tags": header_of(tenant_id="acme")})) == "acme"
 
 
-def test_outgoing_holds_nothing_where_nothing_is_bound_and_no_line_break_ever(rules) -> None:
+def test_outgoing_is_empty_without_tags_and_never_contains_a_line_break(rules) -> None:
     assert outgoing() == {}
     with bind(tenant_id="a", correlation_id="b"):
         headers = outgoing()
@@ -337,7 +331,7 @@ def test_outgoing_holds_nothing_where_nothing_is_bound_and_no_line_break_ever(ru
         assert outgoing()["x-somatrace-tags"].isascii()
 
 
-def test_propagators_none_leaves_the_trace_context_out(rules) -> None:
+def test_propagators_none_omits_the_trace_context(rules) -> None:
     rules(propagators=(), trust_keys=KEY_A)
     with capture(), bind(tenant_id="acme"), span("work"):
         assert set(outgoing()) == {"x-somatrace-tags"}

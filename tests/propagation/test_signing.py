@@ -14,7 +14,7 @@ PAYLOADS = st.from_regex(r"[A-Za-z0-9_-]{2,200}", fullmatch=True)
 
 
 @given(PAYLOADS, st.integers(0, 2**33), st.integers(-30, 300))
-def test_a_signature_holds_for_five_minutes_with_any_known_key(
+def test_a_signature_is_valid_for_five_minutes_with_any_known_key(
     payload: str, signed_at: int, age: int
 ) -> None:
     for key in (A, B):
@@ -22,19 +22,19 @@ def test_a_signature_holds_for_five_minutes_with_any_known_key(
         assert fault((A, B), signature, payload, TRACE, signed_at + age) == ""
 
 
-def test_an_old_signature_and_one_from_the_future_do_not_hold() -> None:
+def test_an_old_signature_and_one_from_the_future_are_invalid() -> None:
     signature = sign(A, "tags", TRACE, 10_000)
     assert fault((A,), signature, "tags", TRACE, 10_301) == "signature expired"
     assert fault((A,), signature, "tags", TRACE, 9_969) == "signature expired"
 
 
 @given(PAYLOADS, PAYLOADS)
-def test_other_tags_under_the_same_signature_do_not_hold(payload: str, other: str) -> None:
+def test_a_signature_is_invalid_for_other_tags(payload: str, other: str) -> None:
     wrong = fault((A,), sign(A, payload, TRACE, 100), other, TRACE, 100)
     assert wrong == ("" if payload == other else "signature wrong")
 
 
-def test_a_replay_cannot_join_another_trace_nor_one_without_a_trace() -> None:
+def test_a_replay_cannot_join_another_trace_or_omit_the_trace() -> None:
     signature = sign(A, "tags", TRACE, 100)
     other = TRACE.replace("1" * 32, "3" * 32)
     assert fault((A,), signature, "tags", other, 100) == "signature wrong"
@@ -42,7 +42,7 @@ def test_a_replay_cannot_join_another_trace_nor_one_without_a_trace() -> None:
 
 
 @given(st.integers(0, 42), st.sampled_from("AZaz09-_"))
-def test_an_altered_signature_time_or_key_does_not_hold(position: int, character: str) -> None:
+def test_an_altered_signature_time_or_key_is_invalid(position: int, character: str) -> None:
     good = sign(A, "tags", TRACE, 100)
     altered = good.mac[:position] + character + good.mac[position + 1 :]
     wrong = fault((A, B), good._replace(mac=altered), "tags", TRACE, 100)
@@ -52,7 +52,7 @@ def test_an_altered_signature_time_or_key_does_not_hold(position: int, character
     assert fault((A, B), good._replace(key_id="c"), "tags", TRACE, 100) == "signed with an unknown key"
 
 
-def test_what_is_no_key_of_128_bits_is_left_out_and_no_repr_shows_a_key() -> None:
+def test_keys_shorter_than_128_bits_are_skipped_and_no_repr_shows_a_key() -> None:
     assert keys("short:YWJj,nobase64:***,:" + KEY_A.partition(":")[2]) == ()
     assert "aaaa" not in repr(A)
     assert isinstance(sign(A, "x", TRACE, 1), Signature)

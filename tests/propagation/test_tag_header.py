@@ -1,4 +1,4 @@
-"""The tag header: what goes in comes out, and nothing else is understood."""
+"""The tag header: round trips, and rejection of anything else."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TAGS = st.builds(
 
 
 @given(TAGS)
-def test_tags_come_out_as_they_went_in(tags: Tags) -> None:
+def test_decoding_returns_the_encoded_tags(tags: Tags) -> None:
     payload, left_out = tag_header.encode(tags)
     found = tag_header.decode(payload)
     assert (dict(found.bound), dict(found.derived), left_out) == (dict(tags.bound), dict(tags.derived), 0)
 
 
 @given(st.dictionaries(NAMES, st.text(max_size=200), max_size=32))
-def test_the_header_is_one_line_of_plain_characters_and_bounded_whatever_the_tags_hold(
+def test_the_header_is_one_bounded_line_of_plain_characters_for_any_tags(
     tags: dict[str, str],
 ) -> None:
     payload, _ = tag_header.encode(Tags(tags))
@@ -43,7 +43,7 @@ def test_the_header_is_one_line_of_plain_characters_and_bounded_whatever_the_tag
     assert all("!" <= character <= "~" for character in header)
 
 
-def test_what_does_not_fit_is_left_out_from_the_end_and_the_required_tags_stay() -> None:
+def test_tags_that_do_not_fit_are_dropped_and_the_required_ones_kept() -> None:
     tags = {f"extra_{number}": "x" * 200 for number in range(20)} | {"tenant_id": "acme", "agent_id": "a"}
     payload, left_out = tag_header.encode(Tags(tags))
     found = tag_header.decode(payload)
@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_left_out_from_the_end_and_the_required_tags_stay()
     assert left_out == 22 - len(found) > 0
 
 
-def test_no_tags_make_no_header() -> None:
+def test_no_header_without_tags() -> None:
     assert tag_header.encode(Tags()) == ("", 0)
 
 
@@ -84,13 +84,13 @@ def _packed(document: object) -> str:
         base64.urlsafe_b64encode(b'{"b":{"t":"\\ud800"}}').rstrip(b"=").decode(),
     ],
 )
-def test_what_the_encoder_would_not_write_is_refused(payload: str) -> None:
+def test_a_payload_the_encoder_would_not_produce_is_rejected(payload: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         tag_header.decode(payload)
 
 
 @given(st.text(max_size=300) | st.from_regex(r"1;[A-Za-z0-9_-]{0,40}(;[a-z0-9]*){0,4}", fullmatch=True))
-def test_any_header_is_either_read_or_a_value_error(header: str) -> None:
+def test_any_header_is_decoded_or_raises_value_error(header: str) -> None:
     try:
         payload, _ = tag_header.split(header)
         tag_header.decode(payload)

@@ -1,4 +1,4 @@
-"""A service as a process on a real socket, and callers who write whatever bytes they like."""
+"""A service process on a real socket, and callers that send arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Service:
-    """A service behind uvicorn as it is by default, which writes X-Forwarded-For into the peer's address."""
+    """A service on uvicorn with its defaults, which overwrite the peer address with X-Forwarded-For."""
 
     port: int
     spans: OtlpServer
 
     def ask(self, *headers: bytes | str) -> Answer:
-        """One request whose header lines go out as they are."""
+        """Send one request with the given raw header lines."""
         lines = [line.encode("latin-1") if isinstance(line, str) else line for line in headers]
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             head = [b"GET /items/7 HTTP/1.1", b"Host: svc", b"Connection: close", *lines]
@@ -109,11 +109,11 @@ def signed(traceparent: str, *, key: str = KEY_A, age: float = 0, **tags: str) -
 
 
 def altered(line: str) -> str:
-    """The same signature over other tags."""
+    """Other tags with the same signature."""
     return line.replace(payload(tenant_id="evil"), payload(tenant_id="EVIL"))
 
 
-def test_a_caller_with_the_key_is_believed_so_the_others_are_refused_for_a_reason(svc):
+def test_a_caller_with_the_key_is_trusted_as_a_positive_control(svc):
     answer = svc.ask(f"traceparent: {TRACE}", signed(TRACE, tenant_id="acme", correlation_id="c-1"))
 
     assert answer.tags == {"tenant_id": "acme", "correlation_id": "c-1"}
@@ -165,11 +165,11 @@ def test_a_caller_with_the_key_is_believed_so_the_others_are_refused_for_a_reaso
         pytest.param(["x-correlation-id: evil", "x-correlation-id: evil"], id="two correlation ids"),
     ],
 )
-def test_an_outsider_sets_no_tag_and_is_echoed_nothing(svc, headers):
+def test_an_untrusted_caller_sets_no_tag_and_nothing_is_echoed(svc, headers):
     answer = svc.ask(*headers)
 
     assert "evil" not in answer.head.lower()
-    if answer.status == 400:  # the server itself does not take such bytes
+    if answer.status == 400:  # the server itself rejects such bytes
         return
     assert answer.status == 200
     assert set(answer.tags) == {"correlation_id"}
@@ -180,7 +180,7 @@ def test_an_outsider_sets_no_tag_and_is_echoed_nothing(svc, headers):
         assert found.attributes["tenant_id"] == "unknown"
 
 
-def test_a_replay_within_the_trace_it_was_made_for_can_only_join_that_trace(svc):
+def test_a_replay_can_only_join_the_trace_it_was_signed_for(svc):
     for number in ("r-1", "r-2"):
         captured = signed(TRACE, tenant_id="acme", correlation_id=number)
         assert svc.ask(f"traceparent: {TRACE}", captured).tags["tenant_id"] == "acme"
@@ -188,7 +188,7 @@ def test_a_replay_within_the_trace_it_was_made_for_can_only_join_that_trace(svc)
         assert svc.ask(f"traceparent: {OTHER}", captured).tags.keys() == {"correlation_id"}
 
 
-def test_a_foreign_correlation_id_is_kept_aside_on_the_requests_span(svc):
+def test_an_untrusted_correlation_id_is_kept_on_the_requests_span(svc):
     answer = svc.ask("x-correlation-id: theirs-1")
 
     assert answer.correlation_id != "theirs-1"
@@ -215,7 +215,7 @@ NAMES = st.sampled_from(
 
 @given(st.lists(st.lists(st.tuples(NAMES, VALUES), max_size=6), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_sequence_of_requests_from_outside_changes_a_tag_of_the_service(svc, requests):
+def test_no_sequence_of_untrusted_requests_changes_a_tag_of_the_service(svc, requests):
     for headers in requests:
         answer = svc.ask(*(f"{name}: {value}" for name, value in headers))
         if answer.status == 200:

@@ -1,4 +1,4 @@
-"""Whatever a program says to tracing, nothing of it comes back: no exception, no line on standard error."""
+"""No value passed to the API raises into the program or prints to standard error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Unprintable:
 
 
 class Treacherous(str):
-    """A text that fails when it is looked at."""
+    """A string whose methods raise."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ VALUES = {
     "an exception": ValueError("boom"),
     "a class": int,
 }
-WORDS = {
+CALLS = {
     "span, its name": span,
     "span, its kind": lambda value: span("s", kind=value),
     "span, an attribute": lambda value: span("s", payload=value),
@@ -81,12 +81,12 @@ WORDS = {
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-@pytest.mark.parametrize("say", WORDS.values(), ids=WORDS)
-def test_no_value_breaks_the_program_or_costs_the_span(say, value, caplog) -> None:
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_no_value_raises_into_the_program_or_loses_the_span(call, value, caplog) -> None:
     with capture() as seen, span("around"):
-        said = say(value)
-        if said is not None:
-            with said:
+        block = call(value)
+        if block is not None:
+            with block:
                 pass
     caplog.clear()
     assert seen.bytes
@@ -94,7 +94,7 @@ def test_no_value_breaks_the_program_or_costs_the_span(say, value, caplog) -> No
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def test_texts_that_are_no_unicode_and_numbers_over_64_bits_cost_themselves_alone(caplog) -> None:
+def test_invalid_unicode_and_oversized_integers_affect_only_themselves(caplog) -> None:
     tracer = trace.get_tracer("no unicode")
     with capture() as seen, tracer.start_as_current_span("name \ud800") as current:
         current.set_attribute("http.response.status_code", 200)
@@ -109,9 +109,9 @@ def test_texts_that_are_no_unicode_and_numbers_over_64_bits_cost_themselves_alon
     assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-def test_a_count_that_is_none_is_left_out_and_the_others_are_said() -> None:
+def test_invalid_token_counts_are_skipped_and_valid_ones_recorded() -> None:
     class Count:
-        """As numpy's numbers are."""
+        """Behaves like numpy's integers."""
 
         def __int__(self) -> int:
             return 7
@@ -124,8 +124,8 @@ def test_a_count_that_is_none_is_left_out_and_the_others_are_said() -> None:
     assert "gen_ai.usage.reasoning.output_tokens" not in attributes
 
 
-def test_a_tag_from_an_enumeration_of_texts_is_its_value() -> None:
-    class Tenant(str, enum.Enum):  # noqa: UP042 - what programs have
+def test_a_str_enum_tag_is_recorded_as_its_value() -> None:
+    class Tenant(str, enum.Enum):  # noqa: UP042 - common in programs
         ACME = "acme"
 
     with capture() as seen, bind(tenant_id=Tenant.ACME), span("work"):
@@ -133,7 +133,7 @@ def test_a_tag_from_an_enumeration_of_texts_is_its_value() -> None:
     assert seen.named("work").attributes["tenant_id"] == "acme"
 
 
-def test_a_decorator_above_or_below_staticmethod_and_classmethod_is_the_same() -> None:
+def test_decorators_work_on_staticmethod_and_classmethod_objects() -> None:
     class Service:
         @span("above")
         @staticmethod
@@ -149,7 +149,7 @@ def test_a_decorator_above_or_below_staticmethod_and_classmethod_is_the_same() -
     assert (Service.made(3), Service().made(4)) == ((Service, 3), (Service, 4))
 
 
-class TimeIsUp(Exception):  # noqa: N818 - as Celery's SoftTimeLimitExceeded is called
+class TimeIsUp(Exception):  # noqa: N818 - named like Celery's SoftTimeLimitExceeded
     pass
 
 
@@ -169,7 +169,7 @@ def ring() -> None:
     os.kill(os.getpid(), signal.SIGALRM)
 
 
-def test_what_a_signal_handler_raises_in_the_middle_of_a_word_reaches_the_program() -> None:
+def test_an_exception_from_a_signal_handler_during_an_api_call_reaches_the_program() -> None:
     class Ringing:
         def __str__(self) -> str:
             ring()
@@ -179,7 +179,7 @@ def test_what_a_signal_handler_raises_in_the_middle_of_a_word_reaches_the_progra
         event(Ringing())
 
 
-def test_what_a_signal_handler_raises_inside_a_processor_reaches_the_program() -> None:
+def test_an_exception_from_a_signal_handler_inside_a_processor_reaches_the_program() -> None:
     class Ringing(SpanProcessor):
         def on_start(self, span: object, parent_context: object = None) -> None:
             ring()

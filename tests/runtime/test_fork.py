@@ -9,7 +9,7 @@ import pytest
 from tests.support.otlp_server import Reply, otlp_server
 from tests.support.programs import otlp_env, run_program
 
-# SDK 1.42 earns a warning itself, at its import
+# SDK 1.42 causes this warning on import
 STRICT = ("-W", "error", "-W", "ignore:SelectableGroups dict interface:DeprecationWarning")
 PRELUDE = """
 import os, random, sys, threading, time
@@ -49,7 +49,7 @@ def run(server, source: str, *, timeout: float = 60, **env: str) -> str:
     return done.stdout
 
 
-def test_children_forked_before_the_first_span_send_theirs(server):
+def test_children_forked_before_the_first_span_send_their_own_spans(server):
     run(
         server,
         """
@@ -67,7 +67,7 @@ def test_children_forked_before_the_first_span_send_theirs(server):
     assert sorted(span.name for span in server.spans) == ["child 0", "child 1", "child 2", "parent"]
 
 
-def test_what_the_parent_had_queued_is_sent_by_the_parent_alone(server):
+def test_spans_queued_before_a_fork_are_sent_only_by_the_parent(server):
     run(
         server,
         """
@@ -120,7 +120,7 @@ def test_a_connection_used_before_the_fork_is_not_shared(server):
     assert len(server.named("parent")) == 20
 
 
-def test_ids_repeat_neither_between_children_nor_with_the_seed_of_the_program(server):
+def test_ids_are_unique_across_children_and_independent_of_the_programs_seed(server):
     run(
         server,
         """
@@ -173,7 +173,7 @@ def test_a_span_open_across_the_fork_is_sent_once_and_the_childs_spans_are_its_c
     assert {span.attributes["tenant_id"] for span in inner} == {"acme"}
 
 
-def test_a_send_that_is_answered_soon_is_neither_lost_nor_doubled_by_a_fork(server):
+def test_a_fork_during_a_short_request_neither_loses_nor_duplicates_spans(server):
     server.reply = lambda _: Reply(delay=0.02)
     run(
         server,
@@ -200,7 +200,7 @@ def test_a_send_that_is_answered_soon_is_neither_lost_nor_doubled_by_a_fork(serv
     assert len(server.named("child")) == 30
 
 
-def test_a_send_to_a_silent_target_does_not_hold_up_a_fork_and_nothing_is_lost(server, tmp_path):
+def test_a_request_to_a_silent_target_does_not_delay_a_fork_or_lose_spans(server, tmp_path):
     asked = tmp_path / "asked"
 
     def reply(number: int) -> Reply:
@@ -215,7 +215,7 @@ def test_a_send_to_a_silent_target_does_not_hold_up_a_fork_and_nothing_is_lost(s
             pass
         until = time.monotonic() + 30
         while not os.path.exists(os.environ["ASKED"]) and time.monotonic() < until:
-            time.sleep(0.01)  # then the first send is under way, and gets no answer
+            time.sleep(0.01)  # then the first request is in flight and gets no response
 
         started = time.monotonic()
         pid = child(lambda: None)
@@ -236,7 +236,7 @@ def test_a_fork_from_a_thread_works(server):
         server,
         """
         import warnings
-        # the program's own threads make Python warn; ours are not among them
+        # the program's own threads make Python warn, not somatrace's
         warnings.simplefilter("ignore", DeprecationWarning)
 
         def work():
@@ -261,7 +261,7 @@ def test_a_fork_from_a_thread_works(server):
     assert len(server.named("child")) == len(server.named("thread")) == 4
 
 
-def test_children_of_children_send_theirs(server):
+def test_grandchildren_send_their_own_spans(server):
     run(
         server,
         """
@@ -321,7 +321,7 @@ def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(serve
         print(sum(made), now.resent_ambiguous)
         """,
         timeout=110,
-        # the producers do not wait for a machine that has much else to do
+        # the producers do not wait for a busy machine
         SOMATRACE_QUEUE_SIZE="65536",
         SOMATRACE_QUEUE_BYTES="256M",
     )
@@ -358,12 +358,12 @@ assert now.created == now.delivered == 20, now
 
 
 @pytest.mark.slow
-def test_a_host_name_that_takes_long_to_resolve_delays_a_fork_by_little_and_harms_no_child(server, tmp_path):
+def test_a_slow_dns_lookup_barely_delays_a_fork_and_does_not_affect_the_child(server, tmp_path):
     run(
         server,
         """
         import socket, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # a lookup cannot be ended, its thread stays
+        warnings.simplefilter("ignore", DeprecationWarning)  # the thread stays, a lookup cannot be stopped
         real = socket.getaddrinfo
         parent = os.getpid()
         def slow(*args, **kwargs):

@@ -1,4 +1,4 @@
-"""The lane: a bounded queue with one lazily started thread behind it."""
+"""`BackgroundWorker`: a bounded queue with one lazily started thread."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from tests.support.programs import otlp_env, run_program
 
 
 class Sink:
-    """Takes batches; may be made to block or to keep work behind."""
+    """Records batches; can be made to block."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.left = 0
 
     def __call__(self, items) -> float | None:
         self.gate.wait(10)
@@ -37,15 +36,15 @@ class Sink:
 
 
 @pytest.fixture
-def lane_of():
-    made: list[BackgroundWorker] = []
+def worker_of():
+    workers: list[BackgroundWorker] = []
 
     def make(step, **options) -> BackgroundWorker:
-        made.append(BackgroundWorker("test", step, **{"size": 10_000, **options}))
-        return made[-1]
+        workers.append(BackgroundWorker("test", step, **{"size": 10_000, **options}))
+        return workers[-1]
 
     yield make
-    for worker in made:
+    for worker in workers:
         worker.close(1)
 
 
@@ -59,7 +58,7 @@ def threads() -> list[str]:
     batch=st.integers(1, 8),
     size=st.integers(1, 40),
 )
-def test_what_is_taken_comes_out_once_and_in_order(operations, batch, size):
+def test_accepted_items_are_processed_once_and_in_order(operations, batch, size):
     sink = Sink()
     worker = BackgroundWorker("test", sink, size=size, batch=batch)
     taken, after_flush = [], []
@@ -97,9 +96,9 @@ def test_the_queue_stays_within_both_bounds(weights, size, limit):
     assert worker.depth == (0, 0)
 
 
-def test_many_threads_put_without_loss_and_each_in_its_order(lane_of):
+def test_items_from_many_threads_are_kept_in_each_threads_order(worker_of):
     sink = Sink()
-    worker = lane_of(sink, size=100_000)
+    worker = worker_of(sink, size=100_000)
 
     def produce(start: int) -> None:
         for number in range(start, start + 2000):
@@ -118,8 +117,8 @@ def test_many_threads_put_without_loss_and_each_in_its_order(lane_of):
         assert mine == sorted(mine)
 
 
-def test_no_thread_before_the_first_item(lane_of):
-    worker = lane_of(Sink())
+def test_the_thread_starts_with_the_first_item(worker_of):
+    worker = worker_of(Sink())
 
     assert worker.flush(1)
     assert threads() == []
@@ -127,9 +126,9 @@ def test_no_thread_before_the_first_item(lane_of):
     assert threads() == ["somatrace-test"]
 
 
-def test_flush_waits_for_what_was_put_before_it_even_while_others_keep_putting(lane_of):
+def test_flush_waits_for_earlier_items_while_others_keep_arriving(worker_of):
     sink = Sink()
-    worker = lane_of(sink, batch=4)
+    worker = worker_of(sink, batch=4)
     stop = threading.Event()
 
     def produce() -> None:
@@ -147,10 +146,10 @@ def test_flush_waits_for_what_was_put_before_it_even_while_others_keep_putting(l
         producer.join()
 
 
-def test_flush_keeps_its_timeout_when_the_step_blocks(lane_of):
+def test_flush_returns_at_its_timeout_when_the_step_blocks(worker_of):
     sink = Sink()
     sink.gate.clear()
-    worker = lane_of(sink)
+    worker = worker_of(sink)
     worker.put(1)
     started = time.monotonic()
 
@@ -162,46 +161,46 @@ def test_flush_keeps_its_timeout_when_the_step_blocks(lane_of):
     assert worker.flush(10)
 
 
-def test_flush_waits_until_nothing_remains_behind_the_step(lane_of):
+def test_flush_waits_until_the_work_behind_the_step_is_drained(worker_of):
     remaining = [3]
 
     def step(items) -> float | None:
         remaining[0] -= 1
         return 0.01 if remaining[0] > 0 else None
 
-    worker = lane_of(step, drained=lambda: remaining[0] <= 0)
+    worker = worker_of(step, drained=lambda: remaining[0] <= 0)
     worker.put(1)
 
     assert worker.flush(10)
     assert remaining[0] == 0
 
 
-def test_flush_on_the_lanes_own_thread_does_not_wait_for_itself(lane_of):
+def test_flush_on_the_workers_own_thread_does_not_wait_for_itself(worker_of):
     answers = []
-    worker = lane_of(lambda items: answers.append(worker.flush(30)) if items else None)
+    worker = worker_of(lambda items: answers.append(worker.flush(30)) if items else None)
     worker.put(1)
 
     assert worker.flush(10)
     assert answers == [False]
 
 
-def test_a_step_is_hurried_once_for_each_flush(lane_of):
-    hurried = []
+def test_each_flush_marks_one_step_urgent(worker_of):
+    urgent = []
     remaining = [5]
 
     def step(items) -> float | None:
-        hurried.append(worker.hurried)
+        urgent.append(worker.urgent)
         remaining[0] -= 1
         return 0.01
 
-    worker = lane_of(step, drained=lambda: remaining[0] <= 0, linger=60)
+    worker = worker_of(step, drained=lambda: remaining[0] <= 0, linger=60)
     worker.put(1)
 
     assert worker.flush(10)
-    assert hurried[:5] == [True, False, False, False, False]
+    assert urgent[:5] == [True, False, False, False, False]
 
 
-def test_a_step_that_raises_costs_its_items_and_one_log_line(lane_of, caplog):
+def test_a_step_that_raises_loses_its_items_and_logs_one_line(worker_of, caplog):
     seen = []
 
     def step(items) -> None:
@@ -209,7 +208,7 @@ def test_a_step_that_raises_costs_its_items_and_one_log_line(lane_of, caplog):
         if items:
             raise RuntimeError("secret words")
 
-    worker = lane_of(step, batch=1)
+    worker = worker_of(step, batch=1)
     with caplog.at_level(logging.WARNING, logger="somatrace"):
         for number in range(5):
             worker.put(number)
@@ -221,8 +220,8 @@ def test_a_step_that_raises_costs_its_items_and_one_log_line(lane_of, caplog):
     assert "RuntimeError" in caplog.text
 
 
-def test_what_comes_after_close_is_not_taken(lane_of):
-    worker = lane_of(Sink())
+def test_items_after_close_are_rejected(worker_of):
+    worker = worker_of(Sink())
     worker.put(1)
 
     assert worker.close(10)
@@ -231,9 +230,11 @@ def test_what_comes_after_close_is_not_taken(lane_of):
     assert threads() == []
 
 
-def test_close_interrupts_what_blocks_and_keeps_its_time(lane_of):
-    interrupted, rested = threading.Event(), threading.Event()
-    worker = lane_of(lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, rest=rested.set)
+def test_close_interrupts_a_blocked_step_and_returns_in_time(worker_of):
+    interrupted, released = threading.Event(), threading.Event()
+    worker = worker_of(
+        lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, release=released.set
+    )
     worker.put(1)
     started = time.monotonic()
 
@@ -241,13 +242,13 @@ def test_close_interrupts_what_blocks_and_keeps_its_time(lane_of):
 
     assert not closed
     assert time.monotonic() - started < 3
-    assert rested.wait(5)
+    assert released.wait(5)
 
 
-def test_closing_twice_waits_once(lane_of):
+def test_closing_twice_waits_once(worker_of):
     sink = Sink()
     sink.gate.clear()
-    worker = lane_of(sink)
+    worker = worker_of(sink)
     worker.put(1)
     worker.close(0.1)
     started = time.monotonic()
@@ -258,9 +259,9 @@ def test_closing_twice_waits_once(lane_of):
     sink.gate.set()
 
 
-def test_the_thread_lets_go_of_its_connections_when_it_ends(lane_of):
+def test_the_thread_releases_its_connections_when_it_ends(worker_of):
     ended_on = []
-    worker = lane_of(Sink(), rest=lambda: ended_on.append(threading.current_thread().name))
+    worker = worker_of(Sink(), release=lambda: ended_on.append(threading.current_thread().name))
     worker.put(1)
 
     worker.close(10)
@@ -268,13 +269,13 @@ def test_the_thread_lets_go_of_its_connections_when_it_ends(lane_of):
     assert ended_on == ["somatrace-test"]
 
 
-def test_work_goes_on_inline_where_no_thread_can_start(lane_of, monkeypatch):
+def test_close_processes_items_inline_if_no_thread_can_start(worker_of, monkeypatch):
     def refuse(self) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     sink = Sink()
-    worker = lane_of(sink, batch=2)
+    worker = worker_of(sink, batch=2)
     for number in range(7):
         assert worker.put(number)
 
@@ -282,9 +283,9 @@ def test_work_goes_on_inline_where_no_thread_can_start(lane_of, monkeypatch):
     assert sink.items == list(range(7))
 
 
-def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
+def test_a_signal_handler_may_put_in_the_middle_of_put(worker_of):
     sink = Sink()
-    worker = lane_of(sink, size=1_000_000)
+    worker = worker_of(sink, size=1_000_000)
     handled = []
 
     def handler(*_) -> None:
@@ -308,11 +309,11 @@ def test_a_signal_handler_in_the_middle_of_put_may_put_and_flush(lane_of):
     assert sink.items.count(-1) == handled.count(True)
 
 
-# it collects what tests before it left as well, and must not answer for that
+# it also collects leftovers of earlier tests, which must not fail this one
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
+def test_a_finalizer_that_puts_does_not_deadlock(worker_of):
     sink = Sink()
-    worker = lane_of(sink, size=1_000_000)
+    worker = worker_of(sink, size=1_000_000)
 
     finalized: list[None] = []
 
@@ -334,7 +335,7 @@ def test_a_finalizer_that_puts_does_not_deadlock(lane_of):
         gc.set_threshold(*before)
     deadline = time.monotonic() + 10
     while len(finalized) < 2000 and time.monotonic() < deadline:
-        gc.collect()  # does nothing while another thread collects
+        gc.collect()  # does nothing while another thread is collecting
         time.sleep(0.01)
 
     assert worker.flush(10)
@@ -363,14 +364,14 @@ def test_an_idle_traced_process_uses_no_cpu():
     assert float(done.stdout) < 0.05
 
 
-def test_the_step_run_inline_is_not_told_to_stop(lane_of, monkeypatch):
+def test_a_step_run_inline_is_not_asked_to_stop(worker_of, monkeypatch):
     def refuse(self) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    told = []
-    worker = lane_of(lambda items: told.append(worker.stopping))
+    stopping = []
+    worker = worker_of(lambda items: stopping.append(worker.stopping))
     worker.put(1)
 
     assert worker.close(5)
-    assert told == [False]
+    assert stopping == [False]

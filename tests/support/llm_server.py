@@ -1,4 +1,4 @@
-"""A model provider on a real socket: the OpenAI and Anthropic protocols, with answers that tests look for.
+"""A model provider on a real socket: the OpenAI and Anthropic protocols, with known responses.
 
 A model called `fail-<status>` answers with that status, and its error echoes the prompt and the key,
 as gateways do.
@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-#: What must never be found in what is exported.
+#: Texts that must never appear in exported data.
 PROMPT = "PROMPT-CANARY-7f3a"
 SYSTEM = "SYSTEM-CANARY-11bd"
 ANSWER = "ANSWER-CANARY-92c4"
 KEY = "sk-KEYCANARY5d81aa"
 CANARIES = (PROMPT, SYSTEM, ANSWER, KEY)
 
-#: Tokens of every answer.
+#: Token counts of every response.
 INPUT_TOKENS = 11
 OUTPUT_TOKENS = 7
 
@@ -36,7 +36,7 @@ _Events = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 class LlmServer:
-    """Counts requests and keeps their headers."""
+    """Counts requests and records their headers."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -48,7 +48,7 @@ class LlmServer:
 
     @property
     def env(self) -> dict[str, str]:
-        """What points the clients at this server."""
+        """Environment variables that point clients at this server."""
         return {
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_API_KEY": KEY,
@@ -106,7 +106,7 @@ def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(answer)
 
         def log_message(self, *args: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler
 

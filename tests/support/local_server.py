@@ -1,4 +1,4 @@
-"""A real server on a real socket, and OTLP requests made with the stock protobuf classes."""
+"""The local server on a real socket, and OTLP requests built with the stock protobuf classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = time.time_ns()
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What `holds` returns once it is true; fails when that never happens."""
+    """Wait until `holds` returns a true value and return it; fail on timeout."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "never happened"
@@ -55,7 +55,7 @@ def any_value(value: Any) -> AnyValue:
 
 
 class Export:
-    """One export request in the making; each method returns what a test goes on with."""
+    """Builder of an export request."""
 
     def __init__(self, scope: str = "tests", **resource: Any) -> None:
         self.message = ExportTraceServiceRequest()
@@ -97,7 +97,7 @@ class Export:
 
 @dataclass
 class Running:
-    """A server that answers."""
+    """A running server."""
 
     url: str
     keys: Keys
@@ -114,7 +114,7 @@ class Running:
         )
 
     def post(self, body: bytes, path: str = LANGFUSE, **headers: str) -> httpx.Response:
-        """Send `body` as an exporter does; a header given as "" is left out."""
+        """Send `body` as an exporter does; a header given as "" is omitted."""
         given = {
             "Authorization": self.keys.basic(),
             "Content-Type": "application/x-protobuf",
@@ -139,7 +139,7 @@ class Running:
 
     @contextmanager
     def browser(self) -> Iterator[httpx.Client]:
-        """A browser that came in by a link."""
+        """A browser client that has signed in by a link."""
         with httpx.Client(base_url=self.url) as client:
             token = auth.link(self.keys, self.url, 60).partition("#")[2]
             assert client.post("/open", data={"token": token}).status_code == 303
@@ -148,7 +148,7 @@ class Running:
 
 @pytest.fixture(scope="session")
 def start_server() -> Iterator[Callable[..., Running]]:
-    """Starts servers that live as long as the tests."""
+    """Start servers that live for the whole test session."""
     running: list[tuple[LocalServer, threading.Thread, httpx.Client]] = []
 
     def start(data_dir: Path, **options: Any) -> Running:
@@ -171,7 +171,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(scope="session")
 def shared_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """One server for all tests that do not care what else is stored."""
+    """A shared server for tests that do not depend on other stored data."""
     return start_server(tmp_path_factory.mktemp("local"), max_body=1_000_000)
 
 

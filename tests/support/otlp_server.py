@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver on a real socket that answers as a test scripts it."""
+"""An OTLP/HTTP receiver on a real socket with scripted responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 @dataclass(frozen=True)
 class Received:
-    """One span as it arrived."""
+    """One received span."""
 
     name: str
     trace_id: str
@@ -39,14 +39,14 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
-    #: Seconds to wait before answering; -1 answers never and keeps the connection.
+    #: Seconds to wait before responding; -1 never responds and keeps the connection open.
     delay: float = 0.0
-    #: Closes the connection without an answer.
+    #: Close the connection without a response.
     hang_up: bool = False
 
 
 class OtlpServer:
-    """Keeps what arrived with a 2xx answer; `reply` decides each answer."""
+    """Stores requests answered with 2xx; `reply` decides each response."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
@@ -69,14 +69,14 @@ class OtlpServer:
 
     @property
     def bytes(self) -> bytes:
-        """Everything that came, decompressed, for searching."""
+        """All received bodies, decompressed, for searching."""
         return b"\n".join(self.raw)
 
     def named(self, name: str) -> list[Received]:
         return [span for span in list(self.spans) if span.name == name]
 
     def wait_for(self, count: int, timeout: float = 10.0) -> list[Received]:
-        """The spans, once at least `count` have come or the time is over."""
+        """The spans, once at least `count` have arrived or time runs out."""
         until = time.monotonic() + timeout
         while len(self.spans) < count and time.monotonic() < until:
             time.sleep(0.01)
@@ -106,7 +106,7 @@ class OtlpServer:
                 self.spans.extend(_spans(plain))
         return reply
 
-    def _handler(outer) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler's own `self` is inside
+    def _handler(outer) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has its own `self` inside
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -129,7 +129,7 @@ class OtlpServer:
                 self.wfile.write(reply.body)
 
             def log_message(self, *args: object) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         return Handler
 

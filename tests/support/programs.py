@@ -1,4 +1,4 @@
-"""Small programs run as processes of their own: `init_tracing` is once per process."""
+"""Run small programs in separate processes: `init_tracing` works once per process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_program(
     python_options: tuple[str, ...] = (),
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `source` (dedented) as a script and give what it printed; a failure shows its output.
+    """Run `source` (dedented) as a script and return its output; a failure shows the output.
 
     With `directory` the script is `prog.py` there (multiprocessing needs a file); else it is `-c`.
     """
@@ -46,5 +46,5 @@ def run_program(
 
 
 def otlp_env(url: str, **more: str) -> dict[str, str]:
-    """The environment of a service that sends to an OTLP receiver at `url`."""
+    """Environment variables of a service that sends to an OTLP receiver at `url`."""
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, **more}

@@ -1,4 +1,4 @@
-"""A real uvicorn server in a thread, and one in a process of its own."""
+"""A real uvicorn server, in a thread or in a separate process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def serve(app):
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """The URL of `app`, served on a thread of this process."""
+    """Serve `app` on a thread of this process; yields its URL."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -50,7 +50,7 @@ def serving(app: Any) -> Iterator[str]:
 def service(
     source: str, env: Mapping[str, str], directory: Path, *, command: tuple[str, ...] = (sys.executable,)
 ) -> Iterator[str]:
-    """The URL of a program that makes an app and ends with `serve(app)`; ended as an operator ends it."""
+    """Run a program that ends with `serve(app)`, and stop it as an operator would; yields its URL."""
     script = directory / "service.py"
     script.write_text(_SERVE + textwrap.dedent(source))
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The processes it runs in: however Python was started and whatever is missing, the program runs, quietly."""
+"""Unusual host processes: any Python options, missing resources. The program runs and nothing is printed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with bind(tenant_id="acme"), span("work", kind="workflow"):
     except ValueError:
         pass
 """
-#: The oldest SDK earns this warning itself, at its import.
+#: The oldest supported SDK causes this warning on import.
 STRICT = ("-W", "error", "-W", "ignore:SelectableGroups dict interface:DeprecationWarning")
 
 
@@ -43,13 +43,13 @@ def arrived(server) -> list[str]:
 @pytest.mark.parametrize(
     "options", [STRICT, ("-X", "dev", *STRICT), ("-O",), ("-OO",), ("-bb",), ("-E", "-P")], ids=" ".join
 )
-def test_it_is_quiet_whatever_options_python_was_started_with(server, options) -> None:
+def test_nothing_is_printed_with_any_python_options(server, options) -> None:
     done = run_program(PROGRAM, otlp_env(server.url), python_options=options)
     assert (done.stdout, done.stderr) == ("", "")
     assert arrived(server) == ["bad", "work"]
 
 
-def test_a_program_that_comes_from_standard_input_has_no_file_and_is_traced(server) -> None:
+def test_a_program_read_from_standard_input_is_traced(server) -> None:
     done = subprocess.run(
         [sys.executable, "-"],
         input=PROGRAM,
@@ -63,7 +63,7 @@ def test_a_program_that_comes_from_standard_input_has_no_file_and_is_traced(serv
     assert arrived(server) == ["bad", "work"]
 
 
-def test_it_runs_from_a_zip_archive(server, tmp_path) -> None:
+def test_the_package_runs_from_a_zip_archive(server, tmp_path) -> None:
     source = tmp_path / "app"
     source.mkdir()
     package = Path(somatrace.__file__).parent
@@ -86,7 +86,7 @@ def test_it_runs_from_a_zip_archive(server, tmp_path) -> None:
     assert arrived(server) == ["bad", "work"]
 
 
-def test_a_working_directory_that_is_gone_does_not_matter(server, tmp_path) -> None:
+def test_a_deleted_working_directory_does_not_matter(server, tmp_path) -> None:
     done = run_program(
         f"""
         import os
@@ -97,13 +97,13 @@ def test_a_working_directory_that_is_gone_does_not_matter(server, tmp_path) -> N
         """
         + PROGRAM.replace("\n", "\n        "),
         otlp_env(server.url),
-        directory=tmp_path,  # a script: with `-c` Python 3.13 itself imports nothing any more
+        directory=tmp_path,  # a script: with `-c` Python 3.13 itself cannot import anything
     )
     assert done.stderr == ""
     assert arrived(server) == ["bad", "work"]
 
 
-def test_without_standard_streams_it_runs(server, tmp_path) -> None:
+def test_tracing_works_without_standard_streams(server, tmp_path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     command = f'exec "{sys.executable}" "{script}" <&- >&- 2>&-'
@@ -112,7 +112,7 @@ def test_without_standard_streams_it_runs(server, tmp_path) -> None:
     assert arrived(server) == ["bad", "work"]
 
 
-def test_a_process_out_of_file_descriptors_goes_on_and_its_spans_arrive_later(server) -> None:
+def test_a_process_out_of_file_descriptors_continues_and_delivers_its_spans_later(server) -> None:
     done = run_program(
         """
         import os, resource
@@ -142,7 +142,7 @@ def test_a_process_out_of_file_descriptors_goes_on_and_its_spans_arrive_later(se
     assert "Traceback" not in done.stderr
 
 
-def test_where_no_thread_can_start_spans_are_sent_at_the_end(server) -> None:
+def test_spans_are_sent_at_exit_if_no_thread_can_start(server) -> None:
     done = run_program(
         """
         import threading
@@ -157,7 +157,7 @@ def test_where_no_thread_can_start_spans_are_sent_at_the_end(server) -> None:
     assert arrived(server) == ["bad", "work"]
 
 
-def test_threads_that_still_make_spans_at_the_exit_make_no_noise(server) -> None:
+def test_threads_that_create_spans_during_exit_print_nothing(server) -> None:
     done = run_program(
         """
         import threading, time
@@ -177,7 +177,7 @@ def test_threads_that_still_make_spans_at_the_exit_make_no_noise(server) -> None
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_second_copy_of_the_package_in_one_process_says_so_and_sends_nothing_twice(server) -> None:
+def test_a_second_copy_of_the_package_reports_itself_and_sends_nothing_twice(server) -> None:
     done = run_program(
         """
         import sys
@@ -201,7 +201,7 @@ def test_a_second_copy_of_the_package_in_one_process_says_so_and_sends_nothing_t
     assert "Traceback" not in done.stderr
 
 
-def test_variables_that_change_after_the_start_change_nothing(server) -> None:
+def test_environment_changes_after_init_have_no_effect(server) -> None:
     run_program(
         """
         import os
@@ -219,7 +219,7 @@ def test_variables_that_change_after_the_start_change_nothing(server) -> None:
     assert b"canary" not in server.bytes
 
 
-def test_a_clock_that_jumps_back_costs_no_span(server) -> None:
+def test_a_clock_that_jumps_back_loses_no_span(server) -> None:
     run_program(
         """
         from opentelemetry import trace

@@ -1,4 +1,4 @@
-"""`init_tracing` in processes of its own: once, quiet, and never in the program's way."""
+"""`init_tracing` in separate processes: once, quietly, without affecting the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ assert flush(5)
 """
 
 
-def test_one_line_and_spans_arrive_tagged() -> None:
+def test_one_line_is_enough_for_tagged_spans_to_arrive() -> None:
     with otlp_server() as server:
         done = run_program(CALL, otlp_env(server.url))
         (work,) = server.wait_for(1)
@@ -44,7 +44,7 @@ def test_a_langfuse_target_gets_basic_auth_the_ingestion_version_and_its_own_pat
     assert headers["content-type"] == "application/x-protobuf"
 
 
-def test_the_same_name_again_does_nothing_and_another_is_one_warning() -> None:
+def test_repeating_the_same_name_does_nothing_and_another_name_logs_a_warning() -> None:
     done = run_program(
         """
         from somatrace import init_tracing, status
@@ -93,7 +93,7 @@ def test_many_threads_may_call_it_at_once() -> None:
         {"SOMATRACE_LANGFUSE_SECRET_KEY_FILE": "/no/such/file"},
     ],
 )
-def test_a_bad_setting_is_a_problem_that_names_it_and_the_program_runs(setting) -> None:
+def test_a_bad_setting_is_reported_by_name_and_the_program_runs(setting) -> None:
     done = run_program(
         """
         import json
@@ -112,12 +112,12 @@ def test_a_bad_setting_is_a_problem_that_names_it_and_the_program_runs(setting) 
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_argument_is_a_type_error_like_anywhere() -> None:
+def test_an_unknown_argument_is_a_type_error() -> None:
     done = run_program("from somatrace import init_tracing; init_tracing('a', colour='red')", check=False)
     assert "TypeError" in done.stderr
 
 
-def test_switched_off_it_makes_no_provider_and_the_words_still_work() -> None:
+def test_disabled_tracing_sets_no_provider_and_the_api_still_works() -> None:
     done = run_program(
         """
         from opentelemetry import trace
@@ -132,7 +132,7 @@ def test_switched_off_it_makes_no_provider_and_the_words_still_work() -> None:
     assert done.stdout == "ProxyTracerProvider True True False\n"
 
 
-def test_nothing_configured_goes_to_the_local_store(tmp_path) -> None:
+def test_without_configuration_spans_go_to_the_local_store(tmp_path) -> None:
     done = run_program(
         """
         from somatrace import init_tracing, span, flush, status
@@ -147,7 +147,7 @@ def test_nothing_configured_goes_to_the_local_store(tmp_path) -> None:
     assert (tmp_path / "local.db").exists()
 
 
-def test_status_tells_what_stands_and_no_secret() -> None:
+def test_status_shows_the_target_and_no_secret() -> None:
     with otlp_server() as server:
         env = {
             "LANGFUSE_BASE_URL": server.url,
@@ -174,7 +174,7 @@ def test_the_guard_and_the_check_import_without_opentelemetry() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_the_resource_names_service_version_environment_and_kubernetes_and_no_command_line() -> None:
+def test_the_resource_has_service_environment_and_kubernetes_but_no_command_line() -> None:
     with otlp_server() as server:
         env = otlp_env(
             server.url,
@@ -191,7 +191,7 @@ def test_the_resource_names_service_version_environment_and_kubernetes_and_no_co
     assert not [key for key in resource if key.startswith("process.command")]
 
 
-def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_program() -> None:
+def test_a_limit_that_breaks_the_sdks_import_disables_tracing_but_not_the_program() -> None:
     done = run_program(
         """
         from somatrace import init_tracing, span, status
@@ -213,21 +213,21 @@ def test_a_limit_the_sdk_cannot_even_be_imported_with_costs_tracing_and_not_the_
     ("name", "value"),
     [("OTEL_PROPAGATORS", "b3,tracecontext"), ("OTEL_PYTHON_TRACER_PROVIDER", "a_distribution_that_is_gone")],
 )
-def test_what_opentelemetry_itself_cannot_load_does_not_switch_tracing_off(name: str, value: str) -> None:
+def test_components_that_opentelemetry_cannot_load_do_not_disable_tracing(name: str, value: str) -> None:
     with otlp_server() as server:
         done = run_program(CALL + "print(status().problems)", otlp_env(server.url, **{name: value}))
         (work,) = server.wait_for(1)
     assert work.attributes["tenant_id"] == "acme"
     assert "tracing is off" not in done.stderr
     assert (name in done.stdout) == (name == "OTEL_PROPAGATORS")
-    assert done.stderr.count("Traceback") <= 1  # the API's own words on a provider that does not load
+    assert done.stderr.count("Traceback") <= 1  # logged by the API for a provider that cannot be loaded
 
 
-def test_where_no_file_can_be_written_the_program_runs_and_the_problem_names_what_to_set() -> None:
+def test_without_a_writable_directory_the_program_runs_and_the_problem_names_the_setting() -> None:
     done = run_program(
         """
         import os, resource
-        # no file can be written, as on a read-only file system; and there is no home
+        # no file can be written, as on a read-only file system, and there is no home
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         os.environ.update(HOME="/proc", SOMATRACE_DATA_DIR="")
         from somatrace import *
@@ -257,7 +257,7 @@ flush(5)
     assert run_program(source, {"OTEL_TRACES_EXPORTER": "none"}).stdout == ""
 
 
-def test_the_default_tenant_is_a_label_on_spans_that_nobody_bound_one_for() -> None:
+def test_the_default_tenant_labels_spans_without_a_bound_tenant() -> None:
     with otlp_server() as server:
         run_program(
             """

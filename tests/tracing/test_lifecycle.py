@@ -1,4 +1,4 @@
-"""From the first span to the end of the process: nothing hangs, and what arrived or not is known."""
+"""From the first span to process exit: nothing hangs, and every span is accounted for."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.otlp_server import Reply, otlp_server
 from tests.support.programs import otlp_env, run_program
 
 START = "from somatrace import *\nimport os, sys, threading, time\ninit_tracing('life')\n"
-#: Seconds from a program's last line to the end of its process. Ours is one of them, a busy machine may take
-#: the others; it would be 10 and more, the target's own limit, if the exit awaited the target.
+#: Seconds from a program's last line to the end of its process: one is ours, the rest is for a busy machine.
+#: Without a limit it would be 10 or more, the target's own timeout.
 BOUND = 8.0
 
 
@@ -63,7 +63,7 @@ def refusing_everything():
 
 @contextmanager
 def not_accepting():
-    """A listener whose backlog is full: connecting gets no answer at all."""
+    """A listener whose backlog is full: a connection attempt gets no response."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -98,7 +98,7 @@ TARGETS = [
     silent_tls,
     unresolvable,
 ]
-# a name server that never answers, as getaddrinfo sees it
+# a name server that never responds, as seen by getaddrinfo
 DNS = """
 if "SLOW_DNS" in os.environ:
     import socket
@@ -113,7 +113,7 @@ def run(source: str, env: dict[str, str], *, check: bool = True) -> tuple[subpro
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
-def test_the_exit_of_a_process_is_bounded_whatever_the_target_does(target):
+def test_process_exit_is_bounded_whatever_the_target_does(target):
     with target() as (url, env):
         done, ended = run("with span('work'): pass\nprint(time.monotonic())", otlp_env(url, **env))
 
@@ -122,7 +122,7 @@ def test_the_exit_of_a_process_is_bounded_whatever_the_target_does(target):
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
-def test_flush_shutdown_and_force_flush_keep_their_timeouts(target):
+def test_flush_shutdown_and_force_flush_respect_their_timeouts(target):
     with target() as (url, env):
         done, _ = run(
             """
@@ -169,7 +169,7 @@ def test_flush_shutdown_and_force_flush_keep_their_timeouts(target):
         ("import uvloop; uvloop.run(__import__('asyncio').sleep(0))", 0),
     ],
 )
-def test_spans_ended_just_before_the_exit_arrive(server, ending, code):
+def test_spans_ended_just_before_exit_arrive(server, ending, code):
     done, _ = run(
         f"for _ in range(700):\n    with span('last'): pass\n{ending}", otlp_env(server.url), check=False
     )
@@ -210,13 +210,13 @@ def test_spans_of_a_thread_that_outlives_the_main_thread_arrive(server):
     assert len(server.named("late")) == 1
 
 
-def test_os_exit_loses_what_was_not_flushed(server):
+def test_os_exit_loses_unflushed_spans(server):
     run("with span('flushed'): pass\nflush(10)\nwith span('lost'): pass\nos._exit(0)", otlp_env(server.url))
 
     assert [span.name for span in server.spans] == ["flushed"]
 
 
-def test_sigterm_by_default_costs_at_most_the_last_flush_interval(server):
+def test_default_sigterm_loses_at_most_the_last_flush_interval(server):
     program = START + "with span('before'): pass\nprint('up', flush=True)\ntime.sleep(60)"
     env = {**os.environ, **otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="0.1")}
     process = subprocess.Popen([sys.executable, "-c", program], env=env, stdout=subprocess.PIPE)
@@ -234,7 +234,7 @@ def test_sigterm_by_default_costs_at_most_the_last_flush_interval(server):
     assert len(server.named("before")) == 1
 
 
-def test_a_program_that_turns_sigterm_into_an_exit_loses_nothing(server):
+def test_a_program_that_exits_on_sigterm_loses_nothing(server):
     run(
         """
         import signal
@@ -248,7 +248,7 @@ def test_a_program_that_turns_sigterm_into_an_exit_loses_nothing(server):
     assert len(server.named("before")) == 1
 
 
-def test_spans_that_end_after_shutdown_are_counted_and_let_go(server):
+def test_spans_that_end_after_shutdown_are_counted_and_dropped(server):
     run(
         """
         with span("in time"): pass
@@ -265,7 +265,7 @@ def test_spans_that_end_after_shutdown_are_counted_and_let_go(server):
     assert [span.name for span in server.spans] == ["in time"]
 
 
-def test_status_tells_each_state(server):
+def test_status_reflects_each_state(server):
     server.reply = lambda number: Reply(503 if number < 2 else 200)
     run(
         """
@@ -289,7 +289,7 @@ def test_status_tells_each_state(server):
     )
 
 
-def test_an_outage_is_one_line_and_its_end_another(server):
+def test_an_outage_logs_one_line_at_its_start_and_one_at_its_end(server):
     server.reply = lambda number: Reply(503 if number < 3 else 200)
     done, _ = run(
         """
@@ -313,7 +313,7 @@ def test_an_outage_is_one_line_and_its_end_another(server):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 400, 500, 307])
-def test_no_secret_stands_in_status_repr_or_log(server, status):
+def test_no_secret_appears_in_status_repr_or_log(server, status):
     secrets = ["canary-header", "canary-query", "canary-answer"]
     server.reply = lambda _: Reply(status, b"canary-answer", {"X-Answer": "canary-answer"})
     url = f"{server.traces_url}?token=canary-query"
@@ -363,7 +363,7 @@ def test_langfuse_keys_from_files_are_read_again_after_a_401(server, tmp_path):
     assert len(server.named("one")) == 1
 
 
-FOREIGN = """
+BLOCKING = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 class Blocking(SpanProcessor):
@@ -374,9 +374,9 @@ trace.get_tracer_provider().add_span_processor(Blocking())
 """
 
 
-def test_a_blocking_foreign_processor_holds_up_neither_delivery_nor_flush_nor_exit(server):
+def test_a_blocking_third_party_processor_does_not_delay_delivery_flush_or_exit(server):
     done, ended = run(
-        FOREIGN
+        BLOCKING
         + """
 for _ in range(100):
     with span("one"): pass
@@ -399,9 +399,9 @@ print(time.monotonic())
     assert len(server.spans) == 100
 
 
-def test_a_blocking_foreign_processor_does_not_hold_up_a_fork(server):
+def test_a_blocking_third_party_processor_does_not_delay_a_fork(server):
     run(
-        FOREIGN
+        BLOCKING
         + """
 with span("parent"): pass
 time.sleep(0.3)
@@ -418,7 +418,7 @@ assert os.waitpid(pid, 0)[1] == 0
 
 
 @pytest.mark.slow
-def test_memory_stays_bounded_while_the_target_is_away():
+def test_memory_stays_bounded_while_the_target_is_unavailable():
     with refusing_connections() as (url, _):
         run(
             """

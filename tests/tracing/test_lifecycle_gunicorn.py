@@ -1,4 +1,4 @@
-"""gunicorn, as services run it: every worker's spans arrive, whatever is loaded before the fork."""
+"""gunicorn, as services run it: every worker's spans arrive, whatever was loaded before the fork."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def server():
 
 @contextmanager
 def gunicorn(directory: Path, server, init: str, *options: str):
-    """A running gunicorn; gives a function that makes a request and returns the worker's process id."""
+    """Run gunicorn; yields it and a function that makes a request and returns the worker's process id."""
     (directory / "application.py").write_text(textwrap.dedent(APP))
     (directory / "gunicorn.conf.py").write_text(textwrap.dedent(CONFIG))
-    # unix sockets need no free port
+    # a Unix socket needs no free port
     address = directory / "socket"
     command = [sys.executable, "-W", "error::DeprecationWarning:somatrace", "-m", "gunicorn"]
     command += ["--bind", f"unix:{address}", "--workers", "2", "--no-control-socket"]
-    # a worker that is told to stop before it is up does not hear it: gunicorn then waits this long
+    # a worker misses a stop signal sent before it is up: gunicorn then waits this long
     command += ["--graceful-timeout", "5", *options]
     env = {
         **os.environ,
@@ -140,9 +140,9 @@ def test_the_spans_of_every_worker_arrive(tmp_path, server, worker, init, preloa
         process,
     ):
         pids = [request() for _ in range(40)]
-        # a worker misses a signal that comes before it is up
+        # a worker misses a signal sent before it is up
         _await_two(tmp_path / "log", "startup complete" if "uvicorn" in worker else "worker ready")
-        process.send_signal(signal.SIGTERM)  # a graceful stop: what had not been sent yet still is
+        process.send_signal(signal.SIGTERM)  # a graceful stop: unsent spans are still sent
         process.wait(20)
 
     spans = server.named("request")
@@ -153,7 +153,7 @@ def test_the_spans_of_every_worker_arrive(tmp_path, server, worker, init, preloa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("init", ["app", "config"])
-def test_workers_that_are_replaced_after_some_requests_lose_no_span(tmp_path, server, init):
+def test_workers_replaced_after_some_requests_lose_no_span(tmp_path, server, init):
     with gunicorn(tmp_path, server, init, "--preload", "--max-requests", "5", "application:app") as (
         request,
         _,

@@ -117,7 +117,7 @@ assert_type(found.problems, tuple[str, ...])
 assert_type(flush(1.5), bool)
 assert_type(shutdown(), bool)
 
-# What must not pass: an ignore that is not needed is an error of its own.
+# Calls that must not type-check: an unneeded ignore is an error itself.
 span("work", kind="errand")  # type: ignore[arg-type]
 bind(tenant_id=["acme"])  # type: ignore[arg-type]
 event(name="happened")  # type: ignore[call-arg]

@@ -16,11 +16,10 @@ from somatrace import propagation, semconv
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http.client_span import error_type
 from somatrace.instrumentation.import_hooks import when_imported
+from somatrace.runtime.limits import EXIT_LIMIT
 
 log = logging.getLogger("somatrace")
 
-#: Seconds by which somatrace may delay the exit of a worker process.
-EXIT_LIMIT: Final = 1.0
 _HEADERS: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
 
 

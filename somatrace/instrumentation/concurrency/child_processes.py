@@ -12,11 +12,10 @@ from typing import Any, Final
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 from somatrace.propagation import PicklableSnapshot
+from somatrace.runtime.limits import EXIT_LIMIT
 
 log = logging.getLogger("somatrace")
 
-#: Seconds by which somatrace may delay a child's exit, and the termination of a pool's idle workers.
-EXIT_LIMIT: Final = 1.0
 _POOL_METHODS: Final = (
     "apply_async",
     "imap",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
+from somatrace.runtime.limits import EXIT_LIMIT
 
 log = logging.getLogger("somatrace")
-
-#: Seconds by which somatrace may delay the exit of a server.
-EXIT_LIMIT: Final = 1.0
 
 
 def install(coverage: Coverage, flush: Callable[[float], object]) -> None:
