@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
 
@@ -14,6 +15,10 @@ for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
     del os.environ[_name]
 # `import litellm` downloads a price table unless disabled.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+# On a busy machine the clock says nothing about a test: neither per example nor for drawing them.
+settings.register_profile("somatrace", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("somatrace")
 
 ROOT = Path(__file__).resolve().parent.parent
 

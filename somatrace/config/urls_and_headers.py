@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from somatrace import semconv
 from somatrace.config.parsers import MAX_ITEMS, MAX_TEXT, BadValueError
+from somatrace.runtime.internal_hosts import is_internal
 
 MAX_HEADER_VALUE: Final = 16 * 1024
 #: set by the transport itself; a duplicate would conflict
@@ -17,7 +18,6 @@ _TRANSPORT_HEADERS: Final = frozenset(
 )
 _HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _GRPC_PORTS: Final = {"http": 80, "https": 443, "": 4317}
-_INTERNAL_SUFFIXES: Final = (".svc", ".cluster.local", ".internal", ".localhost")
 
 
 def split_url(value: object) -> SplitResult:
@@ -82,7 +82,7 @@ def clear_text_abroad(url: str) -> bool:
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_address = ":" in host or host.replace(".", "").isdigit()
-    return parts.scheme == "http" and "." in host and not is_address and not host.endswith(_INTERNAL_SUFFIXES)
+    return parts.scheme == "http" and not is_address and not is_internal(host)
 
 
 def headers(value: object) -> dict[str, str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from somatrace.config import Settings
-from somatrace.propagation.allowed_hosts import is_internal, matches
+from somatrace.propagation.allowed_hosts import matches
 from somatrace.propagation.signing import SigningKey, keys
 from somatrace.propagation.trusted_networks import Network, networks
+from somatrace.runtime.internal_hosts import is_internal
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ class Running:
     @contextmanager
     def browser(self) -> Iterator[httpx.Client]:
         """A browser client that has signed in by a link."""
-        with httpx.Client(base_url=self.url) as client:
+        with httpx.Client(base_url=self.url, timeout=60) as client:
             token = auth.link(self.keys, self.url, 60).partition("#")[2]
             assert client.post("/open", data={"token": token}).status_code == 303
             yield client
@@ -155,7 +155,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
         local = LocalServer(data_dir, **options)
         thread = threading.Thread(target=local.serve)
         thread.start()
-        client = httpx.Client()
+        client = httpx.Client(timeout=60)  # only ends a hang
         running.append((local, thread, client))
         wait_until(lambda: local.started)
         return Running(local.url, local.keys, data_dir, client)
