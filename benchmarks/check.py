@@ -115,7 +115,7 @@ def measure(place: Path, services: int, others: int) -> dict[str, float | int | 
         f"{others} files": hundred,
         "ruff check --no-cache": ruff,
     }
-    report: dict[str, float | int | str] = {"services": services, "files": files, "said": cold.said}
+    report: dict[str, float | int | str] = {"services": services, "files": files, "said": cold.last_line}
     for name, run in runs.items():
         report[f"{name} s"] = round(run.elapsed, 3)
         report[f"{name} CPU s"] = round(run.cpu, 3)
@@ -189,20 +189,20 @@ class Timed:
     elapsed: float
     cpu: float
     megabytes: float
-    said: str
+    last_line: str
 
 
 def timed(folder: Path, *arguments: str, program: list[str] | None = None) -> Timed:
     command = [*(program or [sys.executable, "-m", "somatrace.check"]), str(folder), *arguments]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said = process.stdout.read() if process.stdout else ""
+    output = process.stdout.read() if process.stdout else ""
     _, _, usage = os.wait4(process.pid, 0)
     return Timed(
         time.perf_counter() - began,
         usage.ru_utime + usage.ru_stime,
         usage.ru_maxrss / 1024,
-        said.strip().rpartition("\n")[2],
+        output.strip().rpartition("\n")[2],
     )
 
 

@@ -55,7 +55,7 @@ def _trace_findings(app: str, seen: Mapping[str, Any], known: Container[str]) ->
         yield finding("own_exporters", app=app)
     for callback in seen["callbacks"]:
         yield finding("bypass", callback=callback)
-    if seen["instruments"]:  # empty when tracing is disabled, which is a finding of its own
+    if seen["instruments"]:  # empty when tracing is disabled, which has a separate finding
         for library, module in seen["imported"]:
             yield _library_finding(library, module, seen["instruments"])
 

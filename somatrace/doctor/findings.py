@@ -103,7 +103,7 @@ KINDS: Final[dict[str, FindingKind]] = {
         "OTLP over gRPC is configured, but grpcio is not installed, so nothing is sent",
         "`pip install 'somatrace[grpc]'`, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
     ),
-    # -- what is installed
+    # -- installed packages
     "python": FindingKind(
         "ok", "Python {version}, somatrace {somatrace}, all {count} dependencies in their supported ranges"
     ),

@@ -131,7 +131,7 @@ class _Run:
         raise EndedError(result.fault, url=target.address, what=result.message, setting=setting)
 
     def _setting(self) -> str:
-        """The variable that holds the target's address."""
+        """The variable that sets the target's address."""
         kind = self._settings.target.kind
         name = "langfuse_host" if kind == "langfuse" else "endpoint"
         source = self._settings.sources.get(name, "default")

@@ -55,7 +55,7 @@ async def tool_failed(_: Request, error: ToolError) -> JSONResponse:
 
 
 @app.exception_handler(httpx.HTTPError)
-async def neighbour_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
+async def dependency_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
     return JSONResponse({"detail": {"code": "neighbour_unreachable", "message": "try again"}}, 502)
 
 
