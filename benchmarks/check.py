@@ -1,6 +1,6 @@
-"""`somatrace check` on a generated monorepo: seconds cold and warm, memory, and beside ruff.
+"""Benchmark `somatrace check` on a generated monorepo: cold and warm time, memory, and ruff for comparison.
 
-Every figure comes as elapsed and as CPU seconds: on a machine that does other work, the latter count.
+Times are elapsed and CPU seconds; on a busy machine, rely on CPU seconds.
 
 python benchmarks/check.py [--services 2000] [--files 100000] [--json FILE]
 """
@@ -81,7 +81,7 @@ NAMES = ["orders", "quotes", "passages", "answers", "tools", "prompts", "limits"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=2000)
-    parser.add_argument("--files", type=int, default=100_000, help="beside one service")
+    parser.add_argument("--files", type=int, default=100_000, help="additional files besides one service")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -115,7 +115,7 @@ def measure(place: Path, services: int, others: int) -> dict[str, float | int | 
         f"{others} files": hundred,
         "ruff check --no-cache": ruff,
     }
-    report: dict[str, float | int | str] = {"services": services, "files": files, "said": cold.said}
+    report: dict[str, float | int | str] = {"services": services, "files": files, "said": cold.last_line}
     for name, run in runs.items():
         report[f"{name} s"] = round(run.elapsed, 3)
         report[f"{name} CPU s"] = round(run.cpu, 3)
@@ -125,7 +125,7 @@ def measure(place: Path, services: int, others: int) -> dict[str, float | int | 
 
 
 def generate_wide(tree: Path, files: int) -> None:
-    """One service, and all the other files that a large repository has."""
+    """Write one service and `files` other files, as in a large repository."""
     generate(tree, 1)
     for number in range(files):
         folder = tree / f"data/part-{number // 500:04}"
@@ -135,7 +135,7 @@ def generate_wide(tree: Path, files: int) -> None:
 
 
 def generate(tree: Path, services: int) -> int:
-    """A monorepo in which every service differs a little: how it is launched, and where it is traced."""
+    """Write a monorepo whose services differ slightly in their launch command and tracing call."""
     for number in range(services):
         service(tree / f"services/service-{number:04}", number)
     return sum(1 for _ in tree.rglob("*.*")) + services
@@ -184,25 +184,25 @@ def generated(size: int) -> str:
 
 @dataclass(frozen=True)
 class Timed:
-    """One run of a program: seconds, peak megabytes of the process, and its last line."""
+    """One run of a program: seconds, peak memory in MB, and its last line of output."""
 
     elapsed: float
     cpu: float
     megabytes: float
-    said: str
+    last_line: str
 
 
 def timed(folder: Path, *arguments: str, program: list[str] | None = None) -> Timed:
     command = [*(program or [sys.executable, "-m", "somatrace.check"]), str(folder), *arguments]
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    said = process.stdout.read() if process.stdout else ""
+    output = process.stdout.read() if process.stdout else ""
     _, _, usage = os.wait4(process.pid, 0)
     return Timed(
         time.perf_counter() - began,
         usage.ru_utime + usage.ru_stime,
         usage.ru_maxrss / 1024,
-        said.strip().rpartition("\n")[2],
+        output.strip().rpartition("\n")[2],
     )
 
 

@@ -1,15 +1,15 @@
-"""What the content guard costs per span, and how much of what an operator needs it lets through.
+"""Measure the content guard's cost per span and the share of operational values it preserves.
 
-Every case runs in a fresh interpreter and makes the same workflows: a root, two steps and two model calls
-with the attributes that an instrumentor sets, prompt and answer (1.3 KB each) among them where content is
-recorded. The guard's time is the CPU its thread spends in making guarded copies, in place, while spans are
-delivered to a sink on loopback; it is set against all the CPU that the stock SDK (BatchSpanProcessor,
-OTLP/HTTP with gzip) takes for the same spans in its round. The cases take turns; all figures are medians.
+Every case runs in a fresh interpreter and creates the same workflows: a root, two steps and two model calls
+with the attributes that an instrumentor sets, including prompt and answer (1.3 KB each) if content is
+recorded. The guard's time is the CPU its thread spends on guarded copies while spans are delivered to a sink
+on loopback. It is compared with the total CPU of the stock SDK (BatchSpanProcessor, OTLP/HTTP with gzip) for
+the same spans in the same round. Cases alternate; all figures are medians.
 
     python benchmarks/guard.py [--rounds 5] [--workflows 1000] [--needed]
 
-`--needed` also runs the leak matrix's clients and compares the values that an operator needs as recorded
-with those that left without content. Exit 1 if a promise is missed.
+`--needed` also runs the leak matrix's clients and compares the operational values as recorded with those
+exported without content. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 from start import OTLP, received, sink
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Of the stock SDK's CPU per span, at most; and of the needed values, at least.
+#: Maximum share of the stock SDK's CPU per span, and minimum share of needed values.
 SHARE, NEEDED = 0.25, 0.99
 
 WORK = """
@@ -61,7 +61,7 @@ began = time.process_time()
 for number in range(workflows):
     workflow(number)
     if number % 200 == 199:
-        arrive()  # paced by arrival, so that no queue overflows
+        arrive()  # wait for arrival, so that no queue overflows
 arrive()
 process = (time.process_time() - began) / workflows / 5 * 1e6
 print(json.dumps({"process": process, "guard": spent[0] / max(1, spent[1]) / 1000}))
@@ -98,7 +98,7 @@ def timed(*arguments):
     began = time.thread_time_ns()
     made = copy(*arguments)
     ended = time.thread_time_ns()
-    spent[0] += 2 * ended - began - time.thread_time_ns()  # without what reading the clock takes
+    spent[0] += 2 * ended - began - time.thread_time_ns()  # minus the cost of reading the clock
     spent[1] += 1
     return made
 
@@ -126,7 +126,7 @@ PROMISED = "guard, none"
 
 
 def run(name: str, address: str, workflows: int) -> dict[str, float]:
-    """Microseconds of CPU per span of one process: all of them, and the guard's."""
+    """CPU microseconds per span in one process: of the whole process and of the guard."""
     before = received(address)
     with tempfile.TemporaryDirectory() as directory:
         environ = {"PATH": os.environ.get("PATH", ""), "HOME": directory, "SOMATRACE_DATA_DIR": directory}
@@ -144,7 +144,7 @@ def run(name: str, address: str, workflows: int) -> dict[str, float]:
 
 
 def cost(rounds: int, workflows: int) -> bool:
-    """Print the table of what the guard takes; whether the promise is kept."""
+    """Print the guard's costs; return whether the limit is kept."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in CASES}
     with sink() as address:
         for number in range(rounds):
@@ -170,7 +170,7 @@ def cost(rounds: int, workflows: int) -> bool:
 
 
 def needed() -> bool:
-    """Print how many of the needed values left as recorded; whether the promise is kept."""
+    """Print how many needed values were exported unchanged; return whether the limit is kept."""
     sys.path.insert(0, str(ROOT))
     from tests.leak_matrix.rows import CLIENTS
     from tests.leak_matrix.support import run as run_client
@@ -189,8 +189,10 @@ def needed() -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="measured runs of each case (default 5)")
-    parser.add_argument("--workflows", type=int, default=1000, help="of five spans, in a run (default 1000)")
-    parser.add_argument("--needed", action="store_true", help="run the leak matrix's clients, too")
+    parser.add_argument(
+        "--workflows", type=int, default=1000, help="workflows of five spans per run (default 1000)"
+    )
+    parser.add_argument("--needed", action="store_true", help="also run the leak matrix's clients")
     options = parser.parse_args()
     kept = cost(options.rounds, options.workflows)
     if options.needed:

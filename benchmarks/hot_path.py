@@ -1,10 +1,10 @@
-"""What one span costs a running service, beside the stock SDK with a BatchSpanProcessor.
+"""Measure the cost of one span in a running service against the stock SDK with a BatchSpanProcessor.
 
-Every case runs in a fresh interpreter and makes the same workflows at the same pace: a root, two steps and
-two model calls with the attributes that an instrumentor sets. `caller` is the CPU of the thread that makes
-the spans, `process` that of all threads until the last span has arrived, both in microseconds per span with
-those of the same program without tracing taken off. The cases take turns and the table gives medians.
-Absolute figures differ between machines; the ratios to the stock SDK are what counts.
+Every case runs in a fresh interpreter and creates the same workflows at the same rate: a root, two steps and
+two model calls with the attributes that an instrumentor sets. `caller` is the CPU of the thread that creates
+the spans, `process` that of all threads until the last span has arrived, both in microseconds per span minus
+those of the same program without tracing. Cases alternate and the table shows medians. Absolute figures
+differ between machines; compare the ratios to the stock SDK.
 
     python benchmarks/hot_path.py [--rounds 5] [--spans 6000] [--rate 3000]
 
@@ -105,7 +105,7 @@ BASE, REFERENCE = list(CASES)[:2]
 
 
 def run(name: str, address: str, spans: int, rate: float) -> dict[str, float]:
-    """Microseconds of CPU per span of one process."""
+    """CPU microseconds per span in one process."""
     setup, variables = CASES[name]
     before = received(address)
     with tempfile.TemporaryDirectory() as directory:

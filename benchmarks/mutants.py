@@ -1,7 +1,7 @@
-"""How many changes that take tracing away `somatrace check` catches: each is started for real.
+"""Measure how many changes that remove tracing `somatrace check` catches.
 
-Every traced tree of the corpus loses its call in every way of `tests/check/mutating.py`; a real start
-decides whether the mutant is still traced. About a quarter of an hour on two cores.
+Every way in `tests/check/mutating.py` removes the tracing call from every traced tree of the corpus; starting
+the mutant shows whether it is still traced. Takes about 15 minutes on two cores.
 
 python benchmarks/mutants.py [--sample COUNT] [--seed SEED] [--json FILE]
 """
@@ -24,7 +24,7 @@ from tests.check.mutating import Fate, Mutant, fate, mutants, some
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sample", type=int, help="this many instead of all")
+    parser.add_argument("--sample", type=int, help="number of mutants to sample instead of running all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -36,9 +36,8 @@ def main() -> int:
         print(f"{name:28} {value}")
     for title, found in (("missed", _missed(fates)), ("reported, though traced", _spurious(fates))):
         for one in found:
-            print(
-                f"{title}: {one.mutant}: a real start says {sorted(one.really)}, the check {sorted(one.said)}"
-            )
+            started, checked = sorted(one.really), sorted(one.said)
+            print(f"{title}: {one.mutant}: a real start shows {started}, the check reports {checked}")
     if given.json:
         given.json.write_text(json.dumps(report))
     return 0

@@ -1,11 +1,11 @@
-"""How fast the page answers over a large store while spans keep arriving, and what it takes in memory.
+"""Measure the page's latency and memory over a large store while spans keep arriving.
 
-A store is filled with workflows of twelve spans and three traces of 10,000; then `somatrace local` serves it,
-a second process sends spans over HTTP at a steady rate, and a client asks for one page after another. What is
-measured is the time from request to the answer's last byte over loopback, so a little more than the server's.
-The three large traces take turns, and the server keeps one tree: each is built anew. When the sender has
-stopped, a real Chromium opens the pages, each five times in a fresh context with an empty cache: largest
-contentful paint, tasks of more than 50 ms, nodes. Exit 1 if a promise is missed.
+The store contains workflows of twelve spans and three traces of 10,000. `somatrace local` serves it, a second
+process sends spans over HTTP at a steady rate, and a client requests one page after another. Times run from
+the request to the last byte of the response over loopback, slightly more than the server's own time. The
+three large traces alternate, and the server caches one tree, so each is rebuilt. When the sender has stopped,
+a real Chromium opens each page five times in a fresh context with an empty cache to measure largest
+contentful paint, tasks of more than 50 ms, and nodes. Exits with 1 if a limit is missed.
 
     python benchmarks/page.py [--spans 1000000] [--rate 5000] [--rounds 60]
 """
@@ -34,9 +34,9 @@ from somatrace.local.access.keys import LINK_SECONDS, load_keys
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.store.store import Store
 
-#: milliseconds at the 95th percentile, and megabytes
+#: Limits: milliseconds at the 95th percentile, and megabytes.
 LIST, OVERVIEW, TRACE, MEMORY = 50.0, 50.0, 150.0, 100.0
-#: in the browser: milliseconds to the largest contentful paint, and nodes; no task over 50 ms
+#: Browser limits: milliseconds to the largest contentful paint, and nodes; no task over 50 ms.
 LCP, NODES = 500.0, 10_000
 SECOND = 1_000_000_000
 PER_TRACE, LARGE, BATCH = 12, 10_000, 512
@@ -110,7 +110,7 @@ def large(rng: random.Random, start: int) -> list[DecodedSpan]:
 
 
 def fill(directory: Path, spans: int) -> list[str]:
-    """Write `spans` spans of the last day, and say which traces are large."""
+    """Write `spans` spans of the last day and return the ids of the large traces."""
     rng = random.Random(1)
     store = Store(directory, max_bytes=1 << 40)
     now = time.time_ns()
@@ -138,9 +138,9 @@ SENDER = "sender"
 
 
 def send(url: str, authorization: str, rate: int) -> None:
-    """Send `rate` spans a second until stopped; one line on stdout per second says how many were taken."""
+    """Send `rate` spans per second until stopped; print the accepted rate once per second."""
     rng = random.Random()
-    began, sent, said = time.perf_counter(), 0, 0.0
+    began, sent, printed = time.perf_counter(), 0, 0.0
     with httpx.Client(headers={"Authorization": authorization}, timeout=30) as client:
         while True:
             body = encoded(
@@ -151,9 +151,9 @@ def send(url: str, authorization: str, rate: int) -> None:
             )
             sent += BATCH // PER_TRACE * PER_TRACE if answer.status_code == 200 else 0
             elapsed = time.perf_counter() - began
-            if elapsed - said >= 1:
+            if elapsed - printed >= 1:
                 print(f"{sent / elapsed:.0f}", flush=True)
-                said = elapsed
+                printed = elapsed
             time.sleep(max(0.0, sent / rate - elapsed))
 
 
@@ -185,7 +185,7 @@ def encoded(spans: list[DecodedSpan]) -> bytes:
 
 
 def paths(client: httpx.Client, traces: list[str]) -> dict[str, tuple[list[str], float]]:
-    """What is asked for, by the name in the table, with its promise."""
+    """The requested paths by their name in the table, each with its limit."""
     deep = "/traces"
     for _ in range(20):
         page = client.get(deep).text
@@ -228,7 +228,7 @@ def measure(client: httpx.Client, traces: list[str], rounds: int) -> bool:
     return kept
 
 
-#: collected from before the first byte of a page; layout shifts nothing here
+#: Observers installed before the first byte of a page.
 OBSERVE = """
 window.seen = {lcp: 0, long: 0};
 new PerformanceObserver((list) => { seen.lcp = list.getEntries().at(-1).startTime; })
@@ -240,12 +240,12 @@ VISITS = 5
 
 
 def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
-    """Open each page in `VISITS` fresh contexts of a real Chromium; medians, and whether they are kept."""
+    """Open each page in `VISITS` fresh contexts of a real Chromium; return whether the limits are kept."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
-        print("\nno Chromium here: nothing was measured in a browser")
+        print("\nno Chromium found: browser measurements skipped")
         return False
     pages = {"overview": "/", "list": "/traces", "services": "/services"}
     pages[f"trace of {LARGE:,} spans"] = f"/trace/{traces[0]}"
@@ -273,10 +273,10 @@ def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
 
 
 def visited(browser: Any, url: str, link: str, path: str) -> tuple[float, ...]:
-    """LCP in ms, long tasks, nodes, bytes as sent, and requests of one visit with an empty cache."""
+    """LCP in ms, long tasks, nodes, bytes transferred and requests of one visit with an empty cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     try:
-        # not by a page, whose nodes would be counted too
+        # log in without a page, whose nodes would be counted too
         context.request.post(f"{url}/open", form={"token": link.partition("#")[2]})
         page = context.new_page()
         page.add_init_script(OBSERVE)
@@ -287,7 +287,7 @@ def visited(browser: Any, url: str, link: str, path: str) -> tuple[float, ...]:
         page.goto(url + path, wait_until="networkidle")
         if page.locator(".plot").count():
             page.locator(".plot[data-drawn]").last.wait_for()
-        # two frames later everything that was to be painted has been, and the observers have heard of it
+        # after two frames everything has been painted and the observers have been notified
         page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         lcp, long = page.evaluate("[seen.lcp, seen.long]")
         metrics = {
@@ -327,15 +327,15 @@ def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
         deadline = time.monotonic() + 60
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        told = json.loads(ready.read_text())
-        pair = httpx.BasicAuth(told["public_key"], told["secret_key"])
-        header = next(pair.auth_flow(httpx.Request("GET", told["url"]))).headers["Authorization"]
+        ready_info = json.loads(ready.read_text())
+        pair = httpx.BasicAuth(ready_info["public_key"], ready_info["secret_key"])
+        header = next(pair.auth_flow(httpx.Request("GET", ready_info["url"]))).headers["Authorization"]
         if rate:
-            arguments = [sys.executable, __file__, SENDER, told["url"], header, str(rate)]
+            arguments = [sys.executable, __file__, SENDER, ready_info["url"], header, str(rate)]
             sender = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
             time.sleep(3)
-        with httpx.Client(base_url=told["url"], timeout=60) as client:
-            client.post("/open", data={"token": told["page"].partition("#")[2]})
+        with httpx.Client(base_url=ready_info["url"], timeout=60) as client:
+            client.post("/open", data={"token": ready_info["page"].partition("#")[2]})
             kept = measure(client, traces, rounds)
         peak = memory(server.pid, "VmHWM")
         print(
@@ -351,7 +351,7 @@ def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
             f"{arrived} spans/s arrived while it was measured"
         )
         keys = load_keys(directory)
-        kept &= look(told["url"], lambda: auth.link(keys, told["url"], LINK_SECONDS), traces)
+        kept &= look(ready_info["url"], lambda: auth.link(keys, ready_info["url"], LINK_SECONDS), traces)
     finally:
         if sender is not None:
             sender.kill()

@@ -1,8 +1,7 @@
-"""How fast texts are redacted, beside one big regular expression, and that time grows with length alone.
+"""Measure redaction speed against one big regular expression, and that time grows linearly.
 
-Each figure is CPU time, the best of several runs in this process: what the code costs, without what else
-the machine does. Absolute figures differ between machines; the ratios are what is promised. Exit 1 if one is
-missed.
+Each figure is the best CPU time of several runs in this process, which excludes other load on the machine.
+Absolute figures differ between machines; the limits apply to the ratios. Exits with 1 if one is missed.
 
     python benchmarks/redact.py [--rounds 7]
 """
@@ -41,7 +40,7 @@ VALUES = (
     "sk-proj-" + "aB3dE6gH" * 6,
     "postgres://app:s3cretpw@db.example.com/app",
 )
-#: What a first attempt looks like: every pattern in one alternation, tried at every character.
+#: A naive implementation: all patterns in one alternation, tried at every character.
 NAIVE = re.compile(
     r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"
     r"|\+\d[\d ()-]{7,16}\d"
@@ -55,7 +54,7 @@ NAIVE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
     r"|\w+://[^\s:/@]*:[^\s/@]+@"
 )
-#: Texts that make a careless pattern slow.
+#: Texts that make careless patterns slow.
 HOSTILE = (
     *words("""&token= eyJ. password=" @ a@a. 1.1.1. \\u0040 %40 &#64; A 0 ://a:b@ ::a """ + "\uff55 a\u0430"),
     *("1 1 1 ", "0000 ", "00 1", "+49 ", "key: ", "Cookie: a=b", "-----BEGIN PRIVATE KEY-----"),
@@ -64,7 +63,7 @@ MIB = 1_000_000
 
 
 def chat(characters: int, values: int) -> str:
-    """A request to a model as instrumentors record it: JSON, prose, ids, counters; and some values."""
+    """A model request as instrumentors record it: JSON, prose, ids, counters, and some sensitive values."""
     rng = random.Random(characters + values)
     words = [rng.choice(WORDS) for _ in range(characters // 6)]
     for _ in range(values):
@@ -93,7 +92,7 @@ def seconds(work: Callable[[], object], rounds: int, least: float = 0.02) -> flo
 
 
 def throughput(rounds: int) -> float:
-    """Print the table; the smallest advantage over the naive expression on text as models see it."""
+    """Print the table; return the smallest speedup over the naive expression on typical texts."""
     print("| text | characters | µs | MB/s | naive MB/s | times faster |\n|---|---:|---:|---:|---:|---:|")
     ratios = []
     for name, characters, values in (
@@ -112,21 +111,21 @@ def throughput(rounds: int) -> float:
 
 
 def growth(rounds: int) -> float:
-    """Print the slowest hostile texts; the largest t(2n) / t(n)."""
-    found = []
+    """Print the slowest hostile texts; return the largest t(2n) / t(n)."""
+    results = []
     for seed in HOSTILE:
         text = seed * (100_000 // len(seed))
         once = seconds(lambda text=text: redact_text(text), rounds, least=0)  # type: ignore[misc]
         twice = seconds(lambda text=text: redact_text(text * 2), rounds, least=0)  # type: ignore[misc]
-        found.append((once, twice / once, seed))
+        results.append((once, twice / once, seed))
     print("\n| 100 KB of | ms | t(2n) / t(n) |\n|---|---:|---:|")
-    for once, ratio, seed in sorted(found, reverse=True)[:8]:
+    for once, ratio, seed in sorted(results, reverse=True)[:8]:
         print(f"| `{seed}` | {once * 1000:.0f} | {ratio:.2f} |")
-    return max(ratio for _, ratio, _ in found)
+    return max(ratio for _, ratio, _ in results)
 
 
 def resolving(rounds: int) -> float:
-    """Microseconds to ask for a tenant's grant."""
+    """Microseconds to resolve a tenant's grant."""
     grants = PolicyResolver(
         {"tenants": {f"tenant-{number}": {"content": "redacted"} for number in range(1000)}}
     )

@@ -1,8 +1,8 @@
-"""Time to visibility: from the end of a trace's root span until all of it can be read back.
+"""Measure time to visibility: from the end of a trace's root span until all of it can be read back.
 
-Each round is one run of `somatrace smoke`: a process of its own makes a real call of the openai client to the
-bundled model server, its spans go to the target, and the target is asked until it shows them. The rounds of
-the targets take turns.
+Each round is one run of `somatrace smoke`: a separate process calls the bundled model server through the
+openai client, its spans go to the target, and the target is polled until it returns them. The targets
+alternate.
 
     python benchmarks/smoke.py [--rounds 15]
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from somatrace.smoke import SmokeOptions, run
 
-FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT")
+EXCLUDED = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT")
 
 
 def main() -> int:
@@ -63,15 +63,15 @@ def _rounds() -> int:
 
 
 def _environment(env: Mapping[str, str]) -> None:
-    """Settings of one target, and none of anybody else's."""
-    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+    """Set one target's variables and remove all other tracing settings."""
+    for name in [name for name in os.environ if name.startswith(EXCLUDED)]:
         del os.environ[name]
     os.environ.update(env)
 
 
 @contextmanager
 def _local_server(directory: Path) -> Iterator[dict[str, str]]:
-    """What makes a `somatrace local` the target."""
+    """Run `somatrace local` and yield the environment that makes it the target."""
     directory.mkdir()
     ready = directory / "ready.json"
     command = [sys.executable, "-m", "somatrace", "local", "--port", "0"]
@@ -81,11 +81,11 @@ def _local_server(directory: Path) -> Iterator[dict[str, str]]:
         until = time.monotonic() + 30
         while not ready.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        told = json.loads(ready.read_text())
+        info = json.loads(ready.read_text())
         yield {
-            "LANGFUSE_HOST": told["url"],
-            "LANGFUSE_PUBLIC_KEY": told["public_key"],
-            "LANGFUSE_SECRET_KEY": told["secret_key"],
+            "LANGFUSE_HOST": info["url"],
+            "LANGFUSE_PUBLIC_KEY": info["public_key"],
+            "LANGFUSE_SECRET_KEY": info["secret_key"],
         }
     finally:
         process.terminate()

@@ -1,13 +1,12 @@
-"""What starting somatrace costs a process, beside the stock SDK and `Traceloop.init`.
+"""Measure the startup cost of somatrace against the stock SDK and `Traceloop.init`.
 
-Every case runs in a fresh interpreter, the cases take turns, and the table gives medians: CPU is user plus
-system time of the whole process (its exit too), memory the highest resident set. Absolute figures differ
-between machines; the ratios below the table are what is promised. Exit 1 if one of them is missed.
+Every case runs in a fresh interpreter, cases alternate, and the table shows medians: CPU is user plus system
+time of the whole process including its exit, memory the peak resident set. Absolute figures differ between
+machines; the limits apply to the ratios below the table. Exits with 1 if one of them is missed.
 
     python benchmarks/start.py [--rounds 7]
 
-Spans go to a sink on loopback. Every proxy variable points at a closed port:
-nothing leaves the machine.
+Spans go to a sink on loopback. Every proxy variable points to a closed port, so nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# Runs last in the measured process. The high-water mark of the address space itself: ru_maxrss of a child
-# starts at what its parent had.
+# Runs last in the measured process. Reads VmHWM, since a child's ru_maxrss starts at its parent's value.
 REPORT_MEMORY = """
 import atexit as _atexit, os as _os
 def _report():
@@ -76,7 +74,7 @@ OPENAI = "import openai\n"
 
 @dataclass(frozen=True)
 class Case:
-    """One process: what it runs, with which variables; `{sink}` stands for the sink's address."""
+    """One measured process: its code and environment; `{sink}` is replaced by the sink's address."""
 
     name: str
     code: str
@@ -142,7 +140,7 @@ class Cost:
 
 
 class Sink(BaseHTTPRequestHandler):
-    """Takes every POST; a GET answers how many it took."""
+    """Accepts every POST; GET returns the number accepted."""
 
     protocol_version = "HTTP/1.1"
     received = 0
@@ -179,7 +177,7 @@ def serve() -> None:
 
 @contextmanager
 def sink() -> Iterator[str]:
-    """The address of a sink in a process of its own: its work must not be in the figures."""
+    """Run a sink in a separate process, so that its work is not measured, and yield its address."""
     process = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
@@ -246,7 +244,7 @@ def measure(rounds: int) -> dict[str, Cost]:
 
 
 def bars(costs: dict[str, Cost]) -> list[tuple[str, float, float]]:
-    """What is promised: name, ratio, the most it may be."""
+    """The limits: name, measured ratio, maximum ratio."""
     stock, openai = costs[STOCK_START.name], costs[JUST_OPENAI.name]
     ours, traceloop = costs[OURS_OPENAI.name], costs[TRACELOOP_OPENAI.name]
     return [

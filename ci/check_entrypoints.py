@@ -1,8 +1,8 @@
-"""`somatrace check` as a plain script, for a build: fails when a service would run untraced.
+"""Run `somatrace check` as a plain script in a build: fail if a service would run untraced.
 
     python ci/check_entrypoints.py [PATH] [--format sarif]
 
-It needs nothing but somatrace itself: neither an extra, nor OpenTelemetry, nor what it checks.
+It requires only somatrace itself: no extras, no OpenTelemetry, and none of the checked code's dependencies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parent.parent
 if (SOURCE / "somatrace" / "check").is_dir():
     sys.path.insert(0, str(SOURCE))
 
-from somatrace.check.command import main  # noqa: E402 -- in a checkout it is found only now
+from somatrace.check.command import main  # noqa: E402 - importable only after the path change above
 
 if __name__ == "__main__":
     raise SystemExit(main())

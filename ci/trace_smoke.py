@@ -1,8 +1,10 @@
-"""One real trace, read back: the CI job `observability-smoke`. Exit codes are those of `somatrace smoke`.
+"""Send one real trace and read it back: the CI job `observability-smoke`.
+
+Exit codes are those of `somatrace smoke`.
 
     python ci/trace_smoke.py [--timeout 60] [--report trace-smoke.json] [--allow-unverifiable]
 
-It needs somatrace and, to read back as programs do, langfuse; the commands' own extra is not needed.
+It requires somatrace and, to read traces back as programs do, langfuse; the extra `cli` is not required.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ UNVERIFIABLE = 17
 
 def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with what it has started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # stops child processes too
     try:
         report = run(SmokeOptions(env_file=options.env_file, timeout=options.timeout))
     except KeyboardInterrupt:
         return 130
     if options.report:
-        with contextlib.suppress(OSError):  # it could be written when the run began
+        with contextlib.suppress(OSError):  # it was writable when the run began
             options.report.write_text(report.as_json() + "\n", encoding="utf-8")
     try:
         print("\n".join(report.lines()), flush=True)
-    except BrokenPipeError:  # whoever read it has gone
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return _code(report, allow_unverifiable=options.allow_unverifiable)
 
@@ -42,13 +44,17 @@ def _code(report: SmokeReport, *, allow_unverifiable: bool) -> int:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--timeout", type=_seconds, default=60.0, help="seconds for all of it")
-    parser.add_argument("--env-file", type=_file, help="settings from this .env file; the environment wins")
-    parser.add_argument("--report", type=_writable, help="write the report here, as JSON")
+    parser.add_argument("--timeout", type=_seconds, default=60.0, help="overall timeout in seconds")
+    parser.add_argument(
+        "--env-file",
+        type=_file,
+        help="read settings from this .env file; environment variables take precedence",
+    )
+    parser.add_argument("--report", type=_writable, help="file to write the JSON report to")
     parser.add_argument(
         "--allow-unverifiable",
         action="store_true",
-        help="be content with a plain OTLP backend, which cannot be asked what it holds",
+        help="succeed with a plain OTLP backend, which has no read API",
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: its layers, its front door, its locks, its licences."""
+"""Rules for the whole project: its layers, public API, lock files and licenses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def layer_of(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports anywhere in it, with the names taken from it."""
+    """Every module imported anywhere in a file, with the imported names."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -70,10 +70,10 @@ def tracked() -> list[Path]:
     return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
-# -- the front door -------------------------------------------------------------------------------
+# -- the public API -------------------------------------------------------------------------------
 
 
-def test_the_front_door_has_at_most_25_names_and_each_is_there():
+def test_the_public_api_has_at_most_25_names_and_each_exists():
     import somatrace
 
     assert len(somatrace.__all__) <= 25
@@ -83,7 +83,7 @@ def test_the_front_door_has_at_most_25_names_and_each_is_there():
     assert set(somatrace.__all__) <= set(dir(somatrace))
 
 
-def test_the_documentation_and_the_typed_example_know_exactly_the_names_of_the_front_door():
+def test_the_documentation_and_the_typed_example_cover_exactly_the_public_names():
     import somatrace
 
     index = (ROOT / "docs" / "index.md").read_text()
@@ -94,13 +94,13 @@ def test_the_documentation_and_the_typed_example_know_exactly_the_names_of_the_f
     assert set(somatrace.__all__) <= used
 
 
-def test_every_name_of_the_front_door_says_what_it_does():
+def test_every_public_name_has_a_docstring():
     import inspect
 
     import somatrace
 
     silent = [name for name in somatrace.__all__ if not inspect.getdoc(getattr(somatrace, name))]
-    assert silent == ["Kind"]  # a Literal: its words are in the docstring of `span`
+    assert silent == ["Kind"]  # a Literal: its values are in the docstring of `span`
 
 
 def test_importing_somatrace_imports_neither_opentelemetry_nor_an_llm_library():
@@ -153,7 +153,7 @@ def test_only_config_reads_the_environment(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_has_one_purpose_and_a_name_that_says_it(path):
+def test_a_module_has_a_specific_name_and_fewer_than_400_lines(path):
     assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
     assert len(path.read_text().splitlines()) < 400
 
@@ -161,7 +161,7 @@ def test_a_module_has_one_purpose_and_a_name_that_says_it(path):
 @pytest.mark.parametrize(
     "service", sorted((ROOT / "services").glob("*/app")), ids=lambda path: path.parent.name
 )
-def test_a_service_uses_only_what_somatrace_exports(service):
+def test_a_service_uses_only_public_names_of_somatrace(service):
     import somatrace
 
     everything = [name for path in service.rglob("*.py") for name in imported(path)]
@@ -181,11 +181,11 @@ def test_a_service_sets_up_tracing_in_one_line(service):
     assert [line for line in lines if "init_tracing(" in line] == [f'init_tracing("{service.parent.name}")']
 
 
-# -- what is tracked ------------------------------------------------------------------------------
+# -- tracked files --------------------------------------------------------------------------------
 
 
-def test_no_tracked_file_names_a_machine_path_or_a_package_index():
-    # Put together here, so that this file does not name them either.
+def test_no_tracked_file_contains_a_machine_path_or_a_package_index():
+    # Concatenated, so that this file does not match itself.
     forbidden = re.compile(
         "|".join(
             [
@@ -220,15 +220,15 @@ def test_every_locked_package_is_pinned_and_hashed(lock):
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-def test_development_uses_the_versions_that_users_get():
-    # one name may have several versions, each for other interpreters
+def test_development_uses_the_runtime_versions():
+    # a package may be locked at several versions, for different interpreters
     runtime = set(LOCKED.findall((ROOT / "ci/locks/requirements.lock").read_text()))
     development = set(LOCKED.findall((ROOT / "ci/locks/requirements-dev.lock").read_text()))
 
     assert runtime <= development
 
 
-def test_the_lowest_lock_is_on_the_oldest_sdk_that_the_metadata_promises():
+def test_the_lowest_lock_uses_the_oldest_sdk_that_the_metadata_allows():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lowest = dict(LOCKED.findall((ROOT / "ci/locks/requirements-lowest.lock").read_text()))
 
@@ -237,16 +237,16 @@ def test_the_lowest_lock_is_on_the_oldest_sdk_that_the_metadata_promises():
     assert f">={lowest['opentelemetry-sdk']}," in sdk
 
 
-# -- licences -------------------------------------------------------------------------------------
+# -- licenses -------------------------------------------------------------------------------------
 
 PERMISSIVE = re.compile(
     r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|CNRI-Python|Zlib|CC0|Unlicense|DFSG", re.IGNORECASE
 )
-# Copyleft for their own files only; we use them unchanged.
+# Copyleft that applies to their own files only; used unmodified.
 FILE_COPYLEFT = {"certifi", "hypothesis", "orjson", "pathspec", "tqdm"}
 
 
-def licences(package: str) -> list[str]:
+def licenses(package: str) -> list[str]:
     metadata = importlib.metadata.metadata(package)
     if expression := metadata.get("License-Expression"):
         return re.split(r" (?:AND|OR) ", expression)
@@ -254,22 +254,22 @@ def licences(package: str) -> list[str]:
     return trove or re.split(r" (?:AND|OR) ", (metadata.get("License") or "").partition("\n")[0])
 
 
-def test_every_locked_package_has_a_permissive_licence():
-    refused = {}
+def test_every_locked_package_has_a_permissive_license():
+    rejected = {}
     for package, _ in LOCKED.findall((ROOT / "ci/locks/requirements-dev.lock").read_text()):
         try:
-            declared = licences(package)
+            declared = licenses(package)
         except importlib.metadata.PackageNotFoundError:
             continue  # locked for another platform or interpreter
-        if package not in FILE_COPYLEFT and not all(PERMISSIVE.search(licence) for licence in declared):
-            refused[package] = declared
-    assert refused == {}
+        if package not in FILE_COPYLEFT and not all(PERMISSIVE.search(license_) for license_ in declared):
+            rejected[package] = declared
+    assert rejected == {}
 
 
 # -- the package ----------------------------------------------------------------------------------
 
 
-def test_the_changelog_knows_this_version():
+def test_the_changelog_has_this_version():
     version = semconv.VERSION
 
     assert re.search(
@@ -277,7 +277,7 @@ def test_the_changelog_knows_this_version():
     )
 
 
-def test_the_package_says_that_it_is_typed():
+def test_the_package_is_marked_as_typed():
     assert (SOURCE / "py.typed").is_file()
 
 

@@ -1,4 +1,4 @@
-"""A fresh machine: finding a Python, saying what is missing, `make demo` and the start benchmark."""
+"""Setup on a fresh machine: finding a Python, reporting missing parts, `make demo`, and benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOOLS = ("sh", "id", "env")
 
 @pytest.fixture
 def machine(tmp_path):
-    """A PATH with a shell and nothing else; `has` puts a program there."""
+    """A PATH with only a shell; `has` adds a program."""
     return Machine(tmp_path / "bin with space")
 
 
@@ -54,7 +54,7 @@ class Machine:
         ("brew", "brew install python@3.13"),
     ],
 )
-def test_without_python_the_line_that_installs_it_is_printed(machine, manager, line):
+def test_without_python_the_install_command_is_printed(machine, manager, line):
     machine.has(manager)
 
     found = machine.find_python()
@@ -64,7 +64,7 @@ def test_without_python_the_line_that_installs_it_is_printed(machine, manager, l
     assert line in found.stderr
 
 
-def test_an_old_python_is_no_python(machine):
+def test_an_old_python_is_ignored(machine):
     machine.has("python3", "exit 1")
 
     found = machine.find_python()
@@ -73,18 +73,18 @@ def test_an_old_python_is_no_python(machine):
     assert "Python 3.11 or newer was not found" in found.stderr
 
 
-def test_a_python_without_venv_is_named_with_the_line_that_mends_it(machine):
+def test_a_python_without_venv_is_reported_with_the_install_command(machine):
     machine.has("apt-get")
     python = machine.has("python3", f'case "$2" in *ensurepip*) exit 1;; esac; exec "{sys.executable}" "$@"')
 
     found = machine.find_python()
 
     assert found.returncode == 2
-    assert f"{python} cannot make virtual environments" in found.stderr
+    assert f"{python} cannot create virtual environments" in found.stderr
     assert f"apt-get install -y python{sys.version_info[0]}.{sys.version_info[1]}-venv" in found.stderr
 
 
-def test_the_newest_python_that_can_make_environments_is_taken(machine):
+def test_the_newest_python_that_can_create_environments_is_used(machine):
     machine.has("python3.13", "exit 1")
     wanted = machine.has("python3.12", f'exec "{sys.executable}" "$@"')
     machine.has("python3", f'exec "{sys.executable}" "$@"')
@@ -94,21 +94,21 @@ def test_the_newest_python_that_can_make_environments_is_taken(machine):
     assert (found.returncode, found.stdout) == (0, f"{wanted}\n")
 
 
-def test_the_python_that_the_caller_names_wins_even_with_a_space_in_its_path(machine):
+def test_the_python_variable_takes_precedence_even_with_a_space_in_its_path(machine):
     machine.has("python3", f'exec "{sys.executable}" "$@"')
     wanted = machine.has("mine", f'exec "{sys.executable}" "$@"')
 
     assert machine.find_python(PYTHON=str(wanted)).stdout == f"{wanted}\n"
 
 
-def test_a_named_python_that_is_not_there_is_said_so(machine):
+def test_a_missing_python_from_the_variable_is_reported(machine):
     found = machine.find_python(PYTHON="/nowhere/python")
 
     assert found.returncode == 2
     assert "PYTHON=/nowhere/python" in found.stderr
 
 
-def test_the_list_of_targets_is_what_make_alone_prints():
+def test_make_without_arguments_lists_the_targets():
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
 
     assert listed.returncode == 0
@@ -129,7 +129,7 @@ def test_the_list_of_targets_is_what_make_alone_prints():
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of what is tracked, and nothing else."""
+    """A copy of the tracked files only."""
     listing = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
     )
@@ -143,19 +143,19 @@ def checkout(tmp_path):
 
 
 def promised_by_the_readme() -> str:
-    """What the first screen of the README says that `make demo` prints."""
+    """The output of `make demo` shown in the README."""
     return re.search(r"^```text\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[1]
 
 
 def shape(printed: str) -> set[str]:
-    """The lines, with every figure alike."""
+    """The lines with every figure replaced by `#`."""
     lines = (re.sub(r"\d[\d.,]*(?: ms| s)?\b", "#", line) for line in printed.splitlines())
     return {" ".join(line.split()) for line in lines}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_make_demo_on_a_clean_checkout_with_an_empty_home_ends_with_the_table(checkout, tmp_path):
+def test_make_demo_on_a_clean_checkout_with_an_empty_home_prints_the_table(checkout, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SOMATRACE_")}
@@ -177,8 +177,8 @@ def test_make_demo_on_a_clean_checkout_with_an_empty_home_ends_with_the_table(ch
 
 
 @pytest.mark.slow
-def test_the_start_benchmark_measures_every_case_and_prints_its_promises():
-    # one round says nothing about the ratios; that each case runs and its span arrives is checked in there
+def test_the_startup_benchmark_measures_every_case_and_prints_its_limits():
+    # one round is too few for the ratios; the benchmark itself checks that each span arrives
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "start.py", "--rounds", "1"],
         capture_output=True,
@@ -193,7 +193,7 @@ def test_the_start_benchmark_measures_every_case_and_prints_its_promises():
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_the_hot_path_measures_every_case():
+def test_the_hot_path_benchmark_measures_every_case():
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "hot_path.py", "--rounds", "1", "--spans", "500"],
         capture_output=True,

@@ -1,1 +1,1 @@
-"""`make demo`: the sample services at work for three tenants, and what tracing says about it."""
+"""`make demo`: run the sample services for three tenants and report what was traced."""

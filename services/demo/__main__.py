@@ -1,4 +1,4 @@
-"""`python -m services.demo`: start every service, send the workflows, read the result back from the store."""
+"""`python -m services.demo`: start all services, send the workflows and read the traces back."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MARKER = "made-by-the-demo"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0 if the store holds what was sent, 1 if not or if something did not come up, 2 for bad input."""
+    """Return 0 if the store matches, 1 if it differs or a process failed to start, 2 for bad input."""
     options = _options(argv)
     console = Console(highlight=False)
     try:
-        data = _fresh(options.data_dir)
+        data = _empty_directory(options.data_dir)
         with Processes(data / "logs") as processes:
             return _run(console, processes, data, options)
     except OSError as error:
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         console.print(f"demo: {error}", markup=False, soft_wrap=True)
         return 1
     except Interrupted:
-        console.print("demo: interrupted; everything it started has been ended")
+        console.print("demo: interrupted; all processes it started have been stopped")
         raise
 
 
@@ -58,19 +58,19 @@ def _run(console: Console, processes: Processes, data: Path, options: argparse.N
         console.print(f"unexpected: {outcome.status} for {outcome.question.text!r}", markup=False)
 
     sent = _sent(outcomes)
-    found, wrong = _settled(ingester, sent)
+    found, wrong = _wait_for_store(ingester, sent)
     console.print(report.table(found))
     total = f"{len(outcomes)} workflows of {len(sent)} tenants"
     for line in wrong:
         console.print(f"  {line}", markup=False)
-    verdict = "the store holds something else" if wrong else "the store holds exactly that"
+    verdict = "the store differs" if wrong else "the store holds exactly that"
     console.print(f"sent: {total}; {verdict} ({time.monotonic() - began:.1f} s in all)")
-    _where_next(console, ingester, data)
+    _print_next_steps(console, ingester, data)
     return 1 if wrong or unexpected else 0
 
 
-def _settled(ingester: Ingester, sent: dict[str, report.Sent]) -> tuple[list[report.Row], list[str]]:
-    """Rows and differences once there are none of the latter, or when time is up."""
+def _wait_for_store(ingester: Ingester, sent: dict[str, report.Sent]) -> tuple[list[report.Row], list[str]]:
+    """Poll the store until it matches `sent` or time is up; return its rows and the remaining differences."""
     deadline = time.monotonic() + READ_BACK_LIMIT
     while True:
         try:
@@ -96,7 +96,7 @@ def _sent(outcomes: list[workload.Outcome]) -> dict[str, report.Sent]:
     return sent
 
 
-def _where_next(console: Console, ingester: Ingester, data: Path) -> None:
+def _print_next_steps(console: Console, ingester: Ingester, data: Path) -> None:
     shown = data.relative_to(ROOT) if data.is_relative_to(ROOT) else data
     command = Path(sys.executable).with_name("somatrace")
     program = command.relative_to(ROOT) if command.is_relative_to(ROOT) else command
@@ -109,7 +109,7 @@ def _where_next(console: Console, ingester: Ingester, data: Path) -> None:
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
-    """Yields what to call after each workflow: a bar on a terminal, otherwise a line per quarter."""
+    """Yield a callback for finished workflows: a progress bar on a terminal, else a line per quarter."""
     if console.is_terminal:
         columns = (TextColumn("workflows"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console) as bar:
@@ -127,11 +127,13 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
     yield advance
 
 
-def _fresh(path: Path) -> Path:
-    """An empty directory; what is there is removed only if an earlier demo made it."""
+def _empty_directory(path: Path) -> Path:
+    """Create an empty directory; existing content is removed only if an earlier demo created it."""
     data = path.resolve()
     if data.exists() and not (data / MARKER).exists() and any(data.iterdir()):
-        raise FileExistsError(f"{path} holds something the demo did not make: name another --data-dir")
+        raise FileExistsError(
+            f"{path} contains files that the demo did not create: choose another --data-dir"
+        )
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700, parents=True)
     (data / MARKER).touch()
@@ -140,10 +142,14 @@ def _fresh(path: Path) -> Path:
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.demo", description=__doc__)
-    parser.add_argument("--workflows", type=_count, default=100, help="how many (default %(default)s)")
-    parser.add_argument("--concurrency", type=_count, default=8, help="at once (default %(default)s)")
     parser.add_argument(
-        "--data-dir", type=Path, default=ROOT / ".demo", help="where the store is left (default .demo)"
+        "--workflows", type=_count, default=100, help="number of workflows (default %(default)s)"
+    )
+    parser.add_argument(
+        "--concurrency", type=_count, default=8, help="workflows at a time (default %(default)s)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, default=ROOT / ".demo", help="directory for the store (default .demo)"
     )
     return parser.parse_args(argv)
 

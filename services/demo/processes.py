@@ -1,4 +1,4 @@
-"""Child processes: started with a log file each, waited for, and ended whatever happens."""
+"""Start child processes with a log file each, wait for them, and always terminate them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAST_LINES = 15
 
 
 class StartError(RuntimeError):
-    """A process did not come up; the message ends with the last lines of its log."""
+    """A process failed to start; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class Child:
 
 
 class Interrupted(SystemExit):
-    """A signal asked the demo to end; the exit code is the shell's for that signal."""
+    """A signal ended the demo; the exit code is 128 plus the signal's number."""
 
 
 class Processes:
-    """A with-block whose children are terminated when it is left, in the order opposite to their start.
+    """A context manager that terminates its children on exit, in reverse order of their start.
 
-    Within it SIGINT, SIGTERM and SIGHUP raise `Interrupted`, but never while a child is being started or
-    ended: one that had been forked and not yet noted would stay behind. For the main thread.
+    Inside it SIGINT, SIGTERM and SIGHUP raise `Interrupted`, but never while a child is being started or
+    stopped, since a forked child that is not registered yet would stay behind. Use it in the main thread.
     """
 
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self.children: dict[str, Child] = {}
         self._handlers: dict[signal.Signals, Any] = {}
-        self._holding = False
+        self._deferring = False
         self._received = 0
 
     def __enter__(self) -> Self:
@@ -61,7 +61,7 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._holding = True
+        self._deferring = True
         for child in reversed(self.children.values()):
             _signal(child, signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT
@@ -78,8 +78,8 @@ class Processes:
         self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None
     ) -> Child:
         log = self._logs / f"{name}.log"
-        with log.open("wb") as output, self._held():
-            # a session of its own: Ctrl-C reaches the demo alone, which then ends its children in order
+        with log.open("wb") as output, self._defer_signals():
+            # a separate session: Ctrl-C reaches only the demo, which then stops its children in order
             process = subprocess.Popen(
                 command,
                 env=env,
@@ -95,33 +95,33 @@ class Processes:
 
     def _interrupt(self, number: int, _: object) -> None:
         self._received = number
-        if not self._holding:
+        if not self._deferring:
             raise Interrupted(128 + number)
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        self._holding = True
+    def _defer_signals(self) -> Iterator[None]:
+        self._deferring = True
         try:
             yield
         finally:
-            self._holding = False
+            self._deferring = False
         if self._received:
             raise Interrupted(128 + self._received)
 
 
 def wait_for_file(child: Child, path: Path) -> str:
-    """What `child` writes into `path` when it is ready; raises `StartError`."""
+    """Wait until `child` is ready and return the content it wrote to `path`; raises `StartError`."""
     _wait(child, path.exists)
     return path.read_text(encoding="utf-8")
 
 
 def wait_for_port(child: Child, port: int) -> None:
-    """Until `child` takes connections on `port` of loopback; raises `StartError`."""
+    """Wait until `child` accepts connections on loopback `port`; raises `StartError`."""
     _wait(child, lambda: _listens(port))
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of loopback that nobody listens on at the moment."""
+    """Currently unused loopback ports."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     try:
         return [int(listener.getsockname()[1]) for listener in held]
@@ -135,9 +135,9 @@ def _wait(child: Child, ready: Callable[[], bool]) -> None:
     while not ready():
         code = child.process.poll()
         if code is not None:
-            raise StartError(f"{child.name} ended with exit code {code}\n{child.last_lines()}")
+            raise StartError(f"{child.name} exited with code {code}\n{child.last_lines()}")
         if time.monotonic() > deadline:
-            raise StartError(f"{child.name} did not come up in {START_LIMIT:.0f} s\n{child.last_lines()}")
+            raise StartError(f"{child.name} did not start within {START_LIMIT:.0f} s\n{child.last_lines()}")
         time.sleep(0.05)
 
 
@@ -148,6 +148,6 @@ def _listens(port: int) -> bool:
 
 
 def _signal(child: Child, number: signal.Signals) -> None:
-    """To the child and to what it started; it leads a process group of its own."""
+    """Send a signal to the child's process group, which includes its own children."""
     if child.process.poll() is None:
         os.killpg(child.process.pid, number)

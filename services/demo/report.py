@@ -1,6 +1,6 @@
-"""What the store says happened: observations read back, added up per tenant, compared with what was sent.
+"""Read observations back from the store, sum them up per tenant and compare them with the workflows sent.
 
-Nothing here knows what the demo did except `differences`; delete a stored span and the table changes.
+Only `differences` knows what the demo sent; delete a stored span and the table changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Observation = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One tenant. Latencies are those of whole workflows, in seconds; None without any workflow."""
+    """One tenant. Latencies are of whole workflows, in seconds; None without workflows."""
 
     tenant: str
     workflows: int
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Sent:
-    """What one tenant was sent and answered."""
+    """The counts expected for one tenant."""
 
     workflows: int = 0
     errors: int = 0
@@ -46,7 +46,7 @@ class Sent:
 
 
 def read_back(url: str, public_key: str, secret_key: str) -> list[Observation]:
-    """All observations, by Langfuse's read API; raises `httpx.HTTPError`."""
+    """Read all observations through Langfuse's read API; raises `httpx.HTTPError`."""
     observations: list[Observation] = []
     query = {"fields": "core,basic,time,usage,metadata", "limit": str(PAGE)}
     with httpx.Client(base_url=url, auth=(public_key, secret_key), timeout=30, trust_env=False) as client:
@@ -63,15 +63,15 @@ def read_back(url: str, public_key: str, secret_key: str) -> list[Observation]:
 
 
 def rows(observations: Iterable[Observation]) -> list[Row]:
-    """One row per tenant in order of name. A span of kind workflow is one workflow."""
-    of: dict[str, list[Observation]] = defaultdict(list)
+    """One row per tenant, sorted by name. Each span of kind workflow counts as one workflow."""
+    by_tenant: dict[str, list[Observation]] = defaultdict(list)
     for observation in observations:
-        of[str((observation.get("metadata") or {}).get("tenant_id", "unknown"))].append(observation)
-    return [_row(tenant, of[tenant]) for tenant in sorted(of)]
+        by_tenant[str((observation.get("metadata") or {}).get("tenant_id", "unknown"))].append(observation)
+    return [_row(tenant, by_tenant[tenant]) for tenant in sorted(by_tenant)]
 
 
 def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
-    """One sentence for each number that is not what was sent."""
+    """One line for each count that differs from `sent`."""
     by_tenant = {row.tenant: Sent(row.workflows, row.errors, row.llm_calls) for row in found}
     wrong = []
     for tenant, wanted in sorted(sent.items()):
@@ -96,7 +96,7 @@ def table(found: Iterable[Row]) -> Table:
 
 
 def percentile(values: list[float], share: float) -> float | None:
-    """The smallest value that at least `share` of all are not above; None of none."""
+    """The smallest value with at least `share` of all values at or below it; None for an empty list."""
     ordered = sorted(values)
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 

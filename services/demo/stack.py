@@ -1,4 +1,4 @@
-"""The processes of the demo and how they find each other: all on loopback, all by environment variables."""
+"""The demo's processes, all on loopback and configured through environment variables."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from services.demo.processes import Processes, free_ports, wait_for_file, wait_f
 
 ROOT = Path(__file__).resolve().parents[2]
 TENANTS = Path(__file__).with_name("tenants.toml")
-#: the services in the order of their start, and the version that each says it is
+#: The services in start order, with the version that each reports.
 SERVICES = {
     "recall-service": "0.9.7",
     "slm-service": "3.1.0",
     "orchestrator": "1.4.2",
     "gateway-api": "2.8.0",
 }
-#: Settings of the shell that would send spans, prompts or requests somewhere else than the demo wants.
-FOREIGN = (
+#: Prefixes of variables that could redirect the demo's spans, prompts or requests.
+EXCLUDED = (
     "SOMATRACE_",
     "OTEL_",
     "LANGFUSE_",
@@ -39,7 +39,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 @dataclass(frozen=True)
 class Ingester:
-    """Where the local ingester listens; `page` is a link that opens its page once."""
+    """The running local ingester; `page` is a one-time link to its web page."""
 
     url: str
     public_key: str
@@ -47,7 +47,7 @@ class Ingester:
     page: str = field(default="", repr=False)
 
     def settings(self) -> dict[str, str]:
-        """The environment that makes it the target, like any Langfuse server."""
+        """The environment that makes it the target, as with any Langfuse server."""
         return {
             "LANGFUSE_BASE_URL": self.url,
             "LANGFUSE_PUBLIC_KEY": self.public_key,
@@ -56,30 +56,30 @@ class Ingester:
 
 
 def clean_environment() -> dict[str, str]:
-    """The caller's environment without what is not the demo's."""
+    """The caller's environment without variables that would affect the demo."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(FOREIGN) and name.lower() not in PROXIES
+        if not name.startswith(EXCLUDED) and name.lower() not in PROXIES
     }
-    # without this, importing litellm looks up a price table on the internet
+    # without this, importing litellm downloads a price table
     return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONUNBUFFERED": "1"}
 
 
 def start_ingester(processes: Processes, data: Path) -> Ingester:
-    """The local ingester with its store in `data`."""
+    """Start the local ingester with its store in `data`."""
     ready = data / "ingester.json"
     arguments = ["local", "--port", "0", "--data-dir", str(data), "--ready-file", str(ready)]
     child = processes.start(
         "ingester", [sys.executable, "-m", "somatrace", *arguments], env=clean_environment()
     )
     found = json.loads(wait_for_file(child, ready))
-    ready.unlink()  # it holds the secret key and a link that opens the page
+    ready.unlink()  # it contains the secret key and a link that opens the page
     return Ingester(found["url"], found["public_key"], found["secret_key"], found.get("page", ""))
 
 
 def start_model(processes: Processes, data: Path) -> str:
-    """The model server; its base URL."""
+    """Start the model server and return its base URL."""
     ready = data / "model.url"
     command = [sys.executable, "-m", "somatrace.modelserver", "--port", "0", "--ready-file", str(ready)]
     child = processes.start("model", command, env=clean_environment())
@@ -87,7 +87,7 @@ def start_model(processes: Processes, data: Path) -> str:
 
 
 def start_services(processes: Processes, data: Path, model_url: str, tracing: Mapping[str, str]) -> str:
-    """The four services, traced as `tracing` says; the gateway's URL."""
+    """Start the four services with the settings in `tracing` and return the gateway's URL."""
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     env = {
@@ -98,7 +98,7 @@ def start_services(processes: Processes, data: Path, model_url: str, tracing: Ma
         "ORCHESTRATOR_URL": urls["orchestrator"],
         "TENANTS_FILE": str(TENANTS),
         "SOMATRACE_DATA_DIR": str(data / "spool"),
-        # services believe each other's signed tags, for as long as this run lasts
+        # a key for this run, so that services trust each other's signed tags
         "SOMATRACE_TRUST_KEYS": "demo:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         **tracing,
     }
@@ -118,6 +118,6 @@ def start_services(processes: Processes, data: Path, model_url: str, tracing: Ma
 
 @contextmanager
 def running(data: Path, tracing: Mapping[str, str]) -> Iterator[str]:
-    """Model server and services without an ingester, traced as `tracing` says; the gateway's URL."""
+    """Run the model server and services without an ingester and yield the gateway's URL."""
     with Processes(data / "logs") as processes:
         yield start_services(processes, data, start_model(processes, data), tracing)

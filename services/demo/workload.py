@@ -1,4 +1,4 @@
-"""The workflows: which tenant asks what, sent over HTTP, and what came back."""
+"""The demo's workload: the questions of each tenant, sent over HTTP, and their outcomes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Question:
-    """A question and what to expect: the HTTP status, and how many model calls it takes."""
+    """A question, its expected HTTP status and its number of model calls."""
 
     workflow: str
     text: str
@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was answered to one tenant's question; for a stream the status that its events imply."""
+    """The answer to one tenant's question; for a stream, `status` is the one its events imply."""
 
     tenant: Tenant
     question: Question
@@ -50,10 +50,10 @@ class Outcome:
 
 
 def plan(workflows: int) -> list[tuple[Tenant, Question]]:
-    """The same questions by the same tenants in the same order each time."""
+    """The workload, which is the same on every run."""
     tenants = [Tenant(**entry) for entry in _table("tenants.toml", "tenant")]
     questions = [Question(**entry) for entry in _table("questions.toml", "question")]
-    # shares in turn rather than in blocks, so that few workflows are a mix too
+    # interleave tenants, so that a small number of workflows is a mix too
     rounds = max(tenant.share for tenant in tenants)
     order = [tenant for turn in range(rounds) for tenant in tenants if turn < tenant.share]
     pairs = zip(itertools.cycle(order), itertools.cycle(questions), strict=False)
@@ -63,12 +63,12 @@ def plan(workflows: int) -> list[tuple[Tenant, Question]]:
 async def send(
     gateway: str, planned: Iterable[tuple[Tenant, Question]], concurrency: int, done: Callable[[], None]
 ) -> list[Outcome]:
-    """Ask everything, at most `concurrency` at once; `done` is called after each answer."""
-    gate = asyncio.Semaphore(concurrency)
+    """Send all questions, at most `concurrency` at a time; call `done` after each answer."""
+    limit = asyncio.Semaphore(concurrency)
     async with httpx.AsyncClient(base_url=gateway, timeout=TIMEOUT, trust_env=False) as client:
 
         async def one(number: int, tenant: Tenant, question: Question) -> Outcome:
-            async with gate:
+            async with limit:
                 outcome = await ask(client, tenant, question, f"{tenant.id}-{number % 10}")
             done()
             return outcome
@@ -89,7 +89,7 @@ async def ask(client: httpx.AsyncClient, tenant: Tenant, question: Question, ses
 
 
 def _streamed_status(events: str) -> int:
-    """200 for a stream that was completed; else what its error says, 502 if it just ended."""
+    """200 for a complete stream, else the status of its error event, 502 if it ended without one."""
     if "event: done\n" in events:
         return 200
     _, failed, rest = events.partition("event: error\ndata: ")

@@ -1,6 +1,6 @@
-"""`somatrace doctor`: the settings in force, where they lead, what is installed, and what is wrong with it.
+"""`somatrace doctor`: diagnose the effective settings, the target, installed packages and one service.
 
-`examine` never raises for what it finds; docs/troubleshooting.md explains each of its findings.
+`examine` reports faults as findings instead of raising; docs/troubleshooting.md explains each finding.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Diagnosis", "DoctorOptions", "examine"]
 
 
 def __getattr__(name: str) -> object:
-    # late: the child program is in this package too, and must load little before the service does
+    # lazy: the child program is in this package too, and must import little before the service does
     if name == "Diagnosis":
         from somatrace.doctor.diagnosis import Diagnosis
 

@@ -1,7 +1,7 @@
-"""The child process of `doctor --app`: loads a service as its server would, and says what became of it.
+"""Child process of `doctor --app`: load a service as its server would and report how it is traced.
 
-`python -m somatrace.doctor.child` reads its order as JSON from standard input and writes `result.json` into
-the order's directory. An ASGI app is started up and shut down as a server does it; no request is made.
+`python -m somatrace.doctor.child` reads its order as JSON from standard input and writes `result.json` to
+the order's directory. An ASGI app goes through its lifespan startup and shutdown; no request is made.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypedDict
 
-#: Who exports from within litellm, past every tracer provider.
+#: litellm callbacks that export on their own, bypassing every tracer provider.
 _BYPASSES: Final = ("langfuse", "langfuse_otel", "traceloop", "otel", "langsmith", "arize", "logfire")
-#: Seconds that a start-up leaves for the shutdown, and for saying what was seen.
-_REST: Final = 1.5
-#: Libraries that somatrace instruments by itself, by the module that says that they are used.
+#: Seconds reserved after startup for the shutdown and for writing the result.
+_RESERVE: Final = 1.5
+#: Libraries that somatrace instruments itself, by the module whose import shows that they are used.
 _OTHERS: Final = ("aiohttp", "celery", "fastapi", "httpx", "httpx2", "requests", "starlette", "traceloop")
 
 
 class LoadOrder(TypedDict):
-    """What the parent wants: `app` is `module:attribute`, `factory` says that the attribute makes the app;
-    `until` is in monotonic seconds, which all processes of a machine share."""
+    """The parent's request. `app` is `module:attribute`; with `factory` the attribute is called to create the
+    app. `until` is in monotonic seconds, which all processes on a machine share."""
 
     directory: str
     app: str
@@ -35,74 +35,78 @@ class LoadOrder(TypedDict):
 
 
 def main() -> NoReturn:
-    """Carry out the order on standard input."""
+    """Execute the order from standard input."""
     order: LoadOrder = json.load(sys.stdin)
     result: dict[str, Any] = {"error": "", "startup": ""}
     try:
         app = load(order["app"], factory=order["factory"])
-    except BaseException as error:  # a service may leave by SystemExit when it is imported
-        result["error"] = _said(error)
+    except BaseException as error:  # importing a service may raise SystemExit
+        result["error"] = _error_name(error)
     else:
-        result["startup"] = asyncio.run(_started(app, order["until"], lambda: result.update(_seen(app))))
+        result["startup"] = asyncio.run(
+            _run_lifespan(app, order["until"], lambda: result.update(_inspect(app)))
+        )
     directory = Path(order["directory"])
     draft = directory / "result.draft"
     draft.write_text(json.dumps(result), encoding="utf-8")
     draft.replace(directory / "result.json")
-    os._exit(0)  # whatever threads the service has started
+    os._exit(0)  # do not wait for threads the service has started
 
 
 def load(name: str, *, factory: bool) -> Any:
-    """The app called `module:attribute.attribute`, from the working directory as servers do it."""
+    """Import the app `module:attribute.attribute` from the working directory, as servers do."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     module, _, attributes = name.partition(":")
-    found: Any = importlib.import_module(module)
+    app: Any = importlib.import_module(module)
     for attribute in filter(None, attributes.split(".")):
-        found = getattr(found, attribute)
-    return found() if factory else found
+        app = getattr(app, attribute)
+    return app() if factory else app
 
 
-async def _started(app: Any, until: float, look: Callable[[], None]) -> str:
-    """Start an ASGI app up, look, and shut it down; what went wrong with its start-up, "" if nothing."""
+async def _run_lifespan(app: Any, until: float, inspect: Callable[[], None]) -> str:
+    """Start an ASGI app, inspect it and shut it down; return the startup error, "" if there was none."""
     if not _is_asgi(app):
-        look()
+        inspect()
         return ""
-    seconds = max(0.1, until - time.monotonic() - _REST)
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    seconds = max(0.1, until - time.monotonic() - _RESERVE)
+    to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     serving = asyncio.ensure_future(
-        app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, told.get, said.put)
+        app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, to_app.get, from_app.put)
     )
-    told.put_nowait({"type": "lifespan.startup"})
-    answer = asyncio.ensure_future(said.get())
+    to_app.put_nowait({"type": "lifespan.startup"})
+    answer = asyncio.ensure_future(from_app.get())
     await asyncio.wait({serving, answer}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    wrong = _wrong(serving, answer, seconds)
-    look()
-    told.put_nowait({"type": "lifespan.shutdown"})
-    await asyncio.wait({serving}, timeout=_REST / 2)
+    error = _startup_error(serving, answer, seconds)
+    inspect()
+    to_app.put_nowait({"type": "lifespan.shutdown"})
+    await asyncio.wait({serving}, timeout=_RESERVE / 2)
     for task in (serving, answer):
         task.cancel()
-    return wrong
+    return error
 
 
 def _is_asgi(app: Any) -> bool:
-    """Whether it is an app of the frameworks that are instrumented, or is called as one is."""
+    """Whether the app is an async callable, as ASGI apps are."""
     call = app if asyncio.iscoroutinefunction(app) else getattr(app, "__call__", None)  # noqa: B004
     return asyncio.iscoroutinefunction(call)
 
 
-def _wrong(serving: asyncio.Future[Any], answer: asyncio.Future[dict[str, Any]], seconds: float) -> str:
+def _startup_error(
+    serving: asyncio.Future[Any], answer: asyncio.Future[dict[str, Any]], seconds: float
+) -> str:
     if answer.done():
         failed = answer.result().get("type") == "lifespan.startup.failed"
-        return "it says that it failed" if failed else ""
+        return "it reported a failure" if failed else ""
     if not serving.done():
-        return f"it was not done within {seconds:.3g} s"
+        return f"it did not finish within {seconds:.3g} s"
     error = serving.exception()
-    return "" if error is None else _said(error)
+    return "" if error is None else _error_name(error)
 
 
-def _seen(app: Any) -> dict[str, Any]:
-    """How tracing stands, and which libraries are loaded."""
+def _inspect(app: Any) -> dict[str, Any]:
+    """The service's tracing status and its loaded libraries."""
     import somatrace
     from somatrace.libraries import INSTRUMENTED
 
@@ -123,7 +127,7 @@ def _seen(app: Any) -> dict[str, Any]:
 
 
 def _callbacks() -> set[str]:
-    """The exporters within litellm that the service has switched on."""
+    """The exporting litellm callbacks that the service has enabled."""
     litellm = sys.modules.get("litellm")
     listed = [
         getattr(litellm, name, None) or () for name in ("success_callback", "failure_callback", "callbacks")
@@ -131,8 +135,8 @@ def _callbacks() -> set[str]:
     return {str(each) for callbacks in listed for each in callbacks if each in _BYPASSES}
 
 
-def _said(error: BaseException) -> str:
-    """What kind of failure it was, and the name of a missing module. Other texts may hold secrets."""
+def _error_name(error: BaseException) -> str:
+    """The exception's type and the name of a missing module. Its message may contain secrets."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     return f"{type(error).__name__}{f' ({missing})' if missing else ''}"
 

@@ -1,4 +1,4 @@
-"""What an examination found, and how it is shown: as text or as one JSON object."""
+"""The result of an examination, rendered as text or as one JSON object."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MARKS: Final = {"ok": "ok", "note": "note", "wrong": "WRONG", "unknown": "UNKNO
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Settings as they are in force (secrets masked), and findings in the order they were made."""
+    """The effective settings with secrets masked, and the findings in order of discovery."""
 
     settings: tuple[ExplainedSetting, ...]
     findings: tuple[DoctorFinding, ...]
 
     @property
     def exit_code(self) -> int:
-        """1 if something is wrong, else 2 if something could not be looked at, else 0."""
+        """1 if anything is wrong, else 2 if a check could not run, else 0."""
         levels = {found.level for found in self.findings}
         return 1 if "wrong" in levels else 2 if "unknown" in levels else 0
 
@@ -35,7 +35,7 @@ class Diagnosis:
         return json.dumps(whole, ensure_ascii=False)
 
     def lines(self) -> Iterator[str]:
-        """The diagnosis for people."""
+        """The diagnosis as text lines."""
         width = max((len(line.setting) for line in self.settings), default=0)
         for line in self.settings:
             yield f"{line.setting:<{width}}  {line.value or '-'}  ({line.source})"
@@ -49,6 +49,6 @@ class Diagnosis:
 
     def _summary(self) -> str:
         counts = {level: sum(found.level == level for found in self.findings) for level in _MARKS}
-        said = f"{counts['wrong']} wrong, {counts['note']} to note"
-        unknown = f", {counts['unknown']} could not be looked at" if counts["unknown"] else ""
-        return f"doctor: {said}{unknown} (exit code {self.exit_code})"
+        summary = f"{counts['wrong']} wrong, {counts['note']} noted"
+        unknown = f", {counts['unknown']} not checked" if counts["unknown"] else ""
+        return f"doctor: {summary}{unknown} (exit code {self.exit_code})"

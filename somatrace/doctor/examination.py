@@ -1,4 +1,4 @@
-"""One examination, from the settings to the diagnosis."""
+"""Run all of doctor's checks, from the settings to the diagnosis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somatrace.tracing.content_policy import grants_of
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """What the command line says. `timeout` is seconds, for the target's answer and for loading the app."""
+    """Command-line options. `timeout` in seconds applies to the target's answer and to loading the app."""
 
     env_file: str | None = None
     app: str | None = None
@@ -26,12 +26,12 @@ class DoctorOptions:
 
 
 def examine(options: DoctorOptions) -> Diagnosis:
-    """Look at everything; asks the target once and, with `app`, loads the service in a child process."""
+    """Run every check; probes the target once and, with `app`, loads the service in a child process."""
     config = Config(env_file=options.env_file) if options.env_file else None
     settings = resolve("somatrace", config)
-    # the lines for variables without effect are findings too
+    # variables without effect are reported as findings instead
     explained = tuple(
-        # `explain` masks what is a secret by its place; people also put them where none belongs
+        # `explain` masks settings that hold secrets; secrets also turn up in settings that should not
         line._replace(value=redact_text(line.value, categories=("secrets",)))
         for line in explain(settings)
         if line.setting not in settings.unused
@@ -50,8 +50,8 @@ def _findings(settings: Settings, options: DoctorOptions) -> Iterator[DoctorFind
     yield from target_findings(settings, options.timeout)
     yield from installed_findings()
     if options.app is not None:
-        said = {*map(str, settings.problems), *policy}
-        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout, said=said)
+        known = {*map(str, settings.problems), *policy}
+        yield from app_findings(options.app, factory=options.factory, timeout=options.timeout, known=known)
 
 
 def _policy_problems(settings: Settings) -> tuple[str, ...]:

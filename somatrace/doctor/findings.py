@@ -1,6 +1,6 @@
-"""Everything doctor can say: each finding with how bad it is, its text, and what to do about it.
+"""The table of doctor's findings: each with its level, its text and advice.
 
-docs/troubleshooting.md explains each of them; a test compares the two. `{…}` is filled in when it is said.
+docs/troubleshooting.md explains each finding; a test compares the two. `finding` fills in `{…}`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-#: ok and note need nothing done; wrong makes the exit code 1; unknown, what could not be looked at, 2.
+#: ok and note require no action; wrong sets exit code 1; unknown (a check that could not run) sets 2.
 Level = Literal["ok", "note", "wrong", "unknown"]
 
 
 class FindingKind(NamedTuple):
-    """One finding's level, text and advice."""
+    """The level, text and advice of one kind of finding."""
 
     level: Level
     text: str
@@ -23,85 +23,89 @@ class FindingKind(NamedTuple):
 KINDS: Final[dict[str, FindingKind]] = {
     # -- settings
     "problem": FindingKind(
-        "wrong", "setting: {what}", "correct it where it is set; docs/configuration.md has them all"
+        "wrong", "setting: {what}", "fix it where it is set; docs/configuration.md lists every setting"
     ),
     "unused": FindingKind("note", "{variable} has no effect: {why}"),
     "policy": FindingKind(
-        "wrong", "content policy: {what}", "correct the policy file; until then nothing is granted"
+        "wrong", "content policy: {what}", "fix the policy file; until then it grants no content"
     ),
     # -- the target
-    "off": FindingKind("note", "tracing is off: {variable} says so"),
+    "off": FindingKind("note", "tracing is disabled by {variable}"),
     "nothing_sent": FindingKind("note", "nothing is sent: the target is none ({variable})"),
-    "console": FindingKind("note", "spans are printed by the service itself ({variable})"),
+    "console": FindingKind("note", "spans are printed to the service's console ({variable})"),
     "local_default": FindingKind("note", "nothing configured: spans go to the local store at {where}"),
     "local": FindingKind("ok", "spans go to the local store at {where} ({variable})"),
     "no_directory": FindingKind(
         "wrong",
-        "no directory for the local store can be written, so spans are lost",
-        "name one in SOMATRACE_DATA_DIR that this user may write",
+        "there is no writable directory for the local store, so spans are lost",
+        "set SOMATRACE_DATA_DIR to a directory that this user can write to",
     ),
     "store": FindingKind(
-        "ok", "it holds {spans} spans of {traces} traces, {size} of at most {most}, kept {days} days"
+        "ok",
+        "the store contains {spans} spans in {traces} traces, {size} of at most {most}, kept for {days} days",
     ),
-    "store_empty": FindingKind("ok", "nothing is in it yet; at most {most}, kept {days} days"),
+    "store_empty": FindingKind("ok", "the store is empty; at most {most}, kept for {days} days"),
     "store_broken": FindingKind(
         "wrong",
         "the local store cannot be read: {what}",
-        "a service sets a damaged file aside by itself; check the directory's owner and free space",
+        "services move a damaged file aside automatically; check the directory's owner and free disk space",
     ),
     "waiting": FindingKind(
         "ok",
-        "spool: none on disk; while the target is away spans wait in memory, {size} (SOMATRACE_QUEUE_BYTES) "
-        "and {spans} not yet encoded (SOMATRACE_QUEUE_SIZE) at most",
+        "no disk spool: while the target is unavailable, spans wait in memory, at most "
+        "{size} (SOMATRACE_QUEUE_BYTES) plus {spans} not yet encoded (SOMATRACE_QUEUE_SIZE)",
     ),
-    "answers": FindingKind("ok", "the target answers: {what}, in {milliseconds} ms"),
+    "answers": FindingKind("ok", "the target answers: {what} in {milliseconds} ms"),
     "dns": FindingKind(
-        "wrong", "DNS: {what}", "check the host; in a cluster use the full name, service.namespace.svc"
+        "wrong",
+        "DNS: {what}",
+        "check the host name; inside a cluster use the full name, service.namespace.svc",
     ),
     "refused": FindingKind(
         "wrong",
-        "no connection: {what}",
-        "check host and port, that the server runs, and that a network policy lets you through",
+        "connection failed: {what}",
+        "check the host and port, that the server is running, and that network policies allow the connection",
     ),
     "tls": FindingKind(
         "wrong",
         "TLS: {what}",
-        "give a private authority's file in SOMATRACE_CERTIFICATE; check the name, and https:// against http://",
+        "for a private CA, set SOMATRACE_CERTIFICATE to its file; check the host name and whether the URL "
+        "needs https:// or http://",
     ),
     "auth": FindingKind(
         "wrong",
-        "the keys are refused: {what}",
-        "check that public and secret key belong together, to this host and to this project",
+        "the target rejected the keys: {what}",
+        "check that the public and secret key belong to each other, to this host and to this project",
     ),
     "path": FindingKind(
         "wrong",
-        "no traces are taken at {url}: {what}",
-        "Langfuse takes them at /api/public/otel/v1/traces, a collector at /v1/traces",
+        "{url} does not accept traces: {what}",
+        "Langfuse accepts traces at /api/public/otel/v1/traces, a collector at /v1/traces",
     ),
     "elsewhere": FindingKind(
         "wrong",
-        "no traces are taken at {url}: {what}; {better} is likely right",
-        "OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, "
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is",
+        "{url} does not accept traces: {what}; try {better}",
+        "/v1/traces is appended to OTEL_EXPORTER_OTLP_ENDPOINT; "
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used unchanged",
     ),
     "server": FindingKind(
         "wrong",
-        "the target fails: {what}",
-        "look into its log; Langfuse answers 500 when its object store is away, and hangs without Redis",
+        "the target failed: {what}",
+        "check its logs; Langfuse returns 500 when its object store is unavailable, and hangs without Redis",
     ),
     "clear_text": FindingKind(
         "wrong",
-        "spans go to {host} unencrypted: plain http to a host outside this machine and the cluster",
+        "spans go to {host} unencrypted: plain http to a host outside this machine and cluster",
         "use https://",
     ),
     "grpc_missing": FindingKind(
         "wrong",
-        "OTLP over gRPC is asked for and grpcio is not installed, so nothing is sent",
+        "OTLP over gRPC is configured, but grpcio is not installed, so nothing is sent",
         "`pip install 'somatrace[grpc]'`, or OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
     ),
-    # -- what is installed
+    # -- installed packages
     "python": FindingKind(
-        "ok", "Python {version}, somatrace {somatrace}, {count} dependencies in their ranges"
+        "ok", "Python {version}, somatrace {somatrace}, all {count} dependencies in their supported ranges"
     ),
     "outside": FindingKind(
         "wrong",
@@ -111,30 +115,32 @@ KINDS: Final[dict[str, FindingKind]] = {
     "missing": FindingKind("wrong", "{package} is not installed", "`pip install '{package}{range}'`"),
     "no_metadata": FindingKind(
         "unknown",
-        "somatrace is not installed as a package, so versions cannot be compared",
-        "`pip install` it instead of putting its source on the path",
+        "somatrace is not installed as a package, so dependency versions cannot be checked",
+        "install it with `pip install` instead of adding its source to the path",
     ),
     "old_pip": FindingKind(
-        "note", "pip {version} needs many minutes for somatrace[traceloop]: take pip 24 or newer, or uv"
+        "note",
+        "pip {version} needs many minutes to resolve somatrace[traceloop]: use pip 24 or newer, or uv",
     ),
     "distro": FindingKind(
         "note",
-        "opentelemetry-distro {version} is installed: under opentelemetry-instrument its exporter gets "
-        "guarded copies, and none where it would send to the same target",
+        "opentelemetry-distro {version} is installed: under opentelemetry-instrument its exporter receives "
+        "guarded copies of spans, or none if it sends to the same target",
     ),
     "agent": FindingKind(
-        "note", "this runs under opentelemetry-instrument; services so started have two pipelines"
+        "note",
+        "this process runs under opentelemetry-instrument; services started that way have two span pipelines",
     ),
     "library": FindingKind(
-        "ok", "{library} {version}: instrumented by {instrumentor} {its_version} once it is imported"
+        "ok", "{library} {version}: instrumented by {instrumentor} {its_version} when imported"
     ),
     "library_without": FindingKind(
         "note",
-        "{library} {version} is installed and not instrumented: that needs `pip install {instrumentor}`",
+        "{library} {version} is installed but not instrumented: that needs `pip install {instrumentor}`",
     ),
     "library_outside": FindingKind(
         "wrong",
-        "{library} {version} is outside the range {range} that {instrumentor} {its_version} instruments",
+        "{library} {version} is outside the range {range} that {instrumentor} {its_version} supports",
         "`pip install '{library}{range}'`, or a newer {instrumentor}",
     ),
     # -- the service, with --app
@@ -142,19 +148,19 @@ KINDS: Final[dict[str, FindingKind]] = {
     "app_failed": FindingKind(
         "unknown",
         "{app} could not be loaded: {what}",
-        "run this where the service's own server is started, with the same environment",
+        "run doctor where the service's server is started, with the same environment",
     ),
-    "app_slow": FindingKind("unknown", "{app} was not loaded within {seconds} s", "raise --timeout"),
+    "app_slow": FindingKind("unknown", "{app} did not load within {seconds} s", "raise --timeout"),
     "app_startup": FindingKind(
-        "note", "the start-up of {app} failed, so what it does then was not seen: {what}"
+        "note", "the startup of {app} failed, so anything it sets up later was not checked: {what}"
     ),
     "app_untraced": FindingKind(
         "wrong",
-        "{app} does not call init_tracing, so nothing of it is traced",
+        "{app} does not call init_tracing, so nothing in it is traced",
         "add init_tracing(...) to its main.py",
     ),
     "app_problem": FindingKind(
-        "wrong", "in {app}: {what}", "`status().problems` in the service says the same"
+        "wrong", "in {app}: {what}", "`status().problems` in the service reports the same"
     ),
     "unprotected": FindingKind(
         "wrong",
@@ -163,19 +169,19 @@ KINDS: Final[dict[str, FindingKind]] = {
     ),
     "own_exporters": FindingKind(
         "note",
-        "FastAPI adds exporters of its own to {app}: FASTAPI_OTEL_AUTO_CONFIGURE, or telemetry= in the code. "
-        "They get guarded copies, and none where they would send to the same target",
+        "FastAPI adds its own exporters to {app}: FASTAPI_OTEL_AUTO_CONFIGURE, or telemetry= in the code. "
+        "They receive guarded copies of spans, or none if they send to the same target",
     ),
-    "ignored": FindingKind("note", "in {app} headers of others were ignored: {what}"),
+    "ignored": FindingKind("note", "{app} ignored incoming headers: {what}"),
     "imported": FindingKind("ok", "{library} {version} imported, instrumented: yes{more}"),
     "imported_without": FindingKind(
         "wrong",
-        "{library} {version} imported, instrumented: no, because {why}",
-        "its calls make no spans until then",
+        "{library} {version} imported, instrumented: no ({why})",
+        "its calls create no spans until this is fixed",
     ),
     "bypass": FindingKind(
         "wrong",
-        "litellm exports by its own callback {callback}, past the content guard",
+        "litellm exports through its own callback {callback}, bypassing the content guard",
         "remove it from litellm.success_callback and failure_callback; its calls are instrumented anyway",
     ),
 }
@@ -183,7 +189,7 @@ KINDS: Final[dict[str, FindingKind]] = {
 
 @dataclass(frozen=True)
 class DoctorFinding:
-    """One thing that was found, ready to be shown."""
+    """One finding with its text filled in."""
 
     kind: str
     level: Level
@@ -192,6 +198,7 @@ class DoctorFinding:
 
 
 def finding(kind: str, **fields: object) -> DoctorFinding:
-    """The finding of this kind, its places filled in."""
-    found = KINDS[kind]
-    return DoctorFinding(kind, found.level, found.text.format(**fields), found.advice.format(**fields))
+    """Create a finding of this kind from its template."""
+    template = KINDS[kind]
+    text, advice = template.text.format(**fields), template.advice.format(**fields)
+    return DoctorFinding(kind, template.level, text, advice)

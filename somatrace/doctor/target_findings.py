@@ -1,4 +1,4 @@
-"""Where spans go, and whether they would arrive there."""
+"""Check the span target: its address, and whether it accepts exports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somatrace.local.store.store import Store
 
 
 def target_findings(settings: Settings, timeout: float) -> Iterator[DoctorFinding]:
-    """The target, and what is wrong on the way to it; asks it once."""
+    """Findings about the target; probes it once."""
     target, variable = settings.target, settings.sources.get("target", DEFAULT)
     if not settings.enabled:
         yield finding("off", variable=settings.sources["enabled"])
@@ -34,28 +34,28 @@ def target_findings(settings: Settings, timeout: float) -> Iterator[DoctorFindin
     else:
         if _is_clear_text(settings):
             yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
-        yield _asked(settings, timeout)
+        yield _probe_finding(settings, timeout)
         yield _waiting(settings)
 
 
 def _waiting(settings: Settings) -> DoctorFinding:
-    """Where spans wait that the target has not taken yet, and how many may."""
+    """Where undelivered spans wait, and how many are kept."""
     return finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
 
 
-def _asked(settings: Settings, timeout: float) -> DoctorFinding:
-    found = probe(settings.target, timeout)
-    if found.fault is None:
-        return finding("answers", what=found.message, milliseconds=round(found.seconds * 1000))
-    if found.better:
-        return finding("elsewhere", url=settings.target.address, what=found.message, better=found.better)
-    return finding(found.fault, url=settings.target.address, what=found.message)
+def _probe_finding(settings: Settings, timeout: float) -> DoctorFinding:
+    result = probe(settings.target, timeout)
+    if result.fault is None:
+        return finding("answers", what=result.message, milliseconds=round(result.seconds * 1000))
+    if result.better:
+        return finding("elsewhere", url=settings.target.address, what=result.message, better=result.better)
+    return finding(result.fault, url=settings.target.address, what=result.message)
 
 
 def _is_clear_text(settings: Settings) -> bool:
-    """Whether spans go out in the clear, and no problem line says so already (it does where keys go too)."""
-    said = any("plain http" in problem.message for problem in settings.problems)
-    return not said and clear_text_abroad(_with_scheme(settings))
+    """Whether spans go unencrypted without a setting problem for it (there is one when keys go too)."""
+    reported = any("plain http" in problem.message for problem in settings.problems)
+    return not reported and clear_text_abroad(_with_scheme(settings))
 
 
 def _with_scheme(settings: Settings) -> str:
@@ -77,12 +77,12 @@ def _local(settings: Settings, variable: str) -> Iterator[DoctorFinding]:
         yield finding("local_default", where=where)
     else:
         yield finding("local", where=where, variable=variable)
-    yield _held(directory, settings)
+    yield _store_finding(directory, settings)
     yield _waiting(settings)
 
 
-def _held(directory: Path, settings: Settings) -> DoctorFinding:
-    """What is in the store. One that is not there yet is not made."""
+def _store_finding(directory: Path, settings: Settings) -> DoctorFinding:
+    """The store's contents and limits. A missing store is not created."""
     caps = {"most": _size(settings.local_max_bytes), "days": f"{settings.local_max_days:g}"}
     where = directory / FILE
     if not where.exists():
@@ -107,7 +107,7 @@ def _counts(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def _is_live(part: Path) -> bool:
-    """Whether a file belongs to the store in use, rather than to one that was set aside."""
+    """Whether a file belongs to the store in use, not to a damaged one that was moved aside."""
     return part.name in (FILE, f"{FILE}-wal", f"{FILE}-shm")
 
 

@@ -1,4 +1,4 @@
-"""`python -m somatrace.modelserver`: serve on loopback, print one line with the URL when ready."""
+"""`python -m somatrace.modelserver`: serve on loopback and print the URL in one line when ready."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from somatrace.modelserver.app import create_app
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until interrupted. Returns the exit code: 2 for input that cannot be used."""
+    """Serve until interrupted. Returns the exit code: 2 for invalid input."""
     options = _options(argv)
     try:
         api_key = options.api_key_file.read_text(encoding="utf-8").strip() if options.api_key_file else None
         listener = _listener(options.port)
     except (OSError, OverflowError, ValueError) as error:
-        return _refused(f"{error}; choose another --port or --api-key-file")
+        return _invalid(f"{error}; choose another --port or --api-key-file")
     if api_key == "":
-        return _refused("the --api-key-file is empty: write a key into it")
+        return _invalid("the --api-key-file is empty: write a key into it")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     app = create_app(api_key=api_key, slow_seconds=options.slow_seconds)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
-    # connections are queued from here on, so the URL may be told before the loop runs
+    # the listener queues connections from here on, so the URL can be announced before the loop runs
     sys.stdout.write(f"somatrace.modelserver: local-extractive at {url}/v1\n")
     sys.stdout.flush()
     if options.ready_file:
@@ -35,17 +35,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _refused(reason: str) -> int:
+def _invalid(reason: str) -> int:
     sys.stderr.write(f"somatrace.modelserver: {reason}\n")
     return 2
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m somatrace.modelserver", description=__doc__)
-    parser.add_argument("--port", type=int, default=8400, help="0 takes a free one (default %(default)s)")
-    parser.add_argument("--ready-file", type=Path, help="write the URL here when ready")
-    parser.add_argument("--api-key-file", type=Path, help="want the key in this file as a bearer token")
-    parser.add_argument("--slow-seconds", type=float, default=1.0, help="delay of local-extractive-slow")
+    parser.add_argument(
+        "--port", type=int, default=8400, help="port to listen on; 0 picks a free one (default %(default)s)"
+    )
+    parser.add_argument("--ready-file", type=Path, help="file to write the URL to when ready")
+    parser.add_argument("--api-key-file", type=Path, help="require the key in this file as a bearer token")
+    parser.add_argument(
+        "--slow-seconds", type=float, default=1.0, help="delay of local-extractive-slow, in seconds"
+    )
     return parser.parse_args(argv)
 
 

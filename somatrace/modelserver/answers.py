@@ -1,4 +1,4 @@
-"""From a task to a reply: quote the sentences that fit, call the tool that fits, fill the schema."""
+"""Answer a task: quote matching sentences, call the matching tool, or fill the schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEAR: Final = 0.6
 
 
 def answer(task: ModelTask, alternative: int = 0) -> Reply:
-    """The reply to `task`; `alternative` 1, 2, ... are the next best ones (for `n` choices)."""
+    """The reply to `task`; `alternative` 1, 2, ... select the next best replies (for `n` choices)."""
     question = question_of(task)
     if (call := _call(task, question)) is not None:
         return call
@@ -31,30 +31,30 @@ def answer(task: ModelTask, alternative: int = 0) -> Reply:
         text = json.dumps(structure(task.schema, question, quotes), ensure_ascii=False)
     else:
         text = json.dumps({"answer": " ".join(quotes) or NOT_FOUND}, ensure_ascii=False)
-    return _limited(text, task)
+    return _truncated(text, task)
 
 
 def question_of(task: ModelTask) -> str:
-    """The last user message without its `<context>` blocks; what follows "Question:", if that is there."""
+    """The last user message without `<context>` blocks, or only the text after "Question:" if present."""
     text = next((message.text for message in reversed(task.messages) if message.role == "user"), "")
     return _QUESTION.split(_CONTEXT.sub(" ", text))[-1].strip()
 
 
 def input_tokens(task: ModelTask) -> int:
-    """Tokens of all messages, tool definitions and the schema."""
-    said = sum(count_tokens(message.text) for message in task.messages)
+    """The token count of all messages, tool definitions and the schema."""
+    messages = sum(count_tokens(message.text) for message in task.messages)
     tools = sum(count_tokens(_tool_text(tool) + json.dumps(tool.parameters)) for tool in task.tools)
-    return said + tools + (count_tokens(json.dumps(task.schema)) if task.schema else 0)
+    return messages + tools + (count_tokens(json.dumps(task.schema)) if task.schema else 0)
 
 
 def output_tokens(reply: Reply) -> int:
-    """Tokens of what was answered: the text, or the tool's name and arguments."""
+    """The token count of a reply: its text, or the tool's name and arguments."""
     return count_tokens(reply.text) + count_tokens(reply.tool) + count_tokens(reply.arguments)
 
 
 def _quotes(task: ModelTask, question: str, alternative: int) -> list[str]:
     if task.messages[-1].role in ("tool", "function"):
-        return _told_by_tools(task)
+        return _tool_results(task)
     context = [
         sentence
         for message in task.messages
@@ -66,8 +66,8 @@ def _quotes(task: ModelTask, question: str, alternative: int) -> list[str]:
     return list(dict.fromkeys(hit.sentence.text for hit in near))
 
 
-def _told_by_tools(task: ModelTask) -> list[str]:
-    told: list[str] = []
+def _tool_results(task: ModelTask) -> list[str]:
+    results: list[str] = []
     for message in reversed(task.messages):
         if message.role not in ("tool", "function"):
             break
@@ -75,8 +75,8 @@ def _told_by_tools(task: ModelTask) -> list[str]:
             result = json.loads(message.text)
         except (ValueError, RecursionError):
             result = message.text
-        told.append(_flat(result).rstrip(".") + ".")
-    return told[::-1]
+        results.append(_flat(result).rstrip(".") + ".")
+    return results[::-1]
 
 
 def _flat(result: Any) -> str:
@@ -93,34 +93,34 @@ def _call(task: ModelTask, question: str) -> Reply | None:
         return None
     if choice == "auto" and task.messages[-1].role != "user":
         return None
-    tool = _fitting(task, question)
+    tool = _matching(task, question)
     if tool is None:
         return None
     given = arguments(tool, question)
     if given is None:
-        # the caller insists: give what fits the schema, as a language model would
+        # the caller requires a call: fill the schema, as a language model would
         given = structure(tool.parameters, question, [question])
     return Reply(tool=tool.name, arguments=json.dumps(given, ensure_ascii=False), finish="tool_calls")
 
 
-def _fitting(task: ModelTask, question: str) -> Tool | None:
-    """The tool the question is about; with "auto" only one whose required arguments the question holds."""
+def _matching(task: ModelTask, question: str) -> Tool | None:
+    """The tool that matches the question; with "auto" only if the question has its required arguments."""
     choice = task.tool_choice
     if choice.startswith("="):
         return next(tool for tool in task.tools if tool.name == choice[1:])
     asked = set(words(question))
     ranked = sorted(task.tools, key=lambda tool: -len(asked & set(words(_tool_text(tool)))))
-    callable_ones = [tool for tool in ranked if arguments(tool, question) is not None]
+    usable = [tool for tool in ranked if arguments(tool, question) is not None]
     if choice == "required":
-        return (callable_ones or ranked)[0]
-    return next((tool for tool in callable_ones if asked & set(words(_tool_text(tool)))), None)
+        return (usable or ranked)[0]
+    return next((tool for tool in usable if asked & set(words(_tool_text(tool)))), None)
 
 
 def _tool_text(tool: Tool) -> str:
     return f"{tool.name.replace('_', ' ')} {tool.description}"
 
 
-def _limited(text: str, task: ModelTask) -> Reply:
+def _truncated(text: str, task: ModelTask) -> Reply:
     """`text` cut before the first stop sequence, then to the token limit."""
     positions = [at for stop in task.stop if (at := text.find(stop)) >= 0]
     text = text[: min(positions)] if positions else text

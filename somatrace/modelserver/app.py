@@ -21,10 +21,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(*, api_key: str | None = None, slow_seconds: float = 1.0) -> Starlette:
-    """The application; with `api_key` it wants that key as a bearer token.
+    """Create the application; with `api_key` it requires that key as a bearer token.
 
-    `slow_seconds` is how long the model `local-extractive-slow` waits before it answers. Only requests for
-    a loopback host are served: a web page must not reach the server by a name that resolves to it.
+    `slow_seconds` is the delay of the model `local-extractive-slow`. Only requests for a loopback host are
+    served, so that a web page cannot reach the server through a name that resolves to it.
     """
     server = _Server(api_key, slow_seconds)
     routes = [
@@ -37,7 +37,7 @@ def create_app(*, api_key: str | None = None, slow_seconds: float = 1.0) -> Star
     return Starlette(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)],
-        exception_handlers={HTTPException: _http_error, Exception: _failed},
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
 
 
@@ -60,9 +60,9 @@ class _Server:
         if self._api_key is None:
             return
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(key.strip().encode(), self._api_key.encode())
-        if scheme.lower() != "bearer" or not right:
-            # the key is not repeated: error texts end up in logs and traces
+        matches = hmac.compare_digest(key.strip().encode(), self._api_key.encode())
+        if scheme.lower() != "bearer" or not matches:
+            # do not repeat the key: error messages end up in logs and traces
             raise ApiError(401, "Incorrect API key provided.", code="invalid_api_key")
 
     async def models(self, _: Request) -> Response:
@@ -101,5 +101,5 @@ def _http_error(request: Request, error: Exception) -> Response:
     return ApiError(status, f"Invalid URL ({request.method} {request.url.path[:200]})").response()
 
 
-def _failed(_: Request, __: Exception) -> Response:
+def _server_error(_: Request, __: Exception) -> Response:
     return ApiError(500, "The server had an error.").response()

@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: the request as a `Task`, replies as chat completions and chunks."""
+"""POST /v1/chat/completions: convert requests to a `ModelTask` and replies to completions and chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_CHOICES: Final = 8
 
 
 def task(fields: Fields) -> ModelTask:
-    """What a chat completion request asks for; `ApiError` 400 where it is malformed."""
+    """The task of a chat completion request; raises `ApiError` 400 if malformed."""
     messages = [_message(each) for each in fields.objects("messages")]
     if not 0 < len(messages) <= request_parts.MAX_MESSAGES:
         raise fields.error("messages", f"1 to {request_parts.MAX_MESSAGES} messages")
@@ -35,12 +35,12 @@ def task(fields: Fields) -> ModelTask:
 
 
 def replies(fields: Fields, asked: ModelTask) -> list[Reply]:
-    """`n` different replies, the best one first."""
+    """`n` different replies, best first."""
     return [answer(asked, index) for index in range(fields.integer("n", 1, _MAX_CHOICES) or 1)]
 
 
 def completion(fields: Fields, asked: ModelTask) -> dict[str, Any]:
-    """The answer in one piece."""
+    """The complete answer as one object."""
     given = replies(fields, asked)
     return {
         **_head(fields, "chat.completion"),
@@ -58,7 +58,7 @@ def completion(fields: Fields, asked: ModelTask) -> dict[str, Any]:
 
 
 def chunks(fields: Fields, asked: ModelTask) -> Iterator[bytes]:
-    """The answer as server-sent events; the usage comes last, if `stream_options` asks for it."""
+    """The answer as server-sent events, with usage last if `stream_options` requests it."""
     head = _head(fields, "chat.completion.chunk")
     options = fields.object("stream_options")
     with_usage = options is not None and options.flag("include_usage")
@@ -151,8 +151,8 @@ def _event(value: dict[str, Any]) -> bytes:
 
 
 def check(fields: Fields) -> None:
-    """Refuse what would silently do something else: more than text, and the older function calling."""
+    """Reject options that would be ignored: audio, logprobs and the older function calling."""
     if fields.values.get("functions") is not None:
         raise ApiError(400, "'functions' is deprecated: use 'tools'.", param="functions")
     if fields.values.get("audio") is not None or fields.flag("logprobs"):
-        raise ApiError(400, "This model has neither audio nor logprobs.", param="logprobs")
+        raise ApiError(400, "This model supports neither audio nor logprobs.", param="logprobs")

@@ -1,4 +1,4 @@
-"""BM25 over sentences: which of the corpus and of the prompt's context fit a question best."""
+"""Rank the sentences of the corpus and of the prompt's context against a question (BM25)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from somatrace.modelserver.text import sentences, words
 
 _K1: Final = 1.2
 _B: Final = 0.75
-#: What the caller put into the prompt is more to the point than what the server happens to know.
+#: Context from the prompt is more relevant than the server's own corpus.
 _CONTEXT_WEIGHT: Final = 1.6
-#: Longer contexts are cut, so that one request cannot occupy the server.
+#: Sentences of context that are ranked, so that one request cannot occupy the server.
 _MAX_CONTEXT: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One candidate: its text, the words it is found by (its heading's included), where it came from."""
+    """A candidate sentence: its text, its search terms (including its heading's) and its source."""
 
     text: str
     terms: Counter[str]
@@ -32,7 +32,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class ScoredSentence:
-    """A sentence and its score, greater than zero."""
+    """A sentence and its positive score."""
 
     sentence: Sentence
     score: float
@@ -44,7 +44,7 @@ def _candidate(text: str, heading: str, source: str) -> Sentence:
 
 
 class Corpus:
-    """Sentences of Markdown sections (`## heading`, text), with their word statistics."""
+    """The sentences of Markdown sections (`## heading`, text) and their word statistics."""
 
     def __init__(self, markdown: str) -> None:
         self._sentences: list[Sentence] = []
@@ -88,5 +88,5 @@ def _score(sentence: Sentence, rarity: dict[str, float], average: float) -> floa
 
 @cache
 def handbook() -> Corpus:
-    """The corpus that ships with the package: the handbook of a company that does not exist."""
+    """The corpus shipped with the package: the handbook of a fictional company."""
     return Corpus(files("somatrace.modelserver").joinpath("handbook.md").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: hashed bags of words, so that texts that share words are near each other."""
+"""POST /v1/embeddings: hashed bags of words, so that texts with common words have similar vectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAIR_WEIGHT: Final = 0.5
 
 
 def embeddings(fields: Fields) -> dict[str, Any]:
-    """The answer to an embeddings request; `ApiError` 400 where it is malformed."""
+    """The answer to an embeddings request; raises `ApiError` 400 if malformed."""
     inputs = _inputs(fields)
     size = fields.integer("dimensions", 1, _MAX_DIMENSIONS) or DIMENSIONS
     if (encoding := fields.text("encoding_format", "float")) not in ("float", "base64"):
@@ -40,7 +40,7 @@ def embeddings(fields: Fields) -> dict[str, Any]:
 
 
 def vector(features: Sequence[str], size: int = DIMENSIONS) -> list[float]:
-    """A vector of length 1 (of zeros without features): words, and pairs of neighbours at half weight."""
+    """A unit vector (zeros without features) of words, plus adjacent pairs at half weight."""
     values = [0.0] * size
     pairs = [(f"{first} {second}", _PAIR_WEIGHT) for first, second in pairwise(features)]
     for feature, weight in [(feature, 1.0) for feature in features] + pairs:
@@ -51,7 +51,7 @@ def vector(features: Sequence[str], size: int = DIMENSIONS) -> list[float]:
 
 
 def _inputs(fields: Fields) -> list[tuple[list[str], int]]:
-    """Per input its features and how many tokens it has; an input is text or a list of token numbers."""
+    """Each input's features and token count. An input is text or a list of token numbers."""
     value = fields.values.get("input")
     if isinstance(value, str) or _are_tokens(value):
         value = [value]
@@ -64,9 +64,9 @@ def _features(value: object) -> tuple[list[str], int]:
     if isinstance(value, str) and value:
         return words(value), count_tokens(value)
     if isinstance(value, list) and _are_tokens(value):
-        # some clients send another tokenizer's numbers: as good as words for finding likeness
+        # some clients send token numbers, which work as well as words for similarity
         return [f"#{number}" for number in value], len(value)
-    raise ApiError(400, "Each 'input' must be a string or token numbers, and not empty.", param="input")
+    raise ApiError(400, "Each 'input' must be a non-empty string or array of token numbers.", param="input")
 
 
 def _are_tokens(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Values for a JSON schema, extracted from text: tool arguments and structured answers."""
+"""Extract values for a JSON schema from text: tool arguments and structured answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_NUMBER: Final = 1e15
 
 
 class Facts:
-    """What can be read off a text: identifiers such as `A-1001`, numbers, the text itself."""
+    """The values in a text: identifiers such as `A-1001`, numbers, and the text itself."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -27,14 +27,14 @@ class Facts:
         self._numbers = [float(number) for number in _NUMBER.findall(_IDENTIFIER.sub(" ", text))]
 
     def number(self) -> float | None:
-        """The next number; the last one stays, for schemas with more numbers than the text has."""
+        """The next number; the last one repeats, for schemas with more numbers than the text."""
         if len(self._numbers) > 1:
             return self._numbers.pop(0)
         return self._numbers[0] if self._numbers else None
 
 
 def arguments(tool: Tool, question: str) -> dict[str, Any] | None:
-    """Arguments for `tool` as far as `question` holds them, or None when a required one is missing."""
+    """The arguments for `tool` found in `question`, or None if a required one is missing."""
     facts = Facts(question)
     found = {}
     for name, schema in _properties(tool.parameters):
@@ -48,11 +48,11 @@ def arguments(tool: Tool, question: str) -> dict[str, Any] | None:
 
 
 def structure(schema: Json, question: str, quotes: Sequence[str]) -> Any:
-    """A value that fits `schema`, from the question and the sentences found for it.
+    """A value that matches `schema`, built from the question and the sentences quoted for it.
 
-    Covers type, properties, items, enum, const, anyOf/oneOf/allOf (the first that is not null), local `$ref`,
-    minimum/maximum, minItems/maxItems and maxLength; what is nested
-    deeper than 12 or comes after 1,000 values becomes null.
+    Supports type, properties, items, enum, const, anyOf/oneOf/allOf (the first that is not null), local
+    `$ref`, minimum/maximum, minItems/maxItems and maxLength. Values nested deeper than 12 levels or
+    beyond the first 1,000 become null.
     """
     return _Structure(schema, question, quotes).value(schema, "", 0)
 
@@ -65,7 +65,7 @@ def _properties(schema: Json) -> list[tuple[str, Json]]:
 
 
 def _extract(name: str, schema: Json, facts: Facts) -> Any:
-    """A value of the question for one argument, None if it holds none."""
+    """The question's value for one argument, None if there is none."""
     if isinstance(schema.get("enum"), list):
         return _mentioned(schema["enum"], facts.text)
     kind = _type(schema)
@@ -84,8 +84,8 @@ def _identifying(name: str) -> bool:
 
 
 def _mentioned(options: Sequence[Any], text: str) -> Any:
-    said = set(words(text))
-    return next((option for option in options if set(words(str(option))) & said), None)
+    present = set(words(text))
+    return next((option for option in options if set(words(str(option))) & present), None)
 
 
 def _type(schema: Json) -> str:
@@ -112,7 +112,7 @@ class _Structure:
         self._question = Facts(question)
         self._answer = Facts(" ".join(quotes))
         self._quotes = quotes
-        self._left = _MAX_VALUES  # a schema that refers to itself twice per level would never end
+        self._left = _MAX_VALUES  # bounds schemas that refer to themselves twice per level
 
     def value(self, schema: Json, name: str, depth: int) -> Any:
         schema = self._resolved(schema)

@@ -1,4 +1,4 @@
-"""The OpenAI protocol's edges: reading a body that may be hostile, errors in its shape, event streams."""
+"""The wire format of the OpenAI protocol: untrusted request bodies, error objects, event streams."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 MAX_BODY: Final = 1024 * 1024
-#: Answers are a function of the request body alone, so their time is a constant: 2026-01-01T00:00:00Z.
+#: Answers depend on the request body alone, so their time is constant: 2026-01-01T00:00:00Z.
 CREATED: Final = 1_767_225_600
 
 
 class ApiError(Exception):
-    """An error as OpenAI's clients know it; `status` is the HTTP one."""
+    """An error in OpenAI's format; `status` is the HTTP status."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ def _kind(status: int) -> str:
 
 
 class Fields:
-    """A JSON object read field by field; null means absent; a wrong type is an `ApiError` that names it."""
+    """Typed access to a JSON object; null means absent, a wrong type raises `ApiError`."""
 
     def __init__(self, values: Mapping[str, Any], path: str = "") -> None:
         self.values = values
@@ -113,7 +113,7 @@ async def read_body(request: Request) -> Fields:
         if len(body) > MAX_BODY:
             raise ApiError(413, f"The request body is larger than {MAX_BODY} bytes.")
     try:
-        values = json.loads(bytes(body), parse_constant=_refuse, parse_float=_finite)
+        values = json.loads(bytes(body), parse_constant=_reject, parse_float=_finite)
     except (ValueError, RecursionError):
         raise ApiError(400, "The request body is not valid JSON.") from None
     if not isinstance(values, dict):
@@ -121,24 +121,24 @@ async def read_body(request: Request) -> Fields:
     return Fields(values)
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise ValueError(constant)
 
 
 def _finite(number: str) -> float:
-    """A float; one that overflows would come back as `Infinity`, which is no JSON."""
+    """A float; one that overflows would be returned as `Infinity`, which is not JSON."""
     if not math.isfinite(value := float(number)):
         raise ValueError(number)
     return value
 
 
 def request_id(fields: Fields) -> str:
-    """24 hexadecimal digits that depend on the request body and nothing else."""
+    """24 hexadecimal digits that depend only on the request body."""
     return hashlib.sha256(json.dumps(fields.values, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def encode(value: Any) -> bytes:
-    """JSON in ASCII, so that lone surrogates in a request cannot break the answer."""
+    """Encode as ASCII JSON, so that lone surrogates in a request cannot break the answer."""
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
@@ -148,7 +148,7 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 class EventStream(Response):
-    """Server-sent events, `pause` seconds apart; the connection is cut after `broken_after` of them."""
+    """Server-sent events, `pause` seconds apart; the connection is closed after `broken_after` of them."""
 
     media_type = "text/event-stream"
 
@@ -163,7 +163,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         for number, event in enumerate(self._events):
             if number == self._broken_after:
-                return  # the server closes a connection whose answer was not completed
+                return  # uvicorn closes a connection whose response is incomplete
             await send({"type": "http.response.body", "body": event, "more_body": True})
             await asyncio.sleep(self._pause)
         await send({"type": "http.response.body", "body": b""})

@@ -1,4 +1,4 @@
-"""Parts that chat completions and responses share when a request is read."""
+"""Request parsing shared by chat completions and responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal"})
 
 
 def content(fields: Fields, name: str) -> str:
-    """The text of a message: a string, or a list of text parts. Images and sound are refused."""
+    """The text of a message: a string, or a list of text parts. Images and audio are rejected."""
     if not isinstance(fields.values.get(name), list):
         return fields.text(name, "")
     parts = []
@@ -28,7 +28,7 @@ def content(fields: Fields, name: str) -> str:
 
 
 def role(fields: Fields) -> str:
-    """Who says a message: one of `ROLES`."""
+    """The role of a message's author: one of `ROLES`."""
     value = fields.text("role")
     if value not in ROLES:
         raise fields.error("role", "one of " + ", ".join(sorted(ROLES)))
@@ -46,7 +46,7 @@ def tool(fields: Fields) -> Tool:
 
 
 def tool_choice(value: object, chosen: str, tools: tuple[Tool, ...]) -> str:
-    """A task's `tool_choice`; `chosen` is the tool's name where `value` is an object."""
+    """A task's `tool_choice`; `chosen` is the tool's name if `value` is an object."""
     if value is None:
         return "auto"
     if value in ("auto", "none", "required") and isinstance(value, str):
@@ -54,7 +54,7 @@ def tool_choice(value: object, chosen: str, tools: tuple[Tool, ...]) -> str:
             raise ApiError(400, "'tool_choice' is 'required' but there are no 'tools'.", param="tool_choice")
         return value
     if not any(tool.name == chosen for tool in tools):
-        raise ApiError(400, "'tool_choice' names no tool of 'tools'.", param="tool_choice")
+        raise ApiError(400, "'tool_choice' names a tool that is not in 'tools'.", param="tool_choice")
     return "=" + chosen
 
 
@@ -63,7 +63,7 @@ def schema(kind: str, definition: Fields | None, messages: list[Message], path: 
     if kind == "text":
         return None
     if kind == "json_object":
-        # OpenAI's rule; without it a program would work here and fail there
+        # OpenAI's rule; without it a program would work here and fail with OpenAI
         if not any("json" in message.text.lower() for message in messages):
             message = f"'messages' must contain the word 'json' to use '{path}' of type 'json_object'."
             raise ApiError(400, message, param=path)

@@ -1,4 +1,4 @@
-"""POST /v1/responses: the request as a `Task`, the reply as a response object and as typed events."""
+"""POST /v1/responses: convert requests to a `ModelTask` and replies to response objects and events."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from somatrace.modelserver.text import tokens
 
 
 def task(fields: Fields) -> ModelTask:
-    """What a responses request asks for; `ApiError` 400 where it is malformed or wants a memory."""
+    """The task of a responses request; raises `ApiError` 400 if malformed or if it relies on stored state."""
     if fields.values.get("previous_response_id") is not None or fields.values.get("conversation") is not None:
-        raise ApiError(400, "This server remembers nothing: send the whole conversation as 'input'.")
+        raise ApiError(400, "This server is stateless: send the whole conversation as 'input'.")
     messages = _messages(fields)
     if not 0 < len(messages) <= request_parts.MAX_MESSAGES:
         raise fields.error("input", f"text or 1 to {request_parts.MAX_MESSAGES} items")
@@ -38,12 +38,12 @@ def task(fields: Fields) -> ModelTask:
 
 
 def response(fields: Fields, asked: ModelTask) -> dict[str, Any]:
-    """The answer in one piece."""
+    """The complete answer as one object."""
     return _whole(fields, asked, answer(asked))
 
 
 def events(fields: Fields, asked: ModelTask) -> Iterator[bytes]:
-    """The answer as server-sent events, each with its type and number."""
+    """The answer as server-sent events, each with its type and sequence number."""
     reply = answer(asked)
     whole = _whole(fields, asked, reply)
     begun = {**whole, "status": "in_progress", "output": [], "usage": None, "completed_at": None}
@@ -102,7 +102,7 @@ def _item(fields: Fields) -> Message:
         return Message("tool", request_parts.content(fields, "output"))
     if kind == "reasoning":
         return Message("assistant", "")
-    message = f"'{fields.path('type')}' is '{kind[:40]}': this model does not read it."
+    message = f"'{fields.path('type')}' is '{kind[:40]}': this model does not support it."
     raise ApiError(400, message, param="input")
 
 

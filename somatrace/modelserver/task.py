@@ -1,4 +1,4 @@
-"""What a request asks for, the same for chat completions and responses."""
+"""A model request independent of its endpoint: chat completions or responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Finish = Literal["stop", "length", "tool_calls"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `role` is system, developer, user, assistant, tool or function; `name` that of a tool."""
+    """One message. `role` is system, developer, user, assistant, tool or function; `name` a tool's name."""
 
     role: str
     text: str
@@ -32,8 +32,8 @@ class Tool:
 class ModelTask:
     """A request without its wire format.
 
-    `tool_choice` is "auto", "none", "required" or "=" and the name of one tool. `schema` is None for text,
-    empty for any JSON object.
+    `tool_choice` is "auto", "none", "required", or "=" followed by a tool's name. `schema` is None for text
+    and empty for any JSON object.
     """
 
     messages: tuple[Message, ...]
@@ -46,7 +46,7 @@ class ModelTask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: text, or the call of one tool (`arguments` is JSON text)."""
+    """One answer: text, or one tool call (`arguments` is JSON text)."""
 
     text: str = ""
     tool: str = ""

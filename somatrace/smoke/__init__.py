@@ -1,7 +1,7 @@
-"""`somatrace smoke`: one real trace through the front door, read back and checked.
+"""`somatrace smoke`: send one real trace through the public API, read it back and check it.
 
-`run` never raises for what a target, a setting or a child process does: each outcome is a `Report` with
-an exit code of its own (docs/troubleshooting.md).
+`run` never raises for a fault of a target, a setting or a child process: it returns a `SmokeReport`, and each
+outcome has its own exit code (docs/troubleshooting.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["SmokeOptions", "SmokeReport", "run"]
 
 
 def __getattr__(name: str) -> object:
-    # late: the child program is in this package too, and needs none of it
+    # lazy: the child program is in this package too and needs none of this
     if name == "SmokeReport":
         from somatrace.smoke.report import SmokeReport
 

@@ -1,4 +1,4 @@
-"""What is planted in the model call and must be found nowhere outside: an address, a secret, a prompt."""
+"""Canaries planted in the model call that must not leave the process: an address, a secret, a prompt."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-#: What a content policy may let through; a secret never is.
+#: Canaries that each content mode permits; no mode permits a secret.
 _GRANTED: Final = {"none": (), "redacted": ("prompt",), "full": ("prompt", "e-mail address")}
 
 
 @dataclass(frozen=True, repr=False)
 class CanarySet:
-    """One run's canaries. Each holds a random token, so that a piece of one is recognised as well."""
+    """One run's canaries. Each contains a random token, so that fragments are recognized too."""
 
     tokens: dict[str, str]
 
@@ -24,19 +24,19 @@ class CanarySet:
 
     @property
     def secret(self) -> str:
-        """In the shape of a provider's key."""
+        """A secret in the format of a provider's key."""
         return f"sk-proj-{self.tokens['secret']}{'A1b2C3d4' * 3}"
 
     @property
     def prompt(self) -> str:
-        """What the model is asked; it holds all three."""
+        """The question to the model; contains all three canaries."""
         return (
             f"My address is canary.{self.tokens['e-mail address']}@example.com and my key is {self.secret}. "
             f"The word for today is quokka{self.tokens['prompt']}. How do I rotate a key?"
         )
 
     def found_in(self, haystack: bytes, granted: str = "none") -> list[str]:
-        """The names of those that are in `haystack`, as they are or encoded, and may not be.
+        """The names of the canaries that appear in `haystack`, plain or encoded, without permission.
 
         `granted` is the content policy's mode for the tenant: none, redacted or full.
         """
@@ -50,11 +50,11 @@ class CanarySet:
 
 
 def _forms(token: bytes) -> Iterator[tuple[bytes, bool]]:
-    """The encodings of a token, each with whether the case of its letters counts."""
+    """The encodings of a token, each with whether it is case-sensitive."""
     yield token, False
     yield token.hex().encode(), False
     yield token.decode().encode("utf-16-le"), False
     for shift in range(3):
-        # base64 of a longer text: only whole groups of three bytes are the same wherever the token stands
+        # within the base64 of a longer text only whole groups of three bytes are independent of position
         whole = token[shift : len(token) - (len(token) - shift) % 3]
         yield base64.b64encode(whole), True

@@ -1,4 +1,4 @@
-"""Compares observations, as they were sent or read back, with what they have to be."""
+"""Compare observations, as sent or as read back, with the expected trace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from somatrace import semconv
 from somatrace.smoke.report import Check
 
-#: An observation as Langfuse's v2 read API answers it, all field groups.
+#: An observation as Langfuse's v2 read API returns it, with all field groups.
 Observation = Mapping[str, Any]
 _PLAIN: Final = {"traceName": semconv.WORKFLOW, "sessionId": semconv.SESSION, "userId": semconv.USER}
 _LABELS: Final = {"tenant": semconv.TENANT, "workflow": semconv.WORKFLOW, "agent": semconv.AGENT}
@@ -18,7 +18,7 @@ _LABELS: Final = {"tenant": semconv.TENANT, "workflow": semconv.WORKFLOW, "agent
 
 @dataclass(frozen=True)
 class ExpectedTrace:
-    """What the trace is. Tokens are None when the provider reported none."""
+    """The expected trace. Token counts are None when the provider reported none."""
 
     root_id: str
     tags: Mapping[str, str]
@@ -27,8 +27,8 @@ class ExpectedTrace:
     output_tokens: int | None
 
 
-def judge(observations: Sequence[Observation], expected: ExpectedTrace) -> list[Check]:
-    """Tags, model, usage and parents, one check each."""
+def check_trace(observations: Sequence[Observation], expected: ExpectedTrace) -> list[Check]:
+    """Check tags, model, usage and parents; one `Check` each."""
     return [
         _check("tags on every span", _tags(observations, expected.tags)),
         _check("one model call, and its model", _model(observations, expected)),
@@ -38,13 +38,13 @@ def judge(observations: Sequence[Observation], expected: ExpectedTrace) -> list[
 
 
 def text_of(observations: Sequence[Observation]) -> bytes:
-    """All that is in the observations, to be searched."""
+    """The complete text of the observations, for searching."""
     return json.dumps(observations, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 
-def _check(name: str, wrong: Iterator[str]) -> Check:
-    found = list(wrong)
-    return Check(name, not found, "; ".join(found[:3]) + (f"; {len(found) - 3} more" if found[3:] else ""))
+def _check(name: str, faults: Iterator[str]) -> Check:
+    every = list(faults)
+    return Check(name, not every, "; ".join(every[:3]) + (f"; {len(every) - 3} more" if every[3:] else ""))
 
 
 def _tags(observations: Sequence[Observation], tags: Mapping[str, str]) -> Iterator[str]:
@@ -73,7 +73,7 @@ def _model(observations: Sequence[Observation], expected: ExpectedTrace) -> Iter
 
 
 def _usage(observations: Sequence[Observation], expected: ExpectedTrace) -> Iterator[str]:
-    """Parts such as cached tokens are told apart from the rest of their side, so a side is summed up."""
+    """Input and output are summed up, since backends report parts such as cached tokens separately."""
     for call in _calls(observations):
         used = call.get("usageDetails") or {}
         for side, wanted in (("input", expected.input_tokens), ("output", expected.output_tokens)):

@@ -1,7 +1,7 @@
-"""The child process: a service in small. It traces one model call through the front door, and says how.
+"""Child process of `smoke`: a minimal service that traces one model call through the public API.
 
-`python -m somatrace.smoke.child` reads its order as JSON from standard input and leaves in the order's
-directory `sent` (the bytes that went to the target) and, once nothing waits any more, `result.json`.
+`python -m somatrace.smoke.child` reads its order as JSON from standard input. It writes to the order's
+directory `sent` (the bytes sent to the target) and, after the flush, `result.json`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from somatrace.delivery.send_result import SendResult, Transport
 
 SERVICE: Final = "somatrace-smoke"
 WORKFLOW: Final = "smoke"
-#: How a call without a client is made.
+#: `ModelCall.by` of a call made without a client.
 BY_HAND: Final = "by hand"
-#: Answers of the target that are not good ones before the rest is not waited for.
-_PATIENCE: Final = 3
+#: Failed sends after which the flush is abandoned.
+_MAX_FAILURES: Final = 3
 
 
 class TraceOrder(TypedDict):
-    """What the parent wants. `llm_url` is "" for a call by hand, None for the user's own client settings;
-    `until` is in monotonic seconds, which all processes of a machine share."""
+    """The parent's request. `llm_url` is "" for a call by hand, None for the user's own client settings;
+    `until` is in monotonic seconds, which all processes on a machine share."""
 
     directory: str
     env_file: str | None
@@ -41,7 +41,7 @@ class TraceOrder(TypedDict):
 
 
 class ModelCall(NamedTuple):
-    """One model call. Tokens are None when the provider did not report them."""
+    """One model call. Token counts are None when the provider did not report them."""
 
     by: str
     model: str
@@ -50,7 +50,7 @@ class ModelCall(NamedTuple):
 
 
 class RecordingTransport:
-    """A transport that keeps what another one was given, and its answers."""
+    """A transport that records the bytes passed to another one, and its results."""
 
     def __init__(self, inner: Transport, file: Path, answers: list[SendResult]) -> None:
         self._inner = inner
@@ -58,7 +58,7 @@ class RecordingTransport:
         self._answers = answers
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        with self._file.open("ab") as file:  # several serialised messages after each other are one (protobuf)
+        with self._file.open("ab") as file:  # concatenated protobuf messages parse as one
             file.write(body)
         answer = self._inner.send(body, timeout)
         self._answers.append(answer)
@@ -72,18 +72,18 @@ class RecordingTransport:
 
 
 def main() -> int:
-    """Carry out the order on standard input."""
+    """Execute the order from standard input."""
     order: TraceOrder = json.load(sys.stdin)
     directory = Path(order["directory"])
     answers: list[SendResult] = []
-    _tap(directory / "sent", answers)
+    _record_sends(directory / "sent", answers)
 
     import somatrace
 
-    # one trace decides here, so it must not be the one that sampling leaves out
+    # the only trace must not be sampled out
     somatrace.init_tracing(SERVICE, config=Config(env_file=order["env_file"], sample_rate=1.0))
     result = _traced(order)
-    result["flushed"] = _flushed(answers, order["until"])
+    result["flushed"] = _flush(answers, order["until"])
     status = somatrace.status()
     result["answers"] = [(answer.outcome, answer.message) for answer in answers]
     result["unprotected"] = status.unprotected
@@ -96,27 +96,27 @@ def main() -> int:
     return 0
 
 
-def _tap(file: Path, answers: list[SendResult]) -> None:
+def _record_sends(file: Path, answers: list[SendResult]) -> None:
     from somatrace.delivery import factory
 
     factory.around = lambda transport: RecordingTransport(transport, file, answers)
 
 
-def _flushed(answers: list[SendResult], until: float) -> bool:
-    """Whether all has arrived; does not wait on for a target that has said often enough that it fails."""
+def _flush(answers: list[SendResult], until: float) -> bool:
+    """Flush and return whether everything arrived; gives up on a target that keeps failing."""
     from somatrace import flush
 
     while (left := until - time.monotonic()) > 0:
         if flush(min(0.2, left)):
             return True
-        bad = [answer for answer in answers if answer.outcome != "accepted"]
-        if len(bad) >= _PATIENCE or (bad and bad[-1].outcome == "misconfigured"):
+        failures = [answer for answer in answers if answer.outcome != "accepted"]
+        if len(failures) >= _MAX_FAILURES or (failures and failures[-1].outcome == "misconfigured"):
             break
     return False
 
 
 def _traced(order: TraceOrder) -> dict[str, Any]:
-    """The trace: a workflow with one model call in it."""
+    """Create the trace: a workflow with one model call."""
     from somatrace import bind, content, span
 
     tags: dict[str, Scalar] = {**order["tags"]}
@@ -126,7 +126,7 @@ def _traced(order: TraceOrder) -> dict[str, Any]:
         try:
             result["call"] = _by_hand(order) if order["llm_url"] == "" else _by_client(order)
         except Exception as error:
-            result["error"] = _said(error)
+            result["error"] = _error_name(error)
         context = root.get_span_context()
     result["ended"] = time.time()
     result["trace_id"] = format(context.trace_id, "032x")
@@ -135,7 +135,7 @@ def _traced(order: TraceOrder) -> dict[str, Any]:
 
 
 def _by_client(order: TraceOrder) -> ModelCall:
-    """By the openai client: against the bundled server past every proxy, or as the user has set it up."""
+    """Call through the openai client: the bundled server without proxies, or the user's own settings."""
     import openai
 
     settings: dict[str, Any] = {"max_retries": 0, "timeout": max(0.1, order["until"] - time.monotonic())}
@@ -168,8 +168,8 @@ def _by_hand(order: TraceOrder) -> ModelCall:
     return call
 
 
-def _said(error: Exception) -> str:
-    """What kind of failure it was. Its text may hold the key and the prompt."""
+def _error_name(error: Exception) -> str:
+    """The exception's type and HTTP status. Its message may contain the key and the prompt."""
     status = getattr(error, "status_code", None)
     return f"{type(error).__name__}{f', status {status}' if isinstance(status, int) else ''}"
 

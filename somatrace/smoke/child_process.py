@@ -1,4 +1,4 @@
-"""Starts the child process, and a model server for it, and waits for what they leave behind."""
+"""Start the child process and its model server, and collect their results."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CHILD: Final = (sys.executable, "-m", "somatrace.smoke.child")
 _SERVER: Final = (sys.executable, "-m", "somatrace.modelserver", "--port", "0")
 _SERVER_NEEDS: Final = ("starlette", "uvicorn")
 _PAUSE: Final = 0.01
-#: Seconds that the child process leaves for saying what it saw.
-_REST: Final = 0.5
+#: Seconds reserved for the child process to write its result.
+_RESERVE: Final = 0.5
 _ERROR_NAME: Final = re.compile(r"^([A-Za-z_][\w.]{0,99})(?::|$)")
 
 
@@ -36,13 +36,13 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds, never below zero."""
+        """Remaining seconds, never below zero."""
         return max(0.0, self._until - time.monotonic())
 
 
 @dataclass(frozen=True)
 class SentTrace:
-    """The trace as its process saw it, and the bytes that it sent."""
+    """The child process's result and the bytes it sent."""
 
     result: Mapping[str, Any]
     sent: bytes
@@ -55,7 +55,7 @@ def has_model_server() -> bool:
 
 @contextlib.contextmanager
 def model_server(api_key: str, deadline: Deadline) -> Iterator[str]:
-    """The base URL of a bundled model server that wants `api_key`, for as long as the block lasts."""
+    """Run the bundled model server, which requires `api_key`, and yield its base URL."""
     with _directory() as directory:
         ready, key = directory / "ready", directory / "key"
         key.write_text(api_key)
@@ -63,26 +63,27 @@ def model_server(api_key: str, deadline: Deadline) -> Iterator[str]:
         with _running(command, directory) as process:
             if not _wait(process, ready, deadline):
                 raise EndedError(
-                    "model", what="the bundled model server did not start" + _why(process, directory)
+                    "model", what="the bundled model server did not start" + _exception_of(process, directory)
                 )
             yield ready.read_text().strip() + "/v1"
 
 
 def make_trace(order: TraceOrder, deadline: Deadline, command: Sequence[str] = CHILD) -> SentTrace:
-    """Have the child process make the trace; raises `EndedError`."""
+    """Create the trace in the child process; raises `EndedError`."""
     with _directory() as directory:
-        order = {**order, "directory": str(directory), "until": time.monotonic() + deadline.left - _REST}
+        order = {**order, "directory": str(directory), "until": time.monotonic() + deadline.left - _RESERVE}
         result = directory / "result.json"
         with _running(command, directory, stdin=subprocess.PIPE) as process:
             assert process.stdin is not None
-            with contextlib.suppress(OSError):  # it ended before it read: that is said below
+            with contextlib.suppress(OSError):  # it exited before reading; reported below
                 process.stdin.write(json.dumps(order).encode())
                 process.stdin.close()
             if not _wait(process, result, deadline):
                 if process.poll() is None:
-                    what = f"its process was not done within {deadline.seconds:.3g} s"
+                    what = f"the child process did not finish within {deadline.seconds:.3g} s"
                 else:
-                    what = f"its process ended with exit code {process.returncode}" + _why(process, directory)
+                    what = f"the child process exited with code {process.returncode}"
+                    what += _exception_of(process, directory)
                 raise EndedError("broken", what=what)
             sent = directory / "sent"
             return SentTrace(json.loads(result.read_text()), sent.read_bytes() if sent.exists() else b"")
@@ -90,7 +91,7 @@ def make_trace(order: TraceOrder, deadline: Deadline, command: Sequence[str] = C
 
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
-    """A directory that only this user can enter."""
+    """A temporary directory that only this user can access."""
     with tempfile.TemporaryDirectory(prefix="somatrace-smoke-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
@@ -99,7 +100,7 @@ def _directory() -> Iterator[Path]:
 def _running(
     command: Sequence[str], directory: Path, stdin: int = subprocess.DEVNULL
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does not outlive the block. It gets the whole environment: it stands for a service."""
+    """A process that does not outlive the block. It inherits the whole environment, as a service does."""
     errors: IO[bytes]
     with (directory / "stderr").open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own modules
@@ -116,7 +117,7 @@ def _running(
 
 
 def _wait(process: subprocess.Popen[bytes], file: Path, deadline: Deadline) -> bool:
-    """Whether `file` appears before the process ends or the time is over."""
+    """Whether `file` appears before the process exits or the deadline passes."""
     while deadline.left > 0:
         if file.exists():
             return True
@@ -126,8 +127,8 @@ def _wait(process: subprocess.Popen[bytes], file: Path, deadline: Deadline) -> b
     return False
 
 
-def _why(process: subprocess.Popen[bytes], directory: Path) -> str:
-    """The name of the exception that ended the process; its text may hold anything."""
+def _exception_of(process: subprocess.Popen[bytes], directory: Path) -> str:
+    """The name of the exception that ended the process. Its message may contain content."""
     if process.poll() is None:
         return ""
     lines = (directory / "stderr").read_text("utf-8", "replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""Reads a trace back: by the langfuse package, by plain HTTP, or out of the embedded store."""
+"""Read a trace back through the langfuse package, over plain HTTP, or from the embedded store."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from somatrace.smoke.checks import Observation
 from somatrace.smoke.local_reader import GROUPS, StoreReader
 from somatrace.smoke.outcomes import EndedError, NotYetError
 
-#: Answers of servers that have no v2 read API (Langfuse 2 and 3).
+#: Statuses returned by servers without the v2 read API (Langfuse 2 and 3).
 _NO_V2: Final = (404, 405, 501)
 _LIMIT: Final = 1000
 _REQUEST_SECONDS: Final = 10.0
 
 
 class GoneError(Exception):
-    """The server has no API of this version."""
+    """The server does not have this API version."""
 
 
 class TraceReader(Protocol):
-    """One way to read a trace back."""
+    """A way to read a trace back."""
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:
-        """What is there of the trace; raises `NotYetError`, or `EndedError` when waiting makes no sense."""
+        """The observations stored so far; raises `NotYetError`, or `EndedError` when waiting is pointless."""
         ...
 
     def close(self) -> None: ...
 
 
 def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | None:
-    """The way to read back from the target; None where there is none, as with plain OTLP."""
+    """The reader for the target; None for targets without a read API, such as plain OTLP."""
     target = settings.target
     if target.kind == "local":
         directory = data_dir(settings.data_dir, settings.state_home)
@@ -53,7 +53,7 @@ def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | 
 
 
 class LangfuseReader:
-    """A Langfuse server, or what speaks its API."""
+    """Reads from a Langfuse server, or any server with its API."""
 
     def __init__(self, target: Target, pair: tuple[str, str], note: Callable[[str], None]) -> None:
         self._target = target
@@ -94,7 +94,7 @@ class LangfuseReader:
         return self._v1(trace_id, seconds)
 
     def _whole(self, trace_id: str, seconds: float) -> list[Observation]:
-        """Servers cut metadata to 200 characters unless its key is named, so they are asked twice."""
+        """Read in two requests, since servers cut metadata to 200 characters unless its key is named."""
         ask = self._v2_by_client if self._client is not None else self._v2_by_http
         found = ask(trace_id, "", seconds)
         keys = {str(key) for each in found for key in each.get("metadata") or () if "," not in str(key)}
@@ -112,8 +112,8 @@ class LangfuseReader:
                 request_options={"timeout_in_seconds": max(1, int(seconds)), "max_retries": 0},
             )
         except ApiError as error:
-            _refused(error.status_code or 0)
-        except Exception as error:  # what httpx and pydantic raise; their texts may hold what came
+            _raise_for_status(error.status_code or 0)
+        except Exception as error:  # from httpx and pydantic; their messages may contain content
             raise NotYetError(f"the langfuse client: {type(error).__name__}") from None
         return [json.loads(each.json(by_alias=True)) for each in answer.data]
 
@@ -121,7 +121,7 @@ class LangfuseReader:
         query = {"traceId": trace_id, "fields": GROUPS, "expandMetadata": expand, "limit": str(_LIMIT)}
         status, body = self._get("/api/public/v2/observations?" + urlencode(query), seconds)
         if status != 200:
-            _refused(status)
+            _raise_for_status(status)
         return list(_object(body).get("data") or ())
 
     def _v1(self, trace_id: str, seconds: float) -> list[Observation]:
@@ -131,9 +131,9 @@ class LangfuseReader:
         if status == 404 and b"not found within" in body:
             raise NotYetError("")
         try:
-            _refused(status)
+            _raise_for_status(status)
         except GoneError:
-            what = f"{self._base} takes traces and has no API to read them"
+            what = f"{self._base} accepts traces but has no API to read them"
             raise EndedError("unverifiable", what=what) from None
 
     def _get(self, path: str, seconds: float) -> tuple[int, bytes]:
@@ -142,13 +142,13 @@ class LangfuseReader:
         return answer.status, answer.body
 
 
-def _refused(status: int) -> NoReturn:
-    """Raise what an answer other than 200 means."""
+def _raise_for_status(status: int) -> NoReturn:
+    """Raise the exception for a status other than 200."""
     if status in (401, 403):
-        raise EndedError("unread", what=f"{status} from the API for reading")
+        raise EndedError("unread", what=f"{status} from the read API")
     if status in _NO_V2:
         raise GoneError
-    raise NotYetError(f"{status} from the API for reading")
+    raise NotYetError(f"{status} from the read API")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -157,12 +157,12 @@ def _object(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise NotYetError("what the API for reading answers is no JSON object")
+        raise NotYetError("the response of the read API is not a JSON object")
     return found
 
 
 def _from_v1(trace: dict[str, Any]) -> Iterable[Observation]:
-    """Observations in the shape of v2. There the trace holds what here is on each of them."""
+    """Convert a v1 trace to v2 observations, copying the trace's shared fields to each of them."""
     shared = {key: trace.get(key) for key in ("sessionId", "userId", "tags")}
     shared["traceName"] = trace.get("name")
     for each in trace.get("observations") or ():
@@ -172,7 +172,7 @@ def _from_v1(trace: dict[str, Any]) -> Iterable[Observation]:
 
 
 def _pair(target: Target) -> tuple[str, str] | None:
-    """Public and secret key out of the Basic header."""
+    """The public and secret key from the Basic authorization header."""
     scheme, _, encoded = _authorization(target).partition(" ")
     try:
         user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
@@ -186,7 +186,7 @@ def _authorization(target: Target) -> str:
 
 
 def _client(target: Target, base: str) -> Any:
-    """The langfuse package's HTTP client: certificates as for delivery, and a proxy only if it has one."""
+    """The langfuse package's HTTP client, with the certificates and proxy use of delivery."""
     import httpx
 
     url = urlsplit(base)

@@ -1,4 +1,4 @@
-"""Observations out of a store of somatrace's own: the embedded one, or one made of what was sent."""
+"""Read observations from a somatrace store: the embedded one, or one built from the bytes sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GROUPS = "core,basic,time,io,metadata,model,usage,prompt,metrics,trace_context"
 
 
 def from_bytes(sent: bytes, trace_id: str) -> list[Observation]:
-    """What a backend would show of these serialised exports."""
+    """The observations a backend would show for these serialized exports."""
     with tempfile.TemporaryDirectory(prefix="somatrace-smoke-", ignore_cleanup_errors=True) as name:
         store = Store(Path(name))
         try:
@@ -28,12 +28,12 @@ def from_bytes(sent: bytes, trace_id: str) -> list[Observation]:
 
 
 class StoreReader:
-    """Reads a trace back from the embedded store of `directory`."""
+    """Reads a trace back from the embedded store in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self._store = Store(directory)
 
-    def read(self, trace_id: str, seconds: float) -> list[Observation]:  # noqa: ARG002 - a store bounds itself
+    def read(self, trace_id: str, seconds: float) -> list[Observation]:  # noqa: ARG002 - the store limits its own reads
         try:
             return _read(self._store, trace_id)
         except (sqlite3.Error, OSError) as error:

@@ -1,6 +1,6 @@
-"""Everything smoke can say: each outcome with its exit code, its message and what to do about it.
+"""The table of smoke's outcomes: each with its exit code, message and advice.
 
-docs/troubleshooting.md explains each of them; a test compares the two. `{…}` is filled in when it is said.
+docs/troubleshooting.md explains each outcome; a test compares the two. `RunLog` fills in `{…}`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """How a run ends: exit code, message, and what to do ("" when there is nothing to do)."""
+    """One way a run ends: exit code, message and advice ("" when no action is needed)."""
 
     code: int
     message: str
@@ -18,121 +18,124 @@ class Outcome(NamedTuple):
 
 OUTCOMES: Final[dict[str, Outcome]] = {
     "ok": Outcome(
-        0, "the trace arrived: tags, model, usage and parents are right, no planted content is in it"
+        0,
+        "the trace arrived: tags, model, usage and parents are correct, and it contains no planted content",
     ),
     "broken": Outcome(
         1,
-        "the trace could not be made: {what}",
-        "run it again with SOMATRACE_DEBUG=1 in the environment; then report it as a bug of somatrace",
+        "the trace could not be created: {what}",
+        "rerun with SOMATRACE_DEBUG=1 in the environment, then report it as a somatrace bug",
     ),
     "off": Outcome(
         2,
         "nothing would be sent: {what}",
-        "`somatrace doctor` shows which setting says so",
+        "`somatrace doctor` shows the setting responsible",
     ),
     "model": Outcome(
         2,
         "the model call failed: {what}",
-        "with --real check --model, OPENAI_BASE_URL and OPENAI_API_KEY; without it, free memory and ports",
+        "with --real, check --model, OPENAI_BASE_URL and OPENAI_API_KEY; without it, free memory and ports",
     ),
     "dns": Outcome(
         10,
         "DNS: {what}",
-        "check the host in {setting}; in a cluster use the full name, service.namespace.svc",
+        "check the host name in {setting}; inside a cluster use the full name, service.namespace.svc",
     ),
     "refused": Outcome(
         11,
-        "no connection: {what}",
-        "check host and port in {setting}, that the server runs, and that a network policy lets you through",
+        "connection failed: {what}",
+        "check the host and port in {setting}, that the server is running, and that network policies allow "
+        "the connection",
     ),
     "tls": Outcome(
         12,
         "TLS: {what}",
-        "give a private authority's file in SOMATRACE_CERTIFICATE; check the name, and https:// against http://",
+        "for a private CA, set SOMATRACE_CERTIFICATE to its file; check the host name and whether the URL "
+        "needs https:// or http://",
     ),
     "auth": Outcome(
         13,
-        "the keys are refused: {what}",
-        "check that public and secret key belong together, to this host and to this project",
+        "the target rejected the keys: {what}",
+        "check that the public and secret key belong to each other, to this host and to this project",
     ),
     "unread": Outcome(
         13,
-        "the trace was accepted, but the keys may not read it back: {what}",
-        "give this command keys of a project, which may read; services need no such right",
+        "the trace was accepted, but the keys cannot read it back: {what}",
+        "run this command with project keys, which have read access; services do not need it",
     ),
     "path": Outcome(
         14,
-        "no traces are taken at {url}: {what}",
-        "correct the path in {setting}; Langfuse takes them at /api/public/otel/v1/traces, "
+        "{url} does not accept traces: {what}",
+        "fix the path in {setting}; Langfuse accepts traces at /api/public/otel/v1/traces, "
         "a collector at /v1/traces",
     ),
     "elsewhere": Outcome(
         14,
-        "no traces are taken at {url}: {what}; {better} is likely right",
-        "correct the path in {setting}; OTEL_EXPORTER_OTLP_ENDPOINT gets /v1/traces appended, "
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used as it is",
+        "{url} does not accept traces: {what}; try {better}",
+        "fix the path in {setting}; /v1/traces is appended to OTEL_EXPORTER_OTLP_ENDPOINT, "
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is used unchanged",
     ),
     "server": Outcome(
         15,
-        "the target fails: {what}",
-        "look into its log; Langfuse answers 500 when its object store is away, and hangs without Redis",
+        "the target failed: {what}",
+        "check its logs; Langfuse returns 500 when its object store is unavailable, and hangs without Redis",
     ),
     "unsent": Outcome(
         16,
-        "nothing left the process: {what}",
-        "`somatrace doctor` shows what stands in the way; often another tracer provider was set before ours",
+        "no span left the process: {what}",
+        "`somatrace doctor` shows the cause; often another tracer provider was set before somatrace's",
     ),
     "invisible": Outcome(
         16,
         "accepted, but not visible within {seconds} s: {seen} of {sent} spans",
-        "look at the worker and its queue; Langfuse takes spans before it stores them. Or raise --timeout",
+        "check the backend's worker and queue (Langfuse accepts spans, then stores them) or raise --timeout",
     ),
     "unreadable": Outcome(
         16,
-        "accepted, but it could not be read back within {seconds} s: {what}",
-        "the API for reading fails while the one for writing works: look into the server's log",
+        "accepted, but could not be read back within {seconds} s: {what}",
+        "the read API fails while the write API works: check the server's logs",
     ),
     "unverifiable": Outcome(
         17,
-        "accepted, and not verifiable: {what}",
-        "what was sent is in order; look for the trace id above in the backend itself",
+        "accepted, but not verifiable: {what}",
+        "the data sent is correct; look for the trace id above in the backend itself",
     ),
     "unsound": Outcome(
         18,
-        "what was sent is incomplete: {what}",
-        "`somatrace doctor` shows what is instrumented, and how",
+        "the data sent is incomplete: {what}",
+        "`somatrace doctor` shows which libraries are instrumented, and how",
     ),
     "incomplete": Outcome(
         18,
-        "read back, but not as it was sent: {what}",
-        "something between here and there drops it: a collector's processors, a gateway, another version",
+        "the trace read back differs from the one sent: {what}",
+        "something on the way changes it: a collector's processors, a gateway, another backend version",
     ),
     "leaked": Outcome(
         19,
-        "content leaked: {what} in the bytes that were sent",
-        "stop exporting (SOMATRACE_TARGET=none) and report it as a security bug of somatrace",
+        "content leaked: {what} in the bytes sent",
+        "stop exporting (SOMATRACE_TARGET=none) and report it as a somatrace security bug",
     ),
     "shown": Outcome(
         19,
-        "content leaked: {what} in what was read back, though not in the bytes that were sent",
-        "something else in this environment exports as well; `somatrace doctor` names it",
+        "content leaked: {what} in the trace read back, but not in the bytes sent",
+        "another exporter in this environment sends it; `somatrace doctor` names it",
     ),
 }
 
 NOTES: Final[dict[str, str]] = {
     "problem": "setting: {what}",
-    "by_hand": "openai is not installed, so the model call is made by hand: span(kind='llm') and usage",
+    "by_hand": "openai is not installed, so the model call is made by hand with span(kind='llm') and usage",
     "no_server": "the bundled model server needs somatrace[local], so the model call is made by hand",
-    "sampling": "sampling is set aside for this trace; services keep {what} of theirs",
-    "content": "the content policy grants tenant {tenant} {mode}, so what it lets through is not looked for",
-    "plain_http": "the langfuse package is not installed, so the trace is read back by plain HTTP",
+    "sampling": "sampling is disabled for this trace; services sample at {what}",
+    "content": "the content policy grants tenant {tenant} {mode}, so content it permits is not searched for",
+    "plain_http": "the langfuse package is not installed, so the trace is read back over plain HTTP",
     "older": "this server has no v2 read API, so the trace is read back through v1",
-    "no_usage": "the provider reported no usage, so none is looked for",
+    "no_usage": "the provider reported no usage, so usage is not checked",
 }
 
 
 class EndedError(Exception):
-    """The run ends with this outcome."""
+    """Ends the run with this outcome."""
 
     def __init__(self, outcome: str, **fields: object) -> None:
         super().__init__(outcome)
@@ -141,4 +144,4 @@ class EndedError(Exception):
 
 
 class NotYetError(Exception):
-    """The trace cannot be read at the moment; the message says why, "" when it is just not there."""
+    """The trace cannot be read yet; the message gives the reason, "" when the trace is simply missing."""

@@ -1,4 +1,4 @@
-"""What a run found, and how it is shown: as text or as one JSON object."""
+"""The report of a run, rendered as text or as one JSON object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from somatrace.smoke.outcomes import NOTES, OUTCOMES, EndedError
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at. `said` is what was found, without content."""
+    """The result of one check. `said` describes it, without content."""
 
     name: str
     ok: bool
@@ -20,7 +20,7 @@ class Check:
 
 @dataclass(frozen=True)
 class SmokeReport:
-    """The end of a run. `seconds_to_visible` counts from the end of the trace's root span."""
+    """The result of a run. `seconds_to_visible` counts from the end of the trace's root span."""
 
     outcome: str
     exit_code: int
@@ -38,7 +38,7 @@ class SmokeReport:
         return json.dumps(asdict(self), ensure_ascii=False)
 
     def lines(self) -> Iterator[str]:
-        """The report for people."""
+        """The report as text lines."""
         yield f"target: {self.target}"
         yield from (f"note: {note}" for note in self.notes)
         if self.trace_id:
@@ -54,7 +54,7 @@ class SmokeReport:
 
 @dataclass
 class RunLog:
-    """What is known so far, until an outcome ends it."""
+    """The facts collected until an outcome ends the run."""
 
     target: str = ""
     trace_id: str = ""
@@ -65,13 +65,13 @@ class RunLog:
     notes: list[str] = field(default_factory=list)
 
     def note(self, name: str, **fields: object) -> None:
-        """Say something once."""
+        """Add a note unless it is there already."""
         line = NOTES[name].format(**fields)
         if line not in self.notes:
             self.notes.append(line)
 
     def ended(self, end: EndedError) -> SmokeReport:
-        """The report of a run that ended so."""
+        """The report of a run that ended with this outcome."""
         outcome = OUTCOMES[end.outcome]
         return SmokeReport(
             outcome=end.outcome,

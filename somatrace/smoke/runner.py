@@ -1,4 +1,4 @@
-"""One run of smoke, from the settings to the outcome."""
+"""Run smoke, from the settings to the outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from somatrace import semconv
 from somatrace.config import Config, Settings, resolve
 from somatrace.delivery.probe import fault_of, probe
 from somatrace.smoke.canaries import CanarySet
-from somatrace.smoke.checks import ExpectedTrace, Observation, judge, text_of
+from somatrace.smoke.checks import ExpectedTrace, Observation, check_trace, text_of
 from somatrace.smoke.child import BY_HAND, SERVICE, WORKFLOW, has_client
 from somatrace.smoke.child_process import (
     CHILD,
@@ -43,7 +43,7 @@ _STATUS: Final = re.compile(r": (\d{3})(?:: |$)")
 
 @dataclass(frozen=True)
 class SmokeOptions:
-    """What the command line says. `timeout` is seconds for all of it; `model` is for `real` calls."""
+    """Command-line options. `timeout` limits the whole run, in seconds; `model` applies to `real` calls."""
 
     env_file: str | None = None
     timeout: float = 30.0
@@ -52,7 +52,7 @@ class SmokeOptions:
 
 
 def run(options: SmokeOptions, *, child: Sequence[str] = CHILD) -> SmokeReport:
-    """Make one trace, read it back, check it. `child` is the program that makes it."""
+    """Create one trace, read it back and check it. `child` is the program that creates it."""
     log = RunLog()
     try:
         _Run(options, log, child).go()
@@ -83,7 +83,7 @@ class _Run:
         }
 
     def go(self) -> None:
-        """Everything in order; raises `EndedError` where it ends before all is well."""
+        """Run all steps in order; raises `EndedError` at the first failure."""
         settings, target, log = self._settings, self._settings.target, self._log
         log.target = f"{target.kind} {target.address} ({settings.sources.get('target', 'default')})".replace(
             "  ", " "
@@ -91,7 +91,7 @@ class _Run:
         for problem in settings.problems:
             log.note("problem", what=problem)
         if not settings.enabled:
-            raise EndedError("off", what=f"{settings.sources['enabled']} switches tracing off")
+            raise EndedError("off", what=f"{settings.sources['enabled']} disables tracing")
         if target.kind == "none":
             raise EndedError("off", what="the target is none")
         if target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
@@ -101,11 +101,11 @@ class _Run:
         if self._granted != "none":
             log.note("content", tenant=TENANT, mode=self._granted)
         if target.kind in ("langfuse", "otlp"):
-            self._reach()
-        # made before the trace, because its import takes longer than most traces need to become visible
+            self._probe()
+        # created before the trace: its import takes longer than most traces need to become visible
         reader = reader_of(settings, log.note)
         try:
-            made = self._make()
+            made = self._make_trace()
             expected, sent = self._check_sent(made)
             self._check_answers(made)
             self._read_back(reader, made, expected, len(sent))
@@ -113,25 +113,25 @@ class _Run:
             if reader is not None:
                 reader.close()
 
-    # -- the way there --------------------------------------------------------------------------------
+    # -- the target -----------------------------------------------------------------------------------
 
-    def _reach(self) -> None:
-        """The target answers an export without spans; raises `EndedError` if not."""
+    def _probe(self) -> None:
+        """Send an export without spans; raises `EndedError` if the target does not accept it."""
         target = self._settings.target
-        # a moment in any case: with none left every target would seem to be away
-        found = probe(target, min(_PROBE_SECONDS, max(_LEAST_SECONDS, self._deadline.left)))
-        if found.fault is None:
-            self._log.checks.append(Check("the target answers", ok=True, said=found.message))
+        # grant a minimum: with no time left every target would seem to be unreachable
+        result = probe(target, min(_PROBE_SECONDS, max(_LEAST_SECONDS, self._deadline.left)))
+        if result.fault is None:
+            self._log.checks.append(Check("the target answers", ok=True, said=result.message))
             return
         setting = self._setting()
-        if found.better:
+        if result.better:
             raise EndedError(
-                "elsewhere", url=target.address, what=found.message, better=found.better, setting=setting
+                "elsewhere", url=target.address, what=result.message, better=result.better, setting=setting
             )
-        raise EndedError(found.fault, url=target.address, what=found.message, setting=setting)
+        raise EndedError(result.fault, url=target.address, what=result.message, setting=setting)
 
     def _setting(self) -> str:
-        """The variable that holds the target's address."""
+        """The variable that sets the target's address."""
         kind = self._settings.target.kind
         name = "langfuse_host" if kind == "langfuse" else "endpoint"
         source = self._settings.sources.get(name, "default")
@@ -139,7 +139,7 @@ class _Run:
 
     # -- the trace --------------------------------------------------------------------------------------
 
-    def _make(self) -> SentTrace:
+    def _make_trace(self) -> SentTrace:
         options, by_hand = self._options, False
         if not options.real and not has_client():
             self._log.note("by_hand")
@@ -168,7 +168,7 @@ class _Run:
         return made
 
     def _check_sent(self, made: SentTrace) -> tuple[ExpectedTrace, list[Observation]]:
-        """What was sent is the trace, whole, and holds no content."""
+        """Check that the bytes sent are the complete trace and contain no content."""
         leaked = self._canaries.found_in(made.sent, self._granted)
         if leaked:
             raise EndedError("leaked", what=" and ".join(leaked))
@@ -182,69 +182,69 @@ class _Run:
         by, model, input_tokens, output_tokens = call
         expected = ExpectedTrace(made.result["root_id"], self._tags, model, input_tokens, output_tokens)
         sent = from_bytes(made.sent, self._log.trace_id)
-        whom = "your own model" if self._options.real else "the bundled model server"
-        self._log.spans, self._log.made_by = len(sent), by if by == BY_HAND else f"{by} from {whom}"
+        server = "your own model" if self._options.real else "the bundled model server"
+        self._log.spans, self._log.made_by = len(sent), by if by == BY_HAND else f"{by} calling {server}"
         if input_tokens is None:
             self._log.note("no_usage")
-        self._log.checks.append(Check("no planted content in the bytes that were sent", ok=True))
+        self._log.checks.append(Check("no planted content in the bytes sent", ok=True))
         self._expect(sent, expected, "unsound")
         return expected, sent
 
     def _check_answers(self, made: SentTrace) -> None:
-        """The target has taken what was sent."""
+        """Check that the target accepted the trace."""
         outcome, message = made.result["answers"][-1] if made.result["answers"] else ("", "no answer in time")
         if made.result["flushed"] and outcome == "accepted":
             return
         if self._settings.target.kind in ("langfuse", "otlp"):
-            self._reach()
+            self._probe()
         match = _STATUS.search(message)
         fault = fault_of(int(match[1])) if match else "server"
         target = self._settings.target
         raise EndedError(fault or "server", what=message, url=target.address, setting=self._setting())
 
-    # -- the way back -------------------------------------------------------------------------------------
+    # -- reading back -------------------------------------------------------------------------------------
 
     def _read_back(
         self, reader: TraceReader | None, made: SentTrace, expected: ExpectedTrace, spans: int
     ) -> None:
         target = self._settings.target
         if target.kind == "console":
-            raise EndedError("unverifiable", what="the target is the console of the service's own process")
+            raise EndedError("unverifiable", what="the target is the service's own console")
         if reader is None:
             where = urlsplit(target.address).netloc or target.address
-            raise EndedError("unverifiable", what=f"OTLP has no way to ask {where} what it holds")
+            raise EndedError("unverifiable", what=f"OTLP offers no way to read traces back from {where}")
         found = self._wait_for(reader, spans)
         self._log.seconds_to_visible = max(0.0, time.time() - made.result["ended"])
         shown = self._canaries.found_in(text_of(found), self._granted)
         if shown:
             raise EndedError("shown", what=" and ".join(shown))
-        self._log.checks.append(Check("no planted content in what was read back", ok=True))
+        self._log.checks.append(Check("no planted content in the trace read back", ok=True))
         self._expect(found, expected, "incomplete")
 
     def _wait_for(self, reader: TraceReader, spans: int) -> list[Observation]:
-        """The observations, once all of them are there."""
-        pause, seen, trouble, answered = _FIRST_PAUSE, 0, "", False
+        """The observations, once all of them are readable."""
+        pause, seen, error_text, answered = _FIRST_PAUSE, 0, "", False
         while self._deadline.left > 0:
             try:
                 found = reader.read(self._log.trace_id, self._deadline.left)
             except NotYetError as error:
-                # a question that our own deadline cut off says less than the answer before it
+                # an error caused by our own deadline is less useful than the previous answer
                 if self._deadline.left > 0 or not answered:
-                    trouble = str(error)
+                    error_text = str(error)
             else:
-                trouble, answered = "", True
+                error_text, answered = "", True
                 seen = len({each.get("id") for each in found})
                 if seen >= spans:
                     return found
             time.sleep(min(pause, self._deadline.left))
             pause = min(_LONGEST_PAUSE, pause * 1.5)
         seconds = f"{self._options.timeout:g}"
-        if trouble:
-            raise EndedError("unreadable", what=trouble, seconds=seconds)
+        if error_text:
+            raise EndedError("unreadable", what=error_text, seconds=seconds)
         raise EndedError("invisible", seconds=seconds, seen=seen, sent=spans)
 
     def _expect(self, observations: Sequence[Observation], expected: ExpectedTrace, outcome: str) -> None:
-        checks = judge(observations, expected)
+        checks = check_trace(observations, expected)
         wrong = [check for check in checks if not check.ok]
         where = "sent" if outcome == "unsound" else "read back"
         self._log.checks += [Check(f"{check.name}, {where}", check.ok, check.said) for check in checks]
@@ -253,7 +253,7 @@ class _Run:
 
 
 def _granted(settings: Settings) -> str:
-    """What the content policy grants the tenant that smoke works for."""
+    """The content mode that the policy grants smoke's tenant."""
     grants = grants_of(settings)
     try:
         return grants.resolve(TENANT).mode

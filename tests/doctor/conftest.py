@@ -1,4 +1,4 @@
-"""Examinations in this process, of an environment that a test gives."""
+"""Fixtures that run doctor in this process with a given environment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from somatrace.doctor import Diagnosis, DoctorOptions, examine
 
-#: Planted in every secret setting: no output may hold it.
+#: Planted in every secret setting; must not appear in any output.
 CANARY = "SECRETCANARY77aa"
 Doctor = Callable[..., Diagnosis]
 
 
 @pytest.fixture(autouse=True)
-def _no_proxies_around(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -28,15 +28,15 @@ PATIENCE = 60.0
 
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
-    """Runs doctor with an environment."""
+    """Run doctor with the given environment."""
 
     def go(env: Mapping[str, str], **options: object) -> Diagnosis:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         diagnosis = examine(DoctorOptions(**{"timeout": PATIENCE, **options}))  # type: ignore[arg-type]
-        said = "\n".join([*diagnosis.lines(), diagnosis.as_json()])
-        assert CANARY not in said
-        assert "Traceback" not in said
+        output = "\n".join([*diagnosis.lines(), diagnosis.as_json()])
+        assert CANARY not in output
+        assert "Traceback" not in output
         return diagnosis
 
     return go

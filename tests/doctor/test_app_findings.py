@@ -1,4 +1,4 @@
-"""`doctor --app`: a service is loaded as its server would, and what is really instrumented is told."""
+"""`doctor --app` loads a service as its server would and reports what is actually instrumented."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.doctor.conftest import CANARY
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch):
-    """Writes the module `svc` into the working directory."""
+    """Write the module `svc` to the working directory."""
     monkeypatch.chdir(tmp_path)
 
     def write(source: str) -> None:
@@ -26,7 +26,7 @@ def texts(diagnosis, *kinds: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_a_service_imports_is_told_with_what_instruments_it(doctor, service):
+def test_imported_libraries_are_reported_as_instrumented(doctor, service):
     service(
         """
         import openai, httpx
@@ -40,14 +40,14 @@ def test_what_a_service_imports_is_told_with_what_instruments_it(doctor, service
     diagnosis = doctor({}, app="svc:app")
 
     assert texts(diagnosis, "app") == ["svc:app is loaded and traced as orchestrator"]
-    said = texts(diagnosis, "imported")
+    lines = texts(diagnosis, "imported")
     for library in ("openai", "httpx", "fastapi", "starlette"):
-        assert any(line.startswith(f"{library} ") and line.endswith("instrumented: yes") for line in said)
-    assert not any(line.startswith("anthropic") for line in said)
+        assert any(line.startswith(f"{library} ") and line.endswith("instrumented: yes") for line in lines)
+    assert not any(line.startswith("anthropic") for line in lines)
     assert diagnosis.exit_code == 0
 
 
-def test_tracing_that_is_set_up_in_the_lifespan_is_seen(doctor, service, tmp_path):
+def test_tracing_set_up_in_the_lifespan_is_detected(doctor, service, tmp_path):
     service(
         """
         from contextlib import asynccontextmanager
@@ -70,15 +70,15 @@ def test_tracing_that_is_set_up_in_the_lifespan_is_seen(doctor, service, tmp_pat
     assert (tmp_path / "ended").exists()
 
 
-def test_a_library_without_its_instrumentor_is_wrong_and_says_why(doctor, service, tmp_path):
-    # a stand-in for a client whose instrumentor is not installed
+def test_an_imported_library_without_its_instrumentor_is_wrong(doctor, service, tmp_path):
+    # simulate a client whose instrumentor is not installed
     (tmp_path / "somewhere").mkdir()
     service(
         """
         import sys, types, importlib.util
-        found = importlib.util.find_spec
+        find_spec = importlib.util.find_spec
         importlib.util.find_spec = lambda name, *more: (
-            None if name == "opentelemetry.instrumentation.openai" else found(name, *more))
+            None if name == "opentelemetry.instrumentation.openai" else find_spec(name, *more))
         from somatrace import init_tracing
         init_tracing("svc")
         import openai
@@ -88,17 +88,17 @@ def test_a_library_without_its_instrumentor_is_wrong_and_says_why(doctor, servic
     diagnosis = doctor({}, app="svc")
 
     [line] = texts(diagnosis, "imported_without")
-    assert line.endswith("instrumented: no, because needs `pip install opentelemetry-instrumentation-openai`")
+    assert line.endswith("instrumented: no (needs `pip install opentelemetry-instrumentation-openai`)")
     assert diagnosis.exit_code == 1
 
 
-def test_a_service_that_does_not_start_tracing_is_wrong(doctor, service):
+def test_a_service_without_init_tracing_is_wrong(doctor, service):
     service("from fastapi import FastAPI; app = FastAPI()")
 
     diagnosis = doctor({}, app="svc:app")
 
     assert texts(diagnosis, "app_untraced") == [
-        "svc:app does not call init_tracing, so nothing of it is traced"
+        "svc:app does not call init_tracing, so nothing in it is traced"
     ]
     assert diagnosis.exit_code == 1
 
@@ -122,7 +122,7 @@ def test_a_provider_that_cannot_be_guarded_is_wrong(doctor, service):
     assert diagnosis.exit_code == 1
 
 
-def test_a_callback_of_litellm_that_goes_past_the_guard_is_wrong(doctor, service):
+def test_a_litellm_callback_that_bypasses_the_guard_is_wrong(doctor, service):
     service(
         """
         import sys, types
@@ -132,11 +132,11 @@ def test_a_callback_of_litellm_that_goes_past_the_guard_is_wrong(doctor, service
         """
     )
 
-    assert "past the content guard" in texts(doctor({}, app="svc"), "bypass")[0]
+    assert "bypassing the content guard" in texts(doctor({}, app="svc"), "bypass")[0]
 
 
 def test_fastapis_own_exporters_are_noted(doctor, service):
-    pytest.importorskip("fastapi.telemetry", reason="a FastAPI that makes spans of its own")
+    pytest.importorskip("fastapi.telemetry", reason="a FastAPI that creates its own spans")
     service(
         """
         from fastapi import FastAPI
@@ -149,7 +149,7 @@ def test_fastapis_own_exporters_are_noted(doctor, service):
     assert texts(doctor({"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}, app="svc:app"), "own_exporters")
 
 
-def test_headers_that_were_ignored_are_noted_with_their_counts(doctor, service):
+def test_ignored_headers_are_noted_with_their_counts(doctor, service):
     service(
         """
         from somatrace import incoming, init_tracing
@@ -160,7 +160,7 @@ def test_headers_that_were_ignored_are_noted_with_their_counts(doctor, service):
     )
 
     assert texts(doctor({}, app="svc"), "ignored") == [
-        "in svc headers of others were ignored: traceparent: malformed (1)"
+        "svc ignored incoming headers: traceparent: malformed (1)"
     ]
 
 
@@ -171,11 +171,11 @@ def test_headers_that_were_ignored_are_noted_with_their_counts(doctor, service):
         ("", "svc:app", "AttributeError"),
         (f"raise RuntimeError('{CANARY}')", "svc:app", "RuntimeError"),
         (f"raise SystemExit('{CANARY}')", "svc:app", "SystemExit"),
-        ("import os; os._exit(3)", "svc:app", "its process ended with exit code 3"),
-        ("import os; os.kill(os.getpid(), 11)", "svc:app", "its process was ended by SIGSEGV"),
+        ("import os; os._exit(3)", "svc:app", "its process exited with code 3"),
+        ("import os; os.kill(os.getpid(), 11)", "svc:app", "its process was killed by SIGSEGV"),
     ],
 )
-def test_a_service_that_cannot_be_loaded_is_2_and_only_the_kind_of_failure_is_said(
+def test_a_service_that_fails_to_load_exits_with_2_and_shows_only_the_error_type(
     doctor, service, source, app, what
 ):
     service(source)
@@ -210,30 +210,30 @@ def test_a_start_up_that_fails_is_noted_and_what_was_seen_till_then_is_told(doct
 
 
 @pytest.mark.slow
-def test_a_start_up_that_takes_too_long_is_noted_and_what_was_seen_till_then_is_told(doctor, service):
+def test_a_slow_startup_is_noted_and_the_rest_is_still_reported(doctor, service):
     service(START_UP.format("await asyncio.sleep(600)"))
 
-    # the time is for the imports too, and how long these take is up to the machine: raise it until they fit
+    # the time limit includes the imports, which depend on the machine: raise it until they fit
     for seconds in (6.0, 12.0, 24.0, 48.0):
         diagnosis = doctor({}, app="svc:app", timeout=seconds)
         if not texts(diagnosis, "app_slow"):
             break
 
-    assert "it was not done within" in texts(diagnosis, "app_startup")[0]
+    assert "it did not finish within" in texts(diagnosis, "app_startup")[0]
     assert texts(diagnosis, "app")
 
 
 @pytest.mark.slow
-def test_a_service_that_hangs_at_its_import_is_2(doctor, service):
+def test_a_service_that_hangs_during_import_exits_with_2(doctor, service):
     service("import time; time.sleep(600)")
 
     diagnosis = doctor({}, app="svc:app", timeout=2.0)
 
-    assert texts(diagnosis, "app_slow") == ["svc:app was not loaded within 2 s"]
+    assert texts(diagnosis, "app_slow") == ["svc:app did not load within 2 s"]
     assert diagnosis.exit_code == 2
 
 
-def test_threads_of_the_service_do_not_hold_it_up_and_what_it_prints_is_not_shown(doctor, service, capfd):
+def test_service_threads_do_not_block_doctor_and_its_output_is_hidden(doctor, service, capfd):
     service(
         f"""
         import threading, time
@@ -248,7 +248,7 @@ def test_threads_of_the_service_do_not_hold_it_up_and_what_it_prints_is_not_show
     assert capfd.readouterr().out == ""
 
 
-def test_a_problem_of_the_settings_is_told_once_and_one_of_the_service_as_its_own(doctor, service):
+def test_setting_problems_are_reported_once_and_the_services_own_separately(doctor, service):
     service(
         """
         from somatrace import Config, init_tracing
@@ -263,7 +263,7 @@ def test_a_problem_of_the_settings_is_told_once_and_one_of_the_service_as_its_ow
     assert line.startswith("in svc: Config.flush_interval: ")
 
 
-def test_libraries_are_not_called_wrong_where_tracing_was_switched_off(doctor, service):
+def test_libraries_are_not_reported_wrong_when_tracing_is_disabled(doctor, service):
     service("import httpx; from somatrace import init_tracing; init_tracing('svc')")
 
     diagnosis = doctor({"SOMATRACE_ENABLED": "false"}, app="svc")

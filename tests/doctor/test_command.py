@@ -1,4 +1,4 @@
-"""`somatrace doctor` as a command: its output, its exit code, and bad input."""
+"""The command `somatrace doctor`: output, exit codes and invalid input."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def doctor(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Com
     )
 
 
-def test_the_diagnosis_is_lines_for_people_or_one_json_object():
-    lines, told = doctor(), doctor("--json")
+def test_the_diagnosis_is_printed_as_text_or_as_one_json_object():
+    lines, as_json = doctor(), doctor("--json")
 
     assert (lines.returncode, lines.stderr) == (0, "")
     assert lines.stdout.splitlines()[-1].endswith("(exit code 0)")
-    diagnosis = json.loads(told.stdout)
-    assert (told.returncode, diagnosis["exit_code"]) == (0, 0)
+    diagnosis = json.loads(as_json.stdout)
+    assert (as_json.returncode, diagnosis["exit_code"]) == (0, 0)
     assert {"setting", "value", "source", "why"} == set(diagnosis["settings"][0])
     assert {"kind", "level", "text", "advice"} == set(diagnosis["findings"][0])
 
 
-def test_something_wrong_is_exit_code_1_with_what_to_do():
+def test_a_wrong_finding_exits_with_1_and_gives_advice():
     done = doctor(env={"SOMATRACE_SAMPLE_RATE": "7"})
 
     assert done.returncode == 1
     assert "WRONG" in done.stdout
-    assert "-> correct it where it is set" in done.stdout
+    assert "-> fix it where it is set" in done.stdout
 
 
-def test_settings_may_come_from_an_env_file(tmp_path):
+def test_settings_can_come_from_an_env_file(tmp_path):
     file = tmp_path / ".env"
     file.write_text("SOMATRACE_SAMPLE_RATE=0.5\n")
 
@@ -48,7 +48,7 @@ def test_settings_may_come_from_an_env_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--app", "no good"], "module:app"),
         (["--app", "../svc.py"], "module:app"),
@@ -57,9 +57,9 @@ def test_settings_may_come_from_an_env_file(tmp_path):
         (["--nonsense"], "--nonsense"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, said):
+def test_invalid_input_prints_one_line_and_exits_with_2(arguments, expected):
     done = doctor(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1

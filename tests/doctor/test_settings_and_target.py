@@ -1,4 +1,4 @@
-"""What doctor says of settings and of the target."""
+"""Doctor's findings about settings and the target."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.doctor.conftest import CANARY
 from tests.support.otlp_server import Reply, otlp_server
 
 
-def said(diagnosis, kind: str) -> list[str]:
-    return [found.text for found in diagnosis.findings if found.kind == kind]
+def texts(diagnosis, kind: str) -> list[str]:
+    return [finding.text for finding in diagnosis.findings if finding.kind == kind]
 
 
 def level(diagnosis, kind: str) -> str:
-    return next(found.level for found in diagnosis.findings if found.kind == kind)
+    return next(finding.level for finding in diagnosis.findings if finding.kind == kind)
 
 
 def settings(diagnosis) -> dict[str, tuple[str, str]]:
@@ -46,7 +46,7 @@ def test_every_setting_is_shown_with_its_source_and_secrets_are_masked(doctor):
     assert "x-token=****" in shown["headers"][0]
 
 
-def test_a_secret_where_none_belongs_is_not_shown_either(doctor):
+def test_a_secret_in_the_wrong_setting_is_masked_too(doctor):
     secret = f"sk-proj-{CANARY}abcdefghijklmnopqrstuvwxyz0123456789"
     env = {
         "OTEL_RESOURCE_ATTRIBUTES": f"k8s.pod.name=pod-7,debug={secret}",
@@ -63,18 +63,18 @@ def test_a_secret_where_none_belongs_is_not_shown_either(doctor):
     assert CANARY not in "\n".join(diagnosis.lines())
 
 
-def test_with_nothing_configured_it_says_where_the_store_is_and_that_nothing_is_wrong(doctor, tmp_path):
+def test_without_configuration_it_reports_the_local_store_and_nothing_wrong(doctor, tmp_path):
     diagnosis = doctor({})
 
-    assert said(diagnosis, "local_default") == [
+    assert texts(diagnosis, "local_default") == [
         f"nothing configured: spans go to the local store at {tmp_path / 'somatrace-data' / 'local.db'}"
     ]
-    assert said(diagnosis, "store_empty") == ["nothing is in it yet; at most 256 MB, kept 7 days"]
+    assert texts(diagnosis, "store_empty") == ["the store is empty; at most 256 MB, kept for 7 days"]
     assert diagnosis.exit_code == 0
     assert not (tmp_path / "somatrace-data" / "local.db").exists()
 
 
-def test_it_tells_what_the_store_holds_and_its_caps(doctor, tmp_path):
+def test_it_reports_the_stores_contents_and_limits(doctor, tmp_path):
     directory = tmp_path / "somatrace-data"
     directory.mkdir()
     sink = LocalSink(str(directory), 1 << 30, 7.0)
@@ -83,12 +83,12 @@ def test_it_tells_what_the_store_holds_and_its_caps(doctor, tmp_path):
 
     diagnosis = doctor({"SOMATRACE_LOCAL_MAX_BYTES": "10M", "SOMATRACE_LOCAL_MAX_DAYS": "2"})
 
-    [held] = said(diagnosis, "store")
-    assert held.startswith("it holds 2 spans of 2 traces, ")
-    assert held.endswith(" of at most 10 MB, kept 2 days")
+    [line] = texts(diagnosis, "store")
+    assert line.startswith("the store contains 2 spans in 2 traces, ")
+    assert line.endswith(" of at most 10 MB, kept for 2 days")
 
 
-def test_it_tells_where_spans_wait_for_a_target_and_how_many_may(doctor):
+def test_it_reports_where_undelivered_spans_wait_and_their_limits(doctor):
     diagnosis = doctor(
         {
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
@@ -97,45 +97,45 @@ def test_it_tells_where_spans_wait_for_a_target_and_how_many_may(doctor):
         }
     )
 
-    assert said(diagnosis, "waiting") == [
+    assert texts(diagnosis, "waiting") == [
         (
-            "spool: none on disk; while the target is away spans wait in memory, "
-            "8 MB (SOMATRACE_QUEUE_BYTES) and 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE) at most"
+            "no disk spool: while the target is unavailable, spans wait in memory, at most "
+            "8 MB (SOMATRACE_QUEUE_BYTES) plus 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE)"
         )
     ]
 
 
-def test_spans_on_their_way_to_the_local_store_wait_in_memory_too(doctor):
-    [waiting] = said(doctor({}), "waiting")
+def test_spans_for_the_local_store_wait_in_memory_too(doctor):
+    [waiting] = texts(doctor({}), "waiting")
 
-    assert waiting.startswith("spool: none on disk; ")
-    assert "64 MB (SOMATRACE_QUEUE_BYTES) and 8,192 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
+    assert waiting.startswith("no disk spool: ")
+    assert "64 MB (SOMATRACE_QUEUE_BYTES) plus 8,192 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
 
 
-def test_a_store_that_cannot_be_read_is_wrong(doctor, tmp_path):
+def test_an_unreadable_store_is_wrong(doctor, tmp_path):
     directory = tmp_path / "somatrace-data"
     (directory / "local.db").mkdir(parents=True)
 
     assert level(doctor({}), "store_broken") == "wrong"
 
 
-def test_a_data_directory_that_cannot_be_used_is_wrong(doctor):
+def test_an_unusable_data_directory_is_wrong(doctor):
     diagnosis = doctor({"SOMATRACE_DATA_DIR": "/proc/no/such"})
 
     assert level(diagnosis, "no_directory") == "wrong"
     assert diagnosis.exit_code == 1
 
 
-def test_each_problem_of_the_settings_is_wrong_and_what_has_no_effect_is_noted(doctor):
+def test_setting_problems_are_wrong_and_variables_without_effect_are_noted(doctor):
     diagnosis = doctor({"SOMATRACE_SAMPLE_RATE": "7", "TRACELOOP_BASE_URL": "https://example.com"})
 
-    assert said(diagnosis, "problem")[0].startswith("setting: SOMATRACE_SAMPLE_RATE: ")
-    assert said(diagnosis, "unused")[0].startswith("TRACELOOP_BASE_URL has no effect: not read")
+    assert texts(diagnosis, "problem")[0].startswith("setting: SOMATRACE_SAMPLE_RATE: ")
+    assert texts(diagnosis, "unused")[0].startswith("TRACELOOP_BASE_URL has no effect: not read")
     assert "TRACELOOP_BASE_URL" not in settings(diagnosis)
     assert diagnosis.exit_code == 1
 
 
-def test_a_policy_file_that_cannot_be_used_is_wrong(doctor, tmp_path):
+def test_an_unusable_policy_file_is_wrong(doctor, tmp_path):
     (tmp_path / "policy.toml").write_text('default = "everything"\n')
 
     assert (
@@ -152,27 +152,27 @@ def test_a_policy_file_that_cannot_be_used_is_wrong(doctor, tmp_path):
         ({"SOMATRACE_TARGET": "local"}, "local"),
     ],
 )
-def test_a_choice_that_was_made_is_not_wrong(doctor, env, kind):
+def test_a_deliberate_choice_is_not_wrong(doctor, env, kind):
     diagnosis = doctor(env)
 
     assert (
-        said(diagnosis, kind)[0].endswith(f"({next(iter(env))})")
-        or next(iter(env)) in said(diagnosis, kind)[0]
+        texts(diagnosis, kind)[0].endswith(f"({next(iter(env))})")
+        or next(iter(env)) in texts(diagnosis, kind)[0]
     )
     assert diagnosis.exit_code == 0
 
 
-def test_a_target_that_answers_is_asked_once_with_nothing(doctor):
+def test_the_target_is_probed_once_with_an_empty_export(doctor):
     with otlp_server() as server:
         diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
 
         assert server.raw == [b""]
-    assert said(diagnosis, "answers")[0].startswith("the target answers: 200, in ")
+    assert texts(diagnosis, "answers")[0].startswith("the target answers: 200 in ")
     assert diagnosis.exit_code == 0
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, "auth"), (404, "path"), (302, "path"), (503, "server")])
-def test_what_is_wrong_with_the_target_is_told_apart(doctor, status, kind):
+def test_target_faults_are_distinguished(doctor, status, kind):
     with otlp_server() as server:
         server.reply = lambda number: Reply(status, CANARY.encode())
         diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
@@ -181,17 +181,17 @@ def test_what_is_wrong_with_the_target_is_told_apart(doctor, status, kind):
     assert diagnosis.exit_code == 1
 
 
-def test_a_path_that_is_wrong_comes_with_one_that_is_right(doctor):
+def test_a_wrong_path_is_reported_with_a_working_one(doctor):
     with otlp_server() as server:
         server.reply = lambda number: Reply(200 if server.paths[number].startswith("/v1/traces") else 404)
         diagnosis = doctor({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{server.url}/traces?key={CANARY}"})
 
-        assert said(diagnosis, "elsewhere") == [
-            f"no traces are taken at {server.url}/traces: 404; {server.url}/v1/traces is likely right"
+        assert texts(diagnosis, "elsewhere") == [
+            f"{server.url}/traces does not accept traces: 404; try {server.url}/v1/traces"
         ]
 
 
-def test_names_and_ports_that_lead_nowhere_are_told_apart(doctor):
+def test_dns_failures_and_closed_ports_are_distinguished(doctor):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -201,12 +201,12 @@ def test_names_and_ports_that_lead_nowhere_are_told_apart(doctor):
 
 
 @pytest.mark.slow
-def test_a_target_that_never_answers_does_not_hang_it(doctor):
+def test_a_target_that_never_answers_does_not_hang_doctor(doctor):
     with otlp_server() as server:
         server.reply = lambda number: Reply(delay=-1)
         diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}, timeout=0.5)
 
-    assert "did not answer in time" in said(diagnosis, "server")[0]
+    assert "did not answer in time" in texts(diagnosis, "server")[0]
 
 
 @pytest.mark.parametrize(
@@ -221,17 +221,17 @@ def test_a_target_that_never_answers_does_not_hang_it(doctor):
 def test_plain_http_to_a_host_outside_machine_and_cluster_is_wrong(doctor, host, wrong):
     diagnosis = doctor({"SOMATRACE_ENDPOINT": f"http://{host}:1/v1/traces"}, timeout=1.0)
 
-    assert bool(said(diagnosis, "clear_text")) is wrong
+    assert bool(texts(diagnosis, "clear_text")) is wrong
 
 
-def test_plain_http_is_said_once_where_a_problem_line_says_it(doctor):
+def test_plain_http_is_reported_once_when_a_setting_problem_covers_it(doctor):
     diagnosis = doctor(
         {"SOMATRACE_ENDPOINT": "http://collector.example.invalid", "SOMATRACE_HEADERS": f"x-token={CANARY}"},
         timeout=1.0,
     )
 
-    assert "plain http" in said(diagnosis, "problem")[0]
-    assert said(diagnosis, "clear_text") == []
+    assert "plain http" in texts(diagnosis, "problem")[0]
+    assert texts(diagnosis, "clear_text") == []
 
 
 def test_grpc_without_its_extra_is_wrong(doctor, monkeypatch):
@@ -244,7 +244,7 @@ def test_grpc_without_its_extra_is_wrong(doctor, monkeypatch):
     assert level(diagnosis, "grpc_missing") == "wrong"
 
 
-def test_what_is_wrong_weighs_more_than_what_could_not_be_looked_at(doctor, tmp_path, monkeypatch):
+def test_exit_code_1_for_wrong_takes_precedence_over_2_for_unknown(doctor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     assert doctor({}, app="nothing:app").exit_code == 2

@@ -1,4 +1,4 @@
-"""A model server of its own process-wide thread, on a free port of loopback."""
+"""Fixtures that run a model server in a thread, on a free loopback port."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Serving = Callable[..., AbstractContextManager[str]]
 
 @contextmanager
 def _serving(**options: object) -> Iterator[str]:
-    """The base URL of a server with these options of `create_app`."""
+    """Run a server with these `create_app` options and yield its base URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(**options), log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
@@ -39,7 +39,7 @@ def _serving(**options: object) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def serving() -> Serving:
-    """Starts a server with options of its own."""
+    """A context manager that starts a server with custom options."""
     return _serving
 
 

@@ -1,4 +1,4 @@
-"""`python -m somatrace.modelserver` as a process."""
+"""The command `python -m somatrace.modelserver`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "somatrace.modelserver", *map(str, arguments)]
 
 
-def test_it_says_its_url_in_one_line_and_in_the_ready_file(tmp_path):
+def test_it_prints_its_url_in_one_line_and_writes_the_ready_file(tmp_path):
     ready = tmp_path / "ready"
     process = subprocess.Popen(command("--port", 0, "--ready-file", ready), stdout=subprocess.PIPE, text=True)
     try:
@@ -30,7 +30,7 @@ def test_it_says_its_url_in_one_line_and_in_the_ready_file(tmp_path):
         process.stdout.close()
 
 
-def test_wrong_input_is_one_line_and_exit_code_2(tmp_path):
+def test_invalid_input_prints_one_line_and_exits_with_2(tmp_path):
     empty = tmp_path / "empty"
     empty.touch()
 

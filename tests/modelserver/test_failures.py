@@ -1,4 +1,4 @@
-"""What the model server does with wrong requests, wrong keys, hostile schemas, and when told to fail."""
+"""Failures of the model server: variants that fail, wrong keys, malformed requests, hostile schemas."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ SCHEMAS = st.recursive(
 )
 
 
-# -- told to fail -------------------------------------------------------------------------------------
+# -- failing variants --------------------------------------------------------------------------------
 
 
-def test_the_429_model_raises_the_clients_rate_limit_error_and_says_when_to_retry(client):
+def test_the_429_model_raises_the_clients_rate_limit_error_with_a_retry_time(client):
     with pytest.raises(openai.RateLimitError) as raised:
         client.chat.completions.create(model=f"{MODEL}-429", messages=QUESTION)
 
@@ -59,7 +59,7 @@ def test_the_slow_model_runs_into_a_short_timeout(client):
         client.chat.completions.create(model=f"{MODEL}-slow", messages=QUESTION, timeout=0.05)
 
 
-def test_the_broken_stream_breaks_after_its_first_pieces(client):
+def test_the_broken_stream_breaks_after_its_first_chunks(client):
     stream = client.chat.completions.create(model=f"{MODEL}-broken-stream", messages=QUESTION, stream=True)
     first = next(iter(stream))
 
@@ -78,7 +78,7 @@ def test_an_unknown_model_is_not_found(client):
 # -- the key --------------------------------------------------------------------------------------------
 
 
-def test_with_a_key_only_that_key_is_let_in_and_no_error_repeats_one(serving):
+def test_only_the_configured_key_is_accepted_and_errors_do_not_repeat_keys(serving):
     with serving(api_key="right-key") as url:
         right = openai.OpenAI(base_url=url, api_key="right-key", max_retries=0)
         wrong = openai.OpenAI(base_url=url, api_key="planted-wrong-key", max_retries=0)
@@ -90,13 +90,13 @@ def test_with_a_key_only_that_key_is_let_in_and_no_error_repeats_one(serving):
         assert httpx.get(f"{url}/models").status_code == 401
 
 
-def test_a_foreign_host_header_is_refused(base_url):
+def test_a_host_header_other_than_loopback_is_rejected(base_url):
     answer = httpx.get(f"{base_url}/models", headers={"host": "evil.example"})
 
     assert answer.status_code == 400
 
 
-# -- wrong requests -------------------------------------------------------------------------------------
+# -- malformed requests ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_malformed_request_is_a_400_in_openais_shape(base_url, change):
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"{", b'{"n": NaN}', b'{"n": 1e999}', b"[" * 100_000, b"\xff\xfe"]
 )
-def test_a_body_that_is_no_json_object_is_a_400(base_url, body):
+def test_a_body_that_is_not_a_json_object_is_a_400(base_url, body):
     answer = httpx.post(f"{base_url}/chat/completions", content=body)
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
-def test_a_body_over_the_limit_is_refused_without_being_read_to_its_end(base_url):
+def test_a_body_over_the_limit_is_rejected_without_reading_all_of_it(base_url):
     def endless():
         for _ in range(MAX_BODY // 65_536 + 4):
             yield b" " * 65_536
@@ -157,7 +157,7 @@ def test_a_lone_surrogate_does_not_break_the_answer(base_url):
     assert httpx.post(f"{base_url}/chat/completions", content=body).status_code == 200
 
 
-def test_a_response_cannot_lean_on_an_earlier_one(client):
+def test_a_response_cannot_refer_to_an_earlier_one(client):
     with pytest.raises(openai.BadRequestError):
         client.responses.create(model=MODEL, input="And then?", previous_response_id="resp_1")
 
@@ -166,20 +166,20 @@ def test_a_response_cannot_lean_on_an_earlier_one(client):
 
 
 @given(st.text())
-def test_tokens_give_the_text_back(text):
+def test_joined_tokens_restore_the_text(text):
     assert "".join(tokens(text)) == text
     assert count_tokens(text) <= len(text)
 
 
 @settings(max_examples=150, deadline=None)
 @given(SCHEMAS)
-def test_any_schema_is_filled_with_json_and_never_fails(schema):
+def test_any_schema_is_filled_with_json_without_failing(schema):
     value = structure(schema, "Price of 3 KT-200?", ["It costs 49 euros."])
 
     json.dumps(value, allow_nan=False)
 
 
-def test_a_schema_that_refers_to_itself_many_times_ends():
+def test_a_recursive_schema_terminates():
     part = {"type": "object", "properties": {f"p{number}": {"$ref": "#/$defs/part"} for number in range(50)}}
 
     value = structure({"$defs": {"part": part}, "$ref": "#/$defs/part"}, "x", ["y"])
@@ -189,7 +189,7 @@ def test_a_schema_that_refers_to_itself_many_times_ends():
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(["messages", "tools", "stop", "n", "stream", "tool_choice"]), JSON))
-def test_any_json_object_is_answered_or_refused_but_never_an_error_of_the_server(base_url, values):
+def test_any_json_object_is_answered_or_rejected_without_a_server_error(base_url, values):
     answer = httpx.post(f"{base_url}/chat/completions", json={"model": MODEL, "messages": QUESTION, **values})
 
     assert answer.status_code in (200, 400)

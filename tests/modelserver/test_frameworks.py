@@ -1,4 +1,4 @@
-"""LiteLLM and LangChain talk to the model server as they do to OpenAI."""
+"""LiteLLM and LangChain work with the model server as with OpenAI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-# litellm's own types make pydantic warn, and it makes an error of that
+# litellm's own types trigger pydantic warnings, which pytest turns into errors
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydantic")
 MODEL = "local-extractive"
 QUESTION = [{"role": "user", "content": "What does error E12 mean?"}]

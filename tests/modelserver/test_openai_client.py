@@ -1,4 +1,4 @@
-"""The model server as OpenAI's own client sees it, over a real socket."""
+"""The model server, called by OpenAI's own client over a real socket."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ class Shipping(BaseModel):
 # -- chat completions -----------------------------------------------------------------------------
 
 
-def test_a_question_is_answered_with_a_sentence_of_the_handbook(client):
+def test_a_question_is_answered_with_a_sentence_from_the_handbook(client):
     completion = client.chat.completions.create(model=MODEL, messages=asked("What does error E31 mean?"))
 
     assert "Error E31 means that the water pressure is too low." in completion.choices[0].message.content
     assert completion.choices[0].finish_reason == "stop"
 
 
-def test_an_answer_says_what_made_it(client):
+def test_an_answer_names_its_model(client):
     completion = client.chat.completions.create(model=MODEL, messages=asked("What is the Canal blend?"))
 
     assert (completion.model, completion.system_fingerprint) == (MODEL, MODEL)
 
 
-def test_context_in_the_prompt_beats_what_the_server_knows(client):
+def test_context_in_the_prompt_takes_precedence_over_the_handbook(client):
     prompt = (
         "<context>Error E31 was renamed to a leaking valve in 2026.</context> Question: What is error E31?"
     )
@@ -75,13 +75,13 @@ def test_context_in_the_prompt_beats_what_the_server_knows(client):
     assert completion.choices[0].message.content.startswith("Error E31 was renamed to a leaking valve")
 
 
-def test_a_question_about_nothing_known_is_answered_with_not_knowing(client):
+def test_an_unanswerable_question_gets_a_not_found_answer(client):
     completion = client.chat.completions.create(model=MODEL, messages=asked("Zyxomma petiolatum?"))
 
     assert completion.choices[0].message.content == "I do not find that in the sources I have."
 
 
-def test_the_same_request_gets_the_same_bytes_whatever_its_headers(base_url):
+def test_the_same_body_gets_the_same_bytes_regardless_of_headers(base_url):
     body = {"model": MODEL, "messages": asked("How long is the warranty?")}
     trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 
@@ -100,7 +100,7 @@ def test_usage_adds_up_and_grows_with_the_prompt(client):
     assert long.prompt_tokens == 50 * short.prompt_tokens
 
 
-def test_a_stream_gives_the_same_text_as_one_piece_and_its_usage_last(client):
+def test_a_stream_has_the_same_text_as_a_plain_answer_and_its_usage_last(client):
     question = asked("How are machines descaled?")
     whole = client.chat.completions.create(model=MODEL, messages=question)
 
@@ -130,7 +130,7 @@ def test_n_choices_are_different_answers(client):
     assert len({choice.message.content for choice in completion.choices}) == 3
 
 
-def test_max_tokens_cuts_the_answer_and_says_so(client):
+def test_max_tokens_truncates_the_answer_and_sets_the_finish_reason(client):
     completion = client.chat.completions.create(
         model=MODEL, messages=asked("What does error E12 mean?"), max_completion_tokens=3
     )
@@ -150,7 +150,7 @@ def test_a_stop_sequence_ends_the_answer_before_it(client):
 # -- tools and structured answers -------------------------------------------------------------------
 
 
-def test_a_tool_whose_arguments_the_question_holds_is_called(client):
+def test_a_tool_is_called_when_the_question_contains_its_arguments(client):
     completion = client.chat.completions.create(
         model=MODEL, messages=asked("Give me a price quote for 12 of KT-200"), tools=TOOLS
     )
@@ -161,7 +161,7 @@ def test_a_tool_whose_arguments_the_question_holds_is_called(client):
     assert json.loads(call.function.arguments) == {"sku": "KT-200", "quantity": 12}
 
 
-def test_no_tool_is_called_when_the_question_holds_no_argument_for_it(client):
+def test_no_tool_is_called_when_the_question_lacks_its_arguments(client):
     completion = client.chat.completions.create(
         model=MODEL, messages=asked("How do I track the status of an order?"), tools=TOOLS
     )
@@ -178,7 +178,7 @@ def test_no_tool_is_called_when_the_question_holds_no_argument_for_it(client):
         ({"type": "function", "function": {"name": "quote_price"}}, "quote_price"),
     ],
 )
-def test_tool_choice_is_obeyed(client, choice, called):
+def test_tool_choice_is_honored(client, choice, called):
     completion = client.chat.completions.create(
         model=MODEL, messages=asked("Status of order A-1001?"), tools=TOOLS, tool_choice=choice
     )
@@ -209,7 +209,7 @@ def test_a_tool_result_becomes_the_answer(client):
     assert completion.choices[0].message.content == "order id: A-1001, status: shipped."
 
 
-def test_a_streamed_tool_call_adds_up_to_the_whole_one(client):
+def test_a_streamed_tool_call_equals_the_plain_one(client):
     with client.chat.completions.stream(
         model=MODEL, messages=asked("Status of order A-1001?"), tools=TOOLS
     ) as stream:
@@ -248,7 +248,7 @@ def cosine(first: list[float], second: list[float]) -> float:
     return sum(a * b for a, b in zip(first, second, strict=True))
 
 
-def test_embeddings_are_of_length_one_and_nearer_for_likely_texts(client):
+def test_embeddings_are_unit_vectors_and_closer_for_similar_texts(client):
     texts = ["the grinder is blocked", "a blocked grinder", "invoices are due in 30 days"]
 
     answer = client.embeddings.create(model=MODEL, input=texts)
@@ -260,7 +260,7 @@ def test_embeddings_are_of_length_one_and_nearer_for_likely_texts(client):
 
 
 def test_floats_and_base64_are_the_same_embedding(client):
-    # left to itself the client asks for base64
+    # by default the client requests base64
     packed = client.embeddings.create(model=MODEL, input="beans", dimensions=64).data[0].embedding
     floats = client.embeddings.create(model=MODEL, input="beans", dimensions=64, encoding_format="float")
 
@@ -276,7 +276,7 @@ def test_token_numbers_are_embedded_like_words(client):
     assert answer.usage.prompt_tokens == 9
 
 
-def test_the_list_of_models_names_the_one_there_is(client):
+def test_the_model_list_contains_the_only_model(client):
     assert [model.id for model in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).id == MODEL
 
@@ -294,7 +294,7 @@ def test_a_response_has_text_and_usage(client):
     assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
 
 
-def test_a_streamed_response_ends_with_the_whole_one(client):
+def test_a_streamed_response_ends_with_the_complete_one(client):
     question = "What does error E40 mean?"
     whole = client.responses.create(model=MODEL, input=question)
 
@@ -329,7 +329,7 @@ def test_a_response_fills_a_schema(client):
     assert response.output_parsed.order_id == "A-1001"
 
 
-def test_a_response_that_was_cut_is_incomplete(client):
+def test_a_truncated_response_is_incomplete(client):
     response = client.responses.create(model=MODEL, input="What does error E40 mean?", max_output_tokens=2)
 
     assert response.status == "incomplete"

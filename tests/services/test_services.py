@@ -1,4 +1,4 @@
-"""The sample services over real HTTP: what they answer, to whom, and that tracing changes none of it."""
+"""The sample services over real HTTP: answers, authentication, and no influence of tracing on either."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def asked(gateway: httpx.Client, question: str, workflow: str = "support-answer"
     )
 
 
-# -- tracing changes no answer ----------------------------------------------------------------------
+# -- tracing leaves answers unchanged ----------------------------------------------------------------------
 
 
-def test_untraced_answers_are_what_the_questions_expect(untraced):
+def test_untraced_answers_have_the_expected_statuses(untraced):
     assert [status for status, _ in untraced] == [question.status for _, question in workload.plan(WORKFLOWS)]
 
 
@@ -64,7 +64,7 @@ def test_answers_are_the_same_bytes_when_traced_into_the_local_store(untraced, t
     assert answers(tmp_path / "data") == untraced
 
 
-def test_answers_are_the_same_bytes_when_nobody_listens_at_the_target(untraced, tmp_path):
+def test_answers_are_the_same_bytes_when_the_target_refuses_connections(untraced, tmp_path):
     keys = {"LANGFUSE_PUBLIC_KEY": "pk", "LANGFUSE_SECRET_KEY": "sk"}
 
     assert answers(tmp_path / "data", LANGFUSE_BASE_URL="http://127.0.0.1:9", **keys) == untraced
@@ -91,7 +91,7 @@ def test_answers_are_the_same_bytes_when_every_setting_is_wrong(untraced, tmp_pa
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
-def test_answers_are_the_same_bytes_when_the_target_goes_away_in_the_middle(untraced, tmp_path, blow):
+def test_answers_are_the_same_bytes_when_the_target_fails_midway(untraced, tmp_path, blow):
     data = tmp_path / "data"
     data.mkdir()
     countdown = itertools.count(1)
@@ -110,10 +110,10 @@ def test_answers_are_the_same_bytes_when_the_target_goes_away_in_the_middle(untr
     assert [(outcome.status, outcome.body) for outcome in outcomes] == untraced
 
 
-# -- whose work it is ---------------------------------------------------------------------------------
+# -- attribution to tenants ----------------------------------------------------------------------------
 
 
-def test_a_caller_cannot_give_its_work_to_another_tenant(tmp_path):
+def test_a_caller_cannot_attribute_its_work_to_another_tenant(tmp_path):
     tags = base64.urlsafe_b64encode(b'{"tenant_id": "globex"}').decode()
     forged = {
         "authorization": "Bearer demo-acme",
@@ -139,7 +139,7 @@ def test_a_caller_cannot_give_its_work_to_another_tenant(tmp_path):
 
 
 def stored(ingester: Ingester, workflows: int) -> list[report.Observation]:
-    """What the store holds once it has that many answered workflows."""
+    """The stored observations, once there are that many workflows."""
     deadline = time.monotonic() + 20
     while True:
         found = report.read_back(ingester.url, ingester.public_key, ingester.secret_key)
@@ -149,10 +149,10 @@ def stored(ingester: Ingester, workflows: int) -> list[report.Observation]:
         time.sleep(0.1)
 
 
-# -- what the services answer -------------------------------------------------------------------------
+# -- answers of the services -------------------------------------------------------------------------
 
 
-def test_an_answer_holds_what_the_tool_said(gateway):
+def test_an_answer_contains_the_tools_result(gateway):
     answer = asked(gateway, "I need a price quote for 60 of KT-200.", "price-quote")
 
     assert "2027.52 euros" in answer.json()["answer"]
@@ -164,13 +164,13 @@ def test_an_unknown_order_is_a_404_with_a_code(gateway):
     assert (answer.status_code, answer.json()["detail"]["code"]) == (404, "order_not_found")
 
 
-def test_a_busy_model_is_asked_once_more_under_another_name(gateway):
+def test_a_busy_model_is_retried_once_with_the_default_model(gateway):
     answer = asked(gateway, "This is urgent: what does error E12 mean?")
 
     assert (answer.status_code, answer.json()["model"]) == (200, "local-extractive")
 
 
-def test_a_stream_comes_in_pieces_that_make_the_plain_answer(gateway):
+def test_the_chunks_of_a_stream_make_up_the_plain_answer(gateway):
     question = "Where is order A-1004?"
     plain = asked(gateway, question, "order-status").json()["answer"]
 
@@ -182,14 +182,14 @@ def test_a_stream_comes_in_pieces_that_make_the_plain_answer(gateway):
     assert streamed.text.count("event: done") == 1
 
 
-def test_a_stream_that_fails_says_so_in_an_event(gateway):
+def test_a_failing_stream_ends_with_an_error_event(gateway):
     streamed = asked(gateway, "Where is order A-9999?", "order-status", stream=True)
 
     assert 'event: error\ndata: {"status": 404, "code": "order_not_found"}' in streamed.text
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic demo-acme", "demo-acme", "Bearer a b"])
-def test_without_a_known_key_nobody_gets_an_answer(gateway, authorization):
+def test_requests_without_a_known_key_are_rejected(gateway, authorization):
     answer = gateway.post(
         "/v1/workflows/support-answer",
         json={"question": "What does error E12 mean?"},
@@ -202,7 +202,7 @@ def test_without_a_known_key_nobody_gets_an_answer(gateway, authorization):
 @pytest.mark.parametrize(
     "body", [{}, {"question": ""}, {"question": "x" * 2_001}, {"question": "x", "session_id": "a b"}]
 )
-def test_a_malformed_question_is_refused(gateway, body):
+def test_a_malformed_question_is_rejected(gateway, body):
     answer = gateway.post(
         "/v1/workflows/support-answer", json=body, headers={"authorization": "Bearer demo-acme"}
     )

@@ -1,4 +1,4 @@
-"""A server that speaks what smoke uses of Langfuse's API, over a real store, and fails as a test says."""
+"""A server with the parts of Langfuse's API that smoke uses, over a real store, with injectable faults."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Answer = tuple[int, Any]
 
 
 class Backend:
-    """`export` and `reading` answer in place of the server where they give something but None; `alter`
-    changes what is read back; `version` is that of the read API: 2, 1, or 0 for none."""
+    """`export` and `reading` replace the server's answer unless they return None; `alter` changes the
+    observations read back; `version` is the version of the read API: 2, 1, or 0 for none."""
 
     def __init__(self, directory: Path, tls: ssl.SSLContext | None = None) -> None:
         self.store = Store(directory)
         self.export: Callable[[bytes], Answer | None] = lambda body: None
         self.reading: Callable[[], Answer | None] = lambda: None
-        self.alter: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda found: found
+        self.alter: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda observations: observations
         self.version = 2
         self.asked: list[str] = []
         self.closing = threading.Event()
@@ -47,7 +47,7 @@ class Backend:
 
     @property
     def env(self) -> dict[str, str]:
-        """What makes this server the target."""
+        """The environment that makes this server the target."""
         return {"LANGFUSE_HOST": self.url, "LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Backend:
         return self.alter(self.store.read(lambda connection: observations.select(connection, parsed))["data"])
 
     def trace(self, trace_id: str) -> Answer:
-        """In the shape of Langfuse 2 and 3, where the trace has what concerns all of it."""
+        """A trace as Langfuse 2 and 3 return it, with shared fields on the trace."""
         fields = "core,basic,time,io,metadata,model,usage,trace_context"
         found = self.found({"traceId": trace_id, "fields": fields})
         if not found:
@@ -137,7 +137,7 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(text.encode())
 
         def log_message(self, *args: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler
 

@@ -1,4 +1,4 @@
-"""A backend, and smoke against it in this process (its child processes are real ones)."""
+"""Fixtures for a backend and for smoke, run in this process with real child processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.smoke.backend import SECRET, Backend, running
 
 
 @pytest.fixture(autouse=True)
-def _no_proxies_around(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -30,7 +30,7 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if openai were not installed, which makes a trace sooner done."""
+    """Simulate a missing openai package, which makes the run faster."""
     monkeypatch.setitem(sys.modules, "openai", None)
 
 
@@ -42,20 +42,20 @@ PATIENCE = 60.0
 
 @pytest.fixture
 def smoke(monkeypatch: pytest.MonkeyPatch) -> Smoke:
-    """Runs smoke with an environment. What it says never holds the secret key."""
+    """Run smoke with the given environment and check that its output never contains the secret key."""
 
     def go(env: Mapping[str, str], *, child: tuple[str, ...] | None = None, **options: object) -> SmokeReport:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         given = SmokeOptions(**{"timeout": PATIENCE, **options})  # type: ignore[arg-type]
         report = run(given) if child is None else run(given, child=child)
-        # a short time is for the target, and the process that makes the trace comes out of it
+        # a short limit is meant for the target, but it includes the process that makes the trace
         while child is None and report.outcome == "broken" and given.timeout < PATIENCE / 2:
             given = replace(given, timeout=2 * given.timeout)
             report = run(given)
-        said = "\n".join([*report.lines(), report.as_json()])
-        assert SECRET not in said
-        assert "Traceback" not in said
+        output = "\n".join([*report.lines(), report.as_json()])
+        assert SECRET not in output
+        assert "Traceback" not in output
         return report
 
     return go

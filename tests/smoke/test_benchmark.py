@@ -1,4 +1,4 @@
-"""The benchmark of docs/benchmarks.md runs and prints its table."""
+"""The smoke benchmark of docs/benchmarks.md runs and prints its table."""
 
 from __future__ import annotations
 

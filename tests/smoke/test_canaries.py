@@ -1,4 +1,4 @@
-"""Planted content is recognised as it is, in pieces and encoded; other text is not."""
+"""Planted content is recognized verbatim, in fragments and encoded; other text is not."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ ALL = ["e-mail address", "secret", "prompt"]
         lambda text: text.encode("utf-16-le"),
     ],
 )
-def test_a_prompt_is_found_in_any_usual_encoding(encode):
+def test_a_prompt_is_found_in_every_common_encoding(encode):
     canaries = CanarySet.fresh()
 
     assert canaries.found_in(b"before " + encode(canaries.prompt) + b" after") == ALL
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
-def test_base64_is_found_wherever_in_it_the_prompt_stands(before, after):
+def test_a_prompt_is_found_at_any_offset_in_base64(before, after):
     canaries = CanarySet.fresh()
 
     assert canaries.found_in(base64.b64encode(before + canaries.prompt.encode() + after)) == ALL
 
 
 @given(st.binary(max_size=2000))
-def test_other_bytes_hold_none(haystack):
+def test_other_bytes_contain_no_canary(haystack):
     assert CanarySet.fresh().found_in(haystack) == []
 
 
 @pytest.mark.parametrize(
-    ("mode", "looked_for"), [("none", ALL), ("redacted", ["e-mail address", "secret"]), ("full", ["secret"])]
+    ("mode", "searched"), [("none", ALL), ("redacted", ["e-mail address", "secret"]), ("full", ["secret"])]
 )
-def test_what_the_policy_grants_is_not_looked_for_and_a_secret_always_is(mode, looked_for):
+def test_permitted_content_is_not_searched_for_but_secrets_always_are(mode, searched):
     canaries = CanarySet.fresh()
 
-    assert canaries.found_in(canaries.prompt.encode(), mode) == looked_for
+    assert canaries.found_in(canaries.prompt.encode(), mode) == searched
 
 
-def test_no_repr_shows_them():
+def test_the_repr_hides_the_canaries():
     canaries = CanarySet.fresh()
 
     assert canaries.found_in(repr(canaries).encode()) == []

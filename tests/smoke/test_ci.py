@@ -1,4 +1,4 @@
-"""The CI script does what the jobs of docs/ci.md ask of it, and the jobs are what the CI systems take."""
+"""The CI script works as the jobs of docs/ci.md run it, and the jobs are valid for their CI systems."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def trace_smoke(*arguments: str, env: dict[str, str], directory: Path) -> subpro
 
 
 @pytest.mark.slow
-def test_the_command_of_both_jobs_succeeds_against_a_backend_and_leaves_its_report(backend, tmp_path):
+def test_the_command_of_both_jobs_succeeds_against_a_backend_and_writes_its_report(backend, tmp_path):
     for script in (
         [step["run"] for step in GITHUB["jobs"]["observability-smoke"]["steps"] if "run" in step],
         GITLAB["observability-smoke"]["script"],
@@ -51,7 +51,7 @@ def test_the_command_of_both_jobs_succeeds_against_a_backend_and_leaves_its_repo
     assert json.loads((tmp_path / "trace-smoke.json").read_text())["outcome"] == "ok"
 
 
-def test_both_jobs_fail_where_a_secret_is_missing(tmp_path):
+def test_both_jobs_fail_when_a_secret_is_missing(tmp_path):
     job, gitlab = GITHUB["jobs"]["observability-smoke"], GITLAB["observability-smoke"]
     for target in (job["env"]["SOMATRACE_TARGET"], gitlab["variables"]["SOMATRACE_TARGET"]):
         done = trace_smoke(env={"SOMATRACE_TARGET": target}, directory=tmp_path)
@@ -59,7 +59,7 @@ def test_both_jobs_fail_where_a_secret_is_missing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_backend_that_cannot_be_asked_is_17_unless_that_is_allowed(tmp_path):
+def test_a_backend_without_a_read_api_exits_with_17_unless_allowed(tmp_path):
     with otlp_server() as server:
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}
         assert trace_smoke(env=env, directory=tmp_path).returncode == 17
@@ -67,7 +67,7 @@ def test_a_backend_that_cannot_be_asked_is_17_unless_that_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--timeout", "x"], ["--timeout", "0"], ["--env-file", "/no/such"]])
-def test_bad_input_is_2_without_a_traceback(arguments, tmp_path):
+def test_invalid_input_exits_with_2_without_a_traceback(arguments, tmp_path):
     done = trace_smoke(*arguments, env={}, directory=tmp_path)
 
     assert done.returncode == 2
@@ -77,7 +77,7 @@ def test_bad_input_is_2_without_a_traceback(arguments, tmp_path):
 @pytest.mark.parametrize(
     ("job", "schema"), [(GITHUB, "github-workflows"), (GITLAB, "gitlab-ci")], ids=["github", "gitlab"]
 )
-def test_the_jobs_keep_the_published_schemas(job, schema):
+def test_the_jobs_match_the_published_schemas(job, schema):
     jsonschema = pytest.importorskip("jsonschema")
     package = importlib.util.find_spec("check_jsonschema")
     if package is None or not package.submodule_search_locations:
@@ -92,7 +92,7 @@ def test_the_jobs_keep_the_published_schemas(job, schema):
     assert [error.message for error in errors] == []
 
 
-def test_the_github_job_is_a_workflow_with_least_rights():
+def test_the_github_workflow_has_least_privilege():
     assert set(GITHUB) == {"name", True, "permissions", "jobs"}
     assert set(GITHUB[True]) == {"push", "schedule", "workflow_dispatch"}
     assert GITHUB["permissions"] == {"contents": "read"}
@@ -102,7 +102,7 @@ def test_the_github_job_is_a_workflow_with_least_rights():
     assert all(("uses" in step) != ("run" in step) for step in job["steps"])
 
 
-def test_the_gitlab_job_has_the_keys_of_a_job():
+def test_the_gitlab_job_has_only_job_keys():
     [job] = GITLAB.values()
     assert set(job) == {"stage", "image", "timeout", "rules", "variables", "script", "artifacts"}
     assert all(isinstance(line, str) for line in job["script"])
@@ -119,7 +119,7 @@ def test_bad_input_of_the_script_is_2_before_anything_is_sent(backend, tmp_path,
     assert backend.asked == []
 
 
-def test_the_script_keeps_its_exit_code_when_nobody_reads_it(tmp_path):
+def test_the_script_keeps_its_exit_code_when_its_output_is_closed(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`somatrace smoke` as a command: its output, its exit code, and bad input."""
+"""The command `somatrace smoke`: output, exit codes and invalid input."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def smoke(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comp
 
 
 @pytest.mark.slow
-def test_the_report_is_lines_for_people_or_one_json_object(backend):
+def test_the_report_is_printed_as_text_or_as_one_json_object(backend):
     lines = smoke(env=backend.env)
-    told = smoke("--json", env=backend.env)
+    as_json = smoke("--json", env=backend.env)
 
     assert (lines.returncode, lines.stderr) == (0, "")
     assert lines.stdout.splitlines()[-1].startswith("smoke: the trace arrived")
     assert any(line.startswith("visible after ") for line in lines.stdout.splitlines())
-    report = json.loads(told.stdout)
-    assert (told.returncode, report["exit_code"], report["outcome"]) == (0, 0, "ok")
+    report = json.loads(as_json.stdout)
+    assert (as_json.returncode, report["exit_code"], report["outcome"]) == (0, 0, "ok")
     assert len(report["trace_id"]) == 32
 
 
-def test_an_outcome_is_the_exit_code_and_never_a_traceback(backend):
+def test_an_outcome_sets_the_exit_code_without_a_traceback(backend):
     done = smoke(env={**backend.env, "LANGFUSE_HOST": "http://nowhere.invalid"})
 
     assert done.returncode == 10
@@ -46,7 +46,7 @@ def test_an_outcome_is_the_exit_code_and_never_a_traceback(backend):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--timeout", "0"], "--timeout"),
         (["--timeout", "soon"], "--timeout"),
@@ -56,16 +56,16 @@ def test_an_outcome_is_the_exit_code_and_never_a_traceback(backend):
         (["everything"], "everything"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(arguments, said):
+def test_invalid_input_prints_one_line_and_exits_with_2(arguments, expected):
     done = smoke(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_fault():
+def test_closing_its_output_early_is_not_an_error():
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m somatrace smoke | head -n 1"],
         capture_output=True,
@@ -79,7 +79,7 @@ def test_a_reader_that_goes_away_is_no_fault():
 
 
 @pytest.mark.slow
-def test_a_run_that_is_ended_from_outside_leaves_no_process_and_no_file_behind(backend, tmp_path):
+def test_a_terminated_run_leaves_no_process_and_no_file_behind(backend, tmp_path):
     backend.reading = lambda: (503, {})
     places = tmp_path / "tmp"
     places.mkdir()

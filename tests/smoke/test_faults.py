@@ -1,4 +1,4 @@
-"""Each fault on the way to a target has its own exit code, and a message that names it."""
+"""Each fault of the connection to a target has its own exit code and a message that names it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def closed_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_a_name_that_does_not_resolve_is_10(smoke, backend):
+def test_an_unresolvable_host_exits_with_10(smoke, backend):
     report = smoke(langfuse("http://langfuse.invalid:3000", backend))
 
     assert (report.exit_code, report.outcome) == (10, "dns")
@@ -32,16 +32,16 @@ def test_a_name_that_does_not_resolve_is_10(smoke, backend):
     assert "LANGFUSE_HOST" in report.advice
 
 
-def test_a_port_where_nothing_listens_is_11(smoke, backend):
+def test_a_closed_port_exits_with_11(smoke, backend):
     port = closed_port()
 
     report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
 
     assert (report.exit_code, report.outcome) == (11, "refused")
-    assert report.message == f"no connection: no connection to 127.0.0.1:{port}: Connection refused"
+    assert report.message == f"connection failed: no connection to 127.0.0.1:{port}: Connection refused"
 
 
-def test_a_certificate_nobody_vouches_for_is_12(smoke, tmp_path):
+def test_an_untrusted_certificate_exits_with_12(smoke, tmp_path):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
 
@@ -53,14 +53,14 @@ def test_a_certificate_nobody_vouches_for_is_12(smoke, tmp_path):
     assert "SOMATRACE_CERTIFICATE" in report.advice
 
 
-def test_https_to_a_port_that_speaks_http_is_12(smoke, backend):
+def test_https_to_a_plain_http_port_exits_with_12(smoke, backend):
     report = smoke(langfuse(backend.url.replace("http", "https"), backend))
 
     assert report.exit_code == 12
     assert report.message.endswith("what answers there speaks no TLS")
 
 
-def test_a_certificate_file_that_is_not_there_is_12(smoke, backend, tmp_path):
+def test_a_missing_certificate_file_exits_with_12(smoke, backend, tmp_path):
     env = langfuse(backend.url.replace("http", "https"), backend)
 
     report = smoke({**env, "SOMATRACE_CERTIFICATE": str(tmp_path / "none.pem")})
@@ -70,15 +70,15 @@ def test_a_certificate_file_that_is_not_there_is_12(smoke, backend, tmp_path):
 
 
 @pytest.mark.parametrize("status", [401, 403, 407])
-def test_keys_that_are_refused_are_13(smoke, backend, status):
+def test_rejected_keys_exit_with_13(smoke, backend, status):
     backend.export = lambda body: (status, {"message": "Invalid credentials"})
 
     report = smoke(backend.env)
 
-    assert (report.exit_code, report.message) == (13, f"the keys are refused: {status}")
+    assert (report.exit_code, report.message) == (13, f"the target rejected the keys: {status}")
 
 
-def test_a_path_that_takes_no_traces_is_14_and_the_right_one_is_named(smoke, backend):
+def test_a_wrong_path_exits_with_14_and_names_the_right_one(smoke, backend):
     env = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"{backend.url}/otel?token=QUERYSECRET",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Basic%20abc",
@@ -87,11 +87,11 @@ def test_a_path_that_takes_no_traces_is_14_and_the_right_one_is_named(smoke, bac
     report = smoke(env)
 
     assert (report.exit_code, report.outcome) == (14, "elsewhere")
-    assert f"{backend.url}{OTLP} is likely right" in report.message
+    assert f"try {backend.url}{OTLP}" in report.message
     assert "QUERYSECRET" not in report.as_json()
 
 
-def test_a_host_that_takes_traces_nowhere_is_14(smoke):
+def test_a_host_that_accepts_traces_nowhere_exits_with_14(smoke):
     with otlp_server() as server:
         server.reply = lambda number: Reply(404)
         report = smoke({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{server.url}/api"})
@@ -100,7 +100,7 @@ def test_a_host_that_takes_traces_nowhere_is_14(smoke):
     assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in report.advice
 
 
-def test_a_redirect_is_14_and_its_end_is_named_without_what_may_be_secret(smoke, backend):
+def test_a_redirect_exits_with_14_and_names_its_destination_without_secrets(smoke, backend):
     backend.export = lambda body: (
         308,
         "https://user:LOCATIONSECRET@langfuse.example.com/otel?LOCATIONSECRET",
@@ -109,20 +109,20 @@ def test_a_redirect_is_14_and_its_end_is_named_without_what_may_be_secret(smoke,
     report = smoke(backend.env)
 
     assert report.exit_code == 14
-    assert "https://langfuse.example.com/otel is likely right" in report.message
+    assert "try https://langfuse.example.com/otel" in report.message
     assert "LOCATIONSECRET" not in report.as_json()
 
 
-def test_a_target_that_fails_is_15(smoke, backend):
+def test_a_failing_target_exits_with_15(smoke, backend):
     backend.export = lambda body: (500, {"error": "Failed to upload JSON to S3"})
 
     report = smoke(backend.env)
 
-    assert (report.exit_code, report.message) == (15, "the target fails: 500")
+    assert (report.exit_code, report.message) == (15, "the target failed: 500")
 
 
 @pytest.mark.slow
-def test_a_target_that_fails_at_the_trace_alone_is_15(smoke, backend):
+def test_a_target_that_fails_only_for_the_trace_exits_with_15(smoke, backend):
     backend.export = lambda body: (500, {}) if body else None
 
     report = smoke(backend.env)
@@ -132,13 +132,13 @@ def test_a_target_that_fails_at_the_trace_alone_is_15(smoke, backend):
 
 
 @pytest.mark.slow
-def test_a_target_that_wants_keys_for_the_trace_alone_is_13(smoke, backend):
+def test_a_target_that_rejects_keys_only_for_the_trace_exits_with_13(smoke, backend):
     backend.export = lambda body: (401, {}) if body else None
 
     assert smoke(backend.env).exit_code == 13
 
 
-def test_a_target_that_refuses_the_trace_is_15(smoke, backend):
+def test_a_target_that_rejects_the_trace_exits_with_15(smoke, backend):
     backend.export = lambda body: (400, {}) if body else None
 
     report = smoke(backend.env)
@@ -148,7 +148,7 @@ def test_a_target_that_refuses_the_trace_is_15(smoke, backend):
 
 
 @pytest.mark.slow
-def test_a_target_that_never_answers_is_15_and_the_time_is_bounded(smoke, backend):
+def test_a_target_that_never_answers_exits_with_15_in_bounded_time(smoke, backend):
     backend.export = lambda body: (-1, {})
 
     report = smoke(backend.env, timeout=3.0)
@@ -157,7 +157,7 @@ def test_a_target_that_never_answers_is_15_and_the_time_is_bounded(smoke, backen
     assert report.message.endswith("took the request and did not answer in time")
 
 
-def test_what_hangs_up_or_speaks_no_http_is_15(smoke, backend):
+def test_a_server_that_hangs_up_or_does_not_speak_http_exits_with_15(smoke, backend):
     def hang_up(connection: socket.socket) -> None:
         read_request(connection)
         connection.close()
@@ -167,14 +167,14 @@ def test_what_hangs_up_or_speaks_no_http_is_15(smoke, backend):
         connection.sendall(b"220 mail.example.com ESMTP\r\n")
         connection.close()
 
-    for script, said in ((hang_up, "hung up without an answer"), (talk, "is not HTTP")):
+    for script, ending in ((hang_up, "hung up without an answer"), (talk, "is not HTTP")):
         with raw_server(script) as port:
             report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
         assert report.exit_code == 15
-        assert report.message.endswith(said)
+        assert report.message.endswith(ending)
 
 
-def test_grpc_faults_have_the_same_codes(smoke):
+def test_grpc_faults_have_the_same_exit_codes(smoke):
     pytest.importorskip("grpc", reason="the extra grpc")
     from tests.delivery.test_otlp_grpc import aborting, grpc_server
 
@@ -191,7 +191,7 @@ def test_grpc_faults_have_the_same_codes(smoke):
             assert smoke(env(f"https://127.0.0.1:{port}")).exit_code == 12
 
 
-def test_grpc_without_its_extra_is_2(smoke, monkeypatch):
+def test_grpc_without_its_extra_exits_with_2(smoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
 
     report = smoke({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "SOMATRACE_TARGET": "otlp"})

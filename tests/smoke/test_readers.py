@@ -1,4 +1,4 @@
-"""A trace that the target has taken: read back, compared with what was sent, searched for content."""
+"""An accepted trace is read back, compared with the one sent and searched for content."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def names(report) -> list[str]:
     return [check.name for check in report.checks if check.ok]
 
 
-def test_a_trace_that_arrives_whole_is_0(smoke, backend):
+def test_a_complete_trace_exits_with_0(smoke, backend):
     report = smoke(backend.env)
 
     assert (report.exit_code, report.outcome) == (0, "ok"), report
     assert names(report) == [
         "the target answers",
-        "no planted content in the bytes that were sent",
+        "no planted content in the bytes sent",
         *(f"{name}, sent" for name in CHECKED),
-        "no planted content in what was read back",
+        "no planted content in the trace read back",
         *(f"{name}, read back" for name in CHECKED),
     ]
     assert report.spans == 2
@@ -43,13 +43,13 @@ def test_with_nothing_configured_the_embedded_store_is_read(smoke):
     assert (report.exit_code, report.target) == (0, "local (default)"), report
 
 
-def test_without_the_langfuse_package_it_is_read_by_plain_http_and_that_is_said(smoke, backend, monkeypatch):
+def test_without_the_langfuse_package_it_reads_over_plain_http_with_a_note(smoke, backend, monkeypatch):
     monkeypatch.setitem(sys.modules, "langfuse", None)
 
     report = smoke(backend.env)
 
     assert report.exit_code == 0, report
-    assert any("read back by plain HTTP" in note for note in report.notes)
+    assert any("read back over plain HTTP" in note for note in report.notes)
 
 
 def test_an_older_server_is_read_through_v1(smoke, backend):
@@ -62,7 +62,7 @@ def test_an_older_server_is_read_through_v1(smoke, backend):
     assert any("v1" in note for note in report.notes)
 
 
-def test_langfuse_behind_the_names_of_otlp_is_read_back_too(smoke, backend):
+def test_langfuse_configured_as_an_otlp_endpoint_is_read_back_too(smoke, backend):
     import base64
 
     pair = base64.b64encode(
@@ -78,7 +78,7 @@ def test_langfuse_behind_the_names_of_otlp_is_read_back_too(smoke, backend):
     assert (report.exit_code, report.target.partition(" ")[0]) == (0, "otlp"), report
 
 
-def test_without_openai_the_call_is_made_by_hand_and_that_is_said(smoke, backend, by_hand):
+def test_without_openai_the_call_is_made_by_hand_with_a_note(smoke, backend, by_hand):
     report = smoke(backend.env)
 
     assert (report.exit_code, report.made_by) == (0, "by hand"), report
@@ -93,14 +93,14 @@ def test_without_the_model_server_the_call_is_made_by_hand(smoke, backend, monke
     assert (report.exit_code, report.made_by) == (0, "by hand"), report
 
 
-def test_sampling_is_set_aside_for_this_trace_and_that_is_said(smoke, backend):
+def test_sampling_is_disabled_for_this_trace_with_a_note(smoke, backend):
     report = smoke({**backend.env, "OTEL_TRACES_SAMPLER": "always_off"})
 
     assert report.exit_code == 0, report
-    assert any("sampling is set aside" in note for note in report.notes)
+    assert any("sampling is disabled" in note for note in report.notes)
 
 
-def test_settings_may_come_from_an_env_file(smoke, backend, tmp_path):
+def test_settings_can_come_from_an_env_file(smoke, backend, tmp_path):
     file = tmp_path / ".env"
     file.write_text("".join(f"{name}={value}\n" for name, value in backend.env.items()))
 
@@ -112,11 +112,11 @@ def test_a_real_call_uses_the_users_own_client_settings(smoke, backend):
         report = smoke({**backend.env, **server.env}, real=True, model="gpt-x")
 
         assert report.exit_code == 0, report
-        assert report.made_by.endswith("from your own model")
+        assert report.made_by.endswith("calling your own model")
         assert [headers["authorization"] for headers in server.headers] == [f"Bearer {KEY}"]
 
 
-def test_a_real_call_that_fails_is_2_and_says_neither_key_nor_prompt(smoke, backend):
+def test_a_failed_real_call_exits_with_2_and_shows_neither_key_nor_prompt(smoke, backend):
     with llm_server() as server:
         report = smoke({**backend.env, **server.env}, real=True, model="fail-401")
 
@@ -126,26 +126,26 @@ def test_a_real_call_that_fails_is_2_and_says_neither_key_nor_prompt(smoke, back
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "expected"),
     [
-        ({"SOMATRACE_ENABLED": "false"}, "SOMATRACE_ENABLED switches tracing off"),
+        ({"SOMATRACE_ENABLED": "false"}, "SOMATRACE_ENABLED disables tracing"),
         ({"SOMATRACE_TARGET": "none"}, "the target is none"),
         ({"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_HOST": "http://localhost"}, "the target is none"),
     ],
 )
-def test_where_nothing_would_be_sent_it_is_2(smoke, env, said):
+def test_it_exits_with_2_when_nothing_would_be_sent(smoke, env, expected):
     report = smoke(env)
 
     assert (report.exit_code, report.outcome) == (2, "off")
-    assert said in report.message
+    assert expected in report.message
 
 
-# -- accepted, and then -------------------------------------------------------------------------------
+# -- after acceptance --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_what_never_becomes_visible_is_16(smoke, backend, by_hand):
-    backend.alter = lambda found: []
+def test_a_trace_that_never_becomes_visible_exits_with_16(smoke, backend, by_hand):
+    backend.alter = lambda observations: []
 
     report = smoke(backend.env, timeout=6.0)
 
@@ -155,24 +155,24 @@ def test_what_never_becomes_visible_is_16(smoke, backend, by_hand):
 
 
 @pytest.mark.slow
-def test_what_becomes_visible_in_part_is_16(smoke, backend, by_hand):
-    backend.alter = lambda found: found[:1]
+def test_a_partially_visible_trace_exits_with_16(smoke, backend, by_hand):
+    backend.alter = lambda observations: observations[:1]
 
     assert smoke(backend.env, timeout=6.0).message.endswith("1 of 2 spans")
 
 
 @pytest.mark.slow
-def test_a_read_api_that_fails_is_16(smoke, backend, by_hand):
+def test_a_failing_read_api_exits_with_16(smoke, backend, by_hand):
     backend.reading = lambda: (500, {"message": "no clickhouse"})
 
     report = smoke(backend.env, timeout=6.0)
 
     assert (report.exit_code, report.outcome) == (16, "unreadable")
-    assert "500 from the API for reading" in report.message
+    assert "500 from the read API" in report.message
 
 
 @pytest.mark.slow
-def test_a_read_api_that_answers_nonsense_or_never_is_16(smoke, backend, by_hand):
+def test_a_read_api_that_answers_nonsense_or_never_exits_with_16(smoke, backend, by_hand):
     for answer in ((200, "<html>a gateway's page</html>"), (200, {"data": [{"id": 1}]}), (-1, {})):
         backend.reading = lambda answer=answer: answer
         report = smoke(backend.env, timeout=6.0)
@@ -180,7 +180,7 @@ def test_a_read_api_that_answers_nonsense_or_never_is_16(smoke, backend, by_hand
         assert "gateway's page" not in report.as_json()
 
 
-def test_keys_that_may_write_and_not_read_are_13(smoke, backend):
+def test_write_only_keys_exit_with_13(smoke, backend):
     backend.reading = lambda: (403, {"message": "Access denied"})
 
     report = smoke(backend.env)
@@ -188,20 +188,20 @@ def test_keys_that_may_write_and_not_read_are_13(smoke, backend):
     assert (report.exit_code, report.outcome) == (13, "unread")
 
 
-def test_plain_otlp_is_17_and_what_was_sent_is_checked_all_the_same(smoke):
+def test_plain_otlp_exits_with_17_but_the_bytes_sent_are_checked(smoke):
     with otlp_server() as server:
         report = smoke({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url})
 
         assert (report.exit_code, report.outcome) == (17, "unverifiable"), report
         assert {found.trace_id for found in server.spans} == {report.trace_id}
     assert names(report)[1:] == [
-        "no planted content in the bytes that were sent",
+        "no planted content in the bytes sent",
         *(f"{name}, sent" for name in CHECKED),
     ]
 
 
 @pytest.mark.slow
-def test_grpc_and_the_console_are_17(smoke):
+def test_grpc_and_the_console_exit_with_17(smoke):
     pytest.importorskip("grpc", reason="the extra grpc")
     from tests.delivery.test_otlp_grpc import grpc_server
 
@@ -214,7 +214,7 @@ def test_grpc_and_the_console_are_17(smoke):
     assert smoke({"SOMATRACE_TARGET": "console"}).exit_code == 17
 
 
-def test_a_langfuse_path_without_an_api_to_read_is_17(smoke, backend):
+def test_a_langfuse_path_without_a_read_api_exits_with_17(smoke, backend):
     backend.version = 0
 
     report = smoke(backend.env)
@@ -223,7 +223,7 @@ def test_a_langfuse_path_without_an_api_to_read_is_17(smoke, backend):
 
 
 def without(field: str, *, inner: str | None = None):
-    """An `alter` that takes a field away from every observation."""
+    """An `alter` that removes a field from every observation."""
 
     def alter(found):
         for each in found:
@@ -252,7 +252,7 @@ def without(field: str, *, inner: str | None = None):
         (lambda found: [{**each, "parentObservationId": "f" * 16} for each in found], "wrong parent"),
     ],
 )
-def test_what_the_backend_drops_or_changes_is_18(smoke, backend, by_hand, alter, missing):
+def test_data_dropped_or_changed_by_the_backend_exits_with_18(smoke, backend, by_hand, alter, missing):
     backend.alter = alter
 
     report = smoke(backend.env)
@@ -261,11 +261,11 @@ def test_what_the_backend_drops_or_changes_is_18(smoke, backend, by_hand, alter,
     assert missing in report.message
 
 
-# -- a service in which something is broken -----------------------------------------------------------
+# -- broken services ----------------------------------------------------------------------------------
 
 
 def child(tmp_path: Path, source: str) -> tuple[str, ...]:
-    """A program in place of the one that makes the trace."""
+    """A modified child program that creates the trace."""
     script = tmp_path / "child.py"
     script.write_text(source + "\nfrom somatrace.smoke import child\nraise SystemExit(child.main())\n")
     return (sys.executable, str(script))
@@ -310,7 +310,7 @@ def also(order):
     return result
 child._traced = also
 """
-FOREIGN_PROVIDER = """
+THIRD_PARTY_PROVIDER = """
 from opentelemetry import trace
 class Theirs(trace.TracerProvider):
     def get_tracer(self, *args, **kwargs):
@@ -320,74 +320,74 @@ trace.set_tracer_provider(Theirs())
 
 
 @pytest.mark.slow
-def test_content_in_the_bytes_that_are_sent_is_19_whatever_the_target(smoke, backend, tmp_path):
+def test_content_in_the_bytes_sent_exits_with_19_for_every_target(smoke, backend, tmp_path):
     broken = child(tmp_path, NO_GUARD)
 
     for env in (backend.env, {**backend.env, "SOMATRACE_TARGET": "local"}):
         report = smoke(env, child=broken)
         assert (report.exit_code, report.outcome) == (19, "leaked"), report
-        assert "e-mail address and secret and prompt in the bytes that were sent" in report.message
+        assert "e-mail address and secret and prompt in the bytes sent" in report.message
     with otlp_server() as server:
         report = smoke({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url, "SOMATRACE_TARGET": "otlp"}, child=broken)
         assert report.exit_code == 19
 
 
 @pytest.mark.slow
-def test_a_leak_is_told_even_where_the_target_refuses_it(smoke, backend, tmp_path):
+def test_a_leak_is_reported_even_when_the_target_rejects_the_trace(smoke, backend, tmp_path):
     backend.export = lambda body: (500, {}) if body else None
 
     assert smoke(backend.env, child=child(tmp_path, NO_GUARD)).exit_code == 19
 
 
 @pytest.mark.slow
-def test_content_that_another_exporter_brings_there_is_19(smoke, backend, tmp_path):
+def test_content_sent_by_another_exporter_exits_with_19(smoke, backend, tmp_path):
     report = smoke(backend.env, child=child(tmp_path, ANOTHER_EXPORTER))
 
     assert (report.exit_code, report.outcome) == (19, "shown"), report
 
 
 @pytest.mark.slow
-def test_redacted_content_may_leave_and_what_it_must_not_hold_is_still_looked_for(smoke, backend, tmp_path):
+def test_redacted_content_may_leave_but_other_canaries_are_still_searched_for(smoke, backend, tmp_path):
     report = smoke({**backend.env, "SOMATRACE_CONTENT": "redacted"})
     assert report.exit_code == 0, report
     assert any("redacted" in note for note in report.notes)
 
     report = smoke({**backend.env, "SOMATRACE_CONTENT": "redacted"}, child=child(tmp_path, NO_GUARD))
-    assert report.message == "content leaked: e-mail address and secret in the bytes that were sent"
+    assert report.message == "content leaked: e-mail address and secret in the bytes sent"
 
 
-def test_tags_that_are_missing_before_anything_is_sent_are_18(smoke, backend, tmp_path):
+def test_tags_missing_from_the_bytes_sent_exit_with_18(smoke, backend, tmp_path):
     report = smoke(backend.env, child=child(tmp_path, NO_TAGS))
 
     assert (report.exit_code, report.outcome) == (18, "unsound"), report
 
 
-def test_a_provider_that_cannot_be_guarded_is_16_because_nothing_is_sent(smoke, backend, tmp_path):
-    report = smoke(backend.env, child=child(tmp_path, FOREIGN_PROVIDER))
+def test_a_provider_that_cannot_be_guarded_exits_with_16_since_nothing_is_sent(smoke, backend, tmp_path):
+    report = smoke(backend.env, child=child(tmp_path, THIRD_PARTY_PROVIDER))
 
     assert (report.exit_code, report.outcome) == (16, "unsent"), report
     assert "not the SDK's" in report.message
 
 
-def test_spans_that_the_guard_cannot_judge_are_not_sent_and_that_is_16(smoke, backend, tmp_path):
+def test_spans_that_the_guard_fails_on_are_not_sent_and_exit_with_16(smoke, backend, tmp_path):
     faulty = "from somatrace.pipeline.guarded_copy import SpanCopier\nSpanCopier.copy = None"
 
     report = smoke(backend.env, child=child(tmp_path, faulty))
 
     assert (report.exit_code, report.outcome) == (16, "unsent")
-    assert report.message == "nothing left the process: 2 spans lost: guard"
+    assert report.message == "no span left the process: 2 spans lost: guard"
 
 
-def test_a_child_process_that_fails_is_1_and_only_the_kind_of_its_failure_is_said(smoke, backend, tmp_path):
+def test_a_failing_child_process_exits_with_1_and_shows_only_the_error_type(smoke, backend, tmp_path):
     report = smoke(backend.env, child=child(tmp_path, "raise KeyError('EXCEPTIONSECRET')"))
 
-    assert report.message == "the trace could not be made: its process ended with exit code 1 (KeyError)"
+    assert report.message == "the trace could not be created: the child process exited with code 1 (KeyError)"
     assert report.exit_code == 1
 
 
 @pytest.mark.slow
-def test_a_child_process_that_hangs_is_ended(smoke, backend, tmp_path):
+def test_a_hanging_child_process_is_killed(smoke, backend, tmp_path):
     report = smoke(backend.env, child=child(tmp_path, "import time; time.sleep(600)"), timeout=3.0)
 
     assert (report.exit_code, report.outcome) == (1, "broken")
-    assert "not done within 3 s" in report.message
+    assert "did not finish within 3 s" in report.message

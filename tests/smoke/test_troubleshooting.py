@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md explains each message of smoke and doctor, and no other; and each can come."""
+"""docs/troubleshooting.md explains exactly the messages of smoke and doctor, and each one is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECTIONS = re.split(r"^## ", (ROOT / "docs" / "troubleshooting.md").read_text(),
 
 
 def rows(section: str, columns: int) -> list[list[str]]:
-    [text] = [found for found in SECTIONS if found.startswith(section)]
+    [text] = [each for each in SECTIONS if each.startswith(section)]
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [
         [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines
@@ -28,7 +28,7 @@ def shown(template: str) -> str:
     return re.sub(r"\{\w+\}", "…", template)
 
 
-def test_each_outcome_of_smoke_is_explained_and_no_other():
+def test_the_page_explains_exactly_the_outcomes_of_smoke():
     explained = [(int(code), message, advice) for code, message, _, advice in rows("somatrace smoke", 4)]
 
     assert explained == [
@@ -37,11 +37,11 @@ def test_each_outcome_of_smoke_is_explained_and_no_other():
     ]
 
 
-def test_each_note_of_smoke_is_explained_and_no_other():
+def test_the_page_explains_exactly_the_notes_of_smoke():
     assert [note for note, _ in rows("somatrace smoke", 2)] == [shown(note) for note in NOTES.values()]
 
 
-def test_each_finding_of_doctor_is_explained_and_no_other():
+def test_the_page_explains_exactly_the_findings_of_doctor():
     explained = [(level, message, advice) for level, message, _, advice in rows("somatrace doctor", 4)]
 
     assert explained == [
@@ -49,13 +49,13 @@ def test_each_finding_of_doctor_is_explained_and_no_other():
     ]
 
 
-def test_every_explanation_says_something():
+def test_no_explanation_is_empty():
     everything = [*rows("somatrace smoke", 4), *rows("somatrace doctor", 4)]
 
     assert all(len(row[2]) > 20 for row in everything)
 
 
-def test_the_exit_codes_are_the_settled_ones():
+def test_the_exit_codes_are_stable():
     assert {outcome.code for outcome in OUTCOMES.values()} == {0, 1, 2, *range(10, 20)}
 
 
@@ -70,7 +70,7 @@ FAULTS = {"dns", "refused", "tls", "auth", "path", "server"}
         ("doctor", set(KINDS) - FAULTS, r'finding\(\s*"(\w+)"'),
     ],
 )
-def test_each_message_is_said_somewhere_and_nothing_else_is(package, names, pattern):
+def test_every_message_is_used_and_every_used_message_exists(package, names, pattern):
     source = "\n".join(path.read_text() for path in (SOURCE / package).glob("*.py"))
 
     assert set(re.findall(pattern, source)) - FAULTS == names

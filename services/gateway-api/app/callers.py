@@ -1,4 +1,4 @@
-"""Which tenant an API key belongs to."""
+"""Map API keys to tenants."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 class Callers:
-    """Keys by their digest: looking one up takes the same time however much of it is right."""
+    """Tenants by the digest of their key, so that lookup time reveals nothing about the key."""
 
     def __init__(self, tenants: dict[str, str]) -> None:
         self._tenants = {_digest(key): tenant for key, tenant in tenants.items()}
 
     @classmethod
     def read(cls, path: str) -> Callers:
-        """From a TOML file with `[[tenant]]` tables that have `id` and `api_key`."""
+        """Read a TOML file with `[[tenant]]` tables that have `id` and `api_key`."""
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         return cls({entry["api_key"]: entry["id"] for entry in table["tenant"]})
 

@@ -1,4 +1,4 @@
-"""The front door: knows callers by their key, binds for whom the work is done, passes questions on."""
+"""Public API: authenticate callers by key, bind their tags and forward questions to the orchestrator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Workflow = Literal["support-answer", "order-status", "price-quote"]
 
 
 class Asked(BaseModel):
-    """What a caller sends. Nothing in it says who the caller is."""
+    """A caller's question. It does not identify the caller."""
 
     question: str = Field(min_length=1, max_length=2_000)
     stream: bool = False
@@ -44,7 +44,7 @@ app = FastAPI(title="gateway-api", lifespan=lifespan)
 
 
 def caller(authorization: Annotated[str, Header()] = "") -> str:
-    """The tenant whose key this is; no header names a tenant."""
+    """The tenant of the given key. No other header can select a tenant."""
     tenant = CALLERS.tenant(authorization)
     if tenant is None:
         raise HTTPException(401, {"code": "unknown_key", "message": "send a known key as a bearer token"})
@@ -75,7 +75,7 @@ async def run(workflow: Workflow, asked: Asked, tenant: Annotated[str, Depends(c
 
 
 async def streamed(tags: dict[str, str], asked: Asked) -> AsyncIterator[bytes]:
-    """The orchestrator's events as they come; the workflow ends when the last one is passed on."""
+    """Forward the orchestrator's events; the workflow span ends with the last one."""
     client: httpx.AsyncClient = app.state.orchestrator
     with bind(**tags), span(tags["workflow_name"], kind="workflow"):
         try:
@@ -93,7 +93,7 @@ async def streamed(tags: dict[str, str], asked: Asked) -> AsyncIterator[bytes]:
 
 
 def report(answer: httpx.Response) -> str:
-    """Say in the trace what kind of failure it was; its code."""
+    """Record the failure in the trace and return its code."""
     try:
         code = str(answer.json()["detail"]["code"])
     except (ValueError, KeyError, TypeError):
@@ -103,5 +103,5 @@ def report(answer: httpx.Response) -> str:
 
 
 def failed(status: int, code: str) -> bytes:
-    """The event that ends a stream which cannot go on; a stream's own status was sent long before."""
+    """The event that ends a failed stream, whose HTTP status was sent before the failure."""
     return f"event: error\ndata: {json.dumps({'status': status, 'code': code})}\n\n".encode()

@@ -1,4 +1,4 @@
-"""Plans how to answer (LiteLLM), calls a tool, recalls passages, and has the answer written."""
+"""Plan an answer with LiteLLM, call a tool, retrieve passages and have the answer written."""
 
 from __future__ import annotations
 
@@ -55,33 +55,33 @@ async def tool_failed(_: Request, error: ToolError) -> JSONResponse:
 
 
 @app.exception_handler(httpx.HTTPError)
-async def neighbour_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
+async def dependency_failed(_: Request, __: httpx.HTTPError) -> JSONResponse:
     return JSONResponse({"detail": {"code": "neighbour_unreachable", "message": "try again"}}, 502)
 
 
 @app.exception_handler(openai.OpenAIError)
 async def planning_failed(_: Request, __: openai.OpenAIError) -> JSONResponse:
-    """LiteLLM's errors are OpenAI's."""
+    """Handle LiteLLM's errors, which derive from OpenAI's."""
     return JSONResponse({"detail": {"code": "planning_failed", "message": "try again"}}, 503)
 
 
 @app.post("/run")
 async def run(wanted: Run) -> Response:
     with span("prepare-answer", kind="agent"):
-        facts = await consulted(wanted.question)
-        passages = await recalled(wanted.question)
+        facts = await consult_tool(wanted.question)
+        passages = await recall(wanted.question)
     body = {"question": wanted.question, "facts": facts, "passages": passages, "stream": wanted.stream}
     writer: httpx.AsyncClient = app.state.writer
     answer = await writer.send(writer.build_request("POST", "/answer", json=body), stream=True)
     if wanted.stream and answer.is_success:
-        return StreamingResponse(relayed(answer), media_type="text/event-stream")
+        return StreamingResponse(relay(answer), media_type="text/event-stream")
     try:
         return Response(await answer.aread(), answer.status_code, media_type="application/json")
     finally:
         await answer.aclose()
 
 
-async def relayed(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def relay(answer: httpx.Response) -> AsyncIterator[bytes]:
     try:
         async for part in answer.aiter_raw():
             yield part
@@ -89,8 +89,8 @@ async def relayed(answer: httpx.Response) -> AsyncIterator[bytes]:
         await answer.aclose()
 
 
-async def consulted(question: str) -> str:
-    """What the tool says that the plan asks for; empty when it asks for none."""
+async def consult_tool(question: str) -> str:
+    """The result of the tool selected by the plan; empty if none was selected."""
     with span("plan"):
         plan = await litellm.acompletion(
             model=MODEL,
@@ -100,7 +100,7 @@ async def consulted(question: str) -> str:
                 {"role": "system", "content": "Choose the tool that the question needs, or none."},
                 {"role": "user", "content": question},
             ],
-            # litellm 1.106 imports its MCP gateway for `tools=`, which no mcp below 2 satisfies
+            # with `tools=`, litellm 1.106 imports its MCP gateway, which requires mcp 2
             extra_body={"tools": DEFINITIONS},
             max_tokens=60,
         )
@@ -122,8 +122,8 @@ def use_tool(name: str, arguments: str) -> str:
         return result
 
 
-async def recalled(question: str) -> list[str]:
-    """Passages that may hold the answer, from recall-service."""
+async def recall(question: str) -> list[str]:
+    """Passages from recall-service that may contain the answer."""
     answer = await app.state.recall.post("/search", json={"query": question, "top": PASSAGES})
     if answer.is_error:
         raise HTTPException(502, {"code": "recall_failed", "message": "recall-service could not search"})

@@ -1,4 +1,4 @@
-"""The tools a plan may ask for: order lookup and price calculation, over two small tables."""
+"""The orchestrator's tools: order lookup and price calculation over two small tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST = 10_000
 
 
 class ToolError(Exception):
-    """A tool could not do what it was asked; `status` is the HTTP one for the caller."""
+    """A tool call failed; `status` is the HTTP status for the caller."""
 
     def __init__(self, code: str, message: str, status: int) -> None:
         super().__init__(message)
@@ -35,14 +35,14 @@ class ToolError(Exception):
 
 
 def lookup_order(order_id: str) -> str:
-    """Where one order is."""
+    """The status of one order."""
     if order_id not in ORDERS:
         raise ToolError("order_not_found", f"there is no order {order_id}", 404)
     return f"Order {order_id} is {ORDERS[order_id]}."
 
 
 def quote_price(sku: str, quantity: int) -> str:
-    """The price of a quantity of an article, with the discount for larger ones."""
+    """The price for a quantity of an article, with the volume discount."""
     if sku not in PRICES:
         raise ToolError("article_not_found", f"there is no article {sku}", 404)
     if not 0 < quantity <= MOST:
@@ -55,24 +55,24 @@ def quote_price(sku: str, quantity: int) -> str:
 
 
 def run_tool(name: str, arguments: str) -> str:
-    """Call one of `DEFINITIONS` with JSON arguments, which are a model's and checked like any other input."""
+    """Call one of `DEFINITIONS` with JSON arguments from a model, validated like any other input."""
     try:
         given = json.loads(arguments)
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
-        raise ToolError("tool_call_invalid", "the plan's arguments are no JSON object", 502)
-    return _called(name, given)
+        raise ToolError("tool_call_invalid", "the plan's arguments are not a JSON object", 502)
+    return _dispatch(name, given)
 
 
-def _called(name: str, arguments: Mapping[str, Any]) -> str:
+def _dispatch(name: str, arguments: Mapping[str, Any]) -> str:
     if name == "lookup_order" and isinstance(order := arguments.get("order_id"), str):
         return lookup_order(order[:32])
     if name == "quote_price" and isinstance(sku := arguments.get("sku"), str):
         quantity = arguments.get("quantity")
         if isinstance(quantity, int):
             return quote_price(sku[:32], quantity)
-    raise ToolError("tool_call_invalid", "the plan asked for a call that cannot be made", 502)
+    raise ToolError("tool_call_invalid", "the plan requested an invalid call", 502)
 
 
 def _definition(name: str, description: str, properties: dict[str, dict[str, Any]]) -> dict[str, Any]:

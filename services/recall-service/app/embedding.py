@@ -1,4 +1,4 @@
-"""Chunks, their embeddings from the model server (called with requests), and the nearest of them."""
+"""Split articles into chunks, embed them through the model server and find the nearest ones."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ class Chunk:
 
 
 class Index:
-    """Chunks with their vectors, which have length 1."""
+    """Chunks with their unit vectors."""
 
     def __init__(self, chunks: list[Chunk], vectors: list[Vector]) -> None:
         self._entries = list(zip(chunks, vectors, strict=True))
 
     @classmethod
     def of(cls, markdown: str, url: str, key: str) -> Index:
-        """Embeds the chunks of `markdown`."""
-        chunks = chunked(markdown)
+        """Embed the chunks of `markdown`."""
+        chunks = split(markdown)
         return cls(chunks, embed([f"{chunk.title}\n{chunk.text}" for chunk in chunks], url, key))
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def nearest(self, query: Vector, top: int) -> list[tuple[Chunk, float]]:
-        """The `top` chunks nearest to `query` with their cosine, best first, those with none left out."""
+        """The `top` chunks with a positive cosine similarity to `query`, best first."""
         scored = [
             (chunk, sum(a * b for a, b in zip(query, vector, strict=True))) for chunk, vector in self._entries
         ]
         return sorted((entry for entry in scored if entry[1] > 0), key=lambda entry: -entry[1])[:top]
 
 
-def chunked(markdown: str) -> list[Chunk]:
-    """Sections (`## title`) cut at paragraph ends into chunks of about `CHUNK` characters."""
+def split(markdown: str) -> list[Chunk]:
+    """Split sections (`## title`) at paragraph ends into chunks of about `CHUNK` characters."""
     chunks = []
     for section in markdown.split("\n## ")[1:]:
         title, _, body = section.partition("\n")

@@ -1,4 +1,4 @@
-"""Finds passages: chunks articles, has them embedded, compares by cosine. Synchronous throughout."""
+"""Find passages in embedded articles by cosine similarity. Synchronous throughout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Found(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    # no tenant asked for this work, so the platform pays for it
+    # not requested by a tenant, so attributed to the platform
     with bind(tenant_id="platform", workflow_name="index-articles"), span("index-articles", kind="workflow"):
         app.state.index = Index.of(ARTICLES.read_text(encoding="utf-8"), MODEL_URL, MODEL_KEY)
         event("index.built", chunks=len(app.state.index))

@@ -1,4 +1,4 @@
-"""Writes the answer with a small language model (OpenAI client), in one piece or streamed."""
+"""Write answers with a small language model through the OpenAI client, at once or streamed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ init_tracing("slm-service")
 MODEL_URL = os.environ.get("MODEL_URL", "http://127.0.0.1:8400/v1")
 MODEL_KEY = os.environ.get("MODEL_KEY", "local")
 MODEL = "local-extractive"
-#: A word of the question -> the model it is sent to first. These two are models that refuse and fail.
-LANES = {"urgent": "local-extractive-429", "drill": "local-extractive-500"}
+#: Keyword in the question -> model to try first. One returns 429, the other fails.
+MODELS_BY_KEYWORD = {"urgent": "local-extractive-429", "drill": "local-extractive-500"}
 
 Answer = TypeVar("Answer")
 
@@ -69,8 +69,8 @@ def prompt(wanted: Wanted) -> list[ChatCompletionMessageParam]:
 
 
 async def with_one_retry(question: str, call: Callable[[str], Awaitable[Answer]]) -> Answer:
-    """`call` with the question's model; when that is busy, once more with the ordinary one."""
-    model = next((lane for word, lane in LANES.items() if word in question.lower()), MODEL)
+    """Call with the question's model; if it is busy, retry once with the default model."""
+    model = next((name for word, name in MODELS_BY_KEYWORD.items() if word in question.lower()), MODEL)
     try:
         try:
             return await call(model)
@@ -83,7 +83,7 @@ async def with_one_retry(question: str, call: Callable[[str], Awaitable[Answer]]
 
 
 async def events(chunks: openai.AsyncStream[ChatCompletionChunk]) -> AsyncIterator[str]:
-    """The model's words as server-sent events, then what they cost in tokens."""
+    """The model's output as server-sent events, followed by the token usage."""
     try:
         async for chunk in chunks:
             if chunk.choices and (words := chunk.choices[0].delta.content):

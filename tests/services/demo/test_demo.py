@@ -1,4 +1,4 @@
-"""`python -m services.demo` as a process."""
+"""The command `python -m services.demo`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def demo(*arguments: object) -> list[str]:
 
 
 def children_of(data: Path) -> list[int]:
-    """Processes whose log is in the demo's directory, by their standard output."""
+    """Processes whose standard output is a log in the demo's directory."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def finished(root, tmp_path_factory) -> tuple[subprocess.CompletedProcess[str], 
 
 
 @pytest.mark.slow
-def test_it_ends_with_a_table_and_0_when_the_store_holds_what_was_sent(finished):
+def test_it_prints_a_table_and_exits_with_0_when_the_store_matches(finished):
     done, _ = finished
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,7 +62,7 @@ def test_it_ends_with_a_table_and_0_when_the_store_holds_what_was_sent(finished)
 
 
 @pytest.mark.slow
-def test_it_leaves_no_process_and_no_key_in_what_it_shows(finished):
+def test_it_leaves_no_process_behind_and_prints_no_key(finished):
     done, data = finished
 
     assert children_of(data) == []
@@ -71,7 +71,7 @@ def test_it_leaves_no_process_and_no_key_in_what_it_shows(finished):
 
 
 @pytest.mark.slow
-def test_deleting_a_stored_span_changes_the_numbers_that_are_read_back(finished, tmp_path):
+def test_deleting_a_stored_span_changes_the_table(finished, tmp_path):
     _, data = finished
     with Processes(tmp_path) as processes:
         ingester = start_ingester(processes, data)
@@ -86,7 +86,7 @@ def test_deleting_a_stored_span_changes_the_numbers_that_are_read_back(finished,
 
 
 @pytest.mark.slow
-def test_every_span_of_a_workflow_is_its_tenants(finished, tmp_path):
+def test_every_span_of_a_workflow_has_its_tenant(finished, tmp_path):
     _, data = finished
     with Processes(tmp_path) as processes:
         ingester = start_ingester(processes, data)
@@ -117,16 +117,16 @@ def test_one_workflow_is_one_trace_through_all_services(finished, tmp_path):
 
 
 @pytest.mark.slow
-def test_each_service_says_its_version(finished):
+def test_each_service_reports_its_version(finished):
     _, data = finished
     with contextlib.closing(sqlite3.connect(data / "local.db")) as store:
-        said = store.execute("SELECT DISTINCT service, version FROM arrivals").fetchall()
-    assert dict(said) == SERVICES
-    assert len(said) == len(SERVICES)
+        reported = store.execute("SELECT DISTINCT service, version FROM arrivals").fetchall()
+    assert dict(reported) == SERVICES
+    assert len(reported) == len(SERVICES)
 
 
 @pytest.mark.slow
-def test_what_was_asked_and_answered_is_nowhere_in_the_store(finished):
+def test_the_store_contains_neither_questions_nor_answers(finished):
     _, data = finished
     stored = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
 
@@ -138,7 +138,7 @@ def test_what_was_asked_and_answered_is_nowhere_in_the_store(finished):
 @pytest.mark.slow
 @pytest.mark.parametrize("least", [1, 3, 6])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_when_it_is_interrupted_it_ends_every_child(root, tmp_path, number, least):
+def test_interrupting_it_stops_every_child(root, tmp_path, number, least):
     data = tmp_path / "data"
     process = subprocess.Popen(
         demo("--data-dir", data), cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -157,7 +157,7 @@ def test_when_it_is_interrupted_it_ends_every_child(root, tmp_path, number, leas
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [b"\n", b"\x04"], ids=["enter", "end of input"])
-def test_on_a_terminal_the_page_stays_up_until_a_key_ends_it(root, tmp_path, key):
+def test_on_a_terminal_the_page_stays_up_until_a_key_is_pressed(root, tmp_path, key):
     terminal, theirs = os.openpty()
     process = subprocess.Popen(
         demo("--workflows", 3, "--data-dir", tmp_path / "data"),
@@ -184,7 +184,7 @@ def test_on_a_terminal_the_page_stays_up_until_a_key_ends_it(root, tmp_path, key
         os.close(terminal)
 
 
-def test_a_directory_it_did_not_make_is_left_alone(root, tmp_path):
+def test_a_directory_it_did_not_create_is_left_alone(root, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
 
     done = subprocess.run(
@@ -197,7 +197,7 @@ def test_a_directory_it_did_not_make_is_left_alone(root, tmp_path):
 
 
 @pytest.mark.parametrize("number", ["0", "-3", "many", "10001"])
-def test_a_number_of_workflows_it_cannot_send_is_refused(root, number):
+def test_an_invalid_number_of_workflows_is_rejected(root, number):
     done = subprocess.run(
         demo(f"--workflows={number}"), cwd=root, capture_output=True, text=True, check=False, timeout=60
     )

@@ -22,24 +22,24 @@ def python(code: str, *arguments: object) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits to be collected by init does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_a_child_that_dies_is_an_error_with_the_last_lines_of_its_log(tmp_path):
+def test_a_child_that_exits_early_raises_an_error_with_the_last_lines_of_its_log(tmp_path):
     with Processes(tmp_path) as processes:
         child = processes.start(
             "broken", python("print('one'); raise SystemExit('no such tank')"), env=os.environ
         )
 
-        with pytest.raises(StartError, match=r"broken ended with exit code 1(.|\n)*no such tank"):
+        with pytest.raises(StartError, match=r"broken exited with code 1(.|\n)*no such tank"):
             wait_for_file(child, tmp_path / "never")
 
 
-def test_a_child_is_waited_for_until_it_listens(tmp_path):
+def test_it_waits_until_a_child_listens(tmp_path):
     [port] = free_ports(1)
     with Processes(tmp_path) as processes:
         child = processes.start("server", python(SERVE, port), env=os.environ)
@@ -50,7 +50,7 @@ def test_a_child_is_waited_for_until_it_listens(tmp_path):
     assert child.process.returncode == -signal.SIGTERM
 
 
-def test_children_and_what_they_started_are_ended_when_the_block_fails(tmp_path):
+def test_children_and_their_descendants_are_stopped_when_the_block_fails(tmp_path):
     pids = tmp_path / "pid"
     code = (
         "import os, pathlib, subprocess, sys, time\n"
@@ -72,7 +72,7 @@ def test_children_and_what_they_started_are_ended_when_the_block_fails(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_child_that_ignores_being_asked_is_killed(tmp_path):
+def test_a_child_that_ignores_sigterm_is_killed(tmp_path):
     ready = tmp_path / "ready"
     code = (
         "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

@@ -1,4 +1,4 @@
-"""The demo's table: from observations, as the read API gives them, to rows."""
+"""The demo's table: observations from the read API become rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STORED = [
 ]
 
 
-def test_a_row_adds_up_what_is_stored_of_a_tenant():
+def test_a_row_sums_up_a_tenants_observations():
     acme, globex = rows(STORED)
 
     assert acme == Row("acme", 2, 1, 2, 107, 20, p50=1.0, p95=3.0)
@@ -42,23 +42,23 @@ def test_a_row_adds_up_what_is_stored_of_a_tenant():
 
 
 @pytest.mark.parametrize("deleted", [0, 1, 2, 3, 4, 6])
-def test_each_stored_span_that_counts_is_missed_when_deleted(deleted):
+def test_deleting_a_counted_span_changes_the_rows(deleted):
     assert rows(STORED[:deleted] + STORED[deleted + 1 :]) != rows(STORED)
 
 
-def test_what_has_no_tenant_is_a_row_of_its_own():
+def test_observations_without_a_tenant_have_their_own_row():
     nameless = {**observation("x", "CHAIN"), "metadata": None}
 
     assert [row.tenant for row in rows([nameless])] == ["unknown"]
 
 
-def test_numbers_that_agree_make_no_difference():
+def test_matching_counts_have_no_differences():
     sent = {"acme": Sent(workflows=2, errors=1, llm_calls=2), "globex": Sent(workflows=1)}
 
     assert differences(rows(STORED), sent) == []
 
 
-def test_each_number_that_does_not_agree_is_a_sentence():
+def test_each_differing_count_is_one_line():
     sent = {"acme": Sent(workflows=3, errors=1, llm_calls=1), "initech": Sent(workflows=1)}
 
     assert differences(rows(STORED), sent) == [
@@ -80,7 +80,7 @@ def test_the_table_shows_tenants_counts_and_times():
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95]))
-def test_at_least_the_share_of_all_values_is_not_above_the_percentile(values, share):
+def test_at_least_the_given_share_of_values_is_at_or_below_the_percentile(values, share):
     found = percentile(values, share)
 
     assert found in values

@@ -1,4 +1,4 @@
-"""Which workflows the demo sends."""
+"""The demo's workload."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from services.demo.workload import plan
 
 
-def test_the_plan_is_the_same_each_time():
+def test_the_plan_is_deterministic():
     assert plan(100) == plan(100)
 
 
