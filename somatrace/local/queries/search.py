@@ -7,7 +7,7 @@ import sqlite3
 from typing import Final, NamedTuple
 
 #: newest spans, read by start; an index on span IDs alone would slow down every insert
-SPANS_LOOKED_AT: Final = 100_000
+SCANNED_SPANS: Final = 100_000
 _TRACES_SHOWN: Final = 20
 
 _TRACEPARENT: Final = re.compile(r"\b[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\b")
@@ -64,7 +64,7 @@ def _trace_of(connection: sqlite3.Connection, span_id: str) -> str | None:
     found = connection.execute(
         "SELECT trace_id FROM (SELECT trace_id, span_id FROM spans INDEXED BY spans_start "
         "ORDER BY start_ns DESC LIMIT ?) WHERE span_id = ? LIMIT 1",
-        (SPANS_LOOKED_AT, span_id),
+        (SCANNED_SPANS, span_id),
     ).fetchone()
     return found[0] if found else None
 

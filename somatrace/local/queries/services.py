@@ -18,7 +18,7 @@ _SCOPE: Final = ("scope.name", "scope.version")
 #: instrumentation states that the page does not spell out
 _ON: Final = "on"
 _WAITING: Final = "waiting for import"
-_MEANT: Final = ("not_sampled", "over_budget")
+_INTENTIONAL: Final = ("not_sampled", "over_budget")
 _SERVICE: Final = "resourceAttributes.service.name"
 _INSTANCE: Final = "resourceAttributes.service.instance.id"
 _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.telemetry.sdk.version")
@@ -53,12 +53,14 @@ class ServiceSummary:
     @property
     def lost(self) -> list[tuple[str, int]]:
         """Spans that ended and never arrived, by reason, most frequent first."""
-        return [(reason, number) for reason, number in self.counts.most_common() if reason not in _MEANT]
+        return [
+            (reason, number) for reason, number in self.counts.most_common() if reason not in _INTENTIONAL
+        ]
 
     @property
     def left_out(self) -> list[tuple[str, int]]:
         """Spans dropped on purpose, by sampling or the latency budget."""
-        return [(reason, number) for reason, number in self.counts.most_common() if reason in _MEANT]
+        return [(reason, number) for reason, number in self.counts.most_common() if reason in _INTENTIONAL]
 
     @property
     def instrumented(self) -> list[str]:

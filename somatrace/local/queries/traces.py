@@ -1,6 +1,6 @@
 """Queries for the trace list: filtering, sorting, and pages that cost the same at any depth.
 
-Indexed filters (time, tenant, its workflow, failures) apply first; the others scan the newest `LOOKED_AT`
+Indexed filters (time, tenant, its workflow, failures) apply first; the others scan the newest `SCAN_LIMIT`
 of the traces that remain. A filter that matches nothing is therefore as fast as one that matches all,
 and the page reports how far the search went.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 PAGE: Final = 50
-LOOKED_AT: Final = 20_000
+SCAN_LIMIT: Final = 20_000
 #: counts stop here and are shown as "1,000+"
 COUNTED: Final = 1000
 
@@ -26,8 +26,8 @@ SORTS: Final = {
     "cost": "cost",
 }
 _DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
-_SETS: Final = {"model": "models", "agent": "agents", "service": "services"}
-_WHOSE: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
+_NAME_LISTS: Final = {"model": "models", "agent": "agents", "service": "services"}
+_TAG_COLUMNS: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 
 
@@ -103,22 +103,22 @@ def newest(
 
 def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
     """One page of the matching traces, in the requested order."""
-    indexed, rest = _indexed(chosen), _rest(chosen)
+    indexed, scanned = _indexed(chosen), _scanned(chosen)
     by_start = chosen.sort not in SORTS or chosen.sort == "start"
     value = SORTS["start" if by_start else chosen.sort]
     if chosen.before is not None:
-        (indexed if by_start else rest).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
-    if by_start and not rest:
+        (indexed if by_start else scanned).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
+    if by_start and not scanned:
         sql = f"SELECT * FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC LIMIT {PAGE + 1}"
         return _page(dicts(connection.execute(sql, indexed.values)), "start")
     newest_first = f"SELECT rowid FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC"
     rows = dicts(
         connection.execute(
-            f"SELECT traces.* FROM ({newest_first} LIMIT {LOOKED_AT}) AS near "
-            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {rest} "
+            f"SELECT traces.* FROM ({newest_first} LIMIT {SCAN_LIMIT}) AS near "
+            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {scanned} "
             + ("" if by_start else f"ORDER BY {value} DESC, trace_id DESC ")
             + f"LIMIT {PAGE + 1}",
-            [*indexed.values, *rest.values],
+            [*indexed.values, *scanned.values],
         )
     )
     found = _page(rows, "start" if by_start else chosen.sort)
@@ -126,7 +126,7 @@ def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
         return found
     edge = connection.execute(
         f"SELECT start_ns, trace_id FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {LOOKED_AT - 1}",
+        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {SCAN_LIMIT - 1}",
         indexed.values,
     ).fetchone()
     if edge is None:
@@ -150,14 +150,14 @@ def arrived(
     A trace is new if its first span came since then, and changed if a later one did (a late failure, for
     example). `shown` are the traces on the list; those unchanged since `polled_ns` are left out.
     """
-    wanted = _rest(chosen)
+    wanted = _scanned(chosen)
     for part, values in _indexed_parts(chosen):
         wanted.add(part, *values)
     marks = ", ".join("?" * len(shown))
     count, new = connection.execute(
         "SELECT count(*), ifnull(sum(received_ns > ?), 0) FROM (SELECT traces.received_ns FROM ("
         "SELECT rowid FROM traces INDEXED BY traces_changed WHERE changed_ns > ? "
-        f"ORDER BY changed_ns DESC LIMIT {LOOKED_AT}) AS near "
+        f"ORDER BY changed_ns DESC LIMIT {SCAN_LIMIT}) AS near "
         f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {wanted} AND trace_id NOT IN ({marks}) "
         f"LIMIT {COUNTED + 1})",
         [since_ns, since_ns, *wanted.values, *shown],
@@ -181,16 +181,16 @@ def neighbours(
 def _neighbour(
     connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any], side: str, order: str
 ) -> str | None:
-    indexed, rest = _indexed(chosen), _rest(chosen)
+    indexed, scanned = _indexed(chosen), _scanned(chosen)
     indexed.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
     near = (
         f"SELECT rowid FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {LOOKED_AT}"
+        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {SCAN_LIMIT}"
     )
     found = connection.execute(
         f"SELECT trace_id FROM ({near}) AS near CROSS JOIN traces ON traces.rowid = near.rowid "
-        f"WHERE {rest} LIMIT 1",
-        [*indexed.values, *rest.values],
+        f"WHERE {scanned} LIMIT 1",
+        [*indexed.values, *scanned.values],
     ).fetchone()
     return found[0] if found else None
 
@@ -219,9 +219,9 @@ def _indexed(chosen: TraceFilter) -> _Conditions:
 
 def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
     parts: list[tuple[str, list[Any]]] = []
-    parts += _whose(chosen, "tenant")
+    parts += _tag_condition(chosen, "tenant")
     if _has_tenant(chosen):
-        parts += _whose(chosen, "workflow")
+        parts += _tag_condition(chosen, "workflow")
     if chosen.correlation:
         parts.append(("correlation_id = ?", [chosen.correlation]))
     if chosen.status == "failed":
@@ -234,21 +234,21 @@ def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
 
 
 def _has_tenant(chosen: TraceFilter) -> bool:
-    return bool(_whose(chosen, "tenant"))
+    return bool(_tag_condition(chosen, "tenant"))
 
 
-def _whose(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
-    column = _WHOSE[name]
+def _tag_condition(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
+    column = _TAG_COLUMNS[name]
     if wanted := getattr(chosen, name):
         return [(f"{column} = ?", [wanted])]
     return [(f"{column} IS NULL", [])] if name in chosen.unset else []
 
 
-def _rest(chosen: TraceFilter) -> _Conditions:
+def _scanned(chosen: TraceFilter) -> _Conditions:
     found = _Conditions()
     if not _has_tenant(chosen):
         # the workflow index starts with the tenant
-        for part, values in _whose(chosen, "workflow"):
+        for part, values in _tag_condition(chosen, "workflow"):
             found.add(part, *values)
     if chosen.status == "ok":
         found.add("errors = 0 AND head_root")
@@ -261,7 +261,7 @@ def _rest(chosen: TraceFilter) -> _Conditions:
     ):
         if limit:
             found.add(condition, limit)
-    for name, column in _SETS.items():
+    for name, column in _NAME_LISTS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
     anywhere = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)

@@ -58,14 +58,14 @@ class Database:
         retried = False
         while True:
             with self._entered():
-                identity, connection = self._take()
+                identity, connection = self._acquire()
                 try:
                     return work(connection)
                 except sqlite3.DatabaseError as error:
                     if retried or not _is_corrupt(error):
                         raise
                 finally:
-                    self._give_back(identity, connection)
+                    self._release(identity, connection)
             with locked(self.path.parent):
                 # another process may have set it aside already
                 if identity == _identity(self.path):
@@ -96,7 +96,7 @@ class Database:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[_Identity, sqlite3.Connection]:
+    def _acquire(self) -> tuple[_Identity, sqlite3.Connection]:
         current = _identity(self.path)
         with self._changed:
             while self._idle:
@@ -117,7 +117,7 @@ class Database:
             self._set_aside(reason)
             return self._open()
 
-    def _give_back(self, identity: _Identity, connection: sqlite3.Connection) -> None:
+    def _release(self, identity: _Identity, connection: sqlite3.Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -148,19 +148,19 @@ class Database:
 
     def _open(self) -> tuple[_Identity, sqlite3.Connection]:
         """Open a new connection. Needs the lock: creating the file twice at the same time would fail."""
-        self._own_file()
+        self._create_private_file()
         # another thread may use it later, but never two at the same time
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            self._set_up(connection)
+            self._configure(connection)
         except BaseException:
             connection.close()
             raise
         return _identity(self.path), connection
 
-    def _own_file(self) -> None:
+    def _create_private_file(self) -> None:
         """Create the file as private before SQLite opens it; reject a file this user does not own."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -170,7 +170,7 @@ class Database:
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
                 raise StoreError(f"{self.path} is not a regular file owned by this user") from None
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
+    def _configure(self, connection: sqlite3.Connection) -> None:
         # set before anything is written, so that the file can shrink later without a rebuild
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")

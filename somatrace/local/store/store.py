@@ -68,7 +68,7 @@ class Store:
             before = connection.total_changes
             bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", rows)
             if connection.total_changes - before == len(rows):
-                trace_rollup.grow(connection, observations, received)
+                trace_rollup.add(connection, observations, received)
                 arrivals.add(connection, observations, received)
             else:
                 bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", rows)

@@ -19,7 +19,7 @@ _SELECT: Final = f"SELECT {_COLUMNS} FROM traces WHERE trace_id IN"
 _ROW_COLUMNS: Final = ", ".join(SpanRow._fields)
 
 
-def grow(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
+def add(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
     """Add `rows`, which must be new to the store, to the rows of their traces."""
     arrived: dict[str, list[SpanRow]] = {}
     for row in rows:
@@ -44,7 +44,7 @@ def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
         if received is not None:
             first = received if found is None else min(found.received_ns, received)
             spans = connection.execute(f"SELECT {_ROW_COLUMNS} FROM spans WHERE trace_id = ?", (trace_id,))
-            grow(connection, (SpanRow(*span) for span in spans), first)
+            add(connection, (SpanRow(*span) for span in spans), first)
             if found is not None and _has_same_content(found, _stored(connection, [trace_id])[trace_id]):
                 changed = found.changed_ns
             connection.execute("UPDATE traces SET changed_ns = ? WHERE trace_id = ?", (changed, trace_id))

@@ -131,7 +131,7 @@ class PageQuery:
         since, until = (int(self.given[name]) if name in self.given else None for name in ("from", "to"))
         return since, until
 
-    def narrowed(self) -> list[str]:
+    def active_filters(self) -> list[str]:
         """The names of the active filters, except the time range."""
         return [name for name in self.given if name not in ("range", "from", "to", "sort")]
 

@@ -135,7 +135,7 @@ class Pages:
         if found.correlation:
             return RedirectResponse(PageQuery({"correlation": found.correlation}).link("/traces"), 303)
         if found.traces or found.is_id:
-            values = {"wanted": wanted, "found": found, "looked_at": search.SPANS_LOOKED_AT}
+            values = {"wanted": wanted, "found": found, "scanned": search.SCANNED_SPANS}
             return self._render("found.html", 404, address=PageQuery({}), view="", **values)
         return RedirectResponse(PageQuery({"q": wanted}).link("/traces"), 303)
 

@@ -69,18 +69,18 @@ class TracePages:
             row = spans.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = using.enter_context(self._trees.of(connection, row, view.span or view.under))
-            fitting = replace(view, stored_matches=_stored_matches(connection, trace_id, view))
-            span_id = view.span if view.span in grown.by_id else _initial_span(row, grown, fitting)
+            tree = using.enter_context(self._trees.of(connection, row, view.span or view.under))
+            searched = replace(view, stored_matches=_stored_matches(connection, trace_id, view))
+            span_id = view.span if view.span in tree.by_id else _initial_span(row, tree, searched)
             span = _readable(spans.span(connection, trace_id, span_id)) if span_id else None
-            return row, grown, span, fitting, neighbours(connection, address.filter(), row)
+            return row, tree, span, searched, neighbours(connection, address.filter(), row)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown, span, fitting, (newer, older) = found
-        chosen = replace(fitting, span=span["span_id"] if span else "")
-        shown = window.choose(grown, chosen)
+        row, tree, span, searched, (newer, older) = found
+        chosen = replace(searched, span=span["span_id"] if span else "")
+        shown = window.choose(tree, chosen)
         zoom = timeline.zoom(request.query_params.get("zoom", ""))
         # the view options that links keep
         kept = {"zoom": zoom.text, "span": view.span if span and view.span == chosen.span else ""}
@@ -94,15 +94,15 @@ class TracePages:
             span=span,
             asked=view.span,
             hits=frozenset(shown.found),
-            total=len(grown.nodes) - grown.missing,
-            rowcount=len(grown.nodes),
-            services=_services(grown, row),
+            total=len(tree.nodes) - tree.missing,
+            rowcount=len(tree.nodes),
+            services=_services(tree, row),
             bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=zoom,
             ticks=timeline.ticks(zoom, row["end_ns"] - row["start_ns"]),
-            minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
-            marks=_Marks.of(shown.found if view.find else grown.failed, chosen.span),
-            unread=max(0, row["errors"] - len(grown.failed)),
+            minimap=minimap.paths(tree, row["start_ns"], row["end_ns"]),
+            marks=_Marks.of(shown.found if view.find else tree.failed, chosen.span),
+            unread=max(0, row["errors"] - len(tree.failed)),
             keep=kept,
             fields={**address.given, "zoom": zoom.text},
             query=address.link("", show=view.show, find=view.find, zoom=zoom.text)[1:],
@@ -125,25 +125,25 @@ class TracePages:
             row = spans.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = using.enter_context(self._trees.of(connection, row, view.under))
-            return row, grown, _stored_matches(connection, trace_id, view)
+            tree = using.enter_context(self._trees.of(connection, row, view.under))
+            return row, tree, _stored_matches(connection, trace_id, view)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown, matches = found
+        row, tree, matches = found
         view = replace(view, stored_matches=matches)
-        below = window.below(grown, view)
+        below = window.below(tree, view)
         if below is None:
             return self._missing(trace_id)
         return self._render.part(
             "rows.html",
             trace=row,
             rows=below,
-            services=_services(grown, row),
+            services=_services(tree, row),
             bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=timeline.WHOLE,
-            hits=frozenset(window.matching(grown, view)) if view.find else frozenset(),
+            hits=frozenset(window.matching(tree, view)) if view.find else frozenset(),
             chosen_id="",
             query=PageQuery(request.query_params).link("", show=view.show, find=view.find)[1:],
         )
@@ -224,10 +224,10 @@ def _view(request: Request) -> window.ViewRequest:
     )
 
 
-def _initial_span(row: dict[str, Any], grown: span_tree.SpanTree, view: window.ViewRequest) -> str:
+def _initial_span(row: dict[str, Any], tree: span_tree.SpanTree, view: window.ViewRequest) -> str:
     """A search opens on its first match, a failed trace on the origin of its failure, others on nothing."""
     if view.find:
-        first = next(window.matching(grown, view), None)
+        first = next(window.matching(tree, view), None)
         return first.span.span_id if first else ""
     return str(row["failure_span"] or "") if not view.under else ""
 
@@ -245,12 +245,12 @@ def _stored_matches(connection: sqlite3.Connection, trace_id: str, view: window.
     return spans.matching_ids(connection, trace_id, view.find) if view.find else set()
 
 
-def _services(grown: span_tree.SpanTree, row: dict[str, Any]) -> list[tuple[str, int]]:
+def _services(tree: span_tree.SpanTree, row: dict[str, Any]) -> list[tuple[str, int]]:
     """The trace's services with their span counts, largest first."""
     if "\n" not in row["services"]:
         # a single service needs no counting
         return [(row["services"], row["spans"])] if row["services"] else []
-    counted = Counter(map(attrgetter("span.service"), grown.nodes))
+    counted = Counter(map(attrgetter("span.service"), tree.nodes))
     return [(name, count) for name, count in counted.most_common() if name]
 
 

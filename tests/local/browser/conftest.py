@@ -54,7 +54,7 @@ class Visitor:
 
     page: Any
     server: Running
-    complaints: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def goto(self, path: str) -> Any:
@@ -93,12 +93,12 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         )
         visitor = Visitor(context.new_page(), server)
         visitor.page.on("request", lambda request: visitor.requests.append(request.url))
-        visitor.page.on("dialog", lambda dialog: visitor.complaints.append(f"dialog: {dialog.message}"))
-        visitor.page.on("pageerror", lambda error: visitor.complaints.append(f"error: {error}"))
+        visitor.page.on("dialog", lambda dialog: visitor.problems.append(f"dialog: {dialog.message}"))
+        visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
         visitor.page.on(
             "console",
             lambda message: (
-                visitor.complaints.append(message.text) if message.type in ("error", "warning") else None
+                visitor.problems.append(message.text) if message.type in ("error", "warning") else None
             ),
         )
         visitors.append(visitor)
@@ -111,7 +111,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         visitor.page.context.close()
         elsewhere = [url for url in visitor.requests if not url.startswith((visitor.server.url, "data:"))]
         assert elsewhere == []
-        assert [text for text in visitor.complaints if not EXPECTED.search(text)] == []
+        assert [text for text in visitor.problems if not EXPECTED.search(text)] == []
 
 
 @pytest.fixture

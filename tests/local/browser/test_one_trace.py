@@ -57,7 +57,7 @@ def test_a_branch_that_fails_to_load_stays_collapsed_with_an_error_and_opens_on_
     branch.locator("a.toggle").click()
     branch.locator("text=✕ not loaded: the server did not respond").wait_for()
     assert branch.get_attribute("aria-expanded") == "false"
-    visitor.complaints.clear()
+    visitor.problems.clear()
 
     visitor.page.unroute("**/rows?**")
     branch.locator("a.toggle").click()
@@ -376,7 +376,7 @@ def test_a_span_that_fails_to_load_is_reported_in_the_pane_until_one_loads(day_s
     assert visitor.text("#pane .fault") == "✕ “chat small-1” was not loaded: the server did not respond"
     assert row(visitor, "search articles").get_attribute("aria-selected") == "true"
     assert visitor.page.url == address
-    visitor.complaints.clear()
+    visitor.problems.clear()
 
     visitor.page.unroute("**/span/*")
     row(visitor, "chat small-1").locator("a[data-open]").click()

@@ -81,8 +81,8 @@ def test_level(attributes, status, expected):
 def test_the_status_message_attribute_wins_over_the_span_status():
     assert mapped(status=2, message="broke").status_message == "broke"
     assert (
-        mapped({"langfuse.observation.status_message": "said"}, status=2, message="broke").status_message
-        == "said"
+        mapped({"langfuse.observation.status_message": "given"}, status=2, message="broke").status_message
+        == "given"
     )
     assert mapped().status_message is None
 
@@ -110,7 +110,8 @@ def test_the_environment_of_the_span_wins_over_the_resource():
 def test_the_response_model_wins_over_the_request_model():
     assert mapped({"gen_ai.request.model": "asked", "gen_ai.response.model": "given"}).model == "given"
     assert (
-        mapped({"langfuse.observation.model.name": "said", "gen_ai.response.model": "given"}).model == "said"
+        mapped({"langfuse.observation.model.name": "named", "gen_ai.response.model": "given"}).model
+        == "named"
     )
 
 

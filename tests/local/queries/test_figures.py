@@ -188,7 +188,7 @@ def test_pages_in_any_order_contain_every_trace_once_largest_first(store, sort):
 
 
 def test_a_search_stops_at_its_limit_reports_its_extent_and_can_continue(store, monkeypatch):
-    monkeypatch.setattr(traces, "LOOKED_AT", 10)
+    monkeypatch.setattr(traces, "SCAN_LIMIT", 10)
     store.add([make(1, n, start_ns=NOON + n, name="rare" if n == 3 else "common") for n in range(30)])
     chosen = traces.TraceFilter(text="rare")
     first = store.read(lambda c: traces.search(c, chosen))
@@ -204,7 +204,7 @@ def test_the_neighbors_of_a_trace_match_the_filter(store):
 
 
 def test_a_workflow_without_a_tenant_filter_is_searched_within_the_limit(store, monkeypatch):
-    monkeypatch.setattr(traces, "LOOKED_AT", 10)
+    monkeypatch.setattr(traces, "SCAN_LIMIT", 10)
     store.add(
         [make(1, n, start_ns=NOON + n, attributes=tagged("a", "rare" if n == 3 else "w")) for n in range(30)]
     )

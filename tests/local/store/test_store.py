@@ -1,3 +1,5 @@
+"""The store: batches, summaries, retention, concurrency, forks, and damaged or unusable files."""
+
 from __future__ import annotations
 
 import json
@@ -70,7 +72,7 @@ def test_files_are_private_with_any_umask(tmp_path, export, sink):
 
 
 def test_a_batch_needs_few_statements_for_any_number_of_spans_and_traces(store):
-    # each one waits for the interpreter, beside a thread that computes 5 ms: 512 would take seconds
+    # next to a thread that computes, each statement waits 5 ms for the interpreter: 512 would take seconds
     store.add([make(0)])
     statements: list[str] = []
     store.read(lambda connection: connection.set_trace_callback(statements.append))
@@ -166,7 +168,7 @@ def test_the_file_stays_under_the_limit_while_spans_keep_arriving(tmp_path):
     for trace in range(300):
         store.add([make(number, trace, attributes={"x": "y" * 3000}) for number in range(20)])
     store.close()
-    # free pages that are kept for the next batch come on top
+    # plus the free pages kept for the next batch
     assert (tmp_path / FILE).stat().st_size < 4_000_000 + 3_000_000
     store = Store(tmp_path)
     assert count(store) > 500

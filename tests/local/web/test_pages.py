@@ -504,7 +504,7 @@ forests = st.dictionaries(
 LEVELS = {True: "ERROR", False: "DEFAULT"}
 
 
-def grown(spans) -> span_tree.SpanTree:
+def tree_of(spans) -> span_tree.SpanTree:
     by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return span_tree.build(
         span_tree.LightSpan(
@@ -517,7 +517,7 @@ def grown(spans) -> span_tree.SpanTree:
 @settings(deadline=None)
 @given(forests)
 def test_for_any_parents_each_span_is_shown_once_and_below_its_parent(spans):
-    found = grown(spans)
+    found = tree_of(spans)
     absent = {parent for parent, *_ in spans.values() if parent and parent not in spans}
     assert sorted(node.span.span_id for node in found.nodes) == sorted({*spans, *absent})
     assert found.missing == len(absent)
@@ -536,7 +536,7 @@ def test_for_any_parents_each_span_is_shown_once_and_below_its_parent(spans):
 @settings(deadline=None)
 @given(forests)
 def test_the_sums_of_a_branch_equal_the_sums_of_its_spans(spans):
-    found = grown(spans)
+    found = tree_of(spans)
     assert sum(top.spans for top in found.tops) == len(spans)
     assert sum(top.failed for top in found.tops) == sum(failed for *_, failed in spans.values())
     assert sum(top.input_tokens for top in found.tops) == len(spans)
@@ -552,7 +552,7 @@ def test_the_sums_of_a_branch_equal_the_sums_of_its_spans(spans):
     st.sampled_from(["", "a", "nothing"]),
 )
 def test_for_any_view_the_rows_are_distinct_and_include_the_chosen_span(spans, span, show, find):
-    found = grown(spans)
+    found = tree_of(spans)
     rows = window.choose(found, window.ViewRequest(span, "", show, find)).rows
     lines = [row.node.span.span_id for row in rows if isinstance(row, window.SpanLine)]
     assert len(lines) == len(set(lines))
@@ -568,7 +568,7 @@ def test_the_rows_of_a_trace_of_any_shape_are_bounded_and_account_for_every_span
         for number in range(3000)
     }
     spans |= {f"x{number}": ("00000", number, 1, True) for number in range(3000)}
-    found = grown(spans)
+    found = tree_of(spans)
     rows = window.choose(found, window.ViewRequest(span="x2999")).rows
     assert len(rows) <= 2 * window.ROWS
     closed = [row.node.spans - 1 for row in rows if isinstance(row, window.SpanLine) and not row.is_open]

@@ -58,7 +58,7 @@ function* below(row) {
   for (let next = row.nextElementSibling; next && level(next) > level(row); next = next.nextElementSibling) yield next;
 }
 
-//: inserts the rows behind `link` after `row`
+//: inserts the rows that `link` loads after `row`
 function load(row, link) {
   const address = new URL(link.href);
   address.pathname = `${here}/rows`;
@@ -132,7 +132,7 @@ function choose(row) {
   });
 }
 
-// -- the address: what is chosen and shown is in it, and in each link that keeps it -----------------------
+// -- the address: it contains the selected span and the view, as do links that keep them ------------------
 
 function changed(address, change) {
   const url = new URL(address, location.href);
