@@ -50,17 +50,17 @@ _HEADERS: Final = {
 def build(
     store: Store, keys: Keys, limits: Limits | None = None, hosts: Sequence[str] = LOOPBACK
 ) -> Starlette:
-    """The application over `store`. A request whose Host is not in `hosts` is refused.
+    """Build the application over `store`. Requests with a Host header outside `hosts` are rejected.
 
-    Without that check a page elsewhere could reach this server under a name of its own, by pointing
-    that name at the loopback address (DNS rebinding).
+    Without that check, a page on another site could reach this server by resolving its own host name to
+    the loopback address (DNS rebinding).
     """
     auth = Auth(keys)
     limits = limits or Limits()
     refusals = Refusals()
-    turns = PagePriority()
-    ingest = IngestEndpoints(store, auth, limits, refusals, turns)
-    state = PageState(store, auth, refusals, turns)
+    priority = PagePriority()
+    ingest = IngestEndpoints(store, auth, limits, refusals, priority)
+    state = PageState(store, auth, refusals, priority)
     render = Renderer(state.header)
     return Starlette(
         routes=[
@@ -83,7 +83,7 @@ def build(
 
 
 class _SecurityHeaders:
-    """Puts the same protective headers on every answer."""
+    """Adds the same security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -107,5 +107,5 @@ def _refusal(request: Request, error: Exception) -> Response:
 
 
 def _failure(request: Request, error: Exception) -> Response:
-    # the cause is in the server's log; it may hold what a span said
+    # the cause is only in the server's log, since it may contain span content
     return JSONResponse({"message": "Internal Server Error"}, 500)

@@ -1,4 +1,4 @@
-"""Where local data lies: a directory that is ours, or none; and the lock that guards changes in it."""
+"""The directory for local data, and the lock that guards changes in it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _LOCK_SECONDS: Final = 1.0
 
 
 def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
-    """The directory for local data, created if missing; None when no usable one exists.
+    """The directory for local data, created if missing; None if no usable one exists.
 
-    `settings_value` (SOMATRACE_DATA_DIR) is used as it is, and never replaced by another place when
-    it cannot be used. Without it: `<xdg_state_home>/somatrace` or `~/.local/state/somatrace`, else
-    `somatrace-<uid>` in the temporary directory. The last two are private (mode 0700, owned by us),
-    since anybody may have prepared something there.
+    `settings_value` (SOMATRACE_DATA_DIR) is used unchanged, and never replaced by another directory if it
+    is unusable. Without it: `<xdg_state_home>/somatrace` or `~/.local/state/somatrace`, else
+    `somatrace-<uid>` in the temporary directory. The last two must be private (mode 0700, owned by this
+    user), since other users may have created something there.
     """
     if settings_value:
         return _given(Path(settings_value))
@@ -34,13 +34,13 @@ def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
     try:
         candidates.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
     except OSError:
-        pass  # nowhere, not even there: the whole file system is read-only, as hardened containers have it
+        pass  # no temporary directory either: the whole file system is read-only, as in hardened containers
     return next((path for path in map(_expanded, candidates) if path and _private(path)), None)
 
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory's lock for the block; raises `TimeoutError` after a second of waiting."""
+    """Hold the directory's lock for the block; raises `TimeoutError` after waiting one second."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(directory / _LOCK, flags, 0o600)
     try:
@@ -59,7 +59,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def _given(path: Path) -> Path | None:
-    """An operator's own directory: it may be a volume whose owner and mode are not ours to change."""
+    """An operator's own directory: it may be a volume, so its owner and mode are not changed."""
     expanded = _expanded(path)
     if expanded is None:
         return None
@@ -75,19 +75,19 @@ def _expanded(path: Path) -> Path | None:
     try:
         return path.expanduser()
     except RuntimeError:
-        # a user without a home, as containers have
+        # a user without a home directory, as in containers
         return None
 
 
 def _private(path: Path) -> bool:
-    """Whether `path` is (now) a real directory of ours that nobody else can enter."""
+    """Make `path` a directory owned by and private to this user; returns whether that worked."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
             pass
-        # by descriptor, so that what is checked is what is changed
+        # by descriptor, so that the directory checked is the one changed
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             found = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""Numbers and foreign text as people read them."""
+"""Human-readable formatting of numbers, times and untrusted text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONG: Final = 2048
 
 
 def visible(value: Any, limit: int = _LONG) -> str:
-    """Text in which nothing hides: control, direction and zero-width characters become escapes."""
+    """Text with control, direction and zero-width characters shown as escapes."""
     text = str(value)
     cut = text[:limit]
     if not cut.isprintable():
@@ -27,7 +27,7 @@ def _escaped(character: str) -> str:
 
 
 def line(value: Any, limit: int = 120) -> str:
-    """The beginning of a text on one line."""
+    """The beginning of a text, on one line."""
     text = " ".join(str(value)[: limit * 4].split())
     shown = visible(text[:limit])
     return shown if len(text) <= limit else shown + "…"
@@ -54,7 +54,7 @@ def duration(nanoseconds: float | None) -> str:
 
 
 def moment(nanoseconds: int) -> str:
-    """UTC, to the millisecond."""
+    """A UTC time with milliseconds."""
     try:
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     except (OverflowError, ValueError, OSError):
@@ -62,7 +62,7 @@ def moment(nanoseconds: int) -> str:
 
 
 def period(since_ms: int | None, until_ms: int | None) -> str:
-    """A stretch of time in UTC: 11-27 14:05 to 14:10, from 11-27 14:05, until 11-27 14:10."""
+    """A time range in UTC: 11-27 14:05 to 14:10, from 11-27 14:05, until 11-27 14:10."""
     begin, end = (None if at is None else moment(at * 1_000_000)[5:16] for at in (since_ms, until_ms))
     if begin is None or end is None:
         return f"from {begin}" if end is None else f"until {end}"
@@ -70,7 +70,7 @@ def period(since_ms: int | None, until_ms: int | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """12,480; from a million 1.28 M; nothing said is `?`."""
+    """12,480; from a million on 1.28 M; `?` for an unknown number."""
     if number is None:
         return "?"
     return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number:,.0f}"
@@ -82,12 +82,12 @@ def counted(number: float, one: str, many: str = "") -> str:
 
 
 def rate(per_second: float) -> str:
-    """12/s, and 4/min where it is less than one."""
+    """12/s, or 4/min below one per second."""
     return f"{per_second:,.0f}/s" if per_second >= 1 else f"{per_second * 60:.0f}/min"
 
 
 def size(characters: int) -> str:
-    """How much text: 1,204 characters, from ten thousand 74.1 K."""
+    """A length of text: 1,204 characters, from ten thousand on 74.1 K characters."""
     if characters < 10_000:
         return counted(characters, "character")
     return (
@@ -98,7 +98,7 @@ def size(characters: int) -> str:
 
 
 def cost(amount: float | None) -> str:
-    """USD; nothing said and nothing spent look the same, since providers seldom say."""
+    """An amount in USD; unknown and zero are both empty, since providers rarely report cost."""
     if amount is None or amount < 5e-7:
         return ""
     return f"${amount:,.{2 if amount >= 1 else 4 if amount >= 0.01 else 6}f}"

@@ -1,4 +1,4 @@
-"""`somatrace local`: the server on this machine."""
+"""The server behind `somatrace local`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from somatrace.local.otlp.decode import MAX_BODY, Limits
 from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
 
 DEFAULT_PORT: Final = 4318
-#: a page waits this many seconds at most for a thread that takes spans; Python's own is five times that
+#: seconds that a page waits at most for an ingest thread; Python's default is five times longer
 _SWITCH_SECONDS: Final = 0.001
-#: objects between collections: a batch of spans makes thousands, none of which is garbage in a circle
+#: objects between collections: a batch of spans creates thousands, none of them in reference cycles
 _COLLECT_AFTER: Final = 20_000
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, never bound by default)
 
 
 class ServeError(Exception):
-    """The server cannot start; the message says what to do."""
+    """The server cannot start; the message names the remedy."""
 
 
 def run(
@@ -46,10 +46,10 @@ def run(
     say: Callable[[str], None] | None = None,
     ready: Callable[[str, Keys], None] | None = None,
 ) -> int:
-    """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after one line of why not.
+    """Serve `data_dir` until interrupted; returns the exit code: 0, or 2 after printing one line of error.
 
-    Port 0 takes a free one. A host other than this machine's own is refused without `allow_remote`.
-    `ready` is called once with address and keys when connections are taken.
+    Port 0 picks a free port. A non-loopback host is rejected without `allow_remote`.
+    `ready` is called once with the address and keys when connections are accepted.
     """
     try:
         local = LocalServer(
@@ -67,7 +67,7 @@ def run(
     _tune()
     with _stopped_by_signals(local):
         for line in local.greeting():
-            (say or _say)(line)
+            (say or _print_line)(line)
         if ready is not None:
             ready(local.url, local.keys)
         try:
@@ -78,7 +78,7 @@ def run(
 
 
 class LocalServer:
-    """A server that is bound, so that its address is known, and runs in `serve`."""
+    """A server that is bound on creation, so that its address is known, and runs in `serve`."""
 
     def __init__(
         self,
@@ -91,14 +91,14 @@ class LocalServer:
         max_days: float = DEFAULT_MAX_DAYS,
         max_body: int = MAX_BODY,
     ) -> None:
-        """Check everything that can be wrong; raises `ServeError`."""
+        """Check the arguments and the data directory and bind the port; raises `ServeError`."""
         if host not in _LOOPBACK_NAMES and not allow_remote:
             raise ServeError(
-                f"{host or 'every address'} can be reached by others: use 127.0.0.1, "
-                "or --allow-remote (allow_remote in code)"
+                f"{host or 'every address'} is not a loopback address: use 127.0.0.1, "
+                "or pass --allow-remote (allow_remote in code)"
             )
         if not 0 <= port <= 65535:
-            raise ServeError(f"{port} is no port: use 0 to 65535")
+            raise ServeError(f"{port} is not a valid port: use 0 to 65535")
         self.data_dir = data_dir
         self._store = Store(data_dir, max_bytes, max_days)
         try:
@@ -136,20 +136,20 @@ class LocalServer:
         return self._server.started
 
     def greeting(self) -> list[str]:
-        """What is said at start: where to look, and where programs find their keys."""
+        """The lines printed at start: the addresses, and where programs find their keys."""
         return [
-            f"somatrace local is at {self.url}",
+            f"somatrace local is running at {self.url}",
             f"open the page: {link(self.keys, self.url, LINK_SECONDS)}",
-            f"(this link works once, for {LINK_SECONDS / 60:.0f} minutes)",
+            f"(the link works once and expires in {LINK_SECONDS / 60:.0f} minutes)",
             f"data and keys are in {self.data_dir}",
         ]
 
     def serve(self) -> None:
-        """Answer until `stop` or, in the main thread, a signal."""
+        """Serve until `stop` is called or, in the main thread, a signal arrives."""
         self._server.run(sockets=[self._listener])
 
     def stop(self) -> None:
-        """Let `serve` return soon; from any thread."""
+        """Make `serve` return soon; callable from any thread."""
         self._server.should_exit = True
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class LocalServer:
 
 @contextmanager
 def _stopped_by_signals(local: LocalServer) -> Iterator[None]:
-    """A signal before uvicorn listens to them stops the server as one after does; in the main thread."""
+    """Stop the server on signals that arrive before uvicorn handles them; only in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -173,7 +173,7 @@ def _stopped_by_signals(local: LocalServer) -> Iterator[None]:
 
 
 def _tune() -> None:
-    """Set up the whole process, which is ours: short waits between threads, fewer collections."""
+    """Tune the interpreter, which only runs this server: faster thread switches, fewer collections."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
@@ -185,7 +185,7 @@ def _hosts(host: str) -> Sequence[str]:
     return ("*",) if host in _EVERY_ADDRESS else (*LOOPBACK, host)
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -203,6 +203,6 @@ def _listen(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ServeError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port"
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another port with --port"
         ) from None
     return listener

@@ -1,4 +1,4 @@
-"""A real server on a real socket, and OTLP requests made with the stock protobuf classes."""
+"""Fixtures: a real server on a real socket, and OTLP requests built with the stock protobuf classes."""
 
 from tests.support.local_server import export, server, shared_server, sink, start_server, store
 

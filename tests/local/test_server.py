@@ -1,4 +1,4 @@
-"""`run` as a command: what it says, refuses, and how it ends."""
+"""`run` as a command: its output, the arguments it rejects, and its exit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(tmp_path):
     process.communicate()
 
 
-def test_it_says_where_it_is_and_prints_a_link_that_opens_the_page(command):
+def test_it_prints_its_address_and_a_link_that_opens_the_page(command):
     address = command.stdout.readline().split()[-1]
     link = command.stdout.readline().split()[-1]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
@@ -57,7 +57,7 @@ def test_it_ends_quietly_when_interrupted(command, how):
     assert command.returncode in (0, -how)
 
 
-def test_neither_output_nor_log_holds_a_secret(command, tmp_path):
+def test_neither_output_nor_log_contains_a_secret(command, tmp_path):
     address = command.stdout.readline().split()[-1]
     keys = load_keys(tmp_path / "data")
     for header in (keys.basic(), f"Bearer {keys.secret_key}", "Basic x"):
@@ -74,20 +74,20 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(tmp_path, capsys):
         port = taken.getsockname()[1]
         assert run(tmp_path, port=port) == 2
     assert re.fullmatch(
-        rf"somatrace local: cannot listen on 127\.0\.0\.1:{port} \(.*\): choose another with --port\n",
+        rf"somatrace local: cannot listen on 127\.0\.0\.1:{port} \(.*\): choose another port with --port\n",
         capsys.readouterr().err,
     )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", ""])
-def test_other_hosts_than_this_machine_are_refused_without_the_flag(tmp_path, host, capsys):
+def test_non_loopback_hosts_are_rejected_without_the_flag(tmp_path, host, capsys):
     assert run(tmp_path, host=host, port=0) == 2
-    assert "can be reached by others" in capsys.readouterr().err
+    assert "is not a loopback address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(tmp_path, port):
-    with pytest.raises(ServeError, match="is no port"):
+def test_an_invalid_port_is_rejected(tmp_path, port):
+    with pytest.raises(ServeError, match="is not a valid port"):
         LocalServer(tmp_path, port=port)
 
 
@@ -114,7 +114,7 @@ def test_a_data_directory_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_pa
     assert error.count("\n") == 1
 
 
-def test_a_store_that_fails_while_serving_is_503_and_the_page_says_so(server, export):
+def test_a_store_that_fails_while_serving_is_503_and_reported_on_the_page(server, export):
     with server.browser() as browser:
         server.data_dir.rename(server.data_dir.with_name("moved"))
         request = export()

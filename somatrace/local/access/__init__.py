@@ -1,1 +1,1 @@
-"""Keys, sign-in cookies and the checks on every request."""
+"""Keys, session cookies and the access checks on requests."""

@@ -1,4 +1,4 @@
-"""Who may talk to the local server: programs by key pair, a browser by a one-time link and a cookie."""
+"""Authentication: programs by key pair, browsers by a one-time link and a session cookie."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_USED: Final = 10_000
 
 
 class Auth:
-    """Checks requests against one set of keys. Answers are Langfuse's own."""
+    """Checks requests against one set of keys. Error responses match Langfuse's."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -28,7 +28,7 @@ class Auth:
         self._lock = threading.Lock()
 
     def refuse_program(self, request: Request) -> Response | None:
-        """The answer for a request without the right key pair; None when it may go on."""
+        """The response for a request without the right key pair; None if access is granted."""
         header = request.headers.get("authorization")
         if not header:
             return _message(401, "No authorization header")
@@ -41,10 +41,10 @@ class Auth:
         return _message(401, "Invalid credentials. Confirm that you've configured the correct host.")
 
     def refuse_browser(self, request: Request) -> bool:
-        """Whether a page request is not from a browser that came by the link, on its own accord.
+        """Whether to reject a page request: it has no valid session, or another site triggered it.
 
-        Cookies ignore ports (RFC 6265, 8.5): a page on another local port could send ours along. So
-        with a cookie only same-origin requests count, or the user's own navigation.
+        Cookies ignore ports (RFC 6265, 8.5), so a page on another local port could make the browser send
+        ours. With a cookie, only same-origin requests and the user's own navigation are accepted.
         """
         site = request.headers.get("sec-fetch-site", "none")
         navigation = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
@@ -53,7 +53,7 @@ class Auth:
         return not self._keys.verify(_SESSION, request.cookies.get(cookie_name(request), ""))
 
     def open(self, request: Request, token: str, response: Response) -> bool:
-        """Let the browser that brings a link's `token` in, by a cookie on `response`; each works once."""
+        """Exchange a link's `token`, which works once, for a session cookie on `response`."""
         if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
         if not self._keys.verify(_LINK, token) or not self._first_use(token):
@@ -85,12 +85,12 @@ class Auth:
 
 
 def link(keys: Keys, base_url: str, lifetime: float) -> str:
-    """An address that opens the page once; the token is behind `#`, so no log or preview sees it."""
+    """A link that opens the page once; the token follows `#`, so that no log or preview contains it."""
     return f"{base_url}/open#{keys.sign(_LINK, lifetime)}"
 
 
 def cookie_name(request: Request) -> str:
-    """One name per port, since browsers share cookies between the ports of a host."""
+    """A cookie name per port, since browsers share cookies between the ports of a host."""
     return f"somatrace_{request.url.port or 80}"
 
 

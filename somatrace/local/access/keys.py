@@ -1,4 +1,4 @@
-"""The generated secrets of one data directory, and short-lived values signed with them."""
+"""Generated secrets of one data directory, and short-lived values signed with them."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ SESSION_SECONDS: Final = 7 * 86400.0
 
 
 class KeysError(OSError):
-    """The key file cannot be used; the message says what to do."""
+    """The key file cannot be used; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """A key pair in Langfuse's form for programs, and a secret that signs what opens the page."""
+    """A key pair in Langfuse's format for programs, and a secret that signs links and sessions."""
 
     public_key: str
     secret_key: str = field(repr=False)
     page_secret: str = field(repr=False)
 
     def basic(self) -> str:
-        """The value of an Authorization header that carries the pair."""
+        """The value of an Authorization header with the key pair."""
         pair = f"{self.public_key}:{self.secret_key}".encode()
         return "Basic " + base64.b64encode(pair).decode()
 
     def sign(self, purpose: str, lifetime: float) -> str:
-        """A fresh value for `purpose`, valid for `lifetime` seconds: `<expiry>.<nonce>.<signature>`."""
+        """A new value for `purpose`, valid for `lifetime` seconds: `<expiry>.<nonce>.<signature>`."""
         body = f"{int(time.time() + lifetime)}.{secrets.token_urlsafe(16)}"
         return f"{body}.{self._signature(purpose, body)}"
 
     def verify(self, purpose: str, value: str) -> bool:
-        """Whether `value` was signed here for `purpose` and is still valid."""
+        """Whether `value` was signed with these keys for `purpose` and is still valid."""
         body, _, signature = value.rpartition(".")
         expected = self._signature(purpose, body)
         if not hmac.compare_digest(signature.encode("utf-8", "replace"), expected.encode()):
@@ -59,10 +59,10 @@ class Keys:
 
 
 def load_keys(directory: Path) -> Keys:
-    """The keys of `directory`, generated at first use; raises `KeysError` or another OSError.
+    """The keys of `directory`, generated on first use; raises `KeysError` or another OSError.
 
-    Two processes that start together agree: the file is written aside and moved into place under a
-    lock. A file that others can read is refused, since its secrets must be taken as known.
+    Processes that start together get the same keys: the file is written to a temporary name and moved into
+    place under a lock. A file that others can read is rejected, since its secrets may be known.
     """
     path = directory / FILE
     with locked(directory):
@@ -88,7 +88,7 @@ def _write(path: Path, keys: Keys) -> None:
 
 
 def _read(path: Path) -> Keys:
-    remedy = f"delete {path} to have new keys made"
+    remedy = f"delete {path} to generate new keys"
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

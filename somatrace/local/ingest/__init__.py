@@ -1,1 +1,1 @@
-"""Receiving spans, over HTTP or straight from the process that made them."""
+"""Receiving spans over HTTP, or directly from the process that created them."""

@@ -1,7 +1,7 @@
-"""Taking spans: OTLP/HTTP at Langfuse's path and at OTLP's own, with the answers each promises.
+"""Ingest endpoints: OTLP/HTTP at Langfuse's path and at OTLP's own, with the responses each specifies.
 
-Langfuse answers JSON whatever was sent; OTLP wants an ExportTraceServiceResponse in the request's
-encoding. Refusals are the same at both, and concern the whole batch.
+Langfuse always responds in JSON; OTLP requires an ExportTraceServiceResponse in the request's encoding.
+Rejections are the same at both, and apply to the whole batch.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ _log = logging.getLogger("somatrace.local")
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-#: decoded at once: what bounds the memory that hostile bodies can take
+#: bodies decoded at the same time, which bounds the memory that hostile ones can use
 _AT_ONCE: Final = 2
-#: seconds that a batch waits for pages, which share one interpreter with it
-_PATIENCE: Final = 0.1
+#: seconds that a batch waits in total for pages, which share the interpreter with it
+_MAX_WAIT: Final = 0.1
 _VERSION_HEADERS: Final = ("x-langfuse-ingestion-version", "x_langfuse_ingestion_version")
 
 
 class IngestEndpoints:
-    """The endpoint for spans."""
+    """The endpoints for OTLP exports."""
 
     def __init__(
-        self, store: Store, auth: Auth, limits: Limits, refusals: Refusals, turns: PagePriority
+        self, store: Store, auth: Auth, limits: Limits, refusals: Refusals, priority: PagePriority
     ) -> None:
         self._store = store
         self._refusals = refusals
-        self._turns = turns
+        self._priority = priority
         self._auth = auth
         self._limits = limits
         self._slots: anyio.CapacityLimiter | None = None
 
     async def traces(self, request: Request) -> Response:
-        """Take one export, whole or not at all."""
+        """Accept one export, as a whole or not at all."""
         if refusal := self._auth.refuse_program(request):
             self._refusals.add("wrong or missing key")
             return refusal
-        # made here, since it belongs to the running event loop
+        # created here, since it belongs to the running event loop
         self._slots = self._slots or anyio.CapacityLimiter(_AT_ONCE)
         try:
             body = await self._body(request)
             count = await anyio.to_thread.run_sync(self._take, request, body, limiter=self._slots)
         except ExportError as error:
-            self._refusals.add("not a readable export")
+            self._refusals.add("unreadable export")
             return JSONResponse({"error": str(error)}, 400)
         except TooLargeError as error:
             self._refusals.add("too large")
@@ -73,33 +73,33 @@ class IngestEndpoints:
         except ClientDisconnect:
             return Response(status_code=400)
         except (sqlite3.Error, OSError) as error:
-            # 503 and not Langfuse's 500: exporters send again what was answered 503
+            # 503 and not Langfuse's 500: exporters retry after a 503
             self._refusals.add("the store could not be written")
-            _log.warning("the local store did not take a batch: %s", error)
+            _log.warning("could not write a batch to the local store: %s", error)
             return JSONResponse({"message": "Service Unavailable"}, 503, {"Retry-After": "1"})
         return self._accepted(request, count)
 
     async def metrics(self, request: Request) -> Response:
-        """Langfuse takes OTLP metrics and discards them."""
+        """Accept and discard OTLP metrics, as Langfuse does."""
         return self._auth.refuse_program(request) or JSONResponse({"message": "OK"})
 
     async def _body(self, request: Request) -> bytes:
         limit = self._limits.body
         declared = request.headers.get("content-length", "0")
         if not declared.isascii() or not declared.isdigit() or len(declared) > 18 or int(declared) > limit:
-            raise TooLargeError(f"at most {limit} bytes are taken")
+            raise TooLargeError(f"a request body may have at most {limit} bytes")
         parts: list[bytes] = []
         size = 0
         async for part in request.stream():
             size += len(part)
             if size > limit:
-                raise TooLargeError(f"at most {limit} bytes are taken")
+                raise TooLargeError(f"a request body may have at most {limit} bytes")
             parts.append(part)
         return b"".join(parts)
 
     def _take(self, request: Request, body: bytes) -> int:
-        patience = self._turns.patience(_PATIENCE)
-        patience.wait()
+        budget = self._priority.budget(_MAX_WAIT)
+        budget.wait()
         if "gzip" in request.headers.get("content-encoding", "").lower():
             body = gunzip(body, self._limits.body)
         content_type = request.headers.get("content-type", "").lower()
@@ -110,7 +110,7 @@ class IngestEndpoints:
         else:
             raise ExportError("Invalid content type")
         _refuse_version(request)
-        return self._store.add(patience.between(spans))
+        return self._store.add(budget.between(spans))
 
     def _accepted(self, request: Request, count: int) -> Response:
         if request.url.path == semconv.LANGFUSE_OTLP_PATH:

@@ -1,4 +1,4 @@
-"""Pages before batches: a person waits for a page, and a sender for nothing."""
+"""Priority of page requests over ingest: a person waits for a page, an exporter does not."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-#: items between two looks whether a page is under way: about a millisecond of work on spans
-_AT_A_TIME: Final = 32
+#: items between two checks for a page in progress: about a millisecond of work on spans
+_ITEMS_PER_CHECK: Final = 32
 
 Item = TypeVar("Item")
 
 
 class PagePriority:
-    """Lets one kind of work wait, again and again, while the other is under way."""
+    """Makes batches wait while pages are in progress."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -23,7 +23,7 @@ class PagePriority:
 
     @contextmanager
     def page(self) -> Iterator[None]:
-        """Count as a page for the block."""
+        """Count as a page in progress for the block."""
         with self._changed:
             self._pages += 1
         try:
@@ -33,34 +33,34 @@ class PagePriority:
                 self._pages -= 1
                 self._changed.notify_all()
 
-    def patience(self, seconds: float) -> WaitBudget:
-        """What one batch has of it."""
+    def budget(self, seconds: float) -> WaitBudget:
+        """The wait budget of one batch."""
         return WaitBudget(self, seconds)
 
     def wait(self, seconds: float) -> None:
-        """Return when no page is under way, after `seconds` at the latest."""
+        """Return when no page is in progress, after `seconds` at the latest."""
         if self._pages:
             with self._changed:
                 self._changed.wait_for(lambda: not self._pages, seconds)
 
 
 class WaitBudget:
-    """How long a batch still waits for pages, all in all."""
+    """The total time that a batch waits for pages."""
 
-    def __init__(self, turns: PagePriority, seconds: float) -> None:
-        self._turns = turns
+    def __init__(self, priority: PagePriority, seconds: float) -> None:
+        self._priority = priority
         self._left = seconds
 
     def wait(self) -> None:
-        """Let pages go first while there is patience left."""
+        """Let pages go first while the budget lasts."""
         if self._left > 0:
             began = time.monotonic()
-            self._turns.wait(self._left)
+            self._priority.wait(self._left)
             self._left -= time.monotonic() - began
 
     def between(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, with a wait before every few of them."""
+        """Yield the items, with a wait before every few of them."""
         for number, item in enumerate(items):
-            if number % _AT_A_TIME == 0:
+            if number % _ITEMS_PER_CHECK == 0:
                 self.wait()
             yield item

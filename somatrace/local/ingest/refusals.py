@@ -1,4 +1,4 @@
-"""What this server did not take, counted, so that a page can say why nothing arrives."""
+"""Counts of rejected requests, which let the page explain why no spans arrive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 
 
 class Refusals:
-    """Counts by reason, since the server started."""
+    """Counts of rejections by reason since the server started."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,6 +21,6 @@ class Refusals:
             self._last_ns = time.time_ns()
 
     def seen(self) -> tuple[list[tuple[str, int]], int | None]:
-        """Reasons with their counts, the most frequent first, and when the last refusal was."""
+        """Reasons with their counts, most frequent first, and the time of the last rejection."""
         with self._lock:
             return self._counts.most_common(), self._last_ns

@@ -1,4 +1,4 @@
-"""Where spans go when nothing is configured: straight into the store, without a server between."""
+"""The default target: spans are written directly to the local store, without a server."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from somatrace.local.otlp.decode import Limits, from_protobuf
 from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
 
-#: these bytes come from this process, which bounds them itself
+#: these batches come from this process, which bounds them itself
 _LIMITS: Final = Limits(spans=1_000_000)
 
 
 class LocalSink:
-    """Takes OTLP batches of this process into the store of `data_dir`."""
+    """Writes OTLP batches of this process to the store in `data_dir`."""
 
     def __init__(self, data_dir: str, max_bytes: int, max_days: float) -> None:
-        """Nothing is opened yet, so this never fails."""
+        """Never fails, since nothing is opened yet."""
         self._store = Store(Path(data_dir), max_bytes, max_days)
 
     def send(self, body: bytes) -> None:
-        """Write an uncompressed ExportTraceServiceRequest; returns when it is in the store.
+        """Write an uncompressed ExportTraceServiceRequest; returns when it is stored.
 
-        Raises `OSError` or `sqlite3.Error` when it is not, and `ValueError` for a body that never
-        will be. Sending the same body again changes nothing.
+        Raises `OSError` or `sqlite3.Error` for a failure worth retrying, and `ValueError` for an invalid
+        body. Sending the same body again changes nothing.
         """
         self._store.add(from_protobuf(body, _LIMITS))
 
     def report(self, service: str, process: str, report: ProcessReport) -> None:
-        """Keep what a process says of its tracing; raises `OSError` or `sqlite3.Error` when it cannot."""
+        """Store a process's latest tracing report; raises `OSError` or `sqlite3.Error` on failure."""
         self._store.report(service, process, report)
 
     def close(self) -> None:

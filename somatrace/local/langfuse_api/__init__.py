@@ -1,1 +1,1 @@
-"""The subset of Langfuse's read API that `smoke` and cost reports use."""
+"""The subset of Langfuse's public read API that `smoke` and cost reports use."""

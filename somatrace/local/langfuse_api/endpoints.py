@@ -1,4 +1,4 @@
-"""The read-back calls of Langfuse's public API that the local server answers."""
+"""Endpoints of Langfuse's public API for reading observations and metrics back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GONE_MESSAGE: Final = (
 
 
 class LangfuseApi:
-    """Read-back over one store."""
+    """Serves Langfuse's read calls from one store."""
 
     def __init__(self, store: Store, auth: Auth) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class LangfuseApi:
         ]
 
     def health(self, request: Request) -> Response:
-        """Alive; with `failIfDatabaseUnavailable=true` also whether the store can be read."""
+        """Health check; `failIfDatabaseUnavailable=true` also checks that the store can be read."""
         if request.query_params.get("failIfDatabaseUnavailable") == "true":
             try:
                 self._store.read(
@@ -96,12 +96,12 @@ class LangfuseApi:
         except QueryError as error:
             return JSONResponse({"message": "Invalid request data", "error": [{"message": str(error)}]}, 400)
         except (sqlite3.Error, OSError) as error:
-            _log.warning("the local store could not be read: %s", error)
+            _log.warning("could not read the local store: %s", error)
             return JSONResponse({"message": "Service Unavailable"}, 503)
 
 
 def gone(request: Request) -> Response:
-    """What Langfuse 4 answers for the calls it no longer serves."""
+    """Langfuse 4's response for calls it no longer serves."""
     return JSONResponse({"message": _GONE_MESSAGE}, 404)
 
 

@@ -1,4 +1,4 @@
-"""Langfuse's filter conditions as SQL over the `spans` table. Values are bound, never spelled out."""
+"""Translation of Langfuse's filter conditions to SQL over the `spans` table, with bound values."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ NUMBERS: Final[Mapping[str, str]] = {
 _TIMES: Final = {"startTime": "start_ns", "endTime": "end_ns"}
 _TAGS: Final = ("tags", "traceTags")
 _COMPARE: Final = ("=", ">", "<", ">=", "<=")
-#: tag columns hold at least what the metadata key says, so that their index may narrow the search
+#: the tag columns also contain these metadata keys, so that their index can narrow the search
 _INDEXED: Final = {semconv.TENANT: "tenant_id"}
 
 
 class QueryError(ValueError):
-    """A query that cannot be answered; the message is what the caller is told."""
+    """An invalid query; the message is sent to the client."""
 
 
 def conditions(given: Any) -> list[Sql]:
-    """One SQL condition for each of Langfuse's; raises `QueryError`."""
+    """Translate each of Langfuse's conditions to SQL; raises `QueryError`."""
     if not isinstance(given, list) or len(given) > _MAX_CONDITIONS:
         raise QueryError(f"filters must be an array of at most {_MAX_CONDITIONS} conditions")
     return [_condition(item) for item in given]
@@ -131,7 +131,7 @@ def _options(expression: str, arguments: list[Any], operator: str, value: Any) -
 
 def _option_list(value: Any) -> list[str]:
     if not isinstance(value, list) or len(value) > _MAX_OPTIONS or not all(isinstance(v, str) for v in value):
-        raise QueryError(f"an options filter needs a list of at most {_MAX_OPTIONS} texts")
+        raise QueryError(f"an options filter needs a list of at most {_MAX_OPTIONS} strings")
     return value
 
 

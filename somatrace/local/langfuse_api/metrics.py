@@ -1,4 +1,4 @@
-"""`GET /api/public/v2/metrics`: the part of Langfuse's metrics queries that reports use."""
+"""`GET /api/public/v2/metrics`: the subset of Langfuse's metrics queries that cost reports use."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _TIME_DIMENSION: Final = "time_dimension"
 
 @dataclass(frozen=True, slots=True)
 class MetricsQuery:
-    """A validated query: SQL expressions by the names they have in the answer."""
+    """A validated query: SQL expressions by their names in the response."""
 
     dimensions: Mapping[str, str]
     metrics: Mapping[str, str]
@@ -74,7 +74,7 @@ class MetricsQuery:
 
 
 class Percentile:
-    """An SQLite aggregate: `percentile(value, p)`, exact, interpolated between neighbours."""
+    """The SQLite aggregate `percentile(value, p)`: exact, interpolated between neighboring values."""
 
     def __init__(self) -> None:
         self._values: list[float] = []
@@ -95,7 +95,7 @@ class Percentile:
 
 
 def parse(given: str) -> MetricsQuery:
-    """The query in the `query` parameter; raises `QueryError`."""
+    """Parse the `query` parameter; raises `QueryError`."""
     try:
         query = json.loads(given)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def parse(given: str) -> MetricsQuery:
         dimensions = {_TIME_DIMENSION: _bucket(query["timeDimension"], end - start), **dimensions}
     metrics = dict(_metric(item) for item in _list(query, "metrics"))
     if not metrics:
-        raise QueryError("at least one metric is needed")
+        raise QueryError("at least one metric is required")
     return MetricsQuery(
         dimensions=dimensions,
         metrics=metrics,
@@ -126,8 +126,8 @@ def parse(given: str) -> MetricsQuery:
 
 
 def select(connection: sqlite3.Connection, query: MetricsQuery) -> dict[str, Any]:
-    """The answer's body: one object per group."""
-    # registered anew each time: pooled connections come and go
+    """The response body: one object per group."""
+    # registered on each call, since pooled connections come and go
     connection.create_aggregate("percentile", 2, Percentile)  # type: ignore[arg-type]
     columns = [f'{sql} AS "{name}"' for name, sql in (*query.dimensions.items(), *query.metrics.items())]
     groups = ", ".join(str(number + 1) for number in range(len(query.dimensions)))
@@ -170,7 +170,7 @@ def _field(item: Any, name: str) -> str:
 def _dimension(item: Any) -> tuple[str, str]:
     name = _field(item, "field")
     if name in _TOO_MANY_VALUES:
-        raise QueryError(f"dimension '{name}' has too many values to group by: use it in filters")
+        raise QueryError(f"dimension '{name}' has too many values to group by: use it in filters instead")
     if name not in DIMENSIONS:
         raise QueryError(f"unknown dimension {name[:100]!r}")
     return name, DIMENSIONS[name]
@@ -183,7 +183,7 @@ def _metric(item: Any) -> tuple[str, str]:
     name, sql = f"{aggregation}_{measure}", MEASURES[measure]
     if measure == "count":
         if aggregation != "count":
-            raise QueryError("the measure 'count' takes the aggregation 'count'")
+            raise QueryError("the measure 'count' requires the aggregation 'count'")
         return name, "count(*)"
     if aggregation in _PERCENTILES:
         return name, f"percentile({sql}, {_PERCENTILES[aggregation]})"
@@ -202,7 +202,7 @@ def _bucket(given: Any, span_ns: int) -> str:
 
 
 def _coarseness(span_ns: int) -> str:
-    """About 50 buckets, the finest that makes no more than a hundred."""
+    """The finest granularity with at most a hundred buckets."""
     steps = (("minute", _HOUR_NS // 60), ("hour", _HOUR_NS), ("day", 24 * _HOUR_NS), ("week", 168 * _HOUR_NS))
     return next((name for name, size in steps if span_ns <= 100 * size), "month")
 
@@ -214,12 +214,12 @@ def _order(item: Any, known: set[str]) -> str:
             f"cannot order by {field[:100]!r}: it is neither a dimension nor a metric of the query"
         )
     if direction not in ("asc", "desc"):
-        raise QueryError("direction is 'asc' or 'desc'")
+        raise QueryError("direction must be 'asc' or 'desc'")
     return f'"{field}" {direction}'
 
 
 def _row_limit(config: Any) -> int:
     limit = config.get("row_limit", 100) if isinstance(config, dict) else 100
     if type(limit) is not int or not 1 <= limit <= MAX_ROWS:
-        raise QueryError(f"config.row_limit is a number from 1 to {MAX_ROWS}")
+        raise QueryError(f"config.row_limit must be a number from 1 to {MAX_ROWS}")
     return limit

@@ -1,4 +1,4 @@
-"""`GET /api/public/v2/observations`: Langfuse's list of observations, over the store."""
+"""`GET /api/public/v2/observations`: Langfuse's list of observations, served from the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GROUPS: Final = (
     "core", "basic", "time", "io", "metadata", "model", "usage", "prompt", "metrics", "trace_context",
 )  # fmt: skip
 _EQUAL: Final = ("traceId", "name", "userId", "sessionId", "type", "level", "version")
-#: what only some answers need is read from the file only for those
+#: large columns that are read only for the field groups that need them
 _HEAVY: Final = {"metadata": "metadata", "io": "input, output"}
 _LIGHT: Final = ", ".join(
     column
@@ -42,7 +42,7 @@ class ObservationsQuery:
 
 
 def parse(params: Mapping[str, str], environments: list[str]) -> ObservationsQuery:
-    """The request that query parameters make; raises `QueryError`."""
+    """Parse the query parameters; raises `QueryError`."""
     where = _where(params, environments)
     if cursor := params.get("cursor"):
         where.append(("(start_ns, trace_id, span_id) < (?, ?, ?)", _after(cursor)))
@@ -56,7 +56,7 @@ def parse(params: Mapping[str, str], environments: list[str]) -> ObservationsQue
 
 
 def select(connection: sqlite3.Connection, query: ObservationsQuery) -> dict[str, Any]:
-    """The answer's body: newest first, with a cursor when there is more."""
+    """The response body: newest first, with a cursor if there are more."""
     columns = ", ".join(
         [_LIGHT, *(_HEAVY[group] for group in _GROUPS if group in _HEAVY and group in query.groups)]
     )
@@ -79,18 +79,18 @@ def select(connection: sqlite3.Connection, query: ObservationsQuery) -> dict[str
 
 def _where(params: Mapping[str, str], environments: list[str]) -> list[Sql]:
     if params.get("parseIoAsJson", "false") != "false":
-        raise QueryError("parseIoAsJson=true is not supported: input and output are always returned as texts")
+        raise QueryError("parseIoAsJson=true is not supported: input and output are always strings")
     if given := params.get("filter"):
         try:
             return filters.conditions(json.loads(given))
         except (ValueError, RecursionError) as error:
-            raise error if isinstance(error, QueryError) else QueryError("filter is not JSON") from None
+            raise error if isinstance(error, QueryError) else QueryError("filter is not valid JSON") from None
     where: list[Sql] = [(f"{filters.TEXT[name]} = ?", [params[name]]) for name in _EQUAL if name in params]
     if "parentObservationId" in params:
         where.append(("ifnull(parent_id, '') = ?", [params["parentObservationId"]]))
     if "isRootObservation" in params:
         if params["isRootObservation"] not in ("true", "false"):
-            raise QueryError("isRootObservation is true or false")
+            raise QueryError("isRootObservation must be true or false")
         where.append(("is_root = ?", [params["isRootObservation"] == "true"]))
     if environments:
         where.append((f"environment IN ({', '.join('?' * len(environments))})", [*environments]))
@@ -103,7 +103,7 @@ def _where(params: Mapping[str, str], environments: list[str]) -> list[Sql]:
 
 def _limit(given: str) -> int:
     if not (given.isascii() and given.isdigit()) or len(given) > 5 or int(given) > MAX_LIMIT:
-        raise QueryError(f"limit is a number up to {MAX_LIMIT}")
+        raise QueryError(f"limit must be a number up to {MAX_LIMIT}")
     return int(given)
 
 
@@ -161,7 +161,7 @@ def _observation(
 
 
 def _shown(key: str, value: str, whole: frozenset[str]) -> Any:
-    """A metadata value as Langfuse answers it: cut unless asked for, then JSON where it is JSON."""
+    """A metadata value as Langfuse returns it: cut unless expanded, and parsed if it is JSON."""
     text = value if key in whole else value[:_METADATA_CHARACTERS]
     try:
         return json.loads(text, parse_constant=str)
@@ -170,7 +170,7 @@ def _shown(key: str, value: str, whole: frozenset[str]) -> Any:
 
 
 def iso(nanoseconds: int | None) -> str | None:
-    """Milliseconds in UTC, as Langfuse writes times; None beyond what a calendar holds."""
+    """A UTC time with milliseconds in Langfuse's format; None outside the calendar's range."""
     if nanoseconds is None:
         return None
     try:
@@ -201,7 +201,7 @@ def _time(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    # the server says `providedModelName`, its client library reads `model`
+    # the server sends `providedModelName`, its client library reads `model`
     return {
         "providedModelName": row["model"],
         "model": row["model"],

@@ -1,1 +1,1 @@
-"""Decoding OTLP into the rows of the local store, and encoding them again."""
+"""Conversion between OTLP and the rows of the local store."""

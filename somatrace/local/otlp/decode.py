@@ -1,6 +1,6 @@
-"""OTLP bodies into plain spans, with a limit on everything a sender can make large.
+"""Decoding of OTLP bodies into plain spans, with limits on everything a sender can make large.
 
-Protobuf and JSON take the same way: JSON is turned into the stock protobuf message first.
+Protobuf and JSON share one code path: JSON is first converted to the stock protobuf message.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from somatrace.local.otlp import message_count
 MAX_BODY: Final = 16 * 1024 * 1024
 _MAX_INT: Final = 2**63 - 1
 _JSON_DEPTH: Final = 64
-#: resource_spans, scope_spans, spans: the field numbers on the way to a span
+#: field numbers of resource_spans, scope_spans and spans, the path to a span
 _SPAN_PATH: Final = (1, 2, 2)
 _IDS: Final = {
     "traceId": 16,
@@ -38,7 +38,7 @@ _IDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request and one span may hold. Sizes are bytes of a body, characters of a value."""
+    """Limits of one request and one span. Sizes are bytes of a body, characters of a value."""
 
     body: int = MAX_BODY
     spans: int = 50_000
@@ -51,16 +51,16 @@ class Limits:
 
 
 class ExportError(ValueError):
-    """The whole request is refused; the message is what the sender is told."""
+    """The whole request is rejected; the message is sent to the client."""
 
 
 class TooLargeError(ValueError):
-    """The request is over a configured size."""
+    """The request exceeds a configured size."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanOrigin:
-    """What the spans of one resource and scope have in common."""
+    """The data shared by all spans of one resource and scope."""
 
     resource: Mapping[str, Any]
     scope: str
@@ -70,7 +70,7 @@ class SpanOrigin:
 
 @dataclass(frozen=True, slots=True)
 class DecodedSpan:
-    """One span as received, cut to the limits. Ids are lower-case hex, times nanoseconds."""
+    """One span as received, cut to the limits. IDs are lowercase hex, times nanoseconds."""
 
     origin: SpanOrigin
     trace_id: str
@@ -90,7 +90,7 @@ class DecodedSpan:
 
 
 def gunzip(body: bytes, limit: int) -> bytes:
-    """`body` decompressed; raises `TooLargeError` over `limit` bytes, `ExportError` when it is no gzip."""
+    """Decompress `body`; raises `TooLargeError` over `limit` bytes, `ExportError` if it is not gzip."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -111,22 +111,22 @@ def gunzip(body: bytes, limit: int) -> bytes:
 
 
 def from_protobuf(body: bytes, limits: Limits) -> list[DecodedSpan]:
-    """The spans of an ExportTraceServiceRequest, all or none: raises `ExportError` or `TooLargeError`."""
+    """All spans of an ExportTraceServiceRequest; raises `ExportError` or `TooLargeError`."""
     try:
         fits = message_count.count_upto(body, _SPAN_PATH, limits.spans) <= limits.spans
         request = ExportTraceServiceRequest.FromString(body if fits else b"")
     except (ValueError, DecodeError):
         raise ExportError("Failed to parse OTel Protobuf Trace") from None
     if not fits:
-        raise TooLargeError(f"at most {limits.spans} spans are taken in one request")
+        raise TooLargeError(f"a request may have at most {limits.spans} spans")
     return _spans(request, limits)
 
 
 def from_json(body: bytes, limits: Limits) -> list[DecodedSpan]:
-    """The spans of an OTLP/JSON request, all or none: raises `ExportError` or `TooLargeError`."""
-    # before parsing: a small body of empty objects would become gigabytes of them
+    """All spans of an OTLP/JSON request; raises `ExportError` or `TooLargeError`."""
+    # checked before parsing, since a small body of empty objects would expand to gigabytes
     if body.count(b"{") + body.count(b"[") > limits.containers:
-        raise TooLargeError(f"at most {limits.containers} objects and arrays are taken in one request")
+        raise TooLargeError(f"a request may have at most {limits.containers} objects and arrays")
     try:
         content = _wire_form(json.loads(body), 0)
         request = ParseDict(content, ExportTraceServiceRequest(), ignore_unknown_fields=True)
@@ -136,7 +136,7 @@ def from_json(body: bytes, limits: Limits) -> list[DecodedSpan]:
 
 
 def _wire_form(node: Any, depth: int) -> Any:
-    """JSON as protobuf's own mapping wants it: ids in base64 instead of hex, no lone surrogates."""
+    """JSON in protobuf's own mapping: IDs in base64 instead of hex, no lone surrogates."""
     if depth > _JSON_DEPTH:
         raise ValueError("nested too deeply")
     if isinstance(node, str):
@@ -160,7 +160,7 @@ def _wire_id(value: Any, length: int) -> str:
         raw = bytes.fromhex(value)
     except (ValueError, TypeError):
         raw = b""
-    # what is no id becomes one of a length that is refused below, with its own reason
+    # an invalid ID gets a length that is rejected below, with a reason of its own
     return base64.b64encode(raw if len(raw) == length else b"\0").decode()
 
 
@@ -172,7 +172,7 @@ def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[DecodedSp
     ]
     total = sum(len(scope_spans.spans) for _, scope_spans in found)
     if total > limits.spans:
-        raise TooLargeError(f"at most {limits.spans} spans are taken in one request")
+        raise TooLargeError(f"a request may have at most {limits.spans} spans")
     _refuse_bad_ids([scope_spans for _, scope_spans in found], total)
     spans: list[DecodedSpan] = []
     for resource_spans, scope_spans in found:
@@ -188,7 +188,7 @@ def _spans(request: ExportTraceServiceRequest, limits: Limits) -> list[DecodedSp
 
 
 def _refuse_bad_ids(scopes: Iterable[Any], total: int) -> None:
-    """A batch with one bad id is refused as a whole, as Langfuse does, and the sender is told why."""
+    """Reject a whole batch that contains an invalid ID, with the reason, as Langfuse does."""
     bad = 0
     reasons: dict[str, None] = {}
     for scope_spans in scopes:
@@ -223,7 +223,7 @@ def _span(span: WireSpan, origin: SpanOrigin, limits: Limits) -> DecodedSpan:
         parent_id=span.parent_span_id[:8].hex() if any(span.parent_span_id) else None,
         name=_cut(span.name, limits.name),
         kind=span.kind,
-        # as Langfuse: a missing edge is the other one
+        # as in Langfuse, a missing start or end takes the value of the other
         start_ns=start or end,
         end_ns=end or start,
         is_ended=end > 0,
@@ -250,7 +250,7 @@ def _span(span: WireSpan, origin: SpanOrigin, limits: Limits) -> DecodedSpan:
 
 
 def _attributes(pairs: Iterable[KeyValue], limits: Limits) -> tuple[dict[str, Any], int]:
-    """The attributes, and how many were over the limit."""
+    """The attributes, and the number dropped over the limit."""
     found: dict[str, Any] = {}
     dropped = 0
     for pair in pairs:
@@ -259,14 +259,14 @@ def _attributes(pairs: Iterable[KeyValue], limits: Limits) -> tuple[dict[str, An
         else:
             value = pair.value
             text = value.string_value
-            # most are short texts, and asking which kind of value it is costs as much as the rest
+            # most values are short texts, and WhichOneof costs as much as everything else here
             short = text and len(text) <= limits.value
             found[_cut(pair.key, limits.name)] = text if short else _value(value, limits, limits.depth)
     return found, dropped
 
 
 def _value(value: AnyValue, limits: Limits, depth: int) -> Any:
-    """A plain value that JSON can hold: what it cannot (bytes, NaN, a too deep value) becomes text."""
+    """A value that JSON can represent: bytes, NaN and values nested too deeply become text."""
     kind = value.WhichOneof("value")
     if kind == "string_value":
         return _cut(value.string_value, limits.value)

@@ -1,7 +1,7 @@
-"""A stored trace as an OTLP/JSON file, which this store and any OTLP backend can take.
+"""Export of a stored trace as an OTLP/JSON file, which this store and any OTLP backend accept.
 
-What the store keeps of a span says the same again when it is read back; spans that the langfuse
-package made keep no attributes, so their fields are named in Langfuse's own words.
+An exported span has the same fields when it is imported again. Spans created by the langfuse package
+keep no attributes, so their fields are written as Langfuse's own attributes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _STATUS: Final = {"unset": 0, "ok": 1, "error": 2}
 _ATTRIBUTE: Final = "attributes."
 _RESOURCE: Final = "resourceAttributes."
 _SCOPE_ATTRIBUTE: Final = "scope.attributes."
-#: a column of the store, and the key that fills it
+#: columns of the store, and the attribute keys that fill them
 _NAMED: Final = (
     ("type", semconv.OBSERVATION_TYPE),
     ("level", "langfuse.observation.level"),
@@ -36,7 +36,7 @@ _NAMED: Final = (
 
 
 def pieces(connection: sqlite3.Connection, trace_id: str) -> Iterator[str]:
-    """The file, a span at a time; spans of one resource and scope stand together."""
+    """Yield the file in pieces, one per span; spans are grouped by resource and scope."""
     yield '{"resourceSpans":['
     cursor = connection.execute(
         "SELECT spans.*, origins.metadata AS shared FROM spans LEFT JOIN origins ON origins.id = origin "
@@ -117,11 +117,11 @@ def _attributes(
         if row[column] is not None:
             found[key] = row[column]
     if shared.get("scope.name", "").startswith("langfuse-sdk"):
-        found |= _in_langfuses_words(row, extra)
+        found |= _langfuse_attributes(row, extra)
     return found
 
 
-def _in_langfuses_words(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def _langfuse_attributes(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {key: str(row[column]) for column, key in _NAMED if row[column] is not None}
     found[semconv.OBSERVATION_TYPE] = row["type"].lower()
     found[semconv.TRACE_TAGS] = json.loads(row["tags"])
@@ -148,7 +148,7 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
-        # beyond 64 bits only text can say it
+        # beyond 64 bits, text is the only representation
         return {"intValue": str(value)} if -(2**63) <= value < 2**63 else {"stringValue": str(value)}
     if isinstance(value, float):
         return {"doubleValue": value}

@@ -1,4 +1,4 @@
-"""Input and output of one span, from whatever convention its library follows."""
+"""Input and output of a span, from the attribute conventions of various libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LATER_PAIRS: Final = (
 
 
 def input_output(attributes: Mapping[str, Any]) -> tuple[Any, Any, frozenset[str]]:
-    """Input, output (None where not said) and the keys they came from."""
+    """Input, output (None if absent) and the keys they came from."""
     for pair in _PAIRS:
         if pair[0] in attributes or pair[1] in attributes:
             return attributes.get(pair[0]), attributes.get(pair[1]), frozenset(pair)
@@ -38,7 +38,7 @@ def input_output(attributes: Mapping[str, Any]) -> tuple[Any, Any, frozenset[str
 
 
 def side_of(key: str) -> str:
-    """Which side an attribute belongs to, "input" or "output"; "" when to neither."""
+    """The side an attribute belongs to, "input" or "output"; "" if neither."""
     for given, answered in (*_PAIRS, *_LATER_PAIRS, _NUMBERED):
         if key == given or (given.endswith(".") and key.startswith(given)):
             return "input"
@@ -48,7 +48,7 @@ def side_of(key: str) -> str:
 
 
 def _numbered(attributes: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
-    """The messages that `<prefix><number>.<field>` spell out, by number; gaps take no room."""
+    """The messages in `<prefix><number>.<field>` attributes, by number, without gaps."""
     messages: dict[int, dict[str, Any]] = {}
     for key, value in attributes.items():
         number, _, field = key.removeprefix(prefix).partition(".")

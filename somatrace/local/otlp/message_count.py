@@ -1,7 +1,7 @@
-"""Counting in protobuf bytes before they are parsed.
+"""Counting of messages in protobuf bytes before they are parsed.
 
-A message of two bytes becomes an object of a hundred: a small body could take gigabytes. So the
-number of messages is known before any of them is made. Format: protobuf.dev, "Encoding".
+A message of two bytes becomes an object of a hundred, so a small body could use gigabytes. The
+number of messages is therefore counted before any of them is created. Format: protobuf.dev, "Encoding".
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def count_upto(body: bytes, path: tuple[int, ...], limit: int) -> int:
-    """How many messages lie on `path` (field numbers, outermost first), all levels counted.
+    """The number of messages on `path` (field numbers, outermost first), over all levels.
 
-    Stops soon after `limit`. Raises `ValueError` for bytes that are no protobuf, and for groups,
-    which OTLP never had and in which messages could hide.
+    Stops soon after `limit`. Raises `ValueError` for bytes that are not protobuf, and for groups,
+    which OTLP never used and which could hide messages.
     """
     try:
         return _count(body, 0, len(body), path, limit)
     except IndexError:
-        raise ValueError("cut off") from None
+        raise ValueError("truncated") from None
 
 
 def _count(body: bytes, start: int, end: int, path: tuple[int, ...], limit: int) -> int:
@@ -39,7 +39,7 @@ def _count(body: bytes, start: int, end: int, path: tuple[int, ...], limit: int)
         elif kind in (_FIXED64, _FIXED32):
             position += 8 if kind == _FIXED64 else 4
         else:
-            raise ValueError("a group, or no protobuf")
+            raise ValueError("a group, or not protobuf")
     return total
 
 
@@ -53,4 +53,4 @@ def _varint(body: bytes, position: int) -> tuple[int, int]:
             return value, position
         shift += 7
         if shift > 63:
-            raise ValueError("no protobuf")
+            raise ValueError("not protobuf")

@@ -1,7 +1,7 @@
-"""From a span to an observation: the fields Langfuse's own OTLP mapping gives it.
+"""Mapping of spans to observations, with the same fields as Langfuse's own OTLP mapping.
 
-Source: Langfuse server 4.16.0, `OtelIngestionProcessor` and `ObservationTypeMapper`, as written down
-in docs/local.md. Keys are listed in order of precedence; the first that is not empty wins.
+Source: Langfuse server 4.16.0, `OtelIngestionProcessor` and `ObservationTypeMapper`, as documented in
+docs/local.md. Keys are listed in order of precedence; the first that is not empty wins.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _LEVELS: Final = {
     "DEBUG": "DEBUG", "TRACE": "DEBUG", "DEFAULT": "DEFAULT", "INFO": "DEFAULT", "LOG": "DEFAULT",
     "WARNING": "WARNING", "WARN": "WARNING", "ERROR": "ERROR", "FATAL": "ERROR", "CRITICAL": "ERROR",
 }  # fmt: skip
-#: these spans sum up their children, whose usage would count twice
+#: these spans aggregate their children, so their usage would count twice
 _SUMMING_OPERATIONS: Final = ("invoke_agent", "agent_step")
 _STATUS: Final = {1: "ok", 2: "error"}
 
@@ -151,7 +151,7 @@ def row(span: DecodedSpan) -> SpanRow:
 
 
 def origin_metadata(origin: SpanOrigin) -> dict[str, str]:
-    """What Langfuse repeats in the metadata of each span of a resource and scope."""
+    """The resource and scope entries that Langfuse repeats in the metadata of each span."""
     found = {f"resourceAttributes.{key}": text(value) for key, value in origin.resource.items()}
     found["scope.name"], found["scope.version"] = origin.scope, origin.scope_version
     found |= {f"scope.attributes.{key}": text(value) for key, value in origin.scope_attributes.items()}
@@ -159,18 +159,18 @@ def origin_metadata(origin: SpanOrigin) -> dict[str, str]:
 
 
 def text(value: Any) -> str:
-    """A value as Langfuse stores it: text as it is, anything else as JSON."""
+    """A value as Langfuse stores it: text unchanged, anything else as JSON."""
     return value if isinstance(value, str) else compact(value)
 
 
-#: `json.dumps` builds an encoder on every call that is not all defaults
+#: a shared encoder, since `json.dumps` builds a new one on every call with non-default options
 compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _first(values: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = values.get(key)
-        # most keys are absent, and this runs for dozens of them in every span
+        # most keys are absent, and this runs for dozens of keys per span
         if value is not None and value not in ("", [], {}):
             return text(value)
     return None
@@ -216,14 +216,14 @@ def _metadata(
 ) -> tuple[dict[str, str], list[int]]:
     """Top-level metadata, and every other attribute as `attributes.<key>`; all values are text.
 
-    With it the places of those whose values were no text, so that an export can say what they were.
+    Also returns the places of values that were not text, so that an export can restore their types.
     """
     layers: dict[str, dict[str, str]] = {key: {} for key in _METADATA}
     found: dict[str, str] = {}
     typed: list[int] = []
     keep_rest = not origin.scope.startswith("langfuse-sdk")
     for key, value in attributes.items():
-        # most keys are neither, and this runs for every attribute of every span
+        # a cheap check first, since this runs for every attribute of every span and few keys match
         if key.startswith(_METADATA):
             base = next(base for base in _METADATA if key.startswith(base))
             if key == base:
@@ -256,7 +256,7 @@ def _first_token(attributes: Mapping[str, Any]) -> int | None:
     if not isinstance(given, str):
         return None
     try:
-        # older SDKs quote the timestamp twice
+        # older SDKs put quotes around the timestamp
         moment = datetime.fromisoformat(given.strip('"'))
         return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e9)
     except (ValueError, OverflowError):
@@ -266,7 +266,7 @@ def _first_token(attributes: Mapping[str, Any]) -> int | None:
 def _extra(
     span: DecodedSpan, counts: usage.UsageAmounts, cost: usage.UsageAmounts, typed: list[int]
 ) -> dict[str, Any]:
-    """What is shown but never searched."""
+    """Fields that are displayed but never searched."""
     attributes = span.attributes
     parameters = (
         usage.json_object(attributes.get("langfuse.observation.model.parameters"))

@@ -1,4 +1,4 @@
-"""Tokens and cost of one span, as Langfuse reads them (contract: docs/local.md)."""
+"""Tokens and cost of a span, computed as in Langfuse (contract: docs/local.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from somatrace import semconv
 
-#: a hostile amount must not make a sum overflow
+#: bounds hostile amounts, so that sums do not overflow
 _MAX_AMOUNT: Final = 10**12
 _USAGE_PREFIXES: Final = ("gen_ai.usage.", "llm.token_count.")
 _INPUT: Final = ("prompt_tokens", "input_tokens", "prompt")
@@ -40,7 +40,7 @@ _NAMED: Final = frozenset(_INPUT + _OUTPUT + _TOTAL + _CACHE_READ + _CACHE_CREAT
 
 @dataclass(frozen=True, slots=True)
 class UsageAmounts:
-    """A detailed count or cost with its sums; a sum is None when nobody said anything."""
+    """A detailed count or cost with its sums; a sum is None if nothing was reported."""
 
     details: Mapping[str, Any]
     input: Any = None
@@ -52,7 +52,7 @@ NOTHING: Final = UsageAmounts({})
 
 
 def json_object(value: Any) -> dict[str, Any] | None:
-    """`value` as a JSON object, when it is one or is text that holds one."""
+    """`value` as a JSON object, if it is one or is text that contains one."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -70,7 +70,7 @@ def usage(attributes: Mapping[str, Any]) -> UsageAmounts:
 
 
 def cost(attributes: Mapping[str, Any]) -> UsageAmounts:
-    """USD: `langfuse.observation.cost_details`, else a total somebody else computed."""
+    """USD: `langfuse.observation.cost_details`, else a total computed by another library."""
     given = json_object(attributes.get(semconv.OBSERVATION_COST))
     if given is None:
         total = attributes.get("gen_ai.usage.cost", attributes.get("llm.cost.total"))
@@ -92,12 +92,12 @@ def _summed(details: dict[str, Any]) -> UsageAmounts:
 
 
 def _generic(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts under their conventional names; cached and reasoning tokens are taken out of their sums."""
+    """Counts under their conventional names, with cached and reasoning tokens subtracted from the sums."""
     raw: dict[str, int] = {}
     for key, value in attributes.items():
         if key.startswith(_USAGE_PREFIXES):
             name = key.removeprefix("gen_ai.usage.").removeprefix("llm.token_count.")
-            # the cost keys share the prefix and are no counts
+            # the cost keys share the prefix but are not counts
             if not name.startswith("cost") and (count := _count(value)) is not None:
                 raw[name] = count
     if not raw:
@@ -129,7 +129,7 @@ def _count(value: Any) -> int | None:
 
 
 def _amount(value: Any) -> float | None:
-    """A number from 0 to a trillion, also from text; anything else is no amount."""
+    """A number from 0 to a trillion, also from text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

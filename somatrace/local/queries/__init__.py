@@ -1,1 +1,1 @@
-"""The queries behind the pages."""
+"""SQL queries behind the web pages."""

@@ -1,4 +1,4 @@
-"""Figures over time and by tenant and workflow, read from sums and never from traces."""
+"""Queries for the overview: figures over time and by tenant and workflow, read from stored sums."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from somatrace.local.store import histogram
 from somatrace.local.store.time_buckets import HOUR, MINUTE, SUMS
 
 GROUPS: Final = 200
-#: up to this many seconds a minute is a point of the chart, else an hour
+#: longest range in seconds with one chart point per minute; longer ranges have one per hour
 _MINUTES_UPTO: Final = 6 * HOUR
 _SECOND_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewScope:
-    """Which traces: by start, from `since` to before `until` (seconds since 1970), and whose.
+    """The traces to include: those that started from `since` to before `until` (seconds since 1970).
 
-    An empty tenant or workflow means all; one that is `unset`, those that say none.
+    An empty tenant or workflow means all; a name in `unset` selects traces without that tag.
     """
 
     since: int
@@ -39,7 +39,7 @@ class OverviewScope:
 
 @dataclass(frozen=True, slots=True)
 class TraceFigures:
-    """Sums of some traces, and their durations in nanoseconds (None where there was none)."""
+    """Sums over some traces, and percentiles of their durations in nanoseconds (None without traces)."""
 
     sums: Mapping[str, Any]
     p50: float | None
@@ -49,7 +49,7 @@ class TraceFigures:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """`points` holds a line for each step, `groups` one for each tenant and workflow."""
+    """All figures of a scope: `points` has one entry per step, `groups` one per tenant and workflow."""
 
     scope: OverviewScope
     whole: TraceFigures
@@ -59,7 +59,7 @@ class Overview:
 
 
 def read(connection: sqlite3.Connection, scope: OverviewScope) -> Overview:
-    """The figures of `scope`, whose edges are widened to whole steps."""
+    """The figures of `scope`, with its edges widened to whole steps."""
     whole = _Sum()
     points: dict[int, _Sum] = {}
     groups: dict[tuple[str, str], _Sum] = {}
@@ -84,7 +84,7 @@ def read(connection: sqlite3.Connection, scope: OverviewScope) -> Overview:
 
 
 def arrival(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
-    """When the last span came, how many came in the minute before this one, and what is kept."""
+    """The time of the last span, the rate over the previous minute, and the oldest stored arrival."""
     last = connection.execute(
         "SELECT max(last_ns) FROM arrivals WHERE minute = (SELECT max(minute) FROM arrivals)"
     ).fetchone()[0]
@@ -97,7 +97,7 @@ def arrival(connection: sqlite3.Connection, now_ns: int) -> dict[str, Any]:
 
 
 class _Sum:
-    """Figures while they are added up."""
+    """An accumulator of figures."""
 
     def __init__(self) -> None:
         self._sums: list[float] = [0] * len(SUMS)
@@ -115,7 +115,7 @@ class _Sum:
 
 
 def _rows(connection: sqlite3.Connection, scope: OverviewScope) -> list[Any]:
-    """The rows of `scope`, as one value: row by row, each would wait for the interpreter's lock."""
+    """The rows of `scope`, read as one value, since each row would wait for the interpreter's lock."""
     step = scope.step
     where = "step = ? AND since >= ? AND since < ?"
     values: list[Any] = [step, scope.since - scope.since % step, scope.until]

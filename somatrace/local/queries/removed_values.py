@@ -1,4 +1,4 @@
-"""What the guard noted of a span: the values it took out, and whether input or output was among them."""
+"""Parsing of the guard's removal note on a span, including removed input and output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final, NamedTuple
 
 from somatrace.local.otlp.input_output import side_of
 
-#: a note that somebody else wrote may be of any length
+#: a note written by other software may have any length
 _MOST: Final = 200
 
 
 class RemovedValue(NamedTuple):
-    """One value: its key, "?" where that must not leave either, its length, and the rule it fell under."""
+    """One value: its key ("?" if the key is withheld too), its length, and the rule that removed it."""
 
     key: str
     length: int
@@ -21,7 +21,7 @@ class RemovedValue(NamedTuple):
 
 
 def read(note: str) -> list[RemovedValue]:
-    """The values of a note; none when it is not of the guard's making."""
+    """The values in a note; empty if the note is not the guard's."""
     try:
         items = json.loads(note) if note else []
         return [
@@ -33,11 +33,11 @@ def read(note: str) -> list[RemovedValue]:
 
 
 def rules(removed: Iterable[RemovedValue]) -> str:
-    """The rules that took something, in their order."""
+    """The distinct rules, in order of first use."""
     return ", ".join(dict.fromkeys(item.rule for item in removed if item.rule))
 
 
 def of_side(removed: Sequence[RemovedValue], side: str) -> int | None:
-    """The length of what was removed of "input" or "output"; None when nothing was."""
+    """The total length removed from "input" or "output"; None if nothing was removed."""
     lengths = [item.length for item in removed if side_of(item.key) == side]
     return sum(lengths) if lengths else None

@@ -1,4 +1,4 @@
-"""Where a pasted id or some words lead."""
+"""Lookup of a pasted ID, or of the text in the search field."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 import sqlite3
 from typing import Final, NamedTuple
 
-#: an index by span id alone would cost each span that arrives; the newest are read by their start instead
-SPANS_LOOKED_AT: Final = 100_000
+#: newest spans, read by start; an index on span IDs alone would slow down every insert
+SCANNED_SPANS: Final = 100_000
 _TRACES_SHOWN: Final = 20
 
 _TRACEPARENT: Final = re.compile(r"\b[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}\b")
@@ -17,9 +17,9 @@ _BEGINNING: Final = re.compile(r"[0-9a-f]{8,31}")
 
 
 class SearchResult(NamedTuple):
-    """What was found: traces, a span in the first of them, or a correlation id.
+    """The match: traces, a span in the first of them, or a correlation ID.
 
-    With none of these `is_id` says whether an id is not here, or the text is words to look for.
+    Without a match, `is_id` tells whether the input was an ID that is not in the store, or text to search.
     """
 
     traces: tuple[str, ...] = ()
@@ -29,10 +29,9 @@ class SearchResult(NamedTuple):
 
 
 def find(connection: sqlite3.Connection, wanted: str) -> SearchResult:
-    """Read `wanted` as a traceparent, trace id, correlation id, span id or beginning of a trace id.
+    """Look up `wanted` as a traceparent, trace ID, correlation ID, span ID or prefix of a trace ID.
 
-    An id is taken for what is here under it, not for what it looks like: a correlation id may well have
-    the form of a trace id.
+    The stored data decides the kind of an ID, not its format: a correlation ID may look like a trace ID.
     """
     text = wanted.strip().lower()
     if parent := _TRACEPARENT.search(text):
@@ -61,11 +60,11 @@ def _has_span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> bo
 
 
 def _trace_of(connection: sqlite3.Connection, span_id: str) -> str | None:
-    """The trace of one of the newest spans; no row of them is read, only the index by start."""
+    """The trace of one of the newest spans, read from the index by start without reading rows."""
     found = connection.execute(
         "SELECT trace_id FROM (SELECT trace_id, span_id FROM spans INDEXED BY spans_start "
         "ORDER BY start_ns DESC LIMIT ?) WHERE span_id = ? LIMIT 1",
-        (SPANS_LOOKED_AT, span_id),
+        (SCANNED_SPANS, span_id),
     ).fetchone()
     return found[0] if found else None
 

@@ -1,4 +1,4 @@
-"""The services that spans came from, as far as what is stored tells."""
+"""Query for the services page: summaries from stored spans and process reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from somatrace.local.store.process_reports import ProcessReport
 _SERVICES: Final = 200
 _MINUTE_NS: Final = 60_000_000_000
 _SCOPE: Final = ("scope.name", "scope.version")
-#: the states of an instrumentation that need no word on the page
+#: instrumentation states that the page does not spell out
 _ON: Final = "on"
 _WAITING: Final = "waiting for import"
-_MEANT: Final = ("not_sampled", "over_budget")
+_INTENTIONAL: Final = ("not_sampled", "over_budget")
 _SERVICE: Final = "resourceAttributes.service.name"
 _INSTANCE: Final = "resourceAttributes.service.instance.id"
 _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.telemetry.sdk.version")
@@ -26,10 +26,10 @@ _SDK: Final = ("resourceAttributes.telemetry.sdk.name", "resourceAttributes.tele
 
 @dataclass(slots=True)
 class ServiceSummary:
-    """One service: counts are of spans, since the store keeps them.
+    """One service; counts are of spans since the start of the stored data.
 
-    From `processes` on it is what its processes say of themselves; those that send to this store over
-    the network, with somatrace or without, say nothing.
+    The fields from `processes` on come from reports of its processes. Processes that send to this store
+    over the network, with or without somatrace, do not report.
     """
 
     name: str
@@ -52,22 +52,24 @@ class ServiceSummary:
 
     @property
     def lost(self) -> list[tuple[str, int]]:
-        """Spans that ended and never arrived, by reason, the most first."""
-        return [(reason, number) for reason, number in self.counts.most_common() if reason not in _MEANT]
+        """Spans that ended and never arrived, by reason, most frequent first."""
+        return [
+            (reason, number) for reason, number in self.counts.most_common() if reason not in _INTENTIONAL
+        ]
 
     @property
     def left_out(self) -> list[tuple[str, int]]:
-        """Spans that were not to be sent: sampling, and the budget of latency."""
-        return [(reason, number) for reason, number in self.counts.most_common() if reason in _MEANT]
+        """Spans dropped on purpose, by sampling or the latency budget."""
+        return [(reason, number) for reason, number in self.counts.most_common() if reason in _INTENTIONAL]
 
     @property
     def instrumented(self) -> list[str]:
-        """The libraries whose calls are traced in every process that said so."""
+        """The libraries whose calls are traced in every process that reported them."""
         return sorted(name for name, state in self.instruments.items() if _is_on(state))
 
     @property
     def uncovered(self) -> list[tuple[str, str]]:
-        """The other libraries that were found, and why each is not traced."""
+        """The other installed libraries, and the reason why each is not traced."""
         return sorted(
             (name, state)
             for name, state in self.instruments.items()
@@ -76,7 +78,7 @@ class ServiceSummary:
 
 
 def read(connection: sqlite3.Connection, now_ns: int) -> list[ServiceSummary]:
-    """All services, the one that was heard last first."""
+    """All services, those with the latest spans first."""
     minute = now_ns // _MINUTE_NS
     found: dict[str, ServiceSummary] = {}
     for row in dicts(
@@ -104,7 +106,7 @@ def read(connection: sqlite3.Connection, now_ns: int) -> list[ServiceSummary]:
 
 
 def _is_on(state: str) -> bool:
-    """Whether calls of a library are traced, with a remark or without one."""
+    """Whether a library's calls are traced, with or without a remark in the state."""
     return state.partition(";")[0] == _ON
 
 
@@ -114,7 +116,7 @@ def _add_report(service: ServiceSummary, seen_ns: int, report: ProcessReport) ->
     service.queued += report.queued
     service.counts.update(report.lost)
     for library, state in report.instruments.items():
-        # one process without it is what one wants to see
+        # a process in which the library is not traced takes precedence, since it is the problem to show
         known = service.instruments.get(library, _WAITING)
         if known == _WAITING or (_is_on(known) and state != _WAITING):
             service.instruments[library] = state

@@ -1,4 +1,4 @@
-"""Names to suggest while a filter is typed: those seen lately, read in the same time over any store."""
+"""Suggestions for filter fields: recent names, read in constant time for any store size."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Final
 from somatrace.local.store.time_buckets import HOUR
 
 MOST: Final = 50
-#: longer ones nobody chooses from a list
+#: longer names are not useful in a list
 _LONGEST: Final = 100
-#: sums of an hour of one workflow, and traces, that are looked at from the newest on
+#: rows read, newest first: hourly sums of one workflow, and traces
 _GROUPS: Final = 2000
 _TRACES: Final = 500
 
 
 def read(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """At most `MOST` names for each filter that takes one, by the filter, in the order of the alphabet."""
+    """At most `MOST` names for each name filter, in alphabetical order."""
     groups = connection.execute(
         "SELECT DISTINCT tenant, workflow FROM "
         "(SELECT tenant, workflow FROM figures WHERE step = ? ORDER BY since DESC LIMIT ?)",
@@ -44,5 +44,5 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _can_be_chosen(name: str) -> bool:
-    """Whether a field takes and shows `name` as it is, so that choosing it finds what it names."""
+    """Whether an input field keeps `name` unchanged, so that choosing it finds its traces."""
     return 0 < len(name) <= _LONGEST and name.isprintable() and name == name.strip()

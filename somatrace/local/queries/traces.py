@@ -1,8 +1,8 @@
-"""The list of traces: filtered, sorted, and read in pages that cost the same at any depth.
+"""Queries for the trace list: filtering, sorting, and pages that cost the same at any depth.
 
-What has an index (time, tenant, its workflow, failures) narrows first; the rest is looked for among the
-newest `LOOKED_AT` of those. So a filter that matches nothing answers as fast as one that matches all,
-and the page says how far it looked.
+Indexed filters (time, tenant, its workflow, failures) apply first; the others scan the newest `SCAN_LIMIT`
+of the traces that remain. A filter that matches nothing is therefore as fast as one that matches all,
+and the page reports how far the search went.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 PAGE: Final = 50
-LOOKED_AT: Final = 20_000
-#: what is counted no further: "1,000+"
+SCAN_LIMIT: Final = 20_000
+#: counts stop here and are shown as "1,000+"
 COUNTED: Final = 1000
 
-#: what a list can be sorted by, largest first
+#: sort orders of a list, largest first
 SORTS: Final = {
     "start": "start_ns",
     "duration": "end_ns - start_ns",
@@ -26,13 +26,13 @@ SORTS: Final = {
     "cost": "cost",
 }
 _DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
-_SETS: Final = {"model": "models", "agent": "agents", "service": "services"}
-_WHOSE: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
+_NAME_LISTS: Final = {"model": "models", "agent": "agents", "service": "services"}
+_TAG_COLUMNS: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 
 
 class PagePosition(NamedTuple):
-    """The last trace of a page: its value of what is sorted by, and its id."""
+    """The last trace of a page: its value in the sorted column, and its ID."""
 
     value: float
     trace_id: str
@@ -40,10 +40,10 @@ class PagePosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """Which traces; an empty value means all. `status` is "failed", "ok" or "open" (no root so far).
-    What is `unset` ("tenant", "workflow") the traces must not say.
+    """Filter and order of a trace list; an empty value means all. `status` is "failed", "ok" or "open"
+    (no root so far). Traces must not have the tags in `unset` ("tenant", "workflow").
 
-    `since_ns` is included, `until_ns` is not. Durations are nanoseconds.
+    `since_ns` is inclusive, `until_ns` exclusive. Durations are nanoseconds.
     """
 
     tenant: str = ""
@@ -65,9 +65,9 @@ class TraceFilter:
 
 
 class TracePage(NamedTuple):
-    """One page of a list. `older` is where the next one begins, None at the end.
+    """One page of a list. `older` is the start of the next one, None at the end.
 
-    `searched_to` is set when the search stopped at its bound: the start of the last trace looked at.
+    `searched_to` is set if the search stopped at its limit: the start time of the last trace scanned.
     """
 
     rows: list[dict[str, Any]]
@@ -76,7 +76,7 @@ class TracePage(NamedTuple):
 
 
 class _Conditions:
-    """SQL that narrows, with its values."""
+    """SQL conditions with their values."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -96,29 +96,29 @@ class _Conditions:
 def newest(
     connection: sqlite3.Connection, chosen: TraceFilter
 ) -> tuple[list[dict[str, Any]], PagePosition | None]:
-    """One page of traces, and where the next begins."""
+    """One page of traces, and the start of the next."""
     found = search(connection, chosen)
     return found.rows, found.older
 
 
 def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
-    """One page of the traces that match, sorted as asked."""
-    indexed, rest = _indexed(chosen), _rest(chosen)
+    """One page of the matching traces, in the requested order."""
+    indexed, scanned = _indexed(chosen), _scanned(chosen)
     by_start = chosen.sort not in SORTS or chosen.sort == "start"
     value = SORTS["start" if by_start else chosen.sort]
     if chosen.before is not None:
-        (indexed if by_start else rest).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
-    if by_start and not rest:
+        (indexed if by_start else scanned).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
+    if by_start and not scanned:
         sql = f"SELECT * FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC LIMIT {PAGE + 1}"
         return _page(dicts(connection.execute(sql, indexed.values)), "start")
     newest_first = f"SELECT rowid FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC"
     rows = dicts(
         connection.execute(
-            f"SELECT traces.* FROM ({newest_first} LIMIT {LOOKED_AT}) AS near "
-            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {rest} "
+            f"SELECT traces.* FROM ({newest_first} LIMIT {SCAN_LIMIT}) AS near "
+            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {scanned} "
             + ("" if by_start else f"ORDER BY {value} DESC, trace_id DESC ")
             + f"LIMIT {PAGE + 1}",
-            [*indexed.values, *rest.values],
+            [*indexed.values, *scanned.values],
         )
     )
     found = _page(rows, "start" if by_start else chosen.sort)
@@ -126,7 +126,7 @@ def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
         return found
     edge = connection.execute(
         f"SELECT start_ns, trace_id FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {LOOKED_AT - 1}",
+        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {SCAN_LIMIT - 1}",
         indexed.values,
     ).fetchone()
     if edge is None:
@@ -135,7 +135,7 @@ def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
 
 
 class TraceChanges(NamedTuple):
-    """What came since a list was made: traces that it lacks and that match, and its own as they are now."""
+    """Changes since a list was rendered: matching traces not on it, and updated rows of those on it."""
 
     new: int
     changed: int
@@ -145,19 +145,19 @@ class TraceChanges(NamedTuple):
 def arrived(
     connection: sqlite3.Connection, chosen: TraceFilter, since_ns: int, shown: Sequence[str], polled_ns: int
 ) -> TraceChanges:
-    """Count what a list made at `since_ns` lacks, up to `COUNTED`, and read what of it has changed.
+    """Count matching traces missing from a list rendered at `since_ns`, up to `COUNTED`, and read changes.
 
-    A trace is new when its first span came since, changed when another one did: it failed late, say.
-    `shown` are the traces that the list shows; those that have not changed since `polled_ns` are left out.
+    A trace is new if its first span came since then, and changed if a later one did (a late failure, for
+    example). `shown` are the traces on the list; those unchanged since `polled_ns` are left out.
     """
-    wanted = _rest(chosen)
+    wanted = _scanned(chosen)
     for part, values in _indexed_parts(chosen):
         wanted.add(part, *values)
     marks = ", ".join("?" * len(shown))
     count, new = connection.execute(
         "SELECT count(*), ifnull(sum(received_ns > ?), 0) FROM (SELECT traces.received_ns FROM ("
         "SELECT rowid FROM traces INDEXED BY traces_changed WHERE changed_ns > ? "
-        f"ORDER BY changed_ns DESC LIMIT {LOOKED_AT}) AS near "
+        f"ORDER BY changed_ns DESC LIMIT {SCAN_LIMIT}) AS near "
         f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {wanted} AND trace_id NOT IN ({marks}) "
         f"LIMIT {COUNTED + 1})",
         [since_ns, since_ns, *wanted.values, *shown],
@@ -171,7 +171,7 @@ def arrived(
 def neighbours(
     connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any]
 ) -> tuple[str | None, str | None]:
-    """The next newer and the next older trace that match, by start."""
+    """The next newer and the next older matching trace, by start."""
     return (
         _neighbour(connection, chosen, trace, ">", "ASC"),
         _neighbour(connection, chosen, trace, "<", "DESC"),
@@ -181,16 +181,16 @@ def neighbours(
 def _neighbour(
     connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any], side: str, order: str
 ) -> str | None:
-    indexed, rest = _indexed(chosen), _rest(chosen)
+    indexed, scanned = _indexed(chosen), _scanned(chosen)
     indexed.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
     near = (
         f"SELECT rowid FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {LOOKED_AT}"
+        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {SCAN_LIMIT}"
     )
     found = connection.execute(
         f"SELECT trace_id FROM ({near}) AS near CROSS JOIN traces ON traces.rowid = near.rowid "
-        f"WHERE {rest} LIMIT 1",
-        [*indexed.values, *rest.values],
+        f"WHERE {scanned} LIMIT 1",
+        [*indexed.values, *scanned.values],
     ).fetchone()
     return found[0] if found else None
 
@@ -219,9 +219,9 @@ def _indexed(chosen: TraceFilter) -> _Conditions:
 
 def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
     parts: list[tuple[str, list[Any]]] = []
-    parts += _whose(chosen, "tenant")
+    parts += _tag_condition(chosen, "tenant")
     if _has_tenant(chosen):
-        parts += _whose(chosen, "workflow")
+        parts += _tag_condition(chosen, "workflow")
     if chosen.correlation:
         parts.append(("correlation_id = ?", [chosen.correlation]))
     if chosen.status == "failed":
@@ -234,21 +234,21 @@ def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
 
 
 def _has_tenant(chosen: TraceFilter) -> bool:
-    return bool(_whose(chosen, "tenant"))
+    return bool(_tag_condition(chosen, "tenant"))
 
 
-def _whose(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
-    column = _WHOSE[name]
+def _tag_condition(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
+    column = _TAG_COLUMNS[name]
     if wanted := getattr(chosen, name):
         return [(f"{column} = ?", [wanted])]
     return [(f"{column} IS NULL", [])] if name in chosen.unset else []
 
 
-def _rest(chosen: TraceFilter) -> _Conditions:
+def _scanned(chosen: TraceFilter) -> _Conditions:
     found = _Conditions()
     if not _has_tenant(chosen):
-        # the index of workflows begins with the tenant
-        for part, values in _whose(chosen, "workflow"):
+        # the workflow index starts with the tenant
+        for part, values in _tag_condition(chosen, "workflow"):
             found.add(part, *values)
     if chosen.status == "ok":
         found.add("errors = 0 AND head_root")
@@ -261,7 +261,7 @@ def _rest(chosen: TraceFilter) -> _Conditions:
     ):
         if limit:
             found.add(condition, limit)
-    for name, column in _SETS.items():
+    for name, column in _NAME_LISTS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
     anywhere = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)
@@ -271,11 +271,11 @@ def _rest(chosen: TraceFilter) -> _Conditions:
 
 
 def _plain(word: str) -> str:
-    """`word` with what LIKE reads as a wildcard taken literally."""
+    """`word` with LIKE wildcards escaped."""
     return "".join("!" + letter if letter in "!%_" else letter for letter in word)
 
 
 def dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    """Rows by the names of their columns."""
+    """Rows as dictionaries keyed by column name."""
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

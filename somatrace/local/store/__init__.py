@@ -1,1 +1,1 @@
-"""The SQLite store."""
+"""The SQLite store for spans and the sums over them."""

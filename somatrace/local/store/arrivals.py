@@ -1,4 +1,4 @@
-"""What came from which service, minute by minute, and which traces point at which."""
+"""Counts of arriving spans by service and minute, and links between spans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ADD: Final = (
 
 
 def add(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
-    """Count `rows`, which are here for the first time, and keep their links."""
+    """Count `rows`, which must be new to the store, and store their links."""
     counts: dict[tuple[str, str], list[int]] = {}
     links: list[tuple[str, str, str, str]] = []
     for row in rows:
@@ -28,7 +28,7 @@ def add(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: in
         line[0] += 1
         line[1] += row.level == "ERROR"
         line[2] += row.tenant_id is None
-        # few spans have either, and looking into the text of all would cost more than the rest
+        # few spans have either, and parsing the JSON of all would cost more than everything else here
         if '"dropped":' in row.extra or '"links":' in row.extra:
             extra = json.loads(row.extra)
             line[3] += bool(extra.get("dropped"))

@@ -1,7 +1,7 @@
-"""Many rows in one statement, because SQLite lets go of the interpreter for each row it steps through.
+"""Many rows in one statement, since SQLite releases the interpreter's lock for each row it steps through.
 
-Beside a thread that computes it gets it back only after `sys.getswitchinterval()`, 5 ms: one statement
-for each of 512 spans would take seconds there.
+While another thread computes, it gets the lock back only after `sys.getswitchinterval()`, 5 ms: one
+statement for each of 512 spans would take seconds.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
-#: Groups have sizes of powers of two up to this one, so that few texts are compiled, and once each.
+#: Group sizes are powers of two up to this one, so that few statements are compiled, once each.
 _MOST: Final = 256
 
 
 def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[Any]], then: str = "") -> None:
-    """`INSERT ... <into> VALUES (...), (...) <then>` for all rows, which have the same length."""
+    """Run `<into> VALUES (...), (...) <then>` for all rows, which have the same length."""
     done = 0
     while done < len(rows):
         width = len(rows[0])
@@ -28,7 +28,7 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[An
 
 
 def select(connection: sqlite3.Connection, query: str, keys: Sequence[str]) -> list[Any]:
-    """The rows of `query`, which ends in `IN`, for all keys."""
+    """The rows of `query`, which ends with `IN`, for all keys."""
     found: list[Any] = []
     done = 0
     while done < len(keys):
@@ -40,6 +40,6 @@ def select(connection: sqlite3.Connection, query: str, keys: Sequence[str]) -> l
 
 
 def _size(connection: sqlite3.Connection, width: int, left: int) -> int:
-    """The largest power of two that is no more than the rows left and than one statement may hold."""
+    """The largest power of two within the number of rows left and the limit of one statement."""
     most = min(_MOST, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // width, left)
     return 1 << (max(1, most).bit_length() - 1)

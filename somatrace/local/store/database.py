@@ -1,8 +1,8 @@
-"""Connections to the one database file: several processes, forks, and a file that may go bad.
+"""Connections to the database file, safe across processes and forks, with recovery from corruption.
 
-SQLite's rule is that nothing of it crosses a fork: its lock table lives in the process, and a child
-that inherits it believes in locks that only the parent holds. So every connection is closed before a
-fork and opened again on demand, on both sides.
+SQLite connections must not cross a fork: the lock table is process memory, and a child that inherits it
+assumes locks that only the parent holds. Every connection is therefore closed before a fork and reopened
+on demand, on both sides.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _BUSY_SECONDS: Final = 1.0
 _FORK_SECONDS: Final = 2.0
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-#: device and inode; None where there is no file
+#: device and inode; None if there is no file
 _Identity = tuple[int, int] | None
 Result = TypeVar("Result")
 
 
 class StoreError(OSError):
-    """The store cannot be used; the message says why and what to do."""
+    """The store cannot be used; the message names the reason and the remedy."""
 
 
 class _OutdatedError(Exception):
@@ -40,7 +40,7 @@ class _OutdatedError(Exception):
 
 
 class Database:
-    """A pool of connections to `<directory>/local.db`, which is created at first use."""
+    """A pool of connections to `<directory>/local.db`, which is created on first use."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
@@ -51,43 +51,43 @@ class Database:
         _databases.add(self)
 
     def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What `work` returns for a connection in autocommit mode; a transaction left open is rolled back.
+        """Return `work` of a connection in autocommit mode; a transaction left open is rolled back.
 
-        Raises `sqlite3.Error` or `OSError`. On a damaged file the work is done once more, on a new one.
+        Raises `sqlite3.Error` or `OSError`. If the file is damaged, runs `work` once more on a new file.
         """
         retried = False
         while True:
             with self._entered():
-                identity, connection = self._take()
+                identity, connection = self._acquire()
                 try:
                     return work(connection)
                 except sqlite3.DatabaseError as error:
                     if retried or not _is_corrupt(error):
                         raise
                 finally:
-                    self._give_back(identity, connection)
+                    self._release(identity, connection)
             with locked(self.path.parent):
-                # another process may have done it already
+                # another process may have set it aside already
                 if identity == _identity(self.path):
                     self._set_aside("corrupt")
             retried = True
 
     def close(self) -> None:
-        """Close what is open, here only; work under way ends first on its own."""
+        """Close the connections of this process; those in use are closed when their work ends."""
         with self._changed:
             self._closed = True
             self._drop_idle()
 
     @contextmanager
     def _entered(self) -> Iterator[None]:
-        """Count as busy, so that a fork waits; wait while a fork is under way."""
+        """Count as busy, so that a fork waits; wait while a fork is in progress."""
         with self._changed:
             if not self._changed.wait_for(lambda: not self._forking, _FORK_SECONDS):
-                raise StoreError("a fork is under way")
+                raise StoreError("a fork is in progress")
             if self._closed:
-                raise StoreError("the store was closed")
+                raise StoreError("the store is closed")
             if self.path in _inherited:
-                raise StoreError("the store was in use in the parent when this process was forked")
+                raise StoreError("the store was in use when this process was forked")
             self._busy += 1
         try:
             yield
@@ -96,14 +96,14 @@ class Database:
                 self._busy -= 1
                 self._changed.notify_all()
 
-    def _take(self) -> tuple[_Identity, sqlite3.Connection]:
+    def _acquire(self) -> tuple[_Identity, sqlite3.Connection]:
         current = _identity(self.path)
         with self._changed:
             while self._idle:
                 identity, connection = self._idle.pop()
                 if identity == current:
                     return identity, connection
-                # somebody moved or deleted the file: this one writes where nobody reads
+                # the file was moved or deleted, and this connection still writes to the old one
                 connection.close()
         with locked(self.path.parent):
             try:
@@ -117,7 +117,7 @@ class Database:
             self._set_aside(reason)
             return self._open()
 
-    def _give_back(self, identity: _Identity, connection: sqlite3.Connection) -> None:
+    def _release(self, identity: _Identity, connection: sqlite3.Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -131,7 +131,7 @@ class Database:
         connection.close()
 
     def _set_aside(self, reason: str) -> None:
-        """Keep the file as `local.db.<reason>-<time>`, in place of an older one. Needs the lock."""
+        """Rename the file to `local.db.<reason>-<time>`, replacing an older one. Needs the lock."""
         with self._changed:
             self._drop_idle()
         for old in self.path.parent.glob(f"{FILE}.{reason}-*"):
@@ -147,31 +147,31 @@ class Database:
             self._idle.pop()[1].close()
 
     def _open(self) -> tuple[_Identity, sqlite3.Connection]:
-        """A new connection. Needs the lock: two that create the file at once would fail."""
-        self._own_file()
-        # another thread may use it later, never two at once
+        """Open a new connection. Needs the lock: creating the file twice at the same time would fail."""
+        self._create_private_file()
+        # another thread may use it later, but never two at the same time
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            self._set_up(connection)
+            self._configure(connection)
         except BaseException:
             connection.close()
             raise
         return _identity(self.path), connection
 
-    def _own_file(self) -> None:
-        """Make the file private before SQLite sees it; never touch one that is not ours."""
+    def _create_private_file(self) -> None:
+        """Create the file as private before SQLite opens it; reject a file this user does not own."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             os.close(os.open(self.path, flags, 0o600))
         except FileExistsError:
             found = os.lstat(self.path)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-                raise StoreError(f"{self.path} is not a file of this user") from None
+                raise StoreError(f"{self.path} is not a regular file owned by this user") from None
 
-    def _set_up(self, connection: sqlite3.Connection) -> None:
-        # before anything is written: the file can shrink later without being rebuilt
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        # set before anything is written, so that the file can shrink later without a rebuild
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -179,7 +179,7 @@ class Database:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise StoreError(
-                f"{self.path} was written by a newer somatrace: update it, or move the file away"
+                f"{self.path} was written by a newer somatrace: upgrade somatrace or move the file away"
             )
         if 0 < version < VERSION:
             raise _OutdatedError
@@ -202,13 +202,13 @@ class Database:
         self._changed = threading.Condition()
         self._forking = False
         if self._busy:
-            # work that outlasted the wait left its locks in this process's memory
+            # work that outlasted the wait left its locks in the memory of this process
             _inherited.add(self.path)
         self._busy = 0
 
 
 def _is_corrupt(error: sqlite3.Error) -> bool:
-    """Whether `error` says that the file itself is damaged."""
+    """Whether `error` means that the file itself is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
 
 

@@ -1,7 +1,7 @@
-"""How long traces took, counted in slots, as one whole number: lane after lane of 32 bits.
+"""Histograms of trace durations, packed into one integer with 32 bits per slot.
 
-So two histograms are added by adding two numbers, in either direction. Four slots make an octave, which
-puts a percentile within nine percent.
+Adding or subtracting two histograms is therefore one operation on integers. Four slots make an octave,
+which keeps percentiles within nine percent.
 """
 
 from __future__ import annotations
@@ -10,34 +10,34 @@ import math
 from typing import Final
 
 _PER_OCTAVE: Final = 4
-_LANE: Final = 32
-_MASK: Final = (1 << _LANE) - 1
+_BITS: Final = 32
+_MASK: Final = (1 << _BITS) - 1
 
 
 def one(nanoseconds: int) -> int:
-    """The histogram of a single duration; all below a microsecond share the first slot."""
+    """The histogram of a single duration; durations below a microsecond share the first slot."""
     slot = math.floor(math.log2(nanoseconds / 1000) * _PER_OCTAVE) if nanoseconds > 1000 else 0
-    return 1 << slot * _LANE
+    return 1 << slot * _BITS
 
 
 def packed(histogram: int) -> str:
-    """As text without the empty lanes at the low end: `<lanes left out>:<hexadecimal>`."""
-    low = max(0, (histogram & -histogram).bit_length() - 1) // _LANE
-    return f"{low}:{histogram >> low * _LANE:x}"
+    """The histogram as text without its empty low slots: `<slots omitted>:<hexadecimal>`."""
+    low = max(0, (histogram & -histogram).bit_length() - 1) // _BITS
+    return f"{low}:{histogram >> low * _BITS:x}"
 
 
 def unpacked(text: str) -> int:
-    """What `packed` was given."""
-    low, _, lanes = text.partition(":")
-    return int(lanes, 16) << int(low) * _LANE
+    """The inverse of `packed`."""
+    low, _, slots = text.partition(":")
+    return int(slots, 16) << int(low) * _BITS
 
 
 def percentiles(histogram: int, *percents: float) -> list[float | None]:
-    """About the durations, in nanoseconds, below which so many percent of the traces lie."""
+    """Approximate percentiles of the durations, in nanoseconds."""
     counts: list[int] = []
     while histogram:
         counts.append(histogram & _MASK)
-        histogram >>= _LANE
+        histogram >>= _BITS
     return [_percentile(counts, sum(counts) * percent / 100) for percent in percents]
 
 

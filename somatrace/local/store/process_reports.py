@@ -1,4 +1,4 @@
-"""What processes say of their own tracing: the last word of each, beside the spans it sent."""
+"""The latest tracing report of each process, stored next to its spans."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-#: what is kept of each report, and of how many processes, so that none of it can fill the store
+#: limits of each report and on the number of processes, so that reports cannot fill the store
 _TEXTS: Final = 20
 _TEXT: Final = 300
 _ENTRIES: Final = 100
@@ -16,9 +16,9 @@ _DAY_NS: Final = 86_400_000_000_000
 
 
 class ProcessReport(NamedTuple):
-    """How tracing stood in one process: spans it made, delivered, had waiting, and lost by reason.
+    """Tracing status of one process: spans created, delivered, queued, and lost by reason.
 
-    `instruments` says of each library what its instrumentation does; "on" is the good case.
+    `instruments` maps each library to the state of its instrumentation; "on" is the good one.
     """
 
     created: int = 0
@@ -31,19 +31,19 @@ class ProcessReport(NamedTuple):
 
 def keep(
     connection: sqlite3.Connection,
-    named: tuple[str, str],
+    source: tuple[str, str],
     report: ProcessReport,
     *,
     now_ns: int,
     max_days: float,
 ) -> None:
-    """Put `report` in the place of what the process, `named` by its service and an id, said before.
+    """Store `report`, replacing the previous one of the same `source`, a service name and process ID.
 
-    Those silent for `max_days` are forgotten.
+    Reports older than `max_days` are deleted.
     """
     connection.execute(
         "INSERT OR REPLACE INTO reports (service, process, seen_ns, report) VALUES (?, ?, ?, ?)",
-        (*(text[:_TEXT] for text in named), now_ns, json.dumps(_bounded(report)._asdict())),
+        (*(text[:_TEXT] for text in source), now_ns, json.dumps(_bounded(report)._asdict())),
     )
     connection.execute("DELETE FROM reports WHERE seen_ns < ?", (now_ns - int(max_days * _DAY_NS),))
     connection.execute(
@@ -53,12 +53,12 @@ def keep(
 
 
 def read(connection: sqlite3.Connection) -> Iterator[tuple[str, int, ProcessReport]]:
-    """Service, moment and report of each process, the newest first."""
+    """Yield the service, time and report of each process, newest first."""
     for service, seen_ns, text in connection.execute(
         "SELECT service, seen_ns, report FROM reports ORDER BY seen_ns DESC"
     ):
-        said: dict[str, Any] = json.loads(text)
-        yield service, seen_ns, ProcessReport(**said)
+        fields: dict[str, Any] = json.loads(text)
+        yield service, seen_ns, ProcessReport(**fields)
 
 
 def _bounded(report: ProcessReport) -> ProcessReport:

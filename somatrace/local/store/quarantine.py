@@ -1,4 +1,4 @@
-"""Stores that were set aside: a file that could not be used is kept, and a new one begun."""
+"""Quarantined stores: files that could not be used and were set aside for a new one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-#: why a file is set aside, by the word in its name
-REASONS: Final = {"corrupt": "it was damaged", "old": "an older somatrace wrote it"}
+#: reasons for setting a file aside, by the word in its name
+REASONS: Final = {"corrupt": "it was damaged", "old": "it was written by an older somatrace"}
 
 
 class QuarantinedFile(NamedTuple):
-    """One file, which stays until somebody deletes it."""
+    """A file that was set aside, which stays until the user deletes it."""
 
     name: str
     reason: str
@@ -19,7 +19,7 @@ class QuarantinedFile(NamedTuple):
 
 
 def latest(directory: Path, file: str) -> QuarantinedFile | None:
-    """The store that was set aside last. Other processes set them aside too, so that the directory tells."""
+    """The store that was set aside last, found by file name, since other processes do this too."""
     try:
         names = [path.name for path in directory.glob(f"{file}.*-*")]
     except OSError:

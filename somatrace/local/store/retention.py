@@ -1,4 +1,4 @@
-"""Keeping the store under its caps: whole traces go, those that arrived first before the others."""
+"""Retention: deletion of whole traces, oldest arrivals first, to keep the store under its limits."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 
 from somatrace.local.store import trace_rollup
 
-#: traces deleted in one transaction, and seconds one call may spend: the rest waits for the next call
+#: traces deleted per transaction, and seconds per call; the next call continues
 _STEP: Final = 100
 _SECONDS: Final = 0.5
 _PAGES: Final = 256
 
 
 def enforce(connection: sqlite3.Connection, max_bytes: int, max_days: float) -> None:
-    """Delete what is too old or too much, a bounded piece at a time, and give its pages back.
+    """Delete traces over the age or size limit in bounded steps, and release their pages.
 
-    The size counted is that of the pages in use; the write-ahead log may add a few megabytes.
+    Size is measured in pages in use; the write-ahead log may add a few megabytes.
     """
     deadline = time.monotonic() + _SECONDS
     received_before = time.time_ns() - int(max_days * 86400e9)
@@ -27,7 +27,7 @@ def enforce(connection: sqlite3.Connection, max_bytes: int, max_days: float) -> 
 
 
 def _is_due(connection: sqlite3.Connection, max_bytes: int, received_before: int) -> bool:
-    """Whether the oldest trace, if there is one, has to go."""
+    """Whether the oldest trace, if there is one, must be deleted."""
     oldest = connection.execute("SELECT min(received_ns) FROM traces").fetchone()[0]
     return oldest is not None and (oldest < received_before or _used(connection) > max_bytes)
 
@@ -41,7 +41,7 @@ def _used(connection: sqlite3.Connection) -> int:
 
 
 def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_before: int) -> None:
-    """Delete a few of the oldest traces, and not one more than has to go."""
+    """Delete a few of the oldest traces, but none that may stay."""
     connection.execute("BEGIN IMMEDIATE")
     oldest = connection.execute(f"SELECT trace_id FROM traces ORDER BY received_ns LIMIT {_STEP}").fetchall()
     for trace_id in oldest:
@@ -50,7 +50,7 @@ def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_befo
         connection.execute("DELETE FROM spans WHERE trace_id = ?", trace_id)
         connection.execute("DELETE FROM links WHERE trace_id = ?", trace_id)
         trace_rollup.forget(connection, trace_id)
-    # a span is never older than its trace, nor its origin unseen since
+    # a span never arrives before its trace, and its origin was seen when it arrived
     (first,) = connection.execute(
         "SELECT ifnull(min(received_ns), 9223372036854775807) FROM traces"
     ).fetchone()
@@ -60,6 +60,6 @@ def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_befo
 
 
 def _shrink(connection: sqlite3.Connection, deadline: float) -> None:
-    """Give free pages back to the file system; a few stay, since the next batch needs some."""
+    """Return free pages to the file system, except for a few that the next batch needs."""
     while connection.execute("PRAGMA freelist_count").fetchone()[0] > _PAGES and time.monotonic() < deadline:
         connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()

@@ -1,4 +1,4 @@
-"""The tables of the store. A change of anything here raises `VERSION`."""
+"""The database schema of the store. Any change here must increase `VERSION`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Final
 
 VERSION: Final = 4
 
-#: `received_ns` is when the row was last written; of a trace, when its first span was,
-#: and `changed_ns` when its last one was.
-#: `traces` holds one row per trace, kept at each insert, so that lists never group spans;
-#: `head_*` say which span its descriptive columns come from: the earliest root, else the earliest span;
-#: `models`, `agents` and `services` hold what all its spans name, one per line; `failure` is the message
-#: of the failed span that started last, which is the deepest one where failures pass up.
-#: `figures` sums `traces` up by the minute and the hour in which they started; its durations are a
-#: histogram. `arrivals` counts spans by the minute in which they came.
-#: `reports` holds the last word of each process on its own tracing.
-#: `origins` holds what all spans of one resource and scope share.
+#: `received_ns` is the time at which a span's row was last written; for a trace, the time of its first span,
+#: and `changed_ns` the time of its last one.
+#: `traces` has one row per trace, updated on each insert, so that lists never group spans;
+#: `head_*` identify the span its descriptive columns come from: the earliest root, else the earliest span;
+#: `models`, `agents` and `services` list the names in all its spans, one per line; `failure` is the message
+#: of the failed span that started last, which is the deepest one when failures propagate.
+#: `figures` sums `traces` by the minute and the hour in which they started; its durations are a
+#: histogram. `arrivals` counts spans by the minute in which they arrived.
+#: `reports` has the latest tracing report of each process.
+#: `origins` has the metadata shared by all spans of one resource and scope.
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS spans (
     trace_id TEXT NOT NULL, span_id TEXT NOT NULL, parent_id TEXT, is_root INTEGER NOT NULL,

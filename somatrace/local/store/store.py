@@ -1,4 +1,4 @@
-"""The store: one SQLite file that several processes write and read, kept under its caps."""
+"""The span store: one SQLite file that several processes read and write, with limits on size and age."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _KEEP_ORIGIN: Final = (
 
 
 class Store:
-    """Spans of one data directory. Methods raise `sqlite3.Error` or `OSError`, within about two seconds.
+    """The spans of one data directory. Methods raise `sqlite3.Error` or `OSError` within about two seconds.
 
-    Safe to use from several threads and processes, and across a fork.
+    Safe to use from several threads and processes, and across forks.
     """
 
     def __init__(
         self, directory: Path, max_bytes: int = DEFAULT_MAX_BYTES, max_days: float = DEFAULT_MAX_DAYS
     ) -> None:
-        """Nothing is opened yet. Over `max_bytes` or `max_days` the oldest traces go first."""
+        """Opens nothing yet. Over `max_bytes` or `max_days`, the oldest traces are deleted first."""
         self.directory = directory
         self.max_bytes = max_bytes
         self.max_days = max_days
         self._database = Database(directory)
 
     def add(self, spans: Iterable[DecodedSpan]) -> int:
-        """Write `spans` in one transaction and say how many; one that is there already is replaced."""
+        """Write `spans` in one transaction and return their number; existing ones are replaced."""
         received = time.time_ns()
         origins: dict[int, tuple[SpanOrigin, int]] = {}
         found: dict[tuple[str, str], tuple[SpanRow, int]] = {}
         for span in spans:
-            # spans of one batch share the object, so that it is hashed once
+            # spans of one batch share the object, so it is hashed once
             if id(span.origin) not in origins:
                 origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
             found[span.trace_id, span.span_id] = observation.row(span), origins[id(span.origin)][1]
@@ -68,7 +68,7 @@ class Store:
             before = connection.total_changes
             bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", rows)
             if connection.total_changes - before == len(rows):
-                trace_rollup.grow(connection, observations, received)
+                trace_rollup.add(connection, observations, received)
                 arrivals.add(connection, observations, received)
             else:
                 bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", rows)
@@ -77,14 +77,14 @@ class Store:
             try:
                 retention.enforce(connection, self.max_bytes, self.max_days)
             except sqlite3.OperationalError:
-                # the batch is in: making room waits for the next one
+                # the batch is stored; the next one makes room
                 pass
 
         self._database.run(write)
         return len(rows)
 
     def report(self, service: str, process: str, report: process_reports.ProcessReport) -> None:
-        """Keep what a process says of its tracing, in place of what it said before."""
+        """Store the latest tracing report of a process, replacing its previous one."""
         now = time.time_ns()
 
         def write(connection: sqlite3.Connection) -> None:
@@ -95,7 +95,7 @@ class Store:
         self._database.run(write)
 
     def delete(self, trace_id: str, span_id: str | None = None) -> int:
-        """Delete a trace, or one span of it, and say how many spans that were."""
+        """Delete a trace, or one span of it, and return the number of deleted spans."""
 
         def write(connection: sqlite3.Connection) -> int:
             connection.execute("BEGIN IMMEDIATE")
@@ -114,7 +114,7 @@ class Store:
         return self._database.run(write)
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """What `query` returns, from one consistent snapshot."""
+        """Return the result of `query` on one consistent snapshot."""
 
         def snapshot(connection: sqlite3.Connection) -> Result:
             connection.execute("BEGIN")

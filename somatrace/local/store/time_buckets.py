@@ -1,4 +1,4 @@
-"""Sums of traces by the minute and the hour in which they started, so that charts never read traces."""
+"""Sums over traces by minute and hour of their start, so that charts never read traces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DROP: Final = f"DELETE FROM figures WHERE {_WHERE}"
 def change(
     connection: sqlite3.Connection, before: Iterable[TraceSummary], after: Iterable[TraceSummary]
 ) -> None:
-    """Take the traces `before` out of the sums and put those `after` in."""
+    """Subtract the traces `before` from the sums and add those `after`."""
     moved: dict[tuple[int, str, str], list[float]] = {}
     for sign, traces in ((-1, before), (1, after)):
         for trace in traces:

@@ -1,4 +1,4 @@
-"""One row per trace, and sums over them, kept while spans arrive, so that pages never group spans."""
+"""Per-trace rows and the sums over them, updated as spans arrive, so that pages never group spans."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SELECT: Final = f"SELECT {_COLUMNS} FROM traces WHERE trace_id IN"
 _ROW_COLUMNS: Final = ", ".join(SpanRow._fields)
 
 
-def grow(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
-    """Add `rows`, none of which was there before, to the rows of their traces."""
+def add(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: int) -> None:
+    """Add `rows`, which must be new to the store, to the rows of their traces."""
     arrived: dict[str, list[SpanRow]] = {}
     for row in rows:
         arrived.setdefault(row.trace_id, []).append(row)
@@ -34,7 +34,7 @@ def grow(connection: sqlite3.Connection, rows: Iterable[SpanRow], received_ns: i
 
 
 def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
-    """Make the rows of these traces say what their spans say, after spans were replaced or deleted."""
+    """Recompute the rows of these traces from their spans, after spans were replaced or deleted."""
     for trace_id in trace_ids:
         found = _stored(connection, [trace_id]).get(trace_id)
         forget(connection, [trace_id])
@@ -44,18 +44,18 @@ def rebuild(connection: sqlite3.Connection, trace_ids: Iterable[str]) -> None:
         if received is not None:
             first = received if found is None else min(found.received_ns, received)
             spans = connection.execute(f"SELECT {_ROW_COLUMNS} FROM spans WHERE trace_id = ?", (trace_id,))
-            grow(connection, (SpanRow(*span) for span in spans), first)
-            if found is not None and _says_the_same(found, _stored(connection, [trace_id])[trace_id]):
+            add(connection, (SpanRow(*span) for span in spans), first)
+            if found is not None and _has_same_content(found, _stored(connection, [trace_id])[trace_id]):
                 changed = found.changed_ns
             connection.execute("UPDATE traces SET changed_ns = ? WHERE trace_id = ?", (changed, trace_id))
 
 
-def _says_the_same(one: TraceSummary, other: TraceSummary) -> bool:
+def _has_same_content(one: TraceSummary, other: TraceSummary) -> bool:
     return one._replace(changed_ns=0) == other._replace(changed_ns=0)
 
 
 def forget(connection: sqlite3.Connection, trace_ids: Sequence[str]) -> None:
-    """Delete the rows of these traces, out of the sums too."""
+    """Delete the rows of these traces and subtract them from the sums."""
     time_buckets.change(connection, _stored(connection, trace_ids).values(), ())
     connection.executemany("DELETE FROM traces WHERE trace_id = ?", [(trace_id,) for trace_id in trace_ids])
 

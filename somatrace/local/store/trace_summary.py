@@ -1,4 +1,4 @@
-"""What one line says about a whole trace, and how two such lines become one."""
+"""The one-row summary of a trace, and the merging of two summaries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from somatrace.local.otlp.row import SpanRow
 
-#: model calls: only these are summed, since spans around them may repeat their usage
+#: model calls; usage is summed only over these, since spans around them may repeat it
 CALLS: Final = frozenset(("GENERATION", "EMBEDDING"))
 _MAX_NAMES: Final = 20
 _MAX_TEXT: Final = 200
@@ -83,7 +83,7 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
 
 
 def merged(one: TraceSummary, other: TraceSummary) -> TraceSummary:
-    """The summary of two disjoint sets of spans of one trace, in whatever order they come."""
+    """The summary of two disjoint sets of spans of one trace, regardless of their order."""
     head = max(one, other, key=lambda part: (part.head_root, -part.head_start, part.head_span))
     failure = max(one, other, key=_last_failure)
     return head._replace(
@@ -124,7 +124,7 @@ def _union(one: str, other: str) -> str:
 
 
 def _joined(names: Iterable[str | None]) -> str:
-    """The first few names by alphabet, so that the order of arrival makes no difference."""
+    """The first few names in alphabetical order, so that the order of arrival makes no difference."""
     distinct = {name for name in names if name}
     if len(distinct) == 1:
         (name,) = distinct

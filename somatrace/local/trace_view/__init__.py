@@ -1,1 +1,1 @@
-"""One trace as a tree with a timeline, bounded for any size."""
+"""A trace as a tree with a timeline, with bounded output for traces of any size."""

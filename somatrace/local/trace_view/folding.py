@@ -1,4 +1,4 @@
-"""Rows, and siblings that one row stands for."""
+"""Rows of the trace tree, and folding of siblings into one row."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Final, NamedTuple
 
 from somatrace.local.trace_view.span_tree import Node
 
-#: siblings on end with the same name and kind, from which on only the first is shown
+#: consecutive siblings with the same name and kind, from which on only the first is shown
 _EQUAL: Final = 5
 
 
 class SpanLine(NamedTuple):
-    """One span; `is_open` when its children follow."""
+    """The row of one span; `is_open` if its children follow."""
 
     node: Node
     is_open: bool
 
 
 class FoldedSiblings(NamedTuple):
-    """Siblings that are not shown: the children `start` to before `stop` of `parent` (None: the tops).
+    """Hidden siblings: the children `start` to before `stop` of `parent` (None: the root nodes).
 
-    Under a filter `spans` counts what fits it.
+    Under a filter, `spans` counts only matching spans.
     """
 
     parent: Node | None
@@ -31,15 +31,15 @@ class FoldedSiblings(NamedTuple):
     spans: int
     failed: int
     depth: int
-    #: what all of them are called, when they are equal
+    #: their common name, if they are equal
     name: str = ""
 
 
 @dataclass(slots=True)
 class SiblingCursor:
-    """Siblings on the way: which come next, and those that a row is to stand for.
+    """Position in a list of siblings, with those waiting to be folded into one row.
 
-    `inside` counts, under a filter, what fits it in each branch.
+    Under a filter, `inside` counts the matching spans in each branch.
     """
 
     parent: Node | None
@@ -48,11 +48,11 @@ class SiblingCursor:
     next: int = 0
     plain: int = 0
     folded: list[Node] = field(default_factory=list)
-    #: the place behind a run of equal siblings whose first has its row
+    #: the place after a run of equal siblings, of which the first has a row
     equal_until: int = 0
 
     def unfold(self) -> list[SpanLine | FoldedSiblings]:
-        """The row that stands for what was folded so far; a lone span's own, which takes no more room."""
+        """The row for the siblings folded so far; a single one gets its own row, which is no larger."""
         if not self.folded:
             return []
         folded, self.folded = self.folded, []
@@ -68,7 +68,7 @@ class SiblingCursor:
         return [FoldedSiblings(self.parent, first.place, last.place + 1, spans, failed, first.depth, name)]
 
     def is_folded(self, node: Node, needed: Collection[Node]) -> bool:
-        """Whether an equal sibling before it stands for `node`, a child here that is not `needed`."""
+        """Whether `node` is hidden behind an equal sibling before it; a `needed` one never is."""
         if node in needed or node.failed:
             self.equal_until = 0
             return False

@@ -1,4 +1,4 @@
-"""A whole trace in a strip: columns of time, rows of depth, failures painted last."""
+"""Minimap of a whole trace: columns of time, rows of depth, failures painted last."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _BARS: Final = {"GENERATION": "llm", "EMBEDDING": "llm", "TOOL": "tool", "RETRIE
 
 
 def kind(node: Node) -> str:
-    """The class that a span's bar has."""
+    """The CSS class of a span's bar."""
     return "error" if node.span.level == "ERROR" else _BARS.get(node.span.type, "other")
 
 
 def paths(tree: SpanTree, start_ns: int, end_ns: int) -> dict[str, str]:
-    """For each class an SVG path in a box of `COLUMNS` by `DEPTHS`: four shapes, however many spans."""
+    """An SVG path per class in a box of `COLUMNS` by `DEPTHS`: four shapes for any number of spans."""
     scale = COLUMNS / max(end_ns - start_ns, 1)
     rows = [bytearray(COLUMNS) for _ in range(DEPTHS)]
     layers: dict[str, list[Node]] = {name: [] for name in _KINDS}
     for node in tree.nodes:
-        if not node.broken or node.broken != "missing parent":
+        if not node.defect or node.defect != "missing parent":
             layers[kind(node)].append(node)
     for paint, layer in enumerate(layers.values()):
         full = bytes([paint]) * COLUMNS
         for node in layer:
             span, depth = node.span, node.depth
             first, last = int((span.start_ns - start_ns) * scale), int((span.end_ns - start_ns) * scale) + 1
-            # comparisons: min and max take most of the time here, ten thousand times four of them
+            # comparisons, since min and max, four times for each of ten thousand spans, dominate the time
             if first >= COLUMNS:
                 first = COLUMNS - 1
             if last > COLUMNS:
@@ -46,7 +46,7 @@ def paths(tree: SpanTree, start_ns: int, end_ns: int) -> dict[str, str]:
 
 
 def _runs(row: bytes) -> list[tuple[int, int, int]]:
-    """What follows on itself: the paint, where it begins, how far it goes; nothing painted is left out."""
+    """Runs of equal paint: its number, start and length; unpainted columns are left out."""
     found: list[tuple[int, int, int]] = []
     first = 0
     for column in range(1, len(row) + 1):

@@ -1,6 +1,6 @@
-"""The spans of a trace as a tree, with sums over each branch, whatever the sender made of it.
+"""The spans of a trace as a tree with sums over each branch, for well-formed and malformed traces.
 
-Nothing here recurses: a hostile trace nests deeper than Python does.
+Nothing here recurses: a hostile trace may nest deeper than Python's recursion limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from somatrace.local.store.trace_summary import CALLS
 
 
 class LightSpan(NamedTuple):
-    """What a tree needs of a span; the fields are columns of the store."""
+    """The columns of a span that a tree needs."""
 
     span_id: str
     parent_id: str | None
@@ -30,22 +30,22 @@ class LightSpan(NamedTuple):
     status: str
 
 
-#: most spans have none, and a list of its own for each would weigh as much as the span
+#: shared, since most spans have no children and an empty list would take as much memory as the span
 _NO_CHILDREN: Final[list[Node]] = []
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A span in its place. `broken` says what is wrong: "", "cycle", or "missing parent", of which only
-    the id is known, from its children.
+    """A span in the tree. `defect` is "", "cycle", or "missing parent" for a node of which only the ID
+    is known, from its children.
 
-    `spans`, `failed` and the tokens are of the whole branch; tokens are those of model calls.
+    `spans`, `failed` and the tokens cover the whole branch; tokens are those of model calls.
     """
 
     span: LightSpan
     parent: Node | None = None
     children: list[Node] = field(default_factory=lambda: _NO_CHILDREN)
-    broken: str = ""
+    defect: str = ""
     depth: int = 0
     position: int = 0
     place: int = 0
@@ -57,7 +57,7 @@ class Node:
     critical: bool = False
 
     def above(self) -> Iterator[Node]:
-        """The nodes this one is in, from the nearest to the top."""
+        """The ancestors, from the parent to the root."""
         node = self.parent
         while node is not None:
             yield node
@@ -66,9 +66,9 @@ class Node:
 
 @dataclass(slots=True)
 class SpanTree:
-    """All nodes: `tops` have nothing above them, `nodes` are depth first, siblings by start.
+    """All nodes: `tops` are the root nodes, `nodes` are in depth-first order, siblings by start.
 
-    Among them stand `missing` parents, which never arrived.
+    They include `missing` parents that never arrived.
     """
 
     tops: list[Node]
@@ -78,17 +78,17 @@ class SpanTree:
     critical: list[Node]
     missing: int = 0
 
-    def take_apart(self) -> None:
-        """Untie the nodes, so that each goes with its last reference; the tree is empty then."""
+    def dismantle(self) -> None:
+        """Break the reference cycles between nodes, so that they are freed at once; empties the tree."""
         for node in self.nodes:
             node.parent, node.children = None, _NO_CHILDREN
         self.tops, self.nodes, self.by_id, self.failed, self.critical = [], [], {}, [], []
 
 
 def build(spans: Iterable[LightSpan]) -> SpanTree:
-    """The tree of spans given by start.
+    """Build the tree of spans ordered by start.
 
-    Spans whose parent is not here stand below one that says so; a cycle is cut at its earliest span.
+    Spans whose parent is missing go below a placeholder node; a cycle is cut at its earliest span.
     """
     by_id = {span.span_id: Node(span) for span in spans}
     tops: list[Node] = []
@@ -123,11 +123,11 @@ def build(spans: Iterable[LightSpan]) -> SpanTree:
 
 
 def _never_arrived(span_id: str, child: LightSpan) -> Node:
-    """What stands for a parent that only its children know, from the first of them on."""
+    """A placeholder for a parent that never arrived, starting with its first child."""
     span = LightSpan(
         span_id, None, "", "", "", child.start_ns, child.end_ns, None, None, None, None, None, "missing"
     )
-    return Node(span, broken="missing parent", spans=0)
+    return Node(span, defect="missing parent", spans=0)
 
 
 def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
@@ -136,7 +136,7 @@ def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
     while pending:
         node = pending.pop()
         found.append(node)
-        # counted from one, so that nought means not reached
+        # counted from one, so that zero means not reached
         node.position = first + len(found)
         if node.children:
             for place, child in enumerate(node.children):
@@ -146,18 +146,18 @@ def _ordered(tops: Iterable[Node], first: int = 0) -> list[Node]:
 
 
 def _cut(node: Node, tops: list[Node], ordered: list[Node]) -> None:
-    """Make a span that no top leads to one of them; what hangs below it follows."""
+    """Make a node that no root reaches a root itself, with its descendants below it."""
     if node.position:
         return
     if node.parent is not None:
         node.parent.children.remove(node)
-    node.parent, node.broken = None, "cycle"
+    node.parent, node.defect = None, "cycle"
     tops.append(node)
     ordered.extend(_ordered([node], len(ordered)))
 
 
 def _sum_up(ordered: Sequence[Node]) -> None:
-    """Give each node the sums of its branch, from the last to the first: what is below comes before."""
+    """Sum each node's branch, in reverse order so that children come before their parents."""
     for node in reversed(ordered):
         span = node.span
         if span.level == "ERROR":
@@ -175,7 +175,7 @@ def _sum_up(ordered: Sequence[Node]) -> None:
 
 
 def _self(node: Node) -> int:
-    """The time in which no child was under way."""
+    """The time during which no child was running."""
     start, end = node.span.start_ns, node.span.end_ns
     covered, reached = 0, start
     for child in node.children:
@@ -187,7 +187,7 @@ def _self(node: Node) -> int:
 
 
 def _critical(tops: list[Node]) -> list[Node]:
-    """What the trace's end waited for, marked: from the end back, always the child that ended last."""
+    """Mark and return the critical path: backward from the end, always the child that ended last."""
     found: list[Node] = []
     longest = max(tops, key=lambda node: node.span.end_ns - node.span.start_ns, default=None)
     pending = [(longest, longest.span.end_ns)] if longest else []
@@ -197,7 +197,7 @@ def _critical(tops: list[Node]) -> list[Node]:
         node.critical = True
         found.append(node)
         for child in sorted(node.children, key=lambda child: child.span.end_ns, reverse=True):
-            # one that outlives its parent is cut to it
+            # a child that outlives its parent is cut at the parent's end
             end = min(child.span.end_ns, limit)
             if child.span.start_ns < end <= moment:
                 pending.append((child, end))

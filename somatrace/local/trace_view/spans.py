@@ -1,4 +1,4 @@
-"""What the page reads of one trace and of one span."""
+"""Queries for one trace and one span."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Final
 from somatrace.local.queries.traces import dicts
 from somatrace.local.trace_view.span_tree import LightSpan
 
-#: spans of one trace that are read from its start on; a trace with more says so
+#: spans of one trace that are read, from its start on; the page reports larger traces
 MAX_SPANS: Final = 20_000
-#: failed spans that are read wherever they are, and what all spans that are read are in
+#: beyond that limit: failed spans anywhere in the trace, and ancestors of all spans read
 _MAX_FAILED: Final = 5_000
 _MAX_ABOVE: Final = 20_000
 _LINKS: Final = 50
-#: columns in which spans say the same
+#: columns whose values repeat between spans
 _SHARED: Final = {"parent_id", "type", "level", "service", "agent_id", "model", "status"}
 _EXTRA: Final[dict[str, Any]] = {
     "usage": {},
@@ -30,7 +30,7 @@ _EXTRA: Final[dict[str, Any]] = {
 
 
 def trace(connection: sqlite3.Connection, trace_id: str) -> dict[str, Any] | None:
-    """The row of a trace, None when it is not here."""
+    """The row of a trace, or None if it is not in the store."""
     found = dicts(connection.execute("SELECT * FROM traces WHERE trace_id = ?", (trace_id,)))
     return found[0] if found else None
 
@@ -38,9 +38,9 @@ def trace(connection: sqlite3.Connection, trace_id: str) -> dict[str, Any] | Non
 def spans(connection: sqlite3.Connection, trace: Mapping[str, Any], asked: str = "") -> list[LightSpan]:
     """The spans of a trace, given as its row, by start.
 
-    Of a trace of more than `MAX_SPANS` the first, those that failed, the one that is `asked` for, and all
-    that these are in: a parent that is not among them never arrived. Otherwise they come by id, as the table
-    holds them, and are sorted here.
+    For a trace of more than `MAX_SPANS`: the first ones, the failed ones, the one with the ID `asked`, and
+    all their ancestors, so that a parent missing from the result never arrived. Rows come in the table's
+    order, by ID, and are sorted here.
     """
     if trace["spans"] <= MAX_SPANS:
         found = _read(connection, "trace_id = ?", trace["trace_id"])
@@ -75,8 +75,8 @@ def _within_limit(connection: sqlite3.Connection, trace_id: str, asked: str) -> 
 
 
 def _read(connection: sqlite3.Connection, where: str, *values: str) -> list[LightSpan]:
-    """Column by column, each as one value: row by row, each of ten thousand would wait for the
-    interpreter's lock."""
+    """Read each column as one JSON value; reading row by row would wait for the interpreter's lock
+    ten thousand times."""
     columns = connection.execute(
         f"SELECT {', '.join(f'json_group_array({column})' for column in LightSpan._fields)} FROM "
         f"(SELECT {', '.join(LightSpan._fields)} FROM spans WHERE {where})",
@@ -85,27 +85,27 @@ def _read(connection: sqlite3.Connection, where: str, *values: str) -> list[Ligh
     return list(map(LightSpan._make, zip(*map(_values, LightSpan._fields, columns), strict=True)))
 
 
-def says(connection: sqlite3.Connection, trace_id: str, text: str) -> set[str]:
-    """The ids of the spans that say `text` in an attribute or as their failure; as many as a tree has."""
+def matching_ids(connection: sqlite3.Connection, trace_id: str, text: str) -> set[str]:
+    """The IDs of spans with `text` in an attribute or the status message, within a tree's limits."""
     found = connection.execute(
         "SELECT span_id FROM (SELECT span_id, status_message, metadata FROM spans WHERE trace_id = ? "
         f"ORDER BY trace_id, span_id LIMIT {MAX_SPANS + _MAX_FAILED}) "
         "WHERE status_message LIKE ? ESCAPE '!' OR metadata LIKE ? ESCAPE '!'",
-        # attributes lie as JSON, without spaces and with letters as they are
+        # attributes are stored as compact JSON with unescaped non-ASCII characters
         (trace_id, _anywhere(text), _anywhere(json.dumps(text, ensure_ascii=False)[1:-1])),
     )
     return {span_id for (span_id,) in found}
 
 
 def _anywhere(text: str) -> str:
-    """A pattern that finds `text`, with what LIKE reads as a wildcard taken literally."""
+    """A LIKE pattern that matches `text` anywhere, with wildcards escaped."""
     for special in "!%_":
         text = text.replace(special, "!" + special)
     return f"%{text}%"
 
 
 def _values(name: str, column: str) -> list[Any]:
-    """The values of a column; equal texts are one object, since most of a large trace's are."""
+    """The values of a column; equal texts share one object, since most in a large trace repeat."""
     values: list[Any] = json.loads(column)
     if name not in _SHARED:
         return values
@@ -114,7 +114,7 @@ def _values(name: str, column: str) -> list[Any]:
 
 
 def span(connection: sqlite3.Connection, trace_id: str, span_id: str) -> dict[str, Any] | None:
-    """One span with all that is known of it, and who points at it."""
+    """One span with all its data and the spans that link to it."""
     found = dicts(
         connection.execute("SELECT * FROM spans WHERE trace_id = ? AND span_id = ?", (trace_id, span_id))
     )

@@ -1,4 +1,4 @@
-"""Where spans lie in time, in percent of their trace, and the stretch of it that is shown."""
+"""Positions of spans in percent of their trace, and the visible range."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ZOOM: Final = re.compile(f"{_NUMBER}-{_NUMBER}")
 
 
 class Zoom(NamedTuple):
-    """The stretch that is shown; `text` says it in an address, "" all of it."""
+    """The visible range; `text` is its form in an address, "" for the whole trace."""
 
     text: str
     begin: float
@@ -22,12 +22,12 @@ class Zoom(NamedTuple):
 
     @property
     def box(self) -> str:
-        """The part that a bar's picture shows, so that another stretch needs no other bars."""
+        """The view box of a bar's SVG, so that another range needs no other bars."""
         return f"{self.begin:g} 0 {self.end - self.begin:g} 12"
 
     @property
     def outside(self) -> str:
-        """An SVG path over what the strip shows in vain, in a box of `minimap.COLUMNS`."""
+        """An SVG path over the part of the minimap outside the range, in a box of `minimap.COLUMNS`."""
         if not self.text:
             return ""
         first, last = (share * minimap.COLUMNS / 100 for share in (self.begin, self.end))
@@ -38,7 +38,7 @@ WHOLE: Final = Zoom("", 0, 100)
 
 
 def zoom(text: str) -> Zoom:
-    """What `<from>-<to>` asks for; all of the trace when that makes no sense."""
+    """Parse `<from>-<to>`; returns the whole trace if it is invalid."""
     match = _ZOOM.fullmatch(text)
     if match is None:
         return WHOLE
@@ -47,7 +47,7 @@ def zoom(text: str) -> Zoom:
 
 
 def ticks(shown: Zoom, length_ns: int) -> list[str]:
-    """The time at the left edge, in the middle and at the right edge, from the trace's start."""
+    """The times since the trace's start at the left edge, the middle and the right edge."""
     middle = (shown.begin + shown.end) / 2
     return [
         formatting.duration(length_ns * share / 100) if share else "0"
@@ -56,15 +56,15 @@ def ticks(shown: Zoom, length_ns: int) -> list[str]:
 
 
 class TimelineBars:
-    """Where spans lie in their trace."""
+    """Computes the bars of spans in their trace."""
 
     def __init__(self, start_ns: int, end_ns: int) -> None:
         self._start = start_ns
         self._scale = 100 / max(end_ns - start_ns, 1)
 
     def __call__(self, node: Node) -> tuple[str, str, str]:
-        """Left edge and width in percent, and the class. A bar's edge has a width of its own in the
-        style, so that the shortest can be seen."""
+        """Left edge and width in percent, and the CSS class. The style sheet gives a bar's edge a fixed
+        width, so that the shortest bars stay visible."""
         span, scale = node.span, self._scale
         left = min(max((span.start_ns - self._start) * scale, 0.0), 100.0)
         width = max((span.end_ns - span.start_ns) * scale, 0.0)

@@ -1,7 +1,7 @@
-"""Trees in use, and the last large one, since each click in a trace asks for the same.
+"""Cache of trees in use and of the last large one, since each click in a trace needs the same tree.
 
-The nodes of a tree point at each other: one that is only let go of stays until the collector comes by,
-which stops every thread for as long as a page takes. So each is taken apart after its last reader.
+The nodes of a tree form reference cycles. An unreferenced tree would stay until garbage collection, which
+stops every thread for as long as a page takes, so each tree is dismantled after its last reader.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Entry:
 
 
 class TreeCache:
-    """Builds trees of traces; keeps one of more than a window's rows. Safe to use from several threads."""
+    """Builds trees of traces and keeps the last one larger than a window. Thread-safe."""
 
     def __init__(self) -> None:
         self._kept: _Entry | None = None
@@ -34,9 +34,9 @@ class TreeCache:
     def of(
         self, connection: sqlite3.Connection, row: Mapping[str, Any], asked: str = ""
     ) -> Iterator[span_tree.SpanTree]:
-        """The tree of the trace that `row` of the table `traces` describes; good within the block.
+        """The tree of the trace described by `row` of the `traces` table; valid within the block.
 
-        The span that is `asked` for is in it, even where a trace is too large to be read whole.
+        It contains the span with the ID `asked`, even if the trace is too large to be read whole.
         """
         key = tuple(row.values())
         is_cut = row["spans"] > spans.MAX_SPANS
@@ -52,10 +52,10 @@ class TreeCache:
                 entry.readers -= 1
                 unread = entry.readers == 0 and entry is not self._kept
             if unread:
-                entry.tree.take_apart()
+                entry.tree.dismantle()
 
     def _take(self, key: tuple[Any, ...], asked: str) -> _Entry | None:
-        """The kept tree, when it is that of `key`; another is let go of before the next one is built."""
+        """The cached tree if it has `key`; any other is released before the next one is built."""
         with self._lock:
             kept = self._kept
             if kept is not None and kept.key == key and (not asked or asked in kept.tree.by_id):
@@ -69,4 +69,4 @@ class TreeCache:
             before, self._kept = self._kept, entry
             unread = before is not None and before.readers == 0
         if before is not None and unread:
-            before.tree.take_apart()
+            before.tree.dismantle()

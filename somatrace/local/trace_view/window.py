@@ -1,4 +1,4 @@
-"""Which rows of a tree are shown: those that matter, never more than a screen can bear."""
+"""Selection of the rows shown for a tree: the relevant ones, in bounded number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somatrace.local.trace_view.span_tree import Node, SpanTree
 __all__ = ["FoldedSiblings", "SpanLine"]
 
 ROWS: Final = 200
-#: children of one span that nothing speaks for, before the rest is folded
+#: unremarkable children of one span that are shown before the rest is folded
 _PLAIN: Final = 20
 #: a chosen span this deep is shown below an ancestor this far above it
 _DEEP: Final = 40
@@ -22,10 +22,10 @@ _ABOVE: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class ViewRequest:
-    """What is asked for. `show` is "" (what matters open), "errors", "critical" or "all".
+    """The requested view. `show` is "" (relevant branches open), "errors", "critical" or "all".
 
-    `part` are places among the children of `under`, from the first to before the last. `said` are the
-    ids of spans that say the text to `find` where only the store can look.
+    `part` is a range of places among the children of `under`, excluding its end. `stored_matches` are the
+    IDs of spans that contain the text to `find` in columns that only the store can search.
     """
 
     span: str = ""
@@ -33,17 +33,17 @@ class ViewRequest:
     show: str = ""
     find: str = ""
     part: tuple[int, int] | None = None
-    said: Collection[str] = frozenset()
+    stored_matches: Collection[str] = frozenset()
 
     @property
     def is_filter(self) -> bool:
-        """Whether only the spans that fit it are shown, with what they are in."""
+        """Whether only matching spans and their ancestors are shown."""
         return bool(self.find) or self.show in ("errors", "critical")
 
 
 @dataclass(slots=True)
 class TraceWindow:
-    """The rows, the spans that the search found, and the node above what is shown, if there is one."""
+    """The rows, the spans that match the search, and the node above the rows, if there is one."""
 
     rows: list[SpanLine | FoldedSiblings]
     found: list[Node] = field(default_factory=list)
@@ -51,7 +51,7 @@ class TraceWindow:
 
 
 def choose(tree: SpanTree, view: ViewRequest) -> TraceWindow:
-    """The rows of `view`. A search or a filter shows what fits it, with what that is in."""
+    """The rows of `view`. A search or a filter shows matching spans with their ancestors."""
     chosen = tree.by_id.get(view.span)
     wanted = _wanted(tree, view)
     found = wanted if view.find else []
@@ -75,9 +75,9 @@ def choose(tree: SpanTree, view: ViewRequest) -> TraceWindow:
 
 
 def below(tree: SpanTree, view: ViewRequest) -> list[SpanLine | FoldedSiblings] | None:
-    """Closed rows for the children of `view.under`, or `view.part` of them; None without such a span.
+    """Collapsed rows for the children of `view.under`, or `view.part` of them; None without such a span.
 
-    Of a branch in which spans fit the filter only those and what they are in; of another all.
+    In a branch with spans that match the filter only those and their ancestors, in others all.
     """
     parent = tree.by_id.get(view.under)
     if view.under and parent is None:
@@ -92,7 +92,7 @@ def below(tree: SpanTree, view: ViewRequest) -> list[SpanLine | FoldedSiblings] 
     for node in children[start:stop]:
         if inside is not None and node not in inside:
             continue
-        # who asked for a part of the children saw that they are equal
+        # a reader who requested a part of the children has seen that they are equal
         if len(rows) >= ROWS or (not start and inside is None and frame.is_folded(node, frozenset())):
             frame.folded.append(node)
             continue
@@ -102,7 +102,7 @@ def below(tree: SpanTree, view: ViewRequest) -> list[SpanLine | FoldedSiblings] 
 
 
 class _Walk:
-    """Depth first, within `ROWS`; what has no room is folded, but for the path to the chosen span."""
+    """Depth-first walk within `ROWS` rows; the rest is folded, except the path to the chosen span."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class _Walk:
         inside: dict[Node, int] | None,
         folds: bool,
     ) -> None:
-        """`open_nodes` None means all. `inside` counts what fits a filter in each branch; then what is not
-        important has no row.
+        """`open_nodes` None means all. `inside` counts matching spans in each branch under a filter; then
+        only important nodes have rows.
 
-        With `folds`, of equal siblings that did not fail the first stands for all.
+        With `folds`, equal siblings that did not fail are folded behind the first.
         """
         self._folds = folds
         self._important = important
@@ -181,7 +181,7 @@ def _wanted(tree: SpanTree, view: ViewRequest) -> list[Node]:
 
 
 def _above(nodes: Iterable[Node]) -> set[Node]:
-    """All that `nodes` are in; each is visited once, however deep they lie."""
+    """All ancestors of `nodes`; each is visited once, at any depth."""
     found: set[Node] = set()
     for node in nodes:
         for above in node.above():
@@ -192,7 +192,7 @@ def _above(nodes: Iterable[Node]) -> set[Node]:
 
 
 def _inside(tree: SpanTree, nodes: Iterable[Node]) -> dict[Node, int]:
-    """For each branch with some of `nodes` how many of them are in it."""
+    """The number of `nodes` in each branch that has any."""
     found = dict.fromkeys(nodes, 1)
     for node in reversed(tree.nodes):
         if node.parent is not None and (count := found.get(node)):
@@ -201,12 +201,12 @@ def _inside(tree: SpanTree, nodes: Iterable[Node]) -> dict[Node, int]:
 
 
 def matching(tree: SpanTree, view: ViewRequest) -> Iterator[Node]:
-    """The spans in which the text is that is looked for."""
+    """The spans that match the search text."""
     needle = view.find.casefold()
     return (
         node
         for node in tree.nodes
-        if node.span.span_id in view.said
+        if node.span.span_id in view.stored_matches
         or any(needle in value.casefold() for value in _texts(node) if value)
     )
 
@@ -217,7 +217,7 @@ def _texts(node: Node) -> tuple[str | None, ...]:
 
 
 def _base(tree: SpanTree, view: ViewRequest, chosen: Node | None) -> Node | None:
-    """Where the window begins when that is not the top."""
+    """The node at which the window begins, or None for the root."""
     if view.under in tree.by_id:
         return tree.by_id[view.under]
     if chosen is not None and chosen.depth > _DEEP:

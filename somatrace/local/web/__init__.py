@@ -1,1 +1,1 @@
-"""The pages: URLs in, HTML out."""
+"""The web pages: request handlers, templates and static files."""

@@ -1,4 +1,4 @@
-"""Addresses of the page: a filter is a link, and a link that somebody mistyped is still a page."""
+"""Page addresses: filters parsed from and written to query strings, ignoring invalid parts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from somatrace.local.queries.traces import SORTS, TraceFilter
 RANGES: Final = {"1h": 3600, "24h": 86_400, "7d": 604_800}
 DEFAULT_RANGE: Final = "24h"
 STATUSES: Final = ("failed", "ok", "open")
-#: traces that say no tenant, or no workflow: a name of their own, since any value may be somebody's name
+#: traces without a tenant or a workflow have parameters of their own, since any value may be a real name
 UNSET: Final = {"no_tenant": "tenant", "no_workflow": "workflow"}
 _TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")
 
 
-def _number(of: str) -> tuple[str, str]:
-    return "[0-9]{1,13}", f"{of}, at most 13 digits"
+def _number(unit: str) -> tuple[str, str]:
+    return "[0-9]{1,13}", f"{unit}, at most 13 digits"
 
 
 def _one_of(values: Iterable[str]) -> tuple[str, str]:
@@ -29,8 +29,8 @@ def _one_of(values: Iterable[str]) -> tuple[str, str]:
     return "|".join((*first, last)), f"{', '.join(first)} or {last}"
 
 
-#: what else there is: the pattern of what it takes, and that in words
-_TAKES: Final[Mapping[str, tuple[str, str]]] = {
+#: the other parameters: the pattern of valid values, and its description
+_PATTERNS: Final[Mapping[str, tuple[str, str]]] = {
     "min": _number("whole milliseconds"),
     "max": _number("whole milliseconds"),
     "tokens": _number("a whole number"),
@@ -41,74 +41,75 @@ _TAKES: Final[Mapping[str, tuple[str, str]]] = {
     "sort": _one_of(SORTS),
     "range": _one_of((*RANGES, "all")),
 }
-#: where the next page of a list begins
+#: the position at which the next page of a list begins
 _BEFORE: Final = "before"
 _LABELS: Final = {
-    "q": "the words",
-    "min": "from ms",
-    "max": "to ms",
-    "tokens": "tokens from",
-    "correlation": "correlation id",
+    "q": "text",
+    "min": "min ms",
+    "max": "max ms",
+    "tokens": "min tokens",
+    "correlation": "correlation ID",
 }
 _MAX_TEXT: Final = 400
 _MAX_POINTS: Final = 1000
 
 
 class IgnoredPart(NamedTuple):
-    """A part of a query that makes no sense, and in words what is possible."""
+    """An invalid part of a query, and a description of valid ones."""
 
     name: str
     value: str
-    possible: str
+    expected: str
 
 
 class PageQuery:
-    """The part of a query that says which traces, checked; what makes no sense is left out and `misread`.
+    """The validated filter in a query string; invalid parts are left out and listed in `ignored`.
 
     `min` and `max` are milliseconds of duration, `from` and `to` milliseconds since 1970.
     """
 
     def __init__(self, params: Mapping[str, str]) -> None:
         self.given: dict[str, str] = {}
-        self.misread: list[IgnoredPart] = []
-        self._take(params)
+        self.ignored: list[IgnoredPart] = []
+        self._parse(params)
         for name in ("min", "max", "tokens", "from", "to"):
-            # nought is no limit
+            # zero means no limit
             if not int(self.given.get(name, 1)):
                 del self.given[name]
         for name, instead in UNSET.items():
             if instead in self.given:
                 self.given.pop(name, None)
         if "range" in self.given:
-            # the form of a list that a chart led to still says the chart's time
+            # a list form opened from a chart still contains the chart's time range
             self.given.pop("from", None)
             self.given.pop("to", None)
         self.before = _position(params.get(_BEFORE, ""))
         if params.get(_BEFORE) and self.before is None:
-            self.misread.append(IgnoredPart(_BEFORE, params[_BEFORE], "possible: what “older” leads to"))
+            expected = "expected a value from an “older” link"
+            self.ignored.append(IgnoredPart(_BEFORE, params[_BEFORE], expected))
 
-    def _take(self, params: Mapping[str, str]) -> None:
+    def _parse(self, params: Mapping[str, str]) -> None:
         for name in _TEXTS:
             if value := params.get(name, "").strip():
                 self.given[name] = value[:_MAX_TEXT]
-        for name, (pattern, taken) in _TAKES.items():
+        for name, (pattern, description) in _PATTERNS.items():
             value = params.get(name, "").strip()
             if re.fullmatch(pattern, value):
                 self.given[name] = value
             elif value:
-                self.misread.append(IgnoredPart(name, value, f"possible: {taken}"))
-        names = f"possible names: {', '.join((*_TEXTS, *_TAKES))}"
-        known = {*_TEXTS, *_TAKES, _BEFORE}
-        self.misread += [
+                self.ignored.append(IgnoredPart(name, value, f"expected {description}"))
+        names = f"valid names: {', '.join((*_TEXTS, *_PATTERNS))}"
+        known = {*_TEXTS, *_PATTERNS, _BEFORE}
+        self.ignored += [
             IgnoredPart(name, value, names) for name, value in params.items() if value and name not in known
         ]
 
     def __getattr__(self, name: str) -> str:
-        """What was given under a name, "" when nothing was."""
+        """The valid value of a parameter, or "" if there is none."""
         return self.given.get(name, "")
 
     def link(self, path: str, **changed: str | int | None) -> str:
-        """`path` with the same query but for what is `changed`; an empty value drops a part."""
+        """Return `path` with this query, updated with `changed`; an empty value removes a part."""
         query = {**self.given, **{name.rstrip("_"): str(value or "") for name, value in changed.items()}}
         if changed.get("range"):
             query.pop("from", None)
@@ -121,32 +122,32 @@ class PageQuery:
             elif changed.get(name):
                 query.pop(instead, None)
         kept = {name: value for name, value in query.items() if value}
-        # a lone surrogate in an address typed by hand must not break the page
+        # a lone surrogate in a hand-typed address must not break the page
         return path + ("?" + urlencode(kept, errors="replace") if kept else "")
 
     @property
     def period(self) -> tuple[int | None, int | None]:
-        """The chosen time in milliseconds since 1970, None for an end that is open."""
+        """The chosen time range in milliseconds since 1970; None for an open end."""
         since, until = (int(self.given[name]) if name in self.given else None for name in ("from", "to"))
         return since, until
 
-    def narrowed(self) -> list[str]:
-        """The names of what narrows, apart from the time."""
+    def active_filters(self) -> list[str]:
+        """The names of the active filters, except the time range."""
         return [name for name in self.given if name not in ("range", "from", "to", "sort")]
 
     @property
     def unset(self) -> tuple[str, ...]:
-        """What the traces must not say: "tenant", "workflow"."""
+        """The tags that the traces must not have: "tenant", "workflow"."""
         return tuple(instead for name, instead in UNSET.items() if name in self.given)
 
-    def said(self, name: str) -> str:
-        """One part in words: "tenant: acme", "no tenant"."""
+    def label(self, name: str) -> str:
+        """Describe one part: "tenant: acme", "no tenant"."""
         if name in UNSET:
             return name.replace("_", " ")
         return f"{_LABELS.get(name, name)}: {self.given[name]}"
 
     def filter(self, now: float | None = None) -> TraceFilter:
-        """The filter of the list; without a range it reaches back to the beginning."""
+        """The filter of the trace list; without a range it has no lower time bound."""
         given = self.given
         now = time.time() if now is None else now
         since = int(given["from"]) * 1_000_000 if "from" in given else 0
@@ -172,7 +173,7 @@ class PageQuery:
         )
 
     def scope(self, now: float) -> OverviewScope:
-        """The time of the overview, never longer than its chart can show."""
+        """The scope of the overview, never longer than its chart can show."""
         given = self.given
         until = int(given["to"]) // 1000 if "to" in given else math.ceil(now)
         until = min(until, math.ceil(now) + 86_400)
@@ -184,8 +185,8 @@ class PageQuery:
         return OverviewScope(since, until, self.tenant, self.workflow, self.unset)
 
 
-def whose(tenant: str, workflow: str | None = None) -> dict[str, str]:
-    """What a link changes to lead to one tenant, or to one of its workflows; "" is who says none."""
+def tenant_filter(tenant: str, workflow: str | None = None) -> dict[str, str]:
+    """Link parameters that select one tenant, or one of its workflows; "" selects traces without one."""
     chosen = {"tenant": tenant} if workflow is None else {"tenant": tenant, "workflow": workflow}
     return {**chosen, **{f"no_{name}": "1" for name, value in chosen.items() if not value}}
 

@@ -1,4 +1,4 @@
-"""What every page needs: the store, who may look, and what the header says."""
+"""State shared by all pages: the store, access checks and the header's figures."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ Result = TypeVar("Result")
 
 
 class PageState:
-    """One store as the pages see it. Reading raises `sqlite3.Error` or `OSError`."""
+    """Read access to one store for the pages. Reading raises `sqlite3.Error` or `OSError`."""
 
-    def __init__(self, store: Store, auth: Auth, refusals: Refusals, turns: PagePriority) -> None:
+    def __init__(self, store: Store, auth: Auth, refusals: Refusals, priority: PagePriority) -> None:
         self.store = store
-        self.turns = turns
+        self.priority = priority
         self._auth = auth
         self._refusals = refusals
-        # what is shown when the store cannot be read any more
+        # shown when the store can no longer be read
         self.last_read: tuple[int, dict[str, Any]] | None = None
 
     def refuses(self, request: Request) -> bool:
-        """Whether this is not a browser that came in by the link."""
+        """Whether the browser is not signed in."""
         return self._auth.refuse_browser(request)
 
     def read(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         return self.store.read(query)
 
     def aside(self) -> QuarantinedFile | None:
-        """The store that this one took the place of, as long as its file is there."""
+        """The store that this one replaced, for as long as its file exists."""
         return latest(self.store.directory, FILE)
 
     def header(self) -> dict[str, Any]:
-        """When spans last came, how fast, what is kept and what was refused; empty when nobody knows."""
+        """Last arrival, ingest rate, retention and rejections; unknown figures are empty."""
         now = time.time_ns()
         reasons, refused_ns = self._refusals.seen()
         try:

@@ -1,7 +1,7 @@
-"""Overview, traces and services.
+"""The overview, trace list and services pages.
 
-Spans are hostile input: templates escape everything, no script or style is inline, and nothing is
-loaded from elsewhere.
+Spans are untrusted input: templates escape everything, no script or style is inline, and nothing is
+loaded from other hosts.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from somatrace.local.web.page_query import RANGES, PageQuery
 from somatrace.local.web.page_state import PageState
 from somatrace.local.web.render import Renderer, wants_part
 
-#: a batch is stamped before it is written: what a poll may not have seen yet is sent once more
+#: a batch gets its time before it is written, so each poll repeats changes that the last may have missed
 _WRITING_NS: Final = 3_000_000_000
 
 
 class Pages:
-    """Answers from one store for a browser."""
+    """Serves a browser from one store."""
 
     def __init__(self, state: PageState, render: Renderer) -> None:
         self._state = state
@@ -79,7 +79,7 @@ class Pages:
         return self._render("traces.html", suggested=self._state.read(suggestions.read), **values)
 
     def arrived(self, request: Request) -> Response:
-        """What a list lacks that was made at `since` and asked last at `at` (nanoseconds)."""
+        """Changes to a list that was rendered at `since` and last polled at `at` (nanoseconds)."""
         address = PageQuery(request.query_params)
         now = time.time_ns()
         since = _moment(request, "since", now)
@@ -112,7 +112,7 @@ class Pages:
         return self._render("services.html", **values)
 
     def _here(self, request: Request) -> dict[str, Any]:
-        """Where spans can be sent, for a page that has none to show."""
+        """Where spans can be sent, for a page without any."""
         return {
             "endpoint": f"{request.url.scheme}://{request.url.netloc}",
             "directory": str(self._state.store.directory.absolute()),
@@ -120,12 +120,12 @@ class Pages:
         }
 
     def status(self, request: Request) -> Response:
-        """The header's line alone; raises when the store cannot be read, which the line would not say."""
+        """The header's status line; raises if the store cannot be read, which the line does not show."""
         self._state.read(lambda connection: connection.execute("SELECT 1 FROM traces LIMIT 1").fetchone())
         return self._render.part("status.html", header=self._state.header(), view="services")
 
     def find(self, request: Request) -> Response:
-        """Go where a pasted id leads; else look for the words."""
+        """Redirect to the match of a pasted ID, otherwise to a text search."""
         address = PageQuery(request.query_params)
         wanted = address.q
         found = self._state.read(lambda connection: search.find(connection, wanted))
@@ -135,7 +135,7 @@ class Pages:
         if found.correlation:
             return RedirectResponse(PageQuery({"correlation": found.correlation}).link("/traces"), 303)
         if found.traces or found.is_id:
-            values = {"wanted": wanted, "found": found, "looked_at": search.SPANS_LOOKED_AT}
+            values = {"wanted": wanted, "found": found, "scanned": search.SCANNED_SPANS}
             return self._render("found.html", 404, address=PageQuery({}), view="", **values)
         return RedirectResponse(PageQuery({"q": wanted}).link("/traces"), 303)
 
@@ -143,13 +143,13 @@ class Pages:
 def guarded(
     state: PageState, render: Renderer, page: Callable[[Request], Response]
 ) -> Callable[[Request], Response]:
-    """`page` for those who came in by the link; a store that cannot be read is said, not raised."""
+    """Wrap `page`: it requires a signed-in browser, and an unreadable store renders an error page."""
 
     def answer(request: Request) -> Response:
         if state.refuses(request):
             return render.part("open.html", 401, failed=False)
         try:
-            with state.turns.page():
+            with state.priority.page():
                 return page(request)
         except (sqlite3.Error, OSError) as error:
             return render(

@@ -1,4 +1,4 @@
-"""Templates into answers. Everything is escaped; nothing a span says becomes markup."""
+"""Template rendering. Everything is escaped, so span content never becomes markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from somatrace.local import formatting
-from somatrace.local.web.page_query import whose
+from somatrace.local.web.page_query import tenant_filter
 
 _HERE: Final = Path(__file__).parent
 
@@ -42,29 +42,29 @@ def _template_environment() -> Environment:
         words=lambda name: str(name).replace("_", " "),
         segment=lambda text: quote(str(text), safe="", errors="replace"),
     )
-    environment.globals["whose"] = whose
+    environment.globals["tenant_filter"] = tenant_filter
     return environment
 
 
 def moment(nanoseconds: int | None, form: str = "long") -> Markup:
-    """A `<time>` in UTC, which the script may turn into the reader's own zone."""
+    """A `<time>` element in UTC, which the script may convert to the reader's time zone."""
     if nanoseconds is None:
         return Markup("never")
     text = formatting.moment(nanoseconds)
     shown = text[5:16] if form == "short" else text
-    stamp = text.replace(" ", "T") + "Z" if text[4:5] == "-" else ""
-    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(stamp, form, escape(shown))
+    timestamp = text.replace(" ", "T") + "Z" if text[4:5] == "-" else ""
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(timestamp, form, escape(shown))
 
 
 class Renderer:
-    """Renders templates for one server; `status` says what every page's header shows."""
+    """Renders templates for one server; `status` returns the figures in every page's header."""
 
     def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
         self._environment = _template_environment()
         self._status = status
 
     def __call__(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A whole page. The header's figures are those of this moment."""
+        """Render a whole page, with current figures in the header."""
         began = time.perf_counter()
         text = self._environment.get_template(template).render(
             {"header": self._status(), "now_ns": time.time_ns(), **values}
@@ -73,12 +73,12 @@ class Renderer:
         return HTMLResponse(text, status, {"Server-Timing": f"render;dur={took:.1f}"})
 
     def part(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A piece of a page, for a script to put in its place."""
+        """Render a part of a page, which a script inserts."""
         return HTMLResponse(self._environment.get_template(template).render(values), status)
 
 
 def wants_part(request: Request, target: str) -> bool:
-    """Whether htmx asked for the element `target` alone, and not for a page to go back to."""
+    """Whether htmx requested only the element `target`, and not a page restored from history."""
     return (
         request.headers.get("hx-request") == "true"
         and request.headers.get("hx-history-restore-request") != "true"

@@ -1,4 +1,4 @@
-"""Letting a browser in: the form, and the exchange of a link's token for the cookie."""
+"""Browser sign-in: the form, and the exchange of a link's token for the session cookie."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_FORM: Final = 4096
 
 
 class SignInPages:
-    """The only pages that are answered without a cookie."""
+    """The only pages served without a cookie."""
 
     def __init__(self, auth: Auth, render: Renderer) -> None:
         self._auth = auth

@@ -1,4 +1,4 @@
-"""A trace as a file, out and in."""
+"""Downloading a trace as a file, and importing such files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from somatrace.local.web.page_state import PageState
 
 
 class TraceFiles:
-    """Writes traces of one store as OTLP/JSON, and takes such files into it."""
+    """Writes traces of one store as OTLP/JSON and imports such files into it."""
 
     def __init__(self, state: PageState, limits: Limits) -> None:
         self._state = state
         self._limits = limits
 
     def of(self, trace_id: str) -> Response | None:
-        """The file of a trace, None when it is not here."""
+        """The file of a trace, or None if it is not in the store."""
 
         def read(connection: sqlite3.Connection) -> bytes | None:
             if spans.trace(connection, trace_id) is None:
@@ -36,15 +36,17 @@ class TraceFiles:
         return Response(content, media_type="application/json", headers={"Content-Disposition": disposition})
 
     async def take(self, request: Request) -> Response:
-        """Put the spans of an OTLP/JSON file into the store and say which trace to look at."""
+        """Add the spans of an OTLP/JSON file to the store and return the trace to open."""
         if self._state.refuses(request) or request.headers.get("sec-fetch-site") != "same-origin":
-            return JSONResponse({"message": "Open this page by its link first."}, 401)
+            return JSONResponse({"message": "Sign in to this page with its link first."}, 401)
         body = b""
         try:
             async for part in request.stream():
                 body += part
                 if len(body) > self._limits.body:
-                    return JSONResponse({"message": f"It is over {self._limits.body:,} bytes."}, 413)
+                    return JSONResponse(
+                        {"message": f"The file is larger than {self._limits.body:,} bytes."}, 413
+                    )
             trace_ids = await anyio.to_thread.run_sync(self._add, body)
         except ClientDisconnect:
             return Response(status_code=400)
@@ -53,7 +55,7 @@ class TraceFiles:
         except (sqlite3.Error, OSError) as error:
             return JSONResponse({"message": f"The store cannot be written: {error}"}, 503)
         if not trace_ids:
-            return JSONResponse({"message": "There is no span in this file."}, 400)
+            return JSONResponse({"message": "The file contains no spans."}, 400)
         return JSONResponse({"open": f"/trace/{trace_ids[0]}", "traces": len(trace_ids)})
 
     def _add(self, body: bytes) -> list[str]:

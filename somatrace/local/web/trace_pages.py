@@ -1,4 +1,4 @@
-"""One trace: its tree, and the rows and spans a reader asks for."""
+"""The page of one trace: its tree, and the rows and spans it loads on demand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MAX_TEXT: Final = 400
 
 
 class TracePages:
-    """Answers about single traces of one store."""
+    """Serves single traces of one store."""
 
     def __init__(self, state: PageState, render: Renderer, limits: Limits) -> None:
         self._state = state
@@ -69,20 +69,20 @@ class TracePages:
             row = spans.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = using.enter_context(self._trees.of(connection, row, view.span or view.under))
-            fitting = replace(view, said=_said(connection, trace_id, view))
-            span_id = view.span if view.span in grown.by_id else _first_to_read(row, grown, fitting)
+            tree = using.enter_context(self._trees.of(connection, row, view.span or view.under))
+            searched = replace(view, stored_matches=_stored_matches(connection, trace_id, view))
+            span_id = view.span if view.span in tree.by_id else _initial_span(row, tree, searched)
             span = _readable(spans.span(connection, trace_id, span_id)) if span_id else None
-            return row, grown, span, fitting, neighbours(connection, address.filter(), row)
+            return row, tree, span, searched, neighbours(connection, address.filter(), row)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown, span, fitting, (newer, older) = found
-        chosen = replace(fitting, span=span["span_id"] if span else "")
-        shown = window.choose(grown, chosen)
+        row, tree, span, searched, (newer, older) = found
+        chosen = replace(searched, span=span["span_id"] if span else "")
+        shown = window.choose(tree, chosen)
         zoom = timeline.zoom(request.query_params.get("zoom", ""))
-        # what a link keeps of how the trace is looked at
+        # the view options that links keep
         kept = {"zoom": zoom.text, "span": view.span if span and view.span == chosen.span else ""}
         return self._render(
             "trace.html",
@@ -94,15 +94,15 @@ class TracePages:
             span=span,
             asked=view.span,
             hits=frozenset(shown.found),
-            total=len(grown.nodes) - grown.missing,
-            rowcount=len(grown.nodes),
-            services=_services(grown, row),
+            total=len(tree.nodes) - tree.missing,
+            rowcount=len(tree.nodes),
+            services=_services(tree, row),
             bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=zoom,
             ticks=timeline.ticks(zoom, row["end_ns"] - row["start_ns"]),
-            minimap=minimap.paths(grown, row["start_ns"], row["end_ns"]),
-            marks=_Marks.of(shown.found if view.find else grown.failed, chosen.span),
-            unread=max(0, row["errors"] - len(grown.failed)),
+            minimap=minimap.paths(tree, row["start_ns"], row["end_ns"]),
+            marks=_Marks.of(shown.found if view.find else tree.failed, chosen.span),
+            unread=max(0, row["errors"] - len(tree.failed)),
             keep=kept,
             fields={**address.given, "zoom": zoom.text},
             query=address.link("", show=view.show, find=view.find, zoom=zoom.text)[1:],
@@ -111,7 +111,7 @@ class TracePages:
         )
 
     def rows(self, request: Request) -> Response:
-        """The children of a span, or a part of them."""
+        """The rows for a span's children, or for a part of them."""
         with ExitStack() as using:
             return self._rows(request, using)
 
@@ -125,31 +125,31 @@ class TracePages:
             row = spans.trace(connection, trace_id)
             if row is None:
                 return None
-            grown = using.enter_context(self._trees.of(connection, row, view.under))
-            return row, grown, _said(connection, trace_id, view)
+            tree = using.enter_context(self._trees.of(connection, row, view.under))
+            return row, tree, _stored_matches(connection, trace_id, view)
 
         found = self._state.read(read)
         if found is None:
             return self._missing(trace_id)
-        row, grown, said = found
-        view = replace(view, said=said)
-        below = window.below(grown, view)
+        row, tree, matches = found
+        view = replace(view, stored_matches=matches)
+        below = window.below(tree, view)
         if below is None:
             return self._missing(trace_id)
         return self._render.part(
             "rows.html",
             trace=row,
             rows=below,
-            services=_services(grown, row),
+            services=_services(tree, row),
             bars=timeline.TimelineBars(row["start_ns"], row["end_ns"]),
             zoom=timeline.WHOLE,
-            hits=frozenset(window.matching(grown, view)) if view.find else frozenset(),
+            hits=frozenset(window.matching(tree, view)) if view.find else frozenset(),
             chosen_id="",
             query=PageQuery(request.query_params).link("", show=view.show, find=view.find)[1:],
         )
 
     def arrived(self, request: Request) -> Response:
-        """How many spans a page lacks that was made when the trace had `spans`."""
+        """The number of spans that arrived since a page was rendered with `spans` of them."""
         trace_id = request.path_params["trace_id"].lower()
         row = self._state.read(lambda connection: spans.trace(connection, trace_id))
         had = _number(request.query_params.get("spans"))
@@ -161,7 +161,7 @@ class TracePages:
         )
 
     def span(self, request: Request) -> Response:
-        """One span, for a script to put in its place."""
+        """One span, which a script inserts into the page."""
         trace_id, span_id = (request.path_params[name].lower() for name in ("trace_id", "span_id"))
         found = self._state.read(lambda connection: _readable(spans.span(connection, trace_id, span_id)))
         if found is None:
@@ -169,7 +169,7 @@ class TracePages:
         return self._render.part("span.html", span=found)
 
     def text(self, request: Request) -> Response:
-        """The whole of what a page cut: input, output, or the attribute `key`, as plain text."""
+        """The full text of a value that a page truncates: input, output, or the attribute `key`."""
         trace_id, span_id = (request.path_params[name].lower() for name in ("trace_id", "span_id"))
         found = self._state.read(lambda connection: spans.span(connection, trace_id, span_id))
         key = request.query_params.get("key", "")
@@ -177,8 +177,8 @@ class TracePages:
             {} if found is None else {**found["metadata"], "input": found["input"], "output": found["output"]}
         )
         if texts.get(key) is None:
-            return PlainTextResponse("Not here", 404)
-        # a lone surrogate cannot be sent
+            return PlainTextResponse("Not found", 404)
+        # a lone surrogate cannot be encoded
         return PlainTextResponse(str(texts[key]).encode("utf-8", "replace"))
 
     def file(self, request: Request) -> Response:
@@ -191,11 +191,11 @@ class TracePages:
 
 
 class _Marks(NamedTuple):
-    """Spans to step through, failed or found: `ids` are those around the chosen one, from `first` on."""
+    """Failed or matching spans to step through: `ids` are those around the chosen one, from `first` on."""
 
     ids: list[str]
     first: int
-    #: of the chosen span among all of them, from one; nought when it is not
+    #: the chosen span's place among all of them, counted from one; zero if it is not among them
     place: int
     total: int
     before: str
@@ -224,16 +224,16 @@ def _view(request: Request) -> window.ViewRequest:
     )
 
 
-def _first_to_read(row: dict[str, Any], grown: span_tree.SpanTree, view: window.ViewRequest) -> str:
-    """A search opens on its first match, a failed trace on the failure that passed up; others on nothing."""
+def _initial_span(row: dict[str, Any], tree: span_tree.SpanTree, view: window.ViewRequest) -> str:
+    """A search opens on its first match, a failed trace on the origin of its failure, others on nothing."""
     if view.find:
-        first = next(window.matching(grown, view), None)
+        first = next(window.matching(tree, view), None)
         return first.span.span_id if first else ""
     return str(row["failure_span"] or "") if not view.under else ""
 
 
 def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A span with what the guard said of it taken apart."""
+    """A span with the guard's removal note parsed."""
     if span is not None:
         found = removed_values.read(span["own"].pop(_REMOVED, ""))
         span["removed"], span["rules"] = found, removed_values.rules(found)
@@ -241,16 +241,16 @@ def _readable(span: dict[str, Any] | None) -> dict[str, Any] | None:
     return span
 
 
-def _said(connection: sqlite3.Connection, trace_id: str, view: window.ViewRequest) -> set[str]:
-    return spans.says(connection, trace_id, view.find) if view.find else set()
+def _stored_matches(connection: sqlite3.Connection, trace_id: str, view: window.ViewRequest) -> set[str]:
+    return spans.matching_ids(connection, trace_id, view.find) if view.find else set()
 
 
-def _services(grown: span_tree.SpanTree, row: dict[str, Any]) -> list[tuple[str, int]]:
-    """The services that the trace went through with their spans, those with most first."""
+def _services(tree: span_tree.SpanTree, row: dict[str, Any]) -> list[tuple[str, int]]:
+    """The trace's services with their span counts, largest first."""
     if "\n" not in row["services"]:
-        # one of them needs no counting
+        # a single service needs no counting
         return [(row["services"], row["spans"])] if row["services"] else []
-    counted = Counter(map(attrgetter("span.service"), grown.nodes))
+    counted = Counter(map(attrgetter("span.service"), tree.nodes))
     return [(name, count) for name, count in counted.most_common() if name]
 
 

@@ -1,4 +1,4 @@
-"""A headless Chromium in front of a real server, and stores that look like somebody's day."""
+"""Fixtures for browser tests: headless Chromium, a real server, and stores with realistic traces."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.support.local_server import NOW, Export, Running, start_server, wait_
 __all__ = ["start_server"]
 
 SECOND = 1_000_000_000
-#: an hour before the tests began, so that what they send later is new
+#: an hour before the tests start, so that spans sent during a test are newer
 EARLIER = NOW - 3600 * SECOND
-#: what Chromium says of a page that is answered so on purpose
+#: Chromium's console messages for status codes that tests provoke on purpose
 EXPECTED = re.compile(r"status of (404|503)")
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 PHONE = {"width": 360, "height": 780}
@@ -37,13 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The system's Chromium; nothing is downloaded."""
+    """The system's Chromium, without any download."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     with playwright.sync_playwright() as driver:
-        # its own sandbox needs privileges that containers lack; all it loads is our loopback server
+        # Chromium's sandbox needs privileges that containers lack; it only loads our loopback server
         running = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running
         running.close()
@@ -51,11 +51,11 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Visitor:
-    """A browser that came in by the link, and all that it complained about."""
+    """A signed-in browser, with its console errors and requests."""
 
     page: Any
     server: Running
-    complaints: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def goto(self, path: str) -> Any:
@@ -69,7 +69,7 @@ class Visitor:
             self.page.keyboard.press(key)
 
     def becomes(self, expression: str) -> None:
-        """Wait until a JavaScript expression is true; the page itself may not evaluate one."""
+        """Wait until a JavaScript expression is true; the page's CSP forbids evaluating it inside."""
         wait_until(lambda: self.page.evaluate(expression), 45)
 
     def arrives_at(self, pattern: str) -> None:
@@ -78,7 +78,7 @@ class Visitor:
 
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
-    """Opens browsers; what the console, the CSP or the network has to say against a page fails the test."""
+    """Opens browsers; console errors, CSP violations and requests to other hosts fail the test."""
     visitors: list[Visitor] = []
 
     def open_browser(
@@ -94,12 +94,12 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         )
         visitor = Visitor(context.new_page(), server)
         visitor.page.on("request", lambda request: visitor.requests.append(request.url))
-        visitor.page.on("dialog", lambda dialog: visitor.complaints.append(f"dialog: {dialog.message}"))
-        visitor.page.on("pageerror", lambda error: visitor.complaints.append(f"error: {error}"))
+        visitor.page.on("dialog", lambda dialog: visitor.problems.append(f"dialog: {dialog.message}"))
+        visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
         visitor.page.on(
             "console",
             lambda message: (
-                visitor.complaints.append(message.text) if message.type in ("error", "warning") else None
+                visitor.problems.append(message.text) if message.type in ("error", "warning") else None
             ),
         )
         visitors.append(visitor)
@@ -110,14 +110,14 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
     yield open_browser
     for visitor in visitors:
         visitor.page.context.close()
-        foreign = [url for url in visitor.requests if not url.startswith((visitor.server.url, "data:"))]
-        assert foreign == []
-        assert [text for text in visitor.complaints if not EXPECTED.search(text)] == []
+        elsewhere = [url for url in visitor.requests if not url.startswith((visitor.server.url, "data:"))]
+        assert elsewhere == []
+        assert [text for text in visitor.problems if not EXPECTED.search(text)] == []
 
 
 @pytest.fixture
 def unscripted(chromium: Any, visit: Callable[..., Visitor]) -> Iterator[Callable[[Running, str], Any]]:
-    """Opens a page in a browser whose scripts are off."""
+    """Opens a page in a browser with scripts disabled."""
     contexts = []
 
     def open_page(server: Running, address: str) -> Any:
@@ -136,7 +136,7 @@ def unscripted(chromium: Any, visit: Callable[..., Visitor]) -> Iterator[Callabl
 
 
 def check_accessibility(visitor: Visitor) -> None:
-    """axe-core's findings; it is put in by the debugger, so that the CSP stays as it is."""
+    """Assert that axe-core finds no violations; the debugger injects it, so the CSP stays in force."""
     visitor.page.evaluate(AXE.read_text())
     found = visitor.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     problems = [
@@ -148,7 +148,7 @@ def check_accessibility(visitor: Visitor) -> None:
 
 
 class Day(Export):
-    """Workflows of several tenants as four services would send them, a minute apart from `begin` on."""
+    """Workflows of several tenants as four services would send them, one minute apart, starting at `begin`."""
 
     def __init__(self, begin: int = EARLIER) -> None:
         super().__init__("somatrace", **{"service.name": "orchestrator", "service.version": "1.4.2"})
@@ -165,7 +165,7 @@ class Day(Export):
         failed: str | None = None,
         tokens: int = 1200,
     ) -> Any:
-        """A workflow with an agent, a retrieval, which may fail, and a model call; returns its root."""
+        """Add a workflow with an agent, a retrieval that may fail, and a model call; returns its root."""
         start = self._begin + next(self._number) * 60 * SECOND if start_ns is None else start_ns
         tags = {
             "langfuse.trace.name": name,
@@ -227,7 +227,7 @@ def a_day(begin: int = EARLIER) -> Day:
 
 
 def large(spans: int = 10_000) -> tuple[Export, Any]:
-    """A trace of that many spans, 40 to a parent, three of them failed; returns its root too."""
+    """A trace of that many spans, 40 per parent, three of them failed; also returns its root."""
     export = Export("somatrace", **{"service.name": "indexer"})
     made = [export.span("nightly-index", start_ns=EARLIER, seconds=60)]
     for number in range(1, spans):
@@ -242,7 +242,7 @@ def large(spans: int = 10_000) -> tuple[Export, Any]:
 
 @pytest.fixture(scope="session")
 def day_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """A server with a day's traces, which no test changes."""
+    """A server with one day of traces, which tests only read."""
     server = start_server(tmp_path_factory.mktemp("day"))
     server.send(a_day())
     return server
@@ -258,7 +258,7 @@ def hour_server(server: Running) -> Running:
 
 @pytest.fixture(scope="session")
 def scene_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
-    """A server with a platform's day: several services, which say how their tracing stands."""
+    """A server with one day of several services, including their tracing reports."""
     from tests.local.browser.scene import set_up
 
     server = start_server(tmp_path_factory.mktemp("scene-day"))

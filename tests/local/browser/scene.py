@@ -1,4 +1,4 @@
-"""A day on a platform with several tenants and services: what the pictures of the page show."""
+"""Sample data for screenshots: one day of a platform with several tenants and services."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODEL = {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.req
 
 
 class Scene:
-    """Spans of four services, each in its own export, as each would send them."""
+    """Spans of four services, each in its own export."""
 
     def __init__(self) -> None:
         self.rng = random.Random(7)
@@ -47,7 +47,7 @@ class Scene:
         }
 
     def workflow(self, start: int, tenant: str, name: str, *, seconds: float, failed: str = "") -> Any:
-        """A workflow: gateway, orchestrator, retrieval with its steps, two model calls; returns its root."""
+        """Add a workflow: gateway, orchestrator, retrieval steps, two model calls; returns its root."""
         rng = self.rng
         tags = {
             "langfuse.trace.name": name,
@@ -115,7 +115,7 @@ class Scene:
         return root
 
     def day(self) -> None:
-        """About five hundred workflows of the last 23 hours, more of them in working hours."""
+        """Add about five hundred workflows of the last 23 hours, more of them in working hours."""
         rng = self.rng
         for number in range(520):
             at = (number + rng.random()) / 520 * 23
@@ -137,7 +137,7 @@ class Scene:
 
 
 def set_up(server: Running) -> str:
-    """Fill a server with the day; returns the path of its latest trace, which failed."""
+    """Fill a server with one day; returns the path of its latest trace, which failed."""
     scene = Scene()
     scene.day()
     root = scene.workflow(
@@ -153,7 +153,7 @@ def set_up(server: Running) -> str:
 
 
 def reports(server: Running) -> None:
-    """What three of the four services say of themselves; the gateway sends over the network."""
+    """Store tracing reports of three of the four services; the gateway sends over the network."""
     with closing(Store(server.data_dir)) as store:
         store.report(
             "orchestrator",

@@ -1,4 +1,4 @@
-"""The benchmark of the page runs; its figures are for docs/benchmarks.md, not for a test."""
+"""The page benchmark runs to completion; its figures belong in docs/benchmarks.md."""
 
 from __future__ import annotations
 

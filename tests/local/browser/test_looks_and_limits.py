@@ -1,4 +1,4 @@
-"""Every view: harmless whatever spans say, small, and accessible where there is much to show."""
+"""Every view with hostile spans, its size, and its accessibility with large amounts of data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def failed_trace(server: Running) -> str:
 
 
 def hostile(server: Running) -> tuple[str, str]:
-    """Spans that say markup, turn text around, nest deeply, are many and have names of a megabyte."""
+    """Many spans with markup, direction marks, deep nesting and names of a megabyte."""
     request = Export("<script>alert(2)</script>", **{"service.name": HOSTILE, HOSTILE: HOSTILE})
     tags = {
         "langfuse.trace.metadata.tenant_id": HOSTILE,
@@ -59,7 +59,7 @@ VIEWS: dict[str, Callable[[Running], str]] = {
 }
 
 
-def test_axe_finds_nothing_in_a_large_trace_a_search_and_the_help(server, visit):
+def test_axe_finds_no_violations_in_a_large_trace_a_search_and_the_help(server, visit):
     export, root = large(2000)
     server.send(export)
     visitor = visit(server)
@@ -90,7 +90,7 @@ def test_hostile_spans_are_harmless_legible_and_accessible(server, visit):
     visitor.page.locator("#pane", has_text="✕ no").wait_for()
 
 
-def test_a_span_at_the_bottom_of_a_deep_trace_is_shown_with_the_way_up(server, visit):
+def test_a_span_at_the_bottom_of_a_deep_trace_has_a_link_to_its_ancestors(server, visit):
     deep, _ = hostile(server)
     (found,) = server.api.observations.get_many(trace_id=deep, name="level 2999").data
     visitor = visit(server)
@@ -104,7 +104,7 @@ def test_a_span_at_the_bottom_of_a_deep_trace_is_shown_with_the_way_up(server, v
     ("view", "kilobytes", "requests"),
     [("trace", 40, 6), ("failed-traces", 40, 6), ("services", 40, 6), ("overview", 60, 8)],
 )
-def test_a_page_costs_few_bytes_and_requests(day_server, visit, view, kilobytes, requests):
+def test_a_page_needs_few_bytes_and_requests(day_server, visit, view, kilobytes, requests):
     visitor = visit(day_server)
     visitor.requests.clear()
     visitor.goto(VIEWS[view](day_server))
@@ -116,7 +116,7 @@ def test_a_page_costs_few_bytes_and_requests(day_server, visit, view, kilobytes,
     assert 5_000 < sum(sizes) <= kilobytes * 1024
 
 
-def test_a_large_trace_costs_few_bytes_too(server, visit):
+def test_a_large_trace_needs_few_bytes(server, visit):
     export, root = large()
     server.send(export)
     visitor = visit(server)
@@ -127,7 +127,7 @@ def test_a_large_trace_costs_few_bytes_too(server, visit):
     assert len(set(visitor.requests)) <= 6
 
 
-def test_colours_follow_the_readers_scheme_as_it_changes(day_server, visit):
+def test_colors_follow_changes_of_the_color_scheme(day_server, visit):
     visitor = visit(day_server)
     colour = "getComputedStyle(document.body).backgroundColor"
     assert visitor.page.evaluate(colour) == "rgb(255, 255, 255)"
@@ -135,7 +135,7 @@ def test_colours_follow_the_readers_scheme_as_it_changes(day_server, visit):
     assert visitor.page.evaluate(colour) == "rgb(18, 22, 27)"
 
 
-def test_the_page_works_without_any_script(day_server, chromium, visit):
+def test_the_page_works_without_scripts(day_server, chromium, visit):
     visitor = visit(day_server)
     cookies = visitor.page.context.cookies()
     context = chromium.new_context(java_script_enabled=False)
@@ -157,8 +157,7 @@ def test_a_zoomed_overview_agrees_with_the_list_behind_it(server, visit):
     later.workflow("acme", failed="late failure", start_ns=NOW)
     server.send(later)
     visitor = visit(server)
-    said = visitor.page.get_by_role("row", name="acme").get_by_role("link", name="✕ 1")
-    said.click()
+    visitor.page.get_by_role("row", name="acme").get_by_role("link", name="✕ 1").click()
     visitor.arrives_at("**/traces?**")
     assert visitor.page.locator("tr[data-row]").count() == 1
     assert "late failure" in visitor.text("tbody")

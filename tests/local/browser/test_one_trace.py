@@ -1,4 +1,4 @@
-"""One trace, read and walked through in a real browser."""
+"""The page of one trace in a real browser."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def row(visitor, name):
 
 @pytest.fixture(scope="module")
 def large_trace(start_server, tmp_path_factory):
-    """A server with a trace of 2,000 spans, which no test changes, and its root."""
+    """A server with a trace of 2,000 spans that tests only read, and its root."""
     server = start_server(tmp_path_factory.mktemp("large"))
     export, root = large(2000)
     server.send(export)
     return server, root
 
 
-# -- rows that come when they are asked for ---------------------------------------------------------------
+# -- rows loaded on demand --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("link", ["tr.more a", "tr[aria-expanded=false] a.toggle"])
-def test_rows_come_to_a_reader_who_clicks_before_the_page_is_complete(large_trace, visit, link):
+def test_rows_load_on_a_click_before_the_page_is_complete(large_trace, visit, link):
     server, root = large_trace
     visitor = visit(server)
     visitor.goto(path(root))
@@ -46,7 +46,7 @@ def test_rows_come_to_a_reader_who_clicks_before_the_page_is_complete(large_trac
     assert "under=" not in visitor.page.url
 
 
-def test_a_branch_that_could_not_be_fetched_stays_closed_says_so_and_opens_later(large_trace, visit):
+def test_a_branch_that_fails_to_load_stays_collapsed_with_an_error_and_opens_on_retry(large_trace, visit):
     server, root = large_trace
     visitor = visit(server)
     visitor.goto(path(root))
@@ -55,9 +55,9 @@ def test_a_branch_that_could_not_be_fetched_stays_closed_says_so_and_opens_later
     branch = visitor.page.locator(f"#{closed.get_attribute('id')}")
     visitor.page.route("**/rows?**", lambda route: route.abort())
     branch.locator("a.toggle").click()
-    branch.locator("text=✕ not loaded: the server did not answer").wait_for()
+    branch.locator("text=✕ not loaded: the server did not respond").wait_for()
     assert branch.get_attribute("aria-expanded") == "false"
-    visitor.complaints.clear()
+    visitor.problems.clear()
 
     visitor.page.unroute("**/rows?**")
     branch.locator("a.toggle").click()
@@ -88,7 +88,7 @@ def test_more_rows_and_branches_open_without_a_script(large_trace, unscripted):
     assert page.locator("tr[id]").count() > 1
 
 
-def test_the_keyboard_goes_on_in_the_first_of_the_new_rows(large_trace, visit):
+def test_keyboard_focus_moves_to_the_first_loaded_row(large_trace, visit):
     server, root = large_trace
     visitor = visit(server)
     visitor.goto(path(root))
@@ -109,7 +109,7 @@ def test_the_keyboard_goes_on_in_the_first_of_the_new_rows(large_trace, visit):
 @pytest.mark.parametrize(
     ("query", "matches", "name"), [("?find=even", 300, "even"), ("?show=errors", 250, "odd")]
 )
-def test_more_of_a_search_or_of_the_failed_counts_and_shows_only_those(server, visit, query, matches, name):
+def test_folded_rows_under_a_filter_count_and_show_only_matching_spans(server, visit, query, matches, name):
     export = Export()
     root = export.span("root", start_ns=NOW)
     for number in range(600):
@@ -125,12 +125,12 @@ def test_more_of_a_search_or_of_the_failed_counts_and_shows_only_those(server, v
     assert set(visitor.page.locator("tr[id] a[data-open]").all_inner_texts()) == {"root", name}
 
 
-# -- what a row says ---------------------------------------------------------------------------------------
+# -- the contents of a row ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def deep_trace(server):
-    """Thirty levels, each of which starts before the one it is in; returns the root."""
+    """Thirty levels, each of which starts before its parent; returns the root."""
     export = Export()
     span = root = export.span("the root of a deep trace", start_ns=NOW)
     for level in range(30):
@@ -144,9 +144,7 @@ def deep_trace(server):
 
 
 @pytest.mark.parametrize(("viewport", "least"), [(DESK, 100), (PHONE, 50)], ids=["1280", "360"])
-def test_however_deep_a_span_is_its_name_and_its_warnings_are_seen(
-    server, visit, deep_trace, viewport, least
-):
+def test_names_and_warnings_of_deeply_nested_spans_are_visible(server, visit, deep_trace, viewport, least):
     visitor = visit(server, viewport)
     visitor.goto(path(deep_trace, "?show=all"))
     names = (
@@ -163,18 +161,18 @@ def test_however_deep_a_span_is_its_name_and_its_warnings_are_seen(
     assert visitor.page.locator("tr[aria-level='21'] .level").inner_text() == "20"
 
 
-def test_a_span_without_a_name_can_be_seen_and_chosen(server, visit):
+def test_a_span_without_a_name_is_shown_and_selectable(server, visit):
     export = Export()
     root = export.span("root")
     export.span(" \t", parent=root)
     server.send(export)
     visitor = visit(server)
     visitor.goto(path(root))
-    visitor.page.get_by_role("link", name="no name").click()
-    visitor.page.locator("#pane h2", has_text="no name").wait_for()
+    visitor.page.get_by_role("link", name="unnamed").click()
+    visitor.page.locator("#pane h2", has_text="unnamed").wait_for()
 
 
-def test_a_child_that_starts_after_its_parent_ended_says_so(server, visit):
+def test_a_child_that_starts_after_its_parent_ended_is_marked_late(server, visit):
     export = Export()
     root = export.span("root", seconds=1)
     export.span("after", parent=root, start_ns=NOW + 3 * SECOND)
@@ -188,7 +186,7 @@ def test_a_child_that_starts_after_its_parent_ended_says_so(server, visit):
 
 @pytest.fixture
 def two_services(server):
-    """A request of a gateway that calls another service twice; returns the root."""
+    """A gateway request that calls another service twice; returns the root."""
     gateway, other = Export(**{"service.name": "gateway"}), Export(**{"service.name": "recall"})
     root = gateway.span("POST", start_ns=NOW, seconds=4)
     for second in (1, 2):
@@ -198,7 +196,7 @@ def two_services(server):
     return root
 
 
-def test_the_services_of_a_trace_are_in_its_header_and_at_each_span(server, visit, two_services):
+def test_a_trace_lists_its_services_in_the_header_and_on_each_span(server, visit, two_services):
     visitor = visit(server)
     visitor.goto(path(two_services))
     assert visitor.text("#services") == "services recall 2, gateway 1"
@@ -208,7 +206,7 @@ def test_the_services_of_a_trace_are_in_its_header_and_at_each_span(server, visi
     assert visitor.text("#hits") == "2 of 3 spans match"
 
 
-def test_of_one_service_no_column_is_made(day_server, visit):
+def test_a_trace_of_one_service_has_no_service_column(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?tenant=initech")
     visitor.press("j", "Enter")
@@ -217,9 +215,7 @@ def test_of_one_service_no_column_is_made(day_server, visit):
     assert visitor.page.locator(".service").count() == 0
 
 
-def test_the_time_has_a_scale_that_follows_the_zoom_and_a_span_says_where_it_starts(
-    server, visit, two_services
-):
+def test_the_time_scale_follows_the_zoom_and_a_span_shows_its_offset(server, visit, two_services):
     visitor = visit(server)
     visitor.goto(path(two_services))
     assert visitor.text("#ticks") == "0 2 s 4 s"
@@ -231,11 +227,11 @@ def test_the_time_has_a_scale_that_follows_the_zoom_and_a_span_says_where_it_sta
     visitor.page.locator("#pane", has_text="+2 s from the trace's start").wait_for()
 
 
-# -- finding -----------------------------------------------------------------------------------------------
+# -- searching ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["UpstreamError", "shard_away", "SHARD 3 did not", "error.code"])
-def test_a_search_finds_what_failures_and_attributes_say(day_server, visit, text):
+def test_a_search_finds_text_in_failures_and_attributes(day_server, visit, text):
     visitor = visit(day_server)
     visitor.goto("/traces?status=failed")
     visitor.press("j", "Enter")
@@ -248,7 +244,7 @@ def test_a_search_finds_what_failures_and_attributes_say(day_server, visit, text
     assert row(visitor, "triage-ticket").count() == 1
 
 
-def test_a_search_takes_wildcards_and_quotes_as_they_are(server, visit):
+def test_a_search_treats_wildcards_and_quotes_literally(server, visit):
     export = Export()
     root = export.span("root", attributes={"answer": 'he said "100%"'})
     export.span("other", parent=root, attributes={"answer": "he said 1000"})
@@ -259,7 +255,7 @@ def test_a_search_takes_wildcards_and_quotes_as_they_are(server, visit):
         assert visitor.text("#hits") == "1 of 2 spans matches"
 
 
-def test_a_reader_steps_from_match_to_match_and_is_told_where_they_are(server, visit):
+def test_stepping_through_matches_shows_the_current_position(server, visit):
     export = Export()
     root = export.span("root")
     for number in range(6):
@@ -279,7 +275,7 @@ def test_a_reader_steps_from_match_to_match_and_is_told_where_they_are(server, v
     assert visitor.text("#marks").startswith("2 / 3")
 
 
-def test_failed_spans_are_stepped_through_with_a_button_and_without_a_script(large_trace, unscripted):
+def test_failed_spans_can_be_stepped_through_without_a_script(large_trace, unscripted):
     server, root = large_trace
     page = unscripted(server, path(root, "?show=errors"))
     name = page.locator("#pane h2").inner_text()
@@ -289,9 +285,9 @@ def test_failed_spans_are_stepped_through_with_a_button_and_without_a_script(lar
     assert page.locator("#pane h2").inner_text() == name, "it is the only one"
 
 
-# -- the strip and the search stay in sight -----------------------------------------------------------------
+# -- the minimap and the search stay visible ----------------------------------------------------------------
 
-#: whether the middle of the row with the focus, and its edges, are what one sees there
+#: whether nothing covers the middle and the edges of the focused row
 UNCOVERED = """(() => {
   const row = document.activeElement.closest('tr');
   const box = row.getBoundingClientRect();
@@ -302,7 +298,7 @@ UNCOVERED = """(() => {
 
 @pytest.mark.parametrize("query", ["", "?find=document 1&zoom=10-60"], ids=["one line", "marks and zoom"])
 @pytest.mark.parametrize("width", [902, 1280])
-def test_the_strip_and_the_search_stay_in_sight_and_cover_no_row_with_the_focus(
+def test_the_minimap_and_the_search_stay_visible_and_never_cover_the_focused_row(
     large_trace, visit, width, query
 ):
     server, root = large_trace
@@ -327,7 +323,7 @@ def test_the_strip_and_the_search_stay_in_sight_and_cover_no_row_with_the_focus(
 
 
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 900, "height": 900}, {"width": 1280, "height": 500}])
-def test_where_there_is_little_room_nothing_stays_above_the_tree(large_trace, visit, viewport):
+def test_on_small_screens_nothing_is_sticky_above_the_tree(large_trace, visit, viewport):
     server, root = large_trace
     visitor = visit(server, viewport)
     visitor.goto(path(root))
@@ -337,10 +333,10 @@ def test_where_there_is_little_room_nothing_stays_above_the_tree(large_trace, vi
     assert visitor.page.evaluate(UNCOVERED)
 
 
-# -- choosing ----------------------------------------------------------------------------------------------
+# -- selecting a span --------------------------------------------------------------------------------------
 
 
-def test_a_click_anywhere_in_a_row_chooses_its_span(day_server, visit):
+def test_a_click_anywhere_in_a_row_selects_its_span(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?tenant=acme")
     visitor.press("j", "Enter")
@@ -351,13 +347,13 @@ def test_a_click_anywhere_in_a_row_chooses_its_span(day_server, visit):
         assert row(visitor, name).get_attribute("aria-selected") == "true"
 
 
-def test_a_span_on_its_way_is_announced_and_chosen_when_it_is_there(day_server, visit):
+def test_a_loading_span_is_marked_busy_and_selected_when_loaded(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?tenant=acme")
     visitor.press("j", "Enter")
     visitor.arrives_at("**/trace/*")
     held = []
-    # a bound method of a list has no place for what playwright keeps at a handler
+    # playwright sets an attribute on the handler, which a list's bound method does not allow
     visitor.page.route("**/span/*", lambda route: held.append(route))  # noqa: PLW0108
     row(visitor, "search articles").locator("a[data-open]").click()
     visitor.page.locator("#pane[aria-busy=true]").wait_for()
@@ -368,7 +364,7 @@ def test_a_span_on_its_way_is_announced_and_chosen_when_it_is_there(day_server, 
     assert row(visitor, "search articles").get_attribute("aria-selected") == "true"
 
 
-def test_a_span_that_could_not_be_fetched_is_said_in_the_pane_until_one_could(day_server, visit):
+def test_a_span_that_fails_to_load_is_reported_in_the_pane_until_one_loads(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?status=failed")
     visitor.press("j", "Enter")
@@ -377,10 +373,10 @@ def test_a_span_that_could_not_be_fetched_is_said_in_the_pane_until_one_could(da
     visitor.page.route("**/span/*", lambda route: route.abort())
     row(visitor, "chat small-1").locator("a[data-open]").click()
     visitor.page.locator("#pane .fault").wait_for()
-    assert visitor.text("#pane .fault") == "✕ “chat small-1” was not loaded: the server did not answer"
+    assert visitor.text("#pane .fault") == "✕ “chat small-1” was not loaded: the server did not respond"
     assert row(visitor, "search articles").get_attribute("aria-selected") == "true"
     assert visitor.page.url == address
-    visitor.complaints.clear()
+    visitor.problems.clear()
 
     visitor.page.unroute("**/span/*")
     row(visitor, "chat small-1").locator("a[data-open]").click()
@@ -388,7 +384,7 @@ def test_a_span_that_could_not_be_fetched_is_said_in_the_pane_until_one_could(da
     assert visitor.page.locator(".fault").count() == 0
 
 
-def test_a_trace_opens_at_its_top_unless_a_span_is_asked_for(large_trace, visit):
+def test_a_trace_opens_at_the_top_unless_a_span_is_requested(large_trace, visit):
     server, root = large_trace
     visitor = visit(server)
     visitor.goto(path(root))
@@ -403,7 +399,7 @@ def test_a_trace_opens_at_its_top_unless_a_span_is_asked_for(large_trace, visit)
 # -- zoom, the list's filter, and the way back -------------------------------------------------------------
 
 
-def test_the_lists_filter_and_the_zoom_stay_whatever_is_shown_and_escape_returns(day_server, visit):
+def test_the_list_filter_and_the_zoom_survive_view_changes_and_escape_returns_to_the_list(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces?tenant=acme&tokens=100")
     visitor.press("j", "Enter")
@@ -424,7 +420,7 @@ def test_the_lists_filter_and_the_zoom_stay_whatever_is_shown_and_escape_returns
     visitor.arrives_at("**/traces?tenant=acme&tokens=100")
 
 
-def test_a_zoom_leaves_open_what_is_open_and_is_no_step_of_the_history(large_trace, visit):
+def test_a_zoom_keeps_expanded_branches_and_adds_no_history_entry(large_trace, visit):
     server, _ = large_trace
     visitor = visit(server)
     visitor.goto("/traces")
@@ -449,7 +445,7 @@ def test_a_zoom_leaves_open_what_is_open_and_is_no_step_of_the_history(large_tra
     visitor.arrives_at("**/traces")
 
 
-def test_rows_that_come_after_a_zoom_lie_in_the_same_stretch(large_trace, visit):
+def test_rows_loaded_after_a_zoom_use_the_same_range(large_trace, visit):
     server, root = large_trace
     visitor = visit(server)
     visitor.goto(path(root))
@@ -463,10 +459,10 @@ def test_rows_that_come_after_a_zoom_lie_in_the_same_stretch(large_trace, visit)
     assert visitor.page.evaluate(boxes) == ["25 0 50 12"]
 
 
-# -- what is still to come, and what is too much -----------------------------------------------------------
+# -- incomplete traces, and traces over the limit ----------------------------------------------------------
 
 
-def test_a_trace_without_a_root_says_what_came_since_and_changes_nothing_itself(server, visit):
+def test_a_trace_without_a_root_announces_new_spans_without_changing_the_page(server, visit):
     early = Day()
     root = early.span("root", start_ns=NOW)
     first = Export()
@@ -488,7 +484,7 @@ def test_a_trace_without_a_root_says_what_came_since_and_changes_nothing_itself(
 
 @pytest.fixture
 def over_the_limit(server, monkeypatch):
-    """A trace of 300 spans where 100 are read; returns the spans."""
+    """A trace of 300 spans under a limit of 100; returns the spans."""
     monkeypatch.setattr(detail, "MAX_SPANS", 100)
     export = Export()
     spans = [export.span("root", start_ns=NOW, seconds=9)]
@@ -502,18 +498,16 @@ def over_the_limit(server, monkeypatch):
     return spans
 
 
-def test_of_a_trace_over_the_limit_the_failed_spans_and_what_they_are_in_are_read(
-    server, visit, over_the_limit
-):
+def test_a_trace_over_the_limit_includes_failed_spans_and_their_ancestors(server, visit, over_the_limit):
     visitor = visit(server)
     visitor.goto(path(over_the_limit[0]))
-    assert "107 of 300 spans: limit" in visitor.text("main")
+    assert "107 of 300 spans (limit)" in visitor.text("main")
     assert "late failure" in visitor.text("#pane")
     assert row(visitor, "item 295").is_visible()
     assert "never arrived" not in visitor.text("main")
 
 
-def test_a_span_beyond_the_limit_is_shown_to_who_asks_for_it(server, visit, over_the_limit):
+def test_a_span_beyond_the_limit_is_shown_on_request(server, visit, over_the_limit):
     visitor = visit(server)
     asked = over_the_limit[299]
     visitor.goto(path(asked, f"?span={asked.span_id.hex()}"))

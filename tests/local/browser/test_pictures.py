@@ -1,4 +1,4 @@
-"""Every view, light and dark, wide and narrow: photographed for docs and CI, and accessible as shown."""
+"""Screenshots of every view, light and dark, wide and narrow, with an accessibility check of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NARROW = {"width": 375, "height": 780}
 
 @pytest.fixture(params=["wide-light", "wide-dark", "narrow-light", "narrow-dark"])
 def look(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """How the browser is: its size and the scheme of its colours."""
+    """Browser options: the window size and the color scheme."""
     size, scheme = request.param.split("-")
     return {"viewport": DESK if size == "wide" else NARROW, "scheme": scheme, "reduced_motion": "reduce"}
 
@@ -27,7 +27,7 @@ def look(request: pytest.FixtureRequest) -> dict[str, Any]:
 def scene(
     start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Running, str]:
-    """A server with a platform's day, and the path of a trace that failed."""
+    """A server with one day of traces, and the path of a failed trace."""
     server = start_server(tmp_path_factory.mktemp("scene"))
     return server, set_up(server)
 
@@ -43,7 +43,7 @@ def large_trace(
 
 
 def shoot(visitor: Visitor, name: str) -> None:
-    """Keep a picture of the page, on a narrow screen of all its length, and check it as it stands."""
+    """Save a screenshot, full-length on narrow screens, and check accessibility."""
     page = visitor.page
     if page.locator(".plot").count():
         page.locator(".plot[data-drawn]").last.wait_for()
@@ -75,14 +75,14 @@ def shoot(visitor: Visitor, name: str) -> None:
         ("zoomed", "?zoom=25-60"),
     ],
 )
-def test_a_view_of_the_day(scene, visit, name, path, look):
+def test_a_view_of_one_day(scene, visit, name, path, look):
     server, trace = scene
     visitor = visit(server, **look)
     visitor.goto(path if path.startswith("/") else trace + path)
     shoot(visitor, name)
 
 
-def test_what_the_guard_removed(scene, visit, look):
+def test_values_removed_by_the_guard(scene, visit, look):
     server, trace = scene
     visitor = visit(server, **look)
     visitor.goto(trace)
@@ -91,7 +91,7 @@ def test_what_the_guard_removed(scene, visit, look):
     shoot(visitor, "removed")
 
 
-def test_a_look_at_a_trace_and_the_keys(scene, visit, look):
+def test_the_trace_preview_and_the_shortcuts(scene, visit, look):
     server, _ = scene
     visitor = visit(server, **look)
     visitor.goto("/traces?status=failed")
@@ -111,14 +111,14 @@ def test_a_trace_of_ten_thousand_spans(large_trace, visit, name, query, look):
     shoot(visitor, name)
 
 
-def test_views_without_anything_in_them(server, visit, look):
+def test_empty_views(server, visit, look):
     visitor = visit(server, **look)
     for name, path in (("overview", "/"), ("traces", "/traces"), ("services", "/services")):
         visitor.goto(path)
         shoot(visitor, f"empty-{name}")
 
 
-def test_a_browser_that_did_not_come_by_the_link(server, chromium, look):
+def test_a_browser_that_is_not_signed_in(server, chromium, look):
     context = chromium.new_context(viewport=look["viewport"], color_scheme=look["scheme"])
     visitor = Visitor(context.new_page(), server)
     visitor.goto("/")
@@ -134,6 +134,6 @@ def test_a_store_that_cannot_be_read(start_server, visit, tmp_path, look):
     (tmp_path / "data").rename(tmp_path / "elsewhere")
     visitor.goto("/")
     assert "The store cannot be read" in visitor.text("h1")
-    assert "The last figures" in visitor.text("main")
+    assert "Last known figures" in visitor.text("main")
     shoot(visitor, "broken")
     (tmp_path / "elsewhere").rename(tmp_path / "data")

@@ -1,3 +1,5 @@
+"""The ingest endpoints: encodings, responses, limits, malformed input, and priority of pages."""
+
 from __future__ import annotations
 
 import base64
@@ -33,7 +35,7 @@ PATHS = pytest.mark.parametrize("path", [LANGFUSE, "/v1/traces"])
 
 
 def otlp_json(export) -> dict:
-    """The request as an OTLP/JSON exporter writes it: protobuf's JSON, but ids in hex."""
+    """The request as an OTLP/JSON exporter writes it: protobuf's JSON with IDs in hex."""
     found = MessageToDict(export.message)
     for span in found["resourceSpans"][0]["scopeSpans"][0]["spans"]:
         for key in ("traceId", "spanId", "parentSpanId"):
@@ -48,9 +50,7 @@ def stored(server, span) -> list:
 
 @PATHS
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_stock_exporter_is_answered_with_success_and_its_spans_are_there(
-    shared_server, path, compression
-):
+def test_the_stock_exporter_succeeds_and_its_spans_are_stored(shared_server, path, compression):
     results = []
 
     class Watched(OTLPSpanExporter):
@@ -71,7 +71,7 @@ def test_the_stock_exporter_is_answered_with_success_and_its_spans_are_there(
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_json_is_taken_as_protobuf_is(shared_server, export, compressed):
+def test_json_is_accepted_like_protobuf(shared_server, export, compressed):
     request = export()
     parent = request.span("parent")
     request.span(
@@ -89,7 +89,7 @@ def test_json_is_taken_as_protobuf_is(shared_server, export, compressed):
     assert found.id == parent.span_id.hex()
 
 
-def test_both_encodings_are_read_as_the_same_spans(export):
+def test_both_encodings_decode_to_the_same_spans(export):
     request = export(cloud=["a", "b"])
     request.span(
         "s",
@@ -102,7 +102,7 @@ def test_both_encodings_are_read_as_the_same_spans(export):
     )
 
 
-def test_langfuses_path_answers_with_json_whatever_was_sent(shared_server, export):
+def test_langfuses_path_always_responds_with_json(shared_server, export):
     request = export()
     request.span()
     answer = shared_server.post(request.bytes())
@@ -110,7 +110,7 @@ def test_langfuses_path_answers_with_json_whatever_was_sent(shared_server, expor
     assert answer.json()["name"] == "otel-ingestion-job"
 
 
-def test_otlps_own_path_answers_in_the_encoding_of_the_request(shared_server, export):
+def test_otlps_own_path_responds_in_the_encoding_of_the_request(shared_server, export):
     request = export()
     request.span()
     protobuf = shared_server.post(request.bytes(), "/v1/traces")
@@ -142,7 +142,7 @@ def test_an_export_without_spans_is_accepted(shared_server):
         ("Bearer {public}", 403, "Access denied - insufficient permissions for this endpoint"),
     ],
 )
-def test_who_has_not_the_key_pair_is_told_so_as_langfuse_does(
+def test_requests_without_the_key_pair_get_langfuses_errors(
     shared_server, path, authorization, status, message
 ):
     answer = shared_server.post(
@@ -173,7 +173,7 @@ def test_who_has_not_the_key_pair_is_told_so_as_langfuse_does(
         ),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_langfuses_words(shared_server, path, body, headers, error):
+def test_unreadable_requests_get_langfuses_errors(shared_server, path, body, headers, error):
     answer = shared_server.post(body, path, **headers)
     assert (answer.status_code, answer.json()) == (400, {"error": error})
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_read_is_refused_with_langfuses_words(shared_server, path
         ("span_id", b"\1" * 16, "spanId:not_an_id"),
     ],
 )
-def test_one_span_with_a_bad_id_refuses_the_whole_batch(shared_server, export, field, value, reason):
+def test_one_span_with_a_bad_id_rejects_the_whole_batch(shared_server, export, field, value, reason):
     request = export()
     good, bad = request.span("good"), request.span("bad")
     setattr(bad, field, value)
@@ -201,7 +201,7 @@ def test_one_span_with_a_bad_id_refuses_the_whole_batch(shared_server, export, f
 
 
 @pytest.mark.parametrize("bad", ["xyz", "00", 7, None, "", "0" * 32, ["a"], "é" * 32])
-def test_in_json_too_a_bad_id_refuses_the_whole_batch(shared_server, export, bad):
+def test_a_bad_id_in_json_rejects_the_whole_batch(shared_server, export, bad):
     request = export()
     good = request.span("good")
     request.span("bad")
@@ -214,7 +214,7 @@ def test_in_json_too_a_bad_id_refuses_the_whole_batch(shared_server, export, bad
 
 
 @PATHS
-def test_only_post_is_taken(shared_server, path):
+def test_only_post_is_accepted(shared_server, path):
     assert shared_server.get(path).status_code == 405
     assert httpx.delete(shared_server.url + path).status_code == 405
 
@@ -228,7 +228,7 @@ def test_a_body_over_the_configured_size_is_413(shared_server):
     assert shared_server.post(pieces()).status_code == 413
 
 
-def test_a_small_body_that_swells_when_decompressed_is_413(shared_server):
+def test_a_decompression_bomb_is_413(shared_server):
     bomb = gzip.compress(b"\0" * 200_000_000, compresslevel=9)
     assert len(bomb) < 1_000_000
     assert shared_server.post(bomb, Content_Encoding="gzip").status_code == 413
@@ -241,7 +241,7 @@ def test_decompression_counts_the_members_of_one_body_together():
         gunzip(member * 2, 119)
 
 
-def test_more_spans_than_one_request_may_hold_are_413(export):
+def test_too_many_spans_in_one_request_are_rejected(export):
     request = export()
     for _ in range(3):
         request.span()
@@ -254,7 +254,7 @@ def test_more_spans_than_one_request_may_hold_are_413(export):
     [b"\x0a\x00" * 100, b"\x0a\xc8\x01" + b"\x12\x00" * 100, b"\x0a\xcb\x01\x12\xc8\x01" + b"\x12\x00" * 100],
     ids=["resources", "scopes", "spans"],
 )
-def test_small_bodies_that_would_become_many_objects_are_refused_before_they_do(body):
+def test_small_bodies_with_too_many_objects_are_rejected_before_parsing(body):
     with pytest.raises(TooLargeError):
         from_protobuf(body, Limits(spans=50))
     with pytest.raises(TooLargeError):
@@ -262,18 +262,18 @@ def test_small_bodies_that_would_become_many_objects_are_refused_before_they_do(
 
 
 @pytest.mark.parametrize("body", [b"\x0b\x0c", b"\x0a\x02\x13\x14", b"\x0a\x7f", b"\xff" * 20])
-def test_groups_and_broken_lengths_are_refused(body):
+def test_groups_and_broken_lengths_are_rejected(body):
     with pytest.raises(ExportError):
         from_protobuf(body, Limits())
 
 
-def test_metrics_are_accepted_and_discarded_and_other_signals_are_not_known(shared_server):
+def test_metrics_are_accepted_and_discarded_and_other_signals_are_404(shared_server):
     assert shared_server.post(b"", "/api/public/otel/v1/metrics").json() == {"message": "OK"}
     assert shared_server.post(b"", "/api/public/otel/v1/logs").status_code == 404
     assert shared_server.post(b"", "/api/public/otel").status_code == 404
 
 
-def test_deep_nesting_is_refused_or_cut_but_never_followed(export):
+def test_deep_nesting_is_rejected_or_cut(export):
     deep = b"[" * 100_000
     with pytest.raises(ExportError):
         from_json(b'{"resourceSpans":' + deep, Limits())
@@ -288,7 +288,7 @@ def test_deep_nesting_is_refused_or_cut_but_never_followed(export):
     assert span.attributes["deep"] == [[["[nested too deeply]"]]]
 
 
-def test_attributes_events_and_values_are_bounded_and_what_was_dropped_is_counted(export):
+def test_attributes_events_and_values_are_bounded_and_drops_are_counted(export):
     request = export()
     span = request.span("n" * 100, attributes={f"key{number}": "v" * 100 for number in range(10)})
     for _ in range(5):
@@ -301,7 +301,7 @@ def test_attributes_events_and_values_are_bounded_and_what_was_dropped_is_counte
     assert found.dropped == 6 + 3
 
 
-def test_what_json_cannot_hold_becomes_text(shared_server, export):
+def test_values_that_json_cannot_represent_become_text(shared_server, export):
     request = export()
     span = request.span(
         attributes={"nan": float("nan"), "inf": float("-inf"), "nul": "a\0b", "bytes": b"\xff"}
@@ -324,7 +324,7 @@ def test_lone_surrogates_in_json_are_replaced(shared_server):
     assert found.name == "a?b?"
 
 
-def test_times_out_of_range_are_taken(shared_server, export):
+def test_times_out_of_range_are_accepted(shared_server, export):
     request = export()
     span = request.span()
     span.start_time_unix_nano = 2**64 - 1
@@ -336,7 +336,7 @@ def test_times_out_of_range_are_taken(shared_server, export):
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
-def test_no_bytes_do_anything_but_be_read_or_refused(body):
+def test_any_bytes_are_either_decoded_or_rejected(body):
     for read in (from_protobuf, from_json):
         try:
             read(body, Limits())
@@ -359,7 +359,7 @@ json_values = st.recursive(
 @given(
     json_values, st.sampled_from(["resourceSpans", "scopeSpans", "spans", "attributes", "traceId", "name"])
 )
-def test_no_json_in_any_place_does_anything_but_be_read_or_refused(value, place):
+def test_any_json_in_any_place_is_either_decoded_or_rejected(value, place):
     span = {"traceId": "11" * 16, "spanId": "22" * 8, "attributes": [], "name": "n"}
     scope = {"spans": [span]}
     resource = {"scopeSpans": [scope]}
@@ -380,43 +380,43 @@ def test_deflate_is_not_gzip(shared_server, export):
     assert answer.status_code == 400
 
 
-def test_a_batch_waits_for_a_page_but_not_for_ever():
-    turns = PagePriority()
+def test_a_batch_waits_for_a_page_but_not_forever():
+    priority = PagePriority()
     order: list[str] = []
 
     def batch() -> None:
-        turns.wait(30)
+        priority.wait(30)
         order.append("batch")
 
-    with turns.page():
+    with priority.page():
         thread = threading.Thread(target=batch)
         thread.start()
-        turns.wait(0.05)
+        priority.wait(0.05)
         order.append("page")
     thread.join(30)
     assert order == ["page", "batch"]
 
 
-def test_a_batch_lets_a_page_that_comes_meanwhile_go_first_until_its_patience_is_spent():
-    turns = PagePriority()
-    items = turns.patience(0.05).between(range(100))
+def test_a_batch_lets_later_pages_go_first_until_its_wait_budget_is_spent():
+    priority = PagePriority()
+    items = priority.budget(0.05).between(range(100))
     taken = [next(items)]
 
-    with turns.page():
+    with priority.page():
         taken.extend(items)
 
     assert taken == list(range(100))
 
 
-def test_a_batch_under_way_goes_on_when_the_page_has_been_answered():
-    turns = PagePriority()
+def test_a_waiting_batch_continues_when_the_page_is_done():
+    priority = PagePriority()
     taken: list[int] = []
-    page = turns.page()
+    page = priority.page()
     page.__enter__()
-    thread = threading.Thread(target=lambda: taken.extend(turns.patience(30).between(range(100))))
+    thread = threading.Thread(target=lambda: taken.extend(priority.budget(30).between(range(100))))
 
     thread.start()
-    turns.wait(0.05)
+    priority.wait(0.05)
     before = list(taken)
     page.__exit__(None, None, None)
     thread.join(30)

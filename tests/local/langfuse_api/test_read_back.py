@@ -87,7 +87,7 @@ def test_an_observation_has_every_field_langfuse_gives_it(filled):
     assert found.is_root_observation is False
 
 
-def test_only_core_and_basic_fields_come_unasked(filled):
+def test_only_core_and_basic_fields_are_returned_by_default(filled):
     answer = filled.get("/api/public/v2/observations", name="first").json()["data"][0]
     assert {"id", "traceId", "startTime", "projectId", "name", "level", "userId"} <= answer.keys()
     assert not {"metadata", "usageDetails", "input", "latency", "tags"} & answer.keys()
@@ -112,7 +112,7 @@ def test_only_core_and_basic_fields_come_unasked(filled):
         ({"limit": 1}, ["third"]),
     ],
 )
-def test_parameters_select(filled, params, expected):
+def test_parameters_select_observations(filled, params, expected):
     assert names(filled, **params) == expected
 
 
@@ -223,17 +223,17 @@ def test_parameters_select(filled, params, expected):
         ({"type": "null", "column": "model", "operator": "is null"}, ["pay"]),
     ],
 )
-def test_conditions_select(filled, condition, expected):
+def test_conditions_select_observations(filled, condition, expected):
     assert names(filled, condition) == expected
 
 
-def test_conditions_hold_together_and_instead_of_parameters(filled):
+def test_conditions_are_combined_and_replace_parameters(filled):
     generation = {"type": "string", "column": "type", "operator": "=", "value": "GENERATION"}
     acme = {"type": "arrayOptions", "column": "tags", "operator": "any of", "value": ["tenant:acme"]}
     assert names(filled, generation, acme, name="third") == ["second", "first"]
 
 
-def test_a_cursor_walks_through_everything_once_even_at_equal_times(server, export):
+def test_a_cursor_visits_everything_once_even_with_equal_times(server, export):
     request = export()
     for number in range(25):
         request.span(f"span {number}", start_ns=MONDAY)
@@ -248,7 +248,7 @@ def test_a_cursor_walks_through_everything_once_even_at_equal_times(server, expo
     assert sorted(found) == sorted(f"span {number}" for number in range(25))
 
 
-def test_long_metadata_is_cut_unless_it_is_asked_for(server, export):
+def test_long_metadata_is_cut_unless_expanded(server, export):
     request = export()
     long = {"langfuse.trace.metadata.a": "x" * 300, "langfuse.trace.metadata.b": "y" * 300}
     request.span(
@@ -285,7 +285,7 @@ def test_long_metadata_is_cut_unless_it_is_asked_for(server, export):
         {"filter": "[" * 5000},
     ],
 )
-def test_a_query_that_makes_no_sense_is_400_and_says_why(shared_server, params):
+def test_an_invalid_query_is_400_with_a_reason(shared_server, params):
     answer = shared_server.get("/api/public/v2/observations", **params)
     assert answer.status_code == 400
     assert answer.json()["error"][0]["message"]
@@ -366,7 +366,7 @@ def test_tags_group_as_a_whole_and_booleans_are_booleans(filled):
     assert found == [{"tags": ["tenant:acme", "workflow:pay"], "isRootObservation": False, "count_count": 2}]
 
 
-def test_metrics_over_nothing_are_one_row_of_nothing(server):
+def test_metrics_over_an_empty_range_are_one_empty_row(server):
     assert server.metrics(metrics=[{"measure": "count", "aggregation": "count"}]) == [{"count_count": 0}]
     assert server.metrics(metrics=[{"measure": "latency", "aggregation": "p99"}]) == [{"p99_latency": None}]
 
@@ -392,7 +392,7 @@ def test_metrics_over_nothing_are_one_row_of_nothing(server):
         {"config": {"row_limit": True}},
     ],
 )
-def test_a_metrics_query_that_makes_no_sense_is_400(shared_server, change):
+def test_an_invalid_metrics_query_is_400(shared_server, change):
     query = {
         "view": "observations",
         "metrics": [{"measure": "count", "aggregation": "count"}],
@@ -405,7 +405,7 @@ def test_a_metrics_query_that_makes_no_sense_is_400(shared_server, change):
     assert answer.json()["error"][0]["message"]
 
 
-def test_deleting_a_stored_span_changes_what_is_read_back(filled):
+def test_deleting_a_stored_span_changes_the_read_back(filled):
     store = Store(filled.data_dir)
     assert store.delete(filled.root.trace_id.hex(), filled.root.span_id.hex()) == 1
     store.close()
@@ -439,7 +439,7 @@ def test_the_client_library_raises_for_wrong_keys(shared_server):
     "path",
     ["traces", "traces/abc", "observations", "observations/abc", "metrics", "metrics/daily", "v2/scores"],
 )
-def test_calls_that_langfuse_4_no_longer_serves_are_404_with_its_words(shared_server, path):
+def test_calls_removed_in_langfuse_4_are_404_with_its_message(shared_server, path):
     answer = shared_server.get(f"/api/public/{path}")
     assert answer.status_code == 404
     assert "not available on deployments running in Langfuse v4 events_only mode" in answer.json()["message"]

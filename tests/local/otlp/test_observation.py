@@ -1,4 +1,4 @@
-"""Each row of the mapping table of docs/local.md, as behaviour."""
+"""Each row of the mapping table in docs/local.md as a test."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def test_level(attributes, status, expected):
     assert mapped(attributes, status=status).level == expected
 
 
-def test_the_status_message_is_that_of_the_attribute_before_that_of_the_span():
+def test_the_status_message_attribute_wins_over_the_span_status():
     assert mapped(status=2, message="broke").status_message == "broke"
     assert (
-        mapped({"langfuse.observation.status_message": "said"}, status=2, message="broke").status_message
-        == "said"
+        mapped({"langfuse.observation.status_message": "given"}, status=2, message="broke").status_message
+        == "given"
     )
     assert mapped().status_message is None
 
@@ -102,19 +102,20 @@ def test_environment(given, expected):
     assert mapped(resource={"deployment.environment.name": given}).environment == expected
 
 
-def test_the_environment_of_the_span_wins_over_that_of_the_resource():
+def test_the_environment_of_the_span_wins_over_the_resource():
     attributes = {"deployment.environment": "span"}
     assert mapped(attributes, resource={"langfuse.environment": "resource"}).environment == "span"
 
 
-def test_model_of_the_response_wins_over_that_of_the_request():
+def test_the_response_model_wins_over_the_request_model():
     assert mapped({"gen_ai.request.model": "asked", "gen_ai.response.model": "given"}).model == "given"
     assert (
-        mapped({"langfuse.observation.model.name": "said", "gen_ai.response.model": "given"}).model == "said"
+        mapped({"langfuse.observation.model.name": "named", "gen_ai.response.model": "given"}).model
+        == "named"
     )
 
 
-def test_cached_and_reasoning_tokens_are_taken_out_of_their_sums():
+def test_cached_and_reasoning_tokens_are_subtracted_from_their_sums():
     found = mapped(
         {
             "gen_ai.usage.input_tokens": 100,
@@ -134,7 +135,7 @@ def test_cached_and_reasoning_tokens_are_taken_out_of_their_sums():
     assert (found.input_tokens, found.output_tokens, found.total_tokens) == (100, 50, 150)
 
 
-def test_usage_details_as_given_win():
+def test_given_usage_details_win():
     found = mapped(
         {"langfuse.observation.usage_details": '{"input": 3, "output": 4}', "gen_ai.usage.input_tokens": 100}
     )
@@ -144,11 +145,11 @@ def test_usage_details_as_given_win():
 @pytest.mark.parametrize(
     "given", ["{", "[1]", '{"input": -1}', '{"input": "many"}', '{"input": true}', "null"]
 )
-def test_usage_that_is_no_count_is_none(given):
+def test_usage_that_is_not_a_count_is_ignored(given):
     assert mapped({"langfuse.observation.usage_details": given}).total_tokens is None
 
 
-def test_usage_that_nobody_said_is_none_and_not_zero():
+def test_unreported_usage_is_none_and_not_zero():
     assert mapped({"gen_ai.request.model": "m"}).input_tokens is None
     assert mapped({"llm.usage.total_tokens": 9}).total_tokens is None
 
@@ -160,7 +161,7 @@ def test_cost_is_summed_when_no_total_is_given():
 
 
 @pytest.mark.parametrize("operation", ["invoke_agent", "agent_step"])
-def test_spans_that_sum_up_their_children_carry_no_model_usage_or_cost(operation):
+def test_spans_that_aggregate_their_children_have_no_model_usage_or_cost(operation):
     found = mapped(
         {
             "gen_ai.operation.name": operation,
@@ -172,7 +173,7 @@ def test_spans_that_sum_up_their_children_carry_no_model_usage_or_cost(operation
     assert (found.model, found.input_tokens, found.total_cost) == (None, None, None)
 
 
-def test_metadata_of_the_trace_overwrites_that_of_the_observation():
+def test_trace_metadata_overwrites_observation_metadata():
     found = json.loads(
         mapped(
             {
@@ -216,17 +217,17 @@ def test_user_session_and_trace_name_come_from_the_span_itself():
     assert mapped({"traceloop.association.properties.session_id": "x"}).session_id is None
 
 
-def test_a_root_is_named_after_itself_and_a_child_not():
+def test_a_trace_is_named_after_its_root_and_not_after_a_child():
     assert mapped(name="root").trace_name == "root"
     assert mapped(name="child", parent="3" * 16).trace_name is None
 
 
-def test_an_app_root_below_a_foreign_parent_is_a_root():
+def test_an_app_root_below_a_remote_parent_is_a_root():
     assert mapped({"langfuse.internal.is_app_root": True}, parent="3" * 16).is_root
     assert not mapped(parent="3" * 16).is_root
 
 
-def test_our_tags_are_columns_whether_they_come_as_metadata_or_plain():
+def test_our_tags_become_columns_as_metadata_or_plain_attributes():
     assert (
         mapped({"tenant_id": "plain", "langfuse.trace.metadata.tenant_id": "metadata"}).tenant_id
         == "metadata"
@@ -260,7 +261,7 @@ def test_input_and_output(attributes, given, answered):
     assert not used & json.loads(found.metadata).keys()
 
 
-def test_the_prompt_is_linked_on_generations_only():
+def test_the_prompt_is_linked_only_on_generations():
     attributes = {"langfuse.observation.prompt.name": "p", "langfuse.observation.prompt.version": 3}
     assert mapped(attributes).prompt_name is None
     found = mapped(attributes | {"langfuse.observation.type": "generation"})
@@ -287,6 +288,6 @@ def test_release_and_version_fall_back_to_the_resource():
     assert mapped({"langfuse.version": "v"}, resource=resource).version == "v"
 
 
-def test_request_parameters_are_the_models_parameters():
+def test_request_parameters_become_model_parameters():
     found = mapped({"gen_ai.request.model": "m", "gen_ai.request.temperature": 0.5})
     assert json.loads(found.extra)["parameters"] == {"temperature": 0.5}

@@ -1,4 +1,4 @@
-"""What pages read instead of grouping spans: sums, histograms, arrivals, links; and files out and in."""
+"""Sums, histograms, arrivals and links that pages read, and export and import of trace files."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def tagged(tenant: str, workflow: str = "w") -> dict[str, str]:
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1), st.sampled_from([50, 95, 99]))
-def test_a_percentile_is_within_nine_percent_of_a_duration_that_was_counted(durations, percent):
+def test_a_percentile_is_within_nine_percent_of_a_counted_duration(durations, percent):
     (found,) = histogram.percentiles(sum(map(histogram.one, durations)), percent)
     exact = sorted(durations)[max(0, math.ceil(len(durations) * percent / 100) - 1)]
     assert found / 1.19 - 1000 <= exact <= found * 1.19 + 1
 
 
 @given(st.lists(st.integers(0, 2**63 - 1)))
-def test_a_histogram_is_the_same_after_it_was_text(durations):
+def test_a_histogram_survives_a_text_round_trip(durations):
     counted = sum(map(histogram.one, durations))
     assert histogram.unpacked(histogram.packed(counted)) == counted
 
 
-def test_of_nothing_there_is_no_percentile():
+def test_an_empty_histogram_has_no_percentiles():
     assert histogram.percentiles(0, 50, 99) == [None, None]
 
 
@@ -94,7 +94,7 @@ steps = st.tuples(st.just("add"), st.lists(spans, max_size=6)) | st.tuples(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(steps, max_size=6))
-def test_the_sums_always_say_what_the_traces_say(tmp_path, history):
+def test_the_sums_always_match_the_traces(tmp_path, history):
     store = Store(tmp_path / os.urandom(4).hex())
     store.directory.mkdir()
     for what, given_ in history:
@@ -122,7 +122,7 @@ def test_the_sums_always_say_what_the_traces_say(tmp_path, history):
     store.close()
 
 
-def test_an_overview_adds_up_points_groups_and_the_whole(store):
+def test_an_overview_sums_points_groups_and_the_total(store):
     store.add([make(1, trace, long=10**9, attributes=tagged("acme")) for trace in range(20)])
     store.add([make(1, 50, start_ns=NOON + HOUR, long=4 * 10**9, status=2, attributes=tagged("globex"))])
     second = NOON // 10**9
@@ -140,7 +140,7 @@ def test_an_overview_adds_up_points_groups_and_the_whole(store):
     assert only.whole.sums["traces"] == 0
 
 
-def test_old_traces_leave_the_sums_and_the_links_with_them(tmp_path):
+def test_deleted_traces_are_removed_from_sums_and_links(tmp_path):
     store = Store(tmp_path, max_bytes=200_000)
     for trace in range(40):
         links = [{"trace_id": f"{trace:032x}", "span_id": "1" * 16}]
@@ -175,7 +175,7 @@ def all_pages(store: Store, **chosen) -> list[str]:
 
 
 @pytest.mark.parametrize("sort", sorted(traces.SORTS))
-def test_pages_of_any_order_hold_every_trace_once_largest_first(store, sort):
+def test_pages_in_any_order_contain_every_trace_once_largest_first(store, sort):
     for n in range(130):
         call = {**CALL, "gen_ai.usage.input_tokens": n % 3, "gen_ai.usage.cost": n % 4 / 1000}
         store.add([make(1, n, start_ns=NOON + n % 7, long=n % 5, attributes=call)])
@@ -187,8 +187,8 @@ def test_pages_of_any_order_hold_every_trace_once_largest_first(store, sort):
     assert [values[trace_id] for trace_id in found] == sorted(values.values(), reverse=True)
 
 
-def test_a_search_stops_at_its_bound_says_how_far_it_looked_and_can_go_on(store, monkeypatch):
-    monkeypatch.setattr(traces, "LOOKED_AT", 10)
+def test_a_search_stops_at_its_limit_reports_its_extent_and_can_continue(store, monkeypatch):
+    monkeypatch.setattr(traces, "SCAN_LIMIT", 10)
     store.add([make(1, n, start_ns=NOON + n, name="rare" if n == 3 else "common") for n in range(30)])
     chosen = traces.TraceFilter(text="rare")
     first = store.read(lambda c: traces.search(c, chosen))
@@ -196,15 +196,15 @@ def test_a_search_stops_at_its_bound_says_how_far_it_looked_and_can_go_on(store,
     assert all_pages(store, text="rare") == [f"{4:032x}"]
 
 
-def test_the_neighbours_of_a_trace_are_those_within_the_filter(store):
+def test_the_neighbors_of_a_trace_match_the_filter(store):
     store.add([make(1, n, start_ns=NOON + n, attributes=tagged("ab"[n % 2])) for n in range(6)])
     row = store.read(lambda c: traces.search(c, traces.TraceFilter(tenant="a")).rows)[1]
     newer, older = store.read(lambda c: traces.neighbours(c, traces.TraceFilter(tenant="a"), row))
     assert (newer, older) == (f"{5:032x}", f"{1:032x}")
 
 
-def test_a_workflow_of_no_tenant_in_particular_is_looked_for_within_the_bound(store, monkeypatch):
-    monkeypatch.setattr(traces, "LOOKED_AT", 10)
+def test_a_workflow_without_a_tenant_filter_is_searched_within_the_limit(store, monkeypatch):
+    monkeypatch.setattr(traces, "SCAN_LIMIT", 10)
     store.add(
         [make(1, n, start_ns=NOON + n, attributes=tagged("a", "rare" if n == 3 else "w")) for n in range(30)]
     )
@@ -220,7 +220,7 @@ asked = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(asked, st.text() | st.integers().map(str)))
-def test_whatever_an_address_says_it_is_a_filter_a_time_and_a_link(params):
+def test_any_address_yields_a_filter_a_time_range_and_a_link(params):
     address = PageQuery(params)
     address.filter()
     scope = address.scope(1_800_000_000.0)
@@ -234,7 +234,7 @@ def test_whatever_an_address_says_it_is_a_filter_a_time_and_a_link(params):
 # -- services --------------------------------------------------------------------------------------
 
 
-def test_services_say_versions_processes_instrumentation_and_problems(store):
+def test_services_list_versions_processes_instrumentation_and_problems(store):
     for version, instance in (("1", "a"), ("2", "b")):
         resource = {"service.name": "api", "service.version": version, "service.instance.id": instance}
         origin = SpanOrigin(resource, "opentelemetry.instrumentation.httpx", "0.66", {})
@@ -246,7 +246,7 @@ def test_services_say_versions_processes_instrumentation_and_problems(store):
     assert (found.spans, found.failed, found.untagged, found.cut) == (2, 2, 2, 2)
 
 
-def test_a_batch_that_is_sent_again_is_not_counted_as_having_arrived_twice(store):
+def test_a_resent_batch_is_not_counted_twice_in_arrivals(store):
     for _ in range(2):
         store.add([make(1), make(2)])
     (found,) = store.read(lambda c: services.read(c, 0))
@@ -273,7 +273,7 @@ keys = st.sampled_from(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(keys, values, max_size=8), st.sampled_from([0, 1, 2]))
-def test_a_trace_says_the_same_after_it_was_a_file(tmp_path, attributes, status):
+def test_a_trace_survives_a_file_round_trip(tmp_path, attributes, status):
     store = Store(tmp_path / os.urandom(4).hex())
     store.directory.mkdir()
     span = make(
@@ -326,7 +326,7 @@ def test_a_span_of_the_langfuse_package_keeps_model_usage_and_type_in_a_file(sto
 # -- versions --------------------------------------------------------------------------------------
 
 
-def test_a_store_of_an_older_version_is_set_aside_and_a_new_one_begun(tmp_path, store):
+def test_a_store_of_an_older_version_is_set_aside_for_a_new_one(tmp_path, store):
     store.add([make(1)])
     store.close()
     with sqlite3.connect(tmp_path / FILE) as connection:

@@ -1,4 +1,4 @@
-"""What processes say of their own tracing: written by real ones, read on the page of services."""
+"""Tracing reports of processes: written by real processes, shown on the services page."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def reports_in(data_dir: Path) -> list[dict]:
     return [{"service": service, **json.loads(report)} for service, report in rows]
 
 
-def test_a_process_says_what_it_delivered_when_it_ends(tmp_path):
+def test_a_process_reports_delivered_spans_when_it_exits(tmp_path):
     run(tmp_path, 3)
 
     (report,) = reports_in(tmp_path)
@@ -70,7 +70,7 @@ def test_a_process_says_what_it_delivered_when_it_ends(tmp_path):
     assert report["instruments"]
 
 
-def test_a_process_says_what_it_lost_and_why(tmp_path):
+def test_a_process_reports_lost_spans_by_reason(tmp_path):
     run(tmp_path, 400, SOMATRACE_QUEUE_SIZE="10")
 
     (report,) = reports_in(tmp_path)
@@ -78,7 +78,7 @@ def test_a_process_says_what_it_lost_and_why(tmp_path):
     assert report["lost"]["queue_full"] == 400 - report["delivered"] > 0
 
 
-def test_a_process_says_what_is_wrong_with_its_settings(tmp_path):
+def test_a_process_reports_problems_with_its_settings(tmp_path):
     run(tmp_path, 1, SOMATRACE_QUEUE_SIZE="many")
 
     (report,) = reports_in(tmp_path)
@@ -86,13 +86,13 @@ def test_a_process_says_what_is_wrong_with_its_settings(tmp_path):
     assert "SOMATRACE_QUEUE_SIZE" in " ".join(report["problems"])
 
 
-def test_a_forked_child_speaks_for_itself(tmp_path):
+def test_a_forked_child_reports_separately(tmp_path):
     run(tmp_path, 2, "fork")
 
     assert sorted(report["delivered"] for report in reports_in(tmp_path)) == [1, 2]
 
 
-def test_a_process_that_goes_on_says_it_without_being_asked(tmp_path):
+def test_a_running_process_reports_periodically(tmp_path):
     program = SERVICE.rpartition("somatrace.shutdown(1)")[0] + "sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program, "2"],
@@ -125,7 +125,7 @@ def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
     assert not (tmp_path / "unused" / "local.db").exists()
 
 
-def test_a_service_adds_up_what_its_processes_say(store):
+def test_a_service_sums_the_reports_of_its_processes(store):
     store.report(
         "orders", "a", ProcessReport(10, 8, 1, {"queue_full": 1}, {"openai": "on", "redis": "on"}, ("x",))
     )
@@ -149,7 +149,7 @@ def test_a_service_adds_up_what_its_processes_say(store):
     assert sorted(service.problems) == ["x", "y"]
 
 
-def test_spans_that_were_not_to_be_sent_are_no_loss(store):
+def test_spans_dropped_on_purpose_are_not_counted_as_lost(store):
     store.report("orders", "a", ProcessReport(lost={"not_sampled": 9, "exit": 1}))
 
     (service,) = store.read(lambda connection: services.read(connection, NOW))
@@ -157,7 +157,7 @@ def test_spans_that_were_not_to_be_sent_are_no_loss(store):
     assert (service.lost, service.left_out) == ([("exit", 1)], [("not_sampled", 9)])
 
 
-def test_reports_take_bounded_room(store):
+def test_reports_have_a_bounded_size(store):
     huge = ProcessReport(
         instruments={f"library {n}": "x" * 10_000 for n in range(1000)}, problems=("y" * 9000,) * 90
     )
@@ -171,7 +171,7 @@ def test_reports_take_bounded_room(store):
     assert size < 50_000
 
 
-def test_the_page_of_services_shows_what_waits_what_was_lost_and_what_is_traced(server):
+def test_the_services_page_shows_queued_and_lost_spans_and_traced_libraries(server):
     export = Export()
     export.span()
     server.send(export)
@@ -197,7 +197,7 @@ def test_the_page_of_services_shows_what_waits_what_was_lost_and_what_is_traced(
         assert expected in page
 
 
-def test_the_page_of_services_says_that_what_failed_are_spans(server):
+def test_the_services_page_labels_failures_as_spans(server):
     export = Export()
     root = export.span(failed="no")
     export.span(parent=root, failed="no")
@@ -207,5 +207,5 @@ def test_the_page_of_services_says_that_what_failed_are_spans(server):
         page = browser.get("/services").text
 
     assert ">Failed spans</th>" in page
-    # what a card says on a narrow screen
+    # the label of a card on narrow screens
     assert re.search(r'<td data-label="Failed spans"[^>]*><a [^>]*>✕ 2</a>', page)

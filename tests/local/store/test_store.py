@@ -1,3 +1,5 @@
+"""The store: batches, summaries, retention, concurrency, forks, and damaged or unusable files."""
+
 from __future__ import annotations
 
 import json
@@ -56,7 +58,7 @@ def test_importing_the_sink_loads_no_web_library():
     assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60).strip() == "set()"
 
 
-def test_files_are_private_whatever_the_umask(tmp_path, export, sink):
+def test_files_are_private_with_any_umask(tmp_path, export, sink):
     before = os.umask(0)
     try:
         request = export()
@@ -69,8 +71,8 @@ def test_files_are_private_whatever_the_umask(tmp_path, export, sink):
     assert FILE in found
 
 
-def test_a_batch_takes_few_statements_however_many_spans_and_traces_it_has(store):
-    # each one waits for the interpreter, beside a thread that computes 5 ms: 512 would take seconds
+def test_a_batch_needs_few_statements_for_any_number_of_spans_and_traces(store):
+    # next to a thread that computes, each statement waits 5 ms for the interpreter: 512 would take seconds
     store.add([make(0)])
     statements: list[str] = []
     store.read(lambda connection: connection.set_trace_callback(statements.append))
@@ -80,7 +82,7 @@ def test_a_batch_takes_few_statements_however_many_spans_and_traces_it_has(store
     assert (count(store), len(trace_rows(store))) == (700, 175)
 
 
-def test_a_batch_that_is_sent_again_changes_nothing(tmp_path, export, sink, store):
+def test_a_resent_batch_changes_nothing(tmp_path, export, sink, store):
     request = export()
     root = request.span(attributes={"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 5})
     request.span(parent=root, failed="no")
@@ -91,7 +93,7 @@ def test_a_batch_that_is_sent_again_changes_nothing(tmp_path, export, sink, stor
     assert trace_rows(store) == first
 
 
-def test_a_span_twice_in_one_batch_counts_once_and_the_last_one_stays(store):
+def test_a_duplicate_span_in_one_batch_counts_once_and_the_last_one_wins(store):
     store.add([make(0, name="first"), make(0, name="last")])
     assert store.read(lambda connection: connection.execute("SELECT name FROM spans").fetchall()) == [
         ("last",)
@@ -118,7 +120,7 @@ spans = st.builds(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(spans, max_size=6), max_size=5))
-def test_the_row_of_a_trace_always_says_what_its_spans_say(tmp_path, batches):
+def test_the_row_of_a_trace_always_matches_its_spans(tmp_path, batches):
     store = Store(tmp_path / os.urandom(4).hex())
     store.directory.mkdir()
     for batch in batches:
@@ -136,7 +138,7 @@ def test_the_row_of_a_trace_always_says_what_its_spans_say(tmp_path, batches):
     store.close()
 
 
-def test_deleting_a_span_or_a_trace_shows_in_the_row_of_the_trace(store):
+def test_deleting_a_span_or_a_trace_updates_the_row_of_the_trace(store):
     store.add([make(0), make(1, parent=0), make(2, trace=1)])
     assert store.delete(f"{1:032x}", f"{2:016x}") == 1
     assert [row[11] for row in trace_rows(store)] == [1, 1]
@@ -145,7 +147,7 @@ def test_deleting_a_span_or_a_trace_shows_in_the_row_of_the_trace(store):
     assert store.delete("nothing") == 0
 
 
-def test_over_the_size_whole_traces_go_the_first_ones_first_and_the_file_shrinks(tmp_path):
+def test_over_the_size_limit_the_oldest_traces_are_deleted_and_the_file_shrinks(tmp_path):
     big, small = Store(tmp_path, max_bytes=1 << 40), Store(tmp_path, max_bytes=1_000_000)
     for trace in range(60):
         big.add([make(2 * trace, trace, attributes={"x": "y" * 50_000}), make(2 * trace + 1, trace)])
@@ -161,19 +163,19 @@ def test_over_the_size_whole_traces_go_the_first_ones_first_and_the_file_shrinks
     assert after < before
 
 
-def test_the_file_stays_under_the_cap_while_spans_keep_coming(tmp_path):
+def test_the_file_stays_under_the_limit_while_spans_keep_arriving(tmp_path):
     store = Store(tmp_path, max_bytes=4_000_000)
     for trace in range(300):
         store.add([make(number, trace, attributes={"x": "y" * 3000}) for number in range(20)])
     store.close()
-    # free pages that are kept for the next batch come on top
+    # plus the free pages kept for the next batch
     assert (tmp_path / FILE).stat().st_size < 4_000_000 + 3_000_000
     store = Store(tmp_path)
     assert count(store) > 500
     store.close()
 
 
-def test_over_the_age_traces_go_and_the_origins_nobody_needs_with_them(tmp_path):
+def test_over_the_age_limit_traces_and_unused_origins_are_deleted(tmp_path):
     store = Store(tmp_path, max_days=7)
     store.add([make(0)])
     other = SpanOrigin({"service.name": "other"}, "scope", "", {})
@@ -193,7 +195,7 @@ def test_over_the_age_traces_go_and_the_origins_nobody_needs_with_them(tmp_path)
     store.close()
 
 
-def test_a_trace_of_any_start_time_can_be_the_oldest_to_go(tmp_path):
+def test_a_trace_with_any_start_time_can_be_deleted_as_the_oldest(tmp_path):
     store = Store(tmp_path, max_bytes=100_000)
     store.add([make(0, 0, start_ns=2**62, attributes={"x": "y" * 90_000})])
     store.add([make(1, 1, start_ns=1, attributes={"x": "y" * 90_000})])
@@ -201,7 +203,7 @@ def test_a_trace_of_any_start_time_can_be_the_oldest_to_go(tmp_path):
     store.close()
 
 
-def test_lowering_the_cap_never_takes_long(tmp_path, monkeypatch):
+def test_lowering_the_limit_never_blocks_for_long(tmp_path, monkeypatch):
     monkeypatch.setattr(retention, "_SECONDS", 0.0)
     filling, capped = Store(tmp_path), Store(tmp_path, max_bytes=1000)
     filling.add([make(number, number, attributes={"x": "y" * 10_000}) for number in range(200)])
@@ -231,7 +233,7 @@ for batch in range(20):
 """
 
 
-def test_several_processes_create_write_and_read_one_store_at_once(tmp_path, store):
+def test_several_processes_create_write_and_read_one_store_concurrently(tmp_path, store):
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number)], stderr=subprocess.PIPE)
         for number in range(4)
@@ -243,7 +245,7 @@ def test_several_processes_create_write_and_read_one_store_at_once(tmp_path, sto
     assert count(store) == 4 * 20 * 25
 
 
-def test_several_threads_write_and_read_one_store_at_once(store):
+def test_several_threads_write_and_read_one_store_concurrently(store):
     failures = []
 
     def work(number: int) -> None:
@@ -269,7 +271,7 @@ def _child(store: Store, number: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_parent_and_forked_children_go_on_writing_to_the_same_store(store):
+def test_parent_and_forked_children_keep_writing_to_the_same_store(store):
     store.add([make(0, trace=100)])
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_child, args=(store, number)) for number in range(3)]
@@ -285,7 +287,7 @@ def test_parent_and_forked_children_go_on_writing_to_the_same_store(store):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_fork_in_the_middle_of_other_threads_writes_loses_and_breaks_nothing(store):
+def test_a_fork_during_writes_of_other_threads_loses_nothing(store):
     done = threading.Event()
     written = []
 
@@ -311,7 +313,7 @@ def test_a_fork_in_the_middle_of_other_threads_writes_loses_and_breaks_nothing(s
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_child_forked_in_the_middle_of_a_stuck_read_leaves_the_store_alone(tmp_path, store, monkeypatch):
+def test_a_child_forked_during_a_stuck_read_does_not_touch_the_store(tmp_path, store, monkeypatch):
     monkeypatch.setattr(database, "_FORK_SECONDS", 0.1)
     reading, done = threading.Event(), threading.Event()
 
@@ -338,7 +340,7 @@ def test_a_child_forked_in_the_middle_of_a_stuck_read_leaves_the_store_alone(tmp
     assert count(store) == 1
 
 
-def test_a_corrupt_file_is_moved_aside_and_the_batch_is_in_a_new_one(tmp_path, export, sink, store):
+def test_a_corrupt_file_is_set_aside_and_the_batch_is_stored_in_a_new_one(tmp_path, export, sink, store):
     (tmp_path / FILE).write_bytes(b"this is no database" * 1000)
     (tmp_path / FILE).chmod(0o600)
     request = export()
@@ -349,7 +351,7 @@ def test_a_corrupt_file_is_moved_aside_and_the_batch_is_in_a_new_one(tmp_path, e
     assert [path.read_bytes()[:7] for path in aside] == [b"this is"]
 
 
-def test_a_file_that_goes_bad_under_an_open_connection_is_moved_aside_too(tmp_path, store):
+def test_a_file_corrupted_under_an_open_connection_is_set_aside(tmp_path, store):
     store.add([make(number, attributes={"x": "y" * 5000}) for number in range(50)])
     store.close()
     again = Store(tmp_path)
@@ -375,7 +377,7 @@ def test_only_the_newest_corrupt_file_is_kept(tmp_path):
     assert len(list(tmp_path.glob("local.db.corrupt-*"))) == 1
 
 
-def test_a_deleted_directorys_store_comes_back_when_the_directory_does(tmp_path):
+def test_a_store_recovers_when_its_deleted_directory_reappears(tmp_path):
     store = Store(tmp_path / "data")
     (tmp_path / "data").mkdir()
     store.add([make(0)])
@@ -406,7 +408,7 @@ def test_a_connection_to_a_file_that_was_moved_is_never_used_again(tmp_path):
 
 
 @pytest.mark.timeout(30)
-def test_a_locked_database_is_an_error_and_no_hang(tmp_path, store):
+def test_a_locked_database_is_an_error_and_does_not_hang(tmp_path, store):
     store.add([make(0)])
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -417,7 +419,7 @@ def test_a_locked_database_is_an_error_and_no_hang(tmp_path, store):
     assert count(store) == 2
 
 
-def test_a_full_disk_is_an_error_and_not_half_a_batch(tmp_path, store):
+def test_a_full_disk_is_an_error_without_a_partial_batch(tmp_path, store):
     store.add([make(0)])
 
     def no_room(connection):
@@ -437,7 +439,7 @@ def test_a_directory_that_is_missing_or_a_file_is_an_error(tmp_path):
             Store(place).add([make(0)])
 
 
-def test_a_link_in_the_place_of_the_database_is_not_followed(tmp_path):
+def test_a_symlink_in_place_of_the_database_is_not_followed(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / FILE).symlink_to(tmp_path / "victim")
@@ -446,7 +448,7 @@ def test_a_link_in_the_place_of_the_database_is_not_followed(tmp_path):
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_a_store_of_a_newer_version_is_left_alone(tmp_path, store):
+def test_a_store_of_a_newer_version_is_not_touched(tmp_path, store):
     store.add([make(0)])
     store.close()
     with sqlite3.connect(tmp_path / FILE) as connection:
@@ -456,7 +458,7 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path, store):
         Store(tmp_path).add([make(1)])
 
 
-def test_a_closed_store_says_so(store):
+def test_a_closed_store_raises(store):
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.add([make(0)])
@@ -480,12 +482,12 @@ def test_huge_numbers_do_not_overflow_sums(store):
     assert row["cost"] == 0
 
 
-def test_a_body_that_is_no_export_is_a_value_error(sink):
+def test_an_invalid_body_is_a_value_error(sink):
     with pytest.raises(ValueError, match="Failed to parse"):
         sink.send(b"\xff\xff")
 
 
-def test_a_reader_sees_one_moment_while_others_write(store):
+def test_a_reader_sees_one_snapshot_while_others_write(store):
     store.add([make(0)])
 
     def twice(connection):
@@ -497,7 +499,7 @@ def test_a_reader_sees_one_moment_while_others_write(store):
     assert count(store) == 2
 
 
-def test_lists_are_read_by_index_and_never_sorted(store):
+def test_lists_use_indexes_without_sorting(store):
     store.add([make(0)])
     plans = []
 
@@ -524,7 +526,7 @@ def test_lists_are_read_by_index_and_never_sorted(store):
         assert "TEMP B-TREE" not in plan
 
 
-def test_limits_of_the_sink_allow_what_a_busy_worker_sends(export, sink, store):
+def test_the_limits_of_the_sink_allow_the_batches_of_a_busy_worker(export, sink, store):
     request = export()
     root = request.span()
     for _ in range(2000):

@@ -1,4 +1,4 @@
-"""The page, as a browser asks for it. What spans say is hostile."""
+"""The web pages as served to a browser, with hostile span content."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def list_names(page: str) -> list[str]:
     return re.findall(r'<a href="/trace/[0-9a-f]{32}[^"]*" data-open>([^<]*)</a>', page)
 
 
-#: what views count, in the plural
+#: the plural nouns that views count
 NOUNS = "spans|traces|calls|tokens|values|characters|points|requests|attributes|processes|versions|services"
 
 
 def cells(page: str, label: str) -> list[str]:
-    """What a table says in a column."""
+    """The texts in a column of a table."""
     found = re.findall(rf'<td data-label="{label}"[^>]*>(.*?)</td>', page, re.DOTALL)
     return [Document(cell).text.strip() for cell in found]
 
@@ -97,7 +97,7 @@ def filled(server, export):
     return server
 
 
-def test_an_empty_store_says_what_to_do(browser):
+def test_an_empty_store_shows_setup_instructions(browser):
     assert "init_tracing(" in Document(browser.get("/").text).text
 
 
@@ -114,7 +114,7 @@ def test_the_overview_counts_traces_failures_and_tokens_by_tenant_and_workflow(f
         assert expected in page.text
 
 
-def test_the_overview_leads_to_the_failed_traces_behind_a_figure(filled, browser):
+def test_the_overview_links_to_the_failed_traces_of_a_figure(filled, browser):
     links = [link for link in Document(browser.get("/").text).links() if "status=failed" in link]
     found = Document(browser.get(next(link for link in links if "tenant=acme" in link)).text)
     assert "checkout" in found.text
@@ -142,7 +142,7 @@ def test_the_overview_leads_to_the_failed_traces_behind_a_figure(filled, browser
         ("min=nonsense&tokens=-4&from=x&sort=y&before=z", "refund", "nothing-hidden"),
     ],
 )
-def test_the_list_is_filtered_by_what_traces_are(filled, browser, query, shown, hidden):
+def test_the_list_is_filtered_by_properties_of_traces(filled, browser, query, shown, hidden):
     page = browser.get(f"/traces?{query}").text
     names = list_names(page)
     if shown == "no-such-name":
@@ -163,27 +163,25 @@ def test_the_list_of_the_last_hour_leaves_out_what_began_before_it(server, brows
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "notice"),
     [
-        ("status=fialed", "status fialed (possible: failed, ok or open)."),
-        ("tokens=-1", "tokens -1 (possible: a whole number, at most 13 digits)."),
-        ("min=12345678901234", "min 12345678901234 (possible: whole milliseconds, at most 13 digits)."),
-        ("range=nonsense", "range nonsense (possible: 1h, 24h, 7d or all)."),
-        ("from=xyz", "from xyz (possible: milliseconds since 1970, at most 13 digits)."),
-        ("sort=name", "sort name (possible: start, duration, tokens, spans or cost)."),
-        ("no_tenant=acme", "no_tenant acme (possible: 1)."),
-        ("before=9_zz", "before 9_zz (possible: what “older” leads to)."),
-        ("duration=abc", "duration abc (possible names: tenant, workflow, agent, model, service, q, "),
-        ("range=x&from=y", "from y (possible: milliseconds since 1970, at most 13 digits), range x ("),
+        ("status=fialed", "status fialed (expected failed, ok or open)."),
+        ("tokens=-1", "tokens -1 (expected a whole number, at most 13 digits)."),
+        ("min=12345678901234", "min 12345678901234 (expected whole milliseconds, at most 13 digits)."),
+        ("range=nonsense", "range nonsense (expected 1h, 24h, 7d or all)."),
+        ("from=xyz", "from xyz (expected milliseconds since 1970, at most 13 digits)."),
+        ("sort=name", "sort name (expected start, duration, tokens, spans or cost)."),
+        ("no_tenant=acme", "no_tenant acme (expected 1)."),
+        ("before=9_zz", "before 9_zz (expected a value from an “older” link)."),
+        ("duration=abc", "duration abc (valid names: tenant, workflow, agent, model, service, q, "),
+        ("range=x&from=y", "from y (expected milliseconds since 1970, at most 13 digits), range x ("),
     ],
 )
 @pytest.mark.parametrize("path", ["/traces", "/"])
-def test_a_part_of_an_address_that_is_not_understood_is_said_and_the_rest_kept(
-    filled, browser, path, query, said
-):
+def test_an_invalid_part_of_an_address_is_reported_and_the_rest_kept(filled, browser, path, query, notice):
     page = browser.get(f"{path}?tenant=acme&{query}").text
     text = " ".join(Document(page).text.split())
-    assert f"▲ Not understood, so left out: {said}" in text
+    assert f"▲ Ignored parts of the address: {notice}" in text
     assert "refund" not in list_names(page)
     assert any("tenant=acme" in link for link in Document(page).links())
 
@@ -191,12 +189,12 @@ def test_a_part_of_an_address_that_is_not_understood_is_said_and_the_rest_kept(
 @pytest.mark.parametrize(
     "query", ["", "min=0&status=&tenant=+", "tenant=acme&tokens=007&sort=cost&range=all"]
 )
-def test_of_an_address_that_is_understood_nothing_is_said(filled, browser, query):
+def test_a_valid_address_shows_no_notice(filled, browser, query):
     for path in ("/traces", "/"):
-        assert "Not understood" not in browser.get(f"{path}?{query}").text
+        assert "Ignored parts" not in browser.get(f"{path}?{query}").text
 
 
-def test_what_is_said_of_an_address_that_is_not_understood_is_short_and_text(filled, browser):
+def test_the_notice_of_ignored_parts_is_short_and_escaped(filled, browser):
     query = {f"{SCRIPT}{number}": f"{SCRIPT}\u202e{'x' * 400}" for number in range(20)}
     plain = len(browser.get("/traces").text)
     page = browser.get("/traces", params=query).text
@@ -207,7 +205,7 @@ def test_what_is_said_of_an_address_that_is_not_understood_is_short_and_text(fil
 
 
 def suggested(page: str) -> dict[str, list[str]]:
-    """The values that the fields of a page suggest, by their list."""
+    """The values suggested by the fields of a page, by field."""
     lists = re.findall(r'<datalist id="(\w+)-names">(.*?)</datalist>', page)
     return {
         name: [attributes["value"] for tag, attributes in Document(options).tags if tag == "option"]
@@ -215,7 +213,7 @@ def suggested(page: str) -> dict[str, list[str]]:
     }
 
 
-def test_the_fields_of_the_list_suggest_what_the_store_holds(filled, browser):
+def test_the_fields_of_the_list_suggest_stored_names(filled, browser):
     page = browser.get("/traces?tenant=acme").text
     assert suggested(page) == {
         "tenant": ["acme", "globex"],
@@ -228,7 +226,7 @@ def test_the_fields_of_the_list_suggest_what_the_store_holds(filled, browser):
     assert fields >= {f"{name}-names" for name in suggested(page)}
 
 
-def test_what_is_suggested_is_bounded_and_finds_what_it_names(server, export, browser):
+def test_suggestions_are_bounded_and_each_one_finds_its_traces(server, export, browser):
     request = export(**{"service.name": SCRIPT})
     for number in range(70):
         request.span(attributes=tagged(f"tenant {number:02}", f"{SCRIPT} {number:02}"))
@@ -246,14 +244,14 @@ def test_what_is_suggested_is_bounded_and_finds_what_it_names(server, export, br
     assert not {tag for tag, _ in Document(page).tags} & {"img", "b"}
 
 
-def test_a_filter_that_matches_nothing_offers_to_drop_it(filled, browser):
+def test_a_filter_without_matches_offers_to_remove_it(filled, browser):
     page = Document(browser.get("/traces?tenant=nobody&status=failed").text)
-    assert "No trace matches" in page.text
+    assert "No traces match" in page.text
     assert "/traces?status=failed" in page.links()
     assert "/traces" in page.links()
 
 
-def test_every_link_on_the_pages_leads_somewhere(filled, browser):
+def test_every_link_on_the_pages_resolves(filled, browser):
     seen, todo = set(), ["/"]
     while todo:
         path = todo.pop()
@@ -295,7 +293,7 @@ def test_without_a_model_call_there_are_no_tokens_to_count(server, export, brows
     assert "Tokens in–\nTokens out–\n" in Document(browser.get("/").text).text
 
 
-def test_calls_that_did_not_say_their_tokens_are_no_nought(server, export, browser):
+def test_calls_without_reported_tokens_are_not_shown_as_zero(server, export, browser):
     request = export()
     root = request.span("chat", attributes=tagged("acme", **{"gen_ai.operation.name": "chat"}))
     server.send(request)
@@ -306,7 +304,7 @@ def test_calls_that_did_not_say_their_tokens_are_no_nought(server, export, brows
     assert "Tokens in?\nTokens out?\n" in Document(browser.get("/").text).text
 
 
-def test_what_is_one_is_said_in_the_singular_on_every_view(server, export, browser):
+def test_a_count_of_one_is_singular_on_every_view(server, export, browser):
     request = export(**{"service.instance.id": "a"})
     call = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1}
     removed = {"somatrace.guard.removed": '[{"key": "note", "length": 1}]'}
@@ -315,17 +313,17 @@ def test_what_is_one_is_said_in_the_singular_on_every_view(server, export, brows
     server.send(request)
     server.post(b"", Authorization="Basic nobody")
     trace = f"/trace/{span.trace_id.hex()}"
-    said = ""
+    shown = ""
     for path in ("/", "/?from=1&to=2", "/traces", "/services", trace, f"{trace}?find=chat"):
         page = browser.get(path).text
         labels = [attributes.get("aria-label") or "" for _, attributes in Document(page).tags]
         text = " ".join([*Document(page).text.split(), *labels])
         assert not re.findall(rf"(?<![\d,.])1 (?:model |failed |new )?(?:{NOUNS})\b", text), path
-        said += text
-    said += browser.get(f"{trace}/new?spans=0").text
+        shown += text
+    shown += browser.get(f"{trace}/new?spans=0").text
     for expected in (
         "1 span without a tenant",
-        "1 span lost attributes, events or links",
+        "1 span lost attributes, events or links to a limit",
         "1 request: wrong or missing key",
         "1 span service checkout 1 in / 0 out in 1 model call ",
         "1 attribute, event or link over a limit",
@@ -334,7 +332,7 @@ def test_what_is_one_is_said_in_the_singular_on_every_view(server, export, brows
         "input1 token",
         "1 new span: reload",
     ):
-        assert expected in said
+        assert expected in shown
 
 
 def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
@@ -345,10 +343,10 @@ def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
         assert expected in page.text
 
 
-def test_a_trace_that_is_not_here_says_so(browser):
+def test_an_unknown_trace_is_a_404_page(browser):
     answer = browser.get("/trace/" + "ab" * 16)
     assert answer.status_code == 404
-    assert "Not here" in answer.text
+    assert "Not found" in answer.text
 
 
 def test_older_traces_are_one_link_away(server, export, browser):
@@ -365,7 +363,7 @@ def test_older_traces_are_one_link_away(server, export, browser):
     assert sorted(names) == sorted(f"trace {number}" for number in range(120))
 
 
-def test_what_spans_say_is_text_everywhere(server, export, browser):
+def test_span_content_is_escaped_everywhere(server, export, browser):
     request = export(**{"service.name": SCRIPT, SCRIPT: SCRIPT})
     hostile = {
         SCRIPT: SCRIPT,
@@ -473,7 +471,7 @@ def test_spans_without_an_end_and_clocks_that_differ_are_marked_and_shown_as_sen
     assert sent["endTimeUnixNano"] == "0"
 
 
-def test_orphans_of_one_parent_stand_below_a_row_for_it(server, export, browser):
+def test_orphans_of_one_parent_share_a_placeholder_row(server, export, browser):
     request = export()
     first = request.span("first")
     second = request.span("second", trace=first.trace_id)
@@ -516,7 +514,7 @@ forests = st.dictionaries(
 LEVELS = {True: "ERROR", False: "DEFAULT"}
 
 
-def grown(spans) -> span_tree.SpanTree:
+def tree_of(spans) -> span_tree.SpanTree:
     by_start = sorted(spans.items(), key=lambda item: (item[1][1], item[0]))
     return span_tree.build(
         span_tree.LightSpan(
@@ -528,8 +526,8 @@ def grown(spans) -> span_tree.SpanTree:
 
 @settings(deadline=None)
 @given(forests)
-def test_whatever_the_parents_each_span_is_shown_once_and_below_its_parent(spans):
-    found = grown(spans)
+def test_for_any_parents_each_span_is_shown_once_and_below_its_parent(spans):
+    found = tree_of(spans)
     absent = {parent for parent, *_ in spans.values() if parent and parent not in spans}
     assert sorted(node.span.span_id for node in found.nodes) == sorted({*spans, *absent})
     assert found.missing == len(absent)
@@ -541,14 +539,14 @@ def test_whatever_the_parents_each_span_is_shown_once_and_below_its_parent(spans
             assert above[node.depth - 1] == node.span.parent_id
             assert node.parent.children[node.place] is node
         else:
-            assert node.broken == "cycle" or node.span.parent_id is None
-            assert (node.broken == "missing parent") == (node.span.span_id in absent)
+            assert node.defect == "cycle" or node.span.parent_id is None
+            assert (node.defect == "missing parent") == (node.span.span_id in absent)
 
 
 @settings(deadline=None)
 @given(forests)
-def test_what_a_branch_says_of_its_inside_is_the_sum_of_its_spans(spans):
-    found = grown(spans)
+def test_the_sums_of_a_branch_equal_the_sums_of_its_spans(spans):
+    found = tree_of(spans)
     assert sum(top.spans for top in found.tops) == len(spans)
     assert sum(top.failed for top in found.tops) == sum(failed for *_, failed in spans.values())
     assert sum(top.input_tokens for top in found.tops) == len(spans)
@@ -563,10 +561,8 @@ def test_what_a_branch_says_of_its_inside_is_the_sum_of_its_spans(spans):
     st.sampled_from(["", "errors", "critical", "all"]),
     st.sampled_from(["", "a", "nothing"]),
 )
-def test_whatever_is_asked_for_the_rows_are_distinct_and_the_chosen_span_is_among_them(
-    spans, span, show, find
-):
-    found = grown(spans)
+def test_for_any_view_the_rows_are_distinct_and_include_the_chosen_span(spans, span, show, find):
+    found = tree_of(spans)
     rows = window.choose(found, window.ViewRequest(span, "", show, find)).rows
     lines = [row.node.span.span_id for row in rows if isinstance(row, window.SpanLine)]
     assert len(lines) == len(set(lines))
@@ -582,7 +578,7 @@ def test_the_rows_of_a_trace_of_any_shape_are_bounded_and_account_for_every_span
         for number in range(3000)
     }
     spans |= {f"x{number}": ("00000", number, 1, True) for number in range(3000)}
-    found = grown(spans)
+    found = tree_of(spans)
     rows = window.choose(found, window.ViewRequest(span="x2999")).rows
     assert len(rows) <= 2 * window.ROWS
     closed = [row.node.spans - 1 for row in rows if isinstance(row, window.SpanLine) and not row.is_open]
@@ -593,7 +589,7 @@ def test_the_rows_of_a_trace_of_any_shape_are_bounded_and_account_for_every_span
 
 
 def of_names(names: str, failed: str = "") -> span_tree.SpanTree:
-    """A root with one child for each letter, which is its name; those at the places in `failed` failed."""
+    """A root with one child per letter, named after it; those at the places in `failed` have failed."""
     rows = [("root", None, "root", "CHAIN", "DEFAULT", 0, 1000, 1, 2, "s", None, None, "ok")]
     for place, name in enumerate(names):
         level = LEVELS[str(place) in failed]
@@ -615,7 +611,7 @@ def of_names(names: str, failed: str = "") -> span_tree.SpanTree:
         ("aaaaaaaaaa", "", "007", "a(6 a)aaa"),
     ],
 )
-def test_five_equal_siblings_fold_but_for_the_first_the_failed_and_the_chosen(names, failed, span, shown):
+def test_five_equal_siblings_fold_except_the_first_the_failed_and_the_chosen(names, failed, span, shown):
     rows = window.choose(of_names(names, failed), window.ViewRequest(span)).rows
 
     def word(row: window.SpanLine | window.FoldedSiblings) -> str:
@@ -624,7 +620,7 @@ def test_five_equal_siblings_fold_but_for_the_first_the_failed_and_the_chosen(na
     assert "".join(map(word, rows[1:])) == shown
 
 
-def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
+def test_folded_siblings_are_shown_on_request_and_in_the_full_view():
     found = of_names("a" * 9)
     (more,) = [
         row
@@ -643,9 +639,7 @@ def test_folded_siblings_come_when_they_are_asked_for_and_with_all():
 
 
 @pytest.mark.parametrize(("spans", "lines", "folded"), [(200, 200, 0), (201, 201, 0), (202, 200, 2)])
-def test_a_lone_span_that_no_room_is_left_for_has_its_own_row_and_not_one_that_asks_for_it(
-    spans, lines, folded
-):
+def test_a_single_remaining_span_gets_its_own_row_instead_of_a_folded_row(spans, lines, folded):
     found = of_names("".join(chr(0x4E00 + place) for place in range(spans)))
 
     rows = window.below(found, window.ViewRequest(under="root"))
@@ -657,7 +651,7 @@ def test_a_lone_span_that_no_room_is_left_for_has_its_own_row_and_not_one_that_a
 @pytest.mark.parametrize(
     "path", ["/", "/open", "/static/page.css", "/api/public/health", "/no/such", "/v1/traces"]
 )
-def test_every_answer_carries_the_protective_headers(server, path):
+def test_every_response_has_the_security_headers(server, path):
     headers = server.client.get(server.url + path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -696,18 +690,18 @@ def test_a_link_opens_the_page_once(server):
 
 
 @pytest.mark.parametrize("token", ["", "x", "1.2.3", "9999999999.aaaa.bbbb", "\u20ac", "a" * 5000])
-def test_a_token_of_nobody_opens_nothing(shared_server, token):
+def test_an_invalid_token_does_not_sign_in(shared_server, token):
     answer = shared_server.client.post(shared_server.url + "/open", data={"token": token})
     assert answer.status_code in (403, 413)
     assert "set-cookie" not in answer.headers
 
 
-def test_an_old_link_opens_nothing(shared_server):
+def test_an_expired_link_does_not_sign_in(shared_server):
     token = auth.link(shared_server.keys, shared_server.url, -1).partition("#")[2]
     assert shared_server.client.post(shared_server.url + "/open", data={"token": token}).status_code == 403
 
 
-def test_a_session_is_no_link_and_a_link_is_no_session(server, browser):
+def test_session_and_link_tokens_are_not_interchangeable(server, browser):
     (name,) = browser.cookies
     answer = server.client.post(server.url + "/open", data={"token": browser.cookies[name]})
     assert answer.status_code == 403
@@ -738,14 +732,14 @@ def test_a_page_elsewhere_cannot_spend_the_link(shared_server):
     assert answer.status_code == 403
 
 
-def test_the_cookie_is_no_way_into_the_api(filled, browser):
+def test_the_cookie_does_not_grant_api_access(filled, browser):
     assert browser.get("/api/public/v2/observations").status_code == 401
     assert browser.post("/v1/traces").status_code == 401
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil", "0.0.0.0"])
 @pytest.mark.parametrize("path", ["/", "/open", "/api/public/health", "/v1/traces", "/static/page.css"])
-def test_a_foreign_host_is_refused_so_rebinding_a_name_gets_nothing(shared_server, host, path):
+def test_an_unknown_host_header_is_rejected_against_dns_rebinding(shared_server, host, path):
     answer = shared_server.client.get(shared_server.url + path, headers={"Host": host})
     assert answer.status_code == 400
 
@@ -781,11 +775,11 @@ def test_only_static_files_are_served_from_static(shared_server, path):
         (-5, "negative"),
     ],
 )
-def test_durations_read_as_people_say_them(nanoseconds, expected):
+def test_durations_are_human_readable(nanoseconds, expected):
     assert formatting.duration(nanoseconds) == expected
 
 
-def test_counts_read_as_people_say_them():
+def test_counts_are_human_readable():
     assert [formatting.count(number) for number in (0, 12_480, 1_280_000, None)] == [
         "0",
         "12,480",

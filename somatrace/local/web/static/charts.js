@@ -1,4 +1,4 @@
-// The overview's charts, drawn from the table beside them.
+// The overview's charts, drawn from the table below them.
 "use strict";
 
 const CHARTS = {
@@ -6,8 +6,8 @@ const CHARTS = {
   tokens: [["In", 3, "--llm", []], ["Out", 4, "--tool", [6, 4]]],
   latency: [["p50", 5, "--tool", []], ["p95", 6, "--llm", [8, 4]], ["p99", 7, "--other", [2, 3]]],
 };
-/** What the list behind a point begins with. */
-const BEHIND = { latency: { sort: "duration" }, tokens: { sort: "tokens" } };
+/** The sort order of the trace list that a point links to. */
+const LIST_ORDER = { latency: { sort: "duration" }, tokens: { sort: "tokens" } };
 let drawn = [];
 
 function readPoints(box) {
@@ -20,7 +20,7 @@ function readPoints(box) {
   for (let at = Number(box.dataset.since); at < Number(box.dataset.until); at += step) {
     const point = found.get(at);
     columns[0].push(at);
-    // a gap in durations is a gap; no trace is a nought
+    // without traces, counts are zero and durations are a gap
     for (let column = 1; column < 8; column += 1) columns[column].push(point ? point[column] : column < 5 ? 0 : null);
   }
   return columns;
@@ -36,14 +36,14 @@ function duration(nanoseconds) {
 
 const count = (number) => (number >= 1e6 ? `${+(number / 1e6).toPrecision(3)} M` : number >= 1e4 ? `${+(number / 1e3).toPrecision(3)} k` : `${number}`);
 
-/** Hours of the reader's day, with the date below the first and where it changes. */
+/** Axis labels: the hour, with the date below the first label and wherever it changes. */
 function clock(u, ticks) {
   let before = "";
   return ticks.map((at) => {
     const shifted = isLocal() ? at - new Date(at * 1000).getTimezoneOffset() * 60 : at;
-    const stamp = new Date(shifted * 1000).toISOString();
-    const day = stamp.slice(5, 10);
-    const text = day === before ? stamp.slice(11, 16) : `${stamp.slice(11, 16)}\n${day}`;
+    const iso = new Date(shifted * 1000).toISOString();
+    const day = iso.slice(5, 10);
+    const text = day === before ? iso.slice(11, 16) : `${iso.slice(11, 16)}\n${day}`;
     before = day;
     return text;
   });
@@ -59,12 +59,12 @@ function follow(link, from, to, more = {}) {
 
 function draw(figure, box, columns) {
   const style = getComputedStyle(document.documentElement);
-  const colour = (name) => style.getPropertyValue(name).trim();
+  const color = (name) => style.getPropertyValue(name).trim();
   const name = figure.dataset.chart;
   const lines = CHARTS[name];
   const format = name === "latency" ? duration : count;
   const step = Number(box.dataset.step);
-  const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  const axis = { stroke: () => color("--muted"), grid: { stroke: () => color("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   const plot = find(".plot", figure);
   const few = columns[0].length < 3 || columns[1].filter(Boolean).length < 3;
   const chart = new uPlot({
@@ -76,8 +76,8 @@ function draw(figure, box, columns) {
     axes: [{ ...axis, size: 40, space: 56, values: clock }, { ...axis, size: 58, values: (u, ticks) => ticks.map(format) }],
     series: [{ value: (u, at) => (at === null ? "" : new Date(isLocal() ? at * 1000 - new Date(at * 1000).getTimezoneOffset() * 60000 : at * 1000).toISOString().slice(5, 16).replace("T", " ")) },
       ...lines.map(([label, , paint, dash, kind]) => ({
-        label, dash, width: 2, stroke: () => colour(paint), value: (u, value) => (value === null ? "–" : format(value)),
-        ...(kind === "bars" ? { fill: () => colour(paint), paths: uPlot.paths.bars({ size: [0.8, 24] }), points: { show: false }, width: 0 } : { points: { show: few || undefined, size: 6 } }),
+        label, dash, width: 2, stroke: () => color(paint), value: (u, value) => (value === null ? "–" : format(value)),
+        ...(kind === "bars" ? { fill: () => color(paint), paths: uPlot.paths.bars({ size: [0.8, 24] }), points: { show: false }, width: 0 } : { points: { show: few || undefined, size: 6 } }),
       }))],
     hooks: {
       setSelect: [(u) => {
@@ -89,7 +89,7 @@ function draw(figure, box, columns) {
   chart.over.addEventListener("click", () => {
     const at = columns[0][chart.cursor.idx];
     if (at === undefined || !columns[1][chart.cursor.idx] || chart.select.width > 4) return;
-    follow(box.dataset.link, at, at + step, BEHIND[name]);
+    follow(box.dataset.link, at, at + step, LIST_ORDER[name]);
   });
   chart.over.addEventListener("dblclick", () => location.assign(new URL(box.dataset.zoom, location.href)));
   plot.dataset.drawn = String(columns[0].length);
@@ -98,7 +98,7 @@ function draw(figure, box, columns) {
 
 let round = 0;
 
-/** Each chart in a task of its own, so that none keeps the page from answering for long. */
+/** Draws each chart in its own task, so that the page stays responsive. */
 async function drawAll() {
   round += 1;
   const mine = round;

@@ -1,4 +1,4 @@
-// Takes the token out of the address before anything else can see it, and sends it once.
+// Removes the token from the address before anything else can read it, and submits it once.
 "use strict";
 const token = location.hash.slice(1);
 if (token) {

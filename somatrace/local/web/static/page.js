@@ -1,10 +1,10 @@
-// What every page does by itself: times, polling, keys, copying, opening a file. trace.js adds to it.
-// Nothing is evaluated and nothing from a span becomes markup here.
+// Behavior of every page: times, polling, keys, copying, opening a file. trace.js extends it.
+// No code is evaluated, and no span content becomes markup here.
 "use strict";
 
 const find = (selector, from = document) => from.querySelector(selector);
 const all = (selector, from = document) => [...from.querySelectorAll(selector)];
-const say = (text) => { find("#said").textContent = text; };
+const announce = (text) => { find("#announcement").textContent = text; };
 const stored = {
   get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
   set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } },
@@ -21,11 +21,11 @@ function period(from, to) {
   return `${begin} to ${begin.slice(0, 5) === end.slice(0, 5) ? end.slice(6) : end}`;
 }
 
-function localise(root = document) {
+function localize(root = document) {
   for (const time of all("time[datetime]", root)) {
-    const stamp = time.getAttribute("datetime");
-    const moment = new Date(stamp);
-    if (!stamp || Number.isNaN(moment.valueOf())) continue;
+    const given = time.getAttribute("datetime");
+    const moment = new Date(given);
+    if (!given || Number.isNaN(moment.valueOf())) continue;
     const text = zoned(moment);
     time.textContent = time.dataset.form === "short" ? text.slice(5, 16) : text;
   }
@@ -37,12 +37,12 @@ function localise(root = document) {
 
 function switchZone() {
   stored.set("zone", isLocal() ? "utc" : "local");
-  localise();
-  say(isLocal() ? "times are local" : "times are UTC");
+  localize();
+  announce(isLocal() ? "showing local times" : "showing UTC times");
   document.dispatchEvent(new Event("zone"));
 }
 
-// -- polling: while visible, not paused, and nobody is in the middle of something ---------------------
+// -- polling: while the page is visible, not paused and not in use ------------------------------------
 
 const isPaused = () => find("#pause")?.getAttribute("aria-pressed") === "true";
 let seconds = 0;
@@ -62,8 +62,8 @@ function togglePause() {
   const button = find("#pause");
   if (!button) return;
   button.setAttribute("aria-pressed", String(!isPaused()));
-  button.textContent = isPaused() ? "go on" : "pause";
-  say(isPaused() ? "paused" : "live again");
+  button.textContent = isPaused() ? "resume" : "pause";
+  announce(isPaused() ? "updates paused" : "updates resumed");
 }
 
 // -- copying ------------------------------------------------------------------------------------------
@@ -71,23 +71,23 @@ function togglePause() {
 async function copy(text, what) {
   try {
     await navigator.clipboard.writeText(text);
-    say(`copied ${what}`);
+    announce(`copied ${what}`);
     return true;
   } catch {
-    say("the browser did not allow copying");
+    announce("the browser did not allow copying");
     return false;
   }
 }
 
 async function copyFrom(button) {
   const text = button.dataset.copy ?? location.href;
-  const name = button.dataset.copy ? "copy id" : "copy link";
+  const name = button.dataset.copy ? "copy ID" : "copy link";
   const worked = await copy(text, button.getAttribute("aria-label").replace("copy ", ""));
-  button.textContent = worked ? "copied" : "not allowed";
+  button.textContent = worked ? "copied" : "copy failed";
   setTimeout(() => { button.textContent = name; }, 1500);
 }
 
-// -- rows: one of them takes part in the order of tabs -------------------------------------------------
+// -- rows: one of them is in the tab order -------------------------------------------------------------
 
 const rows = () => all("[data-row]").filter((row) => row.offsetParent !== null);
 const current = () => document.activeElement?.closest("[data-row]") ?? find('[data-row][tabindex="0"]');
@@ -117,26 +117,26 @@ function rove() {
   if (first && !find('[data-row][tabindex="0"]')) first.tabIndex = 0;
 }
 
-// -- a file, and a look without leaving ------------------------------------------------------------------------
+// -- opening a file, previewing a trace ------------------------------------------------------------------------
 
 async function openFile(file) {
-  say("opening the file");
+  announce("opening the file");
   let answer;
   try {
     const response = await fetch("/import", { method: "POST", body: file, headers: { "Content-Type": "application/json" } });
     answer = await response.json();
   } catch {
-    answer = { message: "The server did not answer." };
+    answer = { message: "The server did not respond." };
   }
   if (answer.open) location.assign(answer.open);
-  else fault(`The file was not opened: ${answer.message}`);
+  else showError(`Could not open the file: ${answer.message}`);
 }
 
-function fault(text) {
+function showError(text) {
   const line = find("#status");
   line.textContent = `✕ ${text}`;
   line.classList.add("error");
-  say(text);
+  announce(text);
 }
 
 async function peek(row) {
@@ -156,7 +156,7 @@ const KEYS = {
   j: () => step(1), k: () => step(-1), "[": () => go("#newer"), "]": () => go("#older"),
   Y: () => copy(location.href, "link"), u: switchZone, p: togglePause, "?": () => find("#help").showModal(),
 };
-//: keys that are never off; false when one meant nothing
+//: keys that cannot be turned off; each handler returns false when the key had no effect
 const ALWAYS = {};
 
 function pressed(event) {
@@ -191,7 +191,7 @@ document.addEventListener("click", (event) => {
   else if (target.closest("#help-open")) find("#help").showModal();
 });
 document.addEventListener("change", (event) => {
-  // a name and "no name" exclude each other; before the form is sent, which is later in the same event
+  // "tenant" and "no tenant" exclude each other; this runs before the form is sent in the same event
   const { form, name, checked, dataset } = event.target;
   if (dataset.instead && checked) form.elements[dataset.instead].value = "";
   const none = form?.elements[`no_${name}`];
@@ -206,23 +206,23 @@ document.addEventListener("htmx:config:request", (event) => {
     const shown = all("tr[data-id]").map((row) => row.dataset.id).join("-");
     request.action += `&shown=${shown}&at=${find("#polled")?.dataset.at ?? ""}`;
   }
-  // a form's empty fields would make its address longer than what it says
+  // leave empty form fields out of the address
   for (const [name, value] of [...(request.body ?? [])]) if (value === "") request.body.delete(name);
   if (request.body?.has?.("range")) ["from", "to"].forEach((name) => request.body.delete(name));
 });
 document.addEventListener("htmx:before:swap", (event) => {
   const status = event.detail.ctx.response?.status ?? 200;
   if (status === 401) location.reload();
-  if (status >= 500) fault("The store could not be read; the figures below are from before. somatrace doctor says more.");
+  if (status >= 500) showError("The store could not be read. The data below may be out of date. Run somatrace doctor for details.");
   if (status >= 400) event.preventDefault();
   opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
   focused = document.activeElement?.closest("tr[data-id]")?.dataset.id;
 });
-let announced = "";
+let lastNews = "";
 let focused;
 let opened = [];
 document.addEventListener("htmx:after:swap", () => {
-  localise();
+  localize();
   for (const [id, top] of opened) {
     const details = document.getElementById(id);
     if (details && !details.open) {
@@ -237,13 +237,13 @@ document.addEventListener("htmx:after:swap", () => {
   }
   rove();
   const news = find("#new")?.textContent ?? "";
-  if (news && news !== announced) say(news);
-  announced = news;
+  if (news && news !== lastNews) announce(news);
+  lastNews = news;
   document.dispatchEvent(new Event("swapped"));
 });
-document.addEventListener("htmx:error", () => fault("The server did not answer; the figures below are from before."));
+document.addEventListener("htmx:error", () => showError("The server did not respond. The data below may be out of date."));
 
 find("#keys-on").checked = stored.get("keys") !== "off";
-localise();
+localize();
 rove();
 setInterval(poll, 1000);

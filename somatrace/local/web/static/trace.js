@@ -1,5 +1,5 @@
-// What the page of one trace does by itself: the tree, the pane, steps from mark to mark, zoom.
-// Without it each of these is a link.
+// Behavior of the trace page: the tree, the pane, stepping through marks, zoom.
+// Without scripts each of these is a link.
 "use strict";
 
 const here = location.pathname;
@@ -10,30 +10,30 @@ const isNarrow = () => matchMedia("(max-width: 900px)").matches;
 
 // -- parts of the page ----------------------------------------------------------------------------------
 
-//: the markup at an address; an error says why there is none
+//: fetches the markup at an address; the thrown error's message gives the reason for a failure
 async function part(address) {
   let answer;
   try {
     answer = await fetch(address);
   } catch {
-    throw new Error("the server did not answer");
+    throw new Error("the server did not respond");
   }
   if (answer.status === 401) location.reload();
-  if (!answer.ok) throw new Error(answer.status === 404 ? "it is not here any more" : "the store could not be read");
+  if (!answer.ok) throw new Error(answer.status === 404 ? "it is no longer in the store" : "the store could not be read");
   return answer.text();
 }
 
-function complain(box, text) {
+function showFault(box, text) {
   const line = document.createElement("span");
   line.className = "error fault";
   line.textContent = `✕ ${text}`;
   box.append(line);
-  say(text);
+  announce(text);
   return line;
 }
 
-//: while the part at `address` is on its way, `element` is busy; then `put` gets it, or `failed` why there is
-//: none, unless another was asked for meanwhile. Whether it is in its place
+//: marks `element` as busy while the part at `address` is fetched, then calls `put` with the markup or `failed`
+//: with the reason, unless a newer request replaced this one; resolves to whether the markup was put in place
 async function busy(element, address, put, failed) {
   const turn = element.turn = (element.turn ?? 0) + 1;
   element.ariaBusy = "true";
@@ -58,14 +58,14 @@ function* below(row) {
   for (let next = row.nextElementSibling; next && level(next) > level(row); next = next.nextElementSibling) yield next;
 }
 
-//: puts the rows that a link of `row` leads to behind it
+//: inserts the rows that `link` loads after `row`
 function load(row, link) {
   const address = new URL(link.href);
   address.pathname = `${here}/rows`;
   return busy(row, address, (markup) => {
     row.insertAdjacentHTML("afterend", markup);
     showZoom();
-  }, (why) => complain(find("td div", row), `not loaded: ${why}`));
+  }, (why) => showFault(find("td div", row), `not loaded: ${why}`));
 }
 
 async function setBranch(row, open) {
@@ -76,7 +76,7 @@ async function setBranch(row, open) {
     toggle.dataset.loaded = "";
   }
   row.setAttribute("aria-expanded", String(open));
-  toggle.setAttribute("aria-label", open ? "Close branch" : "Open branch");
+  toggle.setAttribute("aria-label", open ? "Collapse branch" : "Expand branch");
   const inside = find(".inside", row);
   if (inside) inside.hidden = open;
   let closed = Infinity;
@@ -122,17 +122,17 @@ function choose(row) {
     all('[aria-selected="true"]', table).forEach((other) => other.removeAttribute("aria-selected"));
     row.setAttribute("aria-selected", "true");
     keep({ span: id });
-    localise(pane);
+    localize(pane);
     showMark();
     if (isNarrow()) pane.scrollIntoView({ block: "start" });
   }, (why) => {
-    const line = complain(pane, `“${find(".label", row).textContent}” was not loaded: ${why}`);
+    const line = showFault(pane, `“${find(".label", row).textContent}” was not loaded: ${why}`);
     pane.prepend(line);
     if (isNarrow()) line.scrollIntoView({ block: "nearest" });
   });
 }
 
-// -- the address: what is chosen and shown is in it, and in each link that keeps it -----------------------
+// -- the address: it contains the selected span and the view, as do links that keep them ------------------
 
 function changed(address, change) {
   const url = new URL(address, location.href);
@@ -146,7 +146,7 @@ function changed(address, change) {
 function keep(change) {
   history.replaceState(history.state, "", changed(location.href, change));
   for (const link of all("a[data-keep]")) {
-    // a step has a span of its own
+    // a step link keeps its own span
     const { span, ...others } = change;
     link.href = changed(link.href, "step" in link.dataset ? others : change);
   }
@@ -172,14 +172,14 @@ function showMark() {
 
 function nextMark(by) {
   if (!find("#marks")) {
-    say("no span failed");
+    announce("no span failed");
     return;
   }
   const { ids, first, total, place } = marks();
   const next = place < 0 && by < 0 ? ids.length - 1 : place + by;
-  // of many marks the page knows those around the chosen span
+  // of many marks, the page has only those around the chosen span
   if (total > ids.length && !ids[next]) {
-    say(by > 0 ? "that was the last" : "that was the first");
+    announce(by > 0 ? "this is the last one" : "this is the first one");
     return;
   }
   const id = ids[(next + ids.length) % ids.length];
@@ -215,7 +215,7 @@ function zoomTo(from, to) {
   showZoom();
 }
 
-//: bars lie in the whole trace, and each picture shows a part of it: nothing else moves
+//: bars are positioned in the whole trace, and each SVG shows a part of it, so only the view box changes
 function showZoom() {
   const [from, to] = stretch();
   const text = strip.dataset.zoom;
@@ -227,7 +227,7 @@ function showZoom() {
   all("#ticks span").forEach((tick, place) => { tick.textContent = shares[place] ? duration(table.dataset.length * shares[place] / 100) : "0"; });
 }
 
-//: as the server writes it
+//: formatted as on the server
 function duration(nanoseconds) {
   for (const [unit, size] of [["µs", 1e3], ["ms", 1e6], ["s", 1e9]]) {
     const amount = nanoseconds / size;
@@ -258,13 +258,13 @@ function dragStrip() {
 
 function showRemoved() {
   const box = find("#removed");
-  if (!box) return say("nothing was removed from this span");
+  if (!box) return announce("nothing was removed from this span");
   box.open = true;
   box.scrollIntoView({ block: "nearest" });
   return find("summary", box).focus();
 }
 
-//: the list as it was left, when the reader came from there; else the list with the same filter
+//: goes back to the list as it was left, if the reader came from there, otherwise to the list with this filter
 function leave() {
   if (document.referrer && new URL(document.referrer).pathname === "/traces" && history.length > 1) history.back();
   else go("#back");
@@ -273,7 +273,7 @@ function leave() {
 Object.assign(KEYS, {
   n: () => nextMark(1), N: () => nextMark(-1), e: () => go('[data-key="e"]'), c: () => go('[data-key="c"]'),
   w: () => zoom("w"), s: () => zoom("s"), a: () => zoom("a"), d: () => zoom("d"), 0: () => zoom("0"), g: showRemoved,
-  y: () => { const id = find("[data-span]", pane)?.dataset.span ?? table?.dataset.trace; if (id) copy(id, `id ${id}`); },
+  y: () => { const id = find("[data-span]", pane)?.dataset.span ?? table?.dataset.trace; if (id) copy(id, `ID ${id}`); },
 });
 Object.assign(ALWAYS, { ArrowLeft: arrow, ArrowRight: arrow, Escape: leave });
 
@@ -286,13 +286,13 @@ document.addEventListener("click", (event) => {
   else if (link?.matches("[data-step]")) nextMark(Number(link.dataset.step));
   else if (link?.matches(".toggle")) setBranch(row, row.getAttribute("aria-expanded") !== "true");
   else if (row?.matches(".more")) showMore(row);
-  // anywhere in the row, but for a reader who marks a text to copy it
+  // anywhere in the row, unless the reader is selecting text to copy
   else if (row && find("[data-open]", row) && (link || getSelection().isCollapsed)) choose(row);
   else return;
   event.preventDefault();
 });
 
 dragStrip();
-// what stays in sight above the tree is as high as the width makes it
+// the height of the sticky header above the tree depends on the width
 new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--held-height", `${target.offsetHeight}px`)).observe(find("#held"));
 if (new URLSearchParams(location.search).get("span")) find('tr[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
