@@ -148,7 +148,7 @@ def check_accessibility(visitor: Visitor) -> None:
 
 
 class Day(Export):
-    """Workflows of several tenants as four services would send them, one minute apart, starting at `begin`."""
+    """Workflows of several tenants as four services send them, one minute apart, starting at `begin`."""
 
     def __init__(self, begin: int = EARLIER) -> None:
         super().__init__("somatrace", **{"service.name": "orchestrator", "service.version": "1.4.2"})
