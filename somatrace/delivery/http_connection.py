@@ -21,10 +21,15 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery.status_rules import Fault, http_rule
 
 
 class UnusableError(ValueError):
-    """A setting or file cannot be used; the message says which, and holds no secret."""
+    """A setting or file cannot be used. The message names it and contains no secret."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault: Fault = fault
 
 
 class Connection(http.client.HTTPConnection):
@@ -152,7 +157,9 @@ def connection_to(url: SplitResult, tls: ssl.SSLContext | None) -> Connection:
     if proxy is None:
         return Connection(host, port, tls)
     if proxy.scheme != "http":
-        raise UnusableError(f"a proxy is reached over http://, not {proxy.scheme}://: change HTTPS_PROXY")
+        raise UnusableError(
+            "refused", f"a proxy is reached over http://, not {proxy.scheme}://: change HTTPS_PROXY"
+        )
     connection = Connection(proxy.hostname or "", proxy.port or 80, tls)
     if tls is not None:
         connection.set_tunnel(host, port, _credentials(proxy))
@@ -167,14 +174,14 @@ def tls_context(target: Target) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=target.certificate or None)
     except (OSError, ssl.SSLError) as error:
-        raise UnusableError("the CA certificate cannot be read: check the file") from error
+        raise UnusableError("tls", "the CA certificate cannot be read: check the file") from error
     if target.client_certificate:
         try:
             # without a password of our own, OpenSSL would ask for one on the program's terminal
             context.load_cert_chain(target.client_certificate, target.client_key or None, password="")
         except (OSError, ssl.SSLError) as error:
             raise UnusableError(
-                "the client certificate or its key cannot be read: check the files"
+                "tls", "the client certificate or its key cannot be read: check the files"
             ) from error
     return context
 
@@ -198,7 +205,7 @@ def _tunnel_refused(error: OSError) -> Exception:
     if status is None:
         return error
     if status[1] == "407":
-        return UnusableError("407: the proxy wants credentials")
+        return UnusableError("auth", http_rule(407).text(407))
     return ConnectionError(0, f"the proxy refused a tunnel: {status[1]}")
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from somatrace.config import Target
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
+from somatrace.delivery.status_rules import grpc_rule
 
 if TYPE_CHECKING:
     import grpc
@@ -52,7 +53,7 @@ class GrpcTransport:
             self._call = pending
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            return _answer(self._address, error)
+            return _result(self._address, error)
         except OSError:
             return SendResult(
                 "misconfigured", f"grpc {self._address}: a certificate cannot be read: check the files"
@@ -113,19 +114,10 @@ def _read(name: str) -> bytes | None:
     return Path(name).read_bytes() if name else None
 
 
-def _answer(address: str, error: Any) -> SendResult:
-    """As the OTLP specification sorts gRPC codes into those worth another try and those that are not."""
-    code = error.code().name if hasattr(error, "code") else "CANCELLED"
-    message = f"grpc {address}: {code}"
-    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"):
-        return SendResult("misconfigured", message)
-    if code == "INVALID_ARGUMENT":
-        return SendResult("rejected", message)
-    if code == "RESOURCE_EXHAUSTED" and "larger than max" in (error.details() or ""):
-        return SendResult("too_large", message)
+def _result(address: str, error: Any) -> SendResult:
+    has_code = hasattr(error, "code")
+    code = error.code().name if has_code else "CANCELLED"
+    rule = grpc_rule(code, (error.details() or "") if has_code else "")
     return SendResult(
-        "retry",
-        message,
-        ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"),
-        choked=code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"),
+        rule.outcome, f"grpc {address}: {rule.text(code)}", ambiguous=rule.ambiguous, choked=rule.choked
     )

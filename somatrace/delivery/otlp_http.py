@@ -20,24 +20,13 @@ from somatrace.delivery.http_connection import (
     connection_to,
     tls_context,
 )
-from somatrace.delivery.send_result import ACCEPTED, SendResult, accepted
+from somatrace.delivery.send_result import ACCEPTED, SendOutcome, SendResult, accepted
+from somatrace.delivery.status_rules import http_rule
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
 #: zlib level 1: within a few per cent of level 9 on spans, at a quarter of its CPU time.
 LEVEL: Final = 1
-_NO_PATH: Final = (
-    "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces"
-)
-_WRONG: Final = {
-    401: "401: the keys are not accepted; check the public and secret key, and that they belong to this host",
-    403: "403: the keys lack the right to write traces",
-    404: f"404: {_NO_PATH}",
-    405: f"405: {_NO_PATH}",
-    407: "407: the proxy wants credentials",
-    415: "415: the target does not take protobuf, or not with this compression",
-}
-_LATER: Final = (408, 425, 429)
 
 
 class HttpTransport:
@@ -73,16 +62,16 @@ class HttpTransport:
             return self._answer(connection, whole=whole)
         except UnusableError as error:
             self.close()
-            return self._say("misconfigured", str(error))
+            return self._result("misconfigured", str(error))
         except ssl.SSLCertVerificationError as error:
             self.close()
-            return self._say("misconfigured", f"TLS: {error.verify_message}")
+            return self._result("misconfigured", f"TLS: {error.verify_message}")
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return SendResult("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
+            return SendResult("retry", f"{_origin(self._url)}: {_failure(error)}", ambiguous=whole)
         except ValueError:  # its text would hold the header's value
             self.close()
-            return self._say("misconfigured", "a header holds characters that HTTP does not allow")
+            return self._result("misconfigured", "a header holds characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -117,24 +106,14 @@ class HttpTransport:
         content = self._content(response)
         if not whole:
             self.close()
-        if 200 <= status < 300:
+        rule = http_rule(status)
+        if rule.outcome == "accepted":
             # Langfuse answers with a JSON job, which says nothing
             protobuf = "protobuf" in response.headers.get("Content-Type", "")
             return accepted(content) if protobuf else ACCEPTED
-        if 300 <= status < 400:
-            return self._say(
-                "misconfigured", f"{status}: the target redirects; configure the address it redirects to"
-            )
-        if status == 413:
-            return self._say("too_large", "413: the target takes only smaller batches")
-        if status in (400, 422):
-            return self._say("rejected", f"{status}: the target refuses this batch")
-        if status in _LATER or status >= 500:
-            wait = _retry_after(response.headers.get("Retry-After"))
-            return SendResult(
-                "retry", f"{_where(self._url)}: {status}", wait, choked=status not in (*_LATER, 503)
-            )
-        return self._say("misconfigured", _WRONG.get(status, f"{status}: the target does not take traces"))
+        message = f"{_origin(self._url)}: {rule.text(status)}"
+        wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
+        return SendResult(rule.outcome, message, wait, choked=rule.choked)
 
     def _content(self, response: http.client.HTTPResponse) -> bytes:
         """The status is the answer: a body that breaks off does not make a stored batch unstored."""
@@ -147,8 +126,8 @@ class HttpTransport:
             self.close()
         return content
 
-    def _say(self, outcome: str, message: str) -> SendResult:
-        return SendResult(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
+    def _result(self, outcome: SendOutcome, message: str) -> SendResult:
+        return SendResult(outcome, f"{_origin(self._url)}: {message}")
 
     # -- the connection -----------------------------------------------------------------------------------
 
@@ -183,11 +162,11 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _where(url: SplitResult) -> str:
+def _origin(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
 
-def _why(error: Exception) -> str:
+def _failure(error: Exception) -> str:
     """The kind of failure, without the text a target sent: that may hold anything."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve"

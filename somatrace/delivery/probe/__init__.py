@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, exchange
+from somatrace.delivery.probe.exchange import Exchange, Failure, exchange
 from somatrace.delivery.probe.probe import Probe, fault_of, probe
 from somatrace.delivery.probe.time_limit import Overdue, bounded
+from somatrace.delivery.status_rules import Fault
 
 __all__ = [
     "Exchange",

@@ -8,14 +8,12 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
 from somatrace.delivery.http_connection import Connection, UnusableError, connection_to, tls_context
-
-#: What kept a request from its answer, in the order in which things can go wrong.
-Fault = Literal["dns", "refused", "tls", "auth", "path", "server"]
+from somatrace.delivery.status_rules import Fault
 
 MAX_BODY: Final = 16 * 1024 * 1024
 
@@ -67,7 +65,7 @@ def connect(target: Target, url: SplitResult, timeout: float) -> Connection:
         tls = tls_context(target) if url.scheme == "https" else None
         connection = connection_to(url, tls)
     except UnusableError as error:
-        raise _unusable(error) from None
+        raise Failure(error.fault, str(error)) from None
     connection.until = time.monotonic() + timeout
     where = f"{connection.host}:{connection.port}"
     try:
@@ -81,7 +79,7 @@ def connect(target: Target, url: SplitResult, timeout: float) -> Connection:
 def _not_connected(error: Exception, where: str, timeout: float) -> Exception:
     """What kept a connection from being made, in the words of a `Failure`."""
     if isinstance(error, UnusableError):
-        return _unusable(error)
+        return Failure(error.fault, str(error))
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return Failure("dns", f"the name of {where} does not resolve")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -99,13 +97,6 @@ def _ssl_reason(error: ssl.SSLError) -> str:
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
         return "what answers there speaks no TLS"
     return (error.reason or "the handshake failed").lower().replace("_", " ")
-
-
-def _unusable(error: UnusableError) -> Failure:
-    """The settings of the connection itself: a proxy, or a certificate's file."""
-    text = str(error)
-    fault: Fault = "auth" if text.startswith("407") else "tls" if "certificate" in text else "refused"
-    return Failure(fault, text)
 
 
 def _ask(

@@ -10,19 +10,12 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from somatrace import semconv
 from somatrace.config import Target
-from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, connect, exchange
+from somatrace.delivery.probe.exchange import Exchange, Failure, connect, exchange
 from somatrace.delivery.probe.time_limit import Overdue, bounded
+from somatrace.delivery.status_rules import TAKES_EXPORTS, Fault, grpc_rule, http_rule
 
 #: Where OTLP is taken: a collector's path, and Langfuse's.
 PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
-_GRPC_FAULTS: Final[dict[str, Fault]] = {
-    "UNAUTHENTICATED": "auth",
-    "PERMISSION_DENIED": "auth",
-    "UNIMPLEMENTED": "path",
-    "NOT_FOUND": "path",
-}
-#: Answers of a path that takes exports, if only to refuse this one.
-_TAKES: Final = (200, 202, 204, 400, 401, 403, 415, 429)
 
 
 @dataclass(frozen=True)
@@ -53,23 +46,17 @@ def probe(target: Target, timeout: float) -> Probe:
 
 
 def fault_of(status: int) -> Fault | None:
-    """What an answer's HTTP status means for traces; None when they are taken."""
-    if 200 <= status < 300:
-        return None
-    if status in (401, 403, 407):
-        return "auth"
-    if 300 <= status < 400 or status in (404, 405, 410, 415):
-        return "path"
-    return "server"
+    """The fault that an HTTP status reports for an export with spans; None if they are accepted."""
+    return http_rule(status).fault
 
 
 def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
     until = time.monotonic() + timeout
     answer = _export_nothing(target, target.url, timeout)
-    fault = fault_of(answer.status)
-    if answer.status in (400, 422):
-        # some backends refuse an export without spans; the way there is free
-        return None, f"{answer.status} to an export without spans", ""
+    rule = http_rule(answer.status)
+    fault = rule.probe_fault
+    if rule.outcome == "rejected":
+        return fault, f"{answer.status} to an export without spans", ""
     if fault != "path":
         return fault, str(answer.status), ""
     if 300 <= answer.status < 400:
@@ -95,7 +82,7 @@ def _better(target: Target, until: float) -> str:
             continue
         url = urlunsplit(given._replace(path=path))
         try:
-            if _export_nothing(target, url, left).status in _TAKES:
+            if _export_nothing(target, url, left).status in TAKES_EXPORTS:
                 return _shown(urlsplit(url))
         except Failure:
             return ""
@@ -140,4 +127,4 @@ def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
     if answer.outcome in ("accepted", "rejected"):
         return None, "the export was taken", ""
     code = answer.message.rpartition(": ")[2]
-    return _GRPC_FAULTS.get(code, "server"), code, ""
+    return grpc_rule(code).fault, code, ""
