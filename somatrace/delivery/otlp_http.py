@@ -1,5 +1,8 @@
-"""OTLP over HTTP on one kept-alive connection, renewed now and then so that DNS changes and load
-balancers work, and certificates that were replaced are used."""
+"""OTLP over HTTP on one keep-alive connection.
+
+The connection is renewed regularly, so that DNS changes and load balancers work, and when certificate
+files are replaced.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ from somatrace.delivery.status_rules import http_rule
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
-#: zlib level 1: within a few per cent of level 9 on spans, at a quarter of its CPU time.
-LEVEL: Final = 1
+#: zlib level 1: within a few percent of the size of level 9 on spans, at a quarter of the CPU time.
+COMPRESSION_LEVEL: Final = 1
 
 
 class HttpTransport:
@@ -49,17 +52,17 @@ class HttpTransport:
         self._tls: ssl.SSLContext | None = None
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        """POST one request; everything about it is over within `timeout` seconds, name lookup aside.
+        """POST one request. `timeout` (seconds) covers everything except the name lookup.
 
-        A batch is never sent twice here: what may have arrived is for the outbox to count.
+        A batch is never sent twice here: the outbox decides on retries and counts possible duplicates.
         """
         until = time.monotonic() + timeout
         payload = self._compress(body)
-        whole = False
+        sent = False
         try:
             connection = self._connect(until)
-            whole = self._request(connection, payload)
-            return self._answer(connection, whole=whole)
+            sent = self._request(connection, payload)
+            return self._read_result(connection, sent=sent)
         except UnusableError as error:
             self.close()
             return self._result("misconfigured", str(error))
@@ -68,10 +71,10 @@ class HttpTransport:
             return self._result("misconfigured", f"TLS: {error.verify_message}")
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return SendResult("retry", f"{_origin(self._url)}: {_failure(error)}", ambiguous=whole)
-        except ValueError:  # its text would hold the header's value
+            return SendResult("retry", f"{_origin(self._url)}: {_failure(error)}", ambiguous=sent)
+        except ValueError:  # the text of the exception contains the header value
             self.close()
-            return self._result("misconfigured", "a header holds characters that HTTP does not allow")
+            return self._result("misconfigured", "a header contains characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -87,12 +90,12 @@ class HttpTransport:
 
     def _compress(self, body: bytes) -> bytes:
         if self._target.compression == "gzip":
-            packer = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+            packer = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, 31)
             return packer.compress(body) + packer.flush()
-        return zlib.compress(body, LEVEL) if self._target.compression == "deflate" else body
+        return zlib.compress(body, COMPRESSION_LEVEL) if self._target.compression == "deflate" else body
 
     def _request(self, connection: Connection, payload: bytes) -> bool:
-        """Whether all was sent. A target that finds a batch too large answers and hangs up before that."""
+        """Return whether all was sent: a target may answer early and disconnect if a batch is too large."""
         where = self._target.url if connection.absolute else self._path
         try:
             connection.request("POST", where, payload, {**self._headers, **connection.proxy_headers})
@@ -100,23 +103,23 @@ class HttpTransport:
             return False
         return True
 
-    def _answer(self, connection: Connection, *, whole: bool) -> SendResult:
+    def _read_result(self, connection: Connection, *, sent: bool) -> SendResult:
         response = connection.getresponse()
         status = response.status
-        content = self._content(response)
-        if not whole:
+        content = self._read_body(response)
+        if not sent:
             self.close()
         rule = http_rule(status)
         if rule.outcome == "accepted":
-            # Langfuse answers with a JSON job, which says nothing
+            # Langfuse answers with a JSON job, which reports no rejected spans
             protobuf = "protobuf" in response.headers.get("Content-Type", "")
             return accepted(content) if protobuf else ACCEPTED
         message = f"{_origin(self._url)}: {rule.text(status)}"
         wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
         return SendResult(rule.outcome, message, wait, choked=rule.choked)
 
-    def _content(self, response: http.client.HTTPResponse) -> bytes:
-        """The status is the answer: a body that breaks off does not make a stored batch unstored."""
+    def _read_body(self, response: http.client.HTTPResponse) -> bytes:
+        """Read the body. The status alone decides: a truncated body does not undo a stored batch."""
         try:
             content = response.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException):
@@ -151,7 +154,7 @@ class HttpTransport:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either form the header has (RFC 9110, 10.2.3)."""
+    """Parse either form of the header to seconds (RFC 9110, 10.2.3)."""
     if not value:
         return None
     if value.strip().isdigit():
@@ -167,7 +170,7 @@ def _origin(url: SplitResult) -> str:
 
 
 def _failure(error: Exception) -> str:
-    """The kind of failure, without the text a target sent: that may hold anything."""
+    """Describe a failure without any text from the target, which may contain anything."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve"
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Whether a target answers, and if not, what is wrong: for the commands, never in a service's own path."""
+"""Check whether a target accepts traces and diagnose why not. Used by commands only, never in services."""
 
 from __future__ import annotations
 

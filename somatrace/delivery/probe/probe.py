@@ -1,4 +1,4 @@
-"""Asks a target whether it takes traces, by an export without spans, which stores nothing anywhere."""
+"""Ask a target whether it accepts traces, by an export without spans, which stores nothing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from somatrace.delivery.probe.exchange import Exchange, Failure, connect, exchan
 from somatrace.delivery.probe.time_limit import Overdue, bounded
 from somatrace.delivery.status_rules import TAKES_EXPORTS, Fault, grpc_rule, http_rule
 
-#: Where OTLP is taken: a collector's path, and Langfuse's.
+#: Paths that accept OTLP: a collector's and Langfuse's.
 PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`fault` is None when the target takes exports; `message` says what came. `better` is a URL on the same
-    host that takes exports where this one does not."""
+    """Result of a probe. `fault` is None if the target accepts exports; `message` describes the answer.
+
+    `better` is a URL on the same host that accepts exports if the configured one does not.
+    """
 
     fault: Fault | None
     message: str
@@ -30,7 +32,7 @@ class Probe:
 
 
 def probe(target: Target, timeout: float) -> Probe:
-    """Ask a target that is reached over the network, within `timeout` seconds. Raises for nothing it does."""
+    """Probe a network target within `timeout` seconds. Never raises for target errors."""
     since = time.monotonic()
 
     def finished(fault: Fault | None, message: str, better: str = "") -> Probe:
@@ -40,7 +42,7 @@ def probe(target: Target, timeout: float) -> Probe:
     try:
         return finished(*bounded(lambda: ask(target, timeout), timeout + 0.5))
     except Overdue:
-        return finished("dns", f"the name of {_host(target)} was not looked up within {timeout:.3g} s")
+        return finished("dns", f"the name of {_host(target)} was not resolved within {timeout:.3g} s")
     except Failure as failure:
         return finished(failure.fault, str(failure))
 
@@ -70,7 +72,7 @@ def _export_nothing(target: Target, url: str, timeout: float) -> Exchange:
 
 
 def _better(target: Target, until: float) -> str:
-    """A URL of the same host that takes exports."""
+    """Find a URL on the same host that accepts exports."""
     given = urlsplit(target.url)
     prefix = given.path.rstrip("/")
     for known in (*PATHS, "/api/public/otel", "/v1"):
@@ -90,7 +92,7 @@ def _better(target: Target, until: float) -> str:
 
 
 def _redirected(target: Target, answer: Exchange) -> str:
-    """Where a redirect leads, if it is a URL that can be shown."""
+    """Return the target of a redirect if it can be shown."""
     location = answer.headers.get("Location", "")
     given = urlsplit(target.url)
     try:
@@ -103,7 +105,7 @@ def _redirected(target: Target, answer: Exchange) -> str:
 
 
 def _shown(url: SplitResult) -> str:
-    """A URL without what may be secret in it."""
+    """Return a URL without user info, query and fragment, which may contain secrets."""
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 
@@ -112,7 +114,7 @@ def _host(target: Target) -> str:
 
 
 def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
-    """The name, the port and the certificate first, because gRPC calls all of it UNAVAILABLE."""
+    """Check name, port and certificate first, because gRPC reports failures of all three as UNAVAILABLE."""
     if importlib.util.find_spec("grpc") is None:
         raise Failure("path", "OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
     from somatrace.delivery.otlp_grpc import GrpcTransport

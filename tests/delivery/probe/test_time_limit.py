@@ -37,7 +37,7 @@ def test_a_resolver_that_never_answers_is_a_fault_of_the_name(monkeypatch):
     over.set()
 
     assert found.fault == "dns"
-    assert "collector.example.com was not looked up within 0.1 s" in found.message
+    assert "collector.example.com was not resolved within 0.1 s" in found.message
 
 
 @pytest.mark.parametrize(
