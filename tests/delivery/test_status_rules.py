@@ -42,7 +42,7 @@ TOO_LARGE = "Received message larger than max (9 vs. 4)"
 
 def documented() -> list[tuple[str, str]]:
     """Answer and outcome of each row of the page's table of answers."""
-    section = PAGE.read_text().split("## What an answer means")[1].split("\n## ")[0]
+    section = PAGE.read_text().split("## Answers and outcomes")[1].split("\n## ")[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("|")]
     return [(answer.strip(), outcome.strip()) for answer, outcome in rows[2:]]
 
