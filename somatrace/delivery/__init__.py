@@ -1,1 +1,1 @@
-"""Delivery: guarded spans become bytes, and the bytes arrive at the one target or are counted."""
+"""Delivery of guarded spans to the configured target, with every lost span counted."""

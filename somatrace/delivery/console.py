@@ -1,4 +1,4 @@
-"""`OTEL_TRACES_EXPORTER=console`: one JSON line per span on standard output, because it was asked for."""
+"""`OTEL_TRACES_EXPORTER=console`: one JSON line per span on standard output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from somatrace.delivery.send_result import ACCEPTED, SendResult
 
 
 class ConsoleTransport:
-    """Writes the guarded spans, as OTLP/JSON spans with their resource's service name."""
+    """Writes guarded spans in OTLP/JSON form, each with its scope and resource."""
 
-    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - a pipe has no timeout
+    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - standard output has no timeout
         from google.protobuf.json_format import MessageToDict
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -37,7 +37,7 @@ class ConsoleTransport:
         return ACCEPTED
 
     def interrupt(self) -> None:
-        """Nothing of ours blocks here."""
+        """Do nothing: a write to standard output is not interrupted."""
 
     def close(self) -> None:
-        """Standard output is the program's."""
+        """Do nothing: standard output belongs to the program."""

@@ -1,4 +1,4 @@
-"""Spans to OTLP bytes through OpenTelemetry's own encoder, and such bytes in smaller portions."""
+"""Encode spans with OpenTelemetry's OTLP encoder, and split encoded requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def encode(spans: Sequence[ReadableSpan]) -> bytes:
-    """One serialised ExportTraceServiceRequest. The encoder and protobuf are imported on first use."""
+    """Return one serialized ExportTraceServiceRequest. The encoder and protobuf are imported on first use."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
     return bytes(encode_spans(spans).SerializeToString())
@@ -22,7 +22,7 @@ def load() -> None:
 
 
 def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
-    """The request as two requests with their span counts, or None when it holds fewer than two spans."""
+    """Split a request into two, each with its span count; None if it contains fewer than two spans."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     request = ExportTraceServiceRequest.FromString(body)
@@ -30,19 +30,19 @@ def halves(body: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]] | None:
     if len(flat) < 2:
         return None
     middle = len(flat) // 2
-    portions = []
+    requests = []
     for part in (flat[:middle], flat[middle:]):
-        smaller = ExportTraceServiceRequest()
+        half = ExportTraceServiceRequest()
         resource = scope = None
-        for its_resource, its_scope, span in part:
-            if its_resource is not resource:
-                resource, scope = its_resource, None
-                resource_spans = smaller.resource_spans.add(
+        for span_resource, span_scope, span in part:
+            if span_resource is not resource:
+                resource, scope = span_resource, None
+                resource_spans = half.resource_spans.add(
                     resource=resource.resource, schema_url=resource.schema_url
                 )
-            if its_scope is not scope:
-                scope = its_scope
+            if span_scope is not scope:
+                scope = span_scope
                 scope_spans = resource_spans.scope_spans.add(scope=scope.scope, schema_url=scope.schema_url)
             scope_spans.spans.append(span)
-        portions.append((smaller.SerializeToString(), len(part)))
-    return portions[0], portions[1]
+        requests.append((half.SerializeToString(), len(part)))
+    return requests[0], requests[1]

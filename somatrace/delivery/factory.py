@@ -1,4 +1,4 @@
-"""The one target of the process, as something that takes bytes."""
+"""Create the transport for the process's target."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from somatrace.local.data_dir import data_dir
 
 
 class LocalTransport:
-    """The embedded store, written by the service's own process."""
+    """Writes to the embedded local store from the service's own process."""
 
     def __init__(self, directory: str, max_bytes: int, max_days: float) -> None:
         self._settings = (directory, max_bytes, max_days)
         self._sink: object | None = None
 
-    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - the store bounds its own waits
+    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - the store limits its own waits
         from somatrace.local.ingest.sink import LocalSink
 
         try:
             if not isinstance(self._sink, LocalSink):
                 self._sink = LocalSink(*self._settings)
             self._sink.send(body)
-        except ValueError as error:  # it cannot be read, or is over a limit: it never will be taken
+        except ValueError as error:  # unreadable or over a limit: retrying cannot help
             return SendResult("rejected", f"local store: {error}")
         except Exception as error:
             self.close()
@@ -34,7 +34,7 @@ class LocalTransport:
         return ACCEPTED
 
     def interrupt(self) -> None:
-        """The store gives up by itself within about two seconds."""
+        """Do nothing: the store gives up within about two seconds."""
 
     def close(self) -> None:
         sink, self._sink = self._sink, None
@@ -42,17 +42,17 @@ class LocalTransport:
             sink.close()  # type: ignore[attr-defined]
 
 
-#: Put around each transport; by it `somatrace smoke` sees what leaves its own process.
+#: Wraps each transport. `somatrace smoke` replaces it to record the spans that leave its process.
 around: Callable[[Transport], Transport] = lambda transport: transport  # noqa: E731 - replaced by smoke
 
 
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
-    """What carries spans to the target, and a problem when nothing can (then nothing is sent)."""
-    transport, problem = _made(settings)
+    """Return the transport for the target, or None and the problem that prevents sending."""
+    transport, problem = _create(settings)
     return (None if transport is None else around(transport)), problem
 
 
-def _made(settings: Settings) -> tuple[Transport | None, str]:
+def _create(settings: Settings) -> tuple[Transport | None, str]:
     target = settings.target
     if target.kind == "none":
         return None, ""
@@ -61,15 +61,15 @@ def _made(settings: Settings) -> tuple[Transport | None, str]:
 
         return ConsoleTransport(), ""
     if target.kind == "local":
-        import somatrace.local.store.database  # noqa: F401 - its fork hooks must be older than the lanes'
+        import somatrace.local.store.database  # noqa: F401 - its fork hooks must be registered before the workers'
 
-        place = data_dir(settings.data_dir, settings.state_home)
-        if place is None:
+        directory = data_dir(settings.data_dir, settings.state_home)
+        if directory is None:
             return (
                 None,
-                "SOMATRACE_DATA_DIR: no directory for the local store can be written; name one that can",
+                "SOMATRACE_DATA_DIR: no directory for the local store is writable; set it to one that is",
             )
-        return LocalTransport(str(place), settings.local_max_bytes, settings.local_max_days), ""
+        return LocalTransport(str(directory), settings.local_max_bytes, settings.local_max_days), ""
     if target.protocol == "grpc":
         if importlib.util.find_spec("grpc") is None:
             return (
@@ -96,30 +96,30 @@ def load(target: Target) -> None:
 
 
 class LazyHttp:
-    """The HTTP transport, whose imports (ssl, http.client) happen on the worker, with the first batch."""
+    """The HTTP transport, imported (with ssl and http.client) on the worker thread at the first batch."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._made: Transport | None = None
+        self._transport: Transport | None = None
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        if self._made is None:
+        if self._transport is None:
             from somatrace.delivery.otlp_http import HttpTransport
 
-            self._made = HttpTransport(self._target)
-        return self._made.send(body, timeout)
+            self._transport = HttpTransport(self._target)
+        return self._transport.send(body, timeout)
 
     def interrupt(self) -> None:
-        if self._made is not None:
-            self._made.interrupt()
+        if self._transport is not None:
+            self._transport.interrupt()
 
     def close(self) -> None:
-        if self._made is not None:
-            self._made.close()
+        if self._transport is not None:
+            self._transport.close()
 
 
 def renewer(service_name: str, config: Config | None, settings: Settings) -> Callable[[], Transport | None]:
-    """Reads secrets again after the target refused them; a transport with the new ones, if they changed."""
+    """Return a function that rereads secrets and creates a new transport if they have changed."""
     known = settings.target
 
     def renew() -> Transport | None:

@@ -1,8 +1,8 @@
-"""One connection to a URL: proxies, certificates, and a bound on all of it.
+"""HTTP connection with proxies, certificates and an overall deadline.
 
-`http.client` costs a seventh of the CPU of requests per batch; what it does not bring is here:
-proxies from the environment, custom and client certificates, and a deadline that also holds for a
-host with many addresses, a silent TLS handshake, and an answer that drips in byte by byte.
+`http.client` uses a seventh of the CPU time of requests per batch. This module adds the missing parts:
+proxies from the environment, custom and client certificates, and a deadline that also covers hosts with
+many addresses, silent TLS handshakes, and answers that arrive byte by byte.
 """
 
 from __future__ import annotations
@@ -21,17 +21,22 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery.status_rules import Fault, http_rule
 
 
 class UnusableError(ValueError):
-    """A setting or file cannot be used; the message says which, and holds no secret."""
+    """A setting or file cannot be used. The message names it and contains no secret."""
+
+    def __init__(self, fault: Fault, message: str) -> None:
+        super().__init__(message)
+        self.fault: Fault = fault
 
 
 class Connection(http.client.HTTPConnection):
     """A connection whose every operation ends at `until` (monotonic seconds)."""
 
     until: float = 0.0
-    #: What the request line and headers need when a proxy reads them.
+    #: Whether the request line needs the full URL, and extra headers, because a proxy reads them.
     absolute: bool = False
     proxy_headers: dict[str, str]
     _tunnel_host: str | None
@@ -44,11 +49,11 @@ class Connection(http.client.HTTPConnection):
         self._interrupted = False
 
     def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:  # type: ignore[override]
-        """http.client's own, reading within the deadline."""
-        return http.client.HTTPResponse(_Readable(sock, self), *args, **kwargs)  # type: ignore[arg-type]
+        """Return http.client's response class, reading within the deadline."""
+        return http.client.HTTPResponse(_ReadableSocket(sock, self), *args, **kwargs)  # type: ignore[arg-type]
 
     def remaining(self) -> float:
-        """Seconds left; raises TimeoutError when none are."""
+        """Return the seconds left; raise TimeoutError if the deadline has passed."""
         left = self.until - time.monotonic()
         if left <= 0 or self._interrupted:
             raise TimeoutError
@@ -61,7 +66,7 @@ class Connection(http.client.HTTPConnection):
             try:
                 self._tunnel()
             except OSError as error:
-                raise _tunnel_refused(error) from error
+                raise _tunnel_error(error) from error
         if self._tls is not None:
             name = self._tunnel_host or self.host
             self.sock.settimeout(self.remaining())
@@ -69,9 +74,11 @@ class Connection(http.client.HTTPConnection):
             self.sock.do_handshake()
 
     def _dial(self) -> None:
-        """Connect to the first address that answers; the time is shared among those that are left."""
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        for left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
+        """Connect to the first address that answers, sharing the time left among the remaining addresses."""
+        addresses = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for left, (family, kind, protocol, _, address) in zip(
+            range(len(addresses), 0, -1), addresses, strict=True
+        ):
             self.sock = socket.socket(family, kind, protocol)
             try:
                 self.sock.settimeout(self.remaining() / left)
@@ -90,7 +97,7 @@ class Connection(http.client.HTTPConnection):
             view = view[self.sock.send(view) :]
 
     def dropped(self) -> bool:
-        """The other side has closed an idle connection (or said something nobody asked for)."""
+        """Whether the server closed the idle connection (or sent unsolicited data)."""
         sock = self.sock
         if sock is None:
             return True
@@ -104,29 +111,31 @@ class Connection(http.client.HTTPConnection):
         return True
 
     def interrupt(self) -> None:
-        """Make whatever blocks here in another thread raise soon (a name lookup cannot be)."""
+        """Make an operation blocked in another thread raise soon (except a name lookup)."""
         self._interrupted = True
         sock = self.sock
         if sock is not None:
             try:
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not SSLSocket's, which changes its state
+                socket.socket.shutdown(
+                    sock, socket.SHUT_RDWR
+                )  # not SSLSocket.shutdown, which changes its state
             except OSError:
-                pass  # already gone, which is what was wanted
+                pass  # already closed
 
 
-class _Readable:
-    """What HTTPResponse reads from in place of a socket."""
+class _ReadableSocket:
+    """Socket replacement that HTTPResponse reads from."""
 
     def __init__(self, sock: socket.socket, connection: Connection) -> None:
         self._sock = sock
         self._connection = connection
 
     def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Timed(self._sock, self._connection))
+        return io.BufferedReader(_DeadlineReader(self._sock, self._connection))
 
 
-class _Timed(io.RawIOBase):
-    """Reads from a socket, each time within what is left."""
+class _DeadlineReader(io.RawIOBase):
+    """Raw reader whose every read is limited to the time left."""
 
     def __init__(self, sock: socket.socket, connection: Connection) -> None:
         self._sock = sock
@@ -146,13 +155,13 @@ class _Timed(io.RawIOBase):
 
 
 def connection_to(url: SplitResult, tls: ssl.SSLContext | None) -> Connection:
-    """A connection, not yet open, to `url` or to the proxy the environment names for it."""
+    """Create an unopened connection to `url` or to the proxy configured for it in the environment."""
     host, port = url.hostname or "", url.port or (443 if tls else 80)
     proxy = _proxy(url)
     if proxy is None:
         return Connection(host, port, tls)
     if proxy.scheme != "http":
-        raise UnusableError(f"a proxy is reached over http://, not {proxy.scheme}://: change HTTPS_PROXY")
+        raise UnusableError("refused", f"proxies must use http://, not {proxy.scheme}://: change HTTPS_PROXY")
     connection = Connection(proxy.hostname or "", proxy.port or 80, tls)
     if tls is not None:
         connection.set_tunnel(host, port, _credentials(proxy))
@@ -163,24 +172,24 @@ def connection_to(url: SplitResult, tls: ssl.SSLContext | None) -> Connection:
 
 
 def tls_context(target: Target) -> ssl.SSLContext:
-    """The target's certificate authority and client certificate, or the system's authorities."""
+    """Create a TLS context from the target's CA (or the system's CAs) and client certificate."""
     try:
         context = ssl.create_default_context(cafile=target.certificate or None)
     except (OSError, ssl.SSLError) as error:
-        raise UnusableError("the CA certificate cannot be read: check the file") from error
+        raise UnusableError("tls", "the CA certificate cannot be read: check the file") from error
     if target.client_certificate:
         try:
-            # without a password of our own, OpenSSL would ask for one on the program's terminal
+            # without a password argument, OpenSSL would prompt for one on the terminal
             context.load_cert_chain(target.client_certificate, target.client_key or None, password="")
         except (OSError, ssl.SSLError) as error:
             raise UnusableError(
-                "the client certificate or its key cannot be read: check the files"
+                "tls", "the client certificate or its key cannot be read: check the files"
             ) from error
     return context
 
 
 def certificate_state(target: Target) -> tuple[int, ...]:
-    """Changes when one of the target's certificate files is replaced."""
+    """Modification times of the target's certificate files, to detect replacement."""
     files = (target.certificate, target.client_certificate, target.client_key)
     return tuple(_mtime(name) for name in files if name)
 
@@ -192,23 +201,25 @@ def _mtime(name: str) -> int:
         return 0
 
 
-def _tunnel_refused(error: OSError) -> Exception:
-    """http.client says it in a text that ends in words of the proxy."""
+def _tunnel_error(error: OSError) -> Exception:
+    """Replace http.client's error, whose message contains text from the proxy."""
     status = re.match(r"Tunnel connection failed: (\d{3})", str(error))
     if status is None:
         return error
     if status[1] == "407":
-        return UnusableError("407: the proxy wants credentials")
+        return UnusableError("auth", http_rule(407).text(407))
     return ConnectionError(0, f"the proxy refused a tunnel: {status[1]}")
 
 
 def _proxy(url: SplitResult) -> SplitResult | None:
-    """The proxy the environment names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY), unless NO_PROXY exempts
-    the host; NO_PROXY may hold networks (10.0.0.0/8). What is on this machine never leaves it."""
+    """Return the proxy from HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, unless NO_PROXY exempts the host.
+
+    NO_PROXY may contain networks (10.0.0.0/8). Requests to this machine never use a proxy.
+    """
     proxies = urllib.request.getproxies()
-    found = proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(url.scheme) or proxies.get("all")
     host = url.hostname or ""
-    if not found or host == "localhost" or urllib.request.proxy_bypass(host):
+    if not proxy or host == "localhost" or urllib.request.proxy_bypass(host):
         return None
     try:
         address = ipaddress.ip_address(host)
@@ -217,7 +228,7 @@ def _proxy(url: SplitResult) -> SplitResult | None:
     else:
         if address.is_loopback or any(address in net for net in _networks(proxies.get("no", ""))):
             return None
-    return urlsplit(found if "//" in found else f"http://{found}")
+    return urlsplit(proxy if "//" in proxy else f"http://{proxy}")
 
 
 def _networks(no_proxy: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -1,4 +1,4 @@
-"""What became of every span: created = still open + waiting + delivered + lost, by reason."""
+"""Span counts that always add up: created = open + waiting + delivered + lost, by reason."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Ledger:
         self.reset()
 
     def reset(self) -> None:
-        """Start from nothing, as a forked child does: what the parent counted is the parent's."""
-        # Reentrant: a signal handler or a finalizer may end a span while its thread counts another.
+        """Reset all counts, as in a forked child: the parent's counts stay with the parent."""
+        # Reentrant: a signal handler or finalizer may end a span while its thread is counting another.
         self._lock = threading.RLock()
         self.since = time.monotonic()
         self.created = 0
@@ -41,30 +41,30 @@ class Ledger:
             self.lost[reason] += number
 
     def deliver(self, spans: int, latency: float) -> None:
-        """`latency`: seconds from the encoding of a batch to the target's answer."""
+        """Count delivered spans. `latency`: seconds from encoding a batch to the target's answer."""
         with self._lock:
             self.delivered += spans
             self._latencies.append(latency)
 
     @property
     def waiting(self) -> int:
-        """Spans that have ended here and are neither delivered nor lost."""
+        """Spans that have ended and are neither delivered nor lost."""
         return max(0, self.ended - self.delivered - self.lost.total())
 
     @property
     def success_rate(self) -> float:
-        """Delivered spans over those whose fate is known; 1.0 when nothing is."""
+        """Delivered spans divided by delivered and lost spans; 1.0 if there are none."""
         known = self.delivered + self.lost.total()
         return self.delivered / known if known else 1.0
 
     @property
     def throughput(self) -> float:
-        """Spans delivered per second since the start."""
+        """Spans delivered per second since the last reset."""
         elapsed = time.monotonic() - self.since
         return self.delivered / elapsed if elapsed > 0 else 0.0
 
     def latency(self, quantile: float) -> float | None:
-        """Seconds, over the last batches; None when none was delivered."""
+        """Latency in seconds over the most recent batches; None if none was delivered."""
         with self._lock:
             ordered = sorted(self._latencies)
         return ordered[min(len(ordered) - 1, int(quantile * len(ordered)))] if ordered else None

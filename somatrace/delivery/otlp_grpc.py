@@ -1,4 +1,4 @@
-"""OTLP over gRPC (extra `grpc`): the same bytes, so the generated stubs are not needed."""
+"""OTLP over gRPC (extra `grpc`), sending encoded bytes without generated stubs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from urllib.parse import urlsplit
 from somatrace.config import Target
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
+from somatrace.delivery.status_rules import grpc_rule
 
 if TYPE_CHECKING:
     import grpc
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-#: How gRPC calls its own threads, and the seconds they may take to end.
+#: Prefixes of the names of gRPC's threads, and the seconds to wait for them to end.
 _THREADS: Final = ("event_engine", "grpc_", "lifeguard")
-_ENDING: Final = 0.5
+_END_TIMEOUT: Final = 0.5
 
 
 class GrpcTransport:
@@ -31,7 +32,7 @@ class GrpcTransport:
         self._metadata = [(key.lower(), value) for key, value in target.headers.items()]
         self._certificates: tuple[int, ...] = ()
         self._channel: grpc.Channel | None = None
-        self._alone = False
+        self._owns_threads = False
         self._call: Any = None
 
     def send(self, body: bytes, timeout: float) -> SendResult:
@@ -52,12 +53,12 @@ class GrpcTransport:
             self._call = pending
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            return _answer(self._address, error)
+            return _result(self._address, error)
         except OSError:
             return SendResult(
                 "misconfigured", f"grpc {self._address}: a certificate cannot be read: check the files"
             )
-        except ValueError:  # closed by `interrupt`, or metadata that gRPC does not take
+        except ValueError:  # closed by `interrupt`, or invalid metadata
             self.close()
             return SendResult("retry", f"grpc {self._address}: the call could not be made")
         finally:
@@ -69,20 +70,23 @@ class GrpcTransport:
             call.cancel()
 
     def close(self) -> None:
-        """Let go of the channel, and wait until gRPC is gone: a fork while it ends leaves the child a lock
-        that nobody releases, on which the next channel waits for ever, with the interpreter's lock held."""
+        """Close the channel and wait for gRPC's threads to end.
+
+        A fork while they end leaves the child with a lock that is never released; its next channel would
+        wait for it forever while holding the GIL.
+        """
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
-            del channel  # gRPC ends with the last that knows it
-            until = time.monotonic() + _ENDING
-            while self._alone and _has_threads() and time.monotonic() < until:
+            del channel  # gRPC shuts down with the last reference
+            until = time.monotonic() + _END_TIMEOUT
+            while self._owns_threads and _has_threads() and time.monotonic() < until:
                 time.sleep(0.002)
 
     def _open(self) -> grpc.Channel:
         import grpc
 
-        self._alone = not _has_threads()  # those of the program's own channels do not end with ours
+        self._owns_threads = not _has_threads()  # threads of the program's channels outlive ours
         if not self._secure:
             return grpc.insecure_channel(self._address)
         target = self._target
@@ -93,12 +97,12 @@ class GrpcTransport:
 
 
 def _has_threads() -> bool:
-    """Whether gRPC has threads in this process; where the system does not tell, it has none."""
+    """Whether gRPC has threads in this process. False on systems without /proc."""
     try:
         return any(
             (task / "comm").read_text().startswith(_THREADS) for task in Path("/proc/self/task").iterdir()
         )
-    except OSError:  # one ended while it was looked at
+    except OSError:  # a thread ended during the scan
         return Path("/proc/self/task").is_dir()
 
 
@@ -113,19 +117,10 @@ def _read(name: str) -> bytes | None:
     return Path(name).read_bytes() if name else None
 
 
-def _answer(address: str, error: Any) -> SendResult:
-    """As the OTLP specification sorts gRPC codes into those worth another try and those that are not."""
-    code = error.code().name if hasattr(error, "code") else "CANCELLED"
-    message = f"grpc {address}: {code}"
-    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"):
-        return SendResult("misconfigured", message)
-    if code == "INVALID_ARGUMENT":
-        return SendResult("rejected", message)
-    if code == "RESOURCE_EXHAUSTED" and "larger than max" in (error.details() or ""):
-        return SendResult("too_large", message)
+def _result(address: str, error: Any) -> SendResult:
+    has_code = hasattr(error, "code")
+    code = error.code().name if has_code else "CANCELLED"
+    rule = grpc_rule(code, (error.details() or "") if has_code else "")
     return SendResult(
-        "retry",
-        message,
-        ambiguous=code in ("DEADLINE_EXCEEDED", "CANCELLED"),
-        choked=code in ("INTERNAL", "UNKNOWN", "DATA_LOSS"),
+        rule.outcome, f"grpc {address}: {rule.text(code)}", ambiguous=rule.ambiguous, choked=rule.choked
     )

@@ -1,5 +1,8 @@
-"""OTLP over HTTP on one kept-alive connection, renewed now and then so that DNS changes and load
-balancers work, and certificates that were replaced are used."""
+"""OTLP over HTTP on one keep-alive connection.
+
+The connection is renewed regularly, so that DNS changes and load balancers work, and when certificate
+files are replaced.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,13 @@ from somatrace.delivery.http_connection import (
     connection_to,
     tls_context,
 )
-from somatrace.delivery.send_result import ACCEPTED, SendResult, accepted
+from somatrace.delivery.send_result import ACCEPTED, SendOutcome, SendResult, accepted
+from somatrace.delivery.status_rules import http_rule
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
-#: zlib level 1: within a few per cent of level 9 on spans, at a quarter of its CPU time.
-LEVEL: Final = 1
-_NO_PATH: Final = (
-    "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces"
-)
-_WRONG: Final = {
-    401: "401: the keys are not accepted; check the public and secret key, and that they belong to this host",
-    403: "403: the keys lack the right to write traces",
-    404: f"404: {_NO_PATH}",
-    405: f"405: {_NO_PATH}",
-    407: "407: the proxy wants credentials",
-    415: "415: the target does not take protobuf, or not with this compression",
-}
-_LATER: Final = (408, 425, 429)
+#: zlib level 1: within a few percent of the size of level 9 on spans, at a quarter of the CPU time.
+COMPRESSION_LEVEL: Final = 1
 
 
 class HttpTransport:
@@ -60,29 +52,29 @@ class HttpTransport:
         self._tls: ssl.SSLContext | None = None
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        """POST one request; everything about it is over within `timeout` seconds, name lookup aside.
+        """POST one request. `timeout` (seconds) covers everything except the name lookup.
 
-        A batch is never sent twice here: what may have arrived is for the outbox to count.
+        A batch is never sent twice here: the outbox decides on retries and counts possible duplicates.
         """
         until = time.monotonic() + timeout
         payload = self._compress(body)
-        whole = False
+        sent = False
         try:
             connection = self._connect(until)
-            whole = self._request(connection, payload)
-            return self._answer(connection, whole=whole)
+            sent = self._request(connection, payload)
+            return self._read_result(connection, sent=sent)
         except UnusableError as error:
             self.close()
-            return self._say("misconfigured", str(error))
+            return self._result("misconfigured", str(error))
         except ssl.SSLCertVerificationError as error:
             self.close()
-            return self._say("misconfigured", f"TLS: {error.verify_message}")
+            return self._result("misconfigured", f"TLS: {error.verify_message}")
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            return SendResult("retry", f"{_where(self._url)}: {_why(error)}", ambiguous=whole)
-        except ValueError:  # its text would hold the header's value
+            return SendResult("retry", f"{_origin(self._url)}: {_failure(error)}", ambiguous=sent)
+        except ValueError:  # the text of the exception contains the header value
             self.close()
-            return self._say("misconfigured", "a header holds characters that HTTP does not allow")
+            return self._result("misconfigured", "a header contains characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -98,12 +90,12 @@ class HttpTransport:
 
     def _compress(self, body: bytes) -> bytes:
         if self._target.compression == "gzip":
-            packer = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+            packer = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, 31)
             return packer.compress(body) + packer.flush()
-        return zlib.compress(body, LEVEL) if self._target.compression == "deflate" else body
+        return zlib.compress(body, COMPRESSION_LEVEL) if self._target.compression == "deflate" else body
 
     def _request(self, connection: Connection, payload: bytes) -> bool:
-        """Whether all was sent. A target that finds a batch too large answers and hangs up before that."""
+        """Return whether all was sent: a target may answer early and disconnect if a batch is too large."""
         where = self._target.url if connection.absolute else self._path
         try:
             connection.request("POST", where, payload, {**self._headers, **connection.proxy_headers})
@@ -111,33 +103,23 @@ class HttpTransport:
             return False
         return True
 
-    def _answer(self, connection: Connection, *, whole: bool) -> SendResult:
+    def _read_result(self, connection: Connection, *, sent: bool) -> SendResult:
         response = connection.getresponse()
         status = response.status
-        content = self._content(response)
-        if not whole:
+        content = self._read_body(response)
+        if not sent:
             self.close()
-        if 200 <= status < 300:
-            # Langfuse answers with a JSON job, which says nothing
+        rule = http_rule(status)
+        if rule.outcome == "accepted":
+            # Langfuse answers with a JSON job, which reports no rejected spans
             protobuf = "protobuf" in response.headers.get("Content-Type", "")
             return accepted(content) if protobuf else ACCEPTED
-        if 300 <= status < 400:
-            return self._say(
-                "misconfigured", f"{status}: the target redirects; configure the address it redirects to"
-            )
-        if status == 413:
-            return self._say("too_large", "413: the target takes only smaller batches")
-        if status in (400, 422):
-            return self._say("rejected", f"{status}: the target refuses this batch")
-        if status in _LATER or status >= 500:
-            wait = _retry_after(response.headers.get("Retry-After"))
-            return SendResult(
-                "retry", f"{_where(self._url)}: {status}", wait, choked=status not in (*_LATER, 503)
-            )
-        return self._say("misconfigured", _WRONG.get(status, f"{status}: the target does not take traces"))
+        message = f"{_origin(self._url)}: {rule.text(status)}"
+        wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
+        return SendResult(rule.outcome, message, wait, choked=rule.choked)
 
-    def _content(self, response: http.client.HTTPResponse) -> bytes:
-        """The status is the answer: a body that breaks off does not make a stored batch unstored."""
+    def _read_body(self, response: http.client.HTTPResponse) -> bytes:
+        """Read the body. The status alone decides: a truncated body does not undo a stored batch."""
         try:
             content = response.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException):
@@ -147,8 +129,8 @@ class HttpTransport:
             self.close()
         return content
 
-    def _say(self, outcome: str, message: str) -> SendResult:
-        return SendResult(outcome, f"{_where(self._url)}: {message}")  # type: ignore[arg-type]
+    def _result(self, outcome: SendOutcome, message: str) -> SendResult:
+        return SendResult(outcome, f"{_origin(self._url)}: {message}")
 
     # -- the connection -----------------------------------------------------------------------------------
 
@@ -172,7 +154,7 @@ class HttpTransport:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from either form the header has (RFC 9110, 10.2.3)."""
+    """Parse either form of the header to seconds (RFC 9110, 10.2.3)."""
     if not value:
         return None
     if value.strip().isdigit():
@@ -183,12 +165,12 @@ def _retry_after(value: str | None) -> float | None:
         return None
 
 
-def _where(url: SplitResult) -> str:
+def _origin(url: SplitResult) -> str:
     return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
 
 
-def _why(error: Exception) -> str:
-    """The kind of failure, without the text a target sent: that may hold anything."""
+def _failure(error: Exception) -> str:
+    """Describe a failure without any text from the target, which may contain anything."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve"
     if isinstance(error, ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Encoded batches on their way: sent in order, kept while the target is away, bounded, counted."""
+"""Bounded queue of encoded batches: sent in order, kept while the target is unavailable, counted."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ log = logging.getLogger("somatrace")
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
-#: After so many refusals in a row without one batch taken, the target refuses everything: stop halving.
-HOPELESS: Final = 24
-#: A batch the target failed at so often, while it took as many others, is itself to blame.
-PATIENCE: Final = 10
+#: After this many rejections in a row without an accepted batch, the target rejects everything: stop halving.
+MAX_REJECTIONS: Final = 24
+#: A batch that failed this often, while as many others were accepted, is treated as rejected.
+MAX_FAILURES: Final = 10
 
 
 @dataclass
 class Batch:
-    """One encoded request, its number of spans, and when it was encoded (monotonic seconds)."""
+    """One encoded request, its number of spans, and its time of encoding (monotonic seconds)."""
 
     body: bytes
     spans: int
     since: float
-    #: It was sent whole and no answer came.
+    #: Sent completely but not answered.
     ambiguous: bool = False
-    #: How often the target failed at it, and how many batches it had taken before the first time.
+    #: Number of failures, and how many batches the target had accepted before the first one.
     failures: int = 0
-    taken_before: int = 0
+    accepted_before: int = 0
 
 
 class Outbox:
-    """What is encoded and not yet answered for. Used by one thread, the road's worker.
+    """Encoded batches that have no final answer yet. Used by one thread, the pipeline's worker.
 
-    Langfuse counts a batch twice when it is sent twice, until a merge: a batch answered with 2xx is
-    never sent again, and one whose answer did not come is sent again and counted as ambiguous.
-    A target that answers that something is wrong with key or path is asked again, ever more rarely:
-    keys are rotated and paths repaired while services run.
+    Until a merge, Langfuse counts a batch twice if it is sent twice. A batch answered with 2xx is
+    therefore never sent again; a batch without an answer is sent again and counted as ambiguous.
+    A target that reports a wrong key or path is retried less and less often, because keys are rotated
+    and paths repaired while services run.
     """
 
     def __init__(
@@ -63,20 +63,20 @@ class Outbox:
         self._ledger = ledger
         self._max_bytes = max_bytes
         self._timeout = timeout
-        self._quick = quick_retries
+        self._quick_retries = quick_retries
         self._renew = renew
-        self._random = random.Random(urandom(8))  # noqa: S311 - jitter; the program's own `random` is not ours to touch
+        self._random = random.Random(urandom(8))  # noqa: S311 - jitter; leaves the state of the global `random` alone
         self.forget()
 
     def forget(self) -> None:
-        """Start empty, without connections: in a forked child all of it is the parent's."""
+        """Start empty and without connections, as in a forked child: the batches belong to the parent."""
         self._batches: deque[Batch] = deque()
         self._bytes = 0
         self._failures = 0
-        self._refusals = 0
-        self._taken = 0
-        self._too_large: int | None = None  # bytes of the smallest batch that was
-        self._told = False
+        self._rejections = 0
+        self._accepted = 0
+        self._too_large: int | None = None  # size in bytes of the smallest rejected as too large
+        self._reported = False
         self._next = self._not_before = 0.0
         self._random.seed(urandom(8))
         self._transport.close()
@@ -87,26 +87,26 @@ class Outbox:
 
     @property
     def size(self) -> int:
-        """Bytes not yet answered for."""
+        """Bytes of all waiting batches."""
         return self._bytes
 
     @property
     def away(self) -> bool:
-        """The target did not take the last batch."""
+        """Whether the target failed to accept the last batch."""
         return self._failures > 0
 
     def interrupt(self) -> None:
         self._transport.interrupt()
 
     def close(self) -> None:
-        """Let go of connections; the batches stay."""
+        """Close connections; batches are kept."""
         self._transport.close()
 
     def add(self, body: bytes, spans: int) -> None:
-        """Keep a batch until it is answered for; when the bound is reached the oldest are let go."""
+        """Keep a batch until it is answered; above the size limit the oldest batches are dropped."""
         self._batches.append(Batch(body, spans, time.monotonic()))
         self._bytes += len(body)
-        self._bound()
+        self._drop_oldest()
 
     def send(
         self,
@@ -115,11 +115,11 @@ class Outbox:
         deadline: float | None = None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> float | None:
-        """Send what can be sent now; the seconds after which to try again, or None when all is sent.
+        """Send as many batches as possible; return the seconds until the next try, or None if all are sent.
 
-        `hurry` tries at once even when the last try failed a moment ago, unless the target asked for
-        more time; `deadline` (monotonic) bounds the last tries of a process that ends; `stopping`
-        says that an interrupted send was no fault of the target, and the rest can wait.
+        `hurry` ignores the wait after a failure, except for a wait that the target asked for.
+        `deadline` (monotonic seconds) limits the last tries of an ending process. If `stopping`
+        returns true, an interrupted send does not count as a failure and the rest waits.
         """
         now = time.monotonic()
         resume = self._not_before if hurry else self._next
@@ -133,115 +133,114 @@ class Outbox:
                 if timeout <= 0:
                     return None
             if batch.spans > 1 and self._too_large is not None and len(batch.body) >= self._too_large:
-                self._divide(self._pop())
+                self._split(self._pop())
                 continue
-            answer = self._ask(batch, timeout)
-            if answer.outcome == "retry" and stopping():
-                batch.ambiguous = answer.ambiguous
+            result = self._send_batch(batch, timeout)
+            if result.outcome == "retry" and stopping():
+                batch.ambiguous = result.ambiguous
                 break
-            if answer.outcome == "misconfigured" and self._renewed():
+            if result.outcome == "misconfigured" and self._renew_keys():
                 continue
-            if not self._settle(batch, answer):
+            if not self._handle(batch, result):
                 return max(0.0, self._next - time.monotonic())
         return None
 
-    def _ask(self, batch: Batch, timeout: float) -> SendResult:
+    def _send_batch(self, batch: Batch, timeout: float) -> SendResult:
         if batch.ambiguous:
             self._ledger.count("resent_ambiguous", batch.spans)
             batch.ambiguous = False
         try:
             return self._transport.send(batch.body, timeout)
-        except (
-            Exception
-        ) as error:  # a transport does not raise for what a target does: this is a fault of ours
+        except Exception as error:  # transports do not raise for target errors: a bug in somatrace
             log.debug("transport failed", exc_info=True)
             return SendResult("retry", f"the transport failed: {type(error).__name__}", ambiguous=True)
 
-    def _settle(self, batch: Batch, answer: SendResult) -> bool:
-        """Act on an answer; False when the target should be left alone for a while."""
-        if answer.outcome == "accepted":
+    def _handle(self, batch: Batch, result: SendResult) -> bool:
+        """Act on a result; return False if the target needs a pause."""
+        if result.outcome == "accepted":
             self._pop()
-            self._taken += 1
-            self._refusals = 0
-            rejected = min(answer.rejected, batch.spans)
+            self._accepted += 1
+            self._rejections = 0
+            rejected = min(result.rejected, batch.spans)
             self._ledger.deliver(batch.spans - rejected, time.monotonic() - batch.since)
             if rejected:
-                self._ledger.last_error = f"the target took a batch without {rejected} of its spans"
+                self._ledger.last_error = f"the target accepted a batch but rejected {rejected} of its spans"
                 self._ledger.lose("rejected", rejected)
-            self._back()
+            self._recovered()
             return True
-        self._ledger.last_error = answer.message
-        if answer.outcome in ("rejected", "too_large"):
-            return self._refused(batch, answer)
-        batch.ambiguous = answer.ambiguous
-        if self._to_blame(batch, answer):
-            return self._refused(batch, SendResult("rejected", answer.message))
-        self._leave_alone(answer)
+        self._ledger.last_error = result.message
+        if result.outcome in ("rejected", "too_large"):
+            return self._reject(batch, result)
+        batch.ambiguous = result.ambiguous
+        if self._is_culprit(batch, result):
+            return self._reject(batch, SendResult("rejected", result.message))
+        self._back_off(result)
         return False
 
-    def _refused(self, batch: Batch, answer: SendResult) -> bool:
-        """One bad span makes a whole batch refused: find it by halving, so that the others arrive."""
+    def _reject(self, batch: Batch, result: SendResult) -> bool:
+        """Halve a rejected batch to isolate the bad span, so that the others arrive."""
         self._pop()
-        self._refusals += 1
-        hopeless = self._refusals > HOPELESS
-        if answer.outcome == "too_large" and batch.spans > 1:
+        self._rejections += 1
+        hopeless = self._rejections > MAX_REJECTIONS
+        if result.outcome == "too_large" and batch.spans > 1:
             self._too_large = min(len(batch.body), self._too_large or len(batch.body))
-        if hopeless or not self._divide(batch):
-            self._ledger.lose(answer.outcome, batch.spans)
+        if hopeless or not self._split(batch):
+            self._ledger.lose(result.outcome, batch.spans)
         if hopeless:
-            self._leave_alone(answer)
+            self._back_off(result)
         else:
-            self._failures = 0  # it answers, and means this batch
+            self._failures = 0  # the target works and rejects only this batch
         return not hopeless
 
-    def _divide(self, batch: Batch) -> bool:
-        """Put the two halves of a batch in its place; False when it cannot be divided."""
-        portions = halves(batch.body) if batch.spans > 1 else None
-        for body, spans in reversed(portions or ()):
+    def _split(self, batch: Batch) -> bool:
+        """Replace a batch by its two halves; return False if it cannot be split."""
+        parts = halves(batch.body) if batch.spans > 1 else None
+        for body, spans in reversed(parts or ()):
             self._batches.appendleft(Batch(body, spans, batch.since, batch.ambiguous))
             self._bytes += len(body)
-        self._bound()
-        return portions is not None
+        self._drop_oldest()
+        return parts is not None
 
-    def _to_blame(self, batch: Batch, answer: SendResult) -> bool:
-        """Whether the target fails at this batch alone. If that may be, others go first the next time."""
-        if not (answer.choked or answer.ambiguous):
+    def _is_culprit(self, batch: Batch, result: SendResult) -> bool:
+        """Whether the target fails for this batch only. If it may, others are sent first next time."""
+        if not (result.choked or result.ambiguous):
             return False
         if not batch.failures:
-            batch.taken_before = self._taken
+            batch.accepted_before = self._accepted
         batch.failures += 1
-        if batch.failures > PATIENCE and self._taken - batch.taken_before >= PATIENCE:
+        if batch.failures > MAX_FAILURES and self._accepted - batch.accepted_before >= MAX_FAILURES:
             return True
         if batch.failures > 1:
             self._batches.rotate(-1)
         return False
 
-    def _leave_alone(self, answer: SendResult) -> None:
-        """Try again later, the later the more often it failed; one log line per episode."""
+    def _back_off(self, result: SendResult) -> None:
+        """Schedule the next try with exponential backoff, logging one line per outage."""
         self._failures += 1
-        if not self._told and (self._failures > self._quick or answer.outcome != "retry"):
-            self._told = True
+        if not self._reported and (self._failures > self._quick_retries or result.outcome != "retry"):
+            self._reported = True
             log.warning(
-                "tracing target does not take spans (%s); they wait, the program goes on", answer.message
+                "tracing target does not accept spans (%s); they wait and the program continues",
+                result.message,
             )
-        exponent = self._failures - 1 if answer.outcome == "retry" else self._failures + self._quick
+        exponent = self._failures - 1 if result.outcome == "retry" else self._failures + self._quick_retries
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
-        asked = min(answer.retry_after or 0.0, LONGEST_RETRY_AFTER)
+        asked = min(result.retry_after or 0.0, LONGEST_RETRY_AFTER)
         self._not_before = time.monotonic() + asked
         self._next = time.monotonic() + max(wait, asked)
 
-    def _back(self) -> None:
-        if self._told:
+    def _recovered(self) -> None:
+        if self._reported:
             log.info("tracing target takes spans again")
-        self._told = False
+        self._reported = False
         self._failures = 0
 
-    def _renewed(self) -> bool:
-        """Whether keys were read again and have changed; then there is a transport that uses them."""
+    def _renew_keys(self) -> bool:
+        """Reread the keys; if they have changed, switch to a transport that uses them and return True."""
         try:
             renewed = self._renew()
         except Exception as error:
-            log.debug("reading keys again: %s", type(error).__name__)
+            log.debug("rereading keys failed: %s", type(error).__name__)
             return False
         if renewed is None:
             return False
@@ -249,7 +248,7 @@ class Outbox:
         self._transport = renewed
         return True
 
-    def _bound(self) -> None:
+    def _drop_oldest(self) -> None:
         while self._bytes > self._max_bytes and len(self._batches) > 1:
             self._ledger.lose("backend_away", self._pop().spans)
 

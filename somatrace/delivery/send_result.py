@@ -1,28 +1,28 @@
-"""The result of sending one batch, in the only terms the outbox acts on."""
+"""Result of sending one batch, and the interface of transports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-#: accepted: stored. retry: not now (the target is down or overloaded). misconfigured: cannot work until a
-#: setting or the target's own configuration changes. rejected: this batch will never be accepted as it is.
+#: accepted: stored. retry: the target is down or overloaded. misconfigured: fails until a setting here or
+#: the configuration of the target changes. rejected: this batch will never be accepted unchanged.
 #: too_large: the batch must be split.
 SendOutcome = Literal["accepted", "retry", "misconfigured", "rejected", "too_large"]
 
 
 @dataclass(frozen=True)
 class SendResult:
-    """An outcome, and what the outbox needs beside it. `retry_after` is seconds."""
+    """An outcome with the details the outbox acts on. `retry_after` is in seconds."""
 
     outcome: SendOutcome
     message: str = ""
     retry_after: float | None = None
-    #: The batch was sent whole and no answer came: it may have been stored.
+    #: The batch was sent completely but not answered: it may have been stored.
     ambiguous: bool = False
-    #: The target has read the batch and failed at it: perhaps the batch is to blame.
+    #: The target read the batch and failed while processing it: the batch may be the cause.
     choked: bool = False
-    #: Spans of the batch the target said it did not take (OTLP partial success).
+    #: Number of spans the target reported as rejected (OTLP partial success).
     rejected: int = 0
 
 
@@ -30,23 +30,23 @@ ACCEPTED = SendResult("accepted")
 
 
 class Transport(Protocol):
-    """One way to a target. `send` blocks up to `timeout` seconds and never raises for what a target does."""
+    """Sends batches to a target. `send` blocks up to `timeout` seconds and never raises for target errors."""
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        """Hand over one serialised ExportTraceServiceRequest."""
+        """Send one serialized ExportTraceServiceRequest."""
         ...
 
     def interrupt(self) -> None:
-        """Make a `send` that blocks in another thread return soon."""
+        """Make a `send` blocked in another thread return soon."""
         ...
 
     def close(self) -> None:
-        """Let go of connections; `send` opens them again."""
+        """Close connections; `send` reopens them."""
         ...
 
 
 def accepted(body: bytes) -> SendResult:
-    """A positive answer with its protobuf body, which may say that some spans were not taken."""
+    """Parse the protobuf body of a positive answer, which may report rejected spans."""
     if not body:
         return ACCEPTED
     from google.protobuf.message import DecodeError

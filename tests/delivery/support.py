@@ -1,4 +1,4 @@
-"""Batches with named spans, an outbox to any target, and a socket that answers bytes as a test says."""
+"""Helpers: batches of named spans, outboxes, and sockets with scripted answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from somatrace.delivery.outbox import Outbox
 
 
 def batch(*names: str) -> bytes:
-    """A request with one span of each name."""
+    """Encode a request with one span of each name."""
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
     for name in names:
@@ -68,7 +68,7 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
 
 
 def deliver(outbox: Outbox, seconds: float = 10.0) -> None:
-    """Send as the worker does, until nothing waits."""
+    """Send like the worker until nothing waits."""
     until = time.monotonic() + seconds
     while not outbox.empty and time.monotonic() < until:
         time.sleep(min(outbox.send() or 0.0, 1.0))
@@ -76,7 +76,7 @@ def deliver(outbox: Outbox, seconds: float = 10.0) -> None:
 
 @contextmanager
 def raw_server(*scripts: Callable[[socket.socket], None], host: str = "127.0.0.1") -> Iterator[int]:
-    """A listening socket; connection number n is handled by script n, later ones by the last."""
+    """Listen on a port; connection number n is handled by script n, later ones by the last script."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.bind((host, 0))
@@ -135,7 +135,7 @@ def read_request(connection: socket.socket) -> tuple[bytes, bytes]:
 
 
 def answering(data: bytes, *, close: bool = False) -> Callable[[socket.socket], None]:
-    """Reads each request of a connection and answers with `data`, as it stands."""
+    """Answer each request of a connection with `data`, unchanged."""
 
     def script(connection: socket.socket) -> None:
         while True:

@@ -36,7 +36,7 @@ def ca_file(authority, tmp_path):
 
 @contextmanager
 def tls_server(authority: trustme.CA, *names: str, clients: trustme.CA | None = None):
-    """Answers 200 over TLS; gives the port and the common names of clients that came."""
+    """Answer 200 over TLS; yield the port and the names of clients that connected."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
     if clients is not None:
@@ -69,7 +69,7 @@ def test_a_custom_authority_is_trusted(authority, ca_file):
     assert len(came) == 3
 
 
-def test_an_unknown_authority_is_refused_and_said(authority):
+def test_an_unknown_authority_is_refused_and_reported(authority):
     with tls_server(authority) as (port, came):
         answer = http(target(url(port))).send(batch("a"), 5)
 
@@ -86,7 +86,7 @@ def test_a_certificate_for_another_host_is_refused(authority, ca_file):
     assert came == []
 
 
-def test_plain_http_where_tls_is_expected_is_said(ca_file):
+def test_plain_http_where_tls_is_expected_is_reported(ca_file):
     with raw_server(lambda connection: connection.sendall(b"HTTP/1.0 400 Bad\r\n\r\n")) as port:
         answer = http(target(url(port), certificate=str(ca_file))).send(batch("a"), 5)
 
@@ -94,7 +94,7 @@ def test_plain_http_where_tls_is_expected_is_said(ca_file):
     assert not answer.ambiguous
 
 
-def test_a_client_certificate_is_shown(authority, ca_file, tmp_path):
+def test_a_client_certificate_is_presented(authority, ca_file, tmp_path):
     certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
     issued = authority.issue_cert("client-one.example")
     issued.private_key_pem.write_to_path(key)
@@ -109,7 +109,7 @@ def test_a_client_certificate_is_shown(authority, ca_file, tmp_path):
     assert "client-one.example" in came[0]
 
 
-def test_certificates_that_are_replaced_while_running_are_read_again(authority, ca_file, tmp_path):
+def test_replaced_certificates_are_reread(authority, ca_file, tmp_path):
     certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
 
     def issue(name: str) -> None:
@@ -134,9 +134,7 @@ def test_certificates_that_are_replaced_while_running_are_read_again(authority, 
 
 @pytest.mark.parametrize("which", ["certificate", "client_certificate"])
 @pytest.mark.parametrize("content", [None, "not a certificate"])
-def test_a_file_that_cannot_be_used_is_said_without_stopping_later_tries(
-    authority, ca_file, tmp_path, which, content
-):
+def test_an_unusable_certificate_file_is_reported(authority, ca_file, tmp_path, which, content):
     broken = tmp_path / "broken.pem"
     if content is not None:
         broken.write_text(content)
@@ -148,7 +146,7 @@ def test_a_file_that_cannot_be_used_is_said_without_stopping_later_tries(
     assert "check the file" in answer.message
 
 
-def test_an_encrypted_key_does_not_ask_for_a_password_on_the_terminal(authority, ca_file, tmp_path):
+def test_an_encrypted_key_does_not_prompt_for_a_password(authority, ca_file, tmp_path):
     from cryptography.hazmat.primitives import serialization
 
     issued = authority.issue_cert("client.example")
@@ -175,7 +173,7 @@ def test_an_encrypted_key_does_not_ask_for_a_password_on_the_terminal(authority,
 
 
 class Proxy:
-    """A proxy for HTTP and CONNECT that reaches every host at one port of this machine."""
+    """An HTTP and CONNECT proxy that forwards every host to one local port."""
 
     def __init__(self, wanted: str = "", status: int = 200) -> None:
         self.heads: list[str] = []
@@ -237,7 +235,7 @@ def test_plain_http_goes_through_the_proxy_with_its_credentials(monkeypatch):
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_https_goes_through_a_tunnel_that_sees_no_key(authority, ca_file, monkeypatch, variable):
+def test_https_uses_a_tunnel_that_sees_no_key(authority, ca_file, monkeypatch, variable):
     proxy = Proxy(wanted=basic("user:secret"))
     with tls_server(authority, "collector.invalid") as (port, came), raw_server(proxy) as proxy_port:
         proxy.to = port
@@ -256,7 +254,7 @@ def test_https_goes_through_a_tunnel_that_sees_no_key(authority, ca_file, monkey
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_wants_other_credentials_is_said(monkeypatch, scheme):
+def test_wrong_proxy_credentials_are_reported(monkeypatch, scheme):
     proxy = Proxy(wanted=basic("user:right"))
     with raw_server(proxy) as proxy_port:
         monkeypatch.setenv(f"{scheme}_proxy", f"http://user:canary@127.0.0.1:{proxy_port}")
@@ -267,7 +265,7 @@ def test_a_proxy_that_wants_other_credentials_is_said(monkeypatch, scheme):
     assert "canary" not in answer.message
 
 
-def test_a_proxy_that_refuses_the_tunnel_is_tried_again(monkeypatch):
+def test_a_refused_tunnel_is_retried(monkeypatch):
     with raw_server(Proxy(status=502)) as proxy_port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy_port}")
         answer = http(target("https://collector.invalid/")).send(batch("a"), 5)
@@ -277,7 +275,7 @@ def test_a_proxy_that_refuses_the_tunnel_is_tried_again(monkeypatch):
     assert "canary" not in answer.message
 
 
-def test_a_proxy_reached_over_tls_is_said_to_be_unusable(monkeypatch):
+def test_a_proxy_over_tls_is_reported_as_unusable(monkeypatch):
     monkeypatch.setenv("https_proxy", "https://user:canary@127.0.0.1:9")
 
     answer = http(target("https://collector.invalid/")).send(batch("a"), 5)
@@ -298,7 +296,7 @@ def test_a_proxy_reached_over_tls_is_said_to_be_unusable(monkeypatch):
         ("[::1]", ""),
     ],
 )
-def test_no_proxy_and_this_machine_are_reached_directly(monkeypatch, host, no_proxy):
+def test_no_proxy_hosts_and_this_machine_are_reached_directly(monkeypatch, host, no_proxy):
     proxy = Proxy()
     with raw_server(proxy) as proxy_port, socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))

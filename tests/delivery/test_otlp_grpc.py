@@ -21,7 +21,7 @@ grpc = pytest.importorskip("grpc", reason="the extra grpc")
 
 
 class Service(grpc.GenericRpcHandler):
-    """Takes spans; `fail` may abort a call, numbered from 0."""
+    """Accepts spans; `fail` may abort a call, numbered from 0."""
 
     def __init__(self, fail) -> None:
         self.spans: list[str] = []
@@ -90,7 +90,7 @@ def test_spans_arrive_with_the_headers_of_the_target(compression):
     assert service.metadata[0]["x-key"] == "value"
 
 
-def test_rejected_spans_are_heard():
+def test_partially_rejected_spans_are_counted():
     with grpc_server() as (service, port), transport_to(port) as transport:
         partial = ExportTraceServiceResponse()
         partial.partial_success.rejected_spans = 1
@@ -103,7 +103,7 @@ def test_rejected_spans_are_heard():
 @pytest.mark.parametrize(
     "code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "DEADLINE_EXCEEDED", "CANCELLED"]
 )
-def test_a_passing_failure_is_tried_again_until_the_batch_arrives(code):
+def test_a_temporary_failure_is_retried_until_the_batch_arrives(code):
     with grpc_server(aborting(code, 2)) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
         outbox.add(batch("a"), 1)
@@ -116,7 +116,7 @@ def test_a_passing_failure_is_tried_again_until_the_batch_arrives(code):
 
 
 @pytest.mark.parametrize("code", ["UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "NOT_FOUND"])
-def test_what_is_wrong_is_said_and_not_hammered(code):
+def test_a_configuration_error_is_reported_and_not_retried_at_once(code):
     with grpc_server(aborting(code, 99)) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
         outbox.add(batch("a"), 1)
@@ -141,7 +141,7 @@ def test_halving_finds_the_one_bad_span():
     assert dict(ledger.lost) == {"rejected": 1}
 
 
-def test_a_batch_over_the_servers_limit_is_divided():
+def test_a_batch_over_the_server_limit_is_split():
     options = [("grpc.max_receive_message_length", 1000)]
     with grpc_server(options=options) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
@@ -151,7 +151,7 @@ def test_a_batch_over_the_servers_limit_is_divided():
     assert len(service.spans) == ledger.delivered == 100
 
 
-def test_a_server_that_does_not_answer_is_given_up_in_time_as_ambiguous():
+def test_an_unanswered_call_times_out_as_ambiguous():
     def fail(number, body, context) -> None:
         time.sleep(1)
 
@@ -164,7 +164,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time_as_ambiguous():
     assert took < 3
 
 
-def test_nobody_listening_is_no_ambiguity():
+def test_a_refused_connection_is_not_ambiguous():
     with transport_to(9) as transport:
         answer = transport.send(batch("a"), 1)
 
@@ -225,7 +225,7 @@ def test_tls_with_a_client_certificate_replaced_while_running(tmp_path):
     assert seen == [b"first.example", b"second.example"]
 
 
-def test_a_certificate_that_cannot_be_read_is_said():
+def test_an_unreadable_certificate_is_reported():
     with transport_to(9, insecure=False, certificate="/nowhere/ca.pem") as transport:
         answer = transport.send(batch("a"), 1)
 
@@ -271,9 +271,9 @@ assert flush(10), status()
     assert done.stderr == ""
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux names a process's threads")
-def test_no_fork_happens_while_grpc_is_ending():
-    """Its end is not the channel's: a child made meanwhile would wait for ever for a lock, now and then."""
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists the names of threads")
+def test_forks_wait_until_grpc_has_ended():
+    """gRPC ends after its channel: a child forked in between could wait forever for a lock."""
     seen = """
 import os
 from pathlib import Path

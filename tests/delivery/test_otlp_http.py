@@ -1,4 +1,4 @@
-"""What becomes of a batch for each thing an HTTP target can answer, over real sockets."""
+"""Fate of a batch for each possible answer of an HTTP target, over real sockets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_any_2xx_delivers_and_is_never_sent_again(server, status):
     assert (ledger.delivered, dict(ledger.lost), server.requests) == (2, {}, 1)
 
 
-def test_a_langfuse_job_in_the_answer_is_no_partial_success(server):
+def test_a_langfuse_job_in_the_answer_is_not_read_as_partial_success(server):
     server.reply = lambda _: Reply(200, b'{"id": "1"}', {"Content-Type": "application/json"})
     outbox, ledger = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -56,7 +56,7 @@ def test_a_langfuse_job_in_the_answer_is_no_partial_success(server):
     assert (ledger.delivered, dict(ledger.lost)) == (1, {})
 
 
-def test_spans_the_target_says_it_did_not_take_are_lost_as_rejected(server):
+def test_partially_rejected_spans_are_counted_as_rejected(server):
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 2
     headers = {"Content-Type": "application/x-protobuf"}
@@ -70,7 +70,7 @@ def test_spans_the_target_says_it_did_not_take_are_lost_as_rejected(server):
 
 
 @pytest.mark.parametrize("rejected", [99, -5])
-def test_a_senseless_number_of_rejected_spans_does_not_break_the_count(server, rejected):
+def test_an_invalid_number_of_rejected_spans_does_not_break_the_count(server, rejected):
     answer = ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = rejected
     headers = {"Content-Type": "application/x-protobuf"}
@@ -98,7 +98,7 @@ def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
     assert str(status) in ledger.last_error
 
 
-def test_a_target_that_refuses_everything_is_left_alone_after_a_while(server):
+def test_a_target_that_rejects_everything_gets_a_pause(server):
     server.reply = lambda _: Reply(400)
     outbox, ledger = outbox_to(target(server.traces_url))
     for _ in range(50):
@@ -127,7 +127,7 @@ def test_a_413_makes_smaller_batches_and_is_remembered(server):
     assert sum(len(names(body)) > 8 for body in server.raw) == refused_at_first
 
 
-def test_a_413_that_comes_before_the_body_was_read_is_heard():
+def test_a_413_sent_before_the_body_was_read_is_noticed():
     def hasty(connection: socket.socket) -> None:
         connection.recv(100)
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
@@ -142,7 +142,7 @@ def test_a_413_that_comes_before_the_body_was_read_is_heard():
     assert answer.outcome == "too_large"
 
 
-def test_a_single_span_that_is_too_large_is_lost_as_that(server):
+def test_a_single_oversized_span_is_counted_as_too_large(server):
     server.reply = lambda _: Reply(413)
     outbox, ledger = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -167,7 +167,7 @@ def test_a_single_span_that_is_too_large_is_lost_as_that(server):
         (418, "418"),
     ],
 )
-def test_what_is_wrong_is_said_and_the_spans_wait(server, status, says):
+def test_a_configuration_error_is_explained_and_the_spans_wait(server, status, says):
     server.reply = lambda _: Reply(status, b"words of the target", {"Location": "http://192.0.2.1/"})
     outbox, ledger = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -182,7 +182,7 @@ def test_what_is_wrong_is_said_and_the_spans_wait(server, status, says):
     assert server.requests == 1
 
 
-def test_a_refused_key_is_read_again_and_the_batch_arrives_with_the_new_one(server):
+def test_a_rejected_key_is_reread_and_the_batch_arrives_with_the_new_one(server):
     def reply(number: int) -> Reply:
         return Reply(200 if server.headers[number]["authorization"] == "new" else 401)
 
@@ -200,7 +200,7 @@ def test_a_refused_key_is_read_again_and_the_batch_arrives_with_the_new_one(serv
     assert (ledger.delivered, outbox.away) == (1, False)
 
 
-def test_trouble_while_keys_are_read_again_leaves_the_spans_waiting(server):
+def test_an_error_while_rereading_keys_leaves_the_spans_waiting(server):
     def broken() -> None:
         raise RuntimeError
 
@@ -222,7 +222,7 @@ def date(wait: int) -> str:
 
 @pytest.mark.parametrize("form", [seconds, date])
 @pytest.mark.parametrize("status", [429, 503])
-def test_retry_after_is_heeded_in_both_forms_even_in_a_hurry(server, form, status):
+def test_both_forms_of_retry_after_are_honored_even_when_urgent(server, form, status):
     server.reply = lambda _: Reply(status, headers={"Retry-After": form(20)})
     outbox, _ = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -236,7 +236,7 @@ def test_retry_after_is_heeded_in_both_forms_even_in_a_hurry(server, form, statu
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "1e9", "99999999999999999999", "Mon, 99 Foo", "\u00b2"])
-def test_a_senseless_retry_after_keeps_the_wait_bounded(server, value):
+def test_an_invalid_retry_after_keeps_the_wait_bounded(server, value):
     server.reply = lambda _: Reply(429, headers={"Retry-After": value})
     outbox, _ = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -247,7 +247,7 @@ def test_a_senseless_retry_after_keeps_the_wait_bounded(server, value):
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
-def test_a_passing_failure_is_tried_again_until_the_batch_arrives(server, status):
+def test_a_temporary_failure_is_retried_until_the_batch_arrives(server, status):
     server.reply = lambda number: Reply(status if number < 2 else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
     outbox.add(batch("a"), 1)
@@ -257,7 +257,7 @@ def test_a_passing_failure_is_tried_again_until_the_batch_arrives(server, status
     assert (ledger.delivered, ledger.resent_ambiguous, server.requests) == (1, 0, 3)
 
 
-def test_a_batch_the_target_always_fails_at_does_not_hold_up_the_others(server, monkeypatch):
+def test_a_batch_that_always_fails_does_not_hold_up_the_others(server, monkeypatch):
     monkeypatch.setattr("somatrace.delivery.outbox.FIRST_WAIT", 0.001)
     monkeypatch.setattr("somatrace.delivery.outbox.LONGEST_WAIT", 0.002)
     server.reply = lambda number: Reply(500 if "poison" in names(server.raw[number]) else 200)
@@ -282,7 +282,7 @@ def test_a_batch_the_target_always_fails_at_does_not_hold_up_the_others(server, 
     assert ledger.lost["rejected"] + len(outbox._batches) == 1
 
 
-def test_a_refused_connection_is_tried_again():
+def test_a_refused_connection_is_retried():
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -338,7 +338,7 @@ def test_a_batch_without_an_answer_is_sent_again_and_counted_as_ambiguous(script
     assert (ledger.delivered, ledger.resent_ambiguous) == (2, 2)
 
 
-def test_a_target_that_does_not_read_is_given_up_in_time_without_being_ambiguous():
+def test_a_target_that_does_not_read_times_out_without_ambiguity():
     with raw_server(never_read) as port:
         transport = http(target(f"http://127.0.0.1:{port}/v1/traces", compression="none"))
         started = time.monotonic()
@@ -382,7 +382,7 @@ def test_a_batch_answered_with_2xx_is_delivered_whatever_follows(data):
         b"HTTP/1.1 " + b"9" * 5000 + b"\r\n\r\n",
     ],
 )
-def test_garbage_in_place_of_an_answer_is_survived(data):
+def test_an_invalid_answer_is_retried(data):
     with raw_server(answering(data, close=True)) as port:
         transport = http(target(f"http://127.0.0.1:{port}/v1/traces"))
         answer = transport.send(batch("a"), 1)
@@ -391,7 +391,7 @@ def test_garbage_in_place_of_an_answer_is_survived(data):
     assert len(answer.message) < 200
 
 
-def test_one_connection_is_kept_for_many_batches():
+def test_one_connection_is_reused_for_many_batches():
     heads = []
 
     def script(connection: socket.socket) -> None:
@@ -407,7 +407,7 @@ def test_one_connection_is_kept_for_many_batches():
     assert len({peer for _, peer in heads}) == 1
 
 
-def test_a_connection_the_target_closed_while_idle_costs_neither_a_batch_nor_doubt():
+def test_an_idle_connection_closed_by_the_target_causes_no_retry():
     def once(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
@@ -458,7 +458,7 @@ def test_each_compression_arrives_whole_with_the_headers_of_the_target(server, c
     assert ledger.delivered == 100
 
 
-def test_the_query_of_a_url_is_sent_and_never_said(server):
+def test_the_query_of_a_url_is_sent_but_never_reported(server):
     outbox, ledger = outbox_to(target(f"{server.url}/in?token=canary-query"))
     server.reply = lambda number: Reply(500 if number == 0 else 200)
     outbox.add(batch("a"), 1)
@@ -469,7 +469,7 @@ def test_the_query_of_a_url_is_sent_and_never_said(server):
     assert "canary" not in ledger.last_error
 
 
-def test_the_message_holds_no_userinfo_and_no_header():
+def test_messages_contain_no_userinfo_and_no_header():
     url = "http://canary-user:canary-password@127.0.0.1:9/v1/traces"
     transport = http(target(url, headers={"Authorization": "canary-header"}))
 
@@ -479,7 +479,7 @@ def test_the_message_holds_no_userinfo_and_no_header():
     assert "127.0.0.1:9" in answer.message
 
 
-def test_a_header_that_http_does_not_allow_is_said_without_its_value():
+def test_an_invalid_header_is_reported_without_its_value():
     with raw_server(answering(OK)) as port:
         place = target(f"http://127.0.0.1:{port}/", headers={"Authorization": "canary\r\nX: y"})
         answer = http(place).send(batch("a"), 1)
@@ -495,7 +495,7 @@ def test_ipv6_works():
     assert answer.outcome == "accepted"
 
 
-def test_a_host_that_does_not_resolve_is_said():
+def test_an_unresolvable_host_is_reported():
     answer = http(target("http://nowhere.invalid:4318/v1/traces")).send(batch("a"), 2)
 
     assert answer.outcome == "retry"

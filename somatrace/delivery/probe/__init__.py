@@ -1,10 +1,11 @@
-"""Whether a target answers, and if not, what is wrong: for the commands, never in a service's own path."""
+"""Check whether a target accepts traces and diagnose why not. Used by commands only, never in services."""
 
 from __future__ import annotations
 
-from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, exchange
+from somatrace.delivery.probe.exchange import Exchange, Failure, exchange
 from somatrace.delivery.probe.probe import Probe, fault_of, probe
 from somatrace.delivery.probe.time_limit import Overdue, bounded
+from somatrace.delivery.status_rules import Fault
 
 __all__ = [
     "Exchange",

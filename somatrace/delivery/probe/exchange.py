@@ -1,4 +1,4 @@
-"""One HTTP request to a host, over the same connections that deliver spans: proxies, certificates, bounds."""
+"""One HTTP request over the same kind of connection that delivers spans: proxies, certificates, limits."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
 from somatrace.delivery.http_connection import Connection, UnusableError, connection_to, tls_context
-
-#: What kept a request from its answer, in the order in which things can go wrong.
-Fault = Literal["dns", "refused", "tls", "auth", "path", "server"]
+from somatrace.delivery.status_rules import Fault
 
 MAX_BODY: Final = 16 * 1024 * 1024
 
 
 class Failure(Exception):  # noqa: N818 - an outcome that is reported
-    """No usable answer. The message holds no secret and no text of the other side's."""
+    """No usable answer. The message contains no secret and no text from the server."""
 
     def __init__(self, fault: Fault, message: str) -> None:
         super().__init__(message)
@@ -30,7 +28,7 @@ class Failure(Exception):  # noqa: N818 - an outcome that is reported
 
 @dataclass(frozen=True)
 class Exchange:
-    """An answer: its status, the headers a caller may look at, and its body, cut at 16 MB."""
+    """An answer with its status, headers, and body (truncated at 16 MB)."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -46,9 +44,9 @@ def exchange(
     body: bytes | None = None,
     timeout: float = 10.0,
 ) -> Exchange:
-    """Send one request to `url` with the certificates of `target`; raises `Failure`.
+    """Send one request to `url` with the certificates of `target`; raise `Failure` if there is no answer.
 
-    Everything but the look-up of the name is over within `timeout` seconds.
+    `timeout` (seconds) covers everything except the name lookup.
     """
     parts = urlsplit(url)
     connection = connect(target, parts, timeout)
@@ -56,32 +54,32 @@ def exchange(
         where = (
             url if connection.absolute else (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         )
-        return _ask(connection, method, where, {**(headers or {}), **connection.proxy_headers}, body)
+        return _request(connection, method, where, {**(headers or {}), **connection.proxy_headers}, body)
     finally:
         connection.close()
 
 
 def connect(target: Target, url: SplitResult, timeout: float) -> Connection:
-    """An open connection to `url`, TLS included; raises `Failure`."""
+    """Open a connection to `url`, including TLS; raise `Failure` if that fails."""
     try:
         tls = tls_context(target) if url.scheme == "https" else None
         connection = connection_to(url, tls)
     except UnusableError as error:
-        raise _unusable(error) from None
+        raise Failure(error.fault, str(error)) from None
     connection.until = time.monotonic() + timeout
     where = f"{connection.host}:{connection.port}"
     try:
         connection.connect()
     except BaseException as error:
         connection.close()
-        raise _not_connected(error, where, timeout) if isinstance(error, Exception) else error from None
+        raise _connection_failure(error, where, timeout) if isinstance(error, Exception) else error from None
     return connection
 
 
-def _not_connected(error: Exception, where: str, timeout: float) -> Exception:
-    """What kept a connection from being made, in the words of a `Failure`."""
+def _connection_failure(error: Exception, where: str, timeout: float) -> Exception:
+    """Convert a connection error to a `Failure`; return unexpected exceptions unchanged."""
     if isinstance(error, UnusableError):
-        return _unusable(error)
+        return Failure(error.fault, str(error))
     if isinstance(error, (socket.gaierror, UnicodeError)):
         return Failure("dns", f"the name of {where} does not resolve")
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -101,14 +99,7 @@ def _ssl_reason(error: ssl.SSLError) -> str:
     return (error.reason or "the handshake failed").lower().replace("_", " ")
 
 
-def _unusable(error: UnusableError) -> Failure:
-    """The settings of the connection itself: a proxy, or a certificate's file."""
-    text = str(error)
-    fault: Fault = "auth" if text.startswith("407") else "tls" if "certificate" in text else "refused"
-    return Failure(fault, text)
-
-
-def _ask(
+def _request(
     connection: Connection, method: str, where: str, headers: Mapping[str, str], body: bytes | None
 ) -> Exchange:
     host = f"{connection.host}:{connection.port}"
@@ -124,5 +115,5 @@ def _ask(
         raise Failure("server", f"what {host} answers is not HTTP") from None
     except OSError as error:
         raise Failure("server", f"{host}: {error.strerror or type(error).__name__}") from None
-    except ValueError:  # its text would hold the header's value
-        raise Failure("auth", "a header holds characters that HTTP does not allow") from None
+    except ValueError:  # the text of the exception contains the header value
+        raise Failure("auth", "a header contains characters that HTTP does not allow") from None

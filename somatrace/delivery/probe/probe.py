@@ -1,4 +1,4 @@
-"""Asks a target whether it takes traces, by an export without spans, which stores nothing anywhere."""
+"""Ask a target whether it accepts traces, by an export without spans, which stores nothing."""
 
 from __future__ import annotations
 
@@ -10,25 +10,20 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from somatrace import semconv
 from somatrace.config import Target
-from somatrace.delivery.probe.exchange import Exchange, Failure, Fault, connect, exchange
+from somatrace.delivery.probe.exchange import Exchange, Failure, connect, exchange
 from somatrace.delivery.probe.time_limit import Overdue, bounded
+from somatrace.delivery.status_rules import TAKES_EXPORTS, Fault, grpc_rule, http_rule
 
-#: Where OTLP is taken: a collector's path, and Langfuse's.
+#: Paths that accept OTLP: a collector's and Langfuse's.
 PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
-_GRPC_FAULTS: Final[dict[str, Fault]] = {
-    "UNAUTHENTICATED": "auth",
-    "PERMISSION_DENIED": "auth",
-    "UNIMPLEMENTED": "path",
-    "NOT_FOUND": "path",
-}
-#: Answers of a path that takes exports, if only to refuse this one.
-_TAKES: Final = (200, 202, 204, 400, 401, 403, 415, 429)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`fault` is None when the target takes exports; `message` says what came. `better` is a URL on the same
-    host that takes exports where this one does not."""
+    """Result of a probe. `fault` is None if the target accepts exports; `message` describes the answer.
+
+    `better` is a URL on the same host that accepts exports if the configured one does not.
+    """
 
     fault: Fault | None
     message: str
@@ -37,7 +32,7 @@ class Probe:
 
 
 def probe(target: Target, timeout: float) -> Probe:
-    """Ask a target that is reached over the network, within `timeout` seconds. Raises for nothing it does."""
+    """Probe a network target within `timeout` seconds. Never raises for target errors."""
     since = time.monotonic()
 
     def finished(fault: Fault | None, message: str, better: str = "") -> Probe:
@@ -47,29 +42,23 @@ def probe(target: Target, timeout: float) -> Probe:
     try:
         return finished(*bounded(lambda: ask(target, timeout), timeout + 0.5))
     except Overdue:
-        return finished("dns", f"the name of {_host(target)} was not looked up within {timeout:.3g} s")
+        return finished("dns", f"the name of {_host(target)} was not resolved within {timeout:.3g} s")
     except Failure as failure:
         return finished(failure.fault, str(failure))
 
 
 def fault_of(status: int) -> Fault | None:
-    """What an answer's HTTP status means for traces; None when they are taken."""
-    if 200 <= status < 300:
-        return None
-    if status in (401, 403, 407):
-        return "auth"
-    if 300 <= status < 400 or status in (404, 405, 410, 415):
-        return "path"
-    return "server"
+    """The fault that an HTTP status reports for an export with spans; None if they are accepted."""
+    return http_rule(status).fault
 
 
 def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
     until = time.monotonic() + timeout
     answer = _export_nothing(target, target.url, timeout)
-    fault = fault_of(answer.status)
-    if answer.status in (400, 422):
-        # some backends refuse an export without spans; the way there is free
-        return None, f"{answer.status} to an export without spans", ""
+    rule = http_rule(answer.status)
+    fault = rule.probe_fault
+    if rule.outcome == "rejected":
+        return fault, f"{answer.status} to an export without spans", ""
     if fault != "path":
         return fault, str(answer.status), ""
     if 300 <= answer.status < 400:
@@ -83,7 +72,7 @@ def _export_nothing(target: Target, url: str, timeout: float) -> Exchange:
 
 
 def _better(target: Target, until: float) -> str:
-    """A URL of the same host that takes exports."""
+    """Find a URL on the same host that accepts exports."""
     given = urlsplit(target.url)
     prefix = given.path.rstrip("/")
     for known in (*PATHS, "/api/public/otel", "/v1"):
@@ -95,7 +84,7 @@ def _better(target: Target, until: float) -> str:
             continue
         url = urlunsplit(given._replace(path=path))
         try:
-            if _export_nothing(target, url, left).status in _TAKES:
+            if _export_nothing(target, url, left).status in TAKES_EXPORTS:
                 return _shown(urlsplit(url))
         except Failure:
             return ""
@@ -103,7 +92,7 @@ def _better(target: Target, until: float) -> str:
 
 
 def _redirected(target: Target, answer: Exchange) -> str:
-    """Where a redirect leads, if it is a URL that can be shown."""
+    """Return the target of a redirect if it can be shown."""
     location = answer.headers.get("Location", "")
     given = urlsplit(target.url)
     try:
@@ -116,7 +105,7 @@ def _redirected(target: Target, answer: Exchange) -> str:
 
 
 def _shown(url: SplitResult) -> str:
-    """A URL without what may be secret in it."""
+    """Return a URL without user info, query and fragment, which may contain secrets."""
     return urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, "", ""))
 
 
@@ -125,7 +114,7 @@ def _host(target: Target) -> str:
 
 
 def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
-    """The name, the port and the certificate first, because gRPC calls all of it UNAVAILABLE."""
+    """Check name, port and certificate first, because gRPC reports failures of all three as UNAVAILABLE."""
     if importlib.util.find_spec("grpc") is None:
         raise Failure("path", "OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
     from somatrace.delivery.otlp_grpc import GrpcTransport
@@ -140,4 +129,4 @@ def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
     if answer.outcome in ("accepted", "rejected"):
         return None, "the export was taken", ""
     code = answer.message.rpartition(": ")[2]
-    return _GRPC_FAULTS.get(code, "server"), code, ""
+    return grpc_rule(code).fault, code, ""

@@ -1,4 +1,4 @@
-"""A bound on what cannot be interrupted, such as the look-up of a host name."""
+"""Time limit for calls that cannot be interrupted, such as host name lookups."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-class Overdue(Exception):  # noqa: N818 - it is no error of the program's
-    """The time was over; the work goes on on a thread that does not keep the process alive."""
+class Overdue(Exception):  # noqa: N818 - an outcome, not a program error
+    """The time limit has passed. The work continues on a daemon thread."""
 
 
 def bounded(work: Callable[[], Result], seconds: float) -> Result:
-    """What `work` returns or raises, or `Overdue` after so many seconds."""
+    """Return or raise the result of `work`; raise `Overdue` if it takes longer than `seconds`."""
     results: list[Result] = []
     errors: list[Exception] = []
 

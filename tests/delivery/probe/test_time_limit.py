@@ -1,4 +1,4 @@
-"""What cannot be interrupted is waited for no longer than allowed."""
+"""Time limits on calls that cannot be interrupted."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from somatrace.config import Target
 from somatrace.delivery.probe import Overdue, bounded, fault_of, probe
 
 
-def test_what_the_work_returns_or_raises_comes_through():
+def test_results_and_exceptions_are_passed_on():
     assert bounded(lambda: 7, 5) == 7
     with pytest.raises(KeyError):
         bounded(lambda: {}["nothing"], 5)
 
 
-def test_work_that_takes_too_long_is_left_to_itself():
+def test_work_over_the_limit_raises_overdue():
     over = threading.Event()
     with pytest.raises(Overdue):
         bounded(over.wait, 0.05)
     over.set()
 
 
-def test_a_resolver_that_never_answers_is_a_fault_of_the_name(monkeypatch):
+def test_a_resolver_that_never_answers_is_a_dns_fault(monkeypatch):
     over = threading.Event()
 
     def silent(*_: object, **__: object) -> None:
@@ -37,7 +37,7 @@ def test_a_resolver_that_never_answers_is_a_fault_of_the_name(monkeypatch):
     over.set()
 
     assert found.fault == "dns"
-    assert "collector.example.com was not looked up within 0.1 s" in found.message
+    assert "collector.example.com was not resolved within 0.1 s" in found.message
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,5 @@ def test_a_resolver_that_never_answers_is_a_fault_of_the_name(monkeypatch):
         ((400, 413, 429, 500, 502, 503), "server"),
     ],
 )
-def test_each_status_means_one_thing(statuses, fault):
+def test_each_status_has_one_fault(statuses, fault):
     assert {fault_of(status) for status in statuses} == {fault}
