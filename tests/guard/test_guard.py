@@ -298,8 +298,8 @@ PARTS = (
     (content_filter, "length_of"),
     (content_filter, "_plain"),
     (guarding, "_tame"),
-    (content_filter, "sound"),
-    (verdict_cache, "sound"),
+    (content_filter, "utf8_safe"),
+    (verdict_cache, "utf8_safe"),
     (attribute_names, "find"),
     (attribute_names, "redact_text"),
     (attribute_names, "shape_of"),
@@ -795,7 +795,7 @@ def test_beyond_the_keys_there_can_be_none_is_known_by_its_ending() -> None:
     )
 
     assert kept == {"db.sql.table": "articles"}
-    assert len(guard._known.labels._values) <= attribute_names.MAX_KEYS + 1
+    assert len(guard._known.names._values) <= attribute_names.MAX_KEYS + 1
 
 
 @pytest.mark.parametrize("state", ["th:0", "th:c;rv:6e6d1a75832a2f", "p:8;r:62"])
