@@ -47,7 +47,7 @@ class ContentFilter:
         faulted: Callable[[], None],
         pseudonym: Callable[[], Pseudonym | None] = lambda: None,
     ) -> None:
-        """`faulted` is called for each value that could not be checked; `pseudonym` makes the function to use."""
+        """`faulted` is called for each value that could not be checked; `pseudonym` returns a function."""
         self.grant = grant
         self.mode = grant.mode
         self._known = known
@@ -265,7 +265,7 @@ class ContentFilter:
         return kept
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """An event's or link's attributes that may leave; of exceptions only the type while content is off."""
+        """An event's or link's attributes that may leave: of exceptions, only the type if content is off."""
         mark = attributes.get(semconv.DECLARED)
         if mark is None:
             return self.attributes(attributes)[0]
