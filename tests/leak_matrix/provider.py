@@ -1,8 +1,7 @@
 """A model provider and web server that answers with the running case's canaries and echoes its input.
 
-The model name selects the behavior: `fail-<status>` fails, `wrong-200` returns an error with HTTP 200, `broken`
-breaks off mid-stream,
-`caller` asks for the first tool of the request.
+The model name selects the behavior: `fail-<status>` fails, `wrong-200` returns an error with HTTP 200,
+`broken` breaks off mid-stream, `caller` asks for the first tool of the request.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from somatrace.guard import ContentPolicy
 from somatrace.guard.policy import callable_source as asking_module
-from somatrace.guard.policy import resolver as granting_module
+from somatrace.guard.policy import resolver as resolver_module
 from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Grant, PolicyEntry, PolicyError
 from somatrace.guard.policy.resolver import PolicyResolver
 
@@ -36,7 +36,7 @@ def granted(source, tenant="acme", **options):
 @pytest.fixture
 def soon(monkeypatch):
     """Check clock and file on every call instead of once a second."""
-    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+    monkeypatch.setattr(resolver_module, "INTERVAL", 0.0)
 
 
 def lines(caplog) -> list[str]:
@@ -262,9 +262,9 @@ SECOND = dt.timedelta(seconds=1)
 
 @pytest.fixture
 def moment(monkeypatch, soon):
-    """A settable wall clock, and a monotonic clock that cannot be set."""
+    """A wall clock that can be set, and elapsed seconds that the program cannot change."""
     passed = [0.0]
-    monkeypatch.setattr(granting_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    monkeypatch.setattr(resolver_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
     return types.SimpleNamespace(now=NOW, passed=passed)
 
 
