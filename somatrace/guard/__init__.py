@@ -1,4 +1,4 @@
-"""The content guard: what of a span may leave the process. Plain Python, importable on its own.
+"""The content guard: decides which parts of a span may leave. Plain Python, importable on its own.
 
 `redact_text` needs nothing else: `from somatrace.guard import redact_text`.
 """

@@ -1,8 +1,8 @@
 """The allow-list: keys whose texts may leave while content is off, and the shape each value must have.
 
-A key that is not here loses its text, whatever it holds; one that is here loses any text that is not
-of its shape, or in which the detectors find something. Numbers and booleans need no entry. The table
-is documented in docs/content.md, generated from here.
+Texts under unlisted keys are always removed; texts under listed keys are removed if they lack the key's
+shape or if a detector finds something in them. Numbers and booleans need no entry. docs/content.md contains
+this table, generated from here.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from typing import Final, NamedTuple
 
 
 class SafeShape(NamedTuple):
-    """What a safe value looks like: a pattern for the whole of it, and words for the documentation.
+    """The form of a safe value: a pattern for the whole value, and a description for the documentation.
 
-    Where it is `scanned`, a value of this shape in which a detector finds something does not leave. Where
-    they are `few`, values leave until a key has shown too many different ones: then they are content.
+    With `scanned`, a value of this shape is removed if a detector finds something in it. With `few`, values
+    leave until a key has had too many distinct ones; from then on they are treated as content.
     """
 
     pattern: str
     about: str
     scanned: bool = True
-    #: Its texts are words of the program and its libraries, of which there are few.
+    #: Its texts are words of the program and its libraries, so there are few distinct ones.
     few: bool = False
 
 
 WORD: Final = SafeShape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
-MODEL: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model's name, without spaces")
+MODEL: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model name without spaces")
 IDENTIFIER: Final = SafeShape(
     r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
-    "an identifier that is not all digits",
+    "an identifier, not only digits",
 )
 LABEL: Final = SafeShape(
     r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words", few=True
 )
-DATABASE: Final = SafeShape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database's name, no path or address")
+DATABASE: Final = SafeShape(r"[A-Za-z_][A-Za-z0-9_$.-]{0,62}", "a database name, not a path or address")
 DATABASE_OPERATION: Final = SafeShape(
-    r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, and perhaps a database's name"
+    r"[A-Za-z]{2,16}(?: [A-Za-z_][A-Za-z0-9_$.-]{0,62})?", "an operation, optionally with a database name"
 )
 HOST: Final = SafeShape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
-    "a host name; of addresses only loopback's",
+    "a host name, or a loopback address",
 )
-ROUTE: Final = SafeShape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route's template")
+ROUTE: Final = SafeShape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route template")
 METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
 TYPE: Final = SafeShape(
-    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class or code, or an HTTP status", few=True
+    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class name or code, or an HTTP status", few=True
 )
 VERSION: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
 _NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
-#: What counters of usage are called: joined by `_`, else any text could be a name.
+#: The words of usage counter names, joined by `_`; with free names, any text could be one.
 _COUNTER = (
     "input|output|total|prompt|completion|candidates|thoughts|tokens?|count|cost|usage|details?|cached?|cacheable"
     "|creation|read|write|hits?|miss|audio|text|images?|video|document|file|speech|reasoning|thinking|accepted"
@@ -98,7 +98,7 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "gen_ai.openai.system_fingerprint": IDENTIFIER,
     "gen_ai.openai.response.system_fingerprint": IDENTIFIER,
     "openai.response.system_fingerprint": IDENTIFIER,
-    # whose work it is, where a library says so beside the tags
+    # users and sessions, set by libraries in addition to the tags
     "session.id": IDENTIFIER,
     "user.id": IDENTIFIER,
     "langfuse.session.id": IDENTIFIER,
@@ -106,12 +106,12 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "langfuse.trace.name": LABEL,
     "langfuse.trace.tags": LABEL,
     "public_key": PUBLIC_KEY,
-    # what was used
+    # usage
     "gen_ai.usage.cost.currency": SafeShape(r"[A-Z]{3}", "a currency code"),
     "gen_ai.usage.cost.source": WORD,
     "langfuse.observation.usage_details": NUMBERS,
     "langfuse.observation.cost_details": NUMBERS,
-    # who works: names that a program gives its parts
+    # agents, tools and workflows: names that a program gives its parts
     "gen_ai.agent.name": LABEL,
     "gen_ai.agent.id": IDENTIFIER,
     "gen_ai.tool.name": LABEL,
@@ -119,7 +119,7 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "gen_ai.tool.call.id": IDENTIFIER,
     "gen_ai.workflow.name": LABEL,
     "gen_ai.workflow.nodes": LABEL,
-    "gen_ai.workflow.edges": SafeShape(r"[\w.:<>-]{1,64} -> [\w.:<>-]{1,64}", "two names and an arrow"),
+    "gen_ai.workflow.edges": SafeShape(r"[\w.:<>-]{1,64} -> [\w.:<>-]{1,64}", "two names joined by an arrow"),
     "gen_ai.task.name": LABEL,
     "gen_ai.task.id": IDENTIFIER,
     "gen_ai.task.parent.id": IDENTIFIER,
@@ -144,7 +144,7 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "langfuse.version": VERSION,
     "somatrace.kind": WORD,
     "somatrace.outcome": WORD,
-    "client.correlation_id": SafeShape(r"[A-Za-z0-9._-]{1,64}", "what `incoming` let through"),
+    "client.correlation_id": SafeShape(r"[A-Za-z0-9._-]{1,64}", "a correlation id accepted by `incoming`"),
     # failures
     "error.type": TYPE,
     "error.code": TYPE,
@@ -194,7 +194,7 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "code.function.name": TYPE,
     "code.namespace": TYPE,
 }
-#: Last parts of keys that name a collection or index of a vector store.
+#: Last segments of keys that name a collection or index of a vector store.
 SAFE_ENDINGS: Final[dict[str, SafeShape]] = {
     "collection_name": LABEL,
     "index_name": LABEL,
@@ -203,11 +203,11 @@ SAFE_ENDINGS: Final[dict[str, SafeShape]] = {
 
 
 def shape_of(key: str) -> SafeShape | None:
-    """The shape the texts under a key must have, or None where no text may leave."""
-    found = SAFE_KEYS.get(key)
-    if found is None and key.startswith("db."):
+    """The required shape of texts under a key, or None if no text may leave."""
+    shape = SAFE_KEYS.get(key)
+    if shape is None and key.startswith("db."):
         return SAFE_ENDINGS.get(key.rpartition(".")[2])
-    return found
+    return shape
 
 
 @cache
@@ -220,23 +220,23 @@ def fits(shape: SafeShape, text: str) -> bool:
     return len(text) <= 2048 and _matcher(shape).fullmatch(text) is not None
 
 
-#: What providers of models call their answers: a word of theirs and one run of letters and digits. Such an id
-#: comes once, and looking for secrets in it would take most of the guard's time.
-_ANSWER: Final = re.compile(
+#: Response ids of model providers: a known prefix and one run of letters and digits. Each id occurs
+#: only once, and scanning them for secrets would take most of the guard's time.
+_RESPONSE_ID: Final = re.compile(
     r"(?:(?:chatcmpl|cmpl)-|(?:resp|msg|msg_bdrk|req|gen|run|call|toolu)_)"
     r"(?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AKIA|ASIA|ABIA|ACCA|dapi|SK|ATBB|EAA)[A-Za-z0-9]{1,64}"
 )
 
 
-def is_answer(text: str) -> bool:
-    """Whether a text is the id that a provider gave an answer, in which nothing else can stand."""
-    return _ANSWER.fullmatch(text) is not None
+def is_response_id(text: str) -> bool:
+    """Whether a text is the response id of a model provider, which cannot contain anything else."""
+    return _RESPONSE_ID.fullmatch(text) is not None
 
 
 def looks_like_identifier(number: float) -> bool:
-    """Whether a number could be a card, a phone number or a national id: whole, of 8 to 19 digits.
+    """Whether a number could be a card, a phone number or a national id: an integer of 8 to 19 digits.
 
-    A time since the epoch looks the same: it passes by its key's name alone, see `is_measure`.
+    A time since the epoch looks the same; it passes only because of its key's name, see `is_measure`.
     """
     return 10**7 <= abs(number) < 10**19 and number == int(number)
 
@@ -248,7 +248,7 @@ MEASURES: Final = re.compile(
 )
 
 
-#: Keys whose numbers are needed even where a process has shown more keys than it can have.
+#: Keys whose numbers are kept even after a process has exceeded the limit on distinct keys.
 _FAMILIAR: Final = re.compile(
     rf"(?:gen_ai|llm)\.usage\.{_COUNTERS}|somatrace\.[a-z_.]{{1,40}}"
     r"|gen_ai\.request\.(?:max_tokens|temperature|top_p|top_k|seed|choice\.count|frequency_penalty|presence_penalty)"
@@ -258,10 +258,10 @@ _FAMILIAR: Final = re.compile(
 
 
 def is_familiar(key: str) -> bool:
-    """Whether a key is one of those that clients of models and of HTTP write numbers under."""
+    """Whether a key is one under which model or HTTP clients record numbers."""
     return _FAMILIAR.fullmatch(key) is not None
 
 
 def is_measure(key: str) -> bool:
-    """Whether numbers under a key are measures by its name."""
+    """Whether a key's name marks its numbers as measures."""
     return MEASURES.fullmatch(key) is not None or is_familiar(key)

@@ -1,4 +1,4 @@
-"""One grant applied to the parts of a span: what may leave of each."""
+"""Apply one grant to the parts of a span and return the content that may leave."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Final
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
 from somatrace.context.tags import Scalar
-from somatrace.guard.allow_list import IDENTIFIER, is_answer, looks_like_identifier
-from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, sound
+from somatrace.guard.allow_list import IDENTIFIER, is_response_id, looks_like_identifier
+from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
 from somatrace.guard.detection.detectors.terms import dictionary
 from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
@@ -20,25 +20,25 @@ from somatrace.guard.removal_notes import RemovalNote, length_of
 from somatrace.guard.verdict_cache import MAX_DECLARED, VerdictCache
 
 MAX_DEPTH: Final = 8
-#: Texts in which a grant's terms were looked for, kept for the next time.
-_WORDED: Final = 1024
+#: Size of the cache of texts already searched for a grant's terms.
+_MAX_SEARCHED: Final = 1024
 _SMALL: Final = 10**7
 _SECRETS: Final = frozenset({"secrets"})
-#: What traceloop attaches stays attached: it may be another tenant's, so no policy of this one opens it.
+#: Traceloop never detaches its properties: they may be another tenant's, so no tenant's policy releases them.
 _ASSOCIATION: Final = "traceloop.association.properties."
 
 Pseudonym = Callable[[str, str], str]
 NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
 _NEVER: Final = object()
-#: What stands for a sequence of texts in which a value goes from one to the next.
+#: Marker for a list whose items form a secret only when joined.
 SPLIT: Final = "[REDACTED:split]"
-#: How headers, arguments and fields are written down as objects: the name here, the value there.
-_NAMING: Final = ("name", "key", "header", "field")
-_VALUED: Final = ("value", "val")
+#: Keys of headers, arguments and fields written as objects with a name and a value.
+_NAME_KEYS: Final = ("name", "key", "header", "field")
+_VALUE_KEYS: Final = ("value", "val")
 
 
 class ContentFilter:
-    """One grant, applied to the parts of a span."""
+    """Applies one grant to the parts of a span."""
 
     def __init__(
         self,
@@ -47,33 +47,33 @@ class ContentFilter:
         faulted: Callable[[], None],
         pseudonym: Callable[[], Pseudonym | None] = lambda: None,
     ) -> None:
-        """`faulted` is told of each value that could not be judged; `pseudonym` gives what makes them."""
+        """`faulted` is called for each value that could not be checked; `pseudonym` returns a function."""
         self.grant = grant
         self.mode = grant.mode
         self._known = known
         self._faulted = faulted
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
-        self._worded_before: dict[str, str] = {}
+        self._searched: dict[str, str] = {}
         self._terms = () if grant.mode == "full" else (*_terms(grant.terms), *_terms(grant.own))
 
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
     ) -> tuple[dict[str, Any], list[RemovalNote]]:
-        """The attributes that may leave, and notes of the others.
+        """The attributes that may leave, and notes on the removed ones.
 
-        `declared` is what the program itself set through `span` and `event`: those very objects, since
-        what a library writes later under such a key is its own.
+        `declared` holds the values that the program itself set through `span` and `event`, compared by
+        identity: a value that a library writes under the same key later does not count as declared.
         """
         kept: dict[str, Any] = {}
         removed: list[RemovalNote] = []
         closed = self.mode == "none"
-        keys, clean = self._known.labels.keys, self._known.clean
+        keys, clean = self._known.names.keys, self._known.clean
         unopened = not self.grant.safe_keys
         for given, value in attributes.items():
-            # a subclass may say that it equals what is known
+            # a subclass may claim to equal a known key
             name = given if type(given) is str else _exact(given)
-            if closed:  # what becomes of most values can be said at a glance
+            if closed:  # fast path: most values are decided without a full check
                 kind = type(value)
                 if kind is str or (kind is tuple and len(value) == 1 and type(value[0]) is str):
                     seen = clean.get(name)
@@ -82,10 +82,10 @@ class ContentFilter:
                         continue
                     key = keys.get(name)
                     if key is not None and unopened and kind is str and name not in declared:
-                        if key.shape is None:  # of a key outside the allow-list no text leaves
+                        if key.shape is None:  # no text leaves under a key outside the allow-list
                             removed.append(RemovalNote(name, len(value), self._rule))
                             continue
-                        if key.shape is IDENTIFIER and is_answer(value):
+                        if key.shape is IDENTIFIER and is_response_id(value):
                             kept[name] = value
                             continue
                 elif kind is bool or ((kind is int or kind is float) and -_SMALL < value < _SMALL):
@@ -93,21 +93,21 @@ class ContentFilter:
                     if key is not None and key.plain:
                         kept[name] = value
                         continue
-            self._judged(name, value, declared, kept, removed)
+            self._filter_one(name, value, declared, kept, removed)
         return self._without_terms(kept, removed) if self._terms else (kept, removed)
 
     def _without_terms(
         self, kept: dict[str, Any], removed: list[RemovalNote]
     ) -> tuple[dict[str, Any], list[RemovalNote]]:
-        """What leaves while content is off, without the terms of the grant: of content they are gone."""
+        """The result without the grant's terms while content is off; released content has none left."""
         if self.mode != "none":
             return kept, removed
         return (
-            {self.words(name): self._worded(value) for name, value in kept.items()},
+            {self.words(name): self._without_words(value) for name, value in kept.items()},
             [one._replace(key=self.words(one.key)) for one in removed],
         )
 
-    def _judged(
+    def _filter_one(
         self,
         name: str,
         value: Any,
@@ -115,10 +115,10 @@ class ContentFilter:
         kept: dict[str, Any],
         removed: list[RemovalNote],
     ) -> None:
-        """Put one attribute where it belongs."""
+        """Add one attribute to `kept` or a note to `removed`."""
         key, found, rule = UNKNOWN, None, self._rule
         try:
-            key = self._known.labels.key(name)
+            key = self._known.names.key(name)
             if self.mode == "none" and _texts(value) and self._known.is_clean(name, value):
                 found = value
             elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
@@ -135,11 +135,11 @@ class ContentFilter:
             kept[name] = found
 
     def text(self, text: str) -> str:
-        """A text that may leave as content, without what the grant has found out of it."""
+        """A text released as content, with the values that the grant excludes redacted."""
         text = self._known.whole(text)
         if self.mode == "full":
-            return sound(redact_text(text, categories=_SECRETS))
-        return sound(
+            return utf8_safe(redact_text(text, categories=_SECRETS))
+        return utf8_safe(
             redact_text(
                 text,
                 categories=self.grant.categories | _SECRETS,
@@ -149,34 +149,34 @@ class ContentFilter:
         )
 
     def words(self, text: str) -> str:
-        """A name, key or declared text without the terms of the grant: the rest was judged before."""
+        """A name, key or declared text without the grant's terms; everything else was checked before."""
         if not self._terms:
             return text
-        found = self._worded_before.get(text)
+        found = self._searched.get(text)
         if found is None:
             found = redact_text(text, categories=(), extra=self._terms)
-            if len(self._worded_before) >= _WORDED:
-                self._worded_before.clear()
+            if len(self._searched) >= _MAX_SEARCHED:
+                self._searched.clear()
             if len(text) <= MAX_DECLARED:
-                self._worded_before[text] = found
+                self._searched[text] = found
         return found
 
-    def _worded(self, value: Any) -> Any:
+    def _without_words(self, value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(self._worded, value))
+            return tuple(map(self._without_words, value))
         return self.words(value) if isinstance(value, str) else value
 
     def tags(self, tags: dict[str, Scalar]) -> dict[str, Scalar]:
-        """Judged tags without the terms of the grant, but for the tenant's id, by which all is told apart."""
+        """Checked tags without the grant's terms, except in the tenant's id, which identifies the tenant."""
         if not self._terms:
             return tags
         return {
-            self.words(name): tag if name == semconv.TENANT else self._worded(tag)
+            self.words(name): tag if name == semconv.TENANT else self._without_words(tag)
             for name, tag in tags.items()
         }
 
     def _closed(self, name: str, key: KeyVerdict, value: Any, *, declared: bool) -> Any:
-        """The value while content is off, or None: numbers, declared texts, texts of a safe key's shape."""
+        """The value while content is off, or None: numbers, declared texts, texts in a safe key's shape."""
         if isinstance(value, str):
             text = value if type(value) is str else str.__str__(value)
             if declared or self._opened(name):
@@ -189,17 +189,17 @@ class ContentFilter:
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             numbers = any(isinstance(item, (int, float)) for item in value)
             if numbers and not declared and not self._opened(name):
-                return None  # a vector or the numbers of tokens: the text can be made of them again
+                return None  # a vector or token ids: the text can be reconstructed from them
             items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
             if any(item is None for item in items):
                 return None
             if _texts(value) and tuple(items) == value and not declared and not self.grant.safe_keys:
-                self._known.remember(name, value, clean=True)  # for every tenant: by the allow-list alone
+                self._known.remember(name, value, clean=True)  # for all tenants: the allow-list decided
             return tuple(items)
         return None
 
     def _closed_number(self, key: KeyVerdict, value: float) -> float | None:
-        """A number, unless it could be a card or an identifier, a password, or one of a row of numbers."""
+        """A number, unless it could be a card, an identifier, a password, or an element of a sequence."""
         if not key.plain and (key.indexed or key.marker(str(value))):
             return None
         if looks_like_identifier(value) and not key.measure:
@@ -207,11 +207,11 @@ class ContentFilter:
         return None if _is_card(value) else _plain(value)
 
     def _opened(self, name: str) -> bool:
-        """Whether the operator calls a key safe."""
+        """Whether the operator lists a key as safe."""
         return bool(self.grant.safe_keys) and _matches(name, self.grant.safe_keys)
 
     def _open(self, key: KeyVerdict, value: Any, depth: int) -> Any:
-        """The value where content is allowed; texts in it without what is found, at any depth."""
+        """The value where content is allowed, with texts at any depth redacted."""
         if isinstance(value, bool) or depth > MAX_DEPTH:
             return value if isinstance(value, bool) else None
         if isinstance(value, str):
@@ -226,13 +226,13 @@ class ContentFilter:
         return None
 
     def _sequence(self, key: KeyVerdict, value: Sequence[Any], depth: int) -> tuple[Any, ...]:
-        """Item by item, and together: a name may stand before its value, a value be spread over items."""
+        """Check items individually and joined: a name may precede its value, and a value may span items."""
         kept: list[Any] = []
         under = key
         for place, item in enumerate(value):
             kept.append(self._open(under, item, depth + 1))
             is_name = isinstance(item, str) and ((len(value) == 2 and not place) or item.startswith("-"))
-            under = self._known.labels.key(_exact(item).lstrip("-")) if is_name else key
+            under = self._known.names.key(_exact(item).lstrip("-")) if is_name else key
         if len(value) > 1 and all(isinstance(item, str) for item in value):
             joined = "".join(map(_exact, value))
             if self.text(joined) not in (joined, "".join(kept)):
@@ -251,56 +251,58 @@ class ContentFilter:
     def _mapping(self, under: KeyVerdict, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
         items = {_exact(name): item for name, item in list(value.items())[:128]}
-        said = next((items[name] for name in _NAMING if isinstance(items.get(name), str)), None)
+        stated = next((items[name] for name in _NAME_KEYS if isinstance(items.get(name), str)), None)
         for name, item in items.items():
-            key = self._known.labels.key(name)
-            speaks = self._known.labels.key(_exact(said)) if said is not None and name in _VALUED else key
-            if speaks.meaning is None and under.meaning is not None:
-                speaks = under  # all that is below the name of a secret
-            found = self._open(speaks, item, depth + 1)
+            key = self._known.names.key(name)
+            deciding = (
+                self._known.names.key(_exact(stated)) if stated is not None and name in _VALUE_KEYS else key
+            )
+            if deciding.meaning is None and under.meaning is not None:
+                deciding = under  # everything below the name of a secret
+            found = self._open(deciding, item, depth + 1)
             if found is not None:
                 kept[self.words(name) if key.tame else self.text(name)] = found
         return kept
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """An event's or link's attributes that may leave; while content is off, of an exception its type."""
+        """An event's or link's attributes that may leave: of exceptions, only the type if content is off."""
         mark = attributes.get(semconv.DECLARED)
         if mark is None:
             return self.attributes(attributes)[0]
         plain = {key: value for key, value in attributes.items() if key != semconv.DECLARED}
-        said = type(mark) is int and mark == DECLARED_MARK
-        return self.attributes(plain, plain if said else NOTHING_DECLARED)[0]
+        trusted = type(mark) is int and mark == DECLARED_MARK
+        return self.attributes(plain, plain if trusted else NOTHING_DECLARED)[0]
 
     def status(self, description: str | None, attributes: Mapping[str, Any]) -> str:
-        """A status description. While content is off it says which error it was, from type and code."""
+        """A status description. While content is off, only the error's code or type."""
         if self.mode != "none":
             return self.text(description or "")
         for name in (semconv.ERROR_CODE, semconv.ERROR_TYPE):
             found = attributes.get(name)
             found = str.__str__(found) if isinstance(found, str) else ""
-            if found and self._known.fits(name, self._known.labels.key(name), found):
+            if found and self._known.fits(name, self._known.names.key(name), found):
                 return self.words(found)
         return ""
 
 
 @functools.lru_cache(maxsize=256)
 def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
-    """The detector of a grant's terms, made once for each set of terms."""
+    """The detector for a grant's terms, cached per set of terms."""
     return (dictionary(terms),) if terms else ()
 
 
 def _is_card(value: float) -> bool:
-    """Whether something is found in a number, whatever stands behind its point."""
+    """Whether a detector finds something in the integer part of a number."""
     return _SMALL <= abs(value) < 10**20 and bool(find(str(int(value))))
 
 
 def _exact(text: object) -> str:
-    """The text itself, where a subclass could say that it is another."""
+    """The actual text, even of a subclass that overrides `__str__`."""
     return text if type(text) is str else str.__str__(text if isinstance(text, str) else str(text))
 
 
 def _texts(value: object) -> bool:
-    """Whether a value is a tuple of plain texts: those of subclasses may hash and compare as they like."""
+    """Whether a value is a tuple of plain texts; subclasses may override hashing and comparison."""
     return type(value) is tuple and all(type(item) is str for item in value)
 
 
@@ -309,7 +311,7 @@ def _small(value: object) -> bool:
 
 
 def _plain(value: float) -> float | None:
-    """The number itself, where 64 bits hold it: a subclass of int or float may write itself as anything."""
+    """The plain number if it fits 64 bits: a subclass of int or float may override its own formatting."""
     if isinstance(value, int):
         number = value if type(value) is int else int.__int__(value)
         return number if -(2**63) <= number < 2**63 else None
@@ -317,5 +319,5 @@ def _plain(value: float) -> float | None:
 
 
 def _matches(key: str, patterns: Sequence[str]) -> bool:
-    """Whether the user's `safe_keys` name a key; a `*` at the end stands for anything."""
+    """Whether the operator's `safe_keys` match a key; a trailing `*` matches any suffix."""
     return any(key.startswith(p[:-1]) if p.endswith("*") else key == p for p in patterns)

@@ -1,4 +1,4 @@
-"""Decides value by value what of a span may leave, fail-closed: a fault drops the value, never the span."""
+"""Filter spans value by value, fail-closed: a fault drops the value, never the span."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somatrace.guard.content_filter import ContentFilter, Pseudonym
 from somatrace.guard.policy.model import NOTHING, Grant
 from somatrace.guard.verdict_cache import MAX_KNOWN, VerdictCache
 
-#: Resource attributes that can hold a password given on a command line, or the environment.
+#: Resource attributes that can contain a password from a command line or the environment.
 _RESOURCE_SECRETS: Final = ("process.command", "process.environment", "process.owner")
 _OPERATOR: Final = Grant("full")
 #: Thresholds and random values in hexadecimal: OpenTelemetry's TraceState: Probability Sampling.
@@ -24,10 +24,10 @@ P = ParamSpec("P")
 
 
 class Guard:
-    """Judges the parts of spans under a grant. `fault` is told of each value that could not be judged.
+    """Filters the parts of spans under a grant. `fault` is called for each value that could not be checked.
 
-    `pseudonym` gives, for a tenant, what makes pseudonyms of its values; None leaves plain markers.
-    `cut_at` are the lengths to which values were cut before they came here.
+    `pseudonym` returns a tenant's function for making pseudonyms, or None for plain markers.
+    `cut_at` holds the lengths to which values may have been truncated earlier.
     """
 
     def __init__(
@@ -43,29 +43,29 @@ class Guard:
         self._pseudonym = pseudonym
         self._known = VerdictCache(cut_at)
         self._filters: dict[str | None, ContentFilter] = {}
-        #: by name and text: tags that were judged, the same for each span of a block and many blocks
-        self._said: dict[tuple[str, str], str] = {}
+        #: checked tags by name and text: the same for each span of a block, and for many blocks
+        self._checked_tags: dict[tuple[str, str], str] = {}
 
     def content_filter(self, tenant: str | None) -> ContentFilter:
-        """What may leave of a span that was started for `tenant`."""
+        """The filter for spans that were started for `tenant`."""
         try:
             grant = self._resolve(tenant)
         except Exception:
             self.faulted()
             grant = NOTHING
         content_filter = self._filters.get(tenant)
-        # a callable's grants are equal, not the same
+        # a callable's grants are equal but not identical
         if content_filter is None or (content_filter.grant is not grant and content_filter.grant != grant):
             if len(self._filters) >= MAX_KNOWN:
                 self._filters.clear()
-            content_filter = self._filters[tenant] = self._made(grant, tenant)
+            content_filter = self._filters[tenant] = self._new_filter(grant, tenant)
         return content_filter
 
-    def _made(self, grant: Grant, tenant: str | None) -> ContentFilter:
+    def _new_filter(self, grant: Grant, tenant: str | None) -> ContentFilter:
         return ContentFilter(grant, self._known, self.faulted, functools.partial(self._pseudonym, tenant))
 
     def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
-        """A part of a span, or what takes its place where it cannot be judged."""
+        """The result of `part`, or `otherwise` if it raises."""
         try:
             return part(*given, **named)
         except Exception:
@@ -73,27 +73,27 @@ class Guard:
             return otherwise
 
     def resource(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Resource attributes: the operator's own words, without secrets and command lines."""
-        said = {key: value for key, value in attributes.items() if not key.startswith(_RESOURCE_SECRETS)}
-        return self._made(_OPERATOR, None).attributes(said)[0]
+        """Resource attributes, which the operator sets, without secrets and command lines."""
+        allowed = {key: value for key, value in attributes.items() if not key.startswith(_RESOURCE_SECRETS)}
+        return self._new_filter(_OPERATOR, None).attributes(allowed)[0]
 
     def tracestate(self, entries: Mapping[str, str]) -> list[tuple[str, str]]:
-        """Of a tracestate only OpenTelemetry's own entry (sampling) leaves: the others hold anything."""
+        """The tracestate's OpenTelemetry entry (sampling); others can contain anything and are removed."""
         return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
 
     def name(self, name: str, scope: str, kind: str) -> str:
-        """A name of a span or event as it may leave; `scope.kind` where it may not."""
+        """A span or event name that may leave; `scope.kind` in place of one that may not."""
         try:
-            # a subclass may hash and compare as it likes
+            # a subclass may override hashing and comparison
             plain = name if type(name) is str else str.__str__(name)
-            return self._known.labels.name(plain, scope, kind)
+            return self._known.names.name(plain, scope, kind)
         except Exception:
             self.faulted()
             return kind
 
     def tags(self, tags: Tags, content_filter: ContentFilter) -> Tags:
-        """Tags, which the program itself bound: scanned, like all it declares, without the judge's terms."""
-        # what spans stand for are names, and judged like those
+        """Tags bound by the program: scanned like other declared values, without the filter's terms."""
+        # derived tags are names, and checked like those
         derived = {
             name: self.name(tag, name, "name") if isinstance(tag, str) else tag
             for name, tag in tags.derived.items()
@@ -103,30 +103,30 @@ class Guard:
     def _tags(self, tags: Mapping[str, Scalar], content_filter: ContentFilter) -> dict[str, Scalar]:
         try:
             return content_filter.tags({name: self._tag(name, tag) for name, tag in tags.items()})
-        except Exception:  # one by one, so that a fault costs one of them
+        except Exception:  # one by one, so that a fault drops only one tag
             kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
         return content_filter.tags({name: tag for name, tag in kept.items() if tag is not None})
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if type(value) is not str:
-            return self._judged_tag(name, value)
-        known = self._said.get((name, value))
+            return self._check_tag(name, value)
+        known = self._checked_tags.get((name, value))
         if known is None:
-            if len(self._said) >= MAX_KNOWN:
-                self._said.clear()
-            known = self._said[name, value] = self._known.declared(self._known.labels.key(name), value)
+            if len(self._checked_tags) >= MAX_KNOWN:
+                self._checked_tags.clear()
+            known = self._checked_tags[name, value] = self._known.declared(self._known.names.key(name), value)
         return known
 
-    def _judged_tag(self, name: str, value: Scalar) -> Scalar:
+    def _check_tag(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, str):
-            return self._known.declared(self._known.labels.key(name), str.__str__(value))
+            return self._known.declared(self._known.names.key(name), str.__str__(value))
         if isinstance(value, bool):
             return value
-        if hidden := self._known.labels.key(name).marker(str(value)):
+        if hidden := self._known.names.key(name).marker(str(value)):
             return hidden
         if not looks_like_identifier(value):
             return value
-        text = str(int(value))  # a job's number may be long, a card's may not leave
+        text = str(int(value))  # a job number may be this long; a card number must not leave
         clean = self._known.scanned(text)
         return value if clean == text else clean
 

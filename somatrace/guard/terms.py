@@ -1,4 +1,4 @@
-"""Detectors for terms of your own: a dictionary of terms, or a pattern that provably takes linear time."""
+"""Detectors for custom terms: a dictionary of terms, or a pattern that provably takes linear time."""
 
 from __future__ import annotations
 

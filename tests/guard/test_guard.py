@@ -1,4 +1,4 @@
-"""Whole spans through the guard: hostile values, faults in each part, and content that leaves no trace."""
+"""Guard whole spans: hostile values, faults in each part, and content that leaves no trace."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def made(
     declared: frozenset[str] = frozenset(),
     tags: Mapping[str, Scalar] | None = None,
 ) -> ReadableSpan:
-    """An ended span of tenant acme, or of these tags; its attributes are as given, whatever the SDK would
-    have made of them."""
+    """An ended span of tenant acme, or with these tags; its attributes are exactly as given, without the
+    SDK's conversions."""
     context = SpanContext(1, 2, False, TraceFlags(1), TraceState([("vendor", "x")]))
     span = ReadableSpan(
         name=name,
@@ -89,7 +89,7 @@ def judged_tags(tags: Mapping[str, Scalar]) -> Tags:
 
 
 class Raises:
-    """An object that lies about all it is asked."""
+    """An object that answers every protocol falsely."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
@@ -175,7 +175,7 @@ HOSTILE: dict[str, Any] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_value_costs_at_most_itself(value: Any, mode: str) -> None:
+def test_a_hostile_value_drops_at_most_itself(value: Any, mode: str) -> None:
     attributes = {
         "gen_ai.request.model": "gpt-4o",
         "app.value": value,
@@ -209,7 +209,7 @@ values = st.recursive(
     description=texts,
     scope=texts,
 )
-def test_every_span_arrives_whatever_is_in_it(
+def test_every_span_arrives_regardless_of_its_contents(
     *, mode: str, attributes: dict[str, Any], event: dict[str, Any], name: str, description: str, scope: str
 ) -> None:
     faults = Faults()
@@ -248,7 +248,7 @@ CARRIERS: dict[str, Callable[[str], ReadableSpan]] = {
     before=st.sampled_from(["", "x ", "see ", "a=", "\n", '"']),
     after=st.sampled_from(["", " y", ", z", "\n", '"']),
 )
-def test_a_secret_survives_in_no_part_of_a_span(mode: str, carrier: str, before: str, after: str) -> None:
+def test_secrets_survive_in_no_part_of_a_span(mode: str, carrier: str, before: str, after: str) -> None:
     sent = encode([copier(mode).copy(CARRIERS[carrier](f"{before}{KEY}{after}"))])
 
     assert KEY.encode() not in sent
@@ -266,7 +266,7 @@ def test_without_content_spans_do_not_depend_on_it(one: str, other: str, carrier
         attributes = dict(copy.attributes or {})
         noted = json.loads(attributes.pop("somatrace.guard.removed", "[]"))
         assert [set(note) for note in noted] == [{"key", "length", "rule"}] * len(noted)
-        copy._attributes = attributes  # but for the lengths
+        copy._attributes = attributes  # except for the lengths
         return encode([copy])
 
     assert sent(one) == sent(other)
@@ -298,8 +298,8 @@ PARTS = (
     (content_filter, "length_of"),
     (content_filter, "_plain"),
     (guarding, "_tame"),
-    (content_filter, "sound"),
-    (verdict_cache, "sound"),
+    (content_filter, "utf8_safe"),
+    (verdict_cache, "utf8_safe"),
     (attribute_names, "find"),
     (attribute_names, "redact_text"),
     (attribute_names, "shape_of"),
@@ -326,7 +326,7 @@ PARTS = (
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("where", "part"), PARTS, ids=[f"{where.__name__}.{part}" for where, part in PARTS])
-def test_a_fault_in_a_part_of_the_guard_lets_nothing_out_and_the_span_goes_on(
+def test_a_fault_in_any_part_of_the_guard_leaks_nothing_and_keeps_the_span(
     where: Any, part: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(where, part, broken)
@@ -339,7 +339,7 @@ def test_a_fault_in_a_part_of_the_guard_lets_nothing_out_and_the_span_goes_on(
     assert copy.context.span_id == 2
 
 
-def test_a_note_says_by_which_rule_a_value_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_names_the_rule_that_removed_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     def rules() -> list[tuple[str, str]]:
         attributes = copier("none").copy(made({"gen_ai.prompt.0.content": "words of a person"})).attributes
         noted = json.loads(str((attributes or {})["somatrace.guard.removed"]))
@@ -391,7 +391,7 @@ def test_a_scope_that_uses_prompts_as_names_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["Tell Ada about order {}", "Adaさんの注文番号{}を教えてください"])
-def test_a_scope_that_uses_short_prompts_as_names_is_cut_off_soon(prompt: str) -> None:
+def test_a_scope_that_uses_short_prompts_as_names_is_cut_off_early(prompt: str) -> None:
     one = copier("none")
 
     names = {one.copy(made({}, name=prompt.format(number))).name for number in range(100)}
@@ -400,7 +400,7 @@ def test_a_scope_that_uses_short_prompts_as_names_is_cut_off_soon(prompt: str) -
     assert one.copy(made({}, name="plan the answer")).name == "plan the answer"
 
 
-def test_scopes_made_of_content_do_not_bring_names_of_their_own() -> None:
+def test_scopes_made_of_content_get_no_separate_name_limits() -> None:
     one = copier("none")
 
     names = {
@@ -425,7 +425,7 @@ def test_keys_made_of_content_are_cut_off() -> None:
 )
 @pytest.mark.parametrize("key", ["app.value", "app.count", "duration_ms", "gen_ai.usage.input_tokens"])
 @pytest.mark.parametrize("mode", ["none", "redacted"])
-def test_a_cards_number_leaves_as_no_number_either(value: Any, key: str, mode: str) -> None:
+def test_card_numbers_do_not_leave_as_numbers(value: Any, key: str, mode: str) -> None:
     assert "4111111111111111" not in repr(dict(copier(mode).copy(made({key: value})).attributes or {}))
 
 
@@ -433,14 +433,14 @@ def test_a_cards_number_leaves_as_no_number_either(value: Any, key: str, mode: s
 @pytest.mark.parametrize(
     "key", ["password", "db.password", "http.request.header.authorization", "x.api_key", "secret"]
 )
-def test_a_value_is_a_secret_if_its_key_says_so(key: str, mode: str) -> None:
+def test_a_value_under_a_secret_key_is_a_secret(key: str, mode: str) -> None:
     for value in ("hunter2", ["hunter2"], {"deep": {key: "hunter2"}}):
         copy = copier(mode).copy(made({key: value}, event={key: value}, declared=frozenset({key})))
         assert b"hunter2" not in encode([copy])
 
 
 @pytest.mark.parametrize("value", ["the stage", ("the stage", "b")], ids=["text", "tuple"])
-def test_what_one_span_declared_is_not_safe_in_another(value: Any) -> None:
+def test_a_value_declared_by_one_span_is_not_safe_in_another(value: Any) -> None:
     one = copier("none")
     one.copy(made({"stage": value}, declared=frozenset({"stage"})))
 
@@ -448,7 +448,7 @@ def test_what_one_span_declared_is_not_safe_in_another(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["the stage", ("the stage", "b")], ids=["text", "tuple"])
-def test_a_key_that_one_tenant_calls_safe_is_not_safe_for_another(value: Any) -> None:
+def test_a_tenants_safe_key_is_not_safe_for_another_tenant(value: Any) -> None:
     grants = {"acme": Grant("none", ("stage",)), "globex": Grant("none")}
     guard = Guard(resolve=lambda tenant: grants[tenant or "globex"])
 
@@ -456,13 +456,13 @@ def test_a_key_that_one_tenant_calls_safe_is_not_safe_for_another(value: Any) ->
     assert "stage" not in guard.content_filter("globex").attributes({"stage": value})[0]
 
 
-def test_a_times_nanoseconds_are_no_card() -> None:
+def test_nanosecond_timestamps_are_not_cards() -> None:
     copy = copier("none").copy(made({"request.timestamp": 1_795_235_593_382_153_138}))
 
     assert (copy.attributes or {})["request.timestamp"] == 1_795_235_593_382_153_138
 
 
-def test_the_operators_resource_keeps_its_words_and_loses_its_secrets() -> None:
+def test_resource_attributes_keep_words_and_lose_secrets() -> None:
     said = {
         "service.name": "svc",
         "team": "ada",
@@ -481,16 +481,16 @@ def test_the_operators_resource_keeps_its_words_and_loses_its_secrets() -> None:
     assert KEY not in repr(kept)
 
 
-def test_tags_are_scanned_where_listeners_read_them() -> None:
+def test_tags_are_scanned_before_listeners_read_them() -> None:
     tags = judged_tags({"user_id": "ada@example.com", "job_id": 12345678901, "card": 4111111111111111})
 
     assert dict(tags) == {"user_id": "[EMAIL]", "job_id": 12345678901, "card": "[CARD]"}
 
 
-# -- threads, processes, and looking twice -----------------------------------------------------------------
+# -- threads, processes, and guarding twice -----------------------------------------------------------------
 
 
-def test_eight_threads_get_what_one_gets() -> None:
+def test_eight_threads_get_the_same_result_as_one() -> None:
     one = copier("redacted")
     spans = [made({"app.text": f"{number} {KEY}", f"k{number}": number}) for number in range(100)]
     expected = [encode([copier("redacted").copy(span)]) for span in spans]
@@ -508,7 +508,7 @@ def test_eight_threads_get_what_one_gets() -> None:
     assert wrong == []
 
 
-def test_a_forked_child_guards_as_its_parent_did() -> None:
+def test_a_forked_child_guards_like_its_parent() -> None:
     one = copier("redacted")
     span = made({"app.text": f"words {KEY}"})
     expected = encode([one.copy(span)])
@@ -532,9 +532,7 @@ def test_a_forked_child_guards_as_its_parent_did() -> None:
     kind=st.sampled_from(sorted(EXACT)),
     seed=st.integers(0, 20),
 )
-def test_what_has_been_guarded_is_not_changed_by_being_guarded_again(
-    mode: str, carrier: str, kind: str, seed: int
-) -> None:
+def test_guarding_a_guarded_span_changes_nothing(mode: str, carrier: str, kind: str, seed: int) -> None:
     text = EXACT[kind](random.Random(seed))
     first = copier(mode).copy(CARRIERS[carrier](text))
     again = made(first.attributes or {}, name=first.name, description=first.status.description or "")
@@ -547,7 +545,7 @@ def test_what_has_been_guarded_is_not_changed_by_being_guarded_again(
     assert {key: found for key, found in kept.items() if found != (first.attributes or {})[key]} == {}
 
 
-# -- the gate ----------------------------------------------------------------------------------------------
+# -- the prefilter -----------------------------------------------------------------------------------------
 
 
 def _text(stem: bytes | str) -> str:
@@ -564,16 +562,16 @@ def _text(stem: bytes | str) -> str:
         st.text("aK0-_ ", max_size=40),
     )
 )
-def test_the_gate_lets_no_value_by_that_the_detectors_find(text: str) -> None:
+def test_the_prefilter_skips_no_value_that_detectors_find(text: str) -> None:
     with_gate = find(text)
-    among, Prefilter.among = Prefilter.among, lambda gate, _: gate._all  # type: ignore[method-assign, assignment]
+    among, Prefilter.among = Prefilter.among, lambda prefilter, _: prefilter._all  # type: ignore[method-assign, assignment]
     try:
         assert with_gate == find(text)
     finally:
         Prefilter.among = among  # type: ignore[method-assign]
 
 
-# -- what only looks declared, known or harmless --------------------------------------------------------
+# -- values that only look declared, known or safe ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -581,13 +579,13 @@ def test_the_gate_lets_no_value_by_that_the_detectors_find(text: str) -> None:
     [True, "yes", 1, DECLARED_MARK + 1, float(DECLARED_MARK)],
     ids=["true", "yes", "one", "next", "float"],
 )
-def test_an_event_that_calls_itself_declared_is_not(mark: Any) -> None:
+def test_an_event_cannot_mark_itself_as_declared(mark: Any) -> None:
     copy = copier("none").copy(made({}, event={"somatrace.declared": mark, "app.text": "two words"}))
 
     assert [dict(event.attributes or {}) for event in copy.events] == [{}]
 
 
-def test_what_a_library_writes_over_a_declared_attribute_is_not_declared() -> None:
+def test_a_library_value_that_overwrites_a_declared_attribute_is_not_declared() -> None:
     span = made({"note": "said by the program"}, declared=frozenset({"note"}))
     span._attributes["note"] = "written by a library"  # type: ignore[index]
 
@@ -597,7 +595,7 @@ def test_what_a_library_writes_over_a_declared_attribute_is_not_declared() -> No
 
 
 class Chameleon(str):
-    """A text that says it equals any other."""
+    """A text that claims to equal any other."""
 
     __slots__ = ()
 
@@ -609,7 +607,7 @@ class Chameleon(str):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_text_that_says_it_equals_a_known_one_is_judged_by_what_it_is(mode: str) -> None:
+def test_a_text_that_claims_to_equal_a_known_one_is_checked_by_its_content(mode: str) -> None:
     made_by = copier(mode)
     made_by.copy(made({"gen_ai.response.finish_reasons": ("stop",), "error.type": "stop", "stop": 1}))
     lie = Chameleon(f"see {KEY}")
@@ -623,7 +621,7 @@ def test_a_text_that_says_it_equals_a_known_one_is_judged_by_what_it_is(mode: st
 
 @pytest.mark.parametrize("number", [4711, 8675309, 12.5])
 @pytest.mark.parametrize("declared", [frozenset(), frozenset({"db.password"})])
-def test_a_number_under_a_passwords_name_stays_here(number: float, declared: frozenset[str]) -> None:
+def test_a_number_under_a_password_name_does_not_leave(number: float, declared: frozenset[str]) -> None:
     copy = copier("none").copy(
         made({"db.password": number}, event={"db.password": number}, declared=declared)
     )
@@ -637,7 +635,7 @@ def attributes_of_event(event: Event) -> dict[str, Any]:
     return dict(event.attributes or {})
 
 
-def test_a_password_that_is_a_tag_stays_here() -> None:
+def test_a_password_in_a_tag_does_not_leave() -> None:
     assert judged_tags({"passcode": 1234, "job": 1234}).bound == {
         "passcode": "[PASSWORD]",
         "job": 1234,
@@ -656,7 +654,7 @@ def test_a_password_that_is_a_tag_stays_here() -> None:
     ],
     ids=str,
 )
-def test_a_name_in_one_item_makes_a_secret_of_the_next(value: Any, mode: str) -> None:
+def test_a_secret_name_in_one_item_marks_the_next_item_as_secret(value: Any, mode: str) -> None:
     copy = copier(mode).copy(made({"app.value": value}))
 
     assert b"hunter2" not in encode([copy])
@@ -664,7 +662,7 @@ def test_a_name_in_one_item_makes_a_secret_of_the_next(value: Any, mode: str) ->
 
 @settings(max_examples=100, deadline=None)
 @given(cuts=st.sets(st.integers(1, len(KEY) - 1), min_size=1, max_size=8), mode=st.sampled_from(MODES))
-def test_a_secret_that_is_spread_over_items_is_found(cuts: set[int], mode: str) -> None:
+def test_a_secret_spread_over_items_is_found(cuts: set[int], mode: str) -> None:
     edges = [0, *sorted(cuts), len(KEY)]
     parts = tuple(KEY[begin:end] for begin, end in itertools.pairwise(edges))
 
@@ -673,7 +671,7 @@ def test_a_secret_that_is_spread_over_items_is_found(cuts: set[int], mode: str) 
     assert (copy.attributes or {}).get("app.deltas") in (None, ("[REDACTED:split]",))
 
 
-def test_usage_is_told_when_a_process_has_shown_more_keys_than_it_can_have() -> None:
+def test_usage_is_kept_beyond_the_limit_on_distinct_keys() -> None:
     usage = {
         "gen_ai.usage.input_tokens": 812,
         "llm.usage.total_tokens": 900,
@@ -689,7 +687,7 @@ def test_usage_is_told_when_a_process_has_shown_more_keys_than_it_can_have() -> 
     assert "one.more" not in (copy.attributes or {})
 
 
-def test_words_under_a_key_that_shows_too_many_of_them_are_content() -> None:
+def test_words_under_a_key_with_too_many_of_them_are_content() -> None:
     made_by = copier("none")
     asked = [f"please cancel order {letter * 3}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     kept = [
@@ -701,7 +699,7 @@ def test_words_under_a_key_that_shows_too_many_of_them_are_content() -> None:
     assert kept == asked[: attribute_names.MAX_WORDY_PER_SCOPE]
 
 
-def test_only_counters_are_names_in_details_of_usage() -> None:
+def test_only_counters_are_names_in_usage_details() -> None:
     said = made({"langfuse.observation.usage_details": '{"input": 5, "cache_read_input_tokens": 3}'})
     hidden = made({"langfuse.observation.cost_details": '{"john_lives_at_five_main_street": 1}'})
 
@@ -713,7 +711,7 @@ def test_only_counters_are_names_in_details_of_usage() -> None:
 @pytest.mark.parametrize(
     "text", [f"the key is {KEY}", "write to ada.lovelace@example.com", "pay with 4111 1111 1111 1111"]
 )
-def test_half_a_value_at_the_end_of_a_cut_text_goes_with_its_last_word(text: str, mode: str) -> None:
+def test_half_a_value_at_the_end_of_a_truncated_text_is_removed(text: str, mode: str) -> None:
     for length in range(len(text) - 12, len(text)):
         guard = Guard(resolve=lambda _: Grant(mode), cut_at={length})  # type: ignore[arg-type]
 
@@ -723,7 +721,7 @@ def test_half_a_value_at_the_end_of_a_cut_text_goes_with_its_last_word(text: str
         assert not any(half in str(kept) for half in ("sk-proj", "lovelace", "4111"))
 
 
-def test_terms_are_found_in_names_and_keys_as_well() -> None:
+def test_terms_are_found_in_names_and_keys() -> None:
     guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
@@ -734,7 +732,7 @@ def test_terms_are_found_in_names_and_keys_as_well() -> None:
     assert (copy.attributes or {})["app.map"] == {"[TERM]": 2}
 
 
-def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -> None:
+def test_without_content_terms_are_removed_from_everything_that_leaves() -> None:
     grant = PolicyEntry("none", terms=("Falcon",), safe_keys=("app.stage",)).grant()
     guard = Guard(resolve=lambda _: grant)
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
@@ -747,7 +745,7 @@ def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -
         "gen_ai.tool.name": "search",
     }
 
-    for _ in range(2):  # the second time all of it is known
+    for _ in range(2):  # the second time everything is cached
         copy = made_by.copy(made(said, name="plan Falcon", tags={"team": "falcon", "tenant_id": "falcon"}))
 
         attributes = dict(copy.attributes or {})
@@ -760,7 +758,7 @@ def test_without_content_the_terms_are_found_in_whatever_leaves_all_the_same() -
 
 
 @pytest.mark.parametrize("part", ["workflow_name", "agent_id"])
-def test_what_a_span_stands_for_is_judged_like_a_name(part: str) -> None:
+def test_derived_tags_are_checked_like_names(part: str) -> None:
     guard = Guard()
     sentence = "Tell Jane Miller that her screening was positive, please call the clinic in Leeds"
 
@@ -777,14 +775,14 @@ def test_what_a_span_stands_for_is_judged_like_a_name(part: str) -> None:
         "db." + "k=" * 1000 + ".index_name",
     ],
 )
-def test_a_key_is_no_key_for_its_ending_alone(key: str) -> None:
+def test_a_known_ending_does_not_make_a_key_valid(key: str) -> None:
     for value in (5, "articles"):
         copy = copier("none").copy(made({key: value}))
 
         assert key not in (copy.attributes or {})
 
 
-def test_beyond_the_keys_there_can_be_none_is_known_by_its_ending() -> None:
+def test_beyond_the_key_limit_no_key_passes_by_its_ending() -> None:
     guard = Guard()
     content_filter = guard.content_filter("acme")
     for number in range(attribute_names.MAX_KEYS + 100):
@@ -795,18 +793,18 @@ def test_beyond_the_keys_there_can_be_none_is_known_by_its_ending() -> None:
     )
 
     assert kept == {"db.sql.table": "articles"}
-    assert len(guard._known.labels._values) <= attribute_names.MAX_KEYS + 1
+    assert len(guard._known.names._values) <= attribute_names.MAX_KEYS + 1
 
 
 @pytest.mark.parametrize("state", ["th:0", "th:c;rv:6e6d1a75832a2f", "p:8;r:62"])
-def test_of_a_tracestate_what_sampling_writes_leaves(state: str) -> None:
+def test_the_sampling_entry_of_a_tracestate_leaves(state: str) -> None:
     assert Guard().tracestate({"ot": state, "vendor": "x"}) == [("ot", state)]
 
 
 @pytest.mark.parametrize(
     "state", ["sk5f2a9c1e7b3d:AKIAIOSFODNN7EXAMPLE", "th:c;x:y", "hunter2", "th:" + "0" * 60]
 )
-def test_of_a_tracestate_nothing_else_does(state: str) -> None:
+def test_other_tracestate_entries_do_not_leave(state: str) -> None:
     assert Guard().tracestate({"ot": state}) == []
 
 
@@ -814,7 +812,7 @@ def test_of_a_tracestate_nothing_else_does(state: str) -> None:
     "address",
     ["https://u:hunter2pass@x/?token=abc", "https://x.example/AKIAIOSFODNN7EXAMPLE", "hunter2"],
 )
-def test_the_address_of_a_schema_is_looked_into(address: str) -> None:
+def test_schema_urls_are_scanned(address: str) -> None:
     span = made({})
     span._resource = Resource({}, address)
     span._instrumentation_scope = InstrumentationScope("app", "1", address)
@@ -831,7 +829,7 @@ def with_schema(span: ReadableSpan) -> ReadableSpan:
 
 
 @pytest.mark.parametrize("mode", ["redacted", "full"])
-def test_all_below_the_name_of_a_secret_is_one(mode: str) -> None:
+def test_everything_below_a_secret_name_is_a_secret(mode: str) -> None:
     attributes = {"password": {"x": "hunter2zz"}, "cfg": {"db": {"password": {"value": "hunter2zz"}}}}
 
     kept, _ = Guard(resolve=lambda _: Grant(mode)).content_filter("acme").attributes(attributes)  # type: ignore[arg-type]
@@ -839,11 +837,11 @@ def test_all_below_the_name_of_a_secret_is_one(mode: str) -> None:
     assert "hunter2zz" not in str(kept)
 
 
-def test_a_text_longer_than_any_name_is_none() -> None:
+def test_a_text_longer_than_any_name_is_not_a_name() -> None:
     assert Guard().name("key=" * 60_000, "app", "span") == "app.span"
 
 
-def test_terms_are_not_in_scopes_and_the_names_of_tags_either() -> None:
+def test_terms_are_removed_from_scopes_and_tag_names() -> None:
     guard = Guard(resolve=lambda _: Grant("none", terms=("Falcon",)))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
@@ -854,7 +852,7 @@ def test_terms_are_not_in_scopes_and_the_names_of_tags_either() -> None:
     assert "falcon" not in str(dict(copy.attributes or {})).casefold()
 
 
-def test_with_all_content_open_terms_stay_in_names_too() -> None:
+def test_under_full_terms_stay_in_names() -> None:
     guard = Guard(resolve=lambda _: Grant("full", terms=("Falcon",)))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
@@ -863,7 +861,7 @@ def test_with_all_content_open_terms_stay_in_names_too() -> None:
     assert (copy.name, (copy.attributes or {})["app.text"]) == ("plan Falcon", "Falcon")
 
 
-def test_a_tag_known_under_one_grant_is_judged_anew_under_the_next() -> None:
+def test_a_tag_cached_under_one_grant_is_checked_again_under_the_next() -> None:
     grants = [Grant("none"), Grant("none", terms=("Falcon",))]
     guard = Guard(resolve=lambda _: grants[0])
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
@@ -877,7 +875,7 @@ def test_a_tag_known_under_one_grant_is_judged_anew_under_the_next() -> None:
 @pytest.mark.parametrize(
     "text", ["chatcmpl-Abc123Xyz", "resp_0af3c1", "msg_01XFDUDYJgAACzvnptvVoYEL", "chatcmpl-" + "a" * 64]
 )
-def test_the_id_of_an_answer_leaves(text: str) -> None:
+def test_response_ids_leave(text: str) -> None:
     copy = copier("none").copy(made({"gen_ai.response.id": text}))
 
     assert (copy.attributes or {})["gen_ai.response.id"] == text
@@ -895,7 +893,7 @@ def test_the_id_of_an_answer_leaves(text: str) -> None:
         "chatcmpl-dapi1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d",
     ],
 )
-def test_what_only_begins_like_the_id_of_an_answer_is_looked_into(text: str) -> None:
+def test_texts_that_only_begin_like_response_ids_are_scanned(text: str) -> None:
     copy = copier("none").copy(made({"gen_ai.response.id": text}))
 
     assert "gen_ai.response.id" not in (copy.attributes or {})

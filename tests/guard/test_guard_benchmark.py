@@ -14,6 +14,6 @@ def test_the_benchmark_prints_the_guards_share_under_each_policy(root: Path) -> 
     command = [sys.executable, root / "benchmarks" / "guard.py", "--rounds", "1", "--workflows", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
-    assert done.returncode in (0, 1), done.stderr  # 1: the promise was missed, as it may be in so short a run
+    assert done.returncode in (0, 1), done.stderr  # 1: the target was missed, as can happen in so short a run
     for mode in ("none", "redacted", "full"):
         assert f"| guard, {mode} |" in done.stdout

@@ -1,6 +1,6 @@
-"""Words that are planted where content is, and found again wherever and however they come out.
+"""Canaries planted in content fields, and the search for them in any output and encoding.
 
-Each belongs to one tenant, case and field. A planted text holds four of them: a plain word, an e-mail
+Each belongs to one tenant, case and field. A planted text contains four of them: a plain word, an e-mail
 address, a payment card and a provider's key.
 """
 
@@ -26,7 +26,7 @@ _LETTERS: Final = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 
 
 class Canary(NamedTuple):
-    """What was planted: for which tenant, in which case and field, and which of the four it is."""
+    """A planted canary: its tenant, case and field, and which of the four it is."""
 
     tenant: str
     case: str
@@ -35,7 +35,7 @@ class Canary(NamedTuple):
 
 
 class Planted:
-    """The texts of one case run for one tenant; `canaries` says what to look for."""
+    """The texts of one case run for one tenant; `canaries` lists the values to search for."""
 
     def __init__(self, tenant: str, case: str, canaries: dict[str, Canary]) -> None:
         self.tenant = tenant
@@ -43,7 +43,7 @@ class Planted:
         self._canaries = canaries
 
     def __call__(self, field: str) -> str:
-        """A sentence for a field of content."""
+        """A sentence for a content field."""
         return (
             f"Please tell {self.word(field)} Zoë Quill, mail {self.email(field)}, "
             f"card {self.card(field)}, key {self.key(field)}, about it."
@@ -73,7 +73,7 @@ class Planted:
 
 
 def _luhn(digits: str) -> str:
-    """`digits` and the digit that makes them a card's number."""
+    """`digits` and the check digit that completes a card number."""
     total = 0
     for index, digit in enumerate(reversed(digits)):
         doubled = int(digit) * (2 if index % 2 == 0 else 1)
@@ -82,7 +82,7 @@ def _luhn(digits: str) -> str:
 
 
 def found(data: bytes) -> set[str]:
-    """Every canary in `data`: as it is, in other cases, url-, JSON- or HTML-encoded, in base64 or hex."""
+    """Every canary in `data`: plain, in other letter cases, URL-, JSON- or HTML-encoded, in base64 or hex."""
     needles: set[str] = set()
     for text in _readings(data):
         lower = text.lower()

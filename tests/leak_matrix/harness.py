@@ -1,8 +1,8 @@
-"""Runs the cases of one client in this process, once for each tenant, and writes down what came out.
+"""Run the cases of one client in this process, once per tenant, and record the outputs.
 
     python -m tests.leak_matrix.harness <client> <directory> <order>
 
-`order` says whether the program sets up a tracer provider with processors of its own `before`
+`order` selects whether the program sets up a tracer provider with its own processors `before`
 `init_tracing`, or adds them `after` it.
 """
 
@@ -39,7 +39,7 @@ provider = Provider()
 
 
 def case(*shown: str) -> Callable[[Case], Case]:
-    """Registers a case, and the fields whose words must be there where content is allowed."""
+    """Register a case, and the fields whose words must be present where content is allowed."""
 
     def register(function: Case) -> Case:
         CASES[function.__name__] = function
@@ -51,7 +51,7 @@ def case(*shown: str) -> Callable[[Case], Case]:
 
 @contextlib.contextmanager
 def failing() -> Iterator[None]:
-    """A block that has to fail, as it would without tracing."""
+    """A block that must fail, as it would without tracing."""
     try:
         yield
     except Exception:
@@ -60,7 +60,7 @@ def failing() -> Iterator[None]:
 
 
 class Peek(SpanProcessor):
-    """Reads all it can of every span it is shown, at every moment it is shown one."""
+    """Reads everything it can from every span it receives, on every callback."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -88,7 +88,7 @@ class Peek(SpanProcessor):
 
 
 class Keep(SpanExporter):
-    """An exporter somebody added, behind a SimpleSpanProcessor."""
+    """A third-party exporter behind a SimpleSpanProcessor."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -99,7 +99,7 @@ class Keep(SpanExporter):
 
 
 class Foreign:
-    """Processors of other people."""
+    """Third-party span processors."""
 
     def __init__(self) -> None:
         self.peek, self.keep = Peek(), Keep()
@@ -195,6 +195,6 @@ def main(client: str, directory: Path, order: str) -> None:
 
 
 if __name__ == "__main__":
-    # the cases import this module by its name, and must find what has been registered
+    # the cases import this module by name and must see the registered state
     harness = importlib.import_module("tests.leak_matrix.harness")
     harness.main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

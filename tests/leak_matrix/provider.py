@@ -1,7 +1,7 @@
-"""A model provider and web server that answers with the running case's canaries and echoes what it got.
+"""A model provider and web server that answers with the running case's canaries and echoes its input.
 
-The model's name says how: `fail-<status>` fails, `wrong-200` answers an error with HTTP 200, `broken`
-ends in the middle of a stream, `caller` asks for the first tool of the request.
+The model name selects the behavior: `fail-<status>` fails, `wrong-200` returns an error with HTTP 200,
+`broken` breaks off mid-stream, `caller` asks for the first tool of the request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class Provider:
-    """Listens on loopback. `say` makes the text of a field for the case at hand."""
+    """Listens on loopback. `say` makes the text of a field for the current case."""
 
     def __init__(self) -> None:
         self.say: Callable[[str], str] = lambda field: field
@@ -112,7 +112,7 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             self.wfile.write(answer)
 
         def log_message(self, *args: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler
 
@@ -121,7 +121,7 @@ Say = Callable[[str], str]
 
 
 def _called(body: Json) -> str | None:
-    """The tool to ask for: the first one, unless its result is there already."""
+    """The tool to call: the first one, unless its result is already present."""
     tools = body.get("tools") or []
     said = json.dumps(body.get("messages") or body.get("input") or [])
     if body.get("model") != "caller" or not tools or '"tool"' in said or "tool_result" in said:

@@ -1,4 +1,4 @@
-"""The rows of the matrix: which libraries a file of cases drives, by the names of their distributions."""
+"""The rows of the matrix: the distributions of the libraries that each client file exercises."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLIENTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def cases(client: str) -> list[str]:
-    """The names of a client's cases, in words, without importing it."""
+    """The names of a client's cases as words, without importing the client file."""
     tree = ast.parse((HERE / "clients" / f"{client}.py").read_text())
     return [
         node.name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Runs a client's cases in a process of their own and looks for canaries in all that came out of it."""
+"""Run a client's cases in a separate process and search all of its output for canaries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ tenants:
 
 @dataclass(frozen=True)
 class Leak:
-    """A canary, and where it came out."""
+    """A canary, and the output that contained it."""
 
     place: str
     canary: Canary
@@ -45,7 +45,7 @@ class Leak:
 
 @dataclass
 class Run:
-    """What one process left behind."""
+    """The outputs of one process."""
 
     report: dict[str, Any]
     recorded: list[dict[str, Any]]
@@ -54,7 +54,7 @@ class Run:
     spans: list[Received]
 
     def leaks(self, *, closed: bool = False) -> list[Leak]:
-        """What came out that must not; where everything is `closed`, any canary."""
+        """Canaries in the output that must not be there; if everything is `closed`, any canary."""
         leaks = []
         for place, data in self.places.items():
             for needle in sorted(found(data)):
@@ -64,7 +64,7 @@ class Run:
         return leaks
 
     def missing(self, mode: str, place: str = "socket") -> list[str]:
-        """The fields an opted-in tenant's spans should hold and that are not found in a place."""
+        """The fields that an opted-in tenant's spans should contain but that are missing in an output."""
         data = b"".join(data for name, data in self.places.items() if name.startswith(place))
         came = {self.canaries[needle] for needle in found(data) if needle in self.canaries}
         return [
@@ -90,7 +90,7 @@ def run(client: str, directory: Path, order: str, **env: str) -> Run:
                 "OTEL_EXPORTER_OTLP_ENDPOINT": server.url,
                 "SOMATRACE_CONTENT_POLICY_FILE": str(policy),
                 "SOMATRACE_DATA_DIR": str(directory / "data"),
-                "SOMATRACE_MAX_LATENCY_MS": "0",  # the peeking processors cost more than any budget
+                "SOMATRACE_MAX_LATENCY_MS": "0",  # the recording processors exceed any budget
                 "MATRIX_SECOND": second.url,
                 **env,
             },

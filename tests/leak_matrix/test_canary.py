@@ -1,4 +1,4 @@
-"""The search finds a planted text in every writing that could leave a process."""
+"""The search finds a planted text in every encoding that could leave a process."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ def test_a_card_is_found_in_groups_of_four() -> None:
     assert card in found(" ".join(card[i : i + 4] for i in range(0, 16, 4)).encode())
 
 
-def test_other_texts_hold_no_canary() -> None:
+def test_other_texts_contain_no_canary() -> None:
     assert found(gzip.compress(b"nothing planted" * 50) + b"4111111111111111 plain words") <= {
         "4111111111111111"
     }
 
 
-def test_the_guard_takes_the_sensitive_ones_and_leaves_the_word() -> None:
+def test_the_guard_removes_sensitive_canaries_and_keeps_the_word() -> None:
     canaries: dict[str, Canary] = {}
     left = found(redact_text(_text(canaries)).encode())
 
     assert {canaries[needle].kind for needle in left} == {"word"}
 
 
-def test_what_was_planted_survives_being_written_down() -> None:
+def test_canaries_survive_serialization() -> None:
     canaries: dict[str, Canary] = {}
     _text(canaries)
 

@@ -1,4 +1,4 @@
-"""docs/content.md says what the guard's tables and the matrix say."""
+"""docs/content.md matches the guard's tables and the matrix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.leak_matrix.rows import CLIENTS, HERE, cases
 
 
-def test_the_page_is_that_of_the_code(root: Path) -> None:
+def test_the_page_matches_the_code(root: Path) -> None:
     done = subprocess.run(
         [sys.executable, root / "ci" / "tools" / "content-page", "--check"],
         capture_output=True,
@@ -24,13 +24,13 @@ def test_the_page_is_that_of_the_code(root: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_file_of_cases_is_a_row() -> None:
+def test_every_client_file_has_a_row() -> None:
     assert {path.stem for path in (HERE / "clients").glob("*.py")} == set(CLIENTS)
 
 
-@pytest.mark.slow  # and with it only where the development lock is installed
+@pytest.mark.slow  # and only where the development lock is installed
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_row_names_cases_and_a_release_that_is_installed(client: str, root: Path) -> None:
+def test_rows_name_cases_and_installed_releases(client: str, root: Path) -> None:
     lines = (root / "docs" / "content.md").read_text().splitlines()
     row = next(line for line in lines if f"| {', '.join(cases(client))} |" in line)
 

@@ -1,7 +1,7 @@
 """The leak matrix: real clients against real servers, canaries in every field, tenants of every policy.
 
-What left the process is searched as raw bytes at the receivers' sockets, on disk, in the log at DEBUG, in the
-records of listeners, in `status()`, and in what foreign span processors and exporters could read.
+The search covers raw bytes at the receivers' sockets, files on disk, the log at DEBUG, the records of
+listeners, `status()`, and everything readable by third-party span processors and exporters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 def check(done: Run) -> None:
-    """Nothing was lost on the way, and everybody who could look did."""
+    """Check that nothing was lost and that every consumer received spans."""
     assert done.report["faults"] == 0
     assert done.report["records"] > 0
     assert done.report["unseen"] == []
@@ -26,7 +26,7 @@ def check(done: Run) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_a_tenants_policy_allows_leaves_and_nothing_else(client: str, tmp_path: Path) -> None:
+def test_only_content_allowed_by_the_tenants_policy_leaves(client: str, tmp_path: Path) -> None:
     done = run(client, tmp_path, "after")
     needed, changed = compared(done.recorded)
 
@@ -40,7 +40,7 @@ def test_what_a_tenants_policy_allows_leaves_and_nothing_else(client: str, tmp_p
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_processors_that_were_there_before_see_no_more(client: str, tmp_path: Path) -> None:
+def test_processors_added_earlier_see_no_more(client: str, tmp_path: Path) -> None:
     done = run(client, tmp_path, "before")
 
     check(done)
@@ -51,7 +51,7 @@ def test_processors_that_were_there_before_see_no_more(client: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_never_lets_nothing_of_any_tenant_out(client: str, tmp_path: Path) -> None:
+def test_never_blocks_every_tenants_content(client: str, tmp_path: Path) -> None:
     done = run(client, tmp_path, "after", SOMATRACE_CONTENT="never")
 
     check(done)
@@ -68,7 +68,7 @@ def test_the_local_store_holds_only_what_the_policy_allows(client: str, tmp_path
     assert set(done.missing("full", place="disk: local.db")) <= {"link of events_links_and_status"}
 
 
-def test_the_search_finds_what_is_allowed_in_each_place_it_looks_at(tmp_path: Path) -> None:
+def test_the_search_finds_allowed_content_in_every_output(tmp_path: Path) -> None:
     done = run("own", tmp_path, "after")
 
     for place in ("socket", "foreign.txt", "records.txt"):

@@ -1,4 +1,4 @@
-"""What an operator needs of spans without content, as recorded: each such value should leave unchanged."""
+"""The span values that an operator needs without content, each of which should leave unchanged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEEDED: Final = re.compile(
     r"|url\.scheme|network\.protocol\.version"
     # stores
     r"|db\.system(?:\.name)?|db\.operation(?:\.name)?|db\.(?:sql\.table|collection\.name)|db\..*n_results"
-    # who worked, and how it failed
+    # agents, tools and failures
     r"|gen_ai\.(?:tool|agent|workflow)\.name|traceloop\.(?:entity\.name|entity\.path|workflow\.name|span\.kind)"
     r"|langfuse\.observation\.(?:type|level)|mcp\.method\.name|error\.(?:type|code)|exception\.type"
     r")"
@@ -30,9 +30,9 @@ NEEDED: Final = re.compile(
 
 
 def compared(recorded: Iterable[dict[str, Any]]) -> tuple[int, list[str]]:
-    """How many needed values were recorded, and which did not leave as they were.
+    """The number of needed values recorded, and a list of those that did not leave unchanged.
 
-    A value that holds a canary is content, wherever it stands.
+    A value that contains a canary is content, wherever it is.
     """
     count, changed = 0, []
     for span in recorded:

@@ -1,1 +1,1 @@
-"""Finding secrets and personal data in text."""
+"""Detection of secrets and personal data in text."""

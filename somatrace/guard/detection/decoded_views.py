@@ -1,7 +1,7 @@
-"""Second views: what a text says once escapes, entities, look-alike characters and base64 are undone.
+"""Decoded views of a text, with escapes, entities, look-alike characters and base64 undone.
 
-Each view knows which characters of the original it stands for, so a hit in it is removed from the
-original. Only the surroundings of what is encoded are decoded; text without escapes costs a few searches.
+Each view maps its characters to the original, so a hit in it is removed from the original. Only the
+surroundings of encoded parts are decoded; text without escapes costs a few searches.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from somatrace.guard.detection.engine import Views, compiled
 
-#: Characters kept on both sides of what is encoded: a name, its separator and its value.
+#: Characters kept on both sides of an encoded part: a name, its separator and its value.
 AROUND: Final = 160
-#: How much further a value or a word is followed that reaches the end of a view, and a word at its beginning.
+#: How much further a value or word is followed at the end of a view, and a word at its beginning.
 FURTHER: Final = 1024
 WORD: Final = 64
 #: Escapes within escapes: %2540, \\u0025..., entities in JSON in a query.
@@ -29,10 +29,10 @@ _ESCAPE: Final = (
     r"|%(?P<p>[0-9A-Fa-f]{2})|%u(?P<w>[0-9A-Fa-f]{4})"
     r"|&#0{0,7}(?P<d>[0-9]{1,6});?|&#[xX]0{0,7}(?P<h>[0-9A-Fa-f]{1,5});?|&(?P<n>[A-Za-z]{2,24});"
 )
-#: A run of %XX is one piece of UTF-8, however long: cut in two it would be cut within a character.
+#: A run of %XX is one piece of UTF-8, however long: splitting it could split a character.
 _PERCENT_RUN: Final = r"(?:%[0-9A-Fa-f]{2}){2,}+"
-#: Invisible, full-width and other compatibility characters, spaces and dashes that are not ASCII, digits
-#: of other scripts, combining marks.
+#: Invisible, full-width and other compatibility characters, non-ASCII spaces and dashes, digits of other
+#: scripts, combining marks.
 _DISGUISED: Final = (
     "\u00a0\u00ad\u0300-\u036f\u061c\u0660-\u0669\u06f0-\u06f9\u07c0-\u07c9\u0966-\u096f\u09e6-\u09ef\u0a66-\u0a6f"
     "\u0ae6-\u0aef\u0b66-\u0b6f\u0be6-\u0bef\u0c66-\u0c6f\u0ce6-\u0cef\u0d66-\u0d6f\u0de6-\u0def\u0e50-\u0e59"
@@ -55,7 +55,7 @@ _SAME: Final = {"\u3002": ".", "\uff61": ".", "\u2044": "/", "\u2215": "/", "\u2
 
 
 class DecodedView(NamedTuple):
-    """A decoded piece of text. `offsets[i]` is where character i begins in the original, and one more."""
+    """A decoded piece of text. `offsets[i]` is the start of character i in the original, plus a final end."""
 
     text: str
     offsets: list[int]
@@ -64,18 +64,18 @@ class DecodedView(NamedTuple):
         return self.offsets[start], self.offsets[end]
 
     def ends(self, text: str) -> bool:
-        """Whether the text ends where the view does."""
+        """Whether the text ends with the view."""
         return self.offsets[-1] >= len(text)
 
 
 def decoded_views(text: str) -> Iterator[DecodedView]:
-    """Views of every part of `text` that hides something; none for plain text."""
+    """Views of every encoded part of `text`; none for plain text."""
     for start, end in _surroundings(text):
         yield decoded(text, start, end)
 
 
 def decoded(text: str, start: int, end: int) -> DecodedView:
-    """A view of text[start:end] with everything undone that hides something."""
+    """A fully decoded view of text[start:end]."""
     view = DecodedView(text[start:end], list(range(start, end + 1)))
     for _ in range(LEVELS):
         plain = _folded(_unescaped(view))
@@ -86,7 +86,7 @@ def decoded(text: str, start: int, end: int) -> DecodedView:
 
 
 def _triggers(text: str) -> re.Pattern[str] | None:
-    """What to look for, as far as it can be there at all."""
+    """The patterns to search for, if they can occur at all."""
     wanted = []
     if "%" in text or "&" in text or ("\\" in text and compiled(r"\\[uUx0-3]").search(text)):
         wanted.append(_ESCAPE_BARE)
@@ -100,7 +100,7 @@ _ESCAPE_BARE: Final = re.sub(r"\?P<\w>", "?:", _ESCAPE)
 
 
 def _surroundings(text: str) -> Iterator[tuple[int, int]]:
-    """Stretches around what is encoded, joined where they touch, begun and ended between words if near."""
+    """Spans around encoded parts, merged where they touch, starting and ending between words if near."""
     pattern = _triggers(text)
     if pattern is None:
         return
@@ -118,7 +118,7 @@ def _surroundings(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
-    """A stretch that begins and ends between words, if a word ends near."""
+    """A span that starts and ends between words, if a word ends nearby."""
     before, after = text[max(0, start - WORD) : start], text[end : end + FURTHER]
     left = compiled(r"[\w[\]:.-]*").match(before[::-1])
     right = compiled(r"[\w[\]:.-]*").match(after)
@@ -152,7 +152,7 @@ def _unescaped(view: DecodedView) -> DecodedView:
 
 
 def _percent(run: str) -> list[tuple[str, int]]:
-    """The characters of a run of %XX, and where each begins in it."""
+    """The characters of a run of %XX, and their start positions in it."""
     characters, at = [], 0
     for character in bytes.fromhex(run.replace("%", "")).decode("utf-8", "surrogateescape"):
         characters.append(("\ufffd" if "\ud800" <= character <= "\udfff" else character, at))
@@ -170,7 +170,7 @@ def _character(match: re.Match[str]) -> list[tuple[str, int]]:
 
 
 def _folded(view: DecodedView) -> DecodedView:
-    """The view with every character that looks like an ASCII one replaced by it, and invisible ones gone."""
+    """The view with ASCII look-alikes replaced by ASCII characters, and invisible characters removed."""
     if view.text.isascii():
         return view
     pieces: list[str] = []
@@ -181,12 +181,12 @@ def _folded(view: DecodedView) -> DecodedView:
         offsets += [offset] * len(plain)
     offsets.append(view.offsets[-1])
     folded = "".join(pieces)
-    alike = re.search(_ALIKE, folded)  # in few texts there is one
+    alike = re.search(_ALIKE, folded)  # rare
     return DecodedView(re.sub(r"\w+", _latin, folded) if alike else folded, offsets)
 
 
 def _latin(word: re.Match[str]) -> str:
-    """A word in Latin letters if it has some: a word of another script says what it says."""
+    """A word in Latin letters if it contains any; words of another script stay unchanged."""
     written = word[0]
     if written.isascii() or re.search("[A-Za-z0-9]", written) is None:
         return written
@@ -220,22 +220,22 @@ _BASE64_PART: Final = r"[A-Za-z0-9+]{16,}+={0,2}"
 
 
 class Token(NamedTuple):
-    """A run of base64 in the original, and the text it stands for."""
+    """A run of base64 in the original, and its decoded text."""
 
     start: int
     end: int
     text: str
 
     def ends(self, _: str) -> bool:
-        """What a token says ends with it."""
+        """A token's text ends with the token."""
         return True
 
 
 def base64_texts(views: Views) -> Iterator[Token]:
-    """What base64 and base64url tokens of at least 16 characters say, if they say text. One level deep."""
+    """The texts in base64 and base64url tokens of at least 16 characters, one level deep."""
     pattern = compiled(_BASE64)
     for at in views.anchors("runs", b"A" * 16):
-        # What an escape such as \n or \u00e9 is made of is no part of the token.
+        # The characters of an escape such as \n or \u00e9 are not part of the token.
         escape = _ESCAPED.match(views.text, at) if views.text[at - 1 : at] == "\\" else None
         match = pattern.match(views.text, at if escape is None else escape.end())
         if match is None:
@@ -244,14 +244,14 @@ def base64_texts(views: Views) -> Iterator[Token]:
         if text is not None:
             yield Token(*match.span(), text)
             continue
-        # A path before the token, or names joined to it: the parts on their own.
+        # A path before the token, or names joined to it: decode the parts separately.
         for part in compiled(_BASE64_PART).finditer(match[0]):
             if len(part[0]) < len(match[0]) and (text := _decoded(part[0])) is not None:
                 yield Token(match.start() + part.start(), match.start() + part.end(), text)
 
 
 def _decoded(token: str) -> str | None:
-    """The text a token stands for, or None. Binary is found out by its beginning, without decoding it all."""
+    """The decoded text of a token, or None. Binary data is recognized by its beginning."""
     plain = token.rstrip("=").replace("-", "+").replace("_", "/")
     if _text(plain[:64]) is None:
         return None
@@ -275,7 +275,7 @@ def _text(plain: str) -> str | None:
 
 
 def _nearly(raw: bytes) -> str | None:
-    """What bytes say that are mostly printable, but not UTF-8: Latin-1, UTF-16, control characters."""
+    """Decode mostly printable bytes that are not UTF-8: Latin-1, UTF-16, control characters."""
     if raw[1::2].count(0) * 4 >= len(raw) or raw[::2].count(0) * 4 >= len(raw):
         raw = raw.replace(b"\x00", b"")
     if len(raw.translate(None, _PRINTABLE)) * 6 > len(raw):

@@ -1,10 +1,10 @@
-"""The engine of detection: literal anchors, a bounded look around each, a check, and merged hits.
+"""The detection engine: literal anchors, a bounded match around each, a check, and merged hits.
 
-An anchor is a literal in one of a few views of the text that keep every offset: the text as bytes,
-the same in lower case, and two views in which each character is replaced by its class. Finding a
-literal is what Python does fastest, so text without anchors costs next to nothing. Only at an anchor
-a detector looks around, with bounded quantifiers, and checks what it sees. Work is therefore at most
-one bounded look per anchor: linear in the length of the text, whatever the text says.
+An anchor is a literal in one of a few views of the text that preserve every offset: the text as bytes,
+the same in lower case, and two views in which each character is replaced by its class. Finding literals
+is fast in Python, so text without anchors costs almost nothing. A detector matches only around anchors,
+with bounded quantifiers, and checks the match. The work is therefore at most one bounded match per
+anchor: linear in the length of the text, whatever its contents.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 Category = Literal["secrets", "financial", "pii", "customer"]
-#: From the one that wins where hits overlap.
+#: In order of precedence for overlapping hits.
 CATEGORIES: Final[tuple[Category, ...]] = ("secrets", "financial", "pii", "customer")
 ALL: Final = frozenset(CATEGORIES)
 
 #: The views of a text: its bytes, those in lower case, the shape of digits and letters (0 and A), runs of
-#: what base64 is made of, and the text itself in lower case for words that are not ASCII.
+#: base64 characters, and the text itself in lower case for non-ASCII words.
 ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
 RUN: Final = 16
-#: Stands behind a piece of a text after which the text goes on: a space, so it ends words.
+#: Appended to a piece of a text that continues: a whitespace character, so it ends words.
 GOES_ON: Final = "\v"
 DENSE: Final = 12
-#: Characters. A key that is cut by the end of a text is looked for in so much of it.
+#: Characters at the end of a text in which a truncated key is searched for.
 CUT: Final = 64
 
-#: Nothing of a word stands before; the letter of an escape such as `\n` in JSON is no part of a word.
+#: A word boundary; the letter of an escape such as `\n` in JSON is not part of a word.
 LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
 MARKER: Final = r"\[[A-Z][A-Z0-9_]{1,39}(?::[0-9a-z]{5,12})?\]"
 
 
 class TooManyHitsError(Exception):
-    """A text has more hits than are worth telling apart; all of it has to go."""
+    """A text has too many hits to replace one by one; all of it must be removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedValue:
-    """text[start:end] is a `type`, of a category. `value` is the value as it reads, for pseudonyms."""
+    """text[start:end] is a `type` of a category. `value` is the decoded value, for pseudonyms."""
 
     start: int
     end: int
@@ -54,7 +54,7 @@ class DetectedValue:
 
 
 class ValueSpan(NamedTuple):
-    """Where the value at an anchor begins and ends, and what it is; the others of a list of values."""
+    """Start, end and type of the value at an anchor; `more` holds the other values of a list."""
 
     start: int
     end: int
@@ -63,19 +63,19 @@ class ValueSpan(NamedTuple):
 
 
 Locate = Callable[[str, int], ValueSpan | None]
-"""Looks around an anchor (text, offset) within bounds that do not depend on the length of the text."""
+"""Matches around an anchor (text, offset) within bounds independent of the length of the text."""
 
 Search = Callable[[str], Iterable[ValueSpan]]
-"""Reads a text once, in linear time, for detectors that have no anchors."""
+"""Scans a text once, in linear time, for detectors without anchors."""
 
 
 @dataclass(frozen=True)
 class Detector:
     """Finds values of some types: where to look (literals in one view), and how.
 
-    `types` are the markers' names; `about` says for the documentation what is found and how it is checked.
-    A `dense` one finds values without a gap, at least DENSE characters long and with the stem inside:
-    where all words are short, none of its stems is looked for. A text without what one `needs` holds none.
+    `types` are the markers' names; `about` describes the values and their checks for the documentation.
+    A `dense` detector finds values without spaces, at least DENSE characters long and containing the stem:
+    if all words are short, its stems are not searched for. `needs` is a text that must occur.
     """
 
     types: tuple[str, ...]
@@ -91,7 +91,7 @@ class Detector:
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Patterns are compiled when their first anchor is met: importing the guard compiles nothing."""
+    """Compile a pattern when its first anchor is met: importing the guard compiles nothing."""
     return re.compile(pattern, re.ASCII)
 
 
@@ -105,13 +105,13 @@ def prefixed(
     back: int = 0,
     cut: bool = False,
 ) -> Detector:
-    """A secret that shows what it is: `pattern` matches from `back` characters before a stem.
+    """A detector of a secret with a known prefix: `pattern` matches from `back` characters before a stem.
 
     A group in the pattern is the value; without one it is the whole match. With `cut` the stem alone is
-    telling: at the very end of a text, which may have been cut there, a few more characters do.
+    conclusive: at the very end of a text, which may have been cut there, a few more characters suffice.
     """
     bounded = LEFT + pattern
-    # The same characters, only fewer of them.
+    # The same characters, but fewer of them.
     begun = (
         LEFT
         + re.sub(r"\{\d+(?:,(\d+))?\}", lambda most: f"{{0,{most[1] or most[0][1:-1]}}}", pattern)
@@ -139,7 +139,7 @@ def prefixed(
 
 
 def _like_a_key(rest: str) -> bool:
-    """Whether what follows a stem mixes letters and digits as no word does, not even a numbered one."""
+    """Whether the text after a stem mixes letters and digits unlike any word, even a numbered one."""
     return any(
         len(part) >= 6 and re.fullmatch(r"[A-Za-z]?[a-z]*\d*|[A-Z]+", part) is None
         for part in re.findall(r"[A-Za-z0-9]+", rest)
@@ -160,9 +160,9 @@ _RUNS: Final = _class_table({string.ascii_letters + string.digits + "+/_-": "A"}
 
 
 class Views:
-    """One text as every detector wants to see it, each view made when it is first asked for.
+    """The views of one text that detectors use, each created on first use.
 
-    `candidates` counts the anchors looked at: the measure of work done.
+    `candidates` counts the anchors examined, as a measure of work.
     """
 
     __slots__ = ("_dense", "_made", "candidates", "text")
@@ -170,7 +170,7 @@ class Views:
     def __init__(self, text: str) -> None:
         self.text = text
         self.candidates = 0
-        # A character that is not ASCII becomes one "?": offsets stay.
+        # A non-ASCII character becomes one "?", so offsets are preserved.
         self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
         self._dense: bytes | None = None
 
@@ -191,12 +191,12 @@ class Views:
             case "runs":
                 return raw.translate(_RUNS)
             case _:
-                # The capital dotted I is the one letter that gets longer in lower case.
+                # The capital dotted I is the only letter that becomes longer in lower case.
                 return "" if self.text.isascii() else self.text.replace("İ", "i").lower()
 
     @property
     def dense(self) -> bytes:
-        """The long words of the text, one after the other: the only place where a key can be."""
+        """The long words of the text, concatenated: only they can contain a key."""
         if self._dense is None:
             raw = self._made["raw"]
             assert isinstance(raw, bytes)
@@ -207,12 +207,12 @@ class Views:
                 words.append(raw[at:] if end < 0 else raw[at:end])
                 at = classes.find(long, end) if end >= 0 else -1
             if not classes.endswith((b" ", long)):
-                words.append(raw[classes.rfind(b" ") + 1 :])  # a key may have been cut there
+                words.append(raw[classes.rfind(b" ") + 1 :])  # a key may be truncated there
             self._dense = b" ".join(words)
         return self._dense
 
     def anchors(self, view: ViewName, stem: bytes | str) -> Iterator[int]:
-        """The offsets of a stem. Of a run only the first: what follows in it is the same run."""
+        """The offsets of a stem; only the first within a run."""
         data = self[view]
         if isinstance(data, bytes) is not isinstance(stem, bytes):
             return
@@ -258,7 +258,7 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
 
 
 def merged(hits: Iterable[DetectedValue]) -> list[DetectedValue]:
-    """Hits in order, none overlapping another: what overlaps becomes one, named after the graver category."""
+    """Ordered, disjoint hits: overlapping ones are merged and take the category of higher precedence."""
     joined: list[DetectedValue] = []
     for hit in sorted(hits, key=lambda hit: (hit.start, -hit.end, CATEGORIES.index(hit.category))):
         if not joined or hit.start >= joined[-1].end:

@@ -1,4 +1,4 @@
-"""Tells at a glance that a short text holds no anchor of any detector: most values of spans do not."""
+"""Rule out quickly that a short text contains any detector's anchor, as most span values contain none."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 
 from somatrace.guard.detection.engine import RUN, Detector, ViewName, Views
 
-#: Characters. In longer texts looking for one anchor after the other is faster.
+#: Characters. In longer texts, searching for the anchors one by one is faster.
 SHORT: Final = 96
 _OF_SHAPE: Final = {"0": "[0-9]", "A": "[A-Za-z]"}
 
 
 class Prefilter:
-    """Knows the anchors of some detectors as two patterns: those with words in them, and signs and digits.
+    """Matches the anchors of some detectors with two patterns: anchors with words, and signs and digits.
 
-    Ids of requests and dates hold signs and digits that some detectors look at, and seldom a word of the many
-    others.
+    Request ids and dates contain signs and digits that are anchors of some detectors, but rarely a word that
+    is an anchor of the many others.
     """
 
     def __init__(self, detectors: Iterable[Detector]) -> None:
@@ -29,7 +29,7 @@ class Prefilter:
         self._sign = _any_of(one for one in self._wordless if one.view != "runs")
 
     def among(self, views: Views) -> tuple[Detector, ...]:
-        """The detectors that may have something to look at; all of them for texts it does not judge."""
+        """The detectors that may find something; all of them for texts outside its scope."""
         text = views.text
         if self._searching or len(text) > SHORT or not text.isascii():
             return self._all
@@ -42,14 +42,14 @@ class Prefilter:
 
 
 def _has_words(detector: Detector) -> bool:
-    """Whether a letter stands in each anchor; a view of shapes or runs has none but those of the classes."""
+    """Whether each anchor contains a letter; views of shapes or runs have only their class letters."""
     if detector.view in ("shape", "runs"):
         return False
     return all(re.search("[A-Za-z]", stem.decode()) for stem in detector.stems if isinstance(stem, bytes))
 
 
 def _any_of(detectors: Iterable[Detector]) -> re.Pattern[bytes]:
-    """A pattern that finds an anchor of any of the detectors."""
+    """A pattern that matches an anchor of any of the detectors."""
     anchors = {
         _pattern(detector.view, stem.decode())
         for detector in detectors
@@ -60,7 +60,7 @@ def _any_of(detectors: Iterable[Detector]) -> re.Pattern[bytes]:
 
 
 def _pattern(view: ViewName, stem: str) -> tuple[str, ...]:
-    """What the raw text has, character by character, where the view has the stem."""
+    """A pattern for the raw text, character by character, where the view has the stem."""
     if view == "shape":
         return tuple(_OF_SHAPE.get(one) or re.escape(one) for one in stem)
     if view == "low":
@@ -69,7 +69,7 @@ def _pattern(view: ViewName, stem: str) -> tuple[str, ...]:
 
 
 def _either(anchors: Iterable[tuple[str, ...]]) -> str:
-    """One pattern for all, in which what several begin with stands once."""
+    """One pattern for all, with common prefixes factored out."""
     after: dict[str, list[tuple[str, ...]]] = {}
     for first, *rest in anchors:
         after.setdefault(first, []).append(tuple(rest))
@@ -79,12 +79,12 @@ def _either(anchors: Iterable[tuple[str, ...]]) -> str:
 
 
 def escaped(text: str) -> bool:
-    """Whether a text may read differently than it is written: escapes, characters that look like others."""
+    """Whether a text may contain escapes or look-alike characters."""
     return not text.isascii() or "%" in text or "&" in text or "\\" in text
 
 
 def bare(views: Views) -> bool:
-    """Whether a text has no escapes in it, and nothing as long as the base64 that is looked for."""
+    """Whether a text has no escapes and no run as long as the base64 to be decoded."""
     if escaped(views.text):
         return False
     return len(views.text) < RUN or b"A" * RUN not in views["runs"]

@@ -1,1 +1,1 @@
-"""Content policies: whose content may leave the process, in what form, until when."""
+"""Content policies: which tenants' content may leave the process, in which form, and until when."""

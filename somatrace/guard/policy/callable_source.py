@@ -1,6 +1,6 @@
-"""A policy that the program answers for, tenant by tenant: asked on a thread of its own, within a time limit.
+"""Policy entries from a callable, called once per tenant on a separate thread, with a time limit.
 
-Late, failing and unusable answers grant nothing. Answers are kept for a short while.
+Late, failing and invalid results grant nothing. Results are cached for a short time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("somatrace")
 Answer = str | Mapping[str, Any] | None
 Ask = Callable[[str], Answer]
 
-#: Seconds a callable may take, for which an answer holds, and for which a failure holds.
+#: Seconds: the callable's time limit, the lifetime of a result, and the lifetime of a failure.
 LIMIT: Final = 0.25
 TTL: Final = 30.0
 AGAIN: Final = 2.0
@@ -30,7 +30,7 @@ CLOSED: Final = PolicyEntry("none")
 
 
 class TimedEntry(NamedTuple):
-    """An answer and the monotonic moment until which it holds. No entry means the default."""
+    """A result and the monotonic time at which it expires. No entry means the default."""
 
     entry: PolicyEntry | None
     until: float
@@ -39,17 +39,17 @@ class TimedEntry(NamedTuple):
 class CallableSource:
     """Entries from a callable that takes a tenant's id.
 
-    It answers `none`, `redacted`, an entry in the form of the policy file, or None for the default. `told`
-    hears of each new answer.
+    It returns `none`, `redacted`, an entry in the form of the policy file, or None for the default.
+    `on_result` is called for each new result.
     """
 
     def __init__(
-        self, ask: Ask, clock: Callable[[], dt.datetime], told: Callable[[str, PolicyEntry | None], None]
+        self, ask: Ask, clock: Callable[[], dt.datetime], on_result: Callable[[str, PolicyEntry | None], None]
     ) -> None:
         self._ask = ask
         self._clock = clock
-        self._told = told
-        self._said: dict[str, TimedEntry] = {}
+        self._on_result = on_result
+        self._results: dict[str, TimedEntry] = {}
         self.problem = ""
         self._forget()
         self._worker: BackgroundWorker[str] = BackgroundWorker(
@@ -57,26 +57,26 @@ class CallableSource:
         )
 
     def entry(self, tenant: str) -> PolicyEntry | None:
-        """The tenant's entry, None for the default. Waits LIMIT seconds at most, not at all for the stuck."""
-        said = self._said.get(tenant)
+        """The tenant's entry, None for the default. Waits at most LIMIT seconds, never for a stuck call."""
+        result = self._results.get(tenant)
         now = time.monotonic()
-        if said is not None and now < said.until:
-            return said.entry
+        if result is not None and now < result.until:
+            return result.entry
         began = self._began
         if began and now - began > LIMIT:
             return CLOSED
         arrived = self._waiting.setdefault(tenant, threading.Event())
         if not self._worker.put(tenant) or not arrived.wait(LIMIT):
-            self._keep(tenant, TimedEntry(CLOSED, now + AGAIN), "no answer in time")
+            self._keep(tenant, TimedEntry(CLOSED, now + AGAIN), "no result in time")
             return CLOSED
-        said = self._said.get(tenant)
-        return CLOSED if said is None else said.entry
+        result = self._results.get(tenant)
+        return CLOSED if result is None else result.entry
 
     def close(self) -> None:
         self._worker.close(0.1)
 
     def _forget(self) -> None:
-        """Nobody is asked and nobody waits: at the start, and in a forked child."""
+        """Reset pending calls and waiters, at start and in a forked child."""
         self._began = 0.0
         self._waiting: dict[str, threading.Event] = {}
 
@@ -84,8 +84,8 @@ class CallableSource:
         for tenant in tenants:
             self._began = time.monotonic()
             try:
-                self._keep(tenant, self._usable(tenant, self._ask(tenant)), "")
-            except BaseException as error:  # also SystemExit: it would end this thread, and nothing else
+                self._keep(tenant, self._validated(tenant, self._ask(tenant)), "")
+            except BaseException as error:  # includes SystemExit, which would end only this thread
                 mistake = str(error).partition("\n")[0] if isinstance(error, PolicyError) else ""
                 reason = mistake or type(error).__name__
                 self._keep(tenant, TimedEntry(CLOSED, time.monotonic() + AGAIN), reason)
@@ -95,7 +95,7 @@ class CallableSource:
                 if arrived is not None:
                     arrived.set()
 
-    def _usable(self, tenant: str, answer: Answer) -> TimedEntry:
+    def _validated(self, tenant: str, answer: Answer) -> TimedEntry:
         now, today = time.monotonic(), self._clock()
         if answer is None:
             return TimedEntry(None, now + TTL)
@@ -106,12 +106,12 @@ class CallableSource:
         left = TTL if entry.until is None else min(TTL, (entry.until - today).total_seconds())
         return TimedEntry(entry, now + left)
 
-    def _keep(self, tenant: str, said: TimedEntry, problem: str) -> None:
-        if len(self._said) >= MAX_ANSWERS:
-            self._said.clear()
-        self._said[tenant] = said
-        line = f"content_policy: the callable grants nothing where it fails: {problem}" if problem else ""
+    def _keep(self, tenant: str, result: TimedEntry, problem: str) -> None:
+        if len(self._results) >= MAX_ANSWERS:
+            self._results.clear()
+        self._results[tenant] = result
+        line = f"content_policy: the callable failed, so nothing is granted: {problem}" if problem else ""
         if line and not self.problem:
             log.warning("%s", line)
         self.problem = line
-        self._told(tenant, said.entry)
+        self._on_result(tenant, result.entry)

@@ -1,7 +1,7 @@
-"""The policy file: YAML (extra `yaml`) or TOML, read within bounds, complained about with line numbers.
+"""Read the policy file, YAML (extra `yaml`) or TOML, with size limits and line numbers in errors.
 
-YAML is read event by event: no tags, no aliases (which can grow without end), no depth, no key twice, and
-every scalar is a text, so that a tenant called `on` or `007` keeps its name.
+YAML is read event by event: no tags, no aliases (which can expand without limit), no deep nesting, no
+duplicate keys, and every scalar is a text, so that a tenant named `on` or `007` keeps its name.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ log = logging.getLogger("somatrace")
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 6
 
-#: A file changed less than so many nanoseconds ago may change again without its times telling.
+#: A file changed fewer nanoseconds ago than this may change again without a change in its timestamps.
 UNSETTLED: Final = 2_000_000_000
 ATTEMPTS: Final = 3
 
 Lines = dict[tuple[str, ...], int]
 Signature = tuple[int, ...]
 
-#: The signature of no file: what had it is read again.
+#: Matches no file's signature, so the file is read again.
 UNKNOWN: Final[Signature] = ()
 
 
 class PolicyFile:
-    """A policy file: looked at with one `stat`, read on a thread of its own when it has changed.
+    """A policy file, checked with one `stat` and read on a separate thread when it has changed.
 
-    `policy` is None where nothing could be read. `changed` hears of every policy that takes its place.
+    `policy` is None if the file could not be read. `changed` is called for every new policy.
     """
 
     def __init__(self, path: Path, changed: Callable[[], None], clock: Callable[[], dt.datetime]) -> None:
@@ -47,28 +47,28 @@ class PolicyFile:
         self._changed = changed
         self._clock = clock
         self._raw: bytes | None = None
-        self._signature: Signature | None = None  # of a file that is missing
+        self._signature: Signature | None = None  # None: the file is missing
         self.policy: ContentPolicy | None = None
         self.problem = ""
         self._worker: BackgroundWorker[None] = BackgroundWorker("content-policy", self._step, size=1)
 
     def look(self) -> None:
-        """See whether the file has changed, and have it read."""
+        """Check whether the file has changed, and schedule reading it."""
         if self._signature_now() != self._signature:
             self._worker.put(None)
 
     def read(self) -> bool:
-        """Read the file now; whether another policy holds since.
+        """Read the file now, and return whether the policy changed.
 
-        One that says something unusable keeps the last good policy: a slip of its editor revokes nothing.
-        One that cannot be read at all says nothing, so nothing is granted.
+        An invalid file keeps the last good policy, so that a typo revokes nothing. With an unreadable file,
+        nothing is granted.
         """
         try:
             raw, signature = read_file(self._path)
         except Exception as error:
             held = self.policy is not None
             self.policy = self._raw = self._signature = None
-            self._say(f"nothing is granted: {_why(error)}")
+            self._report(f"nothing is granted: {_reason(error)}")
             return held
         read, problem = False, ""
         if raw != self._raw:
@@ -77,16 +77,18 @@ class PolicyFile:
             except Exception as error:
                 held = self.policy is not None
                 problem = str(error) if isinstance(error, PolicyError) else type(error).__name__
-                problem = f"{'the last good one holds' if held else 'nothing is granted'}: {problem}"
-            self._say(problem.partition("\n")[0])
+                problem = (
+                    f"{'the last good policy stays in force' if held else 'nothing is granted'}: {problem}"
+                )
+            self._report(problem.partition("\n")[0])
             self._raw = raw
-        self._signature = signature  # last: a child forked in between reads the file again
+        self._signature = signature  # set last: a child forked before this reads the file again
         return read
 
     def close(self) -> None:
         self._worker.close(0.1)
 
-    def _say(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
         if line and line != self.problem:
             log.warning("%s", line)
@@ -104,7 +106,7 @@ class PolicyFile:
 
 
 class UnreadablePolicyError(OSError):
-    """The file could be opened, and is none to read; says what to do."""
+    """The file could be opened but not read; the message says how to fix it."""
 
 
 def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
@@ -113,18 +115,18 @@ def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
 
 
 def read_file(path: Path) -> tuple[bytes, Signature]:
-    """What a regular file holds, one byte more than it may at most, and by what a change is seen.
+    """The contents of a regular file, up to one byte above the limit, and a signature to detect changes.
 
-    Never waits, as opening a pipe would. Links are followed: Kubernetes mounts files as links and swaps them.
-    A file that changes meanwhile is read again, so that no half of one policy and half of another holds. The
-    signature of a file changed just now is unknown: the next change might not show in its times.
+    Never blocks, as opening a pipe would. Links are followed: Kubernetes mounts files as links and swaps
+    them. A file that changes while being read is read again, so that two policies are never mixed.
+    The signature of a file changed just now is unknown: the next change might not alter its timestamps.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         for _ in range(ATTEMPTS):
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadablePolicyError("not a regular file: name one")
+                raise UnreadablePolicyError("not a regular file: set the path of one")
             with open(handle, "rb", closefd=False) as file:
                 file.seek(0)
                 raw = file.read(MAX_BYTES + 1)
@@ -133,15 +135,15 @@ def read_file(path: Path) -> tuple[bytes, Signature]:
                 return raw, _signature(status) if settled else UNKNOWN
     finally:
         os.close(handle)
-    raise UnreadablePolicyError("the file changes while it is read: write it aside and rename it")
+    raise UnreadablePolicyError("the file keeps changing while it is read: write a new file and rename it")
 
 
 def _signature(status: os.stat_result) -> Signature:
-    """`ctime` is there because nobody can set it: what copies a file's `mtime` along hides no change."""
+    """Includes `ctime`, which cannot be set: copying a file's `mtime` does not hide a change."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, UnreadablePolicyError):
         return str(error)
     if isinstance(error, FileNotFoundError):
@@ -150,7 +152,7 @@ def _why(error: Exception) -> str:
 
 
 def parse(raw: bytes, suffix: str, *, now: dt.datetime | None = None) -> ContentPolicy:
-    """The policy in the bytes of a file whose name ends in `suffix`."""
+    """The policy in a file's bytes; `suffix` is the file's extension."""
     if len(raw) > MAX_BYTES:
         raise PolicyError(f"larger than {MAX_BYTES} bytes")
     try:
@@ -162,13 +164,13 @@ def parse(raw: bytes, suffix: str, *, now: dt.datetime | None = None) -> Content
 
 
 def parse_text(text: str, suffix: str, *, now: dt.datetime | None = None) -> ContentPolicy:
-    """The policy written in `text`; `suffix` is that of its file: .yaml, .yml or .toml."""
+    """The policy in `text`; `suffix` is its file's extension: .yaml, .yml or .toml."""
     if suffix.lower() in (".yaml", ".yml"):
         tree, lines = _from_yaml(text)
     elif suffix.lower() == ".toml":
         tree, lines = _from_toml(text)
     else:
-        raise PolicyError("the file's name ends in .yaml, .yml or .toml")
+        raise PolicyError("the file name must end in .yaml, .yml or .toml")
 
     def where(at: tuple[str, ...]) -> str:
         while at and at not in lines:
@@ -181,7 +183,7 @@ def parse_text(text: str, suffix: str, *, now: dt.datetime | None = None) -> Con
 # -- TOML ---------------------------------------------------------------------------------------------------
 
 
-#: Texts and comments of TOML, also those that nothing ends; each is matched in one pass.
+#: TOML strings and comments, including unterminated ones; each is matched in one pass.
 _TOML_TEXT: Final = re.compile(
     r'''
       """ [^"\\]* (?: (?: \\[\s\S] | "{1,2}(?!") ) [^"\\]* )* (?: "{3,5} | \\?\Z )
@@ -196,7 +198,7 @@ _TOML_BETWEEN_KEYS: Final = re.compile(r"[=,\[\]{}]")
 
 
 def _refuse_deep_keys(text: str) -> None:
-    """A key of thousands of parts takes tomllib seconds: its time grows with their square."""
+    """Reject keys of thousands of parts, which take tomllib seconds: its time is quadratic in the parts."""
     bare = _TOML_TEXT.sub(lambda found: "\n" * found[0].count("\n"), text)
     for number, line in enumerate(bare.split("\n"), 1):
         if any(part.count(".") >= MAX_DEPTH for part in _TOML_BETWEEN_KEYS.split(line)):
@@ -207,7 +209,7 @@ def _from_toml(text: str) -> tuple[dict[str, Any], Lines]:
     _refuse_deep_keys(text)
     try:
         tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also for numbers of thousands of digits
+    except (ValueError, RecursionError) as error:  # also raised for numbers of thousands of digits
         message = re.sub(r"\s*\(at [^()]*\)$", "", str(error))
         line = re.search(r"at line (\d+)", str(error))
         number = int(line[1]) if line else text.rstrip().count("\n") + 1  # "at end of document"
@@ -216,7 +218,7 @@ def _from_toml(text: str) -> tuple[dict[str, Any], Lines]:
 
 
 def _toml_lines(text: str) -> Lines:
-    """Where tables and keys stand, as far as plain headers and `key =` lines say."""
+    """The lines of tables and keys, as far as plain headers and `key =` lines show them."""
     lines: Lines = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
@@ -241,7 +243,7 @@ def _from_yaml(text: str) -> tuple[Any, Lines]:
         import yaml
     except ImportError:
         raise PolicyError(
-            "a YAML file needs the extra yaml: pip install 'somatrace[yaml]', or write it as TOML"
+            "a YAML file requires the extra yaml: pip install 'somatrace[yaml]', or use TOML"
         ) from None
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder()
@@ -249,7 +251,7 @@ def _from_yaml(text: str) -> tuple[Any, Lines]:
         for event in yaml.parse(text, Loader=loader):
             builder.take(type(event).__name__, event)
     except UnicodeEncodeError:
-        raise PolicyError("not YAML: half a character") from None
+        raise PolicyError("not YAML: incomplete character") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
@@ -260,7 +262,7 @@ def _from_yaml(text: str) -> tuple[Any, Lines]:
 
 
 class _Builder:
-    """Puts a tree of tables, lists and texts together from YAML's events."""
+    """Builds a tree of tables, lists and texts from YAML events."""
 
     def __init__(self) -> None:
         self.root: Any = None
@@ -272,13 +274,13 @@ class _Builder:
     def take(self, kind: str, event: Any) -> None:
         line = event.start_mark.line + 1
         if kind == "AliasEvent" or getattr(event, "anchor", None):
-            raise PolicyError(f"line {line}: anchors and aliases are not read")
+            raise PolicyError(f"line {line}: anchors and aliases are not allowed")
         if getattr(event, "tag", None) not in (None, "!"):
-            raise PolicyError(f"line {line}: tags are not read")
+            raise PolicyError(f"line {line}: tags are not allowed")
         if kind == "DocumentStartEvent":
             self._documents += 1
             if self._documents > 1:
-                raise PolicyError(f"line {line}: one document only")
+                raise PolicyError(f"line {line}: only one document is allowed")
         elif kind == "ScalarEvent":
             self._scalar(event, line)
         elif kind in ("MappingStartEvent", "SequenceStartEvent"):
@@ -291,7 +293,7 @@ class _Builder:
         inside = self._open[-1][0] if self._open else None
         if isinstance(inside, dict) and self._key[-1] is None:
             if event.value in inside:
-                raise PolicyError(f"line {line}: {event.value[:40]!r} stands there twice")
+                raise PolicyError(f"line {line}: {event.value[:40]!r} is a duplicate key")
             self._key[-1] = event.value
             inside[event.value] = None
             self.lines[(*self._open[-1][1], event.value)] = line
@@ -307,7 +309,7 @@ class _Builder:
         self._key.append(None)
 
     def _put(self, value: Any, line: int | None = None) -> tuple[str, ...]:
-        """Put a value where it belongs; its path."""
+        """Add a value to the open container and return its path."""
         if not self._open:
             self.root = value
             return ()
@@ -317,7 +319,7 @@ class _Builder:
             return path
         key = self._key[-1]
         if key is None:
-            raise PolicyError(f"line {line}: a name is a text")
+            raise PolicyError(f"line {line}: a name must be a text")
         inside[key] = value
         self._key[-1] = None
         return (*path, key)

@@ -1,7 +1,7 @@
-"""What a tenant's spans may hold: the policy, its entries, and what is granted right now.
+"""The content policy: its entries per tenant, and the grants they result in.
 
-`none` keeps content out, `redacted` lets it through without found values, `full` without secrets only.
-Nothing but a tenant's own entry, with an end and a reason, can grant `full`.
+`none` removes content, `redacted` keeps it without detected values, `full` removes only secrets from it.
+Only a tenant's own entry, with an end and a reason, can grant `full`.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ MAX_TENANT: Final = 200
 _SAFE_KEY: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{2,127}\*?")
 
 Located = Callable[[tuple[str, ...]], str]
-"""Says where in its source a setting stands ("line 7: "), or nothing."""
+"""Returns a setting's position in its source ("line 7: "), or an empty text."""
 
 
 class PolicyError(ValueError):
-    """A policy that cannot be used; one line for each thing that is wrong with it."""
+    """An invalid policy; the message has one line per mistake."""
 
 
 class Grant(NamedTuple):
-    """What the spans of one tenant may hold now."""
+    """The content that one tenant's spans may have now."""
 
     mode: Mode
     safe_keys: tuple[str, ...] = ()
     categories: frozenset[Category] = ALL
-    #: those of all tenants, and the tenant's own: apart, so that all share what finds the first
+    #: terms of all tenants and the tenant's own, separate so that tenants share one detector for the first
     terms: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ NOTHING: Final = Grant("none")
 
 @dataclass(frozen=True, slots=True)
 class PolicyEntry:
-    """One tenant's entry. It holds until `until` (aware, exclusive), or until it is changed."""
+    """One tenant's entry. It is valid until `until` (aware, exclusive), or until it is changed."""
 
     content: Mode
     until: dt.datetime | None = None
@@ -68,24 +68,24 @@ class PolicyEntry:
         return self.until is None or now < self.until
 
     def grant(self, categories: frozenset[Category] = ALL, terms: tuple[str, ...] = ()) -> Grant:
-        """What it grants, where a policy names `categories` and `terms` for all tenants."""
+        """The resulting grant, given the policy's `categories` and `terms` for all tenants."""
         categories = categories if self.categories is None else self.categories
-        looks = "customer" in categories
+        with_terms = "customer" in categories
         return Grant(
             self.content,
             self.safe_keys,
-            ALL if self.content == "none" else categories,  # of what leaves without content all is looked for
-            terms if looks else (),
-            self.terms if looks else (),
+            ALL if self.content == "none" else categories,  # without content, everything is detected
+            terms if with_terms else (),
+            self.terms if with_terms else (),
         )
 
 
 @dataclass(frozen=True)
 class ContentPolicy:
-    """The policy of all tenants. Immutable; `ContentPolicy.parse` makes one of plain data.
+    """The policy of all tenants. Immutable; `ContentPolicy.parse` creates one from plain data.
 
-    `default` holds for named tenants without an entry, and after an entry's end; it cannot be `full`. None
-    means that the policy does not say, and the process-wide setting holds.
+    `default` applies to named tenants without an entry, and after an entry's end; it cannot be `full`. With
+    None, the process-wide setting applies.
     """
 
     default: Default | None = None
@@ -102,15 +102,15 @@ class ContentPolicy:
     def parse(
         cls, raw: Mapping[str, Any], *, now: dt.datetime | None = None, where: Located = lambda _: ""
     ) -> ContentPolicy:
-        """A policy from plain data in the policy file's form. PolicyError names what is wrong with it."""
+        """A policy from plain data in the policy file's form. PolicyError lists its mistakes."""
         return _Reader(now or dt.datetime.now(dt.UTC), where).policy(raw)
 
     def grant(
         self, tenant: str | None, default: Default = "none", *, now: dt.datetime | None = None
     ) -> Grant:
-        """What `tenant` is granted at `now`; `default` holds where the policy names none.
+        """The grant of `tenant` at `now`; `default` applies if the policy has no default.
 
-        No tenant, or the label of an unknown one, is granted nothing.
+        Without a tenant, or with the label for unknown ones, nothing is granted.
         """
         if tenant is None or tenant == semconv.UNKNOWN_TENANT:
             return self.nothing()
@@ -120,52 +120,52 @@ class ContentPolicy:
         return entry.grant(self.categories, self.terms)
 
     def fallback(self, default: Default = "none") -> Grant:
-        """What named tenants without an active entry are granted."""
+        """The grant of named tenants without an active entry."""
         mode: Default = default if self.default is None else self.default
         return PolicyEntry(mode).grant(self.categories, self.terms)
 
     def nothing(self) -> Grant:
-        """No content, and in what leaves all the same none of the policy's terms."""
+        """No content; the policy's terms are removed from everything else."""
         return PolicyEntry("none").grant(self.categories, self.terms)
 
 
 def stricter(one: Default | None, other: Default | None) -> Default | None:
-    """The more restrictive of two defaults; None says nothing."""
+    """The more restrictive of two defaults; None means not set."""
     if "none" in (one, other):
         return "none"
     return one or other
 
 
 class _Reader:
-    """Checks plain data value by value and collects what is wrong, with where it stands."""
+    """Validates plain data value by value and collects mistakes with their positions."""
 
     def __init__(self, now: dt.datetime, where: Located) -> None:
         self._now = now
         self._where = where
-        self._wrong: list[str] = []
+        self._mistakes: list[str] = []
 
     def policy(self, raw: Any) -> ContentPolicy:
         fields = self._table(raw, (), {"default", "tenants", "categories", "terms"})
         default = self._one_of(fields.get("default"), ("default",), ("none", "redacted"))
         listed = self._table(fields.get("tenants"), ("tenants",), None)
         if len(listed) > MAX_TENANTS:
-            self._say(("tenants",), f"more than {MAX_TENANTS} entries")
+            self._mistake(("tenants",), f"more than {MAX_TENANTS} entries")
             listed = {}
         tenants = {tenant: self._entry(tenant, entry) for tenant, entry in listed.items()}
         categories = self._categories(fields.get("categories"), ("categories",))
         terms = self._terms(fields.get("terms"), ("terms",))
-        if self._wrong:
-            raise PolicyError("\n".join(self._wrong[:20]))
+        if self._mistakes:
+            raise PolicyError("\n".join(self._mistakes[:20]))
         return ContentPolicy(default, tenants, ALL if categories is None else categories, terms)  # type: ignore[arg-type]
 
     def _entry(self, tenant: str, raw: Any) -> PolicyEntry:
         at = ("tenants", tenant)
         if not 0 < len(tenant) <= MAX_TENANT or not tenant.isprintable():
-            self._say(at, f"a tenant's id has 1 to {MAX_TENANT} printable characters")
+            self._mistake(at, f"a tenant id must have 1 to {MAX_TENANT} printable characters")
         fields = self._table(raw, at, {"content", "until", "reason", "safe_keys", "categories", "terms"})
         content = self._one_of(fields.get("content"), (*at, "content"), ("none", "redacted", "full"))
         if "content" not in fields:
-            self._say(at, "say content: none, redacted or full")
+            self._mistake(at, "content is required: none, redacted or full")
         until = self._until(fields.get("until"), (*at, "until"))
         reason = self._text(fields.get("reason"), (*at, "reason"), MAX_REASON)
         if content == "full":
@@ -183,14 +183,14 @@ class _Reader:
         self, at: tuple[str, ...], fields: Mapping[str, Any], until: dt.datetime | None, reason: str
     ) -> None:
         if "until" not in fields:
-            self._say(at, "full needs until: a date at most 90 days ahead")
+            self._mistake(at, "full requires until: a date at most 90 days ahead")
         elif until is not None and until > self._now + dt.timedelta(days=FULL_DAYS + 1):
-            self._say((*at, "until"), f"full can be granted for at most {FULL_DAYS} days")
+            self._mistake((*at, "until"), f"full can be granted for at most {FULL_DAYS} days")
         if not reason.strip():
-            self._say(at, "full needs reason: who wants it, and what for")
+            self._mistake(at, "full requires reason: who requested it, and why")
 
     def _until(self, raw: Any, at: tuple[str, ...]) -> dt.datetime | None:
-        """The end of the named day in UTC, or the named moment."""
+        """The end of the given day in UTC, or the given time."""
         if raw is None:
             return None
         if isinstance(raw, str):
@@ -199,37 +199,41 @@ class _Reader:
             except ValueError:
                 raw = None
         if isinstance(raw, dt.datetime):
-            with contextlib.suppress(OverflowError):  # the first and last hours there are, elsewhere
+            with contextlib.suppress(
+                OverflowError
+            ):  # the first and last representable hours in other time zones
                 if raw.tzinfo is not None:
                     return raw.astimezone(dt.UTC)
         elif isinstance(raw, dt.date) and raw < dt.date.max:
             return dt.datetime.combine(raw + dt.timedelta(days=1), dt.time(), dt.UTC)
-        self._say(at, "use a date such as 2026-12-31 (its end in UTC), or a time with its offset from UTC")
+        self._mistake(
+            at, "use a date such as 2026-12-31 (its end in UTC), or a time with its offset from UTC"
+        )
         return None
 
     def _safe_keys(self, raw: Any, at: tuple[str, ...]) -> tuple[str, ...]:
         keys = self._texts(raw, at, MAX_SAFE_KEYS, 129)
         for key in keys:
             if not _SAFE_KEY.fullmatch(key):
-                self._say(
+                self._mistake(
                     at,
-                    f"{key[:40]!r}: use names of attributes, at most a * at the end, 3 characters before it",
+                    f"{key[:40]!r}: use attribute names of at least 3 characters, optionally a * at the end",
                 )
         return keys
 
     def _categories(self, raw: Any, at: tuple[str, ...]) -> frozenset[Category] | None:
-        """What is looked for; secrets always are."""
+        """The categories to detect; secrets are always included."""
         if raw is None:
             return None
         listed = frozenset(self._texts(raw, at, 8, 40))
         if not listed <= ALL:
-            self._say(at, f"use {', '.join(sorted(ALL))}")
+            self._mistake(at, f"use {', '.join(sorted(ALL))}")
         return frozenset({*listed, "secrets"})  # type: ignore[arg-type]
 
     def _terms(self, raw: Any, at: tuple[str, ...]) -> tuple[str, ...]:
         terms = self._texts(raw, at, MAX_TERMS, MAX_TERM)
         if any(not any(character.isalnum() for character in term) for term in terms):
-            self._say(at, "a term has at least one letter or digit")
+            self._mistake(at, "a term must contain a letter or digit")
         return terms
 
     # -- shapes ---------------------------------------------------------------------------------------------
@@ -238,17 +242,17 @@ class _Reader:
         if raw is None:
             return {}
         if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
-            self._say(at, "use names with values")
+            self._mistake(at, "must be a table of names and values")
             return {}
         for key in raw if known is not None else ():
             if key not in (known or ()):
-                self._say((*at, key), f"unknown: use {', '.join(sorted(known or ()))}")
+                self._mistake((*at, key), f"unknown key, use {', '.join(sorted(known or ()))}")
         return dict(raw)
 
     def _one_of(self, raw: Any, at: tuple[str, ...], choices: tuple[str, ...]) -> str | None:
         if raw is None or raw in choices:
             return raw if raw is None else str(raw)
-        self._say(at, f"use {' or '.join(choices)}")
+        self._mistake(at, f"use {' or '.join(choices)}")
         return None
 
     def _text(self, raw: Any, at: tuple[str, ...], most: int) -> str:
@@ -256,7 +260,7 @@ class _Reader:
             return ""
         if isinstance(raw, str) and len(raw) <= most and raw.isprintable():
             return raw
-        self._say(at, f"use one line of text, at most {most} characters")
+        self._mistake(at, f"use one line of text, at most {most} characters")
         return ""
 
     def _texts(self, raw: Any, at: tuple[str, ...], count: int, most: int) -> tuple[str, ...]:
@@ -268,9 +272,9 @@ class _Reader:
             and all(isinstance(item, str) and 0 < len(item) <= most for item in raw)
         ):
             return tuple(raw)
-        self._say(at, f"use a list of at most {count} texts of 1 to {most} characters")
+        self._mistake(at, f"use a list of at most {count} texts of 1 to {most} characters")
         return ()
 
-    def _say(self, at: tuple[str, ...], message: str) -> None:
+    def _mistake(self, at: tuple[str, ...], message: str) -> None:
         path = ".".join(part if part.isprintable() else repr(part) for part in at)[:120]
-        self._wrong.append(f"{self._where(at)}{path + ': ' if path else ''}{message}")
+        self._mistakes.append(f"{self._where(at)}{path + ': ' if path else ''}{message}")

@@ -1,7 +1,7 @@
-"""What is granted right now, from a policy in code, a file that changes, or a callable. Asked for every span.
+"""Resolve a tenant to its current grant, from a policy in code, a watched file, or a callable.
 
-The answer comes from a table that is made anew when an entry ends or the file has changed, which is looked at
-once a second; a changed file and a callable are read on a thread of their own. Whatever fails grants nothing.
+Every span resolves its grant from a table, which is rebuilt when an entry ends or the file changes, checked
+once a second. The file and the callable are read on separate threads. Any failure grants nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("somatrace")
 audit = logging.getLogger("somatrace.audit")
 
-#: Seconds between two looks at the clock and the file.
+#: Seconds between checks of the clock and the file.
 INTERVAL: Final = 1.0
 MAX_ASKED: Final = 10_000
 
-#: What holds where no policy was given in code.
-_UNSAID: Final = ContentPolicy()
+#: The policy in force if none was given in code.
+_UNSET: Final = ContentPolicy()
 
 AT_ONCE: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 NEVER: Final = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -50,10 +50,10 @@ Source = ContentPolicy | Mapping[str, Any] | Ask | None
 class PolicyResolver:
     """Resolves tenants to grants.
 
-    `source` is a policy, plain data in the form of the file, or a callable that answers for one tenant
-    with `none`, `redacted`, an entry, or None for the default. `path` is a policy file; where both are
-    given the file is asked first. `default` is the process-wide setting, None if not set. `never`
-    closes everything. `problems` holds lines about what is wrong; nothing is raised.
+    `source` is a policy, plain data in the form of the file, or a callable that returns `none`, `redacted`,
+    an entry, or None for the default, for one tenant. `path` is a policy file; if both are given, the file
+    takes precedence. `default` is the process-wide setting, None if not set. `never` turns all content off.
+    Errors are reported in `problems`; nothing is raised.
     """
 
     def __init__(
@@ -71,31 +71,31 @@ class PolicyResolver:
         self._audited: dict[str, PolicyEntry] = {}
         self._asked: dict[str, PolicyEntry] = {}
         self._renew()
-        self._wrong: dict[str, str] = {}
-        self._asker = CallableSource(source, self._today, self._answered) if callable(source) else None
+        self._problems: dict[str, str] = {}
+        self._callable = CallableSource(source, self._today, self._audit_result) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
-        self._policy = _UNSAID
-        self._given = _UNSAID if callable(source) else self._parsed(source)
+        self._policy = _UNSET
+        self._given = _UNSET if callable(source) else self._parsed(source)
         self._table: dict[str, Grant] = {}
         self._fallback = self._nothing = NOTHING
         self._readable = False
         if self._file is not None and not never:
             self._file.read()
-        self._remake()
+        self._rebuild()
         fork.register(self)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong now, one line each."""
-        found = [*self._wrong.values()]
+        """The current problems, one line each."""
+        found = [*self._problems.values()]
         if self._file is not None and self._file.problem:
             found.append(self._file.problem)
-        if self._asker is not None and self._asker.problem:
-            found.append(self._asker.problem)
+        if self._callable is not None and self._callable.problem:
+            found.append(self._callable.problem)
         return tuple(found)
 
     def resolve(self, tenant: str | None) -> Grant:
-        """What `tenant` is granted now. Never raises; without a tenant, nothing is."""
+        """The current grant of `tenant`. Never raises; without a tenant, nothing is granted."""
         if time.monotonic() >= self._due:
             self._refresh()
         grant = self._table.get(tenant)  # type: ignore[arg-type]
@@ -103,89 +103,89 @@ class PolicyResolver:
             return grant
         if tenant is None or tenant == semconv.UNKNOWN_TENANT or self._never:
             return self._nothing
-        if self._asker is not None and self._readable:
-            entry = self._asker.entry(tenant)
+        if self._callable is not None and self._readable:
+            entry = self._callable.entry(tenant)
             if entry is not None:
                 return entry.grant(self._policy.categories, self._policy.terms)
         return self._fallback
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         if self._file is not None:
             self._file.close()
-        if self._asker is not None:
-            self._asker.close()
+        if self._callable is not None:
+            self._callable.close()
 
     # -- fork ---------------------------------------------------------------------------------------------
 
     def before_fork(self) -> None:
-        """Nothing: to wait for the lock would hold the program up."""
+        """Do nothing: waiting for the lock would block the program."""
 
     def after_fork_in_parent(self) -> None:
-        """Nothing has changed."""
+        """Do nothing."""
 
     def after_fork_in_child(self) -> None:
-        """Whoever held the lock is not in this process, and may have left the table half made."""
+        """Reset: the thread holding the lock is not in this process, and the table may be half built."""
         self._renew()
 
     def _renew(self) -> None:
         # Reentrant: a signal handler that starts a span may run while its thread holds the lock.
         self._lock = threading.RLock()
         self._due = 0.0
-        #: The next moment at which the table is another one.
+        #: When the table changes next.
         self._ends = AT_ONCE
 
     # -- the table ---------------------------------------------------------------------------------------
 
     def _parsed(self, source: ContentPolicy | Mapping[str, Any] | None) -> ContentPolicy | None:
         if source is None or isinstance(source, ContentPolicy):
-            return source or _UNSAID
+            return source or _UNSET
         try:
             return ContentPolicy.parse(source, now=self._today())
         except PolicyError as error:
-            self._complain("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
+            self._report_problem("content_policy", f"nothing is granted: {str(error).splitlines()[0]}")
         except Exception as error:
-            self._complain("content_policy", f"nothing is granted: {type(error).__name__}")
+            self._report_problem("content_policy", f"nothing is granted: {type(error).__name__}")
         return None
 
     def _refresh(self) -> None:
-        lock = self._lock  # another one once this thread has forked, in a handler of the audit log say
+        lock = self._lock  # replaced if this thread forks meanwhile, for example in an audit log handler
         if not lock.acquire(blocking=False):
-            return  # another thread is at it; the table of a moment ago holds
+            return  # another thread is refreshing; use the current table
         try:
             self._due = time.monotonic() + INTERVAL
             if self._file is not None and not self._never:
                 self._file.look()
             if self._today() >= self._ends:
-                self._remake()
+                self._rebuild()
         except Exception as error:
-            self._shut(error)
+            self._grant_nothing(error)
         finally:
             lock.release()
 
     def _reread(self) -> None:
-        """Another policy was read: a decision made today, whatever day the clock said before."""
+        """Apply a newly read policy as of now, whatever date the clock showed before."""
         with self._lock:
             self._today.reset()
-            self._remake()
+            self._rebuild()
 
-    def _remake(self) -> None:
+    def _rebuild(self) -> None:
         try:
-            self._make()
+            self._build()
         except Exception as error:
-            self._shut(error)
+            self._grant_nothing(error)
 
-    def _shut(self, error: Exception) -> None:
-        """Grant nothing until the table can be made: tried again in a second."""
+    def _grant_nothing(self, error: Exception) -> None:
+        """Grant nothing until the table can be built, which is retried after a second."""
         self._table, self._readable, self._ends = {}, False, AT_ONCE
         self._fallback = self._nothing = NOTHING
         log.debug("content policy: %s", type(error).__name__)
 
-    def _make(self) -> None:
-        """Make the table of what is granted now, and say what has changed."""
+    def _build(self) -> None:
+        """Build the table of current grants, and report changes to the audit log."""
         policy = self._effective()
         self._readable = policy is not None
-        self._policy = policy or _UNSAID
+        self._policy = policy or _UNSET
         self._nothing = self._policy.nothing()
         if policy is None or self._never:
             self._table, self._fallback, self._ends = {}, self._nothing, NEVER
@@ -200,7 +200,7 @@ class PolicyResolver:
         self._report({tenant: entry for tenant, entry in active.items() if entry.content != "none"})
 
     def _effective(self) -> ContentPolicy | None:
-        """The policy that holds; None where one was asked for and cannot be read."""
+        """The policy in force; None if the configured one cannot be read."""
         given = self._given
         if self._file is None or given is None:
             return given
@@ -210,12 +210,12 @@ class PolicyResolver:
         return ContentPolicy(
             stricter(read.default, given.default),
             {**given.tenants, **read.tenants},
-            read.categories if given is _UNSAID else read.categories | given.categories,
+            read.categories if given is _UNSET else read.categories | given.categories,
             (*given.terms, *read.terms),
         )
 
-    def _answered(self, tenant: str, entry: PolicyEntry | None) -> None:
-        """A callable's answer is a grant like any other, and audited like one."""
+    def _audit_result(self, tenant: str, entry: PolicyEntry | None) -> None:
+        """Audit a grant from the callable like any other grant."""
         with self._lock:
             before = self._asked.pop(tenant, None)
             if entry is not None and entry.content != "none":
@@ -235,16 +235,16 @@ class PolicyResolver:
         elif before is not None and after is None:
             _audit("revoked" if before.active(self._today()) else "expired", tenant, before)
 
-    def _complain(self, what: str, message: str) -> None:
-        if self._wrong.get(what) != message:
-            self._wrong[what] = f"{what}: {message}"
-            log.warning("%s", self._wrong[what])
+    def _report_problem(self, what: str, message: str) -> None:
+        if self._problems.get(what) != message:
+            self._problems[what] = f"{what}: {message}"
+            log.warning("%s", self._problems[what])
 
 
 class MonotonicDate:
-    """The time of day, which never goes back and never stands.
+    """The current date and time, which never goes back and never stops.
 
-    A clock that is set back lengthens no grant, and what has ended stays ended, until `reset`.
+    Setting the clock back does not extend a grant or revive an ended one until `reset`.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -252,27 +252,27 @@ class MonotonicDate:
         self.reset()
 
     def reset(self) -> None:
-        """Believe the clock again."""
+        """Trust the clock again."""
         self._latest = self._clock(), time.monotonic()
 
     def __call__(self) -> dt.datetime:
         then, ticks = self._latest
         ticked = time.monotonic()
         now = max(self._clock(), then + dt.timedelta(seconds=ticked - ticks))
-        self._latest = now, ticked  # one value, as several threads ask
+        self._latest = now, ticked  # one value, because several threads call this
         return now
 
 
 def _file(path: Path, changed: Callable[[], None], clock: Clock) -> PolicyFile:
     from somatrace.guard.policy.file_source import (
-        PolicyFile,  # its readers are loaded only where there is a file
+        PolicyFile,  # its parsers are loaded only if there is a file
     )
 
     return PolicyFile(path, changed, clock)
 
 
 def _audit(what: str, tenant: str, entry: PolicyEntry) -> None:
-    """One line and its parts; what a person wrote into the policy, nothing of any span."""
+    """Log one event with its fields, all from the policy; no span data."""
     until = entry.until.isoformat() if entry.until else ""
     audit.info(
         "content %s: tenant %s, %s, until %s, %s",

@@ -1,4 +1,4 @@
-"""What takes the place of found values: markers, whole escapes around them, quotes where JSON needs them."""
+"""Replace detected values with markers, keeping escapes whole and adding quotes where JSON needs them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 from somatrace.guard.detection.engine import MARKER, DetectedValue, compiled
 
 Pseudonymise = Callable[[str, str], str]
-"""Makes of (type, value) the few characters that stand for the value."""
+"""Returns a short pseudonym for (type, value)."""
 
-#: Characters. What is longer is no number of JSON.
+#: Characters. Longer texts are not JSON numbers.
 _NUMBER: Final = 40
 
 
@@ -26,7 +26,7 @@ def settled(text: str, hit: DetectedValue) -> DetectedValue | None:
     while end > start and text[end - 1] == "\\":
         end -= 1
     if end <= start or compiled(rf"(?:{MARKER}[\s\\,;.:]*+)++").fullmatch(text, start, end):
-        return None  # what has been replaced already
+        return None  # already replaced
     return (
         hit
         if (start, end) == (hit.start, hit.end)
@@ -41,7 +41,7 @@ def replaced(
     start: int = 0,
     stop: int | None = None,
 ) -> str:
-    """text[start:stop] with a marker in the place of each hit. Hits lie inside, in order, apart."""
+    """text[start:stop] with a marker in place of each hit. Hits are within it, ordered and disjoint."""
     numbers = _Numbers(text)
     pieces: list[str] = []
     done = start
@@ -60,13 +60,13 @@ def replaced(
 
 
 class _Numbers:
-    """Numbers that are JSON values: their marker needs quotes, else the text would no longer be JSON."""
+    """Numbers that are JSON values: their markers need quotes to keep the text valid JSON."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def extent(self, hit: DetectedValue) -> tuple[int, int, str]:
-        """Where the number begins and ends, and the quotes its marker needs."""
+        """The start and end of the number, and the quotes its marker needs."""
         text, start, end = self._text, hit.start, hit.end
         if not compiled(r"[0-9.eE+-]+").fullmatch(text, start, end):
             return start, end, ""
@@ -93,5 +93,5 @@ class _Numbers:
 
     @functools.cached_property
     def _quotes(self) -> list[int]:
-        """Where strings open and close, if the text is JSON."""
+        """The positions at which strings open and close, if the text is JSON."""
         return [match.start() for match in re.finditer(r'\\.|"', self._text, re.DOTALL) if match[0] == '"']

@@ -1,7 +1,8 @@
-"""Pseudonyms: the same value of the same tenant becomes the same eight hex digits, and nobody else's do.
+"""Pseudonyms: the same value of the same tenant always becomes the same eight hex digits.
 
-HMAC-SHA256 (RFC 2104) under a key derived per tenant, so that knowing one tenant's pseudonyms says nothing
-about another's. A plain hash would be undone by trying all phone numbers.
+HMAC-SHA256 (RFC 2104) under a key derived per tenant, so that other tenants get other digits, and one
+tenant's pseudonyms reveal nothing about another's. A plain hash could be reversed by trying every
+phone number.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import unicodedata
 from typing import Final
 
 _DOMAIN: Final = b"somatrace/pseudonym/1\0"
-#: Types in which only letters and digits distinguish.
+#: Types in which only letters and digits are significant.
 _COMPACT: Final = frozenset({"CARD", "IBAN", "PHONE"})
 LENGTH: Final = 8
 
 
 def normalised(type_: str, value: str) -> str:
-    """A value without what does not distinguish it: case, width, spaces, separators."""
+    """A value without insignificant differences: case, width, spaces, separators."""
     plain = unicodedata.normalize("NFKC", value).casefold()
     if type_ in _COMPACT:
         return "".join(character for character in plain if character.isalnum())
@@ -25,19 +26,19 @@ def normalised(type_: str, value: str) -> str:
 
 
 class Pseudonym:
-    """Pseudonyms of one tenant. The key is not in the repr and is not kept, only what is derived from it."""
+    """Pseudonyms of one tenant. Only a derived key is kept, and the repr does not show it."""
 
     __slots__ = ("_key",)
 
     def __init__(self, key: str | bytes, tenant: str) -> None:
-        """`key` is the platform's (SOMATRACE_PSEUDONYM_KEY), at least 16 characters; else ValueError."""
+        """`key` is the platform's (SOMATRACE_PSEUDONYM_KEY). ValueError below 16 characters."""
         secret = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else bytes(key)
         if len(secret) < 16:
-            raise ValueError("a key for pseudonyms has at least 16 characters")
+            raise ValueError("a pseudonym key must have at least 16 characters")
         self._key = _digest(secret, _DOMAIN + tenant.encode("utf-8", "surrogatepass"))
 
     def __call__(self, type_: str, value: str) -> str:
-        """Eight hex digits that stand for `value`."""
+        """Eight hex digits identifying `value`."""
         message = f"{type_}|{normalised(type_, value)}".encode("utf-8", "surrogatepass")
         return _digest(self._key, message).hex()[:LENGTH]
 
@@ -47,7 +48,7 @@ class Pseudonym:
 
 @functools.cache
 def _digest_function() -> object:
-    import hmac  # loads OpenSSL: not when the guard is imported
+    import hmac  # loads OpenSSL, so not on import of the guard
 
     return hmac.digest
 

@@ -1,10 +1,10 @@
-"""Redaction of a text: every found value becomes a typed marker, the rest stays as it is.
+"""Redact a text: replace every detected value with a typed marker and keep the rest unchanged.
 
     >>> redact_text("mail ada@example.com")
     'mail [EMAIL]'
 
-The result is bounded, the same for the same text, and stable: redacting it again changes nothing. JSON
-stays JSON. Whatever goes wrong inside, the original is never returned.
+The result is bounded, deterministic and idempotent: redacting it again changes nothing. JSON stays JSON.
+If redaction fails, the original is never returned.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ log = logging.getLogger("somatrace")
 #: Characters. A longer text keeps its beginning and its end.
 MAX_LENGTH: Final = 256 * 1024
 _KEPT: Final = 96 * 1024
-#: Looked at beyond the cut as well, as far as the longest value (a private key) reaches: none is halved.
+#: Scanned beyond the cut, as far as the longest value (a private key), so that no value is halved.
 _OVERLAP: Final = 16 * 1024
-#: A cut is moved as far as this to lie between words.
+#: A cut moves at most this far to fall between words.
 _NEAR: Final = 512
-#: How often a text is cut: markers may be longer than what they replace.
+#: How often a text is cut: markers may be longer than the values they replace.
 _CUTS: Final = 3
-#: Passes until nothing more is found: what a marker stands beside may read differently.
+#: Passes until nothing more is found: text next to a marker may be read differently.
 _PASSES: Final = 4
 
 ERROR: Final = "[REDACTED:error]"
@@ -52,7 +52,7 @@ OVERFLOW: Final = "[REDACTED:overflow]"
 
 @functools.cache
 def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
-    """The built-in detectors of some categories. Loaded when first asked for."""
+    """The built-in detectors of some categories, loaded on first use."""
     from somatrace.guard.detection.detectors.credentials import CARRIED
     from somatrace.guard.detection.detectors.named_values import NAMED
     from somatrace.guard.detection.detectors.pii import FINANCIAL, PII
@@ -65,7 +65,7 @@ _gates: dict[int, tuple[tuple[Detector, ...], Prefilter]] = {}
 
 
 def _gate(table: tuple[Detector, ...]) -> Prefilter:
-    """The gate before a table of detectors: there are few, each made once, so identity tells them apart."""
+    """The prefilter for a table of detectors: there are few, each created once and compared by identity."""
     known = _gates.get(id(table))
     if known is None or known[0] is not table:
         known = _gates[id(table)] = (table, Prefilter(table))
@@ -73,7 +73,7 @@ def _gate(table: tuple[Detector, ...]) -> Prefilter:
 
 
 def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[DetectedValue]:
-    """The values in `text`, in order, none overlapping another. `extra` detectors are always asked.
+    """The values in `text`, in order, none overlapping another. `extra` detectors always run.
 
     Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
     """
@@ -82,7 +82,7 @@ def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector]
     table = detectors(wanted)
     among, plain = _gate(table).among(views), bare(views)
     if plain and not among and not extra:
-        return []  # most values of spans: nothing in them begins anything
+        return []  # most values of spans: they contain no anchor
     hits = scan(views, (*among, *extra))
     if not plain:
         hits += _decoded_hits(views, (*table, *extra))
@@ -100,9 +100,9 @@ def redact_text(
 ) -> str:
     """`text` with every value of `categories` (secrets, financial, pii, customer) replaced by a marker.
 
-    `pseudonym` adds what stands for the value, `[EMAIL:1a2b3c4d]`; secrets never get one. `extra`
-    are detectors of your own (`somatrace.guard.terms`). Never raises for a text: `[REDACTED:error]` takes the
-    place of one that could not be judged, `[REDACTED:overflow]` of one with more than 2000 values.
+    `pseudonym` adds a pseudonym of the value, as in `[EMAIL:1a2b3c4d]`; secrets never get one. `extra` are
+    custom detectors (`somatrace.guard.terms`). Never raises for a text: a text whose redaction failed becomes
+    `[REDACTED:error]`, one with more than 2000 values `[REDACTED:overflow]`.
     """
     wanted = _known(categories)
     try:
@@ -116,7 +116,7 @@ def redact_text(
         return OVERFLOW
     except TooManyHitsError:
         return OVERFLOW
-    except Exception as error:  # closed on failure: no part of the original
+    except Exception as error:  # fail closed: return no part of the original
         log.debug("redaction failed: %s", type(error).__name__)
         return ERROR
 
@@ -149,7 +149,7 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[DetectedValue
         view = around
         found = _scanned(views, view, table)
         if any(hit.end >= len(view.text) for hit in found) and view.offsets[-1] < len(views.text):
-            # A value goes on beyond the view: follow it.
+            # The value continues beyond the view: follow it.
             view = decoded(views.text, view.offsets[0], min(len(views.text), view.offsets[-1] + FURTHER))
             found = _scanned(views, view, table)
         for hit in found:
@@ -157,7 +157,7 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[DetectedValue
             hits.append(DetectedValue(start, end, hit.type, hit.category, hit.value))
     for token in base64_texts(views):
         found = merged(_scanned(views, token, table))
-        if found:  # the token as a whole, named after the first it holds
+        if found:  # replace the whole token, named after the first value in it
             hits.append(DetectedValue(token.start, token.end, found[0].type, found[0].category, token.text))
     return hits
 
@@ -170,7 +170,7 @@ def _scanned(views: Views, decoded: DecodedView | Token, table: Sequence[Detecto
 
 
 def candidates(text: str) -> int:
-    """How many anchors are looked at in `text`: the work that finding takes, in looks of bounded size."""
+    """The number of anchors examined in `text`: the work of detection, in steps of bounded size."""
     views = Views(text)
     try:
         scan(views, detectors())
@@ -190,10 +190,10 @@ def _shortened(
     extra: Sequence[Detector],
     length: int,
 ) -> str:
-    """The beginning and the end of a text of originally `length` characters, their values replaced.
+    """The beginning and the end of a text of originally `length` characters, with their values replaced.
 
-    Both are judged together with what lies beyond the cut, where no value can be halved unseen; they are cut
-    at a place of the text as it was, so however much shorter markers are, nothing from near an edge is kept.
+    Both are scanned together with the text beyond the cut, so that no halved value goes undetected. The cuts
+    are positions in the original text, so shorter markers never let text from near an edge through.
     """
     head, tail = text[: _KEPT + _OVERLAP], text[-_KEPT - _OVERLAP :]
     first, last = find(head, wanted, extra), find(tail, wanted, extra)
@@ -204,14 +204,14 @@ def _shortened(
 
 
 def _head_end(text: str, hits: Sequence[DetectedValue]) -> int:
-    """Where the beginning ends: between words if possible, never within a value."""
+    """The end of the kept beginning: between words if possible, never within a value."""
     space = max(text.rfind(" ", _KEPT - _NEAR, _KEPT), text.rfind("\n", _KEPT - _NEAR, _KEPT))
     stop = space if space > 0 else _KEPT
     return next((hit.start for hit in hits if hit.start < stop < hit.end), stop)
 
 
 def _tail_start(text: str, hits: Sequence[DetectedValue]) -> int:
-    """Where the end begins: neither within a value nor within a word that began before the edge."""
+    """The start of the kept end: neither within a value nor within a word that began before the edge."""
     spaces = [at for at in (text.find(one, _OVERLAP, _OVERLAP + _NEAR) for one in " \n") if at >= 0]
     start = min(spaces) + 1 if spaces else _OVERLAP
     if (word := compiled(r"[\w+/=.~:-]*+").match(text)) is not None and word.end() >= start:

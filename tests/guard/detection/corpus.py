@@ -1,6 +1,6 @@
-"""A labelled corpus: planted values, what carries them, how they are encoded, and what must stay as it is.
+"""A labeled corpus: planted values, their contexts and encodings, and texts that must stay unchanged.
 
-Values are made up from a fixed seed, in the form their issuers use; none of them opens anything.
+Values are generated from a fixed seed in the format of their issuers; none of them is a working credential.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ URLSAFE = ALNUM + "-_"
 
 @dataclass(frozen=True)
 class Planted:
-    """A text that holds a value, and the form in which the value stands in it."""
+    """A text that contains a value, and the form of the value in it."""
 
     type: str
     carrier: str
@@ -368,7 +368,7 @@ def encoded_texts(seed: int = 11) -> Iterator[Planted]:
 
 
 def harmless_texts(seed: int = 3) -> Iterator[str]:
-    """What looks like something and must stay byte for byte."""
+    """Texts that resemble values and must stay byte for byte."""
     rng = random.Random(seed)
     h = lambda n: letters(rng, HEX, n)  # noqa: E731
     a = lambda n: letters(rng, ALNUM, n)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Encoding a value does not save it: escapes, entities, look-alike characters, base64 one level deep."""
+"""Encoded values are found: escapes, entities, look-alike characters, base64 one level deep."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_at_least_95_of_100_encoded_values_are_found(capsys):
         ("+49\u2009151\u200923456789", "[PHONE]"),
     ],
 )
-def test_what_is_hidden_goes_and_the_rest_stays_as_it_was_written(text, clean):
+def test_encoded_values_are_replaced_and_the_rest_is_unchanged(text, clean):
     assert redact_text(text) == clean
 
 
@@ -67,7 +67,7 @@ def test_what_is_hidden_goes_and_the_rest_stays_as_it_was_written(text, clean):
     ],
     ids=["U", "percent u", "octal", "css", "hangul filler", "braille blank", "marks", "wide", "odd run"],
 )
-def test_rarer_ways_to_write_a_value_do_not_save_it(write):
+def test_rare_encodings_are_decoded(write):
     clean = redact_text(f"start {write('ada@example.com')} end")
 
     assert "[EMAIL]" in clean
@@ -80,7 +80,7 @@ def full_width(text):
 
 
 @pytest.mark.parametrize("name", ["пароль", "мой пароль", "секрет", "- 密码"])
-def test_a_word_of_another_script_is_read_in_a_run_of_percent_signs(name):
+def test_a_percent_encoded_word_of_another_script_is_decoded(name):
     assert "hunter2" not in redact_text(quote(f"{name}: hunter2Secret9", safe=""))
 
 
@@ -95,7 +95,7 @@ def test_a_word_of_another_script_is_read_in_a_run_of_percent_signs(name):
         "KEY=sk-proj-Ab1Ab1Ab1Ab1Ab1Ab1Ab1".encode("utf-16"),
     ],
 )
-def test_base64_of_text_that_is_no_utf_8_is_read_as_well(raw):
+def test_base64_of_text_other_than_utf_8_is_decoded(raw):
     token = base64.b64encode(raw).decode()
 
     assert token not in redact_text(f"body {token} end")
@@ -109,14 +109,14 @@ def test_an_escape_before_base64_stays_whole():
     )
 
 
-def test_what_is_compressed_before_it_is_base64_is_not_read():
-    """A limit that docs/detection.md states."""
+def test_compressed_data_in_base64_is_not_decoded():
+    """A limit documented in docs/detection.md."""
     token = base64.b64encode(gzip.compress(b"mail ada@example.com", mtime=0)).decode()
 
     assert redact_text(token) == token
 
 
-def test_base64_is_read_one_level_deep():
+def test_base64_is_decoded_one_level_deep():
     once = base64.b64encode(b"mail ada@example.com").decode()
     twice = base64.b64encode(once.encode()).decode()
 
@@ -125,7 +125,7 @@ def test_base64_is_read_one_level_deep():
     assert redact_text(f"x {twice} y") == f"x {twice} y"
 
 
-def test_base64_of_a_json_document_goes_as_a_whole():
+def test_base64_of_a_json_document_is_replaced_entirely():
     token = base64.urlsafe_b64encode(json.dumps({"password": "hunter2", "ä": "ü"}).encode()).decode()
 
     assert redact_text(json.dumps({"body": token})) == '{"body": "[PASSWORD]"}'
@@ -147,11 +147,11 @@ def test_base64_without_a_value_stays(token):
 @pytest.mark.parametrize(
     "text", ["plain text", "", "Die Straße, naïve café", "Привет, мир", "東京タワー", "a, b: c; d"]
 )
-def test_text_that_hides_nothing_has_no_second_view(text):
+def test_plain_text_has_no_decoded_view(text):
     assert list(decoded_views(text)) == []
 
 
-def test_a_value_that_goes_on_beyond_what_is_decoded_is_followed():
+def test_a_value_that_continues_beyond_its_view_is_followed():
     long = "a" * 300 + "1b2c3d"
 
     assert redact_text(f"token\\u003d{long}") == "token\\u003d[SECRET]"
@@ -159,7 +159,7 @@ def test_a_value_that_goes_on_beyond_what_is_decoded_is_followed():
 
 @given(st.text(max_size=60), st.sampled_from(sorted(ENCODINGS)))
 @settings(max_examples=300, deadline=None)
-def test_every_character_of_a_view_stands_for_one_of_the_original(text, encoding):
+def test_every_character_of_a_view_maps_to_the_original(text, encoding):
     try:
         encoded = ENCODINGS[encoding](text)
     except UnicodeEncodeError:
@@ -180,6 +180,6 @@ def test_a_card_in_the_digits_of_any_script_is_found(nought):
     assert redact_text(f"card {card}") == "card [CARD]"
 
 
-def test_letters_in_circles_and_a_leader_for_a_dot_hide_nothing():
+def test_circled_letters_and_dot_leaders_hide_nothing():
     assert redact_text("ⓟⓐⓢⓢⓦⓞⓡⓓ: hunter2x") == "ⓟⓐⓢⓢⓦⓞⓡⓓ: [PASSWORD]"
     assert redact_text("mail ada@example\u2024com now") == "mail [EMAIL] now"

@@ -1,4 +1,4 @@
-"""The pages about detection and policy say what the code does."""
+"""The detection and policy pages match the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somatrace.guard.redaction.redact import ERROR, MAX_LENGTH, OVERFLOW, detect
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
 
 
-def test_the_table_of_detectors_is_that_of_the_code(root):
+def test_the_detector_table_matches_the_code(root):
     done = subprocess.run(
         [sys.executable, root / "ci" / "tools" / "detection-table", "--check"],
         capture_output=True,
@@ -25,7 +25,7 @@ def test_the_table_of_detectors_is_that_of_the_code(root):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_marker_stands_in_the_table(root):
+def test_the_table_lists_every_marker(root):
     page = (root / "docs" / "detection.md").read_text()
 
     assert all(f"`[{type_}]`" in page for detector in detectors() for type_ in detector.types)
@@ -34,7 +34,7 @@ def test_every_marker_stands_in_the_table(root):
     assert f"{MAX_LENGTH // 1024} K characters" in page
 
 
-def test_the_policy_file_of_the_documentation_is_a_policy(root):
+def test_the_documented_policy_file_is_valid(root):
     [example] = re.findall(r"```yaml\n(.*?)```", (root / "docs" / "policy.md").read_text(), re.DOTALL)
 
     policy = parse_text(example, ".yaml", now=NOW)

@@ -1,4 +1,4 @@
-"""The policy file: validated with line numbers, reloaded when it changes, closed or as it was when broken."""
+"""The policy file: validated with line numbers, reloaded on changes, and safe when broken or missing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def grants(file, soon):
 
 
 def replace(path, text):
-    """As editors and Kubernetes do: a new file under the old name."""
+    """Replace the file with a new one of the same name, as editors and Kubernetes do."""
     new = path.with_name("new")
     new.write_text(text)
     new.replace(path)
@@ -92,7 +92,7 @@ def eventually(what):
 
 
 @pytest.mark.parametrize(("suffix", "text"), [(".yaml", YAML), (".toml", TOML)])
-def test_yaml_and_toml_say_the_same(suffix, text):
+def test_yaml_and_toml_give_the_same_policy(suffix, text):
     policy = parse_text(text, suffix, now=NOW)
 
     assert {tenant: policy.grant(tenant, now=NOW).mode for tenant in ("acme", "on", "007", "other")} == {
@@ -114,26 +114,26 @@ def test_yaml_and_toml_say_the_same(suffix, text):
             "tenants:\n  acme:\n    content: open",
             "line 3: tenants.acme.content: use none or redacted or full",
         ),
-        ("tenants:\n  acme:\n    content: full\n    reason: x", "line 2: tenants.acme: full needs until"),
+        ("tenants:\n  acme:\n    content: full\n    reason: x", "line 2: tenants.acme: full requires until"),
         (
             "tenants:\n  acme:\n    content: full\n    reason: x\n    until: 2030-01-01",
             "line 5: .*at most 90 days",
         ),
         (
             "tenants:\n  acme: {content: none}\n  acme: {content: redacted}",
-            "line 3: 'acme' stands there twice",
+            "line 3: 'acme' is a duplicate key",
         ),
-        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not read"),
-        ("tenants: !!python/object:os.system {}", "line 1: tags are not read"),
+        ("a: &x [1]\nb: *x", "line 1: anchors and aliases are not allowed"),
+        ("tenants: !!python/object:os.system {}", "line 1: tags are not allowed"),
         ("a: {b: {c: {d: {e: {f: {g: 1}}}}}}", "line 1: nested too deeply"),
-        ("default: none\n---\ndefault: redacted", "line 2: one document only"),
+        ("default: none\n---\ndefault: redacted", "line 2: only one document is allowed"),
         ("default: [none", "line [12]: not YAML"),
-        ("{[a]: b}", "line 1: a name is a text"),
+        ("{[a]: b}", "line 1: a name must be a text"),
         ("tenants:\n\tacme: x", "line 2: not YAML"),
-        ("- a", "use names with values"),
+        ("- a", "must be a table of names and values"),
     ],
 )
-def test_what_is_wrong_in_yaml_is_said_with_its_line(text, message):
+def test_yaml_mistakes_are_reported_with_their_line(text, message):
     with pytest.raises(PolicyError, match=message):
         parse_text(text, ".yaml", now=NOW)
 
@@ -148,7 +148,7 @@ def test_what_is_wrong_in_yaml_is_said_with_its_line(text, message):
         ('a = "x"\na = "y"', "line 2: not TOML"),
     ],
 )
-def test_what_is_wrong_in_toml_is_said_with_its_line(text, message):
+def test_toml_mistakes_are_reported_with_their_line(text, message):
     with pytest.raises(PolicyError, match=message):
         parse_text(text, ".toml", now=NOW)
 
@@ -162,7 +162,7 @@ ODD = st.text("abc: -[]{}#&*!|>'\"%@`\n\t,?~=.0", max_size=80)
 
 
 @given(ODD | st.text() | st.text(st.characters()), st.sampled_from([".yaml", ".toml"]))
-def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
+def test_any_text_is_parsed_or_rejected(text, suffix):
     try:
         policy = parse_text(text, suffix, now=NOW)
     except PolicyError:
@@ -173,7 +173,7 @@ def test_text_of_any_kind_is_a_policy_or_refused(text, suffix):
 @pytest.mark.parametrize(
     "bomb", ["[" * 100_000, "- " * 100_000, "a: " * 10_000, "{a: " * 50_000, "\x00", "%" * 1000]
 )
-def test_a_hostile_file_is_refused(bomb):
+def test_a_hostile_yaml_file_is_rejected(bomb):
     with pytest.raises(PolicyError):
         parse_text(bomb, ".yaml")
 
@@ -196,7 +196,7 @@ DEEP = ".".join("a" * 20_000)
         f"x = '\\'\n{DEEP} = 1",
     ],
 )
-def test_a_key_too_deep_for_tomllib_is_refused_before_it_sees_it(bomb, monkeypatch):
+def test_a_key_too_deep_for_tomllib_is_rejected_before_parsing(bomb, monkeypatch):
     monkeypatch.setattr(policy_file_module.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
 
     with pytest.raises(PolicyError, match=r"line \d: nested too deeply"):
@@ -204,12 +204,12 @@ def test_a_key_too_deep_for_tomllib_is_refused_before_it_sees_it(bomb, monkeypat
 
 
 @pytest.mark.parametrize("bomb", ["x = " + "9" * 10_000, "x = " + "[" * 100_000, "x = " + "{a=" * 50_000])
-def test_a_hostile_toml_file_is_refused(bomb):
+def test_a_hostile_toml_file_is_rejected(bomb):
     with pytest.raises(PolicyError, match="line 1: not TOML"):
         parse_text(bomb, ".toml")
 
 
-def test_dots_in_texts_and_comments_of_toml_are_no_depth():
+def test_dots_in_toml_strings_and_comments_do_not_count_as_nesting():
     text = """\
 # a.b.c.d.e.f.g.h.i.j
 [tenants."a.b.c.d.e.f.g.h"] # x.x.x.x.x.x.x.x
@@ -221,14 +221,14 @@ safe_keys = ["a.b.c.d.e.f.g", 'app.a.b.c.d.e.f', "x.one.two", "x.y.three.four"]
     assert [*parse_text(text, ".toml", now=NOW).tenants] == ["a.b.c.d.e.f.g.h"]
 
 
-def test_yaml_that_grows_by_repetition_is_refused():
+def test_yaml_alias_expansion_is_rejected():
     laughs = "a: &a [x, x]\n" + "".join(f"{one}: &{one} [*{one}, *{one}]\n" for one in "bcdefgh")
 
-    with pytest.raises(PolicyError, match="line 1: anchors and aliases are not read"):
+    with pytest.raises(PolicyError, match="line 1: anchors and aliases are not allowed"):
         parse_text(laughs, ".yaml")
 
 
-def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):
+def test_a_file_larger_than_a_megabyte_is_rejected(tmp_path):
     path = tmp_path / "policy.yaml"
     path.write_bytes(b"#" * (MAX_BYTES + 1))
 
@@ -236,7 +236,7 @@ def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path):
         read_policy(path)
 
 
-def test_a_file_that_is_not_utf_8_or_of_another_kind_is_refused(tmp_path):
+def test_a_file_with_another_encoding_or_extension_is_rejected(tmp_path):
     path = tmp_path / "policy.toml"
     path.write_bytes(b"# a\n\xff")
 
@@ -246,7 +246,7 @@ def test_a_file_that_is_not_utf_8_or_of_another_kind_is_refused(tmp_path):
         parse_text("{}", ".json")
 
 
-def test_yaml_without_its_extra_says_what_to_install(tmp_path):
+def test_yaml_without_its_extra_names_the_extra_to_install(tmp_path):
     code = (
         "import sys; sys.modules['yaml'] = None\n"
         "from somatrace.guard.policy.file_source import parse_text\n"
@@ -259,7 +259,7 @@ def test_yaml_without_its_extra_says_what_to_install(tmp_path):
     )
 
     assert done.stdout.splitlines() == [
-        "a YAML file needs the extra yaml: pip install 'somatrace[yaml]', or write it as TOML",
+        "a YAML file requires the extra yaml: pip install 'somatrace[yaml]', or use TOML",
         "none",
     ]
 
@@ -267,7 +267,7 @@ def test_yaml_without_its_extra_says_what_to_install(tmp_path):
 # -- reloading -----------------------------------------------------------------------------------------------
 
 
-def test_a_changed_file_holds_soon_without_a_restart(file, grants):
+def test_a_changed_file_applies_soon_without_a_restart(file, grants):
     assert grants.resolve("acme").mode == "redacted"
 
     replace(file, "tenants: {other: {content: redacted}}")
@@ -276,7 +276,7 @@ def test_a_changed_file_holds_soon_without_a_restart(file, grants):
     assert grants.resolve("acme") == NOTHING
 
 
-def test_a_broken_file_keeps_the_last_good_policy_and_says_so_once(file, grants, caplog):
+def test_a_broken_file_keeps_the_last_good_policy_and_is_reported_once(file, grants, caplog):
     replace(file, "tenants: {acme: {content: open}}")
 
     assert eventually(lambda: grants.resolve("acme") and grants.problems)
@@ -285,7 +285,7 @@ def test_a_broken_file_keeps_the_last_good_policy_and_says_so_once(file, grants,
 
     [problem] = grants.problems
     wrong = "line 1: tenants.acme.content: use none or redacted or full"
-    assert problem == f"SOMATRACE_CONTENT_POLICY_FILE: the last good one holds: {wrong}"
+    assert problem == f"SOMATRACE_CONTENT_POLICY_FILE: the last good policy stays in force: {wrong}"
     assert [record.getMessage() for record in caplog.records if record.name == "somatrace"] == list(
         grants.problems
     )
@@ -294,7 +294,7 @@ def test_a_broken_file_keeps_the_last_good_policy_and_says_so_once(file, grants,
     assert eventually(lambda: not (grants.resolve("acme").mode == "redacted" or grants.problems))
 
 
-def test_a_file_that_disappears_closes(file, grants):
+def test_a_removed_file_grants_nothing(file, grants):
     file.unlink()
 
     assert eventually(lambda: grants.resolve("acme") == NOTHING)
@@ -302,7 +302,7 @@ def test_a_file_that_disappears_closes(file, grants):
 
 
 @pytest.mark.parametrize("text", [None, "default: full", "default: redacted: x"])
-def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_path, text):
+def test_a_file_that_was_never_readable_grants_nothing_regardless_of_the_default(tmp_path, text):
     path = tmp_path / "policy.yaml"
     if text is not None:
         path.write_text(text)
@@ -312,11 +312,11 @@ def test_a_file_that_was_never_readable_grants_nothing_whatever_the_default(tmp_
     assert len(grants.problems) == 1
 
 
-NOT_A_FILE = "SOMATRACE_CONTENT_POLICY_FILE: nothing is granted: not a regular file: name one"
+NOT_A_FILE = "SOMATRACE_CONTENT_POLICY_FILE: nothing is granted: not a regular file: set the path of one"
 
 
 def unreadable(path, kind):
-    """Something that is no file to read, where one was or might be."""
+    """Put something other than a regular file at the path."""
     path.unlink(missing_ok=True)
     if kind == "directory":
         path.mkdir()
@@ -327,7 +327,7 @@ def unreadable(path, kind):
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "device"])
-def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
+def test_a_path_other_than_a_regular_file_grants_nothing_without_blocking(tmp_path, kind):
     path = tmp_path / "policy.yaml"
     unreadable(path, kind)
 
@@ -338,7 +338,7 @@ def test_what_is_no_file_grants_nothing_and_holds_nobody_up(tmp_path, kind):
     grants.close()
 
 
-def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
+def test_an_invalid_path_grants_nothing(tmp_path):
     grants = PolicyResolver(path=tmp_path / "a\0b.yaml", default="redacted")
 
     assert grants.resolve("acme") == NOTHING
@@ -347,9 +347,7 @@ def test_a_path_that_no_file_can_have_grants_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "device", "link to itself"])
-def test_what_takes_the_files_place_and_cannot_be_read_revokes_until_there_is_a_file_again(
-    file, grants, kind
-):
+def test_replacing_the_file_with_something_unreadable_revokes_until_a_file_returns(file, grants, kind):
     assert grants.resolve("acme").mode == "redacted"
 
     unreadable(file, kind)
@@ -365,14 +363,14 @@ def test_what_takes_the_files_place_and_cannot_be_read_revokes_until_there_is_a_
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_any_more_revokes(file, grants):
+def test_losing_read_permission_revokes(file, grants):
     file.chmod(0)
 
     assert eventually(lambda: grants.resolve("acme") == NOTHING)
     assert "PermissionError" in grants.problems[0]
 
 
-def test_a_file_that_cannot_be_opened_for_whatever_reason_revokes(file, grants, monkeypatch):
+def test_any_failure_to_open_the_file_revokes(file, grants, monkeypatch):
     def failing(*_, **__):
         raise OSError(5, "Input/output error")
 
@@ -395,7 +393,7 @@ def test_a_file_that_appears_later_is_read(tmp_path, soon):
     grants.close()
 
 
-def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
+def test_a_swapped_kubernetes_volume_applies_soon(tmp_path, soon):
     for name, mode in (("..1", "redacted"), ("..2", "none")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "policy.yaml").write_text(f"tenants: {{acme: {{content: {mode}}}}}")
@@ -412,7 +410,7 @@ def test_a_volume_of_kubernetes_that_is_swapped_holds_soon(tmp_path, soon):
 
 
 @pytest.mark.parametrize("unsettled", [0, 2_000_000_000], ids=["long after", "at once"])
-def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypatch, unsettled):
+def test_an_edit_that_keeps_size_time_and_inode_is_detected(tmp_path, soon, monkeypatch, unsettled):
     monkeypatch.setattr(policy_file_module, "UNSETTLED", unsettled, raising=False)
     path = tmp_path / "policy.yaml"
     path.write_text("tenants: {acme: {content: redacted}}")
@@ -430,7 +428,7 @@ def test_an_edit_that_keeps_size_time_and_inode_is_seen(tmp_path, soon, monkeypa
     grants.close()
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again(file, monkeypatch):
+def test_a_file_that_changes_during_reading_is_read_again(file, monkeypatch):
     looked = os.fstat
 
     def changing(handle):
@@ -444,7 +442,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(file, monkeypatch):
     assert read_policy(file).tenants == {}
 
 
-def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
+def test_a_file_that_never_stops_changing_is_not_applied(file, monkeypatch):
     looked = os.fstat
 
     def changing(handle):
@@ -455,11 +453,11 @@ def test_a_file_that_never_stops_changing_is_not_read(file, monkeypatch):
 
     monkeypatch.setattr(policy_file_module.os, "fstat", changing)
 
-    with pytest.raises(OSError, match="changes while it is read"):
+    with pytest.raises(OSError, match="keeps changing while it is read"):
         read_policy(file)
 
 
-def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_right_time(file, soon):
+def test_an_entry_ended_by_a_wrong_clock_applies_again_after_the_file_changes(file, soon):
     replace(file, text := "tenants: {acme: {content: redacted, until: 2026-12-31}}")
     moment = [NOW]
     grants = PolicyResolver(path=file, clock=lambda: moment[0])
@@ -474,7 +472,7 @@ def test_what_ended_by_a_wrong_clock_holds_again_once_the_file_says_so_at_the_ri
     grants.close()
 
 
-def test_file_and_code_together_give_a_tenant_the_files_entry(file):
+def test_the_files_entry_takes_precedence_over_code(file):
     grants = PolicyResolver(
         {"default": "redacted", "tenants": {"acme": {"content": "none"}, "b": {"content": "none"}}}, path=file
     )
@@ -485,7 +483,7 @@ def test_file_and_code_together_give_a_tenant_the_files_entry(file):
     grants.close()
 
 
-def test_a_forked_child_still_sees_changes(file, grants):
+def test_a_forked_child_detects_changes(file, grants):
     assert grants.resolve("acme").mode == "redacted"
     child = os.fork()
     if child == 0:
@@ -496,7 +494,7 @@ def test_a_forked_child_still_sees_changes(file, grants):
     assert eventually(lambda: grants.resolve("acme").mode == "none")
 
 
-def test_a_child_that_was_forked_while_a_thread_held_the_lock_still_sees_changes(file, grants):
+def test_a_child_forked_while_a_thread_held_the_lock_detects_changes(file, grants):
     taken, release = threading.Event(), threading.Event()
 
     def hold():

@@ -1,4 +1,4 @@
-"""Who may have content in their spans: closed unless an entry says otherwise, and closed when in doubt."""
+"""Which tenants may have content in their spans: none without an entry, and none when in doubt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from somatrace.guard import ContentPolicy
 from somatrace.guard.policy import callable_source as asking_module
-from somatrace.guard.policy import resolver as granting_module
+from somatrace.guard.policy import resolver as resolver_module
 from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Grant, PolicyEntry, PolicyError
 from somatrace.guard.policy.resolver import PolicyResolver
 
@@ -35,8 +35,8 @@ def granted(source, tenant="acme", **options):
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Look at clock and file whenever asked, not once a second."""
-    monkeypatch.setattr(granting_module, "INTERVAL", 0.0)
+    """Check clock and file on every call instead of once a second."""
+    monkeypatch.setattr(resolver_module, "INTERVAL", 0.0)
 
 
 def lines(caplog) -> list[str]:
@@ -46,12 +46,12 @@ def lines(caplog) -> list[str]:
 # -- entries -------------------------------------------------------------------------------------------------
 
 
-def test_without_a_policy_nobody_has_content():
+def test_without_a_policy_no_tenant_has_content():
     assert granted(None) == NOTHING
 
 
 @pytest.mark.parametrize("mode", ["none", "redacted"])
-def test_a_tenants_entry_says_what_it_has(mode):
+def test_a_tenants_entry_determines_its_grant(mode):
     assert granted({"tenants": {"acme": {"content": mode}}}).mode == mode
 
 
@@ -60,7 +60,7 @@ def test_full_content_needs_an_end_and_a_reason():
 
     for missing in ("until", "reason"):
         entry = {key: value for key, value in FULL.items() if key != missing}
-        with pytest.raises(PolicyError, match=f"full needs {missing}"):
+        with pytest.raises(PolicyError, match=f"full requires {missing}"):
             ContentPolicy.parse({"tenants": {"acme": entry}}, now=NOW)
 
 
@@ -82,7 +82,7 @@ def test_full_content_can_be_granted_for_90_days_at_most():
         ("2026-12-31T18:00:00+02:00", "2026-12-31T16:00:00+00:00", "redacted"),
     ],
 )
-def test_after_its_end_the_default_holds(until, now, mode):
+def test_after_an_entrys_end_the_default_applies(until, now, mode):
     policy = ContentPolicy.parse(
         {"default": "redacted", "tenants": {"acme": {**FULL, "until": until}}}, now=NOW
     )
@@ -90,7 +90,7 @@ def test_after_its_end_the_default_holds(until, now, mode):
     assert policy.grant("acme", now=dt.datetime.fromisoformat(now)).mode == mode
 
 
-def test_the_default_holds_for_named_tenants_without_an_entry_only():
+def test_the_default_applies_only_to_named_tenants_without_an_entry():
     policy = {"default": "redacted", "tenants": {"closed": {"content": "none"}}}
 
     assert granted(policy, "anybody").mode == "redacted"
@@ -117,20 +117,20 @@ def test_the_default_is_never_full():
         ("redacted", "redacted", "redacted"),
     ],
 )
-def test_of_two_defaults_the_more_restrictive_holds(process, policy, mode):
+def test_the_more_restrictive_of_two_defaults_applies(process, policy, mode):
     assert granted({"default": policy}, default=process).mode == mode
 
 
-def test_an_entry_is_more_specific_than_a_process_wide_default():
+def test_an_entry_overrides_a_process_wide_default():
     assert granted({"tenants": {"acme": {"content": "redacted"}}}, default="none").mode == "redacted"
 
 
-def test_never_closes_everything():
+def test_never_turns_all_content_off():
     assert granted({"default": "redacted", "tenants": {"acme": FULL}}, never=True) == NOTHING
     assert granted(lambda _: "redacted", never=True) == NOTHING
 
 
-def test_a_grant_carries_safe_keys_categories_and_terms():
+def test_a_grant_includes_safe_keys_categories_and_terms():
     policy = {
         "categories": ["pii", "customer"],
         "terms": ["Falcon"],
@@ -146,7 +146,7 @@ def test_a_grant_carries_safe_keys_categories_and_terms():
     assert grant.categories == {"secrets", "pii", "customer"}
 
 
-def test_terms_hold_without_content_and_without_a_tenant_too():
+def test_terms_apply_without_content_and_without_a_tenant():
     policy = {"terms": ["Falcon"], "tenants": {"acme": {"content": "none", "terms": ["Eagle"]}}}
 
     assert granted(policy) == Grant("none", terms=("Falcon",), own=("Eagle",))
@@ -154,7 +154,7 @@ def test_terms_hold_without_content_and_without_a_tenant_too():
     assert granted(policy, never=True) == Grant("none", terms=("Falcon",))
 
 
-def test_terms_and_categories_of_a_file_hold_for_whom_a_callable_answers(tmp_path):
+def test_a_files_terms_and_categories_apply_to_a_callables_entries(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text('categories = ["pii", "customer"]\nterms = ["Falcon"]\n')
     answers = {"acme": "redacted", "beta": "none"}
@@ -168,7 +168,7 @@ def test_terms_and_categories_of_a_file_hold_for_whom_a_callable_answers(tmp_pat
     assert beta == other == Grant("none", terms=("Falcon",))
 
 
-def test_what_a_file_leaves_out_of_its_categories_is_not_looked_for(tmp_path):
+def test_categories_omitted_by_a_file_are_not_detected(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text('categories = ["pii"]\nterms = ["Falcon"]\n[tenants.acme]\ncontent = "redacted"\n')
 
@@ -176,7 +176,7 @@ def test_what_a_file_leaves_out_of_its_categories_is_not_looked_for(tmp_path):
     assert granted({"categories": ["financial"]}, path=file).categories == {"secrets", "pii", "financial"}
 
 
-def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
+def test_a_tenant_without_the_category_customer_has_no_terms():
     entry = {"content": "redacted", "categories": ["pii"], "terms": ["Eagle"]}
 
     grant = granted({"terms": ["Falcon"], "tenants": {"acme": entry}})
@@ -186,20 +186,20 @@ def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ([], "use names with values"),
-        ({"tenant": {}}, "tenant: unknown: use categories, default, tenants, terms"),
-        ({"tenants": {"acme": {}}}, "say content"),
+        ([], "must be a table of names and values"),
+        ({"tenant": {}}, "tenant: unknown key, use categories, default, tenants, terms"),
+        ({"tenants": {"acme": {}}}, "content is required"),
         ({"tenants": {"acme": {"content": "off"}}}, "tenants.acme.content: use none or redacted or full"),
         ({"tenants": {"acme": {"content": True}}}, "use none or redacted or full"),
-        ({"tenants": {"acme": "redacted"}}, "tenants.acme: use names with values"),
+        ({"tenants": {"acme": "redacted"}}, "tenants.acme: must be a table of names and values"),
         ({"tenants": {"": {"content": "none"}}}, "printable"),
         ({"tenants": {"a\nb": {"content": "none"}}}, "printable"),
-        ({"tenants": {7: {"content": "none"}}}, "use names with values"),
+        ({"tenants": {7: {"content": "none"}}}, "must be a table of names and values"),
         ({"tenants": {"acme": {**FULL, "until": "soon"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "until": "2026-12-31T10:00:00"}}}, "offset from UTC"),
         ({"tenants": {"acme": {**FULL, "until": "9999-12-31T23:59:59-01:00"}}}, "use a date such as"),
         ({"tenants": {"acme": {**FULL, "until": "0001-01-01T00:00:00+01:00"}}}, "use a date such as"),
-        ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full needs reason"),
+        ({"tenants": {"acme": {**FULL, "reason": "  "}}}, "full requires reason"),
         ({"tenants": {"acme": {**FULL, "reason": "a\nb"}}}, "one line of text"),
         ({"tenants": {"acme": {"content": "none", "safe_keys": ["*"]}}}, "safe_keys"),
         ({"tenants": {"acme": {"content": "none", "safe_keys": ["a*"]}}}, "safe_keys"),
@@ -208,12 +208,12 @@ def test_a_tenant_that_leaves_out_the_category_customer_has_no_terms():
         ({"terms": ["--"]}, "letter or digit"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(raw, message):
+def test_mistakes_are_reported_with_their_position(raw, message):
     with pytest.raises(PolicyError, match=message):
         ContentPolicy.parse(raw, now=NOW)
 
 
-def test_a_policy_in_code_that_cannot_be_used_grants_nothing_and_is_a_problem_line():
+def test_an_invalid_policy_in_code_grants_nothing_and_is_reported():
     grants = PolicyResolver({"default": "full"})
 
     assert grants.resolve("acme") == NOTHING
@@ -235,7 +235,7 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
-def test_plain_data_of_any_shape_is_a_policy_or_refused(raw):
+def test_any_plain_data_is_parsed_or_rejected(raw):
     try:
         policy = ContentPolicy.parse(raw, now=NOW)
     except PolicyError:
@@ -262,13 +262,13 @@ SECOND = dt.timedelta(seconds=1)
 
 @pytest.fixture
 def moment(monkeypatch, soon):
-    """What the clock says, and beside it the seconds that have passed since, which nobody can set."""
+    """A wall clock that can be set, and elapsed seconds that the program cannot change."""
     passed = [0.0]
-    monkeypatch.setattr(granting_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    monkeypatch.setattr(resolver_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
     return types.SimpleNamespace(now=NOW, passed=passed)
 
 
-def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
+def test_an_entry_ends_on_time_even_if_others_end_later(moment):
     tenants = {name: {**FULL, "until": END + number * SECOND} for number, name in enumerate("abc")}
     grants = PolicyResolver({"tenants": {**tenants, "d": {"content": "redacted"}}}, clock=lambda: moment.now)
 
@@ -280,7 +280,7 @@ def test_an_entry_ends_at_its_end_also_where_others_end_later(moment):
     assert seen == ["abcd", "bcd", "cd", "d", "d"]
 
 
-def test_nothing_is_made_anew_before_an_entry_ends(moment):
+def test_the_table_is_not_rebuilt_before_an_entry_ends(moment):
     made = []
 
     class Counted(ContentPolicy):
@@ -299,7 +299,7 @@ def test_nothing_is_made_anew_before_an_entry_ends(moment):
     assert made == ["acme", "other", "other"]
 
 
-def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
+def test_setting_the_clock_back_does_not_revive_an_ended_entry(moment):
     grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment.now)
     moment.now = END
     assert grants.resolve("acme") == NOTHING
@@ -309,7 +309,7 @@ def test_what_has_ended_stays_ended_when_the_clock_is_set_back(moment):
     assert grants.resolve("acme") == NOTHING
 
 
-def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
+def test_setting_the_clock_back_does_not_extend_a_grant(moment):
     entry = {**FULL, "until": NOW + 60 * SECOND}
     grants = PolicyResolver({"tenants": {"acme": entry}}, clock=lambda: moment.now)
     moment.now = NOW - dt.timedelta(days=30)
@@ -321,7 +321,7 @@ def test_a_clock_that_is_set_back_lengthens_no_grant(moment):
     assert grants.resolve("acme") == NOTHING
 
 
-def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(moment, monkeypatch):
+def test_setting_the_clock_back_does_not_revive_a_callables_grant(moment, monkeypatch):
     monkeypatch.setattr(asking_module, "TTL", 0.0)
     grants = PolicyResolver(lambda _: FULL, clock=lambda: moment.now)
     assert grants.resolve("acme").mode == "full"
@@ -334,7 +334,7 @@ def test_what_a_callable_grants_stays_ended_too_when_the_clock_is_set_back(momen
     grants.close()
 
 
-def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
+def test_a_failing_clock_grants_nothing_until_it_works(soon):
     works = [True]
 
     def clock():
@@ -352,14 +352,14 @@ def test_a_clock_that_fails_grants_nothing_until_it_works(soon):
     assert grants.resolve("acme").mode == "full"
 
 
-def test_a_policy_put_together_wrongly_in_code_grants_nothing():
+def test_an_inconsistent_policy_object_grants_nothing():
     assert granted(ContentPolicy(tenants={"acme": "redacted"}), default="redacted") == NOTHING
 
 
 # -- audit ---------------------------------------------------------------------------------------------------
 
 
-def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
+def test_grants_changes_and_expiry_are_audit_events(caplog, soon):
     caplog.set_level(logging.INFO, "somatrace.audit")
     moment = [NOW]
     grants = PolicyResolver(
@@ -394,15 +394,15 @@ def test_granting_changing_and_expiry_are_audit_events(caplog, soon):
         (7, "none"),
     ],
 )
-def test_a_callable_answers_for_one_tenant_and_cannot_grant_more_than_an_entry(answer, mode):
+def test_a_callable_cannot_grant_more_than_an_entry(answer, mode):
     assert granted(lambda tenant: answer if tenant == "acme" else None).mode == mode
 
 
-def test_no_answer_means_the_default():
+def test_a_callable_returning_none_means_the_default():
     assert granted(lambda _: None, default="redacted").mode == "redacted"
 
 
-def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
+def test_a_failing_callable_grants_nothing_and_is_reported():
     def failing(tenant: str) -> str:
         raise RuntimeError("the secret reason")
 
@@ -418,7 +418,7 @@ def test_a_callable_that_fails_grants_nothing_and_is_a_problem_line():
 @pytest.mark.parametrize(
     "raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), PolicyError("")]
 )
-def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(raised, caplog, capfd):
+def test_a_callable_may_raise_any_exception_and_is_reported_once(raised, caplog, capfd):
     asked = []
 
     def raising(tenant: str) -> str:
@@ -429,14 +429,14 @@ def test_a_callable_that_raises_whatever_has_failed_once_and_says_nothing_else(r
 
     assert [grants.resolve("acme") for _ in range(3)] == [NOTHING] * 3
     assert asked == ["acme"]
-    line = f"content_policy: the callable grants nothing where it fails: {type(raised).__name__}"
+    line = f"content_policy: the callable failed, so nothing is granted: {type(raised).__name__}"
     assert grants.problems == (line,)
     assert [record.getMessage() for record in caplog.records] == [line]
     assert capfd.readouterr().err == ""
     grants.close()
 
 
-def test_a_callable_that_is_late_grants_nothing_and_holds_nobody_up():
+def test_a_late_callable_grants_nothing_and_does_not_block():
     release = threading.Event()
 
     def stuck(tenant: str) -> str:
@@ -452,7 +452,7 @@ def test_a_callable_that_is_late_grants_nothing_and_holds_nobody_up():
         grants.close()
 
 
-def test_an_answer_is_kept_for_a_while():
+def test_a_callables_result_is_cached():
     asked = []
 
     def counting(tenant: str) -> str:
@@ -467,7 +467,7 @@ def test_an_answer_is_kept_for_a_while():
     assert asked == ["acme"]
 
 
-def test_a_callable_is_never_asked_for_a_missing_tenant():
+def test_a_callable_is_never_called_without_a_tenant():
     grants = PolicyResolver(lambda _: "redacted")
 
     assert grants.resolve(None) == NOTHING
@@ -485,7 +485,7 @@ def test_a_callables_grant_is_an_audit_event(caplog):
     ]
 
 
-def test_resolving_from_many_threads_gives_every_one_the_answer():
+def test_resolving_from_many_threads_gives_each_the_result():
     grants = PolicyResolver(lambda tenant: "redacted" if tenant == "acme" else "none")
     seen = []
     threads = [
@@ -506,7 +506,7 @@ def test_resolving_from_many_threads_gives_every_one_the_answer():
 
 @contextlib.contextmanager
 def held(lock):
-    """Another thread holds the lock, as one does that makes the table anew."""
+    """Hold the lock in another thread, like a thread that rebuilds the table."""
     taken, release = threading.Event(), threading.Event()
 
     def hold():
@@ -525,7 +525,7 @@ def held(lock):
 
 
 def in_a_child(what) -> bool:
-    """Whether `what` is true in a child that is forked now."""
+    """Whether `what` is true in a newly forked child."""
     child = os.fork()
     if child == 0:
         signal.alarm(30)  # a child that hangs fails
@@ -536,7 +536,7 @@ def in_a_child(what) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+def test_a_grant_ends_in_a_child_forked_while_a_thread_held_the_lock():
     moment = [NOW]
     grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
     assert grants.resolve("acme").mode == "full"
@@ -549,7 +549,7 @@ def test_a_grant_ends_in_a_child_that_was_forked_while_a_thread_held_the_lock():
         assert in_a_child(ends)
 
 
-def test_a_callable_is_asked_anew_in_a_child_that_was_forked_while_a_thread_held_the_lock():
+def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock():
     parent, release = os.getpid(), threading.Event()
 
     def stuck_in_the_parent(tenant: str) -> str:

@@ -1,4 +1,4 @@
-"""The content policy, whole: what a tenant's grant lets out of a process, at the receiver's socket."""
+"""The content policy end to end: the content that arrives at the receiver's socket under a tenant's grant."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def asked(server: OtlpServer, tenant: str) -> str:
     return server.named(f"call-{tenant}")[0].attributes.get("langfuse.observation.input", "")
 
 
-def test_full_keeps_the_words_and_takes_the_secrets(tmp_path: Path) -> None:
+def test_full_keeps_words_and_removes_secrets(tmp_path: Path) -> None:
     text = asked(run(tmp_path), "open")
     assert "bob@example.com" in text
     assert "Ab1Ab1" not in text
 
 
-def test_redacted_keeps_the_words_and_replaces_what_is_found(tmp_path: Path) -> None:
+def test_redacted_keeps_words_and_replaces_detected_values(tmp_path: Path) -> None:
     server = run(tmp_path)
     text = asked(server, "masked")
     assert text.startswith("ask of masked: mail me at [EMAIL]")
@@ -64,25 +64,25 @@ def test_redacted_keeps_the_words_and_replaces_what_is_found(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("tenant", ["closed", "None"])
-def test_without_an_entry_or_a_tenant_nothing_of_the_words_leaves(tmp_path: Path, tenant: str) -> None:
+def test_without_an_entry_or_a_tenant_no_words_leave(tmp_path: Path, tenant: str) -> None:
     server = run(tmp_path)
     assert asked(server, tenant) == ""
     assert f"words of {tenant}".encode() not in server.bytes
     assert f"ask of {tenant}".encode() not in server.bytes
 
 
-def test_never_closes_what_the_file_opens(tmp_path: Path) -> None:
+def test_never_overrides_the_file(tmp_path: Path) -> None:
     server = run(tmp_path, SOMATRACE_CONTENT="never")
     assert b"ask of" not in server.bytes
 
 
-def test_an_expired_grant_is_none_again(tmp_path: Path) -> None:
+def test_an_expired_grant_reverts_to_none(tmp_path: Path) -> None:
     server = run(tmp_path, POLICY.replace("2026-12-31", "2026-01-01"))
     assert asked(server, "open") == ""
     assert asked(server, "masked") != ""
 
 
-def test_a_broken_file_opens_nothing_and_says_so_once(tmp_path: Path) -> None:
+def test_a_broken_file_grants_nothing_and_is_reported_once(tmp_path: Path) -> None:
     server = run(
         tmp_path, "tenants: [what", PROGRAM + "\nfrom somatrace import status\nassert status().problems"
     )
@@ -97,7 +97,7 @@ def test_pseudonyms_are_the_same_within_a_tenant(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_a_changed_file_holds_from_the_next_second_on(tmp_path: Path) -> None:
+def test_a_changed_file_applies_within_a_second(tmp_path: Path) -> None:
     program = """
     import os, time
     from somatrace import bind, content, flush, init_tracing, span
@@ -119,7 +119,7 @@ def test_a_changed_file_holds_from_the_next_second_on(tmp_path: Path) -> None:
     assert seen[-1] is True
 
 
-def test_a_program_can_bring_its_policy_as_a_callable(tmp_path: Path) -> None:
+def test_a_program_can_supply_its_policy_as_a_callable(tmp_path: Path) -> None:
     program = PROGRAM.replace(
         'init_tracing("svc")',
         "from somatrace import Config\n"
@@ -130,7 +130,7 @@ def test_a_program_can_bring_its_policy_as_a_callable(tmp_path: Path) -> None:
     assert asked(server, "masked") == ""
 
 
-def test_what_traceloop_keeps_attached_is_not_opened_by_the_next_tenants_policy(tmp_path: Path) -> None:
+def test_traceloop_properties_are_not_released_by_the_next_tenants_policy(tmp_path: Path) -> None:
     program = """
     from opentelemetry import trace
     from somatrace import bind, flush, init_tracing

@@ -1,4 +1,4 @@
-"""A pseudonym stands for one value of one tenant, everywhere and always."""
+"""A pseudonym identifies one value of one tenant, everywhere and always."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = "a key of the platform"
 ACME, OTHER = Pseudonym(KEY, "acme"), Pseudonym(KEY, "other")
 
 
-def test_the_same_value_has_the_same_pseudonym_wherever_it_stands():
+def test_the_same_value_has_the_same_pseudonym_everywhere():
     first = redact_text("mail ada@example.com", pseudonym=ACME)
     second = redact_text('{"to": "ADA@Example.com"} ada%40example.com', pseudonym=ACME)
 
@@ -34,7 +34,7 @@ def test_case_spaces_and_separators_make_no_difference():
 
 
 @given(st.text(max_size=30))
-def test_another_tenant_another_key_and_another_type_have_another_pseudonym(value):
+def test_pseudonyms_differ_by_tenant_key_and_type(value):
     tokens = {
         ACME("EMAIL", value),
         OTHER("EMAIL", value),
@@ -57,24 +57,24 @@ def test_a_pseudonym_is_the_same_in_another_process():
     assert done.stdout.strip() == ACME("EMAIL", "a@b.co")
 
 
-def test_a_pseudonym_is_no_plain_digest():
+def test_a_pseudonym_is_not_a_plain_digest():
     plain = {hashlib.new(name, b"a@b.co").hexdigest()[:8] for name in ("md5", "sha1", "sha256", "sha512")}
 
     assert ACME("EMAIL", "a@b.co") not in plain
 
 
-def test_secrets_get_none():
+def test_secrets_get_no_pseudonym():
     assert redact_text("password=hunter2", pseudonym=ACME) == "password=[PASSWORD]"
 
 
-def test_a_text_with_pseudonyms_is_redacted_already():
+def test_redacting_a_text_with_pseudonyms_changes_nothing():
     once = redact_text("ada@example.com 4111111111111111 password=hunter2 10.0.0.9", pseudonym=ACME)
 
     assert redact_text(once, pseudonym=ACME) == once
     assert redact_text(once) == once
 
 
-def test_a_short_key_is_refused_and_no_key_is_shown():
+def test_a_short_key_is_rejected_and_no_key_is_shown():
     with pytest.raises(ValueError, match="16 characters"):
         Pseudonym("short", "acme")
     assert KEY not in repr(vars(ACME) if hasattr(ACME, "__dict__") else ACME)

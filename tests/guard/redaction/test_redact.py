@@ -1,4 +1,4 @@
-"""What holds for every redacted text: bounded, stable, JSON stays JSON, and closed on failure."""
+"""Properties of every redacted text: bounded, idempotent, JSON stays JSON, fail-closed."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_same_text_is_always_redacted_the_same_way(text):
 
 @given(TEXTS)
 @settings(max_examples=200, deadline=None)
-def test_only_what_was_found_is_replaced(text):
+def test_only_detected_values_are_replaced(text):
     hits = find(text)
 
     assert all(0 <= hit.start < hit.end <= len(text) for hit in hits)
@@ -107,21 +107,21 @@ def test_only_what_was_found_is_replaced(text):
     )
 )
 @settings(max_examples=400, deadline=None)
-def test_whatever_finds_something_in_a_short_text_is_asked_about_it(text):
+def test_the_prefilter_keeps_every_detector_that_finds_something(text):
     views = Views(text[:SHORT])
     finding = {detector for detector in detectors() if scan(views, (detector,))}
 
     assert finding <= set(Prefilter(detectors()).among(views))
 
 
-def test_an_id_of_a_request_or_a_date_is_read_by_few_detectors():
+def test_few_detectors_run_on_request_ids_and_dates():
     for text in ("order-2026-11-28-000123", "50a0ff4a00e14fd5bf85a24361825545", "2026-11-28T10:11:12Z"):
         assert len(Prefilter(detectors()).among(Views(text))) < len(detectors()) / 4
 
 
 @given(TEXTS)
 @settings(max_examples=200, deadline=None)
-def test_a_redacted_text_is_hardly_longer_than_it_was(text):
+def test_redaction_lengthens_a_text_only_slightly(text):
     longest = max(len(type_) for detector in detectors() for type_ in detector.types)
 
     assert len(redact_text(text)) <= len(text) + (longest + 4) * (len(text) // 2 + 1)
@@ -129,7 +129,7 @@ def test_a_redacted_text_is_hardly_longer_than_it_was(text):
 
 @given(JSON, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",\n ", " : ")]))
 @settings(max_examples=1200, deadline=None)
-def test_json_stays_json_with_the_same_keys_however_it_is_written(value, ascii_only, separators):
+def test_json_stays_json_with_the_same_keys_in_any_formatting(value, ascii_only, separators):
     text = json.dumps(value, ensure_ascii=ascii_only, separators=separators)
 
     clean = redact_text(text)
@@ -149,7 +149,7 @@ def test_json_stays_json_with_the_same_keys_however_it_is_written(value, ascii_o
         '[[[{"пароль":true}]],{"authorization":null},[{"cookie":null}],1]',
     ],
 )
-def test_a_literal_of_json_under_a_telling_name_stays(text):
+def test_a_json_literal_under_a_secret_name_stays(text):
     assert redact_text(text) == text
 
 
@@ -180,7 +180,7 @@ def test_a_number_in_json_becomes_a_string_and_escapes_stay_whole(text, clean):
     st.integers(0, 400),
 )
 @settings(max_examples=500, deadline=None)
-def test_a_planted_value_survives_nowhere(type_, carrier, encoding, rng, position):
+def test_a_planted_value_never_survives(type_, carrier, encoding, rng, position):
     value = EXACT[type_](random.Random(rng.random()))
     needle = ENCODINGS[encoding](value) if encoding else value
     if encoding.startswith("base64") and len(needle.rstrip("=")) < 16:
@@ -199,7 +199,7 @@ def test_a_planted_value_survives_nowhere(type_, carrier, encoding, rng, positio
     st.randoms(use_true_random=False),
 )
 @settings(max_examples=200, deadline=None)
-def test_a_value_under_a_telling_name_survives_nowhere(case, rng):
+def test_a_value_under_a_secret_name_never_survives(case, rng):
     type_, form = case
     value = CONTEXT[type_][0](random.Random(rng.random()))
 
@@ -242,8 +242,8 @@ LONG_KEY = KEY_LINES[0] + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj" * 150 + KEY
     st.sampled_from(["w", "w ", "x,", '{"a":"', "\n"]),
 )
 @settings(max_examples=150, deadline=None)
-def test_however_much_else_shrinks_no_half_of_a_value_survives_a_cut(planted, at, tail, keys, filler):
-    """Where the text is cut is decided on the text as it was, not on what redaction made of it."""
+def test_half_a_value_never_survives_a_cut_however_much_else_shrinks(planted, at, tail, keys, filler):
+    """The cut positions depend on the original text, not on its redacted form."""
     shrinking = f" {LONG_KEY} " * keys
     if tail:
         after = (shrinking + filler * at)[: max(at, len(shrinking))]
@@ -259,8 +259,8 @@ def test_however_much_else_shrinks_no_half_of_a_value_survives_a_cut(planted, at
     assert redact_text(clean) == clean
 
 
-def test_a_word_that_began_before_the_edge_is_not_kept():
-    """Half of a token in base64 says nothing about what it holds."""
+def test_a_word_that_began_before_the_cut_is_not_kept():
+    """Half a base64 token does not reveal whether it contains a value."""
     token = base64.b64encode(b"and so on, " * 24_000 + b"mail ada@example.com").decode()
 
     clean = redact_text("see " + token + " end")
@@ -271,7 +271,7 @@ def test_a_word_that_began_before_the_edge_is_not_kept():
 
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 200), max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_how_a_text_was_cut_into_deltas_makes_no_difference_once_it_is_joined(seed, cuts):
+def test_a_text_joined_from_deltas_is_redacted_like_the_whole(seed, cuts):
     rng = random.Random(seed)
     values = " and ".join(
         EXACT[type_](rng) for type_ in rng.sample(["EMAIL", "CARD", "OPENAI_KEY", "JWT"], 3)
@@ -285,7 +285,7 @@ def test_how_a_text_was_cut_into_deltas_makes_no_difference_once_it_is_joined(se
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u034f", "\ufe0f"])
 @pytest.mark.parametrize("value", ["ada@example.com", "4111111111111111", "password=hunter2Secret9"])
-def test_marks_that_combine_with_letters_hide_nothing(value, mark):
+def test_combining_marks_hide_nothing(value, mark):
     assert "[" in redact_text(f"x {mark.join(value)} y")
 
 
@@ -294,13 +294,13 @@ def test_marks_that_combine_with_letters_hide_nothing(value, mark):
     "value",
     ["4111 1111 1111 1111", "+49 151 23456789", "DE89 3704 0044 0532 0130 00", "password : hunter2Secret9"],
 )
-def test_spaces_that_are_not_ascii_hide_nothing(value, space):
+def test_non_ascii_spaces_hide_nothing(value, space):
     assert "[" in redact_text(f"x {value.replace(' ', space)} y")
 
 
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
-def test_identifiers_and_measures_stay_byte_for_byte(rng):
+def test_identifiers_and_measures_are_unchanged(rng):
     hexes = lambda length: letters(rng, HEX, length)  # noqa: E731
     names = lambda length: letters(rng, ALNUM, length)  # noqa: E731
     text = json.dumps(
@@ -326,7 +326,7 @@ def test_identifiers_and_measures_stay_byte_for_byte(rng):
 # -- bounds --------------------------------------------------------------------------------------------------
 
 
-def test_a_text_beyond_the_limit_keeps_its_beginning_and_its_end_and_says_what_is_missing():
+def test_a_text_beyond_the_limit_keeps_both_ends_and_states_the_removed_length():
     text = "first " + "word " * MAX_LENGTH + "last"
 
     clean = redact_text(text)
@@ -338,7 +338,7 @@ def test_a_text_beyond_the_limit_keeps_its_beginning_and_its_end_and_says_what_i
     assert redact_text(clean) == clean
 
 
-def test_a_text_that_grows_beyond_the_limit_is_cut_as_well():
+def test_a_text_that_grows_beyond_the_limit_is_cut():
     text = "pwd=abc " + "x " * (MAX_LENGTH // 2 - 5)
 
     clean = redact_text(text)
@@ -347,16 +347,16 @@ def test_a_text_that_grows_beyond_the_limit_is_cut_as_well():
     assert redact_text(clean) == clean
 
 
-def test_a_text_with_too_many_values_goes_as_a_whole():
+def test_a_text_with_too_many_values_is_removed_entirely():
     assert redact_text("a@b.co " * (MAX_HITS + 1)) == OVERFLOW
 
 
 @pytest.mark.parametrize("text", ["", "\x00", "\ud83d", "\udc00@\ud800.com", "\x00" * 10_000, "é" * 10_000])
-def test_odd_texts_come_back_as_they_are(text):
+def test_unusual_texts_are_returned_unchanged(text):
     assert redact_text(text) == text
 
 
-def test_a_letter_that_grows_in_lower_case_does_not_shift_what_is_found():
+def test_a_letter_that_lengthens_in_lower_case_does_not_shift_hits():
     assert redact_text("İİİ пароль: Хунтер7 İ a@b.co") == "İİİ пароль: [PASSWORD] İ [EMAIL]"
 
 
@@ -437,7 +437,7 @@ SEEDS = (
 
 
 def steps(text):
-    """How many lines of Python are run to redact a text."""
+    """The number of Python lines executed to redact a text."""
     count = 0
 
     def step(frame, event, argument):
@@ -455,7 +455,7 @@ def steps(text):
 
 
 def processor_time(text):
-    """The least of three runs: what others do on the machine makes it only longer."""
+    """The minimum of three runs: other load on the machine only makes it longer."""
 
     def once():
         begun = time.process_time()
@@ -482,17 +482,17 @@ def test_twice_the_text_takes_at_most_two_and_a_half_times_the_steps(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_eight_times_the_text_takes_nowhere_near_the_square_of_eight_in_processor_time(seed):
+def test_processor_time_is_far_from_quadratic_for_eight_times_the_text(seed):
     text = seed * max(1, 4000 // len(seed))
 
     assert processor_time(text * 8) <= 24 * processor_time(text) + 0.02
 
 
-# -- closed on failure --------------------------------------------------------------------------------------
+# -- failing closed -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("detector", detectors(), ids=lambda one: f"{one.types[0]}-{one.view}")
-def test_a_fault_in_any_detector_gives_no_part_of_the_original(detector, monkeypatch):
+def test_a_fault_in_any_detector_returns_no_part_of_the_original(detector, monkeypatch):
     def broken(text: str, at: int) -> ValueSpan | None:
         raise ZeroDivisionError(text)
 
@@ -508,7 +508,7 @@ def test_a_fault_in_any_detector_gives_no_part_of_the_original(detector, monkeyp
     assert redact_text(text) == ERROR
 
 
-def test_a_fault_in_a_detector_of_ones_own_or_in_a_pseudonym_is_no_different():
+def test_a_fault_in_a_custom_detector_or_pseudonym_returns_no_part_of_the_original():
     def broken(*_: object) -> str:
         raise RuntimeError
 
@@ -528,7 +528,7 @@ def test_an_interrupt_is_not_swallowed():
         redact_text("x", extra=[own])
 
 
-def test_a_value_is_in_no_repr():
+def test_values_do_not_appear_in_reprs():
     [hit] = find("password=hunter2")
 
     assert "hunter2" not in repr(hit)
@@ -537,7 +537,7 @@ def test_a_value_is_in_no_repr():
 # -- categories ---------------------------------------------------------------------------------------------
 
 
-def test_categories_choose_what_is_found():
+def test_categories_select_detectors():
     text = f"password=hunter2 ada@example.com {CARD}"
 
     assert redact_text(text, categories={"secrets"}) == f"password=[PASSWORD] ada@example.com {CARD}"
@@ -545,7 +545,7 @@ def test_categories_choose_what_is_found():
     assert redact_text(text, categories="financial") == "password=hunter2 ada@example.com [CARD]"
 
 
-def test_an_unknown_category_is_a_mistake_of_the_program():
+def test_an_unknown_category_raises_value_error():
     with pytest.raises(ValueError, match="use customer, financial, pii, secrets"):
         redact_text("x", categories=["secret"])
 
@@ -553,7 +553,7 @@ def test_an_unknown_category_is_a_mistake_of_the_program():
 # -- threads, forks, imports ------------------------------------------------------------------------------
 
 
-def test_eight_threads_find_what_one_finds():
+def test_eight_threads_find_the_same_as_one():
     rng = random.Random(5)
     texts = [f"{text} ada{letters(rng, 'abc', 3)}@example.com" for text in harmless_texts()][:200]
     alone = [redact_text(text) for text in texts]

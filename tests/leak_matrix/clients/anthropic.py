@@ -88,7 +88,7 @@ def errors_that_echo(c: Planted) -> None:
 def error_bodies_with_200(c: Planted) -> None:
     try:
         client(c).messages.create(**asked(c, "wrong-200"))
-    except Exception:  # some releases raise for it, others hand it on
+    except Exception:  # some releases raise an exception, others return the error
         return
 
 

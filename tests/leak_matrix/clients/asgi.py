@@ -1,4 +1,4 @@
-"""starlette and fastapi: secrets in addresses, headers and bodies of requests, and handlers that fail."""
+"""starlette and fastapi: secrets in request URLs, headers and bodies, and failing handlers."""
 
 from __future__ import annotations
 

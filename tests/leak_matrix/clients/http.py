@@ -1,4 +1,4 @@
-"""httpx, requests, urllib3 and aiohttp: secrets in addresses, headers, bodies, answers and failures."""
+"""httpx, requests, urllib3 and aiohttp: secrets in URLs, headers, bodies, responses and failures."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def of_urllib3(c: Planted) -> None:
 
 @case()
 async def of_aiohttp(c: Planted) -> None:
-    sent = {name: value for name, value in headers(c).items() if name != "authorization"}  # or in the address
+    sent = {name: value for name, value in headers(c).items() if name != "authorization"}  # or in the URL
     async with aiohttp.ClientSession(headers=sent) as session:
         for url in urls(c):
             async with session.post(url, data=c("body")):

@@ -25,7 +25,7 @@ def model(c: Planted, name: str = "gpt-4o", **more: Any) -> ChatOpenAI:
 
 
 def config(c: Planted) -> Any:
-    """What a program says about a run, with words of its users in it."""
+    """A program's metadata for a run, including words of its users."""
     return {
         "metadata": {"tenant_id": "open", "customer": c("metadata"), "ls_model_name": c.word("spoof")},
         "tags": [c.word("tag")],
@@ -81,7 +81,7 @@ def tools(c: Planted) -> None:
 
 
 class Answer(pydantic.BaseModel):
-    """The shape asked for."""
+    """The requested output structure."""
 
     text: str
 

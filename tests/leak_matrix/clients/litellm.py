@@ -51,7 +51,7 @@ def stream(c: Planted) -> None:
 def tools(c: Planted) -> None:
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     function = {"name": "search", "description": c("description"), "parameters": schema}
-    # as litellm's own argument they would make it import what needs another release of mcp
+    # as litellm's own argument they would trigger an import that needs another release of mcp
     tools = [{"type": "function", "function": function}]
     litellm.completion(**asked(c, "openai/caller"), extra_body={"tools": tools})
 
@@ -76,7 +76,7 @@ def errors_that_echo(c: Planted) -> None:
 def error_bodies_with_200(c: Planted) -> None:
     try:
         litellm.completion(**asked(c, "openai/wrong-200"))
-    except Exception:  # some releases raise for it, others hand it on
+    except Exception:  # some releases raise an exception, others return the error
         return
 
 

@@ -1,4 +1,4 @@
-"""mcp: a client and a server of tools, resources and prompts, and their failures."""
+"""mcp: a client and a server with tools, resources and prompts, and their failures."""
 
 from __future__ import annotations
 

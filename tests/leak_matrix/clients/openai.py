@@ -167,7 +167,7 @@ def error_bodies_with_200(c: Planted) -> None:
     ):
         try:
             call()
-        except Exception:  # some releases raise for it, others hand it on
+        except Exception:  # some releases raise an exception, others return the error
             continue
 
 

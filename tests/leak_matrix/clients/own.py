@@ -1,4 +1,4 @@
-"""The program's own spans: somatrace's words, and everything OpenTelemetry's API takes."""
+"""The program's own spans: somatrace's API, and everything OpenTelemetry's API accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sqlalchemy: literals and parameters of statements, failing statements, a password in the address."""
+"""sqlalchemy: literals and parameters of statements, failing statements, a password in the URL."""
 
 from __future__ import annotations
 

@@ -75,14 +75,16 @@ def failing_functions(c: Planted) -> None:
         boom(c("input"))
 
 
-@case()  # no policy shows them: what is attached may be of the tenant before
+@case()  # no policy releases them: attached properties may be the previous tenant's
 def association_properties(c: Planted) -> None:
     properties = {"customer": c("association"), "tenant_id": "open", "user_id": c.email("user")}
     contextvars.copy_context().run(_associated, properties, c)
 
 
 def _associated(properties: dict[str, str], c: Planted) -> None:
-    Traceloop.set_association_properties(properties)  # never taken off: only the context of a request ends it
+    Traceloop.set_association_properties(
+        properties
+    )  # never detached: they end only with the context of a request
     joke(c("input"), c)
 
 

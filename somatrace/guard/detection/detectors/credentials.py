@@ -1,4 +1,4 @@
-"""Secrets in what carries them: userinfo of addresses, `Bearer` and `Basic` credentials, command lines."""
+"""Detect secrets in URL userinfo, `Bearer` and `Basic` credentials, and command lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from somatrace.guard.detection.detectors.secret_names import looks_random, stands_elsewhere
 from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
-#: user:password@host. The password may hold an @ (the last one before the host counts), not a slash, which
-#: begins the path of an address of the web or of git. In others it may, where no port stands in its place.
+#: user:password@host. The password may contain an @ (the last one before the host counts), but not a slash,
+#: which begins the path of a web or git URL. In other URLs it may, unless a port stands in its place.
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _SLASHED: Final = (
     r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?!\d{1,5}(?:[/?#,;]|$))"
@@ -45,7 +45,7 @@ def _bearer(text: str, at: int) -> ValueSpan | None:
 
 
 def _basic(text: str, at: int) -> ValueSpan | None:
-    """`Basic` and base64 of something with a colon."""
+    """`Basic` and base64 of a text with a colon."""
     match = compiled(LEFT + r"(?i:basic)(?:[ \t]{1,4}|%20|\+)([A-Za-z0-9+/_-]{6,1024}={0,2})").match(text, at)
     if match is None:
         return None
@@ -57,14 +57,14 @@ def _basic(text: str, at: int) -> ValueSpan | None:
 
 
 def _user_and_password(pair: bytes, token: str) -> bool:
-    """Whether bytes are `user:password`; what is not ASCII is UTF-8 or, as older clients send it, Latin-1."""
+    """Whether bytes are `user:password`; non-ASCII text is UTF-8 or, from older clients, Latin-1."""
     user, colon, password = pair.partition(b":")
     if not colon or pair.isascii():
         return bool(colon)
     try:
         return pair.decode().isprintable()
     except UnicodeDecodeError:
-        word = compiled(r"[A-Z]?[a-z]+|[A-Z]+").fullmatch(token) is not None  # of a sentence
+        word = compiled(r"[A-Z]?[a-z]+|[A-Z]+").fullmatch(token) is not None  # a word of a sentence
         return not word and user.isascii() and (user + password).decode("latin-1").isprintable()
 
 
@@ -82,7 +82,7 @@ def _oracle(text: str, at: int) -> ValueSpan | None:
     return None if match is None or stands_elsewhere(match[1]) else ValueSpan(*match.span(1), "PASSWORD")
 
 
-#: The clients take a password that follows -p at once; digits and a colon are the ports of another command.
+#: The clients take a password directly after -p; digits and a colon are the ports of another command.
 _MYSQL: Final = (
     r"(?:mysql|mariadb)[\w-]{0,12}[ \t](?:[^\r\n|;&]{0,200}?[ \t])?-p\\{0,7}[\"']?"
     r"([^\s\"'\\-][^\s\"'\\]{2,255})"
@@ -91,7 +91,7 @@ _SSHPASS: Final = r"sshpass[ \t]{1,4}-p[ \t]{0,4}\\{0,7}[\"']?([^\s\"'\\]{3,256}
 
 
 def _client(text: str, at: int) -> ValueSpan | None:
-    """The password on the command line of a client."""
+    """The password on a client's command line."""
     match = compiled(f"(?i:{LEFT})(?:{_MYSQL}|{_SSHPASS})").match(text, at)
     if match is None:
         return None
@@ -105,14 +105,14 @@ CARRIED: Final[tuple[Detector, ...]] = (
     Detector(
         ("PASSWORD", "SECRET"),
         "secrets",
-        "the password of `scheme://user:password@host`, DSNs too; a token in the user's place",
+        "the password in `scheme://user:password@host`, including DSNs; a token in place of the user",
         "raw",
         (b"://",),
         _userinfo,
     ),
-    Detector(("AUTHORIZATION",), "secrets", "what follows `Bearer`", "low", (b"bearer",), _bearer),
+    Detector(("AUTHORIZATION",), "secrets", "the token after `Bearer`", "low", (b"bearer",), _bearer),
     Detector(
-        ("AUTHORIZATION",), "secrets", "`Basic` and base64 that holds a colon", "low", (b"basic",), _basic
+        ("AUTHORIZATION",), "secrets", "`Basic` and base64 that contains a colon", "low", (b"basic",), _basic
     ),
     Detector(
         ("PASSWORD",),

@@ -1,6 +1,6 @@
-"""Secrets that only their name gives away: in `name=value`, JSON, YAML, XML, headers, flags, sentences.
+"""Detect secrets by the name next to them: in `name=value`, JSON, YAML, XML, headers, flags, sentences.
 
-Quotes may be escaped any number of times, as in JSON inside strings inside JSON.
+Quotes may be escaped any number of times, as in JSON nested in JSON strings.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NESTED: Final = (
     rf"(?:\{{{SPACE}{{0,40}}+{QUOTE}[vV]alue{QUOTE}[ \t]{{0,4}}:[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?"
 )
 _NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}(?={QUOTE}{SPACE}{{0,8}}+[,}}])"
-#: From the middle of a name to where its value begins.
+#: From the middle of a name to the start of its value.
 _TO_VALUE: Final = (
     rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{QUOTE})?(?:"
     rf"[\s,]{{1,8}}(?:{QUOTE})?[vV]alue(?:{QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
@@ -54,18 +54,18 @@ _SAYS: Final = (
     r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}(?:->|→|::)[ \t]{0,4}"
     r"|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
 )
-#: A separator ends a value where another name follows it, or nothing does; argon2 has names of its own in it.
+#: A separator ends a value if another name or nothing follows it; argon2 hashes contain names themselves.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w.-]{1,40}[=:])){1,512}"
 #: After a quoted name a closing bracket ends a value that has no quotes: in JSON it is a number or a literal.
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
-#: To the end of a line or of the string around it. Values in quotes of their own are part of it: what follows
-#: an opening quote never follows the closing one of a string in JSON.
+#: To the end of a line or of the string around it. Quoted values are part of it: the characters after an
+#: opening quote never follow the closing quote of a JSON string.
 _LINE: Final = (
     r"(?:[^\r\n\"'`\\<>]|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own)){1,4096}"
 )
-#: What opens a pair of a name and a value, to the name.
+#: The opening of a name-value pair, up to the name.
 _PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
 _PAIR_END: Final = rf"{QUOTE}{SPACE}{{0,8}}+,?{SPACE}{{0,8}}+[)\]]"
 
@@ -101,14 +101,14 @@ def _name_start(text: str, at: int) -> int:
 
 
 def _prose(text: str, value: str, end: int) -> bool:
-    """Whether a bare value after a colon is a word of a sentence: letters alone, and more words after it."""
+    """Whether a bare value after a colon is a word of a sentence: only letters, followed by more words."""
     if not value.replace("-", "").replace("'", "").isalpha():
         return False
     return compiled(r"[ \t]+[A-Za-z(]").match(text, end) is not None
 
 
 def locate_named(text: str, at: int) -> ValueSpan | None:
-    """The value of the name that an anchor is part of."""
+    """The value of the name that contains the anchor."""
     match = compiled(_TO_VALUE).match(text, at)
     found = _of_object(text, at) if match is None or match["comma"] else None
     return _after_name(text, at, match) if found is None and match is not None else found
@@ -122,7 +122,7 @@ def _after_name(text: str, at: int, match: re.Match[str]) -> ValueSpan | None:
     if what is None or (start > 0 and compiled(MARKER).match(text, start - 1)):
         return None
     if match["space"] is not None and (not full.startswith("-") or text.startswith("-", match.end())):
-        return _said(text, match.end("rest"), what)
+        return _stated(text, match.end("rest"), what)
     if not _has_value(text, match, what, start):
         return None
     if match["quote"] and (found := _quoted(text, match, what, name)) is not None:
@@ -135,13 +135,13 @@ def _after_name(text: str, at: int, match: re.Match[str]) -> ValueSpan | None:
 
 
 def _is_argument(value: str) -> bool:
-    """Whether what follows a flag in a list is no value of it, but the next flag or another name of it."""
+    """Whether the item after a flag in a list is not its value, but the next flag or an alias."""
     named = compiled(r"[A-Za-z_.-]{1,64}").fullmatch(value) is not None and meaning(value) is not None
     return named or value.startswith("-")
 
 
 def _of_object(text: str, at: int) -> ValueSpan | None:
-    """The value of an object in which the name is a value too: `{"name": "password", "value": X}`."""
+    """The value of an object in which the name is itself a value: `{"name": "password", "value": X}`."""
     rest = compiled(_NAME_AS_VALUE).match(text, at)
     if rest is None:
         return None
@@ -153,7 +153,7 @@ def _of_object(text: str, at: int) -> ValueSpan | None:
 
 
 def _quoted(text: str, match: re.Match[str], what: NameMeaning, name: str) -> tuple[ValueSpan | None] | None:
-    """The value in quotes, every one of a list; None where the quotes enclose nothing."""
+    """The quoted value, or every value of a list; None if the quotes enclose nothing."""
     begin, quote = match.end(), match["quote"]
     if match["list"]:
         every = [_in_quotes(text, *item, what, name) for item in items(text, begin, quote)]
@@ -179,7 +179,7 @@ def _in_quotes(text: str, begin: int, end: int, what: NameMeaning, name: str) ->
 
 
 def _has_value(text: str, match: re.Match[str], what: NameMeaning, start: int) -> bool:
-    """Whether what follows a name can be its value: no list, no next string, no end of its own."""
+    """Whether the text after a name can be its value: not a list, the next string, or a closing quote."""
     if match["comma"] is not None and not (
         match["quote"]
         and (
@@ -195,7 +195,7 @@ def _has_value(text: str, match: re.Match[str], what: NameMeaning, start: int) -
 
 
 def _is_pair(text: str, match: re.Match[str], start: int) -> bool:
-    """Whether a name in quotes and the string behind it are alone in brackets, and that is no second name."""
+    """Whether a quoted name and the string after it are alone in brackets, and the string is not a name."""
     if match["list"] or not match["closed"] or not compiled(_PAIR).search(text[max(0, start - 40) : start]):
         return False
     begin = match.end()
@@ -206,7 +206,7 @@ def _is_pair(text: str, match: re.Match[str], start: int) -> bool:
 
 
 def _bare(text: str, match: re.Match[str], what: NameMeaning, name: str) -> ValueSpan | None:
-    """A value without quotes: neither a word of a sentence nor a variable that is handed on."""
+    """An unquoted value: neither a word of a sentence nor a variable reference."""
     begin = match.end()
     if match["colon"] and not match["closed"] and (value := _beneath(text, match)) is not None:
         return _checked(text, *value, what, name)
@@ -230,7 +230,7 @@ def _beneath(text: str, match: re.Match[str]) -> tuple[int, int] | None:
 
 
 def _in_query(what: NameMeaning) -> NameMeaning:
-    """A parameter of an address is sent, so whatever it is called like is what it is."""
+    """Query parameters are transmitted values, so their name is taken as certain."""
     if what.strength is NameStrength.RANDOM and what.least < 20:
         return NameMeaning(what.type, NameStrength.SURE, 6)
     if what.strength is NameStrength.KEY:
@@ -287,8 +287,8 @@ def _credential(value: str) -> bool:
     )
 
 
-def _said(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
-    """What follows "the password is": only what no sentence would say of a password."""
+def _stated(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
+    """The value after "the password is", unless a sentence could say that of a password."""
     match = compiled(_SAYS).match(text, at)
     if match is None or what.strength is NameStrength.HEADER:
         return None
@@ -311,7 +311,7 @@ NAMED: Final[tuple[Detector, ...]] = (
         ("PASSWORD", "SECRET", "AUTHORIZATION", "COOKIE"),
         "secrets",
         "values under names of passwords, keys and tokens in `name=value`, JSON, YAML, XML, headers, flags, "
-        "addresses and sentences; where the name alone proves little, only values that look random",
+        "addresses and sentences; under names that are weak evidence, only values that look random",
         "low",
         STEMS,
         locate_named,

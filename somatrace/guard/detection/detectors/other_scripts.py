@@ -1,4 +1,4 @@
-"""Passwords after a word for them in another script: `пароль: X`."""
+"""Detect passwords after a non-ASCII word for password: `пароль: X`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VALUE: Final = (
     r"[\"'`«“]?([^\s\"'`<>&;,\\，。；»”]{3,512})"
 )
 
-#: Words for password and secret that are not ASCII, or not one word.
+#: Words for password and secret that are non-ASCII, or more than one word.
 _WORDS: Final = (
     "пароль",
     "секрет",
@@ -35,7 +35,7 @@ _WORDS: Final = (
 
 
 def _locate(text: str, at: int) -> ValueSpan | None:
-    """The value after a word for password in another script: `пароль: X`."""
+    """The value after a non-ASCII word for password: `пароль: X`."""
     match = re.compile(_VALUE).match(text, at)
     if match is None:
         return None
@@ -49,5 +49,5 @@ def _locate(text: str, at: int) -> ValueSpan | None:
 
 
 FOREIGN: Final = Detector(
-    ("PASSWORD",), "secrets", "values after words for password that are not ASCII", "wide", _WORDS, _locate
+    ("PASSWORD",), "secrets", "values after non-ASCII words for password", "wide", _WORDS, _locate
 )

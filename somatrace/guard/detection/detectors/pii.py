@@ -1,4 +1,4 @@
-"""E-mail and IP addresses, phone numbers with a country code; cards and IBANs by their check digits."""
+"""Detect e-mail and IP addresses, phone numbers with a country code, and cards and IBANs by check digits."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
 # -- e-mail ---------------------------------------------------------------------------------------------
 
-#: Read backwards from the @; letters of any script, as RFC 6531 allows. Of RFC 5322's signs those that
-#: do not end a word in addresses, JSON or code.
+#: Read backwards from the @; letters of any script, as RFC 6531 allows. Of RFC 5322's special characters,
+#: those that do not end a word in URLs, JSON or code.
 _LOCAL: Final = re.compile(r"[\w.+%~-]{1,64}")
 _DOMAIN: Final = re.compile(
     r"@((?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8})([^\W\d_]{2,24}|xn--[a-z0-9-]{2,59})(?![\w])"
 )
-#: At the very end of a text, which may have been cut there: a domain without its last part.
+#: At the very end of a text, which may be truncated there: a domain without its last part.
 _CUT_DOMAIN: Final = re.compile(r"@([^\W\d_][\w-]{2,62}(?:\.[\w-]{1,63}){0,4}?)(\.[^\W\d_]?)?\Z")
-#: Pictures for dense screens are called icon@2x.png.
+#: Images for high-density screens have names such as icon@2x.png.
 _DENSITY: Final = re.compile(r"\dx\.")
 
 
@@ -26,7 +26,7 @@ def locate_email(text: str, at: int) -> ValueSpan | None:
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
     if domain is None:
-        domain = _CUT_DOMAIN.match(text, at)  # has as many groups
+        domain = _CUT_DOMAIN.match(text, at)  # has the same number of groups
         if domain is None or local is None or not _is_address(local[0][::-1], domain[1]):
             return None
     if local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
@@ -44,13 +44,13 @@ def locate_email(text: str, at: int) -> ValueSpan | None:
 
 
 def _is_address(local: str, domain: str) -> bool:
-    """Whether half an address is one: two names joined by a point, and no host of one's own."""
+    """Whether half an address counts: two names joined by a dot, and not an internal host."""
     names = local.strip(".-").split(".")
     return len(names) >= 2 and all(len(name) >= 2 for name in names[-2:]) and domain != "localhost"
 
 
 def _in_userinfo(text: str, at: int) -> bool:
-    """Whether what stands before the @ is the user:password of an address, and what follows its host."""
+    """Whether the @ separates the user:password of a URL from its host."""
     before = text[max(0, at - 400) : at].rpartition("://")
     return (
         bool(before[1])
@@ -61,7 +61,7 @@ def _in_userinfo(text: str, at: int) -> bool:
 # -- numbers with check digits -------------------------------------------------------------------------
 
 #: First digits and lengths, as ISO/IEC 7812 and the networks publish them; of 17 to 19 digits only those
-#: that are issued, since the numbers of databases are as long.
+#: in use, since database ids have the same length.
 _CARDS: Final = (
     (r"4", (13, 16)),  # Visa
     (r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720", (16,)),  # Mastercard
@@ -80,7 +80,7 @@ _IBANS: Final = """
     MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19
     SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
-#: What the account number is made of where that is known: n digits, a letters, c either.
+#: The format of the account number where known: n digits, a letters, c either.
 _IBAN_FORMS: Final = """
     AT16n BE12n BG4a6n8c CH5n12c CY8n16c CZ20n DE18n DK14n EE16n ES20n FI14n FR10n11c2n GB4a14n GR7n16c
     HR17n HU24n IE4a14n IS22n IT1a10n12c LI5n12c LT16n LU3n13c LV4a13c MC10n11c2n MT4a5n18c NL4a10n NO11n
@@ -128,7 +128,7 @@ _CARD_FORMS: Final = (
 
 
 def locate_card(text: str, at: int) -> ValueSpan | None:
-    """A card number that begins here, whole or in groups."""
+    """A card number starting here, ungrouped or in groups."""
     for form in _CARD_FORMS:
         match = compiled(_CARD_LEFT + form + r"(?![A-Za-z0-9_]|\.\d)").match(text, at)
         if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
@@ -137,7 +137,7 @@ def locate_card(text: str, at: int) -> ValueSpan | None:
 
 
 def locate_iban(text: str, at: int) -> ValueSpan | None:
-    """An IBAN that begins here, whole or in groups."""
+    """An IBAN starting here, ungrouped or in groups."""
     country = text[at : at + 2].upper()
     length = _IBAN_LENGTHS.get(country)
     if length is None or not compiled(LEFT + r"(?<![0-9a-f]{4}-)").match(text, at):  # a part of a uuid
@@ -157,7 +157,7 @@ def locate_iban(text: str, at: int) -> ValueSpan | None:
 
 # -- phone ---------------------------------------------------------------------------------------------
 
-#: Country codes of ITU-T E.164, and how many digits follow at least.
+#: Country codes of ITU-T E.164, and the minimum number of digits that follow.
 _COUNTRY: Final = (
     r"(?:1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
     r"|2[1-35689]\d|3[578]\d|42[0-9]|5[09]\d|6[789]\d|8[0578]\d|9[679]\d)"
@@ -170,7 +170,7 @@ _AMERICAN: Final = r"\([2-9]\d\d\) ?[2-9]\d\d[ .-]\d{4}(?!\w)"
 
 
 def locate_phone(text: str, at: int) -> ValueSpan | None:
-    """A number that begins with + and a country code."""
+    """A number starting with + and a country code."""
     match = compiled(_PHONE).match(text, at)
     if match is None or (
         compiled(r"[\w+]").match(text, at - 1 if at else len(text)) and not _after_escape(text, at)
@@ -184,7 +184,7 @@ def _after_escape(text: str, at: int) -> bool:
 
 
 def locate_dialled(text: str, at: int) -> ValueSpan | None:
-    """A number that begins with 00 and a country code, its digits in groups."""
+    """A number starting with 00 and a country code, with grouped digits."""
     match = compiled(r"(?:(?<![\w.,:+-])|(?<=\\[nrtbf]))" + _DIALLED).match(text, at)
     return None if match is None else _dialled(match)
 
@@ -202,12 +202,12 @@ def _dialled(match: re.Match[str]) -> ValueSpan | None:
 
 
 def locate_american(text: str, at: int) -> ValueSpan | None:
-    """A number in the form that North America writes."""
+    """A number in North American format."""
     match = compiled(_AMERICAN).match(text, at)
     return None if match is None else ValueSpan(*match.span(), "PHONE")
 
 
-# -- addresses of machines -----------------------------------------------------------------------------
+# -- IP addresses ---------------------------------------------------------------------------------------
 
 
 def locate_ipv4(text: str, at: int) -> ValueSpan | None:
@@ -230,12 +230,12 @@ _IPV6: Final = (
 )
 
 
-#: What stands before the slash of an address: who is there, where a program would name its version.
+#: The text before the slash of an address: a client, where a program would give its version.
 _PEER: Final = r"(?i)(?:.*[^\w.-])?(?:client|server|host|localhost|peer|remote|node|addr|address|ip|inet)/"
 
 
 def _is_version(text: str, start: int, end: int) -> bool:
-    """Whether four numbers are a version, or one behind the name of a program: without a port."""
+    """Whether four numbers are a version, possibly after a program name, and without a port."""
     before = text[max(0, start - 16) : start].replace("\n", " ")
     if before.endswith("/"):
         named = compiled(r".*[A-Za-z]/").fullmatch(before) is not None
@@ -254,7 +254,7 @@ def locate_ipv6(text: str, at: int) -> ValueSpan | None:
     window = text[max(0, at - 39) : at]
     start = at - (len(window) - len(window.rstrip("0123456789abcdefABCDEF:")))
     if text[start] == ":" and not text.startswith("::", start):
-        start += 1  # of the name before
+        start += 1  # the last letter of the preceding name
     match = compiled(_IPV6).match(text, start)
     if match is None or not any(character.isdigit() for character in match[0]):
         return None
@@ -274,7 +274,7 @@ def locate_ipv6(text: str, at: int) -> ValueSpan | None:
 
 
 PII: Final[tuple[Detector, ...]] = (
-    Detector(("EMAIL",), "pii", "e-mail addresses, of any script", "raw", (b"@",), locate_email),
+    Detector(("EMAIL",), "pii", "e-mail addresses in any script", "raw", (b"@",), locate_email),
     Detector(
         ("PHONE",),
         "pii",
@@ -283,26 +283,31 @@ PII: Final[tuple[Detector, ...]] = (
         (b"+0", b"+ 0"),
         locate_phone,
     ),
-    Detector(
-        ("PHONE",), "pii", "`00`, a country code, and separated digits", "raw", (b"00",), locate_dialled
-    ),
+    Detector(("PHONE",), "pii", "`00`, a country code, and grouped digits", "raw", (b"00",), locate_dialled),
     Detector(("PHONE",), "pii", "`(NNN) NNN-NNNN`", "shape", (b"(000) 000", b"(000)000"), locate_american),
     Detector(
         ("IP_ADDRESS",),
         "pii",
-        "IPv4; not loopback, not versions",
+        "IPv4, except loopback and version numbers",
         "shape",
         (b".0.", b".00.", b".000."),
         locate_ipv4,
     ),
-    Detector(("IP_ADDRESS",), "pii", "IPv6; not loopback", "raw", (b"::",), locate_ipv6),
-    Detector(("IP_ADDRESS",), "pii", "IPv6 in full", "shape", (b"0:0", b"A:0", b"0:A", b"A:A"), locate_ipv6),
+    Detector(("IP_ADDRESS",), "pii", "IPv6, except loopback", "raw", (b"::",), locate_ipv6),
+    Detector(
+        ("IP_ADDRESS",),
+        "pii",
+        "IPv6 in full notation",
+        "shape",
+        (b"0:0", b"A:0", b"0:A", b"A:A"),
+        locate_ipv6,
+    ),
 )
 FINANCIAL: Final[tuple[Detector, ...]] = (
     Detector(
         ("CARD",),
         "financial",
-        "payment cards: issuer, length and Luhn's check digit",
+        "payment cards: issuer, length and Luhn check digit",
         "shape",
         (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
         locate_card,
@@ -310,7 +315,7 @@ FINANCIAL: Final[tuple[Detector, ...]] = (
     Detector(
         ("IBAN",),
         "financial",
-        "IBANs: the country's length and form, mod 97",
+        "IBANs: country-specific length and format, mod 97",
         "shape",
         (b"AA00",),
         locate_iban,

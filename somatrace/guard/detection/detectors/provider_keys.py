@@ -1,6 +1,6 @@
-"""Secrets that show what they are by how they begin: keys of providers and clouds, tokens, private keys.
+"""Detect secrets by their known prefixes: keys of providers and clouds, tokens, private keys.
 
-The prefixes are those the issuers document for their keys, or that they print them with.
+The prefixes are the documented ones, or those in the keys that issuers display.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, 
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
-#: A body without an end, or an end without a body: text was cut in the middle of a key.
+#: A body without an end, or an end without a body: the text was cut within a key.
 _PEM_CUT: Final = r"(?:[A-Za-z0-9+/=\s]|\\[nr]){0,8192}"
 _PEM_LIMIT: Final = 16384
 
 
 def _long_segment(value: str) -> bool:
-    """Whether a part between dashes is long and mixed, as keys are and names made of words are not."""
+    """Whether a part between dashes is long and mixed like a key, unlike names made of words."""
     if looks_random(value, 20):
         return True
     digits = sum(character.isdigit() for character in value)
@@ -33,7 +33,7 @@ def _mixed(value: str) -> bool:
 
 
 def _key_like(value: str) -> bool:
-    """Whether a value mixes capitals, small letters and digits."""
+    """Whether a value mixes uppercase letters, lowercase letters and digits."""
     return all(re.search(one, value[3:]) for one in ("[0-9]", "[a-z]", "[A-Z]"))
 
 
@@ -99,14 +99,14 @@ def _raw(type_: str, about: str, stems: tuple[bytes, ...], locate: Locate) -> De
 PREFIXED: Final[tuple[Detector, ...]] = (
     prefixed(
         "OPENAI_KEY",
-        "`sk-`, `sk-proj-`, `sk-svcacct-`, `sk-admin-`; also what gateways issue in that form",
+        "`sk-`, `sk-proj-`, `sk-svcacct-`, `sk-admin-`; also keys of this form from gateways",
         ("sk-",),
         r"sk-(?!ant-|lf-|or-)[A-Za-z0-9_-]{20,220}",
         check=_long_segment,
     ),
     prefixed(
         "OPENAI_KEY",
-        "the beginning of such a key at the end of a text",
+        "the beginning of an OpenAI key at the end of a text",
         ("sk-proj-", "sk-svcacct-", "sk-admin-"),
         r"sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{20,220}",
         check=_long_segment,
@@ -145,7 +145,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
     prefixed("DOCKER_TOKEN", "`dckr_pat_`, `dckr_oat_`", ("dckr_",), r"dckr_[op]at_[\w-]{20,40}", cut=True),
     prefixed(
         "DOPPLER_TOKEN",
-        "`dp.pt.`, `dp.st.` and their like",
+        "`dp.pt.`, `dp.st.` and similar",
         ("dp.",),
         r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[\w-]{2,35}\.)?[A-Za-z0-9]{40,44}(?!\w)",
     ),
@@ -177,12 +177,16 @@ PREFIXED: Final[tuple[Detector, ...]] = (
         cut=True,
     ),
     prefixed(
-        "FACEBOOK_TOKEN", "`EAA` and 80 or more", ("EAA",), r"EAA[A-Za-z0-9]{80,300}(?!\w)", check=_key_like
+        "FACEBOOK_TOKEN",
+        "`EAA` and 80 or more characters",
+        ("EAA",),
+        r"EAA[A-Za-z0-9]{80,300}(?!\w)",
+        check=_key_like,
     ),
     prefixed("TAVILY_KEY", "`tvly-`", ("tvly-",), r"tvly-[\w-]{20,64}", check=_mixed, cut=True),
     prefixed(
         "AWS_KEY_ID",
-        "`AKIA`, `ASIA`, `ABIA`, `ACCA` and 16 capitals and digits",
+        "`AKIA`, `ASIA`, `ABIA`, `ACCA` and 16 uppercase letters and digits",
         ("AKIA", "ASIA", "ABIA", "ACCA"),
         r"(?:A[KSB]IA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",
         cut=True,
@@ -195,7 +199,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
     ),
     prefixed(
         "AZURE_SECRET",
-        "client secrets of Entra ID: `Q~` in the fifth place",
+        "Entra ID client secrets: `Q~` in fifth position",
         ("Q~",),
         r"[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w~-])",
         back=4,
@@ -216,7 +220,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
     ),
     prefixed(
         "SLACK_TOKEN",
-        "`xoxb-`, `xoxp-` and their like, `xapp-`",
+        "`xoxb-`, `xoxp-` and similar, `xapp-`",
         ("xox", "xapp-"),
         r"(?:xox[a-z](?:\.xox[a-z])?-|xapp-)[\w-]{10,260}",
         check=_mixed,
@@ -224,7 +228,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
     ),
     prefixed(
         "SLACK_WEBHOOK",
-        "addresses below `hooks.slack.com`",
+        "URLs under `hooks.slack.com`",
         ("hooks.slack.com/",),
         r"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/+-]{20,140})",
     ),
@@ -305,7 +309,7 @@ PREFIXED: Final[tuple[Detector, ...]] = (
     ),
     prefixed(
         "DISCORD_WEBHOOK",
-        "addresses below `/api/webhooks/`",
+        "URLs under `/api/webhooks/`",
         ("api/webhooks/",),
         r"api/webhooks/(\d{15,22}/[\w-]{40,100})",
     ),
@@ -316,6 +320,6 @@ PREFIXED: Final[tuple[Detector, ...]] = (
         r"eyJ[\w-]{8,4096}\.(?:[\w-]{8,8192}(?:\.[\w-]{0,4096}){0,3}|\.[\w-]{8,64}\.[\w-]{4,8192}\.[\w-]{8,64})",
         cut=True,
     ),
-    _raw("PRIVATE_KEY", "PEM and PGP private keys, whole or cut", (b"-----BEGIN ",), _private_key),
-    _raw("PRIVATE_KEY", "the end of a cut private key", (b"-----END ",), _private_key_end),
+    _raw("PRIVATE_KEY", "PEM and PGP private keys, complete or truncated", (b"-----BEGIN ",), _private_key),
+    _raw("PRIVATE_KEY", "the end of a truncated private key", (b"-----END ",), _private_key_end),
 )

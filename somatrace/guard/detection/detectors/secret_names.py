@@ -1,4 +1,4 @@
-"""What a name says about the value beside it: `max_tokens` counts, `access_token` opens doors."""
+"""Classify names by the secrets they imply: `max_tokens` is a count, `access_token` a credential."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def _words(text: str) -> frozenset[str]:
 
 
 class NameStrength(Enum):
-    """How sure a name makes: any value, one that looks random, a header's whole value."""
+    """How strongly a name implies a secret: any value, a random-looking one, a header's whole value."""
 
     SURE = "any value"
     RANDOM = "a value that looks random"
-    KEY = "a value that looks random and is neither an id nor a path, as keys of records are"
+    KEY = "a value that looks random and is neither an id nor a path, unlike record keys"
     HEADER = "the whole value of the header"
 
 
 class NameMeaning(NamedTuple):
-    """What a value under some name is, how sure that is, and how long a random value is at least."""
+    """The type of values under a name, the strength of that evidence, and a minimum length."""
 
     type: str
     strength: NameStrength
     least: int = 3
 
 
-#: Last words of names that speak about a secret and do not hold one.
+#: Last words of names that describe a secret but do not contain one.
 _ABOUT: Final = _words(
     """
     age alg algorithm at attempts budget changed class count counts cost created description
@@ -42,7 +42,7 @@ _ABOUT: Final = _words(
     types uri url usage used valid validity var version
     """
 )
-#: Words before `token` or `key` that make it a place in a list or a text, not a secret.
+#: Words before `token` or `key` that make it a position in a list or text, not a secret.
 _HARMLESS: Final = {
     "token": _words(
         """
@@ -92,7 +92,7 @@ _RANDOM: Final = {
     "sas": 12,
     "secrets": 8,
 }
-#: Words behind a name that say where a secret belongs, or in which form it is written.
+#: Words after a name that specify a secret's environment or format.
 _FORMS: Final = _words("value string text plain plaintext")
 _BEHIND: Final = _FORMS | _words("prod production dev staging stage test live old new")
 _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
@@ -100,7 +100,7 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 
 @functools.lru_cache(maxsize=4096)
 def meaning(name: str) -> NameMeaning | None:
-    """What stands under `name`, or None where nothing secret does."""
+    """The meaning of `name`, or None if it does not imply a secret."""
     words = [word.lower() for word in re.findall(_WORDS, name)]
     kept = len(words)
     while kept > max(1, len(words) - 2) and words[kept - 1] in _BEHIND:
@@ -110,8 +110,8 @@ def meaning(name: str) -> NameMeaning | None:
 
 
 def _of_words_before(words: list[str], behind: list[str]) -> NameMeaning | None:
-    """What stands under a name with words behind it. The text of a token is no secret, and that of a password
-    is what a form calls it, unless it looks random; `pass_new` counts."""
+    """The meaning of a name with trailing words. The text of a token is not a secret, and that of a password
+    is its form label, unless it looks random; `pass_new` counts."""
     what = _meaning(words) if behind else None
     if what is None or what.strength is NameStrength.HEADER or (words[-1] == "pass" and len(words) == 1):
         return None
@@ -138,7 +138,7 @@ def _meaning(words: list[str]) -> NameMeaning | None:
     if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
         return NameMeaning("SECRET", NameStrength.SURE, 5)
     if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
-        return NameMeaning("SECRET", NameStrength.RANDOM, 8)  # several of them, or how many
+        return NameMeaning("SECRET", NameStrength.RANDOM, 8)  # several secrets, or their number
     if words == ["key"]:
         return NameMeaning("SECRET", NameStrength.KEY, _RANDOM["key"])
     if last in _RANDOM:
@@ -153,7 +153,7 @@ _PLACEHOLDERS: Final = _words(
     bytes any text yes no n/a infinity -infinity nan self this here optional[str] default
     """
 )
-#: A variable, a template, a format, a mask: the value stands elsewhere.
+#: A variable, a template, a format, a mask: a placeholder for the value.
 _ELSEWHERE: Final = (
     rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\[TRUNCATED|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
     r"|\{\{[^{}]{0,80}\}\}|<[A-Za-z][\w /-]{0,40}>?|%[sdr]|%\(\w{1,40}\)s|[*•x.#_-]+|\{\w{0,40}\}"
@@ -162,18 +162,18 @@ _CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"
 
 
 def stands_elsewhere(value: str) -> bool:
-    """Whether what is written is no value but a marker, a variable, a mask, or a word for none."""
+    """Whether the text is not a value but a marker, a variable, a mask, or a word for none."""
     plain = value.rstrip("\\")
     return plain.casefold() in _PLACEHOLDERS or compiled(_ELSEWHERE).fullmatch(plain) is not None
 
 
 def is_code(name: str, value: str) -> bool:
-    """Whether `name=value` hands a variable on: `password=password`, `token=self.token`, `key=load_key()`."""
+    """Whether `name=value` passes a variable: `password=password`, `token=self.token`, `key=load_key()`."""
     return value == name.rpartition(".")[2] or compiled(_CODE).fullmatch(value) is not None
 
 
 def looks_random(value: str, least: int) -> bool:
-    """Whether a value reads like a key: letters and digits mixed, `least` long, no words joined by dashes."""
+    """Whether a value looks like a key: mixed letters and digits, `least` long, no words joined by dashes."""
     if len(value) < least or not compiled(r"[\x21-\x7e]+").fullmatch(value):
         return False
     longest = max(len(part) for part in re.split(r"[^A-Za-z0-9]+", value))
@@ -182,13 +182,13 @@ def looks_random(value: str, least: int) -> bool:
     upper = sum(character.isupper() for character in value)
     if letters == 0:
         return False
-    if digits == 0:  # some keys have no digit, but no word mixes its cases either
+    if digits == 0:  # some keys have no digit, but words do not mix cases like this
         return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
     return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
 
 
 def is_proved(what: NameMeaning, value: str, least: int) -> bool:
-    """Whether a value looks like what a name alone does not prove."""
+    """Whether a value looks like a secret under a name that is weak evidence."""
     return looks_random(value, least) and not (what.strength is NameStrength.KEY and _names_a_record(value))
 
 
@@ -196,7 +196,7 @@ _UUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def _names_a_record(value: str) -> bool:
-    """Whether a value is an id or a path: parts of digits, of letters, and UUIDs, and of nothing else."""
+    """Whether a value is an id or a path: only parts of digits, parts of letters, and UUIDs."""
     parts = re.split(r"[/:_.-]", compiled(_UUID).sub("0", value))
     plain = all(not part or part.isdigit() or (part.isalpha() and len(part) < 20) for part in parts)
     return plain and (len(parts) > 1 or parts[0] == "0")

@@ -1,4 +1,4 @@
-"""Values that stand apart from their name: in lists, beside it in an object, on the lines below it."""
+"""Find values separate from their name: in lists, elsewhere in an object, on the lines below."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from somatrace.guard.detection.engine import compiled
 
 _MAX_ITEMS: Final = 256
 _MAX_LINES: Final = 32
-#: Characters from a list's beginning, or from a name, to the values that belong to it.
+#: Characters from the start of a list, or from a name, to its values.
 _NEAR: Final = 4096
 _BESIDE: Final = 512
 
@@ -26,12 +26,12 @@ _BELOW: Final = (
     rf"[ \t]{{0,8}}{_LINE_END}[ \t]{{1,40}}(?P<word>[^\s\"'`\\<>{{}}\[\]|&*!#-][^\s\"'`\\<>]{{3,255}})"
     rf"[ \t]{{0,8}}(?={_LINE_END}|[\"']|$)"
 )
-#: What a value with spaces in a connection string looks like: no other assignment in it.
+#: A value with spaces in a connection string, without another assignment in it.
 _SPACED: Final = r"[^\s;\"'`<>\\]{1,256}(?: {1,2}[^\s;=\"'`<>\\]{1,128}){1,8}"
 
 
 def items(text: str, begin: int, quote: str) -> Iterator[tuple[int, int]]:
-    """The strings of a list whose first one begins at `begin`, as far as it is one of strings."""
+    """The strings of a list whose first one starts at `begin`, up to the first other item."""
     limit = begin + _NEAR
     for _ in range(_MAX_ITEMS):
         end = quoted_end(text, begin, quote)
@@ -45,7 +45,7 @@ def items(text: str, begin: int, quote: str) -> Iterator[tuple[int, int]]:
 
 
 def beside(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The value of an object that has a name (text[start:end]) as a value: `{"name": X, "value": Y}`."""
+    """The value in an object that has the name (text[start:end]) as a value: `{"name": X, "value": Y}`."""
     window = max(0, start - 64)
     opening = compiled(rf"{QUOTE}$").search(text[max(0, start - 16) : start])
     if opening is None or not compiled(_NAMES).search(text[window : start - len(opening[0])]):
@@ -66,7 +66,7 @@ def _braces(text: str, start: int, end: int) -> bool:
 
 
 def block(text: str, begin: int) -> tuple[int, int] | None:
-    """A block of YAML: the lines below `name: |`, as far in as the first of them."""
+    """A YAML block: the lines below `name: |`, indented at least as far as the first."""
     opened = compiled(_BLOCK).match(text, begin)
     if opened is None:
         return None
@@ -80,7 +80,7 @@ def block(text: str, begin: int) -> tuple[int, int] | None:
 
 
 def below(text: str, begin: int) -> tuple[int, int] | None:
-    """One word, further in than the name, alone on the line after `name:`."""
+    """One word, indented further than the name, alone on the line after `name:`."""
     line = compiled(_BELOW).match(text, begin)
     if line is None or line["word"].endswith(":"):
         return None
@@ -89,7 +89,7 @@ def below(text: str, begin: int) -> tuple[int, int] | None:
 
 
 def with_spaces(text: str, start: int, begin: int) -> int | None:
-    """Where a value ends that has spaces in it: one of a connection string, `Server=x;Password=a b;`."""
+    """The end of a value with spaces in a connection string, `Server=x;Password=a b;`."""
     value = compiled(_SPACED).match(text, begin)
     if value is None:
         return None

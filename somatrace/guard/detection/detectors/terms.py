@@ -1,4 +1,4 @@
-"""Detectors of your own: a dictionary of terms, or a pattern that provably takes linear time."""
+"""Custom detectors: a dictionary of terms, or a pattern that provably takes linear time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MAX_TERM: Final = 200
 MAX_WORDS: Final = 24
 MAX_PATTERN: Final = 500
 MAX_WIDTH: Final = 512
-#: The ways in which a pattern may match at one place: what a backtracking engine tries at worst.
+#: The ways in which a pattern may match at one position: the worst case of a backtracking engine.
 MAX_WAYS: Final = 256
 
-#: A word; a character of a script that is written without spaces; a sign.
+#: A word; a character of a script written without spaces; a punctuation mark.
 _TOKEN: Final = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]"
 )
@@ -24,9 +24,9 @@ _TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
 
 
 def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category = "customer") -> Detector:
-    """A detector of terms: exact, regardless of case and of the space between words, whole words only.
+    """A detector of exact terms as whole words, regardless of case and of the space between words.
 
-    Words are looked up in a tree, so ten thousand terms cost what one does. ValueError for a term that
+    Words are looked up in a tree, so ten thousand terms cost as much as one. ValueError for a term that
     is empty, longer than 200 characters or 24 words, and for more than 10,000 of them.
     """
     _check_type(type_)
@@ -42,11 +42,11 @@ def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category 
                 found.append(ValueSpan(tokens[index].start(), tokens[last].end(), type_))
         return found
 
-    return Detector((type_,), category, "terms of your own", "raw", (), _nowhere, search)
+    return Detector((type_,), category, "custom terms", "raw", (), _nowhere, search)
 
 
 def _tree(terms: Iterable[str]) -> dict[str, Any]:
-    """Terms by their first word, then their second, ...; where one ends there is an empty word."""
+    """Terms by their first word, then their second, ...; an empty word marks the end of a term."""
     tree: dict[str, Any] = {}
     for count, term in enumerate(terms, 1):
         words = _TOKEN.findall(term)
@@ -62,7 +62,7 @@ def _tree(terms: Iterable[str]) -> dict[str, Any]:
 
 
 def _longest(tree: dict[str, Any], words: Sequence[str], index: int) -> int | None:
-    """The last word of the longest term that begins at a word."""
+    """The last word of the longest term starting at a word."""
     node, last = tree.get(words[index]), None
     while node is not None:
         if "" in node:
@@ -73,10 +73,10 @@ def _longest(tree: dict[str, Any], words: Sequence[str], index: int) -> int | No
 
 
 def pattern(type_: str, expression: str, *, category: Category = "customer") -> Detector:
-    """A detector of a regular expression, refused with ValueError unless it provably takes linear time.
+    """A detector of a regular expression; ValueError unless it provably takes linear time.
 
-    Refused are backreferences, lookaround, conditions, repetition without an upper bound, and whatever can
-    match one place in more than 256 ways or across more than 512 characters.
+    Backreferences, lookaround, conditions, repetition without an upper bound, and patterns that can match at
+    one position in more than 256 ways or across more than 512 characters are rejected.
     """
     _check_type(type_)
     check_linear(expression)
@@ -87,11 +87,11 @@ def pattern(type_: str, expression: str, *, category: Category = "customer") -> 
             ValueSpan(*match.span(), type_) for match in regex.finditer(text) if match.end() > match.start()
         ]
 
-    return Detector((type_,), category, "a pattern of your own", "raw", (), _nowhere, search)
+    return Detector((type_,), category, "a custom pattern", "raw", (), _nowhere, search)
 
 
 def check_linear(expression: str) -> None:
-    """ValueError, saying what to change, unless `expression` takes linear time in every text."""
+    """Raise ValueError with a suggestion unless `expression` takes linear time in every text."""
     if len(expression) > MAX_PATTERN:
         raise ValueError(f"the pattern is longer than {MAX_PATTERN} characters")
     from re import _parser  # type: ignore[attr-defined]  # the parser that `re` itself uses
@@ -116,7 +116,7 @@ def check_linear(expression: str) -> None:
 
 
 def _ways(parsed: Any) -> int:
-    """In how many ways a parsed pattern can match one place, at most; capped just above MAX_WAYS."""
+    """The maximum number of ways a parsed pattern can match at one position, capped just above MAX_WAYS."""
     ways = 1
     for operation, argument in parsed:
         ways = min(ways * _ways_of(str(operation), argument), MAX_WAYS + 1)
@@ -155,4 +155,4 @@ def _check_type(type_: str) -> None:
 
 
 def _nowhere(_text: str, _at: int) -> None:
-    """These detectors have no anchors; they read the text once."""
+    """Placeholder: these detectors have no anchors and scan the text once."""

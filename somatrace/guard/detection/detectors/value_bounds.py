@@ -1,4 +1,4 @@
-"""Where values begin and end: quotes, escaped any number of times, brackets, the ends of sentences."""
+"""Find the ends of values: quotes at any escape level, brackets, the ends of sentences."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from somatrace.guard.detection.engine import GOES_ON, compiled
 
 MAX_VALUE: Final = 2048
 QUOTE: Final = r"\\{0,15}[\"'`]"
-#: Space between the parts of a document, also as it is written in a string.
+#: Whitespace between the parts of a document, also in its escaped form within a string.
 SPACE: Final = r"(?:\s|\\{1,15}[nrt])"
 _STRUCTURE: Final = r"\"[ \t]{0,8}[,:\]}]"
 
 
 def quoted_end(text: str, start: int, quote: str) -> int | None:
-    """Where a value in quotes ends, None without a closing quote within bounds.
+    """The end of a quoted value; None without a closing quote within bounds.
 
     In JSON nested k deep a structural quote has 2^k - 1 backslashes of its own before it, after an even
     number (of that level) that belong to the text. So the ones at the end of the binary count of backslashes
@@ -29,22 +29,22 @@ def quoted_end(text: str, start: int, quote: str) -> int | None:
         closing = _level(at - run)
         if closing <= level:
             end = at - (1 << closing) + 1
-            # Quotes of another kind do not hold structure of JSON: they opened nothing.
+            # Quotes of another kind do not enclose JSON structure, so they opened nothing.
             return None if mark != '"' and compiled(_STRUCTURE).search(text, start, end) else end
         at = text.find(mark, at + 1, start + MAX_VALUE)
     return None
 
 
 def unclosed(text: str, start: int, quote: str) -> int | None:
-    """The end of a text that was cut within a value in quotes, None where the text goes on after it."""
+    """The end of a text that was cut within a quoted value; None if the text continues after it."""
     if len(text) - start > MAX_VALUE or text.endswith(GOES_ON) or "\n" in text[start:]:
         return None
-    # Quotes of another kind may stand in a string of JSON, which ends before the text does.
+    # Quotes of another kind may be in a JSON string that ends before the text does.
     return None if quote[-1] != '"' and '"' in text[start:] else len(text)
 
 
 def opens(text: str, begin: int, closed: str | None, quote: str) -> bool:
-    """Whether a quote opens a value, and does not end the string in JSON that a name stands at the end of."""
+    """Whether a quote opens a value rather than ending a JSON string that ends with a name."""
     if closed is None:
         return compiled(r"\s{0,8}[,:\]}]").match(text, begin) is None
     return closed[-1] != quote[-1] or len(closed) == len(quote)
@@ -55,7 +55,7 @@ def _level(backslashes: int) -> int:
 
 
 def trimmed(text: str, start: int, end: int) -> int:
-    """The end without what closes the sentence or the bracket around the value."""
+    """The end without the punctuation or bracket that closes the surrounding text."""
     value = text[start:end]
     open_in_value = {closer: opener in value for opener, closer in ("()", "[]", "{}")}
     while end > start:

@@ -1,4 +1,4 @@
-"""The first personal data: e-mail, phone, IP addresses; and cards and IBANs, by their check digits."""
+"""E-mail addresses, phone numbers and IP addresses; cards and IBANs by their check digits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.guard.detection.corpus import iban, luhn_card
         ("?email=ada@example.com&x=1", "?email=[EMAIL]&x=1"),
     ],
 )
-def test_e_mail_addresses_go(text, clean):
+def test_e_mail_addresses_are_replaced(text, clean):
     assert redact_text(text) == clean
 
 
@@ -43,7 +43,7 @@ def test_e_mail_addresses_go(text, clean):
         "a@@b.co",
     ],
 )
-def test_what_only_has_an_at_sign_stays(text):
+def test_other_texts_with_an_at_sign_stay(text):
     assert redact_text(text) == text
 
 
@@ -64,7 +64,7 @@ def test_what_only_has_an_at_sign_stays(text):
         "4222222222222",
     ],
 )
-def test_card_numbers_that_networks_publish_for_tests_go(text):
+def test_published_test_card_numbers_are_replaced(text):
     assert redact_text(text) == "[CARD]"
     assert redact_text(f"paid with {text}, thanks") == "paid with [CARD], thanks"
 
@@ -83,13 +83,13 @@ def test_card_numbers_that_networks_publish_for_tests_go(text):
         "4275463906382541835",
     ],
 )
-def test_numbers_that_are_no_cards_stay(text):
+def test_numbers_other_than_cards_stay(text):
     assert redact_text(text) == text
 
 
 @given(st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
-def test_a_card_with_one_digit_changed_is_none(seed):
+def test_a_card_with_one_digit_changed_is_not_a_card(seed):
     rng = random.Random(seed)
     card = luhn_card(rng, "4", 16)
     at = rng.randrange(16)
@@ -109,20 +109,20 @@ def test_a_card_with_one_digit_changed_is_none(seed):
         "nl91abna0417164300",
     ],
 )
-def test_ibans_of_the_registry_go(text):
+def test_the_registrys_example_ibans_are_replaced(text):
     assert redact_text(f"to {text}.") == "to [IBAN]."
 
 
 @pytest.mark.parametrize(
     "text", ["a5dfaa1e-5fe5-4ea0-be26-3acb9cdf8379", "DE93ABCDEFGHIJKLMNOPQR", "be263acb9cdf8379"]
 )
-def test_what_has_not_the_form_of_its_country_is_no_iban(text):
+def test_a_text_without_its_countrys_format_is_not_an_iban(text):
     assert redact_text(f"id {text} x") == f"id {text} x"
 
 
 @given(st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
-def test_an_iban_with_two_digits_exchanged_is_none(seed):
+def test_an_iban_with_two_digits_exchanged_is_not_an_iban(seed):
     value = iban(random.Random(seed), "DE", 22)
     at = next((at for at in range(4, 21) if value[at] != value[at + 1]), None)
     assert is_iban(value)
@@ -143,7 +143,7 @@ def test_an_iban_with_two_digits_exchanged_is_none(seed):
         "tel:+4930901820",
     ],
 )
-def test_phone_numbers_with_a_country_code_go(text):
+def test_phone_numbers_with_a_country_code_are_replaced(text):
     assert redact_text(f"call {text} now").removeprefix("call tel:").removeprefix("call ") == "[PHONE] now"
 
 
@@ -176,7 +176,7 @@ def test_sums_and_offsets_stay(text):
         "2001:db8:85a3:0:0:8a2e:370:7334",
     ],
 )
-def test_ip_addresses_go(text):
+def test_ip_addresses_are_replaced(text):
     assert redact_text(f"from {text}, port 80") == "from [IP_ADDRESS], port 80"
     assert redact_text(f"({text})") == "([IP_ADDRESS])"
 
@@ -191,7 +191,7 @@ def test_ip_addresses_go(text):
         ("Server/8.8.8.8 Host/10.1.2.3", "Server/[IP_ADDRESS] Host/[IP_ADDRESS]"),
     ],
 )
-def test_an_address_behind_a_name_is_one_where_a_port_or_the_name_says_so(text, clean):
+def test_an_address_after_a_name_needs_a_port_or_a_host_name(text, clean):
     assert redact_text(text) == clean
 
 

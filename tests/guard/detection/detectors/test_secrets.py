@@ -1,4 +1,4 @@
-"""Secrets are found by how they begin, by the name beside them, and by what carries them; little else is."""
+"""Secrets are found by prefix, by the name next to them, and by credential syntax; little else is."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def test_at_most_15_of_1000_harmless_texts_are_touched(capsys):
     assert len(touched) / len(harmless) <= 0.015, touched[:20]
 
 
-def test_a_marker_says_what_was_found():
+def test_a_marker_names_the_type_of_the_value():
     for planted in exact_texts(rounds=1):
         if planted.carrier == "prose":
             assert f"[{planted.type.split()[0]}]" in redact_text(planted.text), planted
 
 
 @pytest.mark.parametrize("type_", sorted(CONTEXT))
-def test_a_value_by_context_is_named_after_what_it_is(type_):
+def test_a_value_found_by_context_is_named_after_its_type(type_):
     named = [f"[{type_}]" in redact_text(one.text) for one in context_texts(rounds=1) if one.type == type_]
 
     assert sum(named) / len(named) >= 0.9
 
 
-# -- what its beginning gives away ------------------------------------------------------------------------
+# -- known prefixes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
-        # the text that a 401 of a gateway echoes, with the key in it
+        # the text of a gateway's 401 response, which echoes the key
         (
             "Incorrect API key provided: sk-proj-Zx81" + "a1B2" * 12 + ". You can find your API key at",
             "Incorrect API key provided: [OPENAI_KEY]. You can find your API key at",
@@ -100,11 +100,11 @@ def test_keys_are_found_whole_or_cut(text, clean):
         "pypi-publish-action-for-github-workflows-and-friends",
     ],
 )
-def test_what_only_begins_alike_stays(text):
+def test_texts_that_only_begin_like_keys_stay(text):
     assert redact_text(text) == text
 
 
-# -- what its name gives away ------------------------------------------------------------------------------
+# -- names ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_only_begins_alike_stays(text):
         ("mot de passe : s3same", "mot de passe : [PASSWORD]"),
     ],
 )
-def test_the_value_goes_and_what_stands_around_it_stays(text, clean):
+def test_only_the_value_is_replaced(text, clean):
     assert redact_text(text) == clean
 
 
@@ -201,7 +201,7 @@ def test_the_value_goes_and_what_stands_around_it_stays(text, clean):
         ("host=h password=hunter2 user=bob;", "host=h password=[PASSWORD] user=bob;"),
     ],
 )
-def test_a_value_need_not_stand_right_after_its_name(text, clean):
+def test_a_value_may_be_separated_from_its_name(text, clean):
     assert redact_text(text) == clean
 
 
@@ -232,7 +232,7 @@ def test_a_value_need_not_stand_right_after_its_name(text, clean):
         "Basic Knowledge, basic information, Basic introduction",
     ],
 )
-def test_a_sentence_a_schema_or_code_about_a_password_holds_none(text):
+def test_sentences_schemas_and_code_about_passwords_stay(text):
     assert redact_text(text) == text
 
 
@@ -251,7 +251,7 @@ def test_a_sentence_a_schema_or_code_about_a_password_holds_none(text):
         '{"password": [], "token": {}, "secret": null}',
     ],
 )
-def test_a_name_without_a_value_beside_it_stays(text):
+def test_a_name_without_a_value_stays(text):
     assert redact_text(text) == text
 
 
@@ -273,7 +273,7 @@ def test_a_name_without_a_value_beside_it_stays(text):
         ),
     ],
 )
-def test_a_name_may_say_behind_it_where_a_secret_belongs_or_how_it_is_written(text, clean):
+def test_a_name_may_end_in_an_environment_or_format(text, clean):
     assert redact_text(text) == clean
 
 
@@ -310,7 +310,7 @@ def test_a_text_or_a_count_of_secrets_stays(text):
         ),
     ],
 )
-def test_the_key_of_a_record_opens_nothing(text):
+def test_record_keys_are_not_secrets(text):
     assert redact_text(text) == text
 
 
@@ -324,7 +324,7 @@ def test_the_key_of_a_record_opens_nothing(text):
         ("HEROKU_KEY=550e8400-e29b-41d4-a716-446655440000", "HEROKU_KEY=[SECRET]"),
     ],
 )
-def test_a_key_that_is_no_id_goes(text, clean):
+def test_a_key_other_than_an_id_is_replaced(text, clean):
     assert redact_text(text) == clean
 
 
@@ -346,14 +346,14 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
 
 
-def test_names_within_an_argon2_hash_end_no_value():
+def test_names_within_an_argon2_hash_do_not_end_the_value():
     text = "password: $argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsg"
 
     assert redact_text(text) == "password: [PASSWORD]"
     assert redact_text("password=hunter2,t=5 s") == "password=[PASSWORD],t=5 s"
 
 
-# -- where a text was cut ------------------------------------------------------------------------------------
+# -- truncated texts -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_names_within_an_argon2_hash_end_no_value():
         ("mail ada.lovelace@example.c", "mail [EMAIL]"),
     ],
 )
-def test_half_a_value_at_the_end_of_a_text_is_one(text, clean):
+def test_half_a_value_at_the_end_of_a_text_is_replaced(text, clean):
     assert redact_text(text) == clean
 
 
@@ -390,11 +390,11 @@ def test_half_a_value_at_the_end_of_a_text_is_one(text, clean):
         "paid with 411111111111",
     ],
 )
-def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
+def test_other_text_endings_are_not_taken_for_half_a_value(text):
     assert redact_text(text) == text
 
 
-# -- what carries them --------------------------------------------------------------------------------------
+# -- credential syntax --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -427,7 +427,7 @@ def test_the_end_of_a_text_is_not_taken_for_half_a_value(text):
         ("eyJhbGciOiJkaXIifQ..abcdefghijklm.abcdefghijklmnop.abcdefghijk", "[JWT]"),
     ],
 )
-def test_credentials_go_and_the_address_stays(text, clean):
+def test_credentials_are_replaced_and_the_url_stays(text, clean):
     assert redact_text(text) == clean
 
 
@@ -447,17 +447,17 @@ def test_credentials_go_and_the_address_stays(text, clean):
         "oci://registry:5000/image@sha256",
     ],
 )
-def test_an_at_sign_in_the_path_of_an_address_ends_no_password(text):
+def test_an_at_sign_in_a_url_path_does_not_end_a_password(text):
     assert redact_text(text) == text
 
 
-def test_secrets_win_over_what_else_a_value_looks_like():
+def test_secrets_take_precedence_over_other_types():
     [hit] = find("password=ada@example.com")
 
     assert (hit.type, hit.category) == ("PASSWORD", "secrets")
 
 
-def test_every_detector_says_what_it_finds():
+def test_every_detector_describes_its_values():
     for detector in detectors():
         assert detector.about
         assert detector.types
