@@ -9,10 +9,15 @@ from somatrace.check.launch import discover
 from somatrace.check.launch.around import Launch, LaunchOrigin
 from somatrace.check.launch.discover import Inventory, service_of
 from somatrace.check.parallel import spread
-from somatrace.check.project import model_clients
 from somatrace.check.project.file_tree import FileState, FileTree
 from somatrace.check.project.source import Sources, UnparsableError
-from somatrace.check.rules import line_scanner, process_verdict
+from somatrace.check.rules import (
+    line_scanner,
+    process_verdict,
+    st011_same_name,
+    st040_no_entrypoint,
+    st091_stale,
+)
 from somatrace.check.rules.finding import Finding
 from somatrace.check.rules.line_rules import ServiceCode
 from somatrace.check.rules.process_verdict import ProcessVerdict
@@ -76,23 +81,23 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _ours(tree))
     followed, lines = checker.spread(inventory.launches)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
-    judged = tuple(checker.judged(one, done) for one in followed)
-    lines += checker.rest(inventory, {process.service for process in judged})
-    findings = [finding for process in judged for finding in process.findings]
-    findings += (finding for finding in lines if finding.code != "ST091")
+    verdicts = tuple(checker.verdict(one, done) for one in followed)
+    lines += checker.rest(inventory, {process.service for process in verdicts})
+    findings = [finding for process in verdicts for finding in process.findings]
+    findings += (finding for finding in lines if finding.code != st091_stale.RULE.code)
     findings += checker.silent(inventory)
-    findings += _same_names(judged, sources)
-    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == "ST091"))
-    return CheckReport(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
+    findings += st011_same_name.findings(verdicts, sources)
+    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == st091_stale.RULE.code))
+    return CheckReport(tuple(map(_process, verdicts)), tuple(_distinct(findings)), noqas)
 
 
-def _process(judged: ProcessVerdict) -> CheckedProcess:
-    origin = judged.launch.origin
+def _process(verdict: ProcessVerdict) -> CheckedProcess:
+    origin = verdict.launch.origin
     text = " ".join(origin.text.split())
     launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
-    traced = f"{judged.traced.path}:{judged.traced.line}" if judged.traced is not None else ""
-    codes = tuple(sorted({finding.code for finding in judged.findings}))
-    return CheckedProcess(judged.service, judged.path, launched, judged.name, traced, codes)
+    traced = f"{verdict.traced.path}:{verdict.traced.line}" if verdict.traced is not None else ""
+    codes = tuple(sorted({finding.code for finding in verdict.findings}))
+    return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)
 
 
 def _ours(tree: FileTree) -> str | None:
@@ -163,12 +168,12 @@ class _Checker:
             known.update(child.start for child in children)
             waiting += reversed(children)
 
-    def judged(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
+    def verdict(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
         """The verdict, knowing which calls other processes make."""
         if one.outcome is None:
             return process_verdict.undecided(one.launch, one.service, self.sources)
         written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
-        return process_verdict.judge(one.launch, one.outcome, written, one.service, self.sources)
+        return process_verdict.decide(one.launch, one.outcome, written, one.service, self.sources)
 
     def _written(self, service: str, outcome: RunOutcome, done: set[CodePlace]) -> Iterator[CodePlace]:
         """Calls of ours in this process's modules, and those of the service that no process runs."""
@@ -192,14 +197,7 @@ class _Checker:
 
     def silent(self, inventory: Inventory) -> Iterator[Finding]:
         for service in inventory.silent:
-            user = next(
-                (path for path in self.code.of(service) if self.sources.matches(path, model_clients.IMPORTS)),
-                None,
-            )
-            if user is not None:
-                message = f"`{service}` uses a model client and has no entrypoint that is known"
-                advice = "add a launcher, `app/main.py`, or list it in [tool.somatrace.check] entrypoints"
-                yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
+            yield from st040_no_entrypoint.findings(service, self.code.of(service), self.sources)
 
 
 def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
@@ -218,26 +216,3 @@ def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
             start,
             target=name,
         )
-
-
-def _same_names(processes: tuple[ProcessVerdict, ...], sources: Sources) -> Iterator[Finding]:
-    first: dict[str, ProcessVerdict] = {}
-    for process in processes:
-        if not process.name or process.traced is None:
-            continue
-        other = first.setdefault(process.name, process)
-        if other.service != process.service:
-            place = process.traced
-            message = f'"{process.name}" is the name of {other.service or "the root project"} too'
-            advice = "give every service a name of its own"
-            yield Finding(
-                place.path,
-                place.line,
-                "ST011",
-                place.column,
-                message,
-                advice,
-                (),
-                process.service,
-                sources.line(place.path, place.line),
-            )

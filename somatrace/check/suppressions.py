@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from somatrace.check.checker import CheckReport
+from somatrace.check.rules import st090_no_reason, st091_stale
 from somatrace.check.rules.finding import Finding
 from somatrace.check.settings import CheckSettings, SettingsError
 
@@ -32,14 +33,7 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
         if match is None or finding.code not in named:
             yield finding
         elif not match[2]:
-            message = f"{finding.code} is suppressed without a reason"
-            yield replace(
-                finding,
-                code="ST090",
-                message=message,
-                help=f"write `# noqa: {finding.code} -- why`",
-                chain=(),
-            )
+            yield st090_no_reason.finding(finding)
 
 
 def _stale(report: CheckReport) -> Iterator[Finding]:
@@ -49,8 +43,7 @@ def _stale(report: CheckReport) -> Iterator[Finding]:
         match = _NOQA.search(noqa.source)
         for code in _CODE.findall(match[1]) if match else ():
             if (noqa.path, noqa.line, code.upper()) not in met:
-                message = f"{code.upper()} is suppressed here and not found any more"
-                yield replace(noqa, message=message, help="remove it from the comment")
+                yield st091_stale.stale_comment(noqa, code.upper())
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
@@ -64,8 +57,7 @@ def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Find
             yield finding
     for key, (code, path) in accepted.items():
         if key not in met:
-            message = f"the baseline accepts {code} in {path}, which is not found any more"
-            yield Finding(name, 1, "ST091", 1, message, "write the baseline again (--write-baseline)")
+            yield st091_stale.stale_baseline(name, code, path)
 
 
 def _baseline(path: Path) -> dict[str, tuple[str, str]]:

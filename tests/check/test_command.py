@@ -177,7 +177,7 @@ def test_a_finding_says_what_happens_where_and_what_to_do(tmp_path, capsys):
     out = run(capsys, tmp_path)[1]
 
     assert out == (
-        "ST001 `uvicorn app.main:app` never calls `init_tracing`, so nothing of this process is traced\n"
+        "ST001 `uvicorn app.main:app` never calls `init_tracing`, so nothing in this process is traced\n"
         "  --> services/orders/app/main.py:1:1\n"
         "  |\n"
         "1 | from fastapi import FastAPI\n"

@@ -43,8 +43,8 @@ def sarif(report: CheckReport, _: Path, __: bool) -> str:
         {
             "id": rule.code,
             "name": rule.name,
-            "shortDescription": {"text": rule.says},
-            "fullDescription": {"text": rule.why},
+            "shortDescription": {"text": rule.summary},
+            "fullDescription": {"text": rule.reason},
             "helpUri": _URL.format(rule.code.lower()),
         }
         for rule in RULES.values()
