@@ -1,4 +1,4 @@
-"""The whole check of a tree."""
+"""Check a source tree: follow its processes, apply the rules, report findings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from somatrace.check.run.machine import CodePlace
 from somatrace.check.run.process import ProcessStart, RunOutcome, run
 from somatrace.check.settings import CheckSettings
 
-#: As many launches as pay for a copy of the process: a few milliseconds each.
+#: The fewest launches worth a forked process: each takes a few milliseconds.
 _LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedProcess:
-    """One process of the tree: where it begins, what starts it, where it is traced and under which name."""
+    """One process of the tree: its entrypoint, its launcher, its service name and the call that traces it."""
 
     service: str
     entrypoint: str
@@ -52,7 +52,7 @@ class CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """A launch, its service, and what became of it; nothing did where it cannot be followed."""
+    """A launch, its service, and its outcome; None if it cannot be followed."""
 
     launch: Launch
     service: str
@@ -66,7 +66,7 @@ class _Followed:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one part of the launches came to, and what was read for it."""
+    """The results of one part of the launches, and the files read for it."""
 
     followed: list[_Followed]
     lines: list[Finding]
@@ -75,7 +75,7 @@ class _Part:
 
 
 def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
-    """Check one tree. Reads its files and nothing else; runs nothing of it."""
+    """Check one tree. Reads its files and runs none of them."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
     checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _ours(tree))
@@ -101,7 +101,7 @@ def _process(verdict: ProcessVerdict) -> CheckedProcess:
 
 
 def _ours(tree: FileTree) -> str | None:
-    """Where somatrace itself lies, when the tree is its own repository: that package is no shadow of it."""
+    """The package directory if the tree is somatrace's own repository, where it does not shadow somatrace."""
     project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
     if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
         return "somatrace"
@@ -109,7 +109,7 @@ def _ours(tree: FileTree) -> str | None:
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:
-    """One finding per code and place, whatever number of processes lead to it."""
+    """One finding per code and line, however many processes lead to it."""
     found: dict[tuple[str, int, str], Finding] = {}
     for finding in findings:
         found.setdefault((finding.path, finding.line, finding.code), finding)
@@ -125,7 +125,7 @@ class _Checker:
     ours: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
-        """Follow every process, and look through the lines of their services."""
+        """Follow every process, and scan the lines of its service."""
         followed: list[_Followed] = []
         lines: list[Finding] = []
         for part, elsewhere in spread(self._part, launches, _LEAST):
@@ -157,7 +157,7 @@ class _Checker:
                 yield from self._family(launch, service)
 
     def _family(self, launch: Launch, service: str) -> Iterator[_Followed]:
-        """A process and those it starts; one that would start itself again and again is followed once."""
+        """A process and those it starts; one that keeps restarting itself is followed once."""
         waiting, known = [launch], {launch.start}
         while waiting:
             one = waiting.pop()
@@ -169,14 +169,14 @@ class _Checker:
             waiting += reversed(children)
 
     def verdict(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
-        """The verdict, knowing which calls other processes make."""
+        """The verdict, given the calls that other processes make."""
         if one.outcome is None:
             return process_verdict.undecided(one.launch, one.service, self.sources)
         written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
         return process_verdict.decide(one.launch, one.outcome, written, one.service, self.sources)
 
     def _written(self, service: str, outcome: RunOutcome, done: set[CodePlace]) -> Iterator[CodePlace]:
-        """Calls of ours in this process's modules, and those of the service that no process runs."""
+        """Calls in this process's modules, and calls in the service that no process runs."""
         loaded = outcome.ledger.modules
         for path in dict.fromkeys([*loaded, *self.code.of(service)]):
             if self.sources.mentions(path, b"init_tracing"):
@@ -201,7 +201,7 @@ class _Checker:
 
 
 def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
-    """Processes that a supervisor starts again: `uvicorn.run("m:app", workers=4)`."""
+    """Child processes that a supervisor starts: `uvicorn.run("m:app", workers=4)`."""
     for name, place in outcome.ledger.respawned:
         module, _, attribute = name.partition(":")
         start = ProcessStart(

@@ -1,4 +1,4 @@
-"""`# noqa: ST003 -- reason`, selections, and the baseline of findings that were accepted."""
+"""Filter findings by `# noqa: ST003 -- reason`, selected codes, and the baseline of accepted findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 
 def apply(root: Path, report: CheckReport, settings: CheckSettings) -> CheckReport:
-    """The findings that stay, with those about suppressions and the baseline."""
+    """The remaining findings, with those about suppressions and the baseline."""
     kept = [*_unsuppressed(report.findings), *_stale(report)]
     kept = [finding for finding in kept if settings.wants(finding.code, finding.path)]
     if settings.baseline:
@@ -37,7 +37,7 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
 
 
 def _stale(report: CheckReport) -> Iterator[Finding]:
-    """Suppressions on lines where nothing is found."""
+    """Suppressions on lines without a matching finding."""
     met = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:
         match = _NOQA.search(noqa.source)
@@ -69,11 +69,11 @@ def _baseline(path: Path) -> dict[str, tuple[str, str]]:
             f"the baseline {path.name} does not exist; write it with --write-baseline {path.name}"
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError(f"the baseline {path.name} is not one that --write-baseline wrote") from None
+        raise SettingsError(f"the baseline {path.name} was not written by --write-baseline") from None
 
 
 def written(findings: tuple[Finding, ...]) -> str:
-    """A baseline that accepts these findings: by code, path and text of the line, never by its number."""
+    """A baseline that accepts these findings: by code, path and text of the line, not by line number."""
     entries = sorted((finding.code, finding.path, finding.fingerprint()) for finding in findings)
     listed = [{"code": code, "path": path, "hash": key} for code, path, key in entries]
     return json.dumps({"version": 1, "findings": listed}, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Takes tracing away from trees that have it, in the ways in which people lose it."""
+"""Remove tracing from traced trees in the ways that happen in practice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Really starts what a tree's launcher starts, and says what happened."""
+"""Start a tree's launcher for real and report the outcome."""
 
 from __future__ import annotations
 

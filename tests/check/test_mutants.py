@@ -1,4 +1,4 @@
-"""What takes tracing away from a traced tree is caught. All mutants: `python benchmarks/mutants.py`."""
+"""Changes that remove tracing from a traced tree are caught. All mutants: `python benchmarks/mutants.py`."""
 
 from __future__ import annotations
 

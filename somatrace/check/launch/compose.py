@@ -1,4 +1,4 @@
-"""compose files: the services that are built from the tree, and the command that each runs."""
+"""Compose files: services built from the tree, and their commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAME = re.compile(r"^(?:docker-)?compose[\w.-]*\.ya?ml$")
 
 
 def is_compose(path: str) -> bool:
-    """Whether the name says so."""
+    """Whether the file name is that of a compose file."""
     return bool(_NAME.match(basename(path)))
 
 
 def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
-    """What the services run; one with a foreign image and no build is not ours."""
+    """The services' processes; one with a third-party image and no build is skipped."""
     folder = dirname(path)
     for document in documents:
         services = document.get("services") if isinstance(document, dict) else None

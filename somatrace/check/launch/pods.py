@@ -1,4 +1,4 @@
-"""Kubernetes manifests: what the containers of a pod run, where they say it themselves."""
+"""Kubernetes manifests: containers that specify a command."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ def _image(name: str, images: tuple[str, ...]) -> str | None:
 
 
 def _ours(launch: Launch, _: LaunchContext) -> bool:
-    """Without the image's directories a target that is not found proves nothing."""
+    """Without the image's directories, a missing target proves nothing."""
     return not launch.problem

@@ -1,4 +1,4 @@
-"""Python source: parsed when it must be, looked through when that is enough."""
+"""Python source, parsed only where a faster text search is not enough."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
 
 
 class UnparsableError(Exception):
-    """Python source that Python does not take."""
+    """Source that Python cannot parse."""
 
     def __init__(self, reason: str, line: int) -> None:
         super().__init__(reason)
@@ -52,7 +52,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ModuleGlance:
-    """What can be said of a module without running it."""
+    """Facts about a module that need no abstract run."""
 
     matters: bool
     imports: tuple[Imported, ...] = ()
@@ -118,7 +118,7 @@ class Sources:
             return False
 
     def line(self, path: str, number: int) -> str:
-        """One line as it stands in the file; empty when there is none."""
+        """One line of the file; empty if it does not exist."""
         if path not in self._lines:
             text = self._tree.text(path) or ""
             self._lines[path] = text.replace("\r", "\n").split("\n")

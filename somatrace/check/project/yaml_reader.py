@@ -1,4 +1,4 @@
-"""The YAML that launchers are written in, read without a library.
+"""A reader for the subset of YAML that launchers use, without a library.
 
 Block and flow mappings and sequences, plain and quoted scalars, block scalars, comments, anchors, aliases,
 merge keys, several documents. Anything else raises UndecidableError: never a wrong answer. Scalars stay text.

@@ -12,7 +12,7 @@ RULE = Rule(
     name="conditional",
     summary="`init_tracing` is called on some paths only",
     reason=(
-        "Whether production is traced depends on a setting that is easy to get wrong. "
+        "Whether production is traced depends on a value that is rarely checked. "
         "To switch tracing off, set SOMATRACE_TARGET=none."
     ),
     message="{process} calls `init_tracing` on some paths only{condition}",

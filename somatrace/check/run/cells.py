@@ -1,4 +1,4 @@
-"""The state of an abstract run: cells that can be changed on trial, rolled back and joined."""
+"""The state of an abstract run: cells whose changes can be rolled back and joined."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CellStore:
             self._cells[key] = value
 
     def cells_of(self, ident: int) -> list[tuple[str, Any]]:
-        """The cells of one object: the names of a module, say."""
+        """The cells of one object: for example, the names of a module."""
         return [(name, value) for (owner, name), value in self._cells.items() if owner == ident]
 
     def begin(self) -> int:

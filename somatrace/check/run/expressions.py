@@ -1,4 +1,4 @@
-"""Expressions: what they give, and what is called while they are worked out."""
+"""Evaluate expressions, including the calls in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calls of libraries do to a start-up: run a function, register it, serve, end the process."""
+"""Interpret library calls that run or register a function, serve, or end the process."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
-    """Functions handed to a library: it may call them later, nobody can see when."""
+    """Functions handed to a library: it may call them at any later time."""
     waiting = list(arguments.all())
     while waiting:
         value = waiting.pop()
@@ -193,7 +193,7 @@ def _next(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _enter_context(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
-    """A manager is entered as by `with`, and left at an end that nobody has to wait for."""
+    """A manager is entered as by `with`, and left at an unspecified time."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred):
             machine.run_deferred(value, place, stop_there)
@@ -222,7 +222,7 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
-    """It calls nothing before somebody draws from it."""
+    """It calls nothing until it is iterated."""
     return External("map").made(arguments)
 
 

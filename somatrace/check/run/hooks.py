@@ -116,7 +116,7 @@ def _list(machine: Machine, value: External, arguments: Arguments, _: CodePlace)
 
 
 def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
-    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: nobody starts an inner app."""
+    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: an inner app's start-up hooks do not run."""
     if not (value.path.endswith("().mount") or value.path == "starlette.routing.Mount"):
         return
     inner = arguments.get("app", 1)

@@ -1,4 +1,4 @@
-"""The abstract run itself: modules are imported, values called, attributes found."""
+"""The abstract interpreter: imports modules, calls values, looks up attributes."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Interpreter(Machine):
         if found is None:
             return self._foreign(value.cls, value.ident, name)
         if not isinstance(found, Function | Bound | External | Partial):
-            # a base class that nobody can read (settings from the environment) decides about plain values
+            # an unreadable base class (settings from the environment) decides about plain values
             return UNKNOWN if calls.foreign_bases(value.cls) else found
         if isinstance(found, Function):
             return self._method(found, value, place)

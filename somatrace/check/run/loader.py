@@ -1,4 +1,4 @@
-"""Which file an import finds: Python's search, over the directories that the process would have."""
+"""Find the file of an import, as Python would with the process's search path."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FoundModule:
 
     @property
     def package(self) -> str:
-        """What its relative imports start from."""
+        """The package that its relative imports start from."""
         return self.name if self.folders else self.name.rpartition(".")[0]
 
 

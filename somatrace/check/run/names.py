@@ -1,4 +1,4 @@
-"""Names: what binds them, and where."""
+"""Bind names: assignments, parameters, decorators and imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators: what they give, and which of their sides are worked out."""
+"""Evaluate operators, and decide which of their operands run."""
 
 from __future__ import annotations
 

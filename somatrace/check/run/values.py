@@ -1,4 +1,4 @@
-"""What an expression may stand for, as far as it can be told without running it."""
+"""Abstract values of expressions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _numbers = count(1)
 
 
 def fresh() -> int:
-    """A number that no other object of this process has."""
+    """A unique object number."""
     return next(_numbers)
 
 
@@ -36,7 +36,7 @@ UNBOUND = Unbound()
 
 @dataclass(frozen=True, slots=True)
 class Const(Value):
-    """A constant of Python, told apart by type too (`1` is not `True`)."""
+    """A Python constant, distinguished by type too (`1` is not `True`)."""
 
     value: object
     kind: type = field(init=False)
@@ -64,7 +64,7 @@ class Table(Value):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a call is given. `open` when a star argument hides what else there is."""
+    """The arguments of a call. `open` if a star argument hides further ones."""
 
     positional: tuple[Value, ...] = ()
     named: tuple[tuple[str, Value], ...] = ()
@@ -84,7 +84,7 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class External(Value):
-    """Something outside the tree, by dotted path; `()` in it stands for a call's result."""
+    """Something outside the tree, by dotted path; `()` in it marks a call's result."""
 
     path: str
     ident: int = 0
@@ -232,7 +232,7 @@ def options(value: Value) -> tuple[Value, ...]:
 
 
 def joined(first: Value, second: Value) -> Value:
-    """What is known where two paths meet."""
+    """The join of two values where two paths meet."""
     if first == second:
         return first
     found = list(options(first))
@@ -248,7 +248,7 @@ def is_ours(value: Value) -> bool:
 
 
 def truth(value: Value) -> bool | None:
-    """Whether it is true in a condition; None when that is decided at run time."""
+    """Whether it is true in a condition; None if only run time decides."""
     if isinstance(value, Const):
         return bool(value.value)
     if isinstance(value, External) and value.path in {

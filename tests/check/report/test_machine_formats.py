@@ -1,4 +1,4 @@
-"""Every output is read back by something that reads that format."""
+"""Each format can be read back by a reader of that format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.check.corpus import samples
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """A tree with many findings, and paths and lines that want escaping."""
+    """A tree with many findings, and paths and lines that need escaping."""
     root = tmp_path_factory.mktemp("tree")
     for number, sample in enumerate(one for one in samples() if one.expected != "ok"):
         sample.write(root / f"services/a, b:c%<&>' {number}")
