@@ -78,7 +78,7 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     """Check one tree. Reads its files and runs none of them."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _ours(tree))
+    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _own_package(tree))
     followed, lines = checker.spread(inventory.launches)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
     verdicts = tuple(checker.verdict(one, done) for one in followed)
@@ -100,7 +100,7 @@ def _process(verdict: ProcessVerdict) -> CheckedProcess:
     return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)
 
 
-def _ours(tree: FileTree) -> str | None:
+def _own_package(tree: FileTree) -> str | None:
     """The package directory if the tree is somatrace's own repository, where it does not shadow somatrace."""
     project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
     if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
@@ -122,7 +122,7 @@ class _Checker:
     sources: Sources
     code: ServiceCode
     settings: CheckSettings
-    ours: str | None
+    own_package: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
         """Follow every process, and scan the lines of its service."""
@@ -161,7 +161,7 @@ class _Checker:
         waiting, known = [launch], {launch.start}
         while waiting:
             one = waiting.pop()
-            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.ours)
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.own_package)
             path = outcome.found.path if outcome.found is not None else ""
             yield _Followed(one, service_of(path, self.tree) if path else service, outcome)
             children = [child for child in _children(one, outcome) if child.start not in known]

@@ -31,10 +31,12 @@ def planned(source: bytes, name: str) -> bytes | None:
     if sum(node.lineno <= end <= (node.end_lineno or 0) for node in tree.body) > 1:
         return None
     call = f'init_tracing("{name}")'.encode()
-    added = [call, b""] if _imports_ours(tree) else [b"from somatrace import init_tracing", b"", call, b""]
+    added = (
+        [call, b""] if _imports_somatrace(tree) else [b"from somatrace import init_tracing", b"", call, b""]
+    )
     before = [line.rstrip(b"\r") for line in lines[:end]]
     after = [line.rstrip(b"\r") for line in lines[end:]]
-    if _imports_ours(tree) and before:
+    if _imports_somatrace(tree) and before:
         added = [b"", *added]
     while len(after) > 1 and not after[0].strip():
         after.pop(0)
@@ -52,7 +54,7 @@ def _line_of_last_import(tree: ast.Module) -> int:
     return end
 
 
-def _imports_ours(tree: ast.Module) -> bool:
+def _imports_somatrace(tree: ast.Module) -> bool:
     return any(
         isinstance(node, ast.ImportFrom)
         and node.module == "somatrace"

@@ -38,25 +38,25 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
 
 def _stale(report: CheckReport) -> Iterator[Finding]:
     """Suppressions on lines without a matching finding."""
-    met = {(finding.path, finding.line, finding.code) for finding in report.findings}
+    matched = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:
         match = _NOQA.search(noqa.source)
         for code in _CODE.findall(match[1]) if match else ():
-            if (noqa.path, noqa.line, code.upper()) not in met:
+            if (noqa.path, noqa.line, code.upper()) not in matched:
                 yield st091_stale.stale_comment(noqa, code.upper())
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
     accepted = _baseline(root / name)
-    met: set[str] = set()
+    matched: set[str] = set()
     for finding in findings:
         key = finding.fingerprint()
         if key in accepted:
-            met.add(key)
+            matched.add(key)
         else:
             yield finding
     for key, (code, path) in accepted.items():
-        if key not in met:
+        if key not in matched:
             yield st091_stale.stale_baseline(name, code, path)
 
 

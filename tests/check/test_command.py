@@ -42,8 +42,8 @@ def service(root: Path, text: str, name: str = "orders") -> Path:
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     code = main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def found(capsys, root: Path, *arguments: str) -> list[str]:
@@ -102,7 +102,7 @@ def test_the_check_runs_nothing_from_the_tree(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         (["--format", "xml"], "invalid choice: 'xml'"),
         (["--selekt", "ST001"], "--selekt"),
@@ -111,16 +111,16 @@ def test_the_check_runs_nothing_from_the_tree(tmp_path, capsys):
         (["--output", "/no/such/folder/file"], "/no/such/folder/file"),
     ],
 )
-def test_bad_arguments_print_one_line_and_exit_with_2(tmp_path, capsys, arguments, said):
+def test_bad_arguments_print_one_line_and_exit_with_2(tmp_path, capsys, arguments, printed):
     code, out, err = run(capsys, tmp_path, *arguments)
 
     assert (code, out) == (2, "")
-    assert said in err
+    assert printed in err
     assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "printed"),
     [
         ('exclud = ["a"]', "did you mean `exclude`"),
         ("exclude = 3", "exclude must be a list of strings"),
@@ -131,13 +131,13 @@ def test_bad_arguments_print_one_line_and_exit_with_2(tmp_path, capsys, argument
         ("exclude = [", "pyproject.toml cannot be read"),
     ],
 )
-def test_invalid_settings_print_one_line_and_exit_with_2(tmp_path, capsys, section, said):
+def test_invalid_settings_print_one_line_and_exit_with_2(tmp_path, capsys, section, printed):
     (tmp_path / "pyproject.toml").write_text(f"[tool.somatrace.check]\n{section}\n")
 
     code, _, err = run(capsys, tmp_path)
 
     assert code == 2
-    assert said in err
+    assert printed in err
     assert len(err.splitlines()) == 1
 
 

@@ -34,7 +34,10 @@ def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator
 
 def _service(path: str, folder: str, service: dict[str, Any], around: LaunchContext) -> list[Launch]:
     build = service.get("build")
-    command, entrypoint = told(service.get("command")), told(service.get("entrypoint"))
+    command, entrypoint = (
+        container_command(service.get("command")),
+        container_command(service.get("entrypoint")),
+    )
     if build is None:
         return []
     settings = build if isinstance(build, dict) else {"context": build}
@@ -50,7 +53,7 @@ def _service(path: str, folder: str, service: dict[str, Any], around: LaunchCont
     return dockerfile.started(DeclaredCommand(entrypoint, path), DeclaredCommand(command, path), where)
 
 
-def told(value: Any) -> ContainerCommand | None:
+def container_command(value: Any) -> ContainerCommand | None:
     """A command as compose writes it: a list, or text that is split without a shell."""
     if isinstance(value, list) and value:
         listed = tuple(str(word).replace("$$", "$") for word in value)

@@ -114,9 +114,9 @@ def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest)
     elif instruction == "ENTRYPOINT":
-        stage.entrypoint, stage.command = _told(rest, line), None
+        stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
-        stage.command = _told(rest, line)
+        stage.command = _container_command(rest, line)
 
 
 def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
@@ -144,7 +144,7 @@ def _copy(stage: BuildStage, rest: str) -> None:
     )
 
 
-def _told(rest: str, line: int) -> ContainerCommand:
+def _container_command(rest: str, line: int) -> ContainerCommand:
     if rest.startswith("["):
         try:
             listed = json.loads(re.sub(r"\s+#.*$", "", rest))
@@ -229,13 +229,13 @@ def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> Laun
 class DeclaredCommand:
     """An ENTRYPOINT or CMD (or none) and the file it comes from."""
 
-    told: ContainerCommand | None
+    command: ContainerCommand | None
     path: str
 
 
 def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:
     """ENTRYPOINT and CMD joined: an ENTRYPOINT in shell form ignores CMD."""
-    head, tail = first.told, last.told
+    head, tail = first.command, last.command
     if head is None:
         head, tail, first = tail, None, last
     if head is None:

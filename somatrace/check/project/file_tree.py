@@ -41,7 +41,7 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What was read: size in bytes, time of change in ns, and the content's SHA-256 or why there is none."""
+    """A file that was read: size in bytes, mtime in ns, and the content's SHA-256 or why there is none."""
 
     size: int
     changed: int
@@ -200,7 +200,7 @@ class FileTree:
         self._probed |= probed
 
     def consulted(self) -> dict[str, FileState]:
-        """Every file that was read, as it was then."""
+        """Every file that was read, in its state at that time."""
         return self._states
 
 

@@ -138,7 +138,7 @@ def parse(source: bytes) -> ast.Module:
         try:
             return ast.parse(source)
         except SyntaxError as error:
-            raise UnparsableError(_told(error), error.lineno or 1) from None
+            raise UnparsableError(_message(error), error.lineno or 1) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise UnparsableError(_why(error), 1) from None
 
@@ -150,14 +150,14 @@ def _readable(source: bytes) -> None:
         try:
             symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it takes bytes too
         except SyntaxError as error:
-            raise UnparsableError(_told(error), error.lineno or 1) from None
+            raise UnparsableError(_message(error), error.lineno or 1) from None
         except TypeError:
             parse(source)
         except (ValueError, RecursionError, MemoryError) as error:
             raise UnparsableError(_why(error), 1) from None
 
 
-def _told(error: SyntaxError) -> str:
+def _message(error: SyntaxError) -> str:
     return f"{_PYTHON} cannot parse it: {error.msg}"
 
 

@@ -138,7 +138,7 @@ class _Reader:
             raise UndecidableError(f"line {line[2]}: indentation")
         for other in merged:
             if not isinstance(other, dict):
-                raise UndecidableError("a merge of something that is no mapping")
+                raise UndecidableError("a merge of a value that is not a mapping")
             found = {**other, **found}
         return found
 

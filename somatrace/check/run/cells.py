@@ -19,7 +19,7 @@ HOOKS: Key = ("#", "hooks")
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A function that a framework calls by itself: at start-up (`startup`, `lifespan`, `worker`), or as
+    """A function that a framework calls: at start-up (`startup`, `lifespan`, `worker`), or as
     a command of a command line. `certain` is False where only some paths wire it.
     """
 
@@ -75,7 +75,7 @@ class CellStore:
         return len(self._journals) - 1
 
     def since(self, depth: int) -> Changes:
-        """What is different now from when the journal at `depth` was opened."""
+        """The changes since the journal at `depth` was opened."""
         return {key: self._cells.get(key, _MISSING) for journal in self._journals[depth:] for key in journal}
 
     def rollback(self) -> Changes:

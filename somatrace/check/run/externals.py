@@ -25,7 +25,7 @@ from somatrace.check.run.values import (
     Items,
     Partial,
     Value,
-    is_ours,
+    is_init_tracing,
     options,
 )
 
@@ -111,7 +111,7 @@ def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) 
             machine.ledger.escaped.setdefault(id(value.function.node), (value.function, path, place))
         elif isinstance(value, Function):
             machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
-        elif is_ours(value):
+        elif is_init_tracing(value):
             machine.ledger.escaped.setdefault(id(value), (value, path, place))
         elif isinstance(value, Class | Instance):
             _escape_methods(machine, value if isinstance(value, Class) else value.cls, path, place)

@@ -26,7 +26,7 @@ class StepLimitReached(Exception):  # noqa: N818 -- a limit is not an error eith
 
 
 def stop_there(_: Value) -> None:
-    """What `next` resumes a generator with: the body goes no further than its first yield."""
+    """The `resume` of a generator under `next`: the body stops at its first yield."""
 
 
 @dataclass(frozen=True, slots=True)

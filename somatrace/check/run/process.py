@@ -60,10 +60,10 @@ class RunOutcome:
 
 
 def run(
-    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], ours: str | None
+    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], own_package: str | None
 ) -> RunOutcome:
     """Follow one process."""
-    loader = Loader(tree, sources, start.roots, ours)
+    loader = Loader(tree, sources, start.roots, own_package)
     machine = Interpreter(loader, sources, wrappers)
     found = _target(start, loader, tree)
     exhausted = False

@@ -115,7 +115,7 @@ class LocalModule(Value):
 
 @dataclass(frozen=True, slots=True)
 class Pending(Value):
-    """A name of a module that can have no effect by itself: looked at when it is used."""
+    """A name in a module without effects: resolved when it is used."""
 
     module: LocalModule
     name: str
@@ -227,7 +227,7 @@ class Either(Value):
 
 
 def options(value: Value) -> tuple[Value, ...]:
-    """What it may be: itself, unless it is one of several."""
+    """The alternatives of a value: itself, unless it is one of several."""
     return value.options if isinstance(value, Either) else (value,)
 
 
@@ -237,12 +237,12 @@ def joined(first: Value, second: Value) -> Value:
         return first
     found = list(options(first))
     found.extend(value for value in options(second) if value not in found)
-    if len(found) > _MOST_OPTIONS and not any(is_ours(value) for value in found):
+    if len(found) > _MOST_OPTIONS and not any(is_init_tracing(value) for value in found):
         return UNKNOWN
     return Either(tuple(found[: _MOST_OPTIONS * 4]))
 
 
-def is_ours(value: Value) -> bool:
+def is_init_tracing(value: Value) -> bool:
     """Whether it is somatrace's `init_tracing`."""
     return isinstance(value, External) and value.path in OURS
 
@@ -256,7 +256,7 @@ def truth(value: Value) -> bool | None:
         "typing_extensions.TYPE_CHECKING",
     }:
         return False
-    if isinstance(value, Function | Class | LocalModule | Partial | Bound) or is_ours(value):
+    if isinstance(value, Function | Class | LocalModule | Partial | Bound) or is_init_tracing(value):
         return True
     if isinstance(value, Either):
         found = {truth(option) for option in value.options}

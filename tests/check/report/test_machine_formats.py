@@ -49,11 +49,11 @@ def test_concise_has_one_line_per_finding(tree, capsys):
 
 
 def test_sarif_names_rules_places_and_stable_fingerprints(tree, capsys):
-    told = json.loads(written(tree, "sarif", capsys))
+    log = json.loads(written(tree, "sarif", capsys))
 
-    [run] = told["runs"]
+    [run] = log["runs"]
     rules = run["tool"]["driver"]["rules"]
-    assert told["version"] == "2.1.0"
+    assert log["version"] == "2.1.0"
     assert run["tool"]["driver"]["version"] == VERSION
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
