@@ -1,6 +1,6 @@
-"""`.somatrace_cache/`: the last report of a tree, good while every file that led to it says the same.
+"""The last report of a tree in `.somatrace_cache/`, valid while every file it was made from is unchanged.
 
-The file is signed with a key of this user's own, so that a cache committed to a repository proves nothing.
+The file is signed with a key of the current user, so that a cache committed to a repository is ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RACY_NS = 2_000_000_000
 def cached(
     root: Path, settings: CheckSettings, check: Callable[[FileTree, CheckSettings], CheckReport]
 ) -> CheckReport:
-    """The remembered report where it still holds, otherwise a new one, remembered."""
+    """The cached report if it is still valid, otherwise a new one, which is cached."""
     began = time.time_ns()
     tree = FileTree(root, settings.exclude)
     place, key = root / FOLDER / "check.json", _key()
@@ -48,7 +48,7 @@ def cached(
 
 
 def _key() -> bytes | None:
-    """The key of the user, made at first use; None where the home directory takes no file."""
+    """The user's key, created at first use; None if the home directory is not writable."""
     place = Path("~/.cache/somatrace/check.key").expanduser()
     with suppress(OSError, RuntimeError):
         if not place.exists():
@@ -64,12 +64,12 @@ def _key() -> bytes | None:
 
 
 def _described(tree: FileTree, settings: CheckSettings) -> str:
-    """Everything but the files' content: versions, settings, and which paths there are."""
-    told = hashlib.sha256()
-    told.update(repr((VERSION, _FORMAT, sys.version_info[:3], sorted(asdict(settings).items()))).encode())
+    """A digest of versions, settings and paths: everything but the files' content."""
+    digest = hashlib.sha256()
+    digest.update(repr((VERSION, _FORMAT, sys.version_info[:3], sorted(asdict(settings).items()))).encode())
     for path in (*tree.files, "\0", *tree.folders, "\0", *sorted(tree.odd)):
-        told.update(path.encode("utf-8", "surrogateescape") + b"\0")
-    return told.hexdigest()
+        digest.update(path.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
 
 
 def _entry(tree: FileTree, settings: CheckSettings, report: CheckReport, began: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _entry(tree: FileTree, settings: CheckSettings, report: CheckReport, began: 
 
 
 def _same(tree: FileTree, held: dict[str, Any]) -> bool:
-    """Whether every file that was read still has its content, and every path that was looked for its kind."""
+    """Whether every file read is unchanged, and every path looked up is still a file or still missing."""
     began = int(held["began"])
     for path, (size, changed, digest) in held["files"].items():
         now = tree.stamp(path)
@@ -107,7 +107,7 @@ def _report(held: dict[str, Any]) -> CheckReport:
 
 
 def _read(place: Path, key: bytes) -> dict[str, Any] | None:
-    """What was written, if this user wrote it."""
+    """The cached entry, if this user wrote it."""
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
@@ -121,7 +121,7 @@ def _read(place: Path, key: bytes) -> dict[str, Any] | None:
 
 
 def _write(place: Path, key: bytes, entry: dict[str, Any]) -> None:
-    """Whole or not at all; a tree that cannot be written to is checked anew each time."""
+    """Write atomically; a read-only tree is checked anew each time."""
     body = json.dumps(entry).encode()
     signature = hmac.new(key, body, hashlib.sha256).hexdigest().encode()
     draft = place.with_name(f".{place.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""The whole check of a tree."""
+"""Check a source tree: follow its processes, apply the rules, report findings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from somatrace.check.launch import discover
 from somatrace.check.launch.around import Launch, LaunchOrigin
 from somatrace.check.launch.discover import Inventory, service_of
 from somatrace.check.parallel import spread
-from somatrace.check.project import model_clients
 from somatrace.check.project.file_tree import FileState, FileTree
 from somatrace.check.project.source import Sources, UnparsableError
-from somatrace.check.rules import line_scanner, process_verdict
+from somatrace.check.rules import (
+    line_scanner,
+    process_verdict,
+    st011_same_name,
+    st040_no_entrypoint,
+    st091_stale,
+)
 from somatrace.check.rules.finding import Finding
 from somatrace.check.rules.line_rules import ServiceCode
 from somatrace.check.rules.process_verdict import ProcessVerdict
@@ -20,13 +25,13 @@ from somatrace.check.run.machine import CodePlace
 from somatrace.check.run.process import ProcessStart, RunOutcome, run
 from somatrace.check.settings import CheckSettings
 
-#: As many launches as pay for a copy of the process: a few milliseconds each.
+#: The fewest launches worth a forked process: each takes a few milliseconds.
 _LEAST = 50
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedProcess:
-    """One process of the tree: where it begins, what starts it, where it is traced and under which name."""
+    """One process of the tree: its entrypoint, its launcher, its service name and the call that traces it."""
 
     service: str
     entrypoint: str
@@ -47,7 +52,7 @@ class CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """A launch, its service, and what became of it; nothing did where it cannot be followed."""
+    """A launch, its service, and its outcome; None if it cannot be followed."""
 
     launch: Launch
     service: str
@@ -61,7 +66,7 @@ class _Followed:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What one part of the launches came to, and what was read for it."""
+    """The results of one part of the launches, and the files read for it."""
 
     followed: list[_Followed]
     lines: list[Finding]
@@ -70,33 +75,33 @@ class _Part:
 
 
 def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
-    """Check one tree. Reads its files and nothing else; runs nothing of it."""
+    """Check one tree. Reads its files and runs none of them."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _ours(tree))
+    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _own_package(tree))
     followed, lines = checker.spread(inventory.launches)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
-    judged = tuple(checker.judged(one, done) for one in followed)
-    lines += checker.rest(inventory, {process.service for process in judged})
-    findings = [finding for process in judged for finding in process.findings]
-    findings += (finding for finding in lines if finding.code != "ST091")
+    verdicts = tuple(checker.verdict(one, done) for one in followed)
+    lines += checker.rest(inventory, {process.service for process in verdicts})
+    findings = [finding for process in verdicts for finding in process.findings]
+    findings += (finding for finding in lines if finding.code != st091_stale.RULE.code)
     findings += checker.silent(inventory)
-    findings += _same_names(judged, sources)
-    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == "ST091"))
-    return CheckReport(tuple(map(_process, judged)), tuple(_distinct(findings)), noqas)
+    findings += st011_same_name.findings(verdicts, sources)
+    noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == st091_stale.RULE.code))
+    return CheckReport(tuple(map(_process, verdicts)), tuple(_distinct(findings)), noqas)
 
 
-def _process(judged: ProcessVerdict) -> CheckedProcess:
-    origin = judged.launch.origin
+def _process(verdict: ProcessVerdict) -> CheckedProcess:
+    origin = verdict.launch.origin
     text = " ".join(origin.text.split())
     launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
-    traced = f"{judged.traced.path}:{judged.traced.line}" if judged.traced is not None else ""
-    codes = tuple(sorted({finding.code for finding in judged.findings}))
-    return CheckedProcess(judged.service, judged.path, launched, judged.name, traced, codes)
+    traced = f"{verdict.traced.path}:{verdict.traced.line}" if verdict.traced is not None else ""
+    codes = tuple(sorted({finding.code for finding in verdict.findings}))
+    return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)
 
 
-def _ours(tree: FileTree) -> str | None:
-    """Where somatrace itself lies, when the tree is its own repository: that package is no shadow of it."""
+def _own_package(tree: FileTree) -> str | None:
+    """The package directory if the tree is somatrace's own repository, where it does not shadow somatrace."""
     project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
     if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
         return "somatrace"
@@ -104,7 +109,7 @@ def _ours(tree: FileTree) -> str | None:
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:
-    """One finding per code and place, whatever number of processes lead to it."""
+    """One finding per code and line, however many processes lead to it."""
     found: dict[tuple[str, int, str], Finding] = {}
     for finding in findings:
         found.setdefault((finding.path, finding.line, finding.code), finding)
@@ -117,10 +122,10 @@ class _Checker:
     sources: Sources
     code: ServiceCode
     settings: CheckSettings
-    ours: str | None
+    own_package: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
-        """Follow every process, and look through the lines of their services."""
+        """Follow every process, and scan the lines of its service."""
         followed: list[_Followed] = []
         lines: list[Finding] = []
         for part, elsewhere in spread(self._part, launches, _LEAST):
@@ -152,26 +157,26 @@ class _Checker:
                 yield from self._family(launch, service)
 
     def _family(self, launch: Launch, service: str) -> Iterator[_Followed]:
-        """A process and those it starts; one that would start itself again and again is followed once."""
+        """A process and those it starts; one that keeps restarting itself is followed once."""
         waiting, known = [launch], {launch.start}
         while waiting:
             one = waiting.pop()
-            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.ours)
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.own_package)
             path = outcome.found.path if outcome.found is not None else ""
             yield _Followed(one, service_of(path, self.tree) if path else service, outcome)
             children = [child for child in _children(one, outcome) if child.start not in known]
             known.update(child.start for child in children)
             waiting += reversed(children)
 
-    def judged(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
-        """The verdict, knowing which calls other processes make."""
+    def verdict(self, one: _Followed, done: set[CodePlace]) -> ProcessVerdict:
+        """The verdict, given the calls that other processes make."""
         if one.outcome is None:
             return process_verdict.undecided(one.launch, one.service, self.sources)
         written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
-        return process_verdict.judge(one.launch, one.outcome, written, one.service, self.sources)
+        return process_verdict.decide(one.launch, one.outcome, written, one.service, self.sources)
 
     def _written(self, service: str, outcome: RunOutcome, done: set[CodePlace]) -> Iterator[CodePlace]:
-        """Calls of ours in this process's modules, and those of the service that no process runs."""
+        """Calls in this process's modules, and calls in the service that no process runs."""
         loaded = outcome.ledger.modules
         for path in dict.fromkeys([*loaded, *self.code.of(service)]):
             if self.sources.mentions(path, b"init_tracing"):
@@ -192,18 +197,11 @@ class _Checker:
 
     def silent(self, inventory: Inventory) -> Iterator[Finding]:
         for service in inventory.silent:
-            user = next(
-                (path for path in self.code.of(service) if self.sources.matches(path, model_clients.IMPORTS)),
-                None,
-            )
-            if user is not None:
-                message = f"`{service}` uses a model client and has no entrypoint that is known"
-                advice = "add a launcher, `app/main.py`, or list it in [tool.somatrace.check] entrypoints"
-                yield Finding(user, 1, "ST040", 1, message, advice, (), service, self.sources.line(user, 1))
+            yield from st040_no_entrypoint.findings(service, self.code.of(service), self.sources)
 
 
 def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
-    """Processes that a supervisor starts again: `uvicorn.run("m:app", workers=4)`."""
+    """Child processes that a supervisor starts: `uvicorn.run("m:app", workers=4)`."""
     for name, place in outcome.ledger.respawned:
         module, _, attribute = name.partition(":")
         start = ProcessStart(
@@ -218,26 +216,3 @@ def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
             start,
             target=name,
         )
-
-
-def _same_names(processes: tuple[ProcessVerdict, ...], sources: Sources) -> Iterator[Finding]:
-    first: dict[str, ProcessVerdict] = {}
-    for process in processes:
-        if not process.name or process.traced is None:
-            continue
-        other = first.setdefault(process.name, process)
-        if other.service != process.service:
-            place = process.traced
-            message = f'"{process.name}" is the name of {other.service or "the root project"} too'
-            advice = "give every service a name of its own"
-            yield Finding(
-                place.path,
-                place.line,
-                "ST011",
-                place.column,
-                message,
-                advice,
-                (),
-                process.service,
-                sources.line(place.path, place.line),
-            )

@@ -1,4 +1,4 @@
-"""`somatrace check`: arguments in, a report out, and the exit code."""
+"""The command `somatrace check`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command. 0: every process is traced; 1: findings; 2: the check could not be done."""
+    """Run the command. 0: every process is traced; 1: findings; 2: the check could not run."""
     try:
         given = _parser().parse_args(arguments)
         return _run(given)
@@ -44,32 +44,36 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"somatrace check: {error.filename or 'a file'}: {error.strerror}\n")
     except Exception as error:
-        sys.stderr.write(f"somatrace check: it failed itself, {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"somatrace check: internal error, {type(error).__name__}: {error}\n")
     return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="somatrace check",
-        description="Find services that would run untraced. Nothing of the tree is imported or run.",
+        description="Find services that would run untraced. Nothing from the tree is imported or run.",
     )
     parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="roots to check (default: .)")
     parser.add_argument(
-        "--format", choices=tuple(report.FORMATS), default="full", help="how findings are written"
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
-    parser.add_argument("--select", metavar="CODES", help="only these codes, separated by commas")
-    parser.add_argument("--ignore", metavar="CODES", help="not these codes")
-    parser.add_argument("--explain", metavar="CODE", help="say what a code means")
-    parser.add_argument(
-        "--list", action="store_true", help="list every process: how it starts, where it is traced"
+        "--format", choices=tuple(report.FORMATS), default="full", help="output format (default: full)"
     )
     parser.add_argument(
-        "--json", action="store_true", help="the same as --format json; with --list the list as JSON"
+        "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
     )
-    parser.add_argument("--no-cache", action="store_true", help="neither read nor write .somatrace_cache")
-    parser.add_argument("--write-baseline", metavar="FILE", help="accept today's findings in this file")
-    parser.add_argument("--fix", action="store_true", help="add the missing call where its place is plain")
+    parser.add_argument("--select", metavar="CODES", help="report only these codes, separated by commas")
+    parser.add_argument("--ignore", metavar="CODES", help="skip these codes, separated by commas")
+    parser.add_argument("--explain", metavar="CODE", help="explain a code")
+    parser.add_argument(
+        "--list", action="store_true", help="list every process: its launcher and where it is traced"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="same as --format json; with --list, print the list as JSON"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="do not read or write .somatrace_cache")
+    parser.add_argument(
+        "--write-baseline", metavar="FILE", help="accept the current findings and write them to FILE"
+    )
+    parser.add_argument("--fix", action="store_true", help="add a missing call where its place is obvious")
     return parser
 
 
@@ -94,7 +98,9 @@ def _run(given: argparse.Namespace) -> int:
 
 def _no(code: str) -> str:
     settings.codes([code or "?"], "--explain")
-    raise settings.SettingsError(f"--explain names no rule: `{code}`; it knows {', '.join(catalogue.RULES)}")
+    raise settings.SettingsError(
+        f"--explain: unknown rule `{code}`; known rules are {', '.join(catalogue.RULES)}"
+    )
 
 
 def _one(root: Path, given: argparse.Namespace) -> int:
@@ -110,7 +116,7 @@ def _one(root: Path, given: argparse.Namespace) -> int:
     if given.list:
         text = report.listing(found, as_json=given.json)
     else:
-        text = report.FORMATS["json" if given.json else given.format](kept, root, _colour(given))
+        text = report.FORMATS["json" if given.json else given.format](kept, root, _color(given))
     if given.output:
         given.output.write_text(text, encoding="utf-8")
     else:
@@ -120,7 +126,7 @@ def _one(root: Path, given: argparse.Namespace) -> int:
 
 
 def _fixed(root: Path, wanted: settings.CheckSettings, found: CheckReport) -> CheckReport:
-    """Fix, check again, and take back what left its file with a finding."""
+    """Fix, check again, and revert each file that is left with a new finding."""
     taken = {process.service_name for process in found.processes}
     before = fixer.fix(root, suppressions.apply(root, found, replace(wanted, baseline="")).findings, taken)
     again = _deeply(root, wanted, fresh=True)
@@ -131,7 +137,7 @@ def _fixed(root: Path, wanted: settings.CheckSettings, found: CheckReport) -> Ch
         (root / path).write_bytes(before[path])
         left = next(one for one in new if one.path == path or one.path not in before)
         sys.stderr.write(
-            f"not fixed {path}: the call there leads to {left.code} at {left.path}:{left.line}\n"
+            f"not fixed {path}: a call there would cause {left.code} at {left.path}:{left.line}\n"
         )
     for path in sorted(set(before) - set(wrong)):
         sys.stderr.write(f"fixed {path}\n")
@@ -150,12 +156,12 @@ def _codes(text: str, option: str) -> tuple[str, ...]:
     return settings.codes([code.strip() for code in text.split(",")], option)
 
 
-def _colour(given: argparse.Namespace) -> bool:
+def _color(given: argparse.Namespace) -> bool:
     return given.output is None and sys.stdout.isatty()
 
 
 def _deeply(root: Path, wanted: settings.CheckSettings, *, fresh: bool) -> CheckReport:
-    """Check on a thread with a deep stack: generated code nests deeper than people do."""
+    """Check on a thread with a deep stack: generated code nests deeper than handwritten code."""
     found: list[CheckReport] = []
     failed: list[BaseException] = []
 

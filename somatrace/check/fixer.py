@@ -1,4 +1,4 @@
-"""`--fix`: adds the missing call where its place is plain, and takes it back where that does not help."""
+"""Insert missing calls for `--fix` where their place is obvious."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def planned(source: bytes, name: str) -> bytes | None:
-    """The source with import and call after its leading imports; None when there is no plain place."""
+    """The source with import and call after its leading imports; None if there is no obvious place."""
     if any(
         match and match[1].lower() not in {b"utf-8", b"utf8"}
         for match in map(_COOKIE.match, source.split(b"\n")[:2])
@@ -31,10 +31,12 @@ def planned(source: bytes, name: str) -> bytes | None:
     if sum(node.lineno <= end <= (node.end_lineno or 0) for node in tree.body) > 1:
         return None
     call = f'init_tracing("{name}")'.encode()
-    added = [call, b""] if _imports_ours(tree) else [b"from somatrace import init_tracing", b"", call, b""]
+    added = (
+        [call, b""] if _imports_somatrace(tree) else [b"from somatrace import init_tracing", b"", call, b""]
+    )
     before = [line.rstrip(b"\r") for line in lines[:end]]
     after = [line.rstrip(b"\r") for line in lines[end:]]
-    if _imports_ours(tree) and before:
+    if _imports_somatrace(tree) and before:
         added = [b"", *added]
     while len(after) > 1 and not after[0].strip():
         after.pop(0)
@@ -42,7 +44,7 @@ def planned(source: bytes, name: str) -> bytes | None:
 
 
 def _line_of_last_import(tree: ast.Module) -> int:
-    """The last line of the docstring and imports that a module begins with; 0 when it has none."""
+    """The last line of a module's leading docstring and imports; 0 if it has neither."""
     end = 0
     for node in tree.body:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and not end
@@ -52,25 +54,28 @@ def _line_of_last_import(tree: ast.Module) -> int:
     return end
 
 
-def _imports_ours(tree: ast.Module) -> bool:
+def _imports_somatrace(tree: ast.Module) -> bool:
     return any(
-        isinstance(node, ast.ImportFrom) and node.module == "somatrace" and not node.level and _plainly(node)
+        isinstance(node, ast.ImportFrom)
+        and node.module == "somatrace"
+        and not node.level
+        and _imports_init_tracing(node)
         for node in tree.body
     )
 
 
-def _plainly(node: ast.ImportFrom) -> bool:
+def _imports_init_tracing(node: ast.ImportFrom) -> bool:
     return any(alias.name == "init_tracing" and alias.asname is None for alias in node.names)
 
 
 def service_name(finding: Finding, root: Path, taken: set[str]) -> str | None:
-    """The directory's name, unless another service has it or it cannot be written as it is."""
+    """The directory's name, unless another service has it or it is not a valid name."""
     name = finding.service.rpartition("/")[2] or root.resolve().name
     return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name not in taken else None
 
 
 def fix(root: Path, findings: tuple[Finding, ...], taken: set[str]) -> dict[str, bytes]:
-    """Write the plain cases. What each file said before, so that it can be taken back."""
+    """Fix the obvious cases. Returns the previous content of each file, for reverting."""
     before: dict[str, bytes] = {}
     names = set(taken)
     for finding in findings:

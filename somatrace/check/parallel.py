@@ -1,4 +1,4 @@
-"""Work on several processors, by processes that begin as copies of this one."""
+"""Spread work over the processors with forked processes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: More copies than this wait for the disk rather than for a processor.
+#: With more processes than this, the disk is the bottleneck.
 _MOST: Final = 8
 
 
 def spread(
     work: Callable[[Sequence[Item]], Result], items: Sequence[Item], least: int
 ) -> list[tuple[Result, bool]]:
-    """`work` on contiguous parts of `items`, in order, and whether a copy of this process did it.
+    """The results of `work` on contiguous parts of `items`, in order, and whether a fork computed each.
 
-    There is one part for each processor, of no fewer than `least` items. What a copy fails at is done
-    here, and so is everything where a process cannot be copied.
+    There is one part for each processor, of at least `least` items. If a fork fails or is not possible,
+    this process does its part.
     """
     count = max(1, min(_processors(), len(items) // least))
     bounds = [len(items) * number // count for number in range(count + 1)]
@@ -42,11 +42,11 @@ def _processors() -> int:
 
 
 def _copy(work: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> tuple[int, int] | None:
-    """The copy's process id, and the end of the pipe that its result comes through."""
+    """The fork's process id, and the pipe from which its result is read."""
     reader, writer = os.pipe()
     try:
         with warnings.catch_warnings():
-            # 3.12 warns of other threads' locks: the one other thread only waits for this one
+            # 3.12 warns about locks of other threads: the only other thread waits for this one
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
     except OSError:
@@ -66,12 +66,12 @@ def _copy(work: Callable[[Sequence[Item]], Result], part: Sequence[Item]) -> tup
 
 
 def _received(copy: tuple[int, int] | None) -> tuple[Result, bool] | None:
-    """What the copy found; None when it ended before it was done."""
+    """The fork's result; None if it ended early."""
     if copy is None:
         return None
     child, reader = copy
     with os.fdopen(reader, "rb") as results:
         content = results.read()
     _, status = os.waitpid(child, 0)
-    # written by this very program a moment ago, through a pipe that nobody else holds
+    # written by a fork of this program, through a pipe that no other process has
     return (pickle.loads(content), True) if status == 0 else None  # noqa: S301

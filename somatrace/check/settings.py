@@ -1,4 +1,4 @@
-"""`[tool.somatrace.check]` in pyproject.toml."""
+"""Settings of the check: `[tool.somatrace.check]` in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from somatrace.check.rules.catalogue import RULES
 
 
 class SettingsError(Exception):
-    """A setting that cannot be honoured; the message is one line that says what to do."""
+    """A setting that cannot be used; the message is one line with the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSettings:
-    """What a project may say. Without a section everything is checked."""
+    """A project's settings. Without a section, everything is checked."""
 
     entrypoints: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class CheckSettings:
     baseline: str = ""
 
     def wants(self, code: str, path: str) -> bool:
-        """Whether a finding of that code in that file is asked for."""
+        """Whether findings with this code in this file are reported."""
         if self.select and not code.startswith(self.select):
             return False
         if self.ignore and code.startswith(self.ignore):
@@ -63,7 +63,7 @@ def read(root: Path) -> CheckSettings:
 def _valid(key: str, value: Any) -> Any:
     known = [one.name.replace("_", "-") for one in fields(CheckSettings)]
     if key not in known:
-        raise SettingsError(f"[tool.somatrace.check] has no `{key}`{_nearest(key, known)}")
+        raise SettingsError(f"[tool.somatrace.check] has no setting `{key}`{_nearest(key, known)}")
     if key == "baseline":
         if not isinstance(value, str):
             raise SettingsError("[tool.somatrace.check] baseline must be the path of a file")
@@ -82,15 +82,15 @@ def _valid(key: str, value: Any) -> Any:
 
 
 def codes(value: Any, key: str) -> tuple[str, ...]:
-    """Codes or beginnings of codes. Raises SettingsError for one that no rule has."""
+    """Codes or prefixes of codes. Raises SettingsError for one that matches no rule."""
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise SettingsError(f"{key} must be a list of codes")
     for code in value:
         if not code or not any(rule.startswith(code) for rule in RULES):
-            raise SettingsError(f"{key} names no rule: `{code}`{_nearest(code, list(RULES))}")
+            raise SettingsError(f"{key}: no rule matches `{code}`{_nearest(code, list(RULES))}")
     return tuple(value)
 
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"; did you mean `{close[0]}`?" if close else f"; it knows {', '.join(known)}"
+    return f"; did you mean `{close[0]}`?" if close else f"; known are {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""`# noqa: ST003 -- reason`, selections, and the baseline of findings that were accepted."""
+"""Filter findings by `# noqa: ST003 -- reason`, selected codes, and the baseline of accepted findings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from somatrace.check.checker import CheckReport
+from somatrace.check.rules import st090_no_reason, st091_stale
 from somatrace.check.rules.finding import Finding
 from somatrace.check.settings import CheckSettings, SettingsError
 
@@ -17,7 +18,7 @@ _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 
 def apply(root: Path, report: CheckReport, settings: CheckSettings) -> CheckReport:
-    """The findings that stay, with those about suppressions and the baseline."""
+    """The remaining findings, with those about suppressions and the baseline."""
     kept = [*_unsuppressed(report.findings), *_stale(report)]
     kept = [finding for finding in kept if settings.wants(finding.code, finding.path)]
     if settings.baseline:
@@ -32,40 +33,31 @@ def _unsuppressed(findings: tuple[Finding, ...]) -> Iterator[Finding]:
         if match is None or finding.code not in named:
             yield finding
         elif not match[2]:
-            message = f"{finding.code} is suppressed without a reason"
-            yield replace(
-                finding,
-                code="ST090",
-                message=message,
-                help=f"write `# noqa: {finding.code} -- why`",
-                chain=(),
-            )
+            yield st090_no_reason.finding(finding)
 
 
 def _stale(report: CheckReport) -> Iterator[Finding]:
-    """Suppressions on lines where nothing is found."""
-    met = {(finding.path, finding.line, finding.code) for finding in report.findings}
+    """Suppressions on lines without a matching finding."""
+    matched = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:
         match = _NOQA.search(noqa.source)
         for code in _CODE.findall(match[1]) if match else ():
-            if (noqa.path, noqa.line, code.upper()) not in met:
-                message = f"{code.upper()} is suppressed here and not found any more"
-                yield replace(noqa, message=message, help="remove it from the comment")
+            if (noqa.path, noqa.line, code.upper()) not in matched:
+                yield st091_stale.stale_comment(noqa, code.upper())
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
     accepted = _baseline(root / name)
-    met: set[str] = set()
+    matched: set[str] = set()
     for finding in findings:
         key = finding.fingerprint()
         if key in accepted:
-            met.add(key)
+            matched.add(key)
         else:
             yield finding
     for key, (code, path) in accepted.items():
-        if key not in met:
-            message = f"the baseline accepts {code} in {path}, which is not found any more"
-            yield Finding(name, 1, "ST091", 1, message, "write the baseline again (--write-baseline)")
+        if key not in matched:
+            yield st091_stale.stale_baseline(name, code, path)
 
 
 def _baseline(path: Path) -> dict[str, tuple[str, str]]:
@@ -77,11 +69,11 @@ def _baseline(path: Path) -> dict[str, tuple[str, str]]:
             f"the baseline {path.name} does not exist; write it with --write-baseline {path.name}"
         ) from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError(f"the baseline {path.name} is not one that --write-baseline wrote") from None
+        raise SettingsError(f"the baseline {path.name} was not written by --write-baseline") from None
 
 
 def written(findings: tuple[Finding, ...]) -> str:
-    """A baseline that accepts these findings: by code, path and text of the line, never by its number."""
+    """A baseline that accepts these findings: by code, path and text of the line, not by line number."""
     entries = sorted((finding.code, finding.path, finding.fingerprint()) for finding in findings)
     listed = [{"code": code, "path": path, "hash": key} for code, path, key in entries]
     return json.dumps({"version": 1, "findings": listed}, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Small service trees in text files: each says what `somatrace check` has to find in it."""
+"""Small service trees in text files, each with the verdict expected from `somatrace check`."""
 
 from __future__ import annotations
 

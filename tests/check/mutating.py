@@ -1,4 +1,4 @@
-"""Takes tracing away from trees that have it, in the ways in which people lose it."""
+"""Remove tracing from traced trees in the ways that happen in practice."""
 
 from __future__ import annotations
 
@@ -126,13 +126,13 @@ WAYS: dict[str, Callable[[Call], str | None]] = {
     "in a handler that never runs": lambda call: _replaced(
         call, "try:", "    pass", "except ValueError:", f"    {call.text}"
     ),
-    "behind what raises": lambda call: _replaced(
+    "after a raise": lambda call: _replaced(
         call, "try:", "    raise ValueError", f"    {call.text}", "except ValueError:", "    pass"
     ),
-    "in a function that nobody calls": lambda call: _replaced(call, "def never():", f"    {call.text}"),
-    "in a lambda that nobody calls": lambda call: _replaced(call, f"_ = lambda: {call.text}"),
-    "in a generator that nobody draws from": lambda call: _replaced(call, f"_ = ({call.text} for _ in [0])"),
-    "in a coroutine that nobody awaits": lambda call: _replaced(
+    "in an uncalled function": lambda call: _replaced(call, "def never():", f"    {call.text}"),
+    "in an uncalled lambda": lambda call: _replaced(call, f"_ = lambda: {call.text}"),
+    "in an unused generator": lambda call: _replaced(call, f"_ = ({call.text} for _ in [0])"),
+    "in a coroutine that is never awaited": lambda call: _replaced(
         call, "async def never():", f"    {call.text}", "_ = never"
     ),
     "on a thread": lambda call: _replaced(

@@ -1,4 +1,4 @@
-"""Really starts what a tree's launcher starts, and says what happened."""
+"""Start a tree's launcher for real and report the outcome."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> li
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    told = [json.loads(path.read_text()) for path in record.glob("*.json")]
+    records = [json.loads(path.read_text()) for path in record.glob("*.json")]
     failed = waited and process.returncode != 0
-    happened = [Happened(tuple(one["events"]), failed) for one in told]
+    happened = [Happened(tuple(one["events"]), failed) for one in records]
     return [one for one in happened if one.served] or happened or [Happened((), failed)]
 
 

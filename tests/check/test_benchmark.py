@@ -28,6 +28,6 @@ def test_the_benchmark_measures_a_tree_in_which_every_service_is_traced(tmp_path
 
     subprocess.run(command, check=True, capture_output=True, timeout=100)
 
-    told = json.loads(report.read_text())
-    assert told["said"] == "20 processes: every one is traced"
-    assert told["cold s"] > 0 < told["ruff check --no-cache s"]
+    result = json.loads(report.read_text())
+    assert result["said"] == "20 processes: every one is traced"
+    assert result["cold s"] > 0 < result["ruff check --no-cache s"]

@@ -42,8 +42,8 @@ def service(root: Path, text: str, name: str = "orders") -> Path:
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     code = main([str(argument) for argument in arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
 
 
 def found(capsys, root: Path, *arguments: str) -> list[str]:
@@ -54,7 +54,7 @@ def found(capsys, root: Path, *arguments: str) -> list[str]:
 # -- exit codes and start -------------------------------------------------------------------------
 
 
-def test_a_traced_tree_is_0_a_finding_1_and_a_check_that_cannot_be_done_2(tmp_path, capsys):
+def test_exit_code_is_0_if_traced_1_with_findings_2_on_errors(tmp_path, capsys):
     assert run(capsys, tmp_path)[0] == 0
     service(tmp_path, MISSING)
     assert run(capsys, tmp_path)[0] == 1
@@ -92,7 +92,7 @@ def test_the_check_imports_neither_opentelemetry_nor_traceloop_nor_typer_nor_a_n
     )
 
 
-def test_nothing_of_the_tree_is_run(tmp_path, capsys):
+def test_the_check_runs_nothing_from_the_tree(tmp_path, capsys):
     flag = tmp_path / "ran"
     service(tmp_path, f"open({str(flag)!r}, 'w').close()\n" + GOOD)
     (tmp_path / "sitecustomize.py").write_text(f"open({str(flag)!r}, 'w').close()\n")
@@ -102,7 +102,7 @@ def test_nothing_of_the_tree_is_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         (["--format", "xml"], "invalid choice: 'xml'"),
         (["--selekt", "ST001"], "--selekt"),
@@ -111,33 +111,33 @@ def test_nothing_of_the_tree_is_run(tmp_path, capsys):
         (["--output", "/no/such/folder/file"], "/no/such/folder/file"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, said):
+def test_bad_arguments_print_one_line_and_exit_with_2(tmp_path, capsys, arguments, printed):
     code, out, err = run(capsys, tmp_path, *arguments)
 
     assert (code, out) == (2, "")
-    assert said in err
+    assert printed in err
     assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "printed"),
     [
         ('exclud = ["a"]', "did you mean `exclude`"),
         ("exclude = 3", "exclude must be a list of strings"),
-        ('select = ["ST01", "XX"]', "no rule: `XX`"),
+        ('select = ["ST01", "XX"]', "no rule matches `XX`"),
         ("baseline = 1", "baseline must be the path of a file"),
         ('per-file-ignores = ["a"]', "per-file-ignores must be a table"),
         ('baseline = "gone.json"', "does not exist"),
         ("exclude = [", "pyproject.toml cannot be read"),
     ],
 )
-def test_a_setting_that_cannot_be_honoured_is_one_line_and_exit_code_2(tmp_path, capsys, section, said):
+def test_invalid_settings_print_one_line_and_exit_with_2(tmp_path, capsys, section, printed):
     (tmp_path / "pyproject.toml").write_text(f"[tool.somatrace.check]\n{section}\n")
 
     code, _, err = run(capsys, tmp_path)
 
     assert code == 2
-    assert said in err
+    assert printed in err
     assert len(err.splitlines()) == 1
 
 
@@ -147,7 +147,7 @@ def test_every_code_is_explained(code, capsys):
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.code)
-def test_the_examples_of_a_rule_are_what_they_say(rule, tmp_path, capsys):
+def test_the_broken_example_breaks_its_rule_and_the_kept_one_keeps_it(rule, tmp_path, capsys):
     for number, text in enumerate((rule.broken, rule.kept)):
         written(tmp_path / str(number), text)
 
@@ -165,10 +165,10 @@ def written(root: Path, example: str) -> None:
         service(root, example)
 
 
-# -- what is said ---------------------------------------------------------------------------------
+# -- output ---------------------------------------------------------------------------------------
 
 
-def test_a_finding_says_what_happens_where_and_what_to_do(tmp_path, capsys):
+def test_a_finding_shows_problem_place_and_remedy(tmp_path, capsys):
     service(tmp_path, MISSING)
     (tmp_path / "services/orders/Dockerfile").write_text(
         "FROM python\nWORKDIR /a\nCOPY . .\nCMD uvicorn app.main:app\n"
@@ -177,7 +177,7 @@ def test_a_finding_says_what_happens_where_and_what_to_do(tmp_path, capsys):
     out = run(capsys, tmp_path)[1]
 
     assert out == (
-        "ST001 `uvicorn app.main:app` never calls `init_tracing`, so nothing of this process is traced\n"
+        "ST001 `uvicorn app.main:app` never calls `init_tracing`, so nothing in this process is traced\n"
         "  --> services/orders/app/main.py:1:1\n"
         "  |\n"
         "1 | from fastapi import FastAPI\n"
@@ -189,7 +189,7 @@ def test_a_finding_says_what_happens_where_and_what_to_do(tmp_path, capsys):
     )
 
 
-def test_text_of_the_tree_cannot_colour_the_terminal(tmp_path, capsys):
+def test_text_from_the_tree_cannot_color_the_terminal(tmp_path, capsys):
     service(tmp_path, "x = '\x1b[31m\u202e'; app = FastAPI()\n")
 
     out = run(capsys, tmp_path)[1]
@@ -219,7 +219,7 @@ def test_the_list_shows_every_process_and_its_name(tmp_path, capsys):
 # -- settings, suppressions, baseline -------------------------------------------------------------
 
 
-def test_codes_are_selected_and_ignored_by_their_beginning(tmp_path, capsys):
+def test_codes_are_selected_and_ignored_by_prefix(tmp_path, capsys):
     service(tmp_path, MISSING + "# x\nimport langfuse\nlangfuse.Langfuse()\n")
 
     assert found(capsys, tmp_path) == ["ST001", "ST030"]
@@ -287,7 +287,7 @@ def test_the_cache_follows_every_change(tmp_path, capsys):
     assert (tmp_path / ".somatrace_cache" / ".gitignore").read_text() == "*\n"
 
 
-def test_a_file_of_the_same_size_and_time_is_read_again_when_it_is_young(tmp_path, capsys):
+def test_a_recently_changed_file_is_read_again_despite_equal_size_and_time(tmp_path, capsys):
     path = service(tmp_path, GOOD)
     assert found(capsys, tmp_path) == []
     changed = path.stat().st_mtime_ns
@@ -298,7 +298,7 @@ def test_a_file_of_the_same_size_and_time_is_read_again_when_it_is_young(tmp_pat
     assert found(capsys, tmp_path) == ["ST001"]
 
 
-def test_a_cache_that_somebody_else_wrote_proves_nothing(tmp_path, capsys, monkeypatch, tmp_path_factory):
+def test_a_cache_with_a_wrong_signature_is_ignored(tmp_path, capsys, monkeypatch, tmp_path_factory):
     path = service(tmp_path, GOOD)
     assert found(capsys, tmp_path) == []
     held = tmp_path / ".somatrace_cache" / "check.json"
@@ -321,7 +321,7 @@ def test_a_broken_cache_is_ignored(tmp_path, capsys, broken):
     assert found(capsys, tmp_path) == ["ST001"]
 
 
-def test_a_tree_that_takes_no_cache_is_checked_all_the_same(tmp_path, capsys):
+def test_a_tree_without_a_writable_cache_is_checked(tmp_path, capsys):
     service(tmp_path, MISSING)
     (tmp_path / ".somatrace_cache").write_text("a file")
 
@@ -372,7 +372,7 @@ def test_fix_adds_the_missing_call_and_nothing_else(tmp_path, capsys, before, af
     ],
     ids=["a client comes first", "another encoding", "no line of its own", "not missing"],
 )
-def test_fix_leaves_alone_what_is_not_plain(tmp_path, capsys, text):
+def test_fix_leaves_unclear_cases_alone(tmp_path, capsys, text):
     path = service(tmp_path, text)
     (path.parent / "llm.py").write_text("import openai\nclient = openai.OpenAI()\n")
 
@@ -380,5 +380,5 @@ def test_fix_leaves_alone_what_is_not_plain(tmp_path, capsys, text):
 
     assert path.read_text() == text
     assert code == 1
-    late = "services/orders/app/main.py: the call there leads to ST005 at services/orders/app/llm.py:2"
+    late = "services/orders/app/main.py: a call there would cause ST005 at services/orders/app/llm.py:2"
     assert err == (f"not fixed {late}\n" if "llm" in text else "")

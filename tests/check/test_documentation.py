@@ -1,4 +1,4 @@
-"""docs/checking.md says what the command says."""
+"""docs/checking.md agrees with the command."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAGE = (ROOT / "docs" / "checking.md").read_text()
 def test_every_rule_is_documented_with_its_own_examples(rule):
     section = PAGE.partition(f"### {rule.code}\n")[2].partition("\n##")[0]
 
-    assert rule.says in section
-    assert rule.why in section
+    assert rule.summary in section
+    assert rule.reason in section
     for example in (rule.broken, rule.kept):
         assert example.rstrip() in section
 
 
-def test_every_setting_is_documented_and_taken(tmp_path, capsys):
+def test_every_setting_is_documented_and_accepted(tmp_path, capsys):
     [block] = [part.partition("\n```")[0] for part in PAGE.split("```toml\n")[1:]]
     (tmp_path / "pyproject.toml").write_text(block)
     (tmp_path / "jobs").mkdir()
@@ -40,7 +40,7 @@ def test_every_setting_is_documented_and_taken(tmp_path, capsys):
     }
 
 
-def test_the_finding_shown_is_the_one_that_is_printed(tmp_path, capsys):
+def test_the_documented_finding_is_the_printed_one(tmp_path, capsys):
     app = tmp_path / "services/orders/app"
     app.mkdir(parents=True)
     (app / "main.py").write_text(RULES["ST002"].broken)
@@ -51,7 +51,7 @@ def test_the_finding_shown_is_the_one_that_is_printed(tmp_path, capsys):
     assert capsys.readouterr().out.partition("\n\n1 process")[0] in PAGE
 
 
-def test_the_hook_and_the_action_start_the_check_without_its_extras():
+def test_the_hook_and_the_action_run_the_check_without_extras():
     [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     action = yaml.safe_load((ROOT / "action.yml").read_text())
 

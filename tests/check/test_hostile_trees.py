@@ -1,4 +1,4 @@
-"""Nothing that lies in a tree crashes the check, hangs it, or leads it out of the tree."""
+"""No content of a tree crashes the check, hangs it, or leads it out of the tree."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def app(tmp_path) -> Path:
         "data",
     ],
 )
-def test_what_python_reads_is_read(app, tmp_path, capsys, source):
+def test_valid_python_is_read(app, tmp_path, capsys, source):
     (app / "main.py").write_bytes(source)
 
     assert check(capsys, tmp_path) == []
@@ -88,7 +88,7 @@ def test_what_python_reads_is_read(app, tmp_path, capsys, source):
     ],
     ids=["syntax", "utf16", "encoding", "nul", "cookie", "indentation", "nesting"],
 )
-def test_what_python_cannot_read_is_one_finding(app, tmp_path, capsys, source):
+def test_invalid_python_is_one_finding(app, tmp_path, capsys, source):
     (app / "main.py").write_bytes(source)
 
     [found] = check(capsys, tmp_path)
@@ -97,7 +97,7 @@ def test_what_python_cannot_read_is_one_finding(app, tmp_path, capsys, source):
 
 
 @pytest.mark.parametrize("kind", ["dangling", "loop", "pipe", "unreadable", "folder"])
-def test_an_entrypoint_that_is_no_readable_file_is_a_finding_and_never_a_wait(app, tmp_path, capsys, kind):
+def test_an_unreadable_entrypoint_is_a_finding_and_never_blocks(app, tmp_path, capsys, kind):
     path = app / "main.py"
     path.unlink()
     if kind == "dangling":
@@ -172,13 +172,13 @@ def test_an_import_never_leads_out_of_the_tree(app, tmp_path, capsys):
         "try:\n    pass\nexcept* ValueError:\n    pass\n",
     ],
 )
-def test_code_that_turns_in_circles_gets_a_verdict(app, tmp_path, capsys, text):
+def test_endless_recursion_gets_a_verdict(app, tmp_path, capsys, text):
     (app / "main.py").write_text(text)
 
     assert len(check(capsys, tmp_path)) == 1
 
 
-def test_calls_that_multiply_are_given_up_not_waited_for(app, tmp_path, capsys):
+def test_exponential_calls_stop_at_the_step_limit(app, tmp_path, capsys):
     calls = "".join(f"def f{n}():\n    f{n - 1}()\n    f{n - 1}()\n" for n in range(1, 40))
     (app / "main.py").write_text(f"def f0(): pass\n{calls}f39()\n{GOOD}")
 
@@ -208,7 +208,7 @@ def test_calls_that_multiply_are_given_up_not_waited_for(app, tmp_path, capsys):
         max_size=200,
     ),
 )
-def test_no_launcher_s_text_crashes_it(tmp_path_factory, capsys, name, text):
+def test_no_launcher_text_crashes_the_check(tmp_path_factory, capsys, name, text):
     root = tmp_path_factory.mktemp("launcher")
     (root / name).write_text(text)
     (root / "Procfile" if name == "start.sh" else root / "start.sh").write_text("web: sh start.sh\n")
@@ -228,7 +228,7 @@ PIECES = [
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(PIECES)), max_size=25))
-def test_no_program_crashes_it(tmp_path_factory, capsys, lines):
+def test_no_program_crashes_the_check(tmp_path_factory, capsys, lines):
     root = tmp_path_factory.mktemp("program")
     folder = root / "services/orders/app"
     folder.mkdir(parents=True)
@@ -239,7 +239,7 @@ def test_no_program_crashes_it(tmp_path_factory, capsys, lines):
     check(capsys, root)
 
 
-def test_a_server_that_would_start_itself_for_ever_is_followed_once(capsys, app):
+def test_a_server_that_restarts_itself_forever_is_followed_once(capsys, app):
     (app / "main.py").write_text('import uvicorn\nuvicorn.run("app.main:app", workers=4)\n' + GOOD)
     (app.parent / "Dockerfile").write_text("FROM python\nWORKDIR /srv\nCOPY . .\nCMD python app/main.py\n")
 

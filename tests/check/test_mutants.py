@@ -1,4 +1,4 @@
-"""What takes tracing away from a traced tree is caught. All mutants: `python benchmarks/mutants.py`."""
+"""Changes that remove tracing from a traced tree are caught. All mutants: `python benchmarks/mutants.py`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def test_the_benchmark_says_how_many_were_caught(tmp_path) -> None:
     command = [sys.executable, str(benchmark), "--sample", "6", "--json", str(report)]
     subprocess.run(command, check=True, capture_output=True, timeout=110)
 
-    told = json.loads(report.read_text())
-    assert told["mutants"] == 6
-    assert told["of them caught"] <= told["that lose tracing"] <= 6
+    result = json.loads(report.read_text())
+    assert result["mutants"] == 6
+    assert result["of them caught"] <= result["that lose tracing"] <= 6

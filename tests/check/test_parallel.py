@@ -1,4 +1,4 @@
-"""Large trees are checked on every processor; what is found does not depend on how many there are."""
+"""Large trees are checked on every processor, with the same findings on any number of them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_report_is_the_same_on_any_number_of_processors(monorepo, monkeypatc
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot copy a process")
-def test_a_change_of_a_file_that_only_a_copy_read_is_seen(monorepo, monkeypatch):
+def test_a_change_to_a_file_that_only_a_fork_read_is_noticed(monorepo, monkeypatch):
     monkeypatch.setattr(parallel, "_processors", lambda: 4)
     before = cached(monorepo, CheckSettings(), check)
     last = monorepo / f"services/service-{SERVICES - 1:03}/main.py"
@@ -72,7 +72,7 @@ def test_a_change_of_a_file_that_only_a_copy_read_is_seen(monorepo, monkeypatch)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot copy a process")
-def test_the_part_of_a_copy_that_is_killed_is_done_here(monkeypatch):
+def test_the_parent_does_the_part_of_a_killed_fork(monkeypatch):
     monkeypatch.setattr(parallel, "_processors", lambda: 3)
     here = os.getpid()
 
@@ -86,7 +86,7 @@ def test_the_part_of_a_copy_that_is_killed_is_done_here(monkeypatch):
     assert results == [([0, 1, 2], False), ([3, 4, 5], True), ([6, 7, 8], False)]
 
 
-def test_an_exception_in_any_part_comes_out_here(monkeypatch):
+def test_an_exception_in_any_part_is_raised(monkeypatch):
     monkeypatch.setattr(parallel, "_processors", lambda: 2)
 
     def work(items):
@@ -96,7 +96,7 @@ def test_an_exception_in_any_part_comes_out_here(monkeypatch):
         spread(work, [1, 1, 1, 0], least=1)
 
 
-def test_few_items_are_not_worth_a_copy(monkeypatch):
+def test_few_items_are_not_spread(monkeypatch):
     monkeypatch.setattr(parallel, "_processors", lambda: 8)
 
     assert spread(list, range(9), least=5) == [([*range(9)], False)]

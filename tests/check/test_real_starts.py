@@ -1,4 +1,4 @@
-"""The labels of the corpus rest on what happens: each tree that can be started is."""
+"""Compare the corpus labels with real starts of the trees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RUN = [sample for sample in samples() if sample.runs and commands(sample)]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sample", RUN, ids=str)
-def test_what_happens_at_a_real_start_is_what_the_label_says(sample: Sample, tmp_path) -> None:
+def test_a_real_start_agrees_with_the_label(sample: Sample, tmp_path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "record").mkdir()
     sample.write(tmp_path / "tree")

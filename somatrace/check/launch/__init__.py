@@ -1,1 +1,1 @@
-"""What starts a Python process: launchers, their commands, and convention."""
+"""Find the Python processes of a tree from launchers, their commands, and naming conventions."""

@@ -1,4 +1,4 @@
-"""What surrounds a launched process: its directories, their places in the tree, its variables."""
+"""The environment of a launched process: directories, mounts and variables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LaunchOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process that something starts. `problem` says why it cannot be followed, or is empty."""
+    """A process with a launcher. `problem` is the reason why it cannot be followed, or empty."""
 
     origin: LaunchOrigin
     start: ProcessStart
@@ -32,7 +32,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class LaunchContext:
-    """Where a command runs. `mounts` say which directory of the tree (or file) lies where in the image."""
+    """The place where a command runs. `mounts` map paths of the image to directories or files of the tree."""
 
     tree: FileTree
     workdir: str = "/"
@@ -46,7 +46,7 @@ class LaunchContext:
         return normpath(join(self.workdir, path))
 
     def candidates(self, path: str) -> list[str]:
-        """Where in the tree a path of the image may lie, best first."""
+        """Candidate paths in the tree for a path of the image, best first."""
         wanted = self.in_image(path)
         found = []
         for target, source in sorted(self.mounts, key=lambda mount: -len(mount[0])):
@@ -57,11 +57,11 @@ class LaunchContext:
         return found
 
     def file(self, path: str) -> str | None:
-        """The file of the tree that the process means by `path`."""
+        """The file of the tree that `path` refers to in the process."""
         return next((found for found in self.candidates(path) if self.tree.is_file(found)), None)
 
     def roots(self, *folders: str) -> tuple[SearchRoot, ...]:
-        """Where modules are found, for a process with these directories on its path."""
+        """The module search path of a process with these directories on it."""
         wanted = [self.in_image(folder) for folder in (*folders, *self.pythonpath)]
         found: dict[SearchRoot, None] = {}
         for folder in [*wanted, *(join(folder, "src") for folder in wanted)]:

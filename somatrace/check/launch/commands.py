@@ -1,4 +1,4 @@
-"""Which Python process a command starts: prefixes looked through, servers and workers understood."""
+"""Find the Python process that a command starts, behind prefixes and through servers and workers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ _MOST_DEPTH = 8
 def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
-    """The Python processes that a command starts; none for a foreign program or a one-off tool."""
+    """The Python processes that a command starts; none for a program that is not Python or a one-off tool."""
     argv = _bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -120,7 +120,7 @@ def launches(
 
 
 def _bare(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command without the prefixes that pass it through."""
+    """The command without wrapper programs in front of it."""
     rest = list(argv)
     while rest:
         program = basename(rest[0])
@@ -159,7 +159,7 @@ def text(
     positional: tuple[str, ...] = (),
     depth: int = 0,
 ) -> list[Launch]:
-    """The processes of a shell command line or script: what it ends with, leaves behind, or serves with."""
+    """The processes of a shell script: its last command, background commands, and servers."""
     found: list[Launch] = []
     command = _with_sourced(command, around)
     for step in words.split(command, around.variables, positional):
@@ -265,7 +265,7 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
     if basename(path) == "manage.py" and (not rest or rest[0] not in _MANAGE_PROCESSES):
         return []
     if "$" in path:
-        return [undecidable(origin, path, f"`{path}` is only known at run time")]
+        return [undecidable(origin, path, f"`{path}` is known only at run time")]
     found = around.file(path)
     if found is None:
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
@@ -275,10 +275,10 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
 
 
 def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
-    """A script of the tree, a console script of its projects, or a program that is none of ours."""
+    """A script of the tree, a console script of its projects, or an unrelated program."""
     program = argv[0]
     if "$" in program:
-        return [undecidable(origin, program, f"`{program}` is only known at run time")]
+        return [undecidable(origin, program, f"`{program}` is known only at run time")]
     if program.endswith(".sh") or ("/" in program and around.file(program)):
         return _script(program, argv[1:], around, origin, depth)
     if program.endswith(".py"):
@@ -290,5 +290,5 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
         any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
         and program in _SUSPECTS
     ):
-        return [undecidable(origin, program, f"how `{program}` starts Python code is not known")]
+        return [undecidable(origin, program, f"it is unknown how `{program}` starts Python code")]
     return []

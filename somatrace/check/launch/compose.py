@@ -1,4 +1,4 @@
-"""compose files: the services that are built from the tree, and the command that each runs."""
+"""Compose files: services built from the tree, and their commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAME = re.compile(r"^(?:docker-)?compose[\w.-]*\.ya?ml$")
 
 
 def is_compose(path: str) -> bool:
-    """Whether the name says so."""
+    """Whether the file name is that of a compose file."""
     return bool(_NAME.match(basename(path)))
 
 
 def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
-    """What the services run; one with a foreign image and no build is not ours."""
+    """The services' processes; one with a third-party image and no build is skipped."""
     folder = dirname(path)
     for document in documents:
         services = document.get("services") if isinstance(document, dict) else None
@@ -34,7 +34,10 @@ def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator
 
 def _service(path: str, folder: str, service: dict[str, Any], around: LaunchContext) -> list[Launch]:
     build = service.get("build")
-    command, entrypoint = told(service.get("command")), told(service.get("entrypoint"))
+    command, entrypoint = (
+        container_command(service.get("command")),
+        container_command(service.get("entrypoint")),
+    )
     if build is None:
         return []
     settings = build if isinstance(build, dict) else {"context": build}
@@ -50,7 +53,7 @@ def _service(path: str, folder: str, service: dict[str, Any], around: LaunchCont
     return dockerfile.started(DeclaredCommand(entrypoint, path), DeclaredCommand(command, path), where)
 
 
-def told(value: Any) -> ContainerCommand | None:
+def container_command(value: Any) -> ContainerCommand | None:
     """A command as compose writes it: a list, or text that is split without a shell."""
     if isinstance(value, list) and value:
         listed = tuple(str(word).replace("$$", "$") for word in value)

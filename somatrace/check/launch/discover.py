@@ -1,4 +1,4 @@
-"""Every process that the tree starts: by its launchers, and by convention under `services/`."""
+"""Discover every process of a tree from its launchers and from conventions under `services/`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What was found: processes, and directories under `services/` without one."""
+    """The processes found, and directories under `services/` without one."""
 
     launches: tuple[Launch, ...]
     silent: tuple[str, ...]
@@ -123,7 +123,7 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     try:
         documents = yaml_reader.load(text)
     except yaml_reader.UndecidableError as error:
-        yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be decided: {error}")
+        yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be interpreted: {error}")
         return
     if kind == "compose":
         yield from compose.launches(path, documents, around)
@@ -149,7 +149,7 @@ def _starts_server(launch: Launch, tree: FileTree) -> bool:
 
 
 def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
-    """Directories whose packages any process may have: the root, and projects outside `services/`."""
+    """Directories whose packages any process can import: the root, and projects outside `services/`."""
     roots: dict[SearchRoot, None] = {SearchRoot(""): None}
     for path in tree.files:
         if basename(path) in {"pyproject.toml", "setup.py"} and not path.startswith("services/"):
@@ -164,7 +164,7 @@ def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
 
 
 def _services(tree: FileTree) -> tuple[str, ...]:
-    """`services/` counts at the root, when it has directories and is no package."""
+    """`services/` counts at the root if it has directories and is not a package."""
     if tree.is_file("services/__init__.py"):
         return ()
     return tuple(f"services/{name}" for name in tree.folders.get("services", ()) if not is_test(name))
@@ -214,7 +214,7 @@ def _configured(entrypoints: tuple[str, ...], around: LaunchContext) -> Iterator
 
 
 def _target(launch: Launch, tree: FileTree) -> str:
-    """The file that a launch starts, as far as its name says."""
+    """The file that a launch starts, judging by its name."""
     if launch.start.path:
         return launch.start.path
     name = launch.start.name.replace(".", "/")
@@ -241,7 +241,7 @@ def _service_name(path: str) -> str:
 
 
 def service_of(path: str, tree: FileTree) -> str:
-    """The directory that a file's service lies in: `services/<name>`, or the nearest project upwards."""
+    """The directory of a file's service: `services/<name>`, or the nearest project upwards."""
     parts = path.split("/")
     if len(parts) > 2 and parts[0] == "services":
         return "/".join(parts[:2])

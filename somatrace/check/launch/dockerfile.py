@@ -1,4 +1,4 @@
-"""Dockerfiles: the final stage's ENTRYPOINT and CMD, and where COPY puts the tree."""
+"""Dockerfiles: ENTRYPOINT and CMD of the final stage, and the targets of COPY."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ContainerCommand:
 
 @dataclass(slots=True)
 class BuildStage:
-    """What one FROM … leads to."""
+    """One stage, which begins with FROM."""
 
     name: str
     base: str
@@ -39,7 +39,7 @@ class BuildStage:
 
 
 def is_dockerfile(path: str) -> bool:
-    """Whether the name says so."""
+    """Whether the file name is that of a Dockerfile."""
     name = basename(path)
     lowered = name.lower()
     return (
@@ -50,7 +50,7 @@ def is_dockerfile(path: str) -> bool:
 
 
 def stages(text: str) -> list[BuildStage]:
-    """Every stage, each with what it inherits from an earlier one."""
+    """Every stage, with the instructions it inherits from an earlier one."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
     for line, instruction, rest in _instructions(text):
@@ -114,9 +114,9 @@ def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest)
     elif instruction == "ENTRYPOINT":
-        stage.entrypoint, stage.command = _told(rest, line), None
+        stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
-        stage.command = _told(rest, line)
+        stage.command = _container_command(rest, line)
 
 
 def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
@@ -144,7 +144,7 @@ def _copy(stage: BuildStage, rest: str) -> None:
     )
 
 
-def _told(rest: str, line: int) -> ContainerCommand:
+def _container_command(rest: str, line: int) -> ContainerCommand:
     if rest.startswith("["):
         try:
             listed = json.loads(re.sub(r"\s+#.*$", "", rest))
@@ -156,7 +156,7 @@ def _told(rest: str, line: int) -> ContainerCommand:
 
 
 def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
-    """Which directory or file of the tree lies where in the image, seen from a build context."""
+    """Map paths of the image to paths of the tree, for one build context."""
     found: list[tuple[str, str]] = []
     for source, target in stage.copies:
         path = beside(context, source.rstrip("*"))
@@ -172,7 +172,7 @@ def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, 
 
 
 def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
-    """The build context is a guess: the nearest directory upwards in which the COPY sources exist."""
+    """The build context is inferred: the nearest directory upwards in which the COPY sources exist."""
     folder = dirname(path)
     best, most = folder, -1
     while True:
@@ -190,7 +190,7 @@ def _exists(tree: FileTree, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a compose file or a pod says instead of the image: its context, stage, command and entrypoint."""
+    """Overrides by a compose file or a pod: context, stage, command and entrypoint."""
 
     origin: str = ""
     context: str | None = None
@@ -200,7 +200,7 @@ class Override:
 
 
 def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
-    """What a container of this image runs. `around` gives the tree and what its projects share."""
+    """The processes of a container of this image. `around` has the tree and its projects' shared paths."""
     found = stages(around.tree.text(path) or "")
     if not found:
         return []
@@ -227,15 +227,15 @@ def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> Laun
 
 @dataclass(frozen=True, slots=True)
 class DeclaredCommand:
-    """An ENTRYPOINT or CMD (or none) and the file that says it."""
+    """An ENTRYPOINT or CMD (or none) and the file it comes from."""
 
-    told: ContainerCommand | None
+    command: ContainerCommand | None
     path: str
 
 
 def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:
     """ENTRYPOINT and CMD joined: an ENTRYPOINT in shell form ignores CMD."""
-    head, tail = first.told, last.told
+    head, tail = first.command, last.command
     if head is None:
         head, tail, first = tail, None, last
     if head is None:

@@ -1,4 +1,4 @@
-"""Procfiles, supervisord, serverless.yml, SAM templates, pyproject scripts."""
+"""Launchers in Procfiles, supervisord files, serverless.yml, SAM templates and pyproject scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _in(around: LaunchContext, folder: str) -> LaunchContext:
 
 
 def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
-    """Every process type but the one-off ones."""
+    """Every process type except one-off ones."""
     for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
         match = _ENTRY.match(line)
         if match and match[1] not in _ONE_OFF:

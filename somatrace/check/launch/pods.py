@@ -1,4 +1,4 @@
-"""Kubernetes manifests: what the containers of a pod run, where they say it themselves."""
+"""Kubernetes manifests: containers that specify a command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from somatrace.check.launch import dockerfile
 from somatrace.check.launch.around import Launch, LaunchContext
-from somatrace.check.launch.compose import told
+from somatrace.check.launch.compose import container_command
 from somatrace.check.launch.dockerfile import DeclaredCommand, Override
 
 _KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
@@ -40,7 +40,7 @@ def _containers(node: Any, depth: int) -> Iterator[dict[str, Any]]:
 def _container(
     path: str, container: dict[str, Any], around: LaunchContext, images: tuple[str, ...]
 ) -> list[Launch]:
-    command, arguments = told(container.get("command")), told(container.get("args"))
+    command, arguments = container_command(container.get("command")), container_command(container.get("args"))
     if command is None and arguments is None:
         return []
     image = _image(str(container.get("image") or ""), images)
@@ -53,7 +53,7 @@ def _container(
     return [
         one
         for one in dockerfile.started(DeclaredCommand(command, path), DeclaredCommand(arguments, path), where)
-        if _ours(one, around)
+        if _is_in_tree(one, around)
     ]
 
 
@@ -67,6 +67,6 @@ def _image(name: str, images: tuple[str, ...]) -> str | None:
     return images[0] if len(images) == 1 else None
 
 
-def _ours(launch: Launch, _: LaunchContext) -> bool:
-    """Without the image's directories a target that is not found proves nothing."""
+def _is_in_tree(launch: Launch, _: LaunchContext) -> bool:
+    """Without the image's directories, a missing target proves nothing."""
     return not launch.problem

@@ -1,4 +1,4 @@
-"""Every program that is known to start Python code."""
+"""Table of the programs known to start Python code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers and workers: which module each of them imports, and what it serves of it."""
+"""Command lines of servers: the module that each imports, and the app it serves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FLAGS = {
 
 
 def undecidable(origin: LaunchOrigin, target: str, problem: str) -> Launch:
-    """A launch that cannot be followed, and why."""
+    """A launch that cannot be followed, and the reason."""
     return Launch(origin, ProcessStart("import"), problem, target)
 
 
@@ -57,9 +57,9 @@ class ServerOptions:
 
 
 def checked(launch: Launch) -> Launch:
-    """A target that only run time knows cannot be followed."""
+    """A target known only at run time cannot be followed."""
     if "$" in launch.target or "{{" in launch.target:
-        return replace(launch, problem=f"`{launch.target}` is only known at run time")
+        return replace(launch, problem=f"`{launch.target}` is known only at run time")
     return launch
 
 

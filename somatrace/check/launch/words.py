@@ -1,4 +1,4 @@
-"""Shell text, as far as launchers use it: words, variables with defaults, and which commands stay."""
+"""Parse the shell syntax that launchers use: words, variables with defaults, commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers and runners: Celery, arq, dramatiq, Streamlit, Modal and others."""
+"""Command lines of workers and runners: Celery, arq, dramatiq, Streamlit, Modal and others."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def faust(options: servers.ServerOptions, around: LaunchContext, origin: LaunchO
 
 
 def rq(options: servers.ServerOptions, _: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """Nothing of the tree is imported before a job runs."""
+    """The worker imports nothing from the tree before a job runs."""
     if not options.rest or options.rest[0] not in {"worker", "worker-pool"}:
         return []
     return [

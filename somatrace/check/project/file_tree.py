@@ -1,4 +1,4 @@
-"""The files below a root: walked once, read within bounds, never followed into a loop or a pipe."""
+"""The files below a root: walked once, read within limits, without following loops or reading pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from posixpath import join, normpath
 
-#: What is never read as a service. Imports may still lead into a directory of such a name.
+#: Directories never read as a service. Imports may still lead into a directory of such a name.
 SKIPPED = frozenset(
     [
         "venv",
@@ -36,12 +36,12 @@ _MAX_DEPTH = 60
 
 
 class UnreadableFileError(Exception):
-    """A file that cannot be read; says why."""
+    """A file that cannot be read, and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What was read: size in bytes, time of change in ns, and the content's SHA-256 or why there is none."""
+    """A file that was read: size in bytes, mtime in ns, and the content's SHA-256 or why there is none."""
 
     size: int
     changed: int
@@ -120,7 +120,7 @@ class FileTree:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
     def _stat(self, path: str) -> os.stat_result | None:
-        """None too for what leads out of the root, and for a name that no file system takes."""
+        """None also for a path that leads out of the root or has an invalid name."""
         if path not in self._stats:
             self._stats[path] = self._look(path)
         return self._stats[path]
@@ -182,7 +182,7 @@ class FileTree:
         return content
 
     def text(self, path: str) -> str | None:
-        """A launcher's text; None when it cannot be read. Bytes that are no UTF-8 are replaced."""
+        """A launcher's text; None when it cannot be read. Invalid UTF-8 is replaced."""
         try:
             return self.read(path).decode("utf-8-sig", "replace").replace("\r\n", "\n")
         except UnreadableFileError:
@@ -195,12 +195,12 @@ class FileTree:
         return self._states[path].digest
 
     def learn(self, read: Mapping[str, FileState], probed: Mapping[str, bool]) -> None:
-        """Take over what a copy of this tree in another process read and looked for."""
+        """Add the files that a fork of this process read and looked up."""
         self._states |= read
         self._probed |= probed
 
     def consulted(self) -> dict[str, FileState]:
-        """Every file that was read, as it was then."""
+        """Every file that was read, in its state at that time."""
         return self._states
 
 

@@ -1,4 +1,4 @@
-"""Python source: parsed when it must be, looked through when that is enough."""
+"""Python source, parsed only where a faster text search is not enough."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
 
 
 class UnparsableError(Exception):
-    """Python source that Python does not take."""
+    """Source that Python cannot parse."""
 
     def __init__(self, reason: str, line: int) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ModuleGlance:
-    """What can be said of a module without running it."""
+    """Facts about a module that need no abstract run."""
 
     matters: bool
     imports: tuple[Imported, ...] = ()
@@ -115,7 +115,7 @@ class Sources:
             return False
 
     def line(self, path: str, number: int) -> str:
-        """One line as it stands in the file; empty when there is none."""
+        """One line of the file; empty if it does not exist."""
         if path not in self._lines:
             text = self._tree.text(path) or ""
             self._lines[path] = text.replace("\r", "\n").split("\n")
@@ -135,7 +135,7 @@ def parse(source: bytes) -> ast.Module:
         try:
             return ast.parse(source)
         except SyntaxError as error:
-            raise UnparsableError(_told(error), error.lineno or 1) from None
+            raise UnparsableError(_message(error), error.lineno or 1) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise UnparsableError(_why(error), 1) from None
 
@@ -147,14 +147,14 @@ def _readable(source: bytes) -> None:
         try:
             symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it takes bytes too
         except SyntaxError as error:
-            raise UnparsableError(_told(error), error.lineno or 1) from None
+            raise UnparsableError(_message(error), error.lineno or 1) from None
         except TypeError:
             parse(source)
         except (ValueError, RecursionError, MemoryError) as error:
             raise UnparsableError(_why(error), 1) from None
 
 
-def _told(error: SyntaxError) -> str:
+def _message(error: SyntaxError) -> str:
     return f"{_PYTHON} cannot parse it: {error.msg}"
 
 

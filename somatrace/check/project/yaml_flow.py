@@ -16,7 +16,7 @@ _TOKEN = re.compile(
 
 
 class UndecidableError(Exception):
-    """YAML that this reader does not claim to understand."""
+    """YAML that this reader does not support."""
 
 
 class YamlText(str):

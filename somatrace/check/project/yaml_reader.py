@@ -1,4 +1,4 @@
-"""The YAML that launchers are written in, read without a library.
+"""A reader for the subset of YAML that launchers use, without a library.
 
 Block and flow mappings and sequences, plain and quoted scalars, block scalars, comments, anchors, aliases,
 merge keys, several documents. Anything else raises UndecidableError: never a wrong answer. Scalars stay text.
@@ -138,7 +138,7 @@ class _Reader:
             raise UndecidableError(f"line {line[2]}: indentation")
         for other in merged:
             if not isinstance(other, dict):
-                raise UndecidableError("a merge of something that is no mapping")
+                raise UndecidableError("a merge of a value that is not a mapping")
             found = {**other, **found}
         return found
 

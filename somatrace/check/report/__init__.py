@@ -1,4 +1,4 @@
-"""How findings are written."""
+"""Output formats of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inventory: every process of the tree, how it starts, where it is traced and under which name."""
+"""The list of processes: launcher, entrypoint, service name and the call that traces each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def listing(report: CheckReport, *, as_json: bool) -> str:
     if as_json:
         return json.dumps([asdict(process) for process in report.processes], indent=2) + "\n"
     if not report.processes:
-        return "no service and no launcher here\n"
+        return "no service or launcher found\n"
     lines = []
     for one in report.processes:
         traced = f'"{one.service_name}" in {one.traced_in}' if one.traced_in else "not traced"

@@ -1,4 +1,4 @@
-"""For machines: JSON, SARIF 2.1.0, GitHub annotations, GitLab code quality, JUnit."""
+"""Machine-readable formats: JSON, SARIF 2.1.0, GitHub annotations, GitLab code quality, JUnit."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def sarif(report: CheckReport, _: Path, __: bool) -> str:
         {
             "id": rule.code,
             "name": rule.name,
-            "shortDescription": {"text": rule.says},
-            "fullDescription": {"text": rule.why},
+            "shortDescription": {"text": rule.summary},
+            "fullDescription": {"text": rule.reason},
             "helpUri": _URL.format(rule.code.lower()),
         }
         for rule in RULES.values()
@@ -80,7 +80,7 @@ def _result(finding: Finding) -> dict[str, Any]:
 
 
 def github(report: CheckReport, _: Path, __: bool) -> str:
-    """Annotations of a pull request."""
+    """GitHub annotations for a pull request."""
     lines = []
     for finding in report.findings:
         where = (
@@ -118,7 +118,7 @@ def gitlab(report: CheckReport, _: Path, __: bool) -> str:
 
 
 def junit(report: CheckReport, _: Path, __: bool) -> str:
-    """JUnit's XML: one case per finding, or one that passed."""
+    """JUnit XML: one failed case per finding, or one passed case."""
     cases = []
     for finding in report.findings:
         name = _quoted(_clean(f"{finding.code} {finding.path}:{finding.line}"))
@@ -140,12 +140,12 @@ def junit(report: CheckReport, _: Path, __: bool) -> str:
 
 
 def _quoted(text: str) -> str:
-    """An XML attribute's value. The standard library's own brings a network client along."""
+    """A quoted XML attribute. `xml.sax.saxutils` would import a network client."""
     return f'"{escape(text)}"'
 
 
 def _clean(text: str) -> str:
-    """Text that every consumer takes: no lone surrogates, no control characters but the line feed."""
+    """Text that every consumer accepts: no lone surrogates, no control characters except line feeds."""
     kept = text.encode("utf-8", "replace").decode()
     return "".join(
         char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in kept

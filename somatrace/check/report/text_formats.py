@@ -1,4 +1,4 @@
-"""For people: with the line, a caret, the way there and what to do; or one line each."""
+"""Text formats: `full` with source line, chain and help, and `concise` with one line per finding."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from somatrace.check.rules.finding import Finding
 _WIDEST = 200
 
 
-def full(report: CheckReport, _: Path, colour: bool) -> str:
-    """Every finding in full, then how many there are."""
-    blocks = ["\n".join(_block(finding, colour)) + "\n" for finding in report.findings]
+def full(report: CheckReport, _: Path, color: bool) -> str:
+    """Every finding in full, then a summary."""
+    blocks = ["\n".join(_block(finding, color)) + "\n" for finding in report.findings]
     return "\n".join([*blocks, _summary(report) + "\n"])
 
 
-def concise(report: CheckReport, _: Path, colour: bool) -> str:
+def concise(report: CheckReport, _: Path, color: bool) -> str:
     """`path:line:column: code message`."""
     lines = []
     for one in report.findings:
         where = f"{printable(one.path)}:{one.line}:{one.column}"
-        lines.append(f"{where}: {_bold(one.code, colour)} {printable(one.message)}")
+        lines.append(f"{where}: {_bold(one.code, color)} {printable(one.message)}")
     return "\n".join([*lines, _summary(report)]) + "\n"
 
 
 def printable(text: str) -> str:
-    """Text from a tree that cannot move the terminal's cursor or colour it."""
+    """Text with control characters replaced, so that a tree cannot move the cursor or set colors."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _block(finding: Finding, colour: bool) -> Iterator[str]:
-    yield f"{_bold(finding.code, colour)} {printable(finding.message)}"
+def _block(finding: Finding, color: bool) -> Iterator[str]:
+    yield f"{_bold(finding.code, color)} {printable(finding.message)}"
     yield f"  --> {printable(finding.path)}:{finding.line}:{finding.column}"
     source = finding.source.expandtabs(4).rstrip()
     number = str(finding.line)
@@ -49,8 +49,8 @@ def _block(finding: Finding, colour: bool) -> Iterator[str]:
         yield f"  help: {printable(finding.help)}"
 
 
-def _bold(code: str, colour: bool) -> str:
-    return f"\x1b[1;31m{code}\x1b[0m" if colour else code
+def _bold(code: str, color: bool) -> str:
+    return f"\x1b[1;31m{code}\x1b[0m" if color else code
 
 
 def _summary(report: CheckReport) -> str:
@@ -58,9 +58,7 @@ def _summary(report: CheckReport) -> str:
     processes = f"{count} process{'' if count == 1 else 'es'}"
     if not report.findings:
         return (
-            f"{processes}: every one is traced"
-            if count
-            else "no service and no launcher here: nothing to trace"
+            f"{processes}: every one is traced" if count else "no service or launcher found: nothing to trace"
         )
     found = len(report.findings)
     return f"{processes}: {found} finding{'' if found == 1 else 's'}"

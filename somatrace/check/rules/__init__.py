@@ -1,1 +1,1 @@
-"""What a finding is, which rules exist, and how a process is judged."""
+"""The rules, one file each, and the findings that they make."""

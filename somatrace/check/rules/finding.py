@@ -1,4 +1,4 @@
-"""What is wrong, where, why, and what to do."""
+"""The record of one finding: its place, message and remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
     """One finding. `path` is relative to the root; `line` and `column` start at 1. `chain` leads from the
-    launcher to the place, one step per line of text.
+    launcher to the place, one step per entry.
     """
 
     path: str
@@ -23,6 +23,6 @@ class Finding:
     source: str = ""
 
     def fingerprint(self) -> str:
-        """The same while the line says the same, wherever it moves in its file."""
-        told = "\0".join((self.code, self.path, " ".join(self.source.split())))
-        return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        """A hash that stays the same while the text of the line does, wherever it moves in its file."""
+        text = "\0".join((self.code, self.path, " ".join(self.source.split())))
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]

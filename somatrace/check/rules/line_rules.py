@@ -1,34 +1,20 @@
-"""The rules that look at lines rather than at runs: content, bypasses, switches, suppressions."""
+"""Apply the rules about single lines to the code of each service."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from posixpath import dirname
 
-from somatrace.check.launch import dockerfile
 from somatrace.check.launch.discover import service_of
 from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError
-from somatrace.check.rules import line_scanner
+from somatrace.check.rules import line_scanner, st021_content_switch, st091_stale
 from somatrace.check.rules.finding import Finding
-
-_SUPPRESSION = re.compile(rb"#\s*noqa:[^\n#]*\bST\d{3}", re.IGNORECASE)
-_LINES = {
-    "ST020": ("`{}` asks for every tenant's prompts", "leave it out; open single tenants in the policy file"),
-    "ST021": ("`{}` opens every tenant's prompts", "leave it out; open single tenants in the policy file"),
-    "ST022": ("`{}` is raw content, put on a span by hand", "use somatrace's `content(input=, output=)`"),
-    "ST030": (
-        "{} sets up a pipeline that does not pass the guard",
-        "remove it: `init_tracing` sends to the same place",
-    ),
-}
 
 
 @dataclass(slots=True)
 class ServiceCode:
-    """The code of each service, and what its lines say."""
+    """The Python files of each service, and the findings in their lines."""
 
     tree: FileTree
     sources: Sources
@@ -43,7 +29,7 @@ class ServiceCode:
         return self._paths.get(service, [])
 
     def findings(self, service: str, entrypoints: set[str]) -> Iterator[Finding]:
-        """What stands in the lines of a service. ST091 marks each suppression, in case it is stale.
+        """Findings in the lines of a service, and an ST091 for each suppression, in case it is stale.
 
         A whole directory under `services/` counts; elsewhere the top package of each entrypoint.
         """
@@ -51,7 +37,7 @@ class ServiceCode:
         for path in self.of(service):
             if service.startswith("services/") or _top(path, service) in tops:
                 yield from self._scanned(path, service)
-                yield from self._suppressions(path, service)
+                yield from st091_stale.comments(path, service, self.tree, self.sources)
 
     def _scanned(self, path: str, service: str) -> Iterator[Finding]:
         if not self.sources.matches(path, line_scanner.WORTH_PARSING):
@@ -61,44 +47,16 @@ class ServiceCode:
         except UnparsableError:
             return
         for hit in hits:
-            place = hit.place
+            place, rule = hit.place, hit.rule
+            message = rule.message.format(what=hit.what)
             source = self.sources.line(path, place.line)
             yield Finding(
-                path,
-                place.line,
-                hit.code,
-                place.column,
-                _LINES[hit.code][0].format(hit.what),
-                _LINES[hit.code][1],
-                (),
-                service,
-                source,
+                path, place.line, rule.code, place.column, message, rule.advice, (), service, source
             )
 
-    def _suppressions(self, path: str, service: str) -> Iterator[Finding]:
-        if not self.sources.matches(path, _SUPPRESSION):
-            return
-        for number, line in enumerate((self.tree.text(path) or "").split("\n"), 1):
-            if _SUPPRESSION.search(line.encode("utf-8", "replace")):
-                yield Finding(path, number, "ST091", service=service, source=line)
-
     def switches(self, image: str) -> Iterator[Finding]:
-        """Switches of content that a Dockerfile sets."""
-        for stage in dockerfile.stages(self.tree.text(image) or ""):
-            for name, value, line in stage.switches:
-                if name in {"TRACE_CONTENT", "TRACELOOP_TRACE_CONTENT"} and line_scanner.is_on(value):
-                    message, advice = _LINES["ST021"]
-                    yield Finding(
-                        image,
-                        line,
-                        "ST021",
-                        1,
-                        message.format(f"{name}={value}"),
-                        advice,
-                        (),
-                        dirname(image),
-                        self.sources.line(image, line),
-                    )
+        """Content switches that a Dockerfile turns on."""
+        return st021_content_switch.image_findings(image, self.tree.text(image) or "", self.sources)
 
 
 def _top(path: str, service: str) -> str:

@@ -1,1 +1,1 @@
-"""An abstract run of one process: what its start-up calls, how certainly, and in which order."""
+"""Abstract interpretation of a process's start-up: its calls, their certainty and order."""

@@ -1,4 +1,4 @@
-"""Loops, try and with: blocks whose body runs once, never, more often, or half."""
+"""Interpret loops, try and with: blocks whose body runs once, never, repeatedly, or in part."""
 
 from __future__ import annotations
 

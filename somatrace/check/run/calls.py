@@ -1,4 +1,4 @@
-"""Calls: into functions and classes of the tree, and the one call that all this is about."""
+"""Interpret calls of functions and classes of the tree, and of `init_tracing`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from somatrace.check.run.values import (
 
 
 def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: bool = False) -> Value:
-    """The real `init_tracing` is called here."""
+    """Record a call of somatrace's `init_tracing`."""
     served = bool(machine.store.get(SERVED))
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
     service = name.value if isinstance(name, Const) and isinstance(name.value, str) else None

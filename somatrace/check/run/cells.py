@@ -1,4 +1,4 @@
-"""The state of an abstract run: cells that can be changed on trial, rolled back and joined."""
+"""The state of an abstract run: cells whose changes can be rolled back and joined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOOKS: Key = ("#", "hooks")
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A function that a framework calls by itself: at start-up (`startup`, `lifespan`, `worker`), or as
+    """A function that a framework calls: at start-up (`startup`, `lifespan`, `worker`), or as
     a command of a command line. `certain` is False where only some paths wire it.
     """
 
@@ -66,7 +66,7 @@ class CellStore:
             self._cells[key] = value
 
     def cells_of(self, ident: int) -> list[tuple[str, Any]]:
-        """The cells of one object: the names of a module, say."""
+        """The cells of one object: for example, the names of a module."""
         return [(name, value) for (owner, name), value in self._cells.items() if owner == ident]
 
     def begin(self) -> int:
@@ -75,7 +75,7 @@ class CellStore:
         return len(self._journals) - 1
 
     def since(self, depth: int) -> Changes:
-        """What is different now from when the journal at `depth` was opened."""
+        """The changes since the journal at `depth` was opened."""
         return {key: self._cells.get(key, _MISSING) for journal in self._journals[depth:] for key in journal}
 
     def rollback(self) -> Changes:

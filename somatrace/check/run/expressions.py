@@ -1,4 +1,4 @@
-"""Expressions: what they give, and what is called while they are worked out."""
+"""Evaluate expressions, including the calls in them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from somatrace.check.run.values import (
     Table,
     Value,
     fresh,
-    is_ours,
+    is_init_tracing,
     joined,
     options,
 )
@@ -100,7 +100,7 @@ def _call(machine: Machine, node: ast.Call, scope: NameScope) -> Value:
     arguments = Arguments(tuple(positional), tuple(named), hidden)
     before = len(machine.ledger.inits)
     result = machine.call(callee, arguments, machine.place(node, scope))
-    if _named_like_ours(node.func) and len(machine.ledger.inits) == before:
+    if _is_named_init_tracing(node.func) and len(machine.ledger.inits) == before:
         _shadowed(machine, node, callee, scope)
     return result
 
@@ -117,15 +117,15 @@ def _entries(machine: Machine, table: Table) -> list[tuple[str, Value]]:
     return [(name[2:-2], value) for name, value in cells if name[:2] in {"['", '["'}]
 
 
-def _named_like_ours(callee: ast.expr) -> bool:
+def _is_named_init_tracing(callee: ast.expr) -> bool:
     name = callee.attr if isinstance(callee, ast.Attribute) else getattr(callee, "id", "")
     return name == "init_tracing"
 
 
 def _shadowed(machine: Machine, node: ast.Call, callee: Value, scope: NameScope) -> None:
-    if any(is_ours(option) for option in options(callee)):
+    if any(is_init_tracing(option) for option in options(callee)):
         return
-    what = "a name of this tree"
+    what = "a name in this tree"
     if isinstance(callee, External):
         what = f"`{callee.path}`"
     elif isinstance(callee, Function):

@@ -1,4 +1,4 @@
-"""What calls of libraries do to a start-up: run a function, register it, serve, end the process."""
+"""Interpret library calls that run or register a function, serve, or end the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from somatrace.check.run.values import (
     Items,
     Partial,
     Value,
-    is_ours,
+    is_init_tracing,
     options,
 )
 
@@ -99,7 +99,7 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
-    """Functions handed to a library: it may call them later, nobody can see when."""
+    """Functions handed to a library: it may call them at any later time."""
     waiting = list(arguments.all())
     while waiting:
         value = waiting.pop()
@@ -111,7 +111,7 @@ def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) 
             machine.ledger.escaped.setdefault(id(value.function.node), (value.function, path, place))
         elif isinstance(value, Function):
             machine.ledger.escaped.setdefault(id(value.node), (value, path, place))
-        elif is_ours(value):
+        elif is_init_tracing(value):
             machine.ledger.escaped.setdefault(id(value), (value, path, place))
         elif isinstance(value, Class | Instance):
             _escape_methods(machine, value if isinstance(value, Class) else value.cls, path, place)
@@ -193,7 +193,7 @@ def _next(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _enter_context(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
-    """A manager is entered as by `with`, and left at an end that nobody has to wait for."""
+    """A manager is entered as by `with`, and left at an unspecified time."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred):
             machine.run_deferred(value, place, stop_there)
@@ -222,7 +222,7 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
-    """It calls nothing before somebody draws from it."""
+    """It calls nothing until it is iterated."""
     return External("map").made(arguments)
 
 

@@ -29,7 +29,7 @@ _LISTS = {"on_startup": "startup", "cleanup_ctx": "lifespan"}
 
 
 def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
-    """Remember a function that will be called by itself."""
+    """Record a function that the framework will call."""
     held = machine.store.get(HOOKS)
     hook = Hook(kind, value, owner)
     if hook not in held:
@@ -37,7 +37,7 @@ def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
 
 
 def wire(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value | None:
-    """The result of a call that wires a hook or command; None when this is no such call."""
+    """The result of a call that wires a hook or command; None for any other call."""
     _mount(machine, value, arguments)
     for way in (_signal, _event, _member, _list, _click, _typer, _modal):
         result = way(machine, value, arguments, place)
@@ -116,7 +116,7 @@ def _list(machine: Machine, value: External, arguments: Arguments, _: CodePlace)
 
 
 def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
-    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: nobody starts an inner app."""
+    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: an inner app's start-up hooks do not run."""
     if not (value.path.endswith("().mount") or value.path == "starlette.routing.Mount"):
         return
     inner = arguments.get("app", 1)

@@ -1,4 +1,4 @@
-"""The abstract run itself: modules are imported, values called, attributes found."""
+"""The abstract interpreter: imports modules, calls values, looks up attributes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from somatrace.check.run.values import (
     Pending,
     Super,
     Value,
-    is_ours,
+    is_init_tracing,
 )
 
 _LIST_METHODS = {"append", "extend", "insert"}
@@ -60,8 +60,8 @@ class Interpreter(Machine):
     def call(self, value: Value, arguments: Arguments, place: CodePlace) -> Value:
         self.step()
         value = self.solid(value)
-        if is_ours(value) or self._wraps(value):
-            return calls.init(self, arguments, place, wrapped=not is_ours(value))
+        if is_init_tracing(value) or self._wraps(value):
+            return calls.init(self, arguments, place, wrapped=not is_init_tracing(value))
         if isinstance(value, Function):
             return calls.function(self, value, arguments, place)
         if isinstance(value, External):
@@ -73,7 +73,7 @@ class Interpreter(Machine):
         return self._call_rarer(value, arguments, place)
 
     def _wraps(self, value: Value) -> bool:
-        """Whether it is a function of another package that the project says calls ours."""
+        """Whether it is a configured wrapper: a function of another package that calls `init_tracing`."""
         return isinstance(value, External) and any(
             value.path == wrapper or value.path.startswith(f"{wrapper}.") for wrapper in self.wrappers
         )
@@ -141,7 +141,7 @@ class Interpreter(Machine):
         if found is None:
             return self._foreign(value.cls, value.ident, name)
         if not isinstance(found, Function | Bound | External | Partial):
-            # a base class that nobody can read (settings from the environment) decides about plain values
+            # an unreadable base class (settings from the environment) decides about plain values
             return UNKNOWN if calls.foreign_bases(value.cls) else found
         if isinstance(found, Function):
             return self._method(found, value, place)

@@ -1,4 +1,4 @@
-"""Which file an import finds: Python's search, over the directories that the process would have."""
+"""Find the file of an import, as Python would with the process's search path."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FoundModule:
 
     @property
     def package(self) -> str:
-        """What its relative imports start from."""
+        """The package that its relative imports start from."""
         return self.name if self.folders else self.name.rpartition(".")[0]
 
 
@@ -41,10 +41,10 @@ class Loader:
     """Finds modules for one process."""
 
     def __init__(
-        self, tree: FileTree, sources: Sources, roots: tuple[SearchRoot, ...], ours: str | None
+        self, tree: FileTree, sources: Sources, roots: tuple[SearchRoot, ...], own_package: str | None
     ) -> None:
         self._tree, self._sources, self._roots = tree, sources, roots
-        self._ours = ours
+        self._own_package = own_package
         self._found: dict[str, FoundModule | None] = {}
         self._quiet: dict[str, bool] = {}
 
@@ -88,7 +88,7 @@ class Loader:
             here = beside(folder, last)
             start = f"{here}/__init__.py"
             if self._tree.is_file(start):
-                return None if here == self._ours else FoundModule(name, start, (here,))
+                return None if here == self._own_package else FoundModule(name, start, (here,))
             if self._tree.is_file(f"{here}.py"):
                 return FoundModule(name, f"{here}.py")
             if self._tree.is_folder(here):
@@ -96,7 +96,7 @@ class Loader:
         return FoundModule(name, "", tuple(portions)) if portions and self._has_python(portions) else None
 
     def _has_python(self, folders: list[str]) -> bool:
-        """A directory without Python below it is no namespace package (`./openai` with prompts in it)."""
+        """A directory without Python below it is not a namespace package (`./openai` with prompts in it)."""
         waiting = list(folders)
         for _ in range(_MOST_FOLDERS):
             if not waiting:

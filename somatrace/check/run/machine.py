@@ -1,4 +1,4 @@
-"""What the parts of the abstract run share: its state, its frames, and the events it has seen."""
+"""Shared state of the abstract run: frames, events and the interface of the interpreter."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from somatrace.check.run.cells import CellStore, Changes
 from somatrace.check.run.loader import Loader
 from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value, fresh
 
-#: Enough for any start-up path that a person has written.
+#: Enough for any handwritten start-up path.
 MOST_STEPS = 150_000
 MOST_CALLS = 60
 
 
-class PathEnded(Exception):  # noqa: N818 -- the end of a path is no error
+class PathEnded(Exception):  # noqa: N818 -- the end of a path is not an error
     """The path cannot go on: it returned, raised, left the process, or never ends."""
 
 
-class StepLimitReached(Exception):  # noqa: N818 -- nor is the end of patience
+class StepLimitReached(Exception):  # noqa: N818 -- a limit is not an error either
     """More steps than any start-up needs."""
 
 
 def stop_there(_: Value) -> None:
-    """What `next` resumes a generator with: the body goes no further than its first yield."""
+    """The `resume` of a generator under `next`: the body stops at its first yield."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class CodePlace:
 
 @dataclass(frozen=True, slots=True)
 class InitCall:
-    """A call of the real `init_tracing`, as met on one path."""
+    """A call of somatrace's `init_tracing` on one path."""
 
     place: CodePlace
     service: str | None
@@ -53,7 +53,7 @@ class InitCall:
 
 @dataclass(frozen=True, slots=True)
 class SeenEvent:
-    """Anything else that matters, and what it is in words."""
+    """Any other relevant event, and its description."""
 
     place: CodePlace
     what: str
@@ -121,7 +121,7 @@ class Machine(ABC):
 
     @abstractmethod
     def evaluate(self, node: ast.expr | None, scope: NameScope) -> Value:
-        """What an expression gives, and what happens on the way."""
+        """The value of an expression, with its side effects."""
 
     @abstractmethod
     def execute(self, body: Sequence[ast.stmt], scope: NameScope) -> bool:
@@ -155,7 +155,7 @@ class Machine(ABC):
 
     @abstractmethod
     def wake(self, module: LocalModule) -> None:
-        """Look into it."""
+        """Run that module."""
 
     def step(self) -> None:
         self.steps += 1

@@ -1,4 +1,4 @@
-"""Names: what binds them, and where."""
+"""Bind names: assignments, parameters, decorators and imports."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def defaults(machine: Machine, arguments: ast.arguments, scope: NameScope) -> tu
 
 
 def decorate(machine: Machine, value: Value, decorators: Sequence[ast.expr], scope: NameScope) -> Value:
-    """Apply decorators, innermost first. What a library's decorator returns is taken to call through."""
+    """Apply decorators, innermost first. The result of a library's decorator is taken to call it."""
     made = [machine.evaluate(decorator, scope) for decorator in decorators]
     for decorator, node in zip(reversed(made), reversed(decorators), strict=True):
         result = machine.call(decorator, Arguments((value,)), machine.place(node, scope))

@@ -1,4 +1,4 @@
-"""Operators: what they give, and which of their sides are worked out."""
+"""Evaluate operators, and decide which of their operands run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somatrace.check.run.values import (
     LocalModule,
     NameScope,
     Value,
-    is_ours,
+    is_init_tracing,
     joined,
     truth,
 )
@@ -130,7 +130,7 @@ def comparison(machine: Machine, node: ast.Compare, scope: NameScope) -> Value:
 
 
 def _against_none(left: Value, right: Value, how: ast.cmpop) -> Value:
-    known = isinstance(left, Function | LocalModule) or is_ours(left)
+    known = isinstance(left, Function | LocalModule) or is_init_tracing(left)
     if known and right == NONE and isinstance(how, ast.Is | ast.IsNot):
         return Const(isinstance(how, ast.IsNot))
     return UNKNOWN

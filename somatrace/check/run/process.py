@@ -1,4 +1,4 @@
-"""One process from its start to serving, and what was learnt on the way."""
+"""Follow one process from its start until it serves."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ProcessStart:
 
 @dataclass(slots=True)
 class RunOutcome:
-    """What is known after the run: how often tracing certainly and possibly started before serving."""
+    """The result of a run: how often tracing certainly and possibly started before serving."""
 
     ledger: EventLog
     certain: int
@@ -60,10 +60,10 @@ class RunOutcome:
 
 
 def run(
-    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], ours: str | None
+    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], own_package: str | None
 ) -> RunOutcome:
     """Follow one process."""
-    loader = Loader(tree, sources, start.roots, ours)
+    loader = Loader(tree, sources, start.roots, own_package)
     machine = Interpreter(loader, sources, wrappers)
     found = _target(start, loader, tree)
     exhausted = False
@@ -177,7 +177,7 @@ _ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": 
 
 
 def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
-    """Nothing started tracing: look whether something that runs later does."""
+    """If nothing started tracing, check whether code that runs later does."""
     machine.store.set(SERVED, value=True)
     nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]

@@ -1,4 +1,4 @@
-"""The moment a process starts to serve: start-up hooks run, and what comes later is late."""
+"""Interpret the start of serving: start-up hooks run, and later calls are late."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _run_hook(machine: Machine, hook: Hook, app: Value, place: CodePlace) -> Non
 
 
 def _begin(machine: Machine, hook: Value, app: Value, place: CodePlace) -> None:
-    """Call a hook. What a lifespan does after its yield is not part of the start."""
+    """Call a hook. Code after a lifespan's yield is not part of the start-up."""
     wanted: Arguments = Arguments((app,)) if _takes_one(hook) else Arguments(open=True)
     value = machine.call(hook, wanted, place)
     if isinstance(value, Deferred):

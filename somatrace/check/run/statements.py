@@ -1,4 +1,4 @@
-"""Statements: which of them run, in which order, and how certainly."""
+"""Run statements in order, and track which of them are certain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expression may stand for, as far as it can be told without running it."""
+"""Abstract values of expressions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _numbers = count(1)
 
 
 def fresh() -> int:
-    """A number that no other object of this process has."""
+    """A unique object number."""
     return next(_numbers)
 
 
@@ -36,7 +36,7 @@ UNBOUND = Unbound()
 
 @dataclass(frozen=True, slots=True)
 class Const(Value):
-    """A constant of Python, told apart by type too (`1` is not `True`)."""
+    """A Python constant, distinguished by type too (`1` is not `True`)."""
 
     value: object
     kind: type = field(init=False)
@@ -64,7 +64,7 @@ class Table(Value):
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What a call is given. `open` when a star argument hides what else there is."""
+    """The arguments of a call. `open` if a star argument hides further ones."""
 
     positional: tuple[Value, ...] = ()
     named: tuple[tuple[str, Value], ...] = ()
@@ -84,7 +84,7 @@ class Arguments:
 
 @dataclass(frozen=True, slots=True)
 class External(Value):
-    """Something outside the tree, by dotted path; `()` in it stands for a call's result."""
+    """Something outside the tree, by dotted path; `()` in it marks a call's result."""
 
     path: str
     ident: int = 0
@@ -115,7 +115,7 @@ class LocalModule(Value):
 
 @dataclass(frozen=True, slots=True)
 class Pending(Value):
-    """A name of a module that can have no effect by itself: looked at when it is used."""
+    """A name in a module without effects: resolved when it is used."""
 
     module: LocalModule
     name: str
@@ -227,28 +227,28 @@ class Either(Value):
 
 
 def options(value: Value) -> tuple[Value, ...]:
-    """What it may be: itself, unless it is one of several."""
+    """The alternatives of a value: itself, unless it is one of several."""
     return value.options if isinstance(value, Either) else (value,)
 
 
 def joined(first: Value, second: Value) -> Value:
-    """What is known where two paths meet."""
+    """The join of two values where two paths meet."""
     if first == second:
         return first
     found = list(options(first))
     found.extend(value for value in options(second) if value not in found)
-    if len(found) > _MOST_OPTIONS and not any(is_ours(value) for value in found):
+    if len(found) > _MOST_OPTIONS and not any(is_init_tracing(value) for value in found):
         return UNKNOWN
     return Either(tuple(found[: _MOST_OPTIONS * 4]))
 
 
-def is_ours(value: Value) -> bool:
+def is_init_tracing(value: Value) -> bool:
     """Whether it is somatrace's `init_tracing`."""
     return isinstance(value, External) and value.path in OURS
 
 
 def truth(value: Value) -> bool | None:
-    """Whether it is true in a condition; None when that is decided at run time."""
+    """Whether it is true in a condition; None if only run time decides."""
     if isinstance(value, Const):
         return bool(value.value)
     if isinstance(value, External) and value.path in {
@@ -256,7 +256,7 @@ def truth(value: Value) -> bool | None:
         "typing_extensions.TYPE_CHECKING",
     }:
         return False
-    if isinstance(value, Function | Class | LocalModule | Partial | Bound) or is_ours(value):
+    if isinstance(value, Function | Class | LocalModule | Partial | Bound) or is_init_tracing(value):
         return True
     if isinstance(value, Either):
         found = {truth(option) for option in value.options}

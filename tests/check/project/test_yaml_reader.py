@@ -1,4 +1,4 @@
-"""The reader of YAML says what PyYAML says, or that it cannot tell."""
+"""The YAML reader agrees with PyYAML, or raises UndecidableError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every output is read back by something that reads that format."""
+"""Each format can be read back by a reader of that format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.check.corpus import samples
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """A tree with many findings, and paths and lines that want escaping."""
+    """A tree with many findings, and paths and lines that need escaping."""
     root = tmp_path_factory.mktemp("tree")
     for number, sample in enumerate(one for one in samples() if one.expected != "ok"):
         sample.write(root / f"services/a, b:c%<&>' {number}")
@@ -49,11 +49,11 @@ def test_concise_has_one_line_per_finding(tree, capsys):
 
 
 def test_sarif_names_rules_places_and_stable_fingerprints(tree, capsys):
-    told = json.loads(written(tree, "sarif", capsys))
+    log = json.loads(written(tree, "sarif", capsys))
 
-    [run] = told["runs"]
+    [run] = log["runs"]
     rules = run["tool"]["driver"]["rules"]
-    assert told["version"] == "2.1.0"
+    assert log["version"] == "2.1.0"
     assert run["tool"]["driver"]["version"] == VERSION
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]

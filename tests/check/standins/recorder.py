@@ -32,8 +32,8 @@ def written() -> None:
     """Write down what has happened so far."""
     folder = os.environ.get("RECORD_TO")
     if folder:
-        told = {"events": _events}
-        Path(folder, f"{os.getpid()}.json").write_text(json.dumps(told))
+        record = {"events": _events}
+        Path(folder, f"{os.getpid()}.json").write_text(json.dumps(record))
 
 
 atexit.register(written)

@@ -1,4 +1,4 @@
-"""Stands in for `arq`, `dramatiq`, `streamlit run`, `flask run` and lambda's runtime."""
+"""Replacement for `arq`, `dramatiq`, `streamlit run`, `flask run` and lambda's runtime."""
 
 import asyncio
 import importlib
