@@ -12,7 +12,7 @@ from somatrace.context.span_state import DECLARED_MARK
 from somatrace.context.tags import Scalar
 from somatrace.guard.allow_list import IDENTIFIER, is_response_id, looks_like_identifier
 from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
-from somatrace.guard.detection.detectors.terms import dictionary
+from somatrace.guard.detection.detectors.own_terms import dictionary
 from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
 from somatrace.guard.redaction.redact import find, redact_text

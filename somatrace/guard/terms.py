@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from somatrace.guard.detection.detectors.terms import dictionary, pattern
+from somatrace.guard.detection.detectors.own_terms import dictionary, pattern
 
 __all__ = ["dictionary", "pattern"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somatrace.guard import redact_text
-from somatrace.guard.detection.detectors.terms import MAX_TERMS, check_linear, dictionary, pattern
+from somatrace.guard.detection.detectors.own_terms import MAX_TERMS, check_linear, dictionary, pattern
 
 
 @pytest.mark.parametrize(
