@@ -98,7 +98,7 @@ class Keep(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-class Foreign:
+class ThirdParty:
     """Third-party span processors."""
 
     def __init__(self) -> None:
@@ -148,23 +148,23 @@ def main(client: str, directory: Path, order: str) -> None:
         _record_copies()
     canaries: dict[str, Canary] = {}
     records: list[str] = []
-    foreign: list[Foreign] = []
+    third_party: list[ThirdParty] = []
 
     def listen(record: Record) -> None:
         records.append(repr(record))
 
     def join() -> None:
-        foreign.append(Foreign())
-        foreign[-1].add_to(trace.get_tracer_provider())
+        third_party.append(ThirdParty())
+        third_party[-1].add_to(trace.get_tracer_provider())
 
     if order == "before":
         trace.set_tracer_provider(TracerProvider())
         join()
-        importlib.import_module(f"tests.matrix.clients.{client}")
+        importlib.import_module(f"tests.leak_matrix.clients.{client}")
     init_tracing("matrix", listeners=[listen])
     join()
     if order == "after":
-        importlib.import_module(f"tests.matrix.clients.{client}")
+        importlib.import_module(f"tests.leak_matrix.clients.{client}")
     for mode, tenant in TENANTS.items():
         for name, function in CASES.items():
             planted = Planted(mode, name, canaries)
@@ -176,10 +176,10 @@ def main(client: str, directory: Path, order: str) -> None:
     assert flush(20), "not all arrived"
     state = status()
     shutdown(10)
-    unseen = [index for index, one in enumerate(foreign) if not one.keep.seen]
+    unseen = [index for index, one in enumerate(third_party) if not one.keep.seen]
     (directory / "canaries.json").write_text(dump(canaries))
     (directory / "recorded.json").write_text(json.dumps(recorded, default=repr))
-    (directory / "foreign.txt").write_text("\n".join(text for one in foreign for text in one.seen))
+    (directory / "third_party.txt").write_text("\n".join(text for one in third_party for text in one.seen))
     (directory / "records.txt").write_text("\n".join(records))
     (directory / "status.txt").write_text(repr(state))
     report = {
@@ -196,5 +196,5 @@ def main(client: str, directory: Path, order: str) -> None:
 
 if __name__ == "__main__":
     # the cases import this module by name and must see the registered state
-    harness = importlib.import_module("tests.matrix.harness")
+    harness = importlib.import_module("tests.leak_matrix.harness")
     harness.main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

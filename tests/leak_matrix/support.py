@@ -82,7 +82,7 @@ def run(client: str, directory: Path, order: str, **env: str) -> Run:
     policy.write_text(_POLICY.format(until=until))
     with otlp_server() as server, otlp_server() as second:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.matrix.harness", client, str(directory), order],
+            [sys.executable, "-m", "tests.leak_matrix.harness", client, str(directory), order],
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
@@ -120,7 +120,7 @@ def run(client: str, directory: Path, order: str, **env: str) -> Run:
 
 
 def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
-    for name in ("foreign.txt", "records.txt", "status.txt"):
+    for name in ("third_party.txt", "records.txt", "status.txt"):
         yield name, (directory / name).read_bytes()
     for path in sorted((directory / "data").rglob("*")):
         if path.is_file():
