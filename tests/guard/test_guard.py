@@ -23,7 +23,7 @@ from somatrace.context.span_state import DECLARED_MARK, SpanState, attach_state
 from somatrace.context.tags import Scalar, Tags
 from somatrace.delivery.encoding import encode
 from somatrace.guard import ContentFilter, Guard, attribute_names, content_filter, verdict_cache
-from somatrace.guard import guard as guarding
+from somatrace.guard import guard as guard_module
 from somatrace.guard.detection.engine import ALL
 from somatrace.guard.detection.prefilter import Prefilter
 from somatrace.guard.policy.model import Grant, PolicyEntry
@@ -83,7 +83,7 @@ def made(
     return span
 
 
-def judged_tags(tags: Mapping[str, Scalar]) -> Tags:
+def checked_tags(tags: Mapping[str, Scalar]) -> Tags:
     guard = Guard()
     return guard.tags(Tags(tags), guard.content_filter("acme"))
 
@@ -294,10 +294,10 @@ PARTS = (
     (content_filter, "redact_text"),
     (verdict_cache, "redact_text"),
     (content_filter, "looks_like_identifier"),
-    (guarding, "looks_like_identifier"),
+    (guard_module, "looks_like_identifier"),
     (content_filter, "length_of"),
     (content_filter, "_plain"),
-    (guarding, "_tame"),
+    (guard_module, "_tame"),
     (content_filter, "utf8_safe"),
     (verdict_cache, "utf8_safe"),
     (attribute_names, "find"),
@@ -482,7 +482,7 @@ def test_resource_attributes_keep_words_and_lose_secrets() -> None:
 
 
 def test_tags_are_scanned_before_listeners_read_them() -> None:
-    tags = judged_tags({"user_id": "ada@example.com", "job_id": 12345678901, "card": 4111111111111111})
+    tags = checked_tags({"user_id": "ada@example.com", "job_id": 12345678901, "card": 4111111111111111})
 
     assert dict(tags) == {"user_id": "[EMAIL]", "job_id": 12345678901, "card": "[CARD]"}
 
@@ -636,7 +636,7 @@ def attributes_of_event(event: Event) -> dict[str, Any]:
 
 
 def test_a_password_in_a_tag_does_not_leave() -> None:
-    assert judged_tags({"passcode": 1234, "job": 1234}).bound == {
+    assert checked_tags({"passcode": 1234, "job": 1234}).bound == {
         "passcode": "[PASSWORD]",
         "job": 1234,
     }

@@ -98,7 +98,7 @@ class Keep(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-class Foreign:
+class ThirdParty:
     """Third-party span processors."""
 
     def __init__(self) -> None:
@@ -148,14 +148,14 @@ def main(client: str, directory: Path, order: str) -> None:
         _record_copies()
     canaries: dict[str, Canary] = {}
     records: list[str] = []
-    foreign: list[Foreign] = []
+    third_party: list[ThirdParty] = []
 
     def listen(record: Record) -> None:
         records.append(repr(record))
 
     def join() -> None:
-        foreign.append(Foreign())
-        foreign[-1].add_to(trace.get_tracer_provider())
+        third_party.append(ThirdParty())
+        third_party[-1].add_to(trace.get_tracer_provider())
 
     if order == "before":
         trace.set_tracer_provider(TracerProvider())
@@ -176,10 +176,10 @@ def main(client: str, directory: Path, order: str) -> None:
     assert flush(20), "not all arrived"
     state = status()
     shutdown(10)
-    unseen = [index for index, one in enumerate(foreign) if not one.keep.seen]
+    unseen = [index for index, one in enumerate(third_party) if not one.keep.seen]
     (directory / "canaries.json").write_text(dump(canaries))
     (directory / "recorded.json").write_text(json.dumps(recorded, default=repr))
-    (directory / "foreign.txt").write_text("\n".join(text for one in foreign for text in one.seen))
+    (directory / "third_party.txt").write_text("\n".join(text for one in third_party for text in one.seen))
     (directory / "records.txt").write_text("\n".join(records))
     (directory / "status.txt").write_text(repr(state))
     report = {

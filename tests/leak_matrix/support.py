@@ -120,7 +120,7 @@ def run(client: str, directory: Path, order: str, **env: str) -> Run:
 
 
 def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
-    for name in ("foreign.txt", "records.txt", "status.txt"):
+    for name in ("third_party.txt", "records.txt", "status.txt"):
         yield name, (directory / name).read_bytes()
     for path in sorted((directory / "data").rglob("*")):
         if path.is_file():

@@ -71,5 +71,5 @@ def test_the_local_store_holds_only_what_the_policy_allows(client: str, tmp_path
 def test_the_search_finds_allowed_content_in_every_output(tmp_path: Path) -> None:
     done = run("own", tmp_path, "after")
 
-    for place in ("socket", "foreign.txt", "records.txt"):
+    for place in ("socket", "third_party.txt", "records.txt"):
         assert "input of words" not in done.missing("full", place=place), place
