@@ -224,7 +224,7 @@ def fits(shape: SafeShape, text: str) -> bool:
 #: only once, and scanning them for secrets would take most of the guard's time.
 _RESPONSE_ID: Final = re.compile(
     r"(?:(?:chatcmpl|cmpl)-|(?:resp|msg|msg_bdrk|req|gen|run|call|toolu)_)"
-    r"(?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AKIA|ASIA|ABIA|ACCA|dapi|SK|ATBB|EAA)[A-Za-z0-9]{1,64}"
+    r"(?![A-Za-z0-9]*[0-9]{9})(?!eyJ|AIza|AKIA|ASIA|ABIA|ACCA|dapi|SK|ATBB|EAA)[A-Za-z0-9]{1,64}"
 )
 
 
