@@ -181,6 +181,22 @@ def test_a_service_sets_up_tracing_in_one_line(service):
     assert [line for line in lines if "init_tracing(" in line] == [f'init_tracing("{service.parent.name}")']
 
 
+def test_the_check_lists_the_four_services_and_not_the_demo():
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "somatrace.check", "--list", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    services = {f"services/{path.parent.name}" for path in (ROOT / "services").glob("*/app")}
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("services/")}
+    assert listed == services
+    assert len(services) == 4
+
+
 # -- tracked files --------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ SERVER_PORT: Final = "server.port"
 METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-#: Headers that reveal traces and tenants, removed for other hosts whoever set them.
+#: Headers that reveal traces and tenants, removed for other hosts regardless of who set them.
 _TRACE_HEADERS: Final = (
     semconv.HEADER_TRACEPARENT,
     semconv.HEADER_TRACESTATE,
