@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test page lint lock bench-start bench-hot bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock bench-start bench-hot bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -21,8 +21,14 @@ page: ## open the demo's traces in the local page
 test: ## set up the development environment and run all tests
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@echo "About 20 minutes on two cores; the quick round, -m 'not slow', takes about 3."
+	$(DEV)/bin/python -m pytest -n 2
+
+coverage: ## run all tests with branch coverage, child processes included (about 30 minutes)
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(DEV)/bin/python $(if $(COVERAGE),-m coverage run) -m pytest -n 2
+	COVERAGE_DATA=$(CURDIR)/build/coverage/data $(DEV)/bin/python -m coverage run -m pytest -n 2
+	@$(DEV)/bin/python -m coverage combine --quiet
+	@$(DEV)/bin/python -m coverage report --skip-covered --sort=cover
 
 lint: ## ruff, mypy --strict, import-linter
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock

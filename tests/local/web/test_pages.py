@@ -252,18 +252,20 @@ def test_a_filter_without_matches_offers_to_remove_it(filled, browser):
 
 
 def test_every_link_on_the_pages_resolves(filled, browser):
-    seen, todo = set(), ["/"]
+    # a link to a time range contains the current second, so the same link differs from page to page
+    seen, todo = set(), {"/": "/"}
     while todo:
-        path = todo.pop()
+        key, path = todo.popitem()
         answer = browser.get(path)
         assert answer.status_code == 200, path
-        seen.add(path)
+        seen.add(key)
         for link in Document(answer.text).links():
             target = str(httpx.URL(str(answer.url)).join(link).copy_with(fragment=None)).removeprefix(
                 filled.url
             )
-            if target not in seen and target not in todo:
-                todo.append(target)
+            key = re.sub(r"(?<=[?&])(from|to)=\d+", r"\1=", target)
+            if key not in seen:
+                todo.setdefault(key, target)
     assert len(seen) > 8
 
 
