@@ -33,3 +33,10 @@ def root() -> Path:
 def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep spool and local store of this test, and of the processes it starts, in its own directory."""
     monkeypatch.setenv("SOMATRACE_DATA_DIR", str(tmp_path / "somatrace-data"))
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of this test run without coverage measurement, which imports modules and leaves traces."""
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)

@@ -77,6 +77,7 @@ def test_the_project_s_own_services_are_traced(command):
     assert done.returncode == 0
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_check_imports_neither_opentelemetry_nor_traceloop_nor_typer_nor_a_network_client():
     code = (
         "import sys; from somatrace.check.command import main; main(['services', '--no-cache']); "

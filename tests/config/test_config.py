@@ -910,6 +910,7 @@ def test_explain_names_the_sampler_that_takes_no_rate(environ, sampler):
 # -- the package itself -----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_settings_loads_no_network_and_no_tls():
     heavy = "{'ssl', 'socket', 'urllib.request', 'opentelemetry'}"
     program = f"import sys, somatrace.config; print(sorted({heavy} & {{*sys.modules}}))"

@@ -576,6 +576,7 @@ def test_a_forked_child_redacts_like_its_parent():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_importing_the_guard_loads_no_detector_and_neither_opentelemetry_nor_openssl():
     code = "import sys, somatrace.guard; print(*sys.modules)"
     loaded = subprocess.run(

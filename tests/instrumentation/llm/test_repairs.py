@@ -75,6 +75,7 @@ HOST = """
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_host_is_the_same_with_and_without_tracing(tmp_path: Path) -> None:
     with llm_server() as llm, otlp_server() as otlp:
         env = otlp_env(otlp.url, PYTHONHASHSEED="0", SOMATRACE_DATA_DIR=str(tmp_path), **llm.env)
