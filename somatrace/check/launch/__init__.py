@@ -1,1 +1,1 @@
-"""Find the Python processes of a tree from launchers, their commands, and naming conventions."""
+"""Discover a source tree's Python processes from launchers, their commands, and naming conventions."""

@@ -13,7 +13,7 @@ from somatrace.check.run.process import ProcessStart
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrigin:
-    """The line that launches: a Dockerfile's CMD, a Procfile's entry, or a convention (line 0)."""
+    """The line that launches a process: a Dockerfile CMD, a Procfile entry, or a convention (line 0)."""
 
     path: str
     line: int
@@ -22,7 +22,7 @@ class LaunchOrigin:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A process with a launcher. `problem` is the reason why it cannot be followed, or empty."""
+    """A launched process. `problem` is the reason it cannot be followed, or empty."""
 
     origin: LaunchOrigin
     start: ProcessStart
@@ -32,7 +32,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class LaunchContext:
-    """The place where a command runs. `mounts` map paths of the image to directories or files of the tree."""
+    """The environment a command runs in. `mounts` map image paths to directories or files in the tree."""
 
     tree: FileTree
     workdir: str = "/"
@@ -46,7 +46,7 @@ class LaunchContext:
         return normpath(join(self.workdir, path))
 
     def candidates(self, path: str) -> list[str]:
-        """Candidate paths in the tree for a path of the image, best first."""
+        """Candidate paths in the tree for an image path, best first."""
         wanted = self.in_image(path)
         found = []
         for target, source in sorted(self.mounts, key=lambda mount: -len(mount[0])):
@@ -57,7 +57,7 @@ class LaunchContext:
         return found
 
     def file(self, path: str) -> str | None:
-        """The file of the tree that `path` refers to in the process."""
+        """The file in the tree that `path` refers to in the process."""
         return next((found for found in self.candidates(path) if self.tree.is_file(found)), None)
 
     def roots(self, *folders: str) -> tuple[SearchRoot, ...]:

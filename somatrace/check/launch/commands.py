@@ -1,4 +1,4 @@
-"""Find the Python process that a command starts, behind prefixes and through servers and workers."""
+"""Find the Python process a command starts, past wrapper commands and through servers and workers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.run.process import ProcessStart
 
-#: Words in front of a command, and how many of their own arguments follow them.
+#: Wrapper programs that precede a command, and the number of arguments each takes.
 _PREFIXES = {
     "exec": 0, "nohup": 0, "sudo": 0, "command": 0, "time": 0, "dumb-init": 0, "tini": 0, "catatonit": 0,
     "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
@@ -74,7 +74,7 @@ _MANAGE_PROCESSES = frozenset(
         "run_huey",
     ]
 )
-#: Programs that start Python code in ways that are not followed.
+#: Programs that start Python code in ways the check does not follow.
 _SUSPECTS = frozenset(
     [
         "watchfiles",
@@ -99,7 +99,7 @@ _MOST_DEPTH = 8
 def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
-    """The Python processes that a command starts; none for a program that is not Python or a one-off tool."""
+    """The Python processes a command starts; none for non-Python programs and one-off tools."""
     argv = _bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -120,7 +120,7 @@ def launches(
 
 
 def _bare(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command without wrapper programs in front of it."""
+    """The command without leading wrapper programs."""
     rest = list(argv)
     while rest:
         program = basename(rest[0])
@@ -184,7 +184,7 @@ def text(
 
 
 def _with_sourced(command: str, around: LaunchContext) -> str:
-    """Files that a script sources, on the line where it does so that later line numbers stay right."""
+    """Inline the files a script sources on the sourcing line, so later line numbers stay correct."""
 
     def inlined(match: re.Match[str]) -> str:
         path = around.file(match[1])
@@ -209,7 +209,7 @@ def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, d
 def _script(
     path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
-    """A shell script is followed; its lines become the origin."""
+    """Follow a shell script; its lines become the origin."""
     found = around.file(path)
     if found is None:
         return (
@@ -275,7 +275,7 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
 
 
 def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
-    """A script of the tree, a console script of its projects, or an unrelated program."""
+    """A script in the tree, a console script of one of its projects, or an unrelated program."""
     program = argv[0]
     if "$" in program:
         return [undecidable(origin, program, f"`{program}` is known only at run time")]

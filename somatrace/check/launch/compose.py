@@ -1,4 +1,4 @@
-"""Compose files: services built from the tree, and their commands."""
+"""Compose files: services built from the source tree, and their commands."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NAME = re.compile(r"^(?:docker-)?compose[\w.-]*\.ya?ml$")
 
 
 def is_compose(path: str) -> bool:
-    """Whether the file name is that of a compose file."""
+    """Whether the path has a compose file's name."""
     return bool(_NAME.match(basename(path)))
 
 
 def launches(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
-    """The services' processes; one with a third-party image and no build is skipped."""
+    """The services' processes; services with a third-party image and no build are skipped."""
     folder = dirname(path)
     for document in documents:
         services = document.get("services") if isinstance(document, dict) else None
@@ -54,7 +54,7 @@ def _service(path: str, folder: str, service: dict[str, Any], around: LaunchCont
 
 
 def container_command(value: Any) -> ContainerCommand | None:
-    """A command as compose writes it: a list, or text that is split without a shell."""
+    """A command in compose syntax: a list, or text that is split without a shell."""
     if isinstance(value, list) and value:
         listed = tuple(str(word).replace("$$", "$") for word in value)
         return ContainerCommand(listed, "", getattr(value[0], "line", 1))

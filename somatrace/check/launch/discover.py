@@ -1,4 +1,4 @@
-"""Discover every process of a tree from its launchers and from conventions under `services/`."""
+"""Discover every process in a source tree from its launchers and from conventions under `services/`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The processes found, and directories under `services/` without one."""
+    """The processes found, and the directories under `services/` that have none."""
 
     launches: tuple[Launch, ...]
     silent: tuple[str, ...]
@@ -44,7 +44,7 @@ class Inventory:
 
 
 def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
-    """All launches of the tree, each once."""
+    """All launches in the tree, without duplicates."""
     around = LaunchContext(tree, shared=_shared(tree), scripts={})
     projects = [path for path in tree.files if basename(path) == "pyproject.toml" and not is_test(path)]
     scripts = {path: files.project(path, around) for path in projects}
@@ -149,7 +149,7 @@ def _starts_server(launch: Launch, tree: FileTree) -> bool:
 
 
 def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
-    """Directories whose packages any process can import: the root, and projects outside `services/`."""
+    """Directories whose packages every process can import: the root, and projects outside `services/`."""
     roots: dict[SearchRoot, None] = {SearchRoot(""): None}
     for path in tree.files:
         if basename(path) in {"pyproject.toml", "setup.py"} and not path.startswith("services/"):
@@ -164,7 +164,7 @@ def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
 
 
 def _services(tree: FileTree) -> tuple[str, ...]:
-    """`services/` counts at the root if it has directories and is not a package."""
+    """The root `services/` counts if it has subdirectories and is not a package."""
     if tree.is_file("services/__init__.py"):
         return ()
     return tuple(f"services/{name}" for name in tree.folders.get("services", ()) if not is_test(name))
@@ -193,7 +193,7 @@ def _entries(tree: FileTree, service: str) -> Iterator[str]:
 
 
 def by_convention(path: str, service: str, tree: FileTree, around: LaunchContext) -> Launch:
-    """Without a launcher: imported when the module exposes an app object, otherwise run as a script."""
+    """A launch by convention: import the module if it exposes an app object, otherwise run it as a script."""
     inside = replace(around, mounts=(("/", service),))
     origin = LaunchOrigin(path, 0, "convention")
     name = path.removeprefix(f"{service}/").removesuffix(".py").replace("/", ".")
@@ -214,7 +214,7 @@ def _configured(entrypoints: tuple[str, ...], around: LaunchContext) -> Iterator
 
 
 def _target(launch: Launch, tree: FileTree) -> str:
-    """The file that a launch starts, judging by its name."""
+    """The file a launch starts, inferred from its name."""
     if launch.start.path:
         return launch.start.path
     name = launch.start.name.replace(".", "/")
@@ -235,13 +235,13 @@ def _target(launch: Launch, tree: FileTree) -> str:
 
 
 def _service_name(path: str) -> str:
-    """`services/<name>` of a path below it."""
+    """The `services/<name>` prefix of a path."""
     parts = path.split("/", 2)
     return "/".join(parts[:2]) if len(parts) > 2 else ""
 
 
 def service_of(path: str, tree: FileTree) -> str:
-    """The directory of a file's service: `services/<name>`, or the nearest project upwards."""
+    """The directory of a file's service: `services/<name>`, or the nearest enclosing project."""
     parts = path.split("/")
     if len(parts) > 2 and parts[0] == "services":
         return "/".join(parts[:2])

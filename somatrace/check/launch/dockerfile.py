@@ -17,7 +17,7 @@ _MOST_PARENTS = 20
 
 @dataclass(frozen=True, slots=True)
 class ContainerCommand:
-    """An ENTRYPOINT or CMD: as a list of words, or as shell text."""
+    """An ENTRYPOINT or CMD, as a list of words or as shell text."""
 
     words: tuple[str, ...]
     shell: str
@@ -26,7 +26,7 @@ class ContainerCommand:
 
 @dataclass(slots=True)
 class BuildStage:
-    """One stage, which begins with FROM."""
+    """One build stage, starting at a FROM."""
 
     name: str
     base: str
@@ -39,7 +39,7 @@ class BuildStage:
 
 
 def is_dockerfile(path: str) -> bool:
-    """Whether the file name is that of a Dockerfile."""
+    """Whether the path has a Dockerfile's name."""
     name = basename(path)
     lowered = name.lower()
     return (
@@ -50,7 +50,7 @@ def is_dockerfile(path: str) -> bool:
 
 
 def stages(text: str) -> list[BuildStage]:
-    """Every stage, with the instructions it inherits from an earlier one."""
+    """All stages, each with the instructions it inherits from an earlier one."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
     for line, instruction, rest in _instructions(text):
@@ -156,7 +156,7 @@ def _container_command(rest: str, line: int) -> ContainerCommand:
 
 
 def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
-    """Map paths of the image to paths of the tree, for one build context."""
+    """Map image paths to paths in the tree, for one build context."""
     found: list[tuple[str, str]] = []
     for source, target in stage.copies:
         path = beside(context, source.rstrip("*"))
@@ -172,7 +172,7 @@ def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, 
 
 
 def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
-    """The build context is inferred: the nearest directory upwards in which the COPY sources exist."""
+    """Infer the build context: the nearest enclosing directory in which the COPY sources exist."""
     folder = dirname(path)
     best, most = folder, -1
     while True:
@@ -190,7 +190,7 @@ def _exists(tree: FileTree, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Overrides by a compose file or a pod: context, stage, command and entrypoint."""
+    """Overrides from a compose file or a pod: context, stage, command and entrypoint."""
 
     origin: str = ""
     context: str | None = None
@@ -200,7 +200,7 @@ class Override:
 
 
 def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
-    """The processes of a container of this image. `around` has the tree and its projects' shared paths."""
+    """The processes of a container of this image. `around` holds the tree and its projects' shared paths."""
     found = stages(around.tree.text(path) or "")
     if not found:
         return []
@@ -218,7 +218,7 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
 
 
 def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> LaunchContext:
-    """The image's directories and variables."""
+    """The image's directories and environment variables."""
     placed = mounts(stage, around.tree, context) or ((stage.workdir, context),)
     path = stage.variables.get("PYTHONPATH", "")
     extra = tuple(part for part in path.split(":") if part and "$" not in part)
@@ -227,14 +227,14 @@ def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> Laun
 
 @dataclass(frozen=True, slots=True)
 class DeclaredCommand:
-    """An ENTRYPOINT or CMD (or none) and the file it comes from."""
+    """An ENTRYPOINT or CMD (or neither) and the file it comes from."""
 
     command: ContainerCommand | None
     path: str
 
 
 def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:
-    """ENTRYPOINT and CMD joined: an ENTRYPOINT in shell form ignores CMD."""
+    """Combine ENTRYPOINT and CMD; an ENTRYPOINT in shell form ignores CMD."""
     head, tail = first.command, last.command
     if head is None:
         head, tail, first = tail, None, last

@@ -24,7 +24,7 @@ def _in(around: LaunchContext, folder: str) -> LaunchContext:
 
 
 def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
-    """Every process type except one-off ones."""
+    """All process types except one-off ones."""
     for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
         match = _ENTRY.match(line)
         if match and match[1] not in _ONE_OFF:
@@ -81,12 +81,12 @@ def _line_of(text: str, wanted: str) -> int:
 
 
 def console(path: str, name: str, target: str, line: int, around: LaunchContext) -> Launch:
-    """A console script as a process."""
+    """The process of a console script."""
     return servers.console(target, _in(around, dirname(path)), LaunchOrigin(path, line, f"{name} = {target}"))
 
 
 def functions(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
-    """Handlers of serverless.yml and SAM: the module is imported once, the handler called per invocation."""
+    """Handlers in serverless.yml and SAM: the module is imported once, the handler called per invocation."""
     for document in documents:
         if not isinstance(document, dict):
             continue

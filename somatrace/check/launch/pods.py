@@ -1,4 +1,4 @@
-"""Kubernetes manifests: containers that specify a command."""
+"""Kubernetes manifests: containers that set a command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_DEPTH = 12
 def launches(
     path: str, documents: list[Any], around: LaunchContext, images: tuple[str, ...]
 ) -> Iterator[Launch]:
-    """Containers with a command of their own. Jobs and init containers are one-off."""
+    """Containers that set a command. Jobs and init containers are one-off."""
     for document in documents:
         if isinstance(document, dict) and document.get("kind") in _KINDS:
             for container in _containers(document, 0):
@@ -58,7 +58,7 @@ def _container(
 
 
 def _image(name: str, images: tuple[str, ...]) -> str | None:
-    """The Dockerfile whose directory the image is named after, or the only one there is."""
+    """The Dockerfile whose directory the image is named after, or the only Dockerfile."""
     short = basename(name.partition("@")[0]).partition(":")[0]
     for image in images:
         parts = image.split("/")

@@ -1,4 +1,4 @@
-"""Table of the programs known to start Python code."""
+"""Table of programs known to start Python code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[
     "locust": locust,
     "uwsgi": uwsgi,
 }
-#: `python -m NAME` for programs whose module has another name.
+#: `python -m NAME` for programs whose module name differs.
 MODULES = {
     "gunicorn.app.wsgiapp": "gunicorn",
     "waitress": "waitress-serve",
@@ -39,7 +39,7 @@ MODULES = {
 
 
 def serves(argv: tuple[str, ...]) -> bool:
-    """Whether a command is one of these, also as `python -m`."""
+    """Whether a command runs one of these programs, directly or with `python -m`."""
     name = basename(argv[0])
     if name in PROGRAMS:
         return True

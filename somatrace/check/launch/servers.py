@@ -1,4 +1,4 @@
-"""Command lines of servers: the module that each imports, and the app it serves."""
+"""Server command lines: the module each server imports, and the app it serves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _FLAGS = {
 
 
 def undecidable(origin: LaunchOrigin, target: str, problem: str) -> Launch:
-    """A launch that cannot be followed, and the reason."""
+    """A launch that cannot be followed, with the reason."""
     return Launch(origin, ProcessStart("import"), problem, target)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """A command line, taken apart: options with their values, and the rest."""
+    """A parsed command line: options with their values, and positional arguments."""
 
     named: dict[str, str]
     rest: tuple[str, ...]
@@ -57,14 +57,14 @@ class ServerOptions:
 
 
 def checked(launch: Launch) -> Launch:
-    """A target known only at run time cannot be followed."""
+    """Mark a launch as undecidable if its target is known only at run time."""
     if "$" in launch.target or "{{" in launch.target:
         return replace(launch, problem=f"`{launch.target}` is known only at run time")
     return launch
 
 
 def script(path: str, around: LaunchContext, origin: LaunchOrigin, role: str = "script") -> list[Launch]:
-    """`python FILE`: its own directory comes first on the path."""
+    """`python FILE`: the file's directory comes first on the path."""
     own = around.roots(".")
     first = replace(around, mounts=(("/", dirname(path)),), workdir="/", pythonpath=(), shared=()).roots("/")
     start = ProcessStart("script", path=path, role=role, roots=tuple(dict.fromkeys((*first, *own))))
@@ -134,7 +134,7 @@ def asgi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) ->
 
 
 def gunicorn(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """The configuration file in use is run too; it may name the application."""
+    """`gunicorn`: the active configuration file runs too and may name the application."""
     folder = options.get("--chdir") or "."
     around = replace(around, workdir=around.in_image(folder))
     config = options.get("-c", "--config")
@@ -175,7 +175,7 @@ def flask(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -
 
 
 def fastapi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """`fastapi run FILE`, or the entrypoint that it finds."""
+    """`fastapi run FILE`, or the entrypoint it discovers."""
     if not options.rest or options.rest[0] not in {"run", "dev"}:
         return []
     target = options.rest[1] if len(options.rest) > 1 else _fastapi_default(around)
@@ -213,7 +213,7 @@ def _fastapi_default(around: LaunchContext) -> str | None:
 
 
 def _fastapi_file(target: str, around: LaunchContext, origin: LaunchOrigin, attribute: str) -> list[Launch]:
-    """The command imports the file as a module of the outermost package around it."""
+    """The command imports the file as a module of its outermost enclosing package."""
     path = around.file(target)
     if path is None:
         return [undecidable(origin, target, f"`{target}` is not in the tree")]

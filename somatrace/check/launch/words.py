@@ -1,4 +1,4 @@
-"""Parse the shell syntax that launchers use: words, variables with defaults, commands."""
+"""Parser for the shell syntax used by launchers: words, variables with defaults, commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-#: Inside `$( )`: quoted text, parentheses within (`awk '{if(x) y}'`), anything else.
+#: Inside `$( )`: quoted text, nested parentheses (`awk '{if(x) y}'`), anything else.
 _QUOTED = r"""'[^']*'|(?:"(?:[^"\\]|\\.)*")"""
 _INNER = rf"""{_QUOTED}|\((?:{_QUOTED}|[^()"'])*\)|[^()"']"""
 _TOKEN = re.compile(
@@ -50,7 +50,7 @@ _MOST_TOKENS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ShellStep:
-    """One simple command. `last` when its block ends with it; `behind` when it runs in the background."""
+    """One simple command. `last` if it ends its block; `behind` if it runs in the background."""
 
     words: tuple[str, ...]
     line: int
@@ -59,7 +59,7 @@ class ShellStep:
 
 
 def expand(word: str, variables: Mapping[str, str]) -> str:
-    """Variables replaced where their value or default is known; others stay, with their `$`."""
+    """Replace variables whose value or default is known; leave others unchanged, with their `$`."""
 
     def replaced(match: re.Match[str]) -> str:
         name = match[1] or match[4]
@@ -71,7 +71,7 @@ def expand(word: str, variables: Mapping[str, str]) -> str:
 
 
 def unquoted(word: str, variables: Mapping[str, str]) -> str:
-    """One word as the shell passes it on."""
+    """One word as the shell passes it to a program."""
     parts = []
     for escaped, double, single, plain in _PIECE.findall(word):
         if single:
@@ -137,11 +137,11 @@ class _Splitter:
         else:
             self.line = line if not self.words else self.line
             word = unquoted(token, self.known)
-            # a variable alone, without quotes, becomes as many words as its value has
+            # an unquoted variable on its own expands to as many words as its value has
             self.words += word.split() if _VARIABLE.fullmatch(token) else [word]
 
     def close(self, end: str) -> None:
-        """A command ends here."""
+        """End the current command."""
         kept = _without_keywords(self.words)
         if kept:
             self.steps.append(ShellStep(tuple(kept), self.line, last=False, behind=end == "&"))
@@ -168,7 +168,7 @@ def _without_keywords(words: list[str]) -> list[str]:
 
 
 def _learn(words: list[str], known: dict[str, str]) -> None:
-    """`PORT=8000`, `export PORT=8000`, `: "${PORT:=8000}"`."""
+    """Record assignments: `PORT=8000`, `export PORT=8000`, `: "${PORT:=8000}"`."""
     given = words[1:] if words[0] in {"export", "readonly", "local"} else words
     if all(_ASSIGNMENT.match(word) for word in given):
         for word in given:

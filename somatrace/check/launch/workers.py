@@ -1,4 +1,4 @@
-"""Command lines of workers and runners: Celery, arq, dramatiq, Streamlit, Modal and others."""
+"""Worker and runner command lines: Celery, arq, dramatiq, Streamlit, Modal and others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 
 
 def celery(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """A worker imports what it includes and fires its signals; beat and flower fire none."""
+    """A worker imports its included modules and fires its signals; beat and flower fire none."""
     target = options.get("-A", "--app")
     command = next((word for word in options.rest if word in {"worker", "beat", "flower", "multi"}), "")
     if target is None or not command:
@@ -23,7 +23,7 @@ def celery(options: servers.ServerOptions, around: LaunchContext, origin: Launch
 
 
 def _celery_module(module: str, around: LaunchContext) -> tuple[str, str]:
-    """`-A pkg` finds `pkg.celery`, `-A mod.app` the attribute."""
+    """`-A pkg` resolves to `pkg.celery`, `-A mod.app` to the attribute."""
     path = module.replace(".", "/")
     if around.file(f"{path}/celery.py") and not _mentions(around, f"{path}/__init__.py", "Celery("):
         return f"{module}.celery", "app"
@@ -58,7 +58,7 @@ def faust(options: servers.ServerOptions, around: LaunchContext, origin: LaunchO
 
 
 def rq(options: servers.ServerOptions, _: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """The worker imports nothing from the tree before a job runs."""
+    """An rq worker imports nothing from the tree before a job runs."""
     if not options.rest or options.rest[0] not in {"worker", "worker-pool"}:
         return []
     return [

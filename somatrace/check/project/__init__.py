@@ -1,1 +1,1 @@
-"""Reading a source tree safely: files, Python modules, YAML."""
+"""Safe reading of a source tree: files, Python modules, YAML."""

@@ -1,4 +1,4 @@
-"""The files below a root: walked once, read within limits, without following loops or reading pipes."""
+"""The files below a root: walked once and read within limits, without following loops or reading pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from posixpath import join, normpath
 
-#: Directories never read as a service. Imports may still lead into a directory of such a name.
+#: Directories never treated as a service. Imports may still resolve into a directory with such a name.
 SKIPPED = frozenset(
     [
         "venv",
@@ -30,18 +30,18 @@ SKIPPED = frozenset(
 )
 TESTS = frozenset(["test", "tests", "testing", "fixtures", "testdata", "conftest", "e2e"])
 MAX_BYTES = 32_000_000
-#: Content kept for the next reader, in bytes: a file is read by several rules one after the other.
+#: Cached file content, in bytes: several rules read the same file in turn.
 _HELD_BYTES = 64_000_000
 _MAX_DEPTH = 60
 
 
 class UnreadableFileError(Exception):
-    """A file that cannot be read, and the reason."""
+    """A file cannot be read; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file that was read: size in bytes, mtime in ns, and the content's SHA-256 or why there is none."""
+    """State of a file when read: size in bytes, mtime in ns, and content SHA-256 or why it is missing."""
 
     size: int
     changed: int
@@ -49,7 +49,7 @@ class FileState:
 
 
 class FileTree:
-    """Paths are relative to the root, with `/`; `""` is the root itself."""
+    """The files below a root. Paths are relative to it and use `/`; `""` is the root itself."""
 
     def __init__(self, root: Path, exclude: Iterable[str] = ()) -> None:
         self.root = str(root)
@@ -60,7 +60,7 @@ class FileTree:
         self._held: dict[str, bytes] = {}
         self._held_bytes = 0
         self.files: dict[str, None] = {}
-        #: pipes, sockets, links to nowhere: there, and not to be read
+        #: pipes, sockets, broken links: existing paths that must not be read
         self.odd: set[str] = set()
         self.folders: dict[str, tuple[str, ...]] = {}
         self._listed: dict[str, list[str]] = {}
@@ -105,7 +105,7 @@ class FileTree:
         return any(fnmatch(path, pattern) or fnmatch(path, f"{pattern}/*") for pattern in self._exclude)
 
     def is_file(self, path: str) -> bool:
-        """Whether something other than a directory is there."""
+        """Whether the path exists and is not a directory."""
         if path in self.files:
             return True
         if path.rpartition("/")[0] in self.folders:
@@ -120,7 +120,7 @@ class FileTree:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
     def _stat(self, path: str) -> os.stat_result | None:
-        """None also for a path that leads out of the root or has an invalid name."""
+        """The path's status; None if it is missing, outside the root, or has an invalid name."""
         if path not in self._stats:
             self._stats[path] = self._look(path)
         return self._stats[path]
@@ -129,22 +129,22 @@ class FileTree:
         if path.startswith(("../", "/")) or path == "..":
             return None
         try:
-            return os.stat(self._real(path))  # noqa: PTH116 -- a Path per file costs as much again
+            return os.stat(self._real(path))  # noqa: PTH116 -- a Path per file doubles the cost
         except (OSError, ValueError):
             return None
 
     def stamp(self, path: str) -> tuple[int, int]:
-        """Size and time of change of a file; zeros when it is not there."""
+        """Size and modification time of a file; zeros if it does not exist."""
         found = self._look(path)
         return (found.st_size, found.st_mtime_ns) if found is not None else (0, 0)
 
     def probed(self) -> dict[str, bool]:
-        """The paths outside the walk that were looked for, and whether each is a file."""
+        """The paths looked up outside the walk, and whether each is a file."""
         outside = (path for path in self._stats if path.rpartition("/")[0] not in self.folders)
         return self._probed | {path: self.is_file(path) for path in outside}
 
     def read(self, path: str) -> bytes:
-        """The bytes of a regular file. Raises UnreadableError for anything else, and for more than 32 MB."""
+        """The bytes of a regular file. Raises UnreadableFileError for anything else, and above 32 MB."""
         held = self._held.get(path)
         if held is not None:
             return held
@@ -182,32 +182,32 @@ class FileTree:
         return content
 
     def text(self, path: str) -> str | None:
-        """A launcher's text; None when it cannot be read. Invalid UTF-8 is replaced."""
+        """A launcher's text; None if it cannot be read. Invalid UTF-8 is replaced."""
         try:
             return self.read(path).decode("utf-8-sig", "replace").replace("\r\n", "\n")
         except UnreadableFileError:
             return None
 
     def digest(self, path: str) -> str:
-        """The content's SHA-256, or why there is none."""
+        """The content's SHA-256, or why it is missing."""
         with suppress(UnreadableFileError):
             self.read(path)
         return self._states[path].digest
 
     def learn(self, read: Mapping[str, FileState], probed: Mapping[str, bool]) -> None:
-        """Add the files that a fork of this process read and looked up."""
+        """Add the files that a forked process read and looked up."""
         self._states |= read
         self._probed |= probed
 
     def consulted(self) -> dict[str, FileState]:
-        """Every file that was read, in its state at that time."""
+        """Every file that was read, with its state at that time."""
         return self._states
 
 
 def _is_regular(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link to itself
+    except OSError:  # a self-referencing link
         return False
 
 
@@ -224,7 +224,7 @@ def is_test(path: str) -> bool:
 
 
 def beside(folder: str, path: str) -> str:
-    """`path` as seen from `folder`, without `.` and `..`; it may lead out (`../x`)."""
+    """`path` resolved against `folder` and normalized; the result may be outside the root (`../x`)."""
     if path and path[0] not in "./" and "/." not in path and "//" not in path and path[-1] != "/":
         return f"{folder}/{path}" if folder else path
     found = normpath(join(folder, path))

@@ -1,4 +1,4 @@
-"""Python source, parsed only where a faster text search is not enough."""
+"""Python source files, parsed only where a faster text search is not enough."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from somatrace.check.project import model_clients
 from somatrace.check.project.file_tree import FileTree, UnreadableFileError
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
-#: module can neither start tracing, nor build a model client, nor end or block the process at its import.
+#: module cannot start tracing, build a model client, or end or block the process when imported.
 _WORDS = (b"somatrace", b"init_tracing", *model_clients.WORDS, b"import_module", b"__import__")
-#: Both patterns begin with a plain byte and look at a text that begins with a line's end: `re` then skips
-#: from one to the next, a tenth of the time that `^` takes.
+#: Both patterns start with a literal byte and search a text that starts with a newline: `re` then skips
+#: from one newline to the next, in a tenth of the time `^` takes.
 _STATEMENTS = re.compile(
     rb"\n(?:while|raise|exit|quit|exec|sys\.exit|os\._exit|os\.exec\w+|asyncio\.run"
     rb"|[\w.]+\.(?:run|serve\w*|start\w*)\()"
@@ -25,13 +25,13 @@ _STATEMENTS = re.compile(
 _IMPORT = re.compile(
     rb"[\n;:][ \t\f]*(?:from[ \t]+([\w.\t ]+?)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]+)|import[ \t]+([^\n#;]+))"
 )
-#: Syntax depends on the version: a service may be written for a newer one than checks it.
+#: Syntax depends on the Python version: a service may target a newer one than the check runs on.
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 _NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
 
 
 class UnparsableError(Exception):
-    """Source that Python cannot parse."""
+    """Python cannot parse the source."""
 
     def __init__(self, reason: str, line: int) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ModuleGlance:
-    """Facts about a module that need no abstract run."""
+    """Facts about a module that do not require abstract interpretation."""
 
     matters: bool
     imports: tuple[Imported, ...] = ()
@@ -58,7 +58,7 @@ class ModuleGlance:
 
 
 class Sources:
-    """Parsed and glanced-at modules of one tree. Trees of modules are dropped after each service."""
+    """Parsed and scanned modules of one source tree. Syntax trees are dropped after each service."""
 
     def __init__(self, tree: FileTree, wrappers: tuple[str, ...] = ()) -> None:
         self._tree = tree
@@ -104,11 +104,11 @@ class Sources:
         return ModuleGlance(matters=False, imports=_imports(source))
 
     def mentions(self, path: str, word: bytes) -> bool:
-        """Whether a file can be read and has these bytes in it."""
+        """Whether a file is readable and contains these bytes."""
         return self.matches(path, re.compile(re.escape(word)))
 
     def matches(self, path: str, pattern: re.Pattern[bytes]) -> bool:
-        """Whether a file can be read and the pattern is found in it."""
+        """Whether a file is readable and the pattern matches in it."""
         try:
             return bool(pattern.search(self._tree.read(path)))
         except UnreadableFileError:
@@ -123,13 +123,13 @@ class Sources:
         return lines[number - 1] if 0 < number <= len(lines) else ""
 
     def forget(self) -> None:
-        """Drop the syntax trees; what was glanced at stays."""
+        """Drop the syntax trees but keep the scan results."""
         self._parsed.clear()
         self._lines.clear()
 
 
 def parse(source: bytes) -> ast.Module:
-    """`ast.parse`, with everything it can raise made UnparsableError and its warnings kept quiet."""
+    """Call `ast.parse`, turning all its exceptions into UnparsableError and suppressing its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -141,11 +141,11 @@ def parse(source: bytes) -> ast.Module:
 
 
 def _readable(source: bytes) -> None:
-    """Raise UnparsableError where `ast.parse` would, in a fifth of its time for a large file."""
+    """Raise UnparsableError where `ast.parse` would, in a fifth of the time for a large file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it takes bytes too
+            symtable.symtable(source, "<module>", "exec")  # type: ignore[arg-type]  # it also accepts bytes
         except SyntaxError as error:
             raise UnparsableError(_message(error), error.lineno or 1) from None
         except TypeError:
@@ -163,7 +163,7 @@ def _why(error: Exception) -> str:
 
 
 def _lines(source: bytes) -> bytes:
-    """Every line behind a line's end, the first one too."""
+    """The source with a newline before every line, including the first."""
     return b"\n" + source.removeprefix(codecs.BOM_UTF8).replace(b"\r", b"\n")
 
 

@@ -16,11 +16,11 @@ _TOKEN = re.compile(
 
 
 class UndecidableError(Exception):
-    """YAML that this reader does not support."""
+    """The YAML uses syntax that this reader does not support."""
 
 
 class YamlText(str):
-    """A scalar that knows its line."""
+    """A scalar with its line number."""
 
     __slots__ = ("line", "plain")
     line: int
@@ -49,7 +49,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class YamlFlow:
-    """`[a, "b"]` and `{a: b}`."""
+    """Parser for flow collections: `[a, "b"]` and `{a: b}`."""
 
     def __init__(self, text: str, number: int, anchors: dict[str, Any]) -> None:
         self._tokens: list[str] = []
@@ -92,7 +92,7 @@ class YamlFlow:
         return YamlText.at(unquoted(self._folded(found)), self._number, plain=found[0] not in "\"'")
 
     def _folded(self, found: str) -> str:
-        """A scalar over several lines: the end of one is a space, an empty one is an end."""
+        """A multi-line scalar: a line break becomes a space, an empty line becomes a line break."""
         if "\\\n" in found:
             raise UndecidableError(f"line {self._number}: the escape of a line's end")
         return re.sub(r"[ \t]*\n[ \t\n]*", lambda ends: "\n" * (ends[0].count("\n") - 1) or " ", found)

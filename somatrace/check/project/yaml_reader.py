@@ -1,7 +1,8 @@
-"""A reader for the subset of YAML that launchers use, without a library.
+"""Dependency-free reader for the subset of YAML used by launchers.
 
-Block and flow mappings and sequences, plain and quoted scalars, block scalars, comments, anchors, aliases,
-merge keys, several documents. Anything else raises UndecidableError: never a wrong answer. Scalars stay text.
+Supports block and flow collections, plain, quoted and block scalars, comments, anchors, aliases,
+merge keys and multiple documents. Anything else raises UndecidableError rather than being misread.
+Scalars stay text.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Line = tuple[int, str, int]
 
 
 def load(text: str) -> list[Any]:
-    """The documents of a file: dicts, lists, Text and None. Raises UndecidableError."""
+    """The documents of a file: dicts, lists, YamlText and None. Raises UndecidableError."""
     raw = text.replace("\r\n", "\n").split("\n")
     if len(raw) > _MOST_LINES or "\t" in "".join(line[: len(line) - len(line.lstrip())] for line in raw):
         raise UndecidableError("too long, or indented with tabs")
@@ -60,7 +61,7 @@ class _Reader:
         return value
 
     def _peek(self) -> Line | None:
-        """The next line with content: its indentation, text and number."""
+        """The next non-blank line: its indentation, text and number."""
         while self._at < len(self._lines):
             number, line = self._lines[self._at]
             if _content(line):
@@ -143,7 +144,7 @@ class _Reader:
         return found
 
     def _below(self, indent: int) -> Any:
-        """The block under a key or dash. A sequence may stand at the key's own indentation."""
+        """The block under a key or dash. A sequence may have the same indentation as its key."""
         line = self._peek()
         if line is None or line[0] < indent:
             return None
@@ -220,7 +221,7 @@ class _Reader:
         return self._lines[self._at - 1][1].strip()
 
     def _joined_flow(self, text: str) -> str:
-        """A flow collection over several lines, as one."""
+        """A multi-line flow collection joined into one line."""
         while not _balanced(text):
             text = f"{text}\n{self._next_raw()}"
         return text
@@ -246,7 +247,7 @@ class _Reader:
 
 
 def _folded(lines: list[str]) -> str:
-    """Lines joined by spaces; an empty line, and a line that is indented further, keep their ends."""
+    """Join lines with spaces; empty and more-indented lines keep their line breaks."""
     found = lines[0]
     last, empty = lines[0], 0
     for line in lines[1:]:
@@ -272,7 +273,7 @@ def _uncommented(text: str) -> str:
 
 
 def _closed(text: str) -> int:
-    """Where a quoted scalar ends; 0 while it is open."""
+    """The end of a quoted scalar; 0 if it is still open."""
     match = re.match(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'', text, re.DOTALL)
     return match.end() if match else 0
 

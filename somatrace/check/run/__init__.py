@@ -1,1 +1,1 @@
-"""Abstract interpretation of a process's start-up: its calls, their certainty and order."""
+"""Abstract interpretation of a process's startup: its calls, their certainty and order."""

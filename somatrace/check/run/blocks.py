@@ -26,7 +26,7 @@ _CATCH_IMPORTS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseExcept
 
 
 def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -> None:
-    """A loop over known elements runs once for each; one over run-time data perhaps."""
+    """A loop over known elements runs once for each; a loop over run-time data may not run."""
     over = machine.solid(machine.evaluate(node.iter, scope))
     if isinstance(over, Deferred) and over.kind == "generator":
         machine.run_deferred(
@@ -49,7 +49,7 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
 
 
 def while_loop(machine: Machine, node: ast.While, scope: NameScope) -> None:
-    """`while True` runs at least twice unless it breaks, and nothing follows it; others run perhaps."""
+    """`while True` runs at least twice unless it breaks, and nothing follows it; other loops may not run."""
     known = truth(machine.solid(machine.evaluate(node.test, scope)))
     if known is False:
         _else(machine, node.orelse, scope)
@@ -104,7 +104,7 @@ def _loop(
 
 
 def _round(machine: Machine, body: Sequence[ast.stmt], scope: NameScope, loop: RunningLoop) -> bool:
-    """One pass through the body. A `continue` in it meets its end."""
+    """One pass through the body. A `continue` joins the end of the body."""
     alive = machine.execute(body, scope)
     ends = loop.continues
     loop.continues = []
@@ -128,7 +128,7 @@ def _else(machine: Machine, body: Sequence[ast.stmt], scope: NameScope) -> None:
 
 def try_block(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -> None:
     """A handler starts where the body raised: at its explicit raises, where importing somatrace failed,
-    and at its end. So a handler around the call does not make it conditional; one around the import does.
+    and at its end. A handler around the call thus does not make it conditional; one around the import does.
     """
     alive = _handled(machine, node, scope)
     if node.finalbody and not machine.execute(node.finalbody, scope):
@@ -165,7 +165,7 @@ def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) ->
 def _handler(
     machine: Machine, node: ast.ExceptHandler, scope: NameScope, starts: list[Changes], *, perhaps: bool
 ) -> Callable[[], bool]:
-    """One except clause, from the states in which the body can have raised."""
+    """Run one except clause from the states in which the body may have raised."""
 
     def run() -> bool:
         if not starts:
@@ -194,7 +194,7 @@ def _catches_imports(caught: ast.expr | None) -> bool:
 
 
 def with_block(machine: Machine, node: ast.With | ast.AsyncWith, scope: NameScope) -> None:
-    """Managers of the tree are run around the body; those of libraries let it through."""
+    """Context managers in the tree run around the body; library ones are treated as transparent."""
     _enter(machine, node, 0, scope)
 
 

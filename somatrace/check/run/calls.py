@@ -1,4 +1,4 @@
-"""Interpret calls of functions and classes of the tree, and of `init_tracing`."""
+"""Interpret calls to functions and classes in the source tree, and to `init_tracing`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from somatrace.check.run.values import (
 
 
 def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: bool = False) -> Value:
-    """Record a call of somatrace's `init_tracing`."""
+    """Record a call to somatrace's `init_tracing`."""
     served = bool(machine.store.get(SERVED))
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
     service = name.value if isinstance(name, Const) and isinstance(name.value, str) else None
@@ -48,7 +48,7 @@ def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: b
 
 
 def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, place: CodePlace) -> Value:
-    """A call of one of several."""
+    """Call one of several alternatives."""
     results: list[Value] = []
 
     def way(option: Value) -> Callable[[], bool]:
@@ -67,7 +67,7 @@ def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, p
 
 
 def partial(machine: Machine, value: Partial, arguments: Arguments, place: CodePlace) -> Value:
-    """The arguments that it has, then those it is given."""
+    """Call a partial: its stored arguments first, then the given ones."""
     mine = value.arguments
     replaced = {name for name, _ in arguments.named}
     named = tuple(pair for pair in mine.named if pair[0] not in replaced) + arguments.named
@@ -100,7 +100,7 @@ def body(
     place: CodePlace,
     resume: Callable[[Value], None] | None,
 ) -> Value:
-    """Run a function's body from here."""
+    """Run a function's body at this point."""
     if len(machine.chain) >= MOST_CALLS or sum(1 for step in machine.chain if step == place) > 1:
         return UNKNOWN
     frame = Frame(machine.store.begin(), [], resume=resume)
@@ -121,7 +121,7 @@ def body(
 
 
 def _stars(machine: Machine, value: Function, arguments: Arguments, scope: NameScope) -> None:
-    """`*args` and `**kwargs` of a function that passes them on."""
+    """`*args` and `**kwargs` of a function that forwards them."""
     spec = value.node.args
     plain = len(spec.posonlyargs) + len(spec.args)
     if spec.vararg:
@@ -180,7 +180,7 @@ def yields(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def deferred(
     machine: Machine, value: Value, place: CodePlace, resume: Callable[[Value], None] | None = None
 ) -> Value:
-    """Run the body of a called generator or coroutine; once only."""
+    """Run the body of a called generator or coroutine, once only."""
     if not isinstance(value, Deferred) or machine.store.get((value.ident, "ran")):
         return UNKNOWN
     machine.store.set((value.ident, "ran"), UNKNOWN)
@@ -191,7 +191,7 @@ def deferred(
 
 
 def construct(machine: Machine, cls: Class, arguments: Arguments, place: CodePlace) -> Value:
-    """Make an instance: `__init__` runs."""
+    """Create an instance and run its `__init__`."""
     made = Instance(cls, fresh())
     for name in ("__new__", "__init__", "__post_init__"):
         method = lookup(machine, cls, name)
@@ -203,7 +203,7 @@ def construct(machine: Machine, cls: Class, arguments: Arguments, place: CodePla
 
 
 def lookup(machine: Machine, cls: Class, name: str, after: Class | None = None) -> Value | None:
-    """A class attribute, along the bases. None when no class of the tree has it."""
+    """A class attribute, looked up along the bases. None if no class in the tree has it."""
     for base in mro(cls, after):
         found = machine.store.get((base.scope.ident, name))
         if isinstance(found, Value):
@@ -212,7 +212,7 @@ def lookup(machine: Machine, cls: Class, name: str, after: Class | None = None) 
 
 
 def mro(cls: Class, after: Class | None = None) -> list[Class]:
-    """The classes of the tree among the bases, nearest first."""
+    """The bases that are classes in the tree, nearest first."""
     order: dict[int, Class] = {}
     waiting = [cls]
     while waiting and len(order) < 50:
@@ -226,19 +226,19 @@ def mro(cls: Class, after: Class | None = None) -> list[Class]:
 
 
 def foreign_bases(cls: Class) -> list[str]:
-    """The paths of the bases that are not in the tree."""
+    """The dotted paths of the bases outside the tree."""
     return [base.path for one in mro(cls) for base in one.bases if isinstance(base, External)]
 
 
 def command(machine: Machine, value: Command, place: CodePlace) -> Value:
-    """A click command is called: its function runs, and of a group one of the sub-commands."""
+    """Call a click command: its function runs and, for a group, one of the subcommands."""
     machine.call(value.function, Arguments(open=True), place)
     subs = machine.store.get((value.ident, "commands"), ())
     return choose(machine, tuple(subs) if isinstance(subs, tuple) else (), place)
 
 
 def choose(machine: Machine, commands: tuple[Value, ...], place: CodePlace) -> Value:
-    """One of several commands is chosen by the command line."""
+    """Run one of several commands, as chosen by the command line."""
     if len(commands) == 1:
         machine.call(commands[0], Arguments(open=True), place)
     elif commands:

@@ -19,8 +19,8 @@ HOOKS: Key = ("#", "hooks")
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A function that a framework calls: at start-up (`startup`, `lifespan`, `worker`), or as
-    a command of a command line. `certain` is False where only some paths wire it.
+    """A function that a framework calls: at startup (`startup`, `lifespan`, `worker`), or as
+    a command-line command. `certain` is False if only some paths register it.
     """
 
     kind: str
@@ -44,7 +44,7 @@ _JOINS: dict[Key, Callable[[Any, Any], Any]] = {
 
 
 class CellStore:
-    """Cells by (object number, name). Each open journal remembers what its changes replaced."""
+    """Cells by (object number, name). Each open journal keeps the values its changes replaced."""
 
     def __init__(self) -> None:
         self._cells: Changes = dict(_STARTS)
@@ -66,11 +66,11 @@ class CellStore:
             self._cells[key] = value
 
     def cells_of(self, ident: int) -> list[tuple[str, Any]]:
-        """The cells of one object: for example, the names of a module."""
+        """The cells of one object, such as the names of a module."""
         return [(name, value) for (owner, name), value in self._cells.items() if owner == ident]
 
     def begin(self) -> int:
-        """Open a journal; the depth below it."""
+        """Open a journal and return the depth below it."""
         self._journals.append({})
         return len(self._journals) - 1
 
@@ -79,7 +79,7 @@ class CellStore:
         return {key: self._cells.get(key, _MISSING) for journal in self._journals[depth:] for key in journal}
 
     def rollback(self) -> Changes:
-        """Undo everything since the last `begin`; what it had come to."""
+        """Undo everything since the last `begin` and return the undone changes."""
         changes = self.since(len(self._journals) - 1)
         for key, old in self._journals.pop().items():
             if old is _MISSING:
@@ -96,7 +96,7 @@ class CellStore:
                 self._journals[-1].setdefault(key, old)
 
     def merge(self, ends: list[Changes]) -> None:
-        """Take the state in which several paths, each given by its changes, meet."""
+        """Set the joined state of several paths, each given by its changes."""
         keys = {key: None for end in ends for key in end}
         for key in keys:
             before = self._cells.get(key, _MISSING)

@@ -1,4 +1,4 @@
-"""Evaluate expressions, including the calls in them."""
+"""Evaluate expressions, including the calls they contain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MOST_LITERAL = 400
 
 
 def evaluate(machine: Machine, node: ast.expr | None, scope: NameScope) -> Value:
-    """The value of an expression; unknown for every kind that is not followed."""
+    """The value of an expression; unknown for unsupported kinds."""
     if node is None:
         return NONE
     machine.step()

@@ -57,7 +57,7 @@ _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "colle
 
 
 def call(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
-    """A call of something outside the tree."""
+    """Call something outside the tree."""
     path = value.path
     if path in _EXITS:
         raise PathEnded
@@ -88,7 +88,7 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
 
 
 def note_model(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> bool:
-    """Whether this builds or calls a model client; noted when tracing has not certainly started."""
+    """Whether this builds or calls a model client; recorded if tracing may not have started yet."""
     first = arguments.get("service_name", 0)
     what = first.value if isinstance(first, Const) else None
     if not model_clients.is_client(value.path, what):
@@ -99,7 +99,7 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
-    """Functions handed to a library: it may call them at any later time."""
+    """Functions passed to a library, which may call them at any later time."""
     waiting = list(arguments.all())
     while waiting:
         value = waiting.pop()
@@ -124,7 +124,7 @@ def _escape_methods(machine: Machine, cls: Class, path: str, place: CodePlace) -
 
 
 def run_function(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
-    """`anyio.run(main)`, `typer.run(main)`: the function is called, and its coroutine awaited."""
+    """`anyio.run(main)`, `typer.run(main)`: call the function and await its coroutine."""
     if not arguments.positional:
         return UNKNOWN
     given = Arguments(arguments.positional[1:], (), open=True)
@@ -185,7 +185,7 @@ def _getattr(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _next(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
-    """A generator runs to its first yield and stays there."""
+    """`next(generator)`: the generator runs to its first yield and stays there."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred) and value.kind == "generator":
             machine.run_deferred(value, place, stop_there)
@@ -193,7 +193,7 @@ def _next(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _enter_context(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
-    """A manager is entered as by `with`, and left at an unspecified time."""
+    """Enter a context manager as `with` does; it exits at an unspecified time."""
     for value in arguments.positional[:1]:
         if isinstance(value, Deferred):
             machine.run_deferred(value, place, stop_there)
@@ -222,7 +222,7 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 
 def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
-    """It calls nothing until it is iterated."""
+    """`map` calls nothing until it is iterated."""
     return External("map").made(arguments)
 
 
@@ -233,7 +233,7 @@ def _mapped(machine: Machine, arguments: Arguments, place: CodePlace) -> None:
 
 
 def method(machine: Machine, value: Bound, arguments: Arguments, place: CodePlace) -> Value:
-    """A method of a list, of a click command, of a constant."""
+    """Call a method of a list, a click command or a constant."""
     path = value.function.path if isinstance(value.function, External) else ""
     if isinstance(value.me, Items):
         return _grow(machine, value.me, path, arguments)

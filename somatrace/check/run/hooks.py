@@ -1,4 +1,4 @@
-"""Functions that frameworks call at start-up, and how a program wires them."""
+"""Functions that frameworks call at startup, and how a program registers them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somatrace.check.run.values import (
     fresh,
 )
 
-#: Decorators without arguments of their own that register a start-up function.
+#: Decorators without arguments that register a startup function.
 _STARTUP_MEMBERS = {
     "before_serving", "before_app_serving", "before_server_start", "main_process_start", "on_startup_event",
 }  # fmt: skip
@@ -37,7 +37,7 @@ def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
 
 
 def wire(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value | None:
-    """The result of a call that wires a hook or command; None for any other call."""
+    """The result of a call that registers a hook or command; None for any other call."""
     _mount(machine, value, arguments)
     for way in (_signal, _event, _member, _list, _click, _typer, _modal):
         result = way(machine, value, arguments, place)
@@ -54,7 +54,7 @@ def _callable(arguments: Arguments) -> Value | None:
 
 
 def _signal(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
-    """`@worker_process_init.connect`, with and without arguments."""
+    """`@worker_process_init.connect`, with or without arguments."""
     parts = value.path.removesuffix("()").split(".")
     if len(parts) < 2 or parts[-1] != "connect" or parts[-2] not in _WORKER_SIGNALS:
         return None
@@ -85,7 +85,7 @@ def _event(machine: Machine, value: External, arguments: Arguments, _: CodePlace
 
 
 def _owner(value: External) -> int:
-    """The number of the app whose method this is, also of the result of that method."""
+    """The number of the app that this method, or the method's result, belongs to."""
     found = value
     if found.path.endswith("()") and found.owner is not None:
         found = found.owner
@@ -116,7 +116,7 @@ def _list(machine: Machine, value: External, arguments: Arguments, _: CodePlace)
 
 
 def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
-    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: an inner app's start-up hooks do not run."""
+    """`app.mount("/v1", inner)`, `Mount("/v1", inner)`: an inner app's startup hooks do not run."""
     if not (value.path.endswith("().mount") or value.path == "starlette.routing.Mount"):
         return
     inner = arguments.get("app", 1)
@@ -164,7 +164,7 @@ def on_command(machine: Machine, me: Command, path: str, arguments: Arguments) -
     name = path.rpartition(".")[2]
     function = _callable(arguments)
     if name in {"command", "group"}:
-        # the decorator's own call: what it is then applied to is registered by `Registering`
+        # the call that creates the decorator; the function is registered when the decorator is applied
         if function is None:
             return Bound(External(f"command.{name}"), me)
         made = Command(function, fresh(), name == "group")

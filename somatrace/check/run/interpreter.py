@@ -1,4 +1,4 @@
-"""The abstract interpreter: imports modules, calls values, looks up attributes."""
+"""Abstract interpreter that imports modules, calls values and looks up attributes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LIST_METHODS = {"append", "extend", "insert"}
 
 
 class Interpreter(Machine):
-    """Runs one process, as far as its start-up can be followed."""
+    """Runs one process as far as its startup can be followed."""
 
     def evaluate(self, node: ast.expr | None, scope: NameScope) -> Value:
         return expressions.evaluate(self, node, scope)
@@ -73,7 +73,7 @@ class Interpreter(Machine):
         return self._call_rarer(value, arguments, place)
 
     def _wraps(self, value: Value) -> bool:
-        """Whether it is a configured wrapper: a function of another package that calls `init_tracing`."""
+        """Whether a value is a configured wrapper: another package's function that calls `init_tracing`."""
         return isinstance(value, External) and any(
             value.path == wrapper or value.path.startswith(f"{wrapper}.") for wrapper in self.wrappers
         )
@@ -141,7 +141,7 @@ class Interpreter(Machine):
         if found is None:
             return self._foreign(value.cls, value.ident, name)
         if not isinstance(found, Function | Bound | External | Partial):
-            # an unreadable base class (settings from the environment) decides about plain values
+            # an unreadable base class (settings from the environment) determines plain values
             return UNKNOWN if calls.foreign_bases(value.cls) else found
         if isinstance(found, Function):
             return self._method(found, value, place)
@@ -177,7 +177,7 @@ class Interpreter(Machine):
         return value
 
     def load(self, found: FoundModule, place: CodePlace | None, name: str | None = None) -> LocalModule:
-        """Run a module, unless this process has already. Raises Dead when it ends the process."""
+        """Run a module unless this process already has. Raises PathEnded if it ends the process."""
         module = LocalModule(name or found.name, found.path)
         if self.store.get((f"module {module.name}", "state")) is not None:
             return module

@@ -1,4 +1,4 @@
-"""Find the file of an import, as Python would with the process's search path."""
+"""Resolve imports to files as Python would with the process's search path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_FOLDERS = 50
 
 @dataclass(frozen=True, slots=True)
 class SearchRoot:
-    """A directory that modules are found in. `prefix` is the package under which an image holds it."""
+    """A directory on the module search path. `prefix` is the package it belongs to in an image."""
 
     folder: str
     prefix: str = ""
@@ -21,7 +21,7 @@ class SearchRoot:
 
 @dataclass(frozen=True, slots=True)
 class FoundModule:
-    """A module of the tree. `path` is empty for a namespace package, which has only `folders`."""
+    """A module in the tree. `path` is empty for a namespace package, which has only `folders`."""
 
     name: str
     path: str
@@ -33,7 +33,7 @@ class FoundModule:
 
     @property
     def package(self) -> str:
-        """The package that its relative imports start from."""
+        """The package that the module's relative imports start from."""
         return self.name if self.folders else self.name.rpartition(".")[0]
 
 
@@ -49,7 +49,7 @@ class Loader:
         self._quiet: dict[str, bool] = {}
 
     def find(self, name: str) -> FoundModule | None:
-        """The module of that dotted name, or None when it is not in the tree."""
+        """The module with that dotted name, or None if it is not in the tree."""
         if name not in self._found:
             self._found[name] = self._find(name)
         return self._found[name]
@@ -96,7 +96,7 @@ class Loader:
         return FoundModule(name, "", tuple(portions)) if portions and self._has_python(portions) else None
 
     def _has_python(self, folders: list[str]) -> bool:
-        """A directory without Python below it is not a namespace package (`./openai` with prompts in it)."""
+        """Whether Python is below the folders: `./openai` with prompts in it is not a namespace package."""
         waiting = list(folders)
         for _ in range(_MOST_FOLDERS):
             if not waiting:
@@ -108,7 +108,7 @@ class Loader:
         return True
 
     def absolute(self, package: str, imported: Imported) -> str | None:
-        """The dotted name that an import means in a module of `package`; None beyond the top package."""
+        """The absolute name of an import in a module of `package`; None beyond the top-level package."""
         if not imported.level:
             return imported.module
         parts = package.split(".") if package else []
@@ -118,7 +118,7 @@ class Loader:
         return ".".join([*kept, imported.module] if imported.module else kept)
 
     def quiet(self, found: FoundModule) -> bool:
-        """Whether importing it, and all it imports from the tree, can have no effect that is looked for."""
+        """Whether importing a module and its imports from the tree cannot have any relevant effect."""
         known = self._quiet.get(found.name)
         if known is not None:
             return known

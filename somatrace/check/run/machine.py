@@ -12,17 +12,17 @@ from somatrace.check.run.cells import CellStore, Changes
 from somatrace.check.run.loader import Loader
 from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value, fresh
 
-#: Enough for any handwritten start-up path.
+#: Enough for any handwritten startup path.
 MOST_STEPS = 150_000
 MOST_CALLS = 60
 
 
 class PathEnded(Exception):  # noqa: N818 -- the end of a path is not an error
-    """The path cannot go on: it returned, raised, left the process, or never ends."""
+    """The path cannot continue: it returned, raised, exited the process, or never ends."""
 
 
 class StepLimitReached(Exception):  # noqa: N818 -- a limit is not an error either
-    """More steps than any start-up needs."""
+    """More steps than any startup needs."""
 
 
 def stop_there(_: Value) -> None:
@@ -31,7 +31,7 @@ def stop_there(_: Value) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CodePlace:
-    """A line of a file of the tree."""
+    """A line of a file in the tree."""
 
     path: str
     line: int
@@ -40,7 +40,7 @@ class CodePlace:
 
 @dataclass(frozen=True, slots=True)
 class InitCall:
-    """A call of somatrace's `init_tracing` on one path."""
+    """A call to somatrace's `init_tracing` on one path."""
 
     place: CodePlace
     service: str | None
@@ -75,7 +75,7 @@ class EventLog:
 
 @dataclass(slots=True)
 class Frame:
-    """A running function body (or module). `resume` is what a `yield` in it hands control to."""
+    """A running function body or module. A `yield` in it passes control to `resume`."""
 
     depth: int
     conditions: list[CodePlace]
@@ -114,7 +114,7 @@ class Machine(ABC):
         self.conditions: list[CodePlace] = []
         self.chain: list[CodePlace] = []
         self.steps = 0
-        #: package of each module, for its relative imports
+        #: package of each module, for resolving relative imports
         self.packages: dict[str, str] = {}
         self.scopes: dict[str, NameScope] = {}
         self._made: dict[tuple[object, ...], int] = {}
@@ -125,7 +125,7 @@ class Machine(ABC):
 
     @abstractmethod
     def execute(self, body: Sequence[ast.stmt], scope: NameScope) -> bool:
-        """Run statements; whether the path goes on after them."""
+        """Run statements and return whether the path continues after them."""
 
     @abstractmethod
     def call(self, value: Value, arguments: Arguments, place: CodePlace) -> Value:
@@ -147,15 +147,15 @@ class Machine(ABC):
 
     @abstractmethod
     def solid(self, value: Value) -> Value:
-        """The value itself, where so far it was only known where it is to be found."""
+        """The value itself, resolved if it was pending."""
 
     @abstractmethod
     def is_lazy(self, module: LocalModule) -> bool:
-        """Whether a module that has no effect was imported and not yet looked into."""
+        """Whether a module without effects was imported but not yet run."""
 
     @abstractmethod
     def wake(self, module: LocalModule) -> None:
-        """Run that module."""
+        """Run such a module."""
 
     def step(self) -> None:
         self.steps += 1
@@ -166,7 +166,7 @@ class Machine(ABC):
         return CodePlace(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
 
     def split(self, *alternatives: Callable[[], bool], under: CodePlace | None = None) -> bool:
-        """Run each alternative from here and go on where they meet. False when none goes on."""
+        """Run each alternative from here and join the results. False if none continues."""
         ends = []
         outer = len(self.conditions)
         if under is not None:
@@ -188,7 +188,7 @@ class Machine(ABC):
         return bool(ends)
 
     def perhaps(self, action: Callable[[], object], under: CodePlace | None) -> None:
-        """Something that happens on some paths only. Raises Dead only if both ways end."""
+        """Run an action that happens only on some paths. Raises PathEnded only if both alternatives end."""
 
         def done() -> bool:
             action()
@@ -198,12 +198,12 @@ class Machine(ABC):
             raise PathEnded
 
     def items(self, values: tuple[Value, ...] | None) -> int:
-        """A number under which the elements of a new list lie."""
+        """Store the elements of a new list and return its number."""
         ident = fresh()
         self.store.set((ident, "items"), values)
         return ident
 
     def elements(self, ident: int) -> tuple[Value, ...] | None:
-        """The elements of a list; None when they are not known."""
+        """The elements of a list; None if unknown."""
         found = self.store.get((ident, "items"))
         return found if isinstance(found, tuple) else None

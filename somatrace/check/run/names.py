@@ -26,7 +26,7 @@ from somatrace.check.run.values import (
 
 
 def assign(machine: Machine, name: str, value: Value, scope: NameScope) -> None:
-    """Bind a plain name where this scope keeps it."""
+    """Bind a plain name in the scope that owns it."""
     machine.store.set((scope.shared.get(name, scope).ident, name), value)
 
 
@@ -59,7 +59,7 @@ def _set_item(machine: Machine, target: ast.Subscript, value: Value, scope: Name
 
 
 def set_attribute(machine: Machine, owner: Value, name: str, value: Value) -> None:
-    """`owner.name = value`, for the owners whose attributes are followed."""
+    """`owner.name = value`, for owners whose attributes are tracked."""
     if isinstance(owner, LocalModule):
         machine.store.set((machine.scopes[owner.name].ident, name), value)
     elif isinstance(owner, Class):
@@ -86,7 +86,7 @@ def defaults(machine: Machine, arguments: ast.arguments, scope: NameScope) -> tu
 
 
 def decorate(machine: Machine, value: Value, decorators: Sequence[ast.expr], scope: NameScope) -> Value:
-    """Apply decorators, innermost first. The result of a library's decorator is taken to call it."""
+    """Apply decorators, innermost first. A library decorator's result is assumed to call the function."""
     made = [machine.evaluate(decorator, scope) for decorator in decorators]
     for decorator, node in zip(reversed(made), reversed(decorators), strict=True):
         result = machine.call(decorator, Arguments((value,)), machine.place(node, scope))
@@ -97,7 +97,7 @@ def decorate(machine: Machine, value: Value, decorators: Sequence[ast.expr], sco
 
 
 def arguments_of(function: Function, given: Arguments, me: Value | None) -> dict[str, Value]:
-    """Which parameter gets which value; what is not known to be given is unknown."""
+    """The value of each parameter; unknown unless known to be passed."""
     spec = function.node.args
     positional = [argument.arg for argument in (*spec.posonlyargs, *spec.args)]
     found: dict[str, Value] = dict.fromkeys(positional, UNKNOWN)
@@ -168,7 +168,7 @@ def _star(machine: Machine, module: Value, scope: NameScope) -> None:
 
 
 def fail_import(machine: Machine) -> None:
-    """Note the state in which an import fails, for the nearest handler that catches it."""
+    """Record the state in which an import fails, for the nearest handler that catches it."""
     for guard in reversed(machine.guards):
         if guard.imports:
             guard.import_failed.append(machine.store.since(guard.depth))

@@ -1,4 +1,4 @@
-"""Evaluate operators, and decide which of their operands run."""
+"""Evaluate operators and determine which of their operands run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from somatrace.check.run.values import (
 
 
 def logical(machine: Machine, node: ast.BoolOp, scope: NameScope) -> Value:
-    """`a and b`: the right side runs perhaps, unless the left side is known."""
+    """`a and b`: the right side may run, unless the left side is known."""
     stops = isinstance(node.op, ast.Or)
     results: list[Value] = []
 
@@ -79,7 +79,7 @@ def unary(machine: Machine, node: ast.UnaryOp, scope: NameScope) -> Value:
 
 
 def binary(machine: Machine, node: ast.BinOp, scope: NameScope) -> Value:
-    """Left sides are walked down, not recursed into: sums and strings grow long."""
+    """A binary operation. Left operands are iterated, not recursed into, because sums can be long."""
     parts: list[ast.BinOp] = []
     left: ast.expr = node
     while isinstance(left, ast.BinOp):
@@ -114,7 +114,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 def comparison(machine: Machine, node: ast.Compare, scope: NameScope) -> Value:
-    """A comparison of constants, where both sides are known."""
+    """A comparison of constants; unknown unless both sides are known."""
     left = machine.solid(machine.evaluate(node.left, scope))
     rights = [machine.solid(machine.evaluate(right, scope)) for right in node.comparators]
     compare = _COMPARISONS.get(type(node.ops[0]))

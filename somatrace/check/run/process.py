@@ -1,4 +1,4 @@
-"""Follow one process from its start until it serves."""
+"""Follow one process from its start until it begins serving."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from somatrace.check.run.values import (
     options,
 )
 
-#: Hooks of a gunicorn configuration, in the order of a worker's life up to its first request.
+#: Hooks of a gunicorn configuration, in the order they run before a worker's first request.
 _MASTER = ("on_starting", "when_ready")
 _WORKER = ("post_fork", "post_worker_init")
 
@@ -48,7 +48,7 @@ class ProcessStart:
 
 @dataclass(slots=True)
 class RunOutcome:
-    """The result of a run: how often tracing certainly and possibly started before serving."""
+    """The result of a run: how often tracing certainly and possibly started before serving began."""
 
     ledger: EventLog
     certain: int
@@ -145,7 +145,7 @@ def _serve(machine: Interpreter, start: ProcessStart, app: Value, place: CodePla
 
 
 def _celery(machine: Interpreter, app: Value, place: CodePlace) -> None:
-    """A Celery worker imports what the app includes, then its signals fire."""
+    """A Celery worker imports the app's included modules, then fires its signals."""
     for option in options(app):
         if isinstance(option, External):
             included = option.root().arguments.get("include")
@@ -177,7 +177,7 @@ _ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": 
 
 
 def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
-    """If nothing started tracing, check whether code that runs later does."""
+    """If tracing was not started, check whether code that runs later starts it."""
     machine.store.set(SERVED, value=True)
     nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]

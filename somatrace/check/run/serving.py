@@ -1,4 +1,4 @@
-"""Interpret the start of serving: start-up hooks run, and later calls are late."""
+"""Interpret the start of serving: startup hooks run, and subsequent calls are late."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SERVING_METHODS = {
 
 
 def serves(path: str) -> bool:
-    """Whether a call of that path blocks while the process does its work."""
+    """Whether a call to that path blocks while the process does its work."""
     if path in _SERVES:
         return True
     head, _, last = path.rpartition(".")
@@ -59,7 +59,7 @@ def serves(path: str) -> bool:
 
 
 def serve(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
-    """The program hands itself to a server."""
+    """Start serving: the program passes control to a server."""
     app = next(iter(arguments.positional), None) or arguments.get("app") or arguments.get("target")
     given = arguments
     if value.path.startswith("uvicorn.Server()") and value.owner is not None:
@@ -79,7 +79,7 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
 
 
 def _runs_apart(arguments: Arguments) -> bool:
-    """Whether uvicorn imports the app in child processes. Unknown settings count as in this process."""
+    """Whether uvicorn imports the app in child processes. Unknown settings count as in-process."""
     if truth(arguments.get("reload") or NONE) is True:
         return True
     workers = arguments.get("workers")
@@ -98,7 +98,7 @@ def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool
 
 
 def start(machine: Machine, app: Value, place: CodePlace) -> None:
-    """Start-up hooks of the app that is served run; from then on everything is late."""
+    """Run the served app's startup hooks; everything after them is late."""
     owners = set(_owners(machine, app))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
@@ -111,7 +111,7 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
-    """Hooks of a router run with the app that includes it."""
+    """Whether a hook belongs to an included router; such hooks run with the app."""
     return machine.store.get((hook.owner, "router")) is not None
 
 
@@ -121,7 +121,7 @@ def _owners(machine: Machine, app: Value) -> Iterator[int]:
 
 
 def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:
-    """The app itself and what it wraps: `Middleware(app)`, or one of several."""
+    """The app itself and the apps it wraps: `Middleware(app)`, or one of several."""
     if depth > 4:
         return
     if isinstance(app, Either):
@@ -143,7 +143,7 @@ def _run_hook(machine: Machine, hook: Hook, app: Value, place: CodePlace) -> Non
 
 
 def _begin(machine: Machine, hook: Value, app: Value, place: CodePlace) -> None:
-    """Call a hook. Code after a lifespan's yield is not part of the start-up."""
+    """Call a hook. Code after a lifespan's yield is not part of the startup."""
     wanted: Arguments = Arguments((app,)) if _takes_one(hook) else Arguments(open=True)
     value = machine.call(hook, wanted, place)
     if isinstance(value, Deferred):

@@ -1,4 +1,4 @@
-"""Run statements in order, and track which of them are certain."""
+"""Run statements in order and track which of them are certain to run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somatrace.check.run.values import NONE, UNBOUND, Class, External, Function,
 
 
 def execute(machine: Machine, body: Sequence[ast.stmt], scope: NameScope) -> bool:
-    """Run statements one after the other; whether the path goes on."""
+    """Run statements in order and return whether the path continues."""
     try:
         for node in body:
             machine.step()
@@ -51,7 +51,7 @@ def _loaded(node: ast.expr) -> ast.expr:
 
 
 def _if(machine: Machine, node: ast.If, scope: NameScope) -> None:
-    """A chain of elifs is walked, not recursed into: generated code has thousands."""
+    """Iterate over a chain of elifs instead of recursing: generated code has thousands."""
     arms: list[tuple[ast.If, bool]] = []
     rest: Sequence[ast.stmt] = [node]
     while len(rest) == 1 and isinstance(rest[0], ast.If):
@@ -77,7 +77,7 @@ def _if(machine: Machine, node: ast.If, scope: NameScope) -> None:
 def _branches(
     machine: Machine, bodies: Sequence[Sequence[ast.stmt]], test: ast.AST, scope: NameScope
 ) -> None:
-    """Alternatives of which one runs. Where one leaves the function, what follows is conditional too."""
+    """Alternatives, one of which runs. If one leaves the function, the following code is conditional too."""
     under = machine.place(test, scope)
     left = False
 
@@ -139,7 +139,7 @@ def _continue(machine: Machine, _: ast.Continue, __: NameScope) -> None:
 
 
 def _assert(machine: Machine, node: ast.Assert, scope: NameScope) -> None:
-    """`python -O` leaves asserts out."""
+    """An assert may not run: `python -O` omits asserts."""
     machine.perhaps(lambda: machine.evaluate(node.test, scope), machine.place(node, scope))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-#: `somatrace.init_tracing` and `somatrace.tracing.init_tracing` are one function.
+#: `somatrace.init_tracing` and `somatrace.tracing.init_tracing` are the same function.
 OURS = ("somatrace.init_tracing", "somatrace.tracing.init_tracing")
 _MOST_OPTIONS = 6
 _numbers = count(1)
@@ -20,7 +20,7 @@ def fresh() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Anything. The bare class is a value of which nothing is known."""
+    """Base class of abstract values. A bare instance is an unknown value."""
 
 
 UNKNOWN = Value()
@@ -28,7 +28,7 @@ UNKNOWN = Value()
 
 @dataclass(frozen=True, slots=True)
 class Unbound(Value):
-    """A name that some path leaves without a value."""
+    """A name left unbound on some path."""
 
 
 UNBOUND = Unbound()
@@ -50,21 +50,21 @@ NONE = Const(None)
 
 @dataclass(frozen=True, slots=True)
 class Items(Value):
-    """A list, tuple or set; its elements lie in the store under `ident`."""
+    """A list, tuple or set; its elements are in the store under `ident`."""
 
     ident: int
 
 
 @dataclass(frozen=True, slots=True)
 class Table(Value):
-    """A dict; its values lie in the store under `ident`, by constant key."""
+    """A dict; its values are in the store under `ident`, by constant key."""
 
     ident: int
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The arguments of a call. `open` if a star argument hides further ones."""
+    """The arguments of a call. `open` if a star argument may add unknown ones."""
 
     positional: tuple[Value, ...] = ()
     named: tuple[tuple[str, Value], ...] = ()
@@ -98,7 +98,7 @@ class External(Value):
         return External(f"{self.path}()", fresh(), arguments, self)
 
     def root(self) -> External:
-        """The made object or module on which the attribute path starts."""
+        """The created object or module at the start of the attribute path."""
         found = self
         while found.owner is not None and found.owner.ident == found.ident:
             found = found.owner
@@ -107,7 +107,7 @@ class External(Value):
 
 @dataclass(frozen=True, slots=True)
 class LocalModule(Value):
-    """A module of the tree, by its name in the running process."""
+    """A module in the tree, by its name in the running process."""
 
     name: str
     path: str
@@ -115,7 +115,7 @@ class LocalModule(Value):
 
 @dataclass(frozen=True, slots=True)
 class Pending(Value):
-    """A name in a module without effects: resolved when it is used."""
+    """A name in a module without effects, resolved on use."""
 
     module: LocalModule
     name: str
@@ -135,7 +135,7 @@ class NameScope:
     me: Value | None = None
 
     def chain(self) -> Iterator[NameScope]:
-        """The scopes in which a name is looked up, innermost first; a class body only sees itself."""
+        """The scopes for looking up a name, innermost first; a class body is visible only to itself."""
         yield self
         scope = self.parent
         while scope is not None:
@@ -146,7 +146,7 @@ class NameScope:
 
 @dataclass(frozen=True, slots=True)
 class Function(Value):
-    """A function or lambda of the tree."""
+    """A function or lambda in the tree."""
 
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     scope: NameScope
@@ -161,7 +161,7 @@ class Function(Value):
 
 @dataclass(frozen=True, slots=True)
 class Class(Value):
-    """A class of the tree; its attributes lie in the store under its scope's number."""
+    """A class in the tree; its attributes are in the store under its scope's number."""
 
     node: ast.ClassDef
     scope: NameScope
@@ -170,7 +170,7 @@ class Class(Value):
 
 @dataclass(frozen=True, slots=True)
 class Instance(Value):
-    """An object of a class of the tree."""
+    """An instance of a class in the tree."""
 
     cls: Class
     ident: int
@@ -186,7 +186,7 @@ class Bound(Value):
 
 @dataclass(frozen=True, slots=True)
 class Super(Value):
-    """`super()`: the methods after those of `cls` in the order of `me`'s class."""
+    """`super()`: the methods after those of `cls` in the MRO of `me`'s class."""
 
     cls: Class
     me: Instance
@@ -212,7 +212,7 @@ class Deferred(Value):
 
 @dataclass(frozen=True, slots=True)
 class Command(Value):
-    """A click command or group: the function, and the number under which sub-commands are kept."""
+    """A click command or group: the function, and the number under which subcommands are stored."""
 
     function: Value
     ident: int
@@ -221,7 +221,7 @@ class Command(Value):
 
 @dataclass(frozen=True, slots=True)
 class Either(Value):
-    """One of several, depending on what happens at run time."""
+    """One of several values, depending on the run."""
 
     options: tuple[Value, ...]
 
@@ -232,7 +232,7 @@ def options(value: Value) -> tuple[Value, ...]:
 
 
 def joined(first: Value, second: Value) -> Value:
-    """The join of two values where two paths meet."""
+    """Join two values where two paths meet."""
     if first == second:
         return first
     found = list(options(first))
@@ -243,12 +243,12 @@ def joined(first: Value, second: Value) -> Value:
 
 
 def is_init_tracing(value: Value) -> bool:
-    """Whether it is somatrace's `init_tracing`."""
+    """Whether the value is somatrace's `init_tracing`."""
     return isinstance(value, External) and value.path in OURS
 
 
 def truth(value: Value) -> bool | None:
-    """Whether it is true in a condition; None if only run time decides."""
+    """The truth value in a condition; None if known only at run time."""
     if isinstance(value, Const):
         return bool(value.value)
     if isinstance(value, External) and value.path in {

@@ -1,4 +1,4 @@
-"""Decoded views of a text, with escapes, entities, look-alike characters and base64 undone.
+"""Decoded views of a text, with escapes, entities, look-alike characters and base64 resolved.
 
 Each view maps its characters to the original, so a hit in it is removed from the original. Only the
 surroundings of encoded parts are decoded; text without escapes costs a few searches.
@@ -17,10 +17,10 @@ from somatrace.guard.detection.engine import Views, compiled
 
 #: Characters kept on both sides of an encoded part: a name, its separator and its value.
 AROUND: Final = 160
-#: How much further a value or word is followed at the end of a view, and a word at its beginning.
+#: How far a value or word may extend past the end of a view, and a word before its beginning.
 FURTHER: Final = 1024
 WORD: Final = 64
-#: Escapes within escapes: %2540, \\u0025..., entities in JSON in a query.
+#: Nested escapes: %2540, \\u0025..., entities in JSON in a query.
 LEVELS: Final = 3
 
 _ESCAPE: Final = (
@@ -40,7 +40,7 @@ _DISGUISED: Final = (
     "\u20d0-\u20f0\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2024\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
     "\u2800\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
 )
-# ruff: noqa: RUF001 - the table of letters that look like others
+# ruff: noqa: RUF001 - the table of look-alike letters
 _LOOKALIKES: Final = {
     **dict(zip("аеорсухіјѕԁкмтвнѵԛԝӏгпш", "aeopcyxijsdkmtbhvqwlrnw", strict=True)),
     **dict(zip("АВЕЅКМНОРСТУХІЈ", "ABESKMHOPCTYXIJ", strict=True)),
@@ -100,7 +100,7 @@ _ESCAPE_BARE: Final = re.sub(r"\?P<\w>", "?:", _ESCAPE)
 
 
 def _surroundings(text: str) -> Iterator[tuple[int, int]]:
-    """Spans around encoded parts, merged where they touch, starting and ending between words if near."""
+    """Spans around encoded parts, merged where they touch and aligned to nearby word boundaries."""
     pattern = _triggers(text)
     if pattern is None:
         return

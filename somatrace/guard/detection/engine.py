@@ -1,4 +1,4 @@
-"""The detection engine: literal anchors, a bounded match around each, a check, and merged hits.
+"""Detection engine: literal anchors, a bounded match around each, a check, and merged hits.
 
 An anchor is a literal in one of a few views of the text that preserve every offset: the text as bytes,
 the same in lower case, and two views in which each character is replaced by its class. Finding literals
@@ -27,7 +27,7 @@ ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
 RUN: Final = 16
-#: Appended to a piece of a text that continues: a whitespace character, so it ends words.
+#: Appended to a piece of a text that continues; a whitespace character, so it ends words.
 GOES_ON: Final = "\v"
 DENSE: Final = 12
 #: Characters at the end of a text in which a truncated key is searched for.
@@ -73,7 +73,7 @@ Search = Callable[[str], Iterable[ValueSpan]]
 class Detector:
     """Finds values of some types: where to look (literals in one view), and how.
 
-    `types` are the markers' names; `about` describes the values and their checks for the documentation.
+    `types` are the marker names; `about` describes the values and their checks for the documentation.
     A `dense` detector finds values without spaces, at least DENSE characters long and containing the stem:
     if all words are short, its stems are not searched for. `needs` is a text that must occur.
     """
@@ -105,13 +105,13 @@ def prefixed(
     back: int = 0,
     cut: bool = False,
 ) -> Detector:
-    """A detector of a secret with a known prefix: `pattern` matches from `back` characters before a stem.
+    """A detector for secrets with a known prefix; `pattern` matches from `back` characters before a stem.
 
     A group in the pattern is the value; without one it is the whole match. With `cut` the stem alone is
     conclusive: at the very end of a text, which may have been cut there, a few more characters suffice.
     """
     bounded = LEFT + pattern
-    # The same characters, but fewer of them.
+    # The same characters with a lower minimum count.
     begun = (
         LEFT
         + re.sub(r"\{\d+(?:,(\d+))?\}", lambda most: f"{{0,{most[1] or most[0][1:-1]}}}", pattern)

@@ -1,4 +1,4 @@
-"""Rule out quickly that a short text contains any detector's anchor, as most span values contain none."""
+"""Fast test for texts without any detector's anchor, which most span values are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from somatrace.guard.detection.engine import RUN, Detector, ViewName, Views
 
-#: Characters. In longer texts, searching for the anchors one by one is faster.
+#: In characters. In longer texts, searching for the anchors one by one is faster.
 SHORT: Final = 96
 _OF_SHAPE: Final = {"0": "[0-9]", "A": "[A-Za-z]"}
 

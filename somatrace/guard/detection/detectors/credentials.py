@@ -10,7 +10,7 @@ from somatrace.guard.detection.detectors.secret_names import looks_random, stand
 from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
 #: user:password@host. The password may contain an @ (the last one before the host counts), but not a slash,
-#: which begins the path of a web or git URL. In other URLs it may, unless a port stands in its place.
+#: which begins the path of a web or git URL. In other URLs it may, unless a port is in its place.
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _SLASHED: Final = (
     r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?!\d{1,5}(?:[/?#,;]|$))"
@@ -45,7 +45,7 @@ def _bearer(text: str, at: int) -> ValueSpan | None:
 
 
 def _basic(text: str, at: int) -> ValueSpan | None:
-    """`Basic` and base64 of a text with a colon."""
+    """`Basic` followed by the base64 of a text with a colon."""
     match = compiled(LEFT + r"(?i:basic)(?:[ \t]{1,4}|%20|\+)([A-Za-z0-9+/_-]{6,1024}={0,2})").match(text, at)
     if match is None:
         return None

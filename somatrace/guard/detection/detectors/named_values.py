@@ -60,7 +60,7 @@ _BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w
 _BARE_IN_JSON: Final = (
     r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
 )
-#: To the end of a line or of the string around it. Quoted values are part of it: the characters after an
+#: To the end of the line or the enclosing string. Quoted values are included: the characters after an
 #: opening quote never follow the closing quote of a JSON string.
 _LINE: Final = (
     r"(?:[^\r\n\"'`\\<>]|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own)){1,4096}"
@@ -230,7 +230,7 @@ def _beneath(text: str, match: re.Match[str]) -> tuple[int, int] | None:
 
 
 def _in_query(what: NameMeaning) -> NameMeaning:
-    """Query parameters are transmitted values, so their name is taken as certain."""
+    """Query parameters are transmitted values, so their name is treated as certain evidence."""
     if what.strength is NameStrength.RANDOM and what.least < 20:
         return NameMeaning(what.type, NameStrength.SURE, 6)
     if what.strength is NameStrength.KEY:
@@ -265,7 +265,7 @@ def _header(text: str, match: re.Match[str], what: NameMeaning) -> ValueSpan | N
     if len(value) < 4 or stands_elsewhere(value):
         return None
     if pair and compiled(r"\\{0,15}[\"'`]\s{0,8}:").match(text, end):
-        return None  # the next key of an object, not the second of two
+        return None  # the next key of an object, not the second item of a pair
     if what.type == "COOKIE" and "=" not in value:
         return None
     if what.type == "AUTHORIZATION" and not quote and not _credential(value):
@@ -288,7 +288,7 @@ def _credential(value: str) -> bool:
 
 
 def _stated(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
-    """The value after "the password is", unless a sentence could say that of a password."""
+    """The value after "the password is", unless it may be an ordinary word of a sentence about a password."""
     match = compiled(_SAYS).match(text, at)
     if match is None or what.strength is NameStrength.HEADER:
         return None

@@ -13,7 +13,7 @@ MAX_TERM: Final = 200
 MAX_WORDS: Final = 24
 MAX_PATTERN: Final = 500
 MAX_WIDTH: Final = 512
-#: The ways in which a pattern may match at one position: the worst case of a backtracking engine.
+#: Maximum number of ways a pattern may match at one position: the worst case of a backtracking engine.
 MAX_WAYS: Final = 256
 
 #: A word; a character of a script written without spaces; a punctuation mark.
@@ -24,10 +24,10 @@ _TYPE: Final = re.compile(r"[A-Z][A-Z0-9_]{1,39}")
 
 
 def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category = "customer") -> Detector:
-    """A detector of exact terms as whole words, regardless of case and of the space between words.
+    """A detector for exact terms as whole words, ignoring case and the spacing between words.
 
-    Words are looked up in a tree, so ten thousand terms cost as much as one. ValueError for a term that
-    is empty, longer than 200 characters or 24 words, and for more than 10,000 of them.
+    Words are looked up in a tree, so ten thousand terms cost as much as one. Raises ValueError for a
+    term that is empty, longer than 200 characters or 24 words, and for more than 10,000 of them.
     """
     _check_type(type_)
     tree = _tree(terms)
@@ -73,7 +73,7 @@ def _longest(tree: dict[str, Any], words: Sequence[str], index: int) -> int | No
 
 
 def pattern(type_: str, expression: str, *, category: Category = "customer") -> Detector:
-    """A detector of a regular expression; ValueError unless it provably takes linear time.
+    """A detector for a regular expression. Raises ValueError unless it provably takes linear time.
 
     Backreferences, lookaround, conditions, repetition without an upper bound, and patterns that can match at
     one position in more than 256 ways or across more than 512 characters are rejected.

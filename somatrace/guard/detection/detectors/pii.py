@@ -1,4 +1,4 @@
-"""Detect e-mail and IP addresses, phone numbers with a country code, and cards and IBANs by check digits."""
+"""Detect email and IP addresses, phone numbers with a country code, and cards and IBANs by check digits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def locate_email(text: str, at: int) -> ValueSpan | None:
     domain = _DOMAIN.match(text, at)
     local = _LOCAL.match(text[max(0, at - 65) : at][::-1])
     if domain is None:
-        domain = _CUT_DOMAIN.match(text, at)  # has the same number of groups
+        domain = _CUT_DOMAIN.match(text, at)  # both patterns have the same groups
         if domain is None or local is None or not _is_address(local[0][::-1], domain[1]):
             return None
     if local is None or len(local[0]) > 64 or _DENSITY.match(domain[1]):
@@ -60,7 +60,7 @@ def _in_userinfo(text: str, at: int) -> bool:
 
 # -- numbers with check digits -------------------------------------------------------------------------
 
-#: First digits and lengths, as ISO/IEC 7812 and the networks publish them; of 17 to 19 digits only those
+#: Leading digits and lengths published in ISO/IEC 7812 and by the networks; of 17 to 19 digits only those
 #: in use, since database ids have the same length.
 _CARDS: Final = (
     (r"4", (13, 16)),  # Visa
@@ -72,7 +72,7 @@ _CARDS: Final = (
     (r"62|81", (16, 19)),  # UnionPay
     (r"50|5[6-9]|6[037]", (13, 15, 16, 19)),  # Maestro
 )
-#: Lengths of the countries in SWIFT's IBAN registry.
+#: IBAN length per country in SWIFT's registry.
 _IBANS: Final = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18
     DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23
@@ -104,7 +104,7 @@ def luhn(digits: str) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """Whether digits are a payment card's: issuer, length, check digit, and not one digit repeated."""
+    """Whether digits are a payment card number: issuer, length, check digit, and not one repeated digit."""
     if len(set(digits)) < 2 or not luhn(digits):
         return False
     return any(len(digits) in lengths and compiled(first).match(digits) for first, lengths in _CARDS)
@@ -211,7 +211,7 @@ def locate_american(text: str, at: int) -> ValueSpan | None:
 
 
 def locate_ipv4(text: str, at: int) -> ValueSpan | None:
-    """The anchor is the first dot of a number between two dots."""
+    """An IPv4 address. The anchor is the first dot of a number between two dots."""
     window = text[max(0, at - 3) : at]
     start = at - (len(window) - len(window.rstrip("0123456789")))
     match = compiled(

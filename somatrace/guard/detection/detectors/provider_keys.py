@@ -1,6 +1,6 @@
-"""Detect secrets by their known prefixes: keys of providers and clouds, tokens, private keys.
+"""Detect secrets by known prefixes: provider and cloud keys, tokens, private keys.
 
-The prefixes are the documented ones, or those in the keys that issuers display.
+The prefixes are documented by the issuers or appear in the keys they display.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, 
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
-#: A body without an end, or an end without a body: the text was cut within a key.
+#: A body without an end marker, or the reverse: the text was truncated within a key.
 _PEM_CUT: Final = r"(?:[A-Za-z0-9+/=\s]|\\[nr]){0,8192}"
 _PEM_LIMIT: Final = 16384
 
@@ -80,7 +80,7 @@ def _telegram(text: str, at: int) -> ValueSpan | None:
 
 
 def _discord(text: str, at: int) -> ValueSpan | None:
-    """Three parts, the first of them a user's number in base64."""
+    """Three parts, the first a numeric user id in base64."""
     at += text[at - 1 : at] == "\\"
     match = compiled(LEFT + r"[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}(?![\w-])").match(text, at)
     if match is None:

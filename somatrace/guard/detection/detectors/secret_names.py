@@ -31,7 +31,7 @@ class NameMeaning(NamedTuple):
     least: int = 3
 
 
-#: Last words of names that describe a secret but do not contain one.
+#: Final words of names that describe a secret but do not contain one.
 _ABOUT: Final = _words(
     """
     age alg algorithm at attempts budget changed class count counts cost created description
@@ -138,7 +138,7 @@ def _meaning(words: list[str]) -> NameMeaning | None:
     if squashed.endswith(_SECRET) and not (last == "pat" and len(words) == 1):
         return NameMeaning("SECRET", NameStrength.SURE, 5)
     if squashed.endswith("s") and squashed[:-1].endswith(_SECRET) and last != "pats":
-        return NameMeaning("SECRET", NameStrength.RANDOM, 8)  # several secrets, or their number
+        return NameMeaning("SECRET", NameStrength.RANDOM, 8)  # several secrets, or a count of them
     if words == ["key"]:
         return NameMeaning("SECRET", NameStrength.KEY, _RANDOM["key"])
     if last in _RANDOM:
@@ -162,7 +162,7 @@ _CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"
 
 
 def stands_elsewhere(value: str) -> bool:
-    """Whether the text is not a value but a marker, a variable, a mask, or a word for none."""
+    """Whether the text is a marker, a variable, a mask, or a word for "none" rather than a value."""
     plain = value.rstrip("\\")
     return plain.casefold() in _PLACEHOLDERS or compiled(_ELSEWHERE).fullmatch(plain) is not None
 

@@ -1,4 +1,4 @@
-"""Find values separate from their name: in lists, elsewhere in an object, on the lines below."""
+"""Find values separated from their name: in lists, elsewhere in an object, on following lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from somatrace.guard.detection.engine import compiled
 
 _MAX_ITEMS: Final = 256
 _MAX_LINES: Final = 32
-#: Characters from the start of a list, or from a name, to its values.
+#: Maximum characters from the start of a list, or from a name, to its values.
 _NEAR: Final = 4096
 _BESIDE: Final = 512
 

@@ -1,4 +1,4 @@
-"""Find the ends of values: quotes at any escape level, brackets, the ends of sentences."""
+"""Find where values end: quotes at any escape level, brackets, the ends of sentences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def quoted_end(text: str, start: int, quote: str) -> int | None:
     """The end of a quoted value; None without a closing quote within bounds.
 
     In JSON nested k deep a structural quote has 2^k - 1 backslashes of its own before it, after an even
-    number (of that level) that belong to the text. So the ones at the end of the binary count of backslashes
+    number (of that level) that belong to the text. So the trailing ones of the binary count of backslashes
     are the level of a quote; a deeper one than the opening quote's is part of the value.
     """
     level, mark = _level(len(quote) - 1), quote[-1]
@@ -36,7 +36,7 @@ def quoted_end(text: str, start: int, quote: str) -> int | None:
 
 
 def unclosed(text: str, start: int, quote: str) -> int | None:
-    """The end of a text that was cut within a quoted value; None if the text continues after it."""
+    """The end of a text truncated within a quoted value; None if the text continues after it."""
     if len(text) - start > MAX_VALUE or text.endswith(GOES_ON) or "\n" in text[start:]:
         return None
     # Quotes of another kind may be in a JSON string that ends before the text does.
