@@ -116,13 +116,16 @@ def _settings(service_name: str, config: Config | None) -> Settings:
 
 
 def _last(end: Callable[[float], bool], timeout: float) -> bool:
-    """`end` where a process ends. What sends is loaded before its time begins to run: the limit is there for
-    targets that do not answer, and on a busy machine a short program would spend all of it on imports."""
+    """Call `end` where a process ends, after loading the sending modules.
+
+    The limit is meant for targets that do not answer. On a busy machine a short program would spend all
+    of it on imports.
+    """
     try:
         if _tracing is not None:
             _tracing.load()
     except Exception:
-        log.debug("what sends was not loaded ahead", exc_info=True)
+        log.debug("loading the sending modules failed", exc_info=True)
     return end(timeout)
 
 
