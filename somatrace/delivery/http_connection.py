@@ -21,7 +21,8 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from somatrace.config import Target
-from somatrace.delivery.status_rules import Fault, http_rule
+from somatrace.delivery.send_result import Fault
+from somatrace.delivery.status_rules import http_rule
 
 
 class UnusableError(ValueError):

@@ -55,9 +55,8 @@ class GrpcTransport:
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             return _result(self._address, error)
         except OSError:
-            return SendResult(
-                "misconfigured", f"grpc {self._address}: a certificate cannot be read: check the files"
-            )
+            message = f"grpc {self._address}: a certificate cannot be read: check the files"
+            return SendResult("misconfigured", message, fault="tls")
         except ValueError:  # closed by `interrupt`, or invalid metadata
             self.close()
             return SendResult("retry", f"grpc {self._address}: the call could not be made")
@@ -122,5 +121,9 @@ def _result(address: str, error: Any) -> SendResult:
     code = error.code().name if has_code else "CANCELLED"
     rule = grpc_rule(code, (error.details() or "") if has_code else "")
     return SendResult(
-        rule.outcome, f"grpc {address}: {rule.text(code)}", ambiguous=rule.ambiguous, choked=rule.choked
+        rule.outcome,
+        f"grpc {address}: {rule.text(code)}",
+        ambiguous=rule.ambiguous,
+        choked=rule.choked,
+        fault=rule.fault,
     )

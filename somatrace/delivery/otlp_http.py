@@ -23,7 +23,7 @@ from somatrace.delivery.http_connection import (
     connection_to,
     tls_context,
 )
-from somatrace.delivery.send_result import ACCEPTED, SendOutcome, SendResult, accepted
+from somatrace.delivery.send_result import ACCEPTED, Fault, SendResult, accepted
 from somatrace.delivery.status_rules import http_rule
 
 MAX_AGE: Final = 60.0
@@ -65,16 +65,16 @@ class HttpTransport:
             return self._read_result(connection, sent=sent)
         except UnusableError as error:
             self.close()
-            return self._result("misconfigured", str(error))
+            return self._misconfigured(str(error), error.fault)
         except ssl.SSLCertVerificationError as error:
             self.close()
-            return self._result("misconfigured", f"TLS: {error.verify_message}")
+            return self._misconfigured(f"TLS: {error.verify_message}", "tls")
         except (OSError, http.client.HTTPException) as error:
             self.close()
             return SendResult("retry", f"{_origin(self._url)}: {_failure(error)}", ambiguous=sent)
         except ValueError:  # the text of the exception contains the header value
             self.close()
-            return self._result("misconfigured", "a header contains characters that HTTP does not allow")
+            return self._misconfigured("a header contains characters that HTTP does not allow")
 
     def interrupt(self) -> None:
         connection = self._connection
@@ -116,7 +116,7 @@ class HttpTransport:
             return accepted(content) if protobuf else ACCEPTED
         message = f"{_origin(self._url)}: {rule.text(status)}"
         wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
-        return SendResult(rule.outcome, message, wait, choked=rule.choked)
+        return SendResult(rule.outcome, message, wait, choked=rule.choked, fault=rule.fault)
 
     def _read_body(self, response: http.client.HTTPResponse) -> bytes:
         """Read the body. The status alone decides: a truncated body does not undo a stored batch."""
@@ -129,8 +129,8 @@ class HttpTransport:
             self.close()
         return content
 
-    def _result(self, outcome: SendOutcome, message: str) -> SendResult:
-        return SendResult(outcome, f"{_origin(self._url)}: {message}")
+    def _misconfigured(self, message: str, fault: Fault | None = None) -> SendResult:
+        return SendResult("misconfigured", f"{_origin(self._url)}: {message}", fault=fault)
 
     # -- the connection -----------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 #: the configuration of the target changes. rejected: this batch will never be accepted unchanged.
 #: too_large: the batch must be split.
 SendOutcome = Literal["accepted", "retry", "misconfigured", "rejected", "too_large"]
+#: The reason why a request failed, in the order in which things can go wrong.
+Fault = Literal["dns", "refused", "tls", "auth", "path", "server"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class SendResult:
     ambiguous: bool = False
     #: The target read the batch and failed while processing it: the batch may be the cause.
     choked: bool = False
+    #: Where to look for the reason, if the answer shows it.
+    fault: Fault | None = None
     #: Number of spans the target reported as rejected (OTLP partial success).
     rejected: int = 0
 

@@ -1,18 +1,15 @@
 """The meaning of every HTTP status and gRPC code a target can answer an export with.
 
-The only place for it: the transports read the outcome, the probe (and through it doctor and smoke) the
-fault. The table in docs/delivery.md is tested against this one.
+The only place for it: the transports read the outcome and the fault, the probe (and through it doctor and
+smoke) the fault. The table in docs/delivery.md is tested against this one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from somatrace.delivery.send_result import SendOutcome
-
-#: The reason why a request failed, in the order in which things can go wrong.
-Fault = Literal["dns", "refused", "tls", "auth", "path", "server"]
+from somatrace.delivery.send_result import Fault, SendOutcome
 
 
 @dataclass(frozen=True)

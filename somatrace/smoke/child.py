@@ -85,7 +85,7 @@ def main() -> int:
     result = _traced(order)
     result["flushed"] = _flush(answers, order["until"])
     status = somatrace.status()
-    result["answers"] = [(answer.outcome, answer.message) for answer in answers]
+    result["answers"] = [(answer.outcome, answer.message, answer.fault) for answer in answers]
     result["unprotected"] = status.unprotected
     result["problems"] = status.problems
     result["lost"] = dict(status.lost)

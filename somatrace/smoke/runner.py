@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 from somatrace import semconv
 from somatrace.config import Config, Settings, resolve
-from somatrace.delivery.probe import fault_of, probe
+from somatrace.delivery.probe import probe
 from somatrace.smoke.canaries import CanarySet
 from somatrace.smoke.checks import ExpectedTrace, Observation, check_trace, text_of
 from somatrace.smoke.child import BY_HAND, SERVICE, WORKFLOW, has_client
@@ -38,7 +37,6 @@ _PROBE_SECONDS: Final = 10.0
 _LEAST_SECONDS: Final = 2.0
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
-_STATUS: Final = re.compile(r": (\d{3})(?:: |$)")
 
 
 @dataclass(frozen=True)
@@ -192,13 +190,12 @@ class _Run:
 
     def _check_answers(self, made: SentTrace) -> None:
         """Check that the target accepted the trace."""
-        outcome, message = made.result["answers"][-1] if made.result["answers"] else ("", "no answer in time")
+        answers = made.result["answers"]
+        outcome, message, fault = answers[-1] if answers else ("", "no answer in time", None)
         if made.result["flushed"] and outcome == "accepted":
             return
         if self._settings.target.kind in ("langfuse", "otlp"):
             self._probe()
-        match = _STATUS.search(message)
-        fault = fault_of(int(match[1])) if match else "server"
         target = self._settings.target
         raise EndedError(fault or "server", what=message, url=target.address, setting=self._setting())
 

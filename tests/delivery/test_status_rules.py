@@ -11,9 +11,9 @@ import pytest
 
 from somatrace.config import Target
 from somatrace.delivery.otlp_grpc import GrpcTransport
-from somatrace.delivery.probe import fault_of, probe
-from somatrace.delivery.send_result import SendOutcome
-from somatrace.delivery.status_rules import TAKES_EXPORTS, Fault, grpc_rule, http_rule
+from somatrace.delivery.probe import probe
+from somatrace.delivery.send_result import Fault, SendOutcome
+from somatrace.delivery.status_rules import TAKES_EXPORTS, grpc_rule, http_rule
 from tests.delivery.support import batch, http, raw_server, read_request, target
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "delivery.md"
@@ -111,12 +111,12 @@ def test_the_http_transport_and_the_probe_obey_the_table():
             answer = transport.send(batch("a"), 5)
             found = probe(place, 5)
 
-            assert (answer.outcome, answer.choked) == (rule.outcome, rule.choked), status
+            expected = (rule.outcome, rule.choked, rule.fault)
+            assert (answer.outcome, answer.choked, answer.fault) == expected, status
             assert answer.outcome == "accepted" or answer.message.endswith(f": {rule.text(status)}")
             assert found.fault == rule.probe_fault, status
             assert found.message.startswith(str(status))
             assert (found.fault is None) == (rule.outcome in ("accepted", "rejected"))
-            assert fault_of(status) == rule.fault
 
 
 @pytest.mark.parametrize("details", ["canary", TOO_LARGE])
@@ -140,8 +140,8 @@ def test_the_grpc_transport_and_the_probe_obey_the_table(details):
             answer = transport.send(batch("a"), 5)
             found = probe(place, 5)
 
-            expected = (rule.outcome, rule.choked, rule.ambiguous)
-            assert (answer.outcome, answer.choked, answer.ambiguous) == expected, code
+            expected = (rule.outcome, rule.choked, rule.ambiguous, rule.fault)
+            assert (answer.outcome, answer.choked, answer.ambiguous, answer.fault) == expected, code
             assert found.fault == rule.probe_fault, code
             assert found.message == (code if found.fault else "the export was taken")
         transport.close()

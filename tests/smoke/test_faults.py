@@ -191,6 +191,32 @@ def test_grpc_faults_have_the_same_exit_codes(smoke):
             assert smoke(env(f"https://127.0.0.1:{port}")).exit_code == 12
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [("PERMISSION_DENIED", 13), ("UNAUTHENTICATED", 13), ("UNIMPLEMENTED", 14), ("UNAVAILABLE", 15)],
+)
+def test_grpc_codes_given_only_for_the_trace_have_the_same_exit_codes(smoke, code, exit_code):
+    grpc = pytest.importorskip("grpc", reason="the extra grpc")
+    from tests.delivery.test_otlp_grpc import grpc_server
+
+    def fail(_number, body, context) -> None:
+        if body:
+            context.abort(getattr(grpc.StatusCode, code), "canary words")
+
+    with grpc_server(fail) as (_, port):
+        report = smoke(
+            {
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            }
+        )
+
+    assert report.exit_code == exit_code
+    assert report.message.endswith(f": {code}")
+    assert "canary words" not in report.as_json()
+
+
 def test_grpc_without_its_extra_exits_with_2(smoke, monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from somatrace.delivery.probe.exchange import Exchange, Failure, exchange
-from somatrace.delivery.probe.probe import Probe, fault_of, probe
+from somatrace.delivery.probe.probe import Probe, probe
 from somatrace.delivery.probe.time_limit import Overdue, bounded
-from somatrace.delivery.status_rules import Fault
+from somatrace.delivery.send_result import Fault
 
 __all__ = [
     "Exchange",
@@ -15,6 +15,5 @@ __all__ = [
     "Probe",
     "bounded",
     "exchange",
-    "fault_of",
     "probe",
 ]

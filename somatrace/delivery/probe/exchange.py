@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
 from somatrace.delivery.http_connection import Connection, UnusableError, connection_to, tls_context
-from somatrace.delivery.status_rules import Fault
+from somatrace.delivery.send_result import Fault
 
 MAX_BODY: Final = 16 * 1024 * 1024
 

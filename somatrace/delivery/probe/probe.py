@@ -12,7 +12,8 @@ from somatrace import semconv
 from somatrace.config import Target
 from somatrace.delivery.probe.exchange import Exchange, Failure, connect, exchange
 from somatrace.delivery.probe.time_limit import Overdue, bounded
-from somatrace.delivery.status_rules import TAKES_EXPORTS, Fault, grpc_rule, http_rule
+from somatrace.delivery.send_result import Fault
+from somatrace.delivery.status_rules import TAKES_EXPORTS, http_rule
 
 #: Paths that accept OTLP: a collector's and Langfuse's.
 PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
@@ -45,11 +46,6 @@ def probe(target: Target, timeout: float) -> Probe:
         return finished("dns", f"the name of {_host(target)} was not resolved within {timeout:.3g} s")
     except Failure as failure:
         return finished(failure.fault, str(failure))
-
-
-def fault_of(status: int) -> Fault | None:
-    """The fault that an HTTP status reports for an export with spans; None if they are accepted."""
-    return http_rule(status).fault
 
 
 def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
@@ -128,5 +124,4 @@ def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
         transport.close()
     if answer.outcome in ("accepted", "rejected"):
         return None, "the export was taken", ""
-    code = answer.message.rpartition(": ")[2]
-    return grpc_rule(code).fault, code, ""
+    return answer.fault or "server", answer.message.rpartition(": ")[2], ""

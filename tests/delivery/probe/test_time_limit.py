@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from somatrace.config import Target
-from somatrace.delivery.probe import Overdue, bounded, fault_of, probe
+from somatrace.delivery.probe import Overdue, bounded, probe
+from somatrace.delivery.status_rules import http_rule
 
 
 def test_results_and_exceptions_are_passed_on():
@@ -50,4 +51,4 @@ def test_a_resolver_that_never_answers_is_a_dns_fault(monkeypatch):
     ],
 )
 def test_each_status_has_one_fault(statuses, fault):
-    assert {fault_of(status) for status in statuses} == {fault}
+    assert {http_rule(status).fault for status in statuses} == {fault}
