@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
@@ -18,9 +18,11 @@ from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.delivery.encoding import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
-from somatrace.listeners.record import Listener, Phase
-from somatrace.pipeline.guarded_copy import SpanCopier, attributes_of, plain
+from somatrace.delivery.sending_modules import SendingModules
+from somatrace.listeners.record import Listener
+from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
+from somatrace.pipeline.queued_span import QueuedSpan, weight_of
 from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
@@ -28,18 +30,6 @@ from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
-
-#: Estimated bytes of a queued SDK span, excluding its texts (3.3 KB measured with 20 attributes).
-SPAN_WEIGHT = 2048
-EVENT_WEIGHT = 512
-
-
-class QueuedSpan(NamedTuple):
-    """A queued item: the phase, the span, and the event in phase "event"."""
-
-    phase: Phase
-    span: ReadableSpan
-    event: Event | None = None
 
 
 class Pipeline:
@@ -55,6 +45,7 @@ class Pipeline:
         queue_bytes: int,
         batch_size: int,
         linger: float,
+        load: Callable[[], None] = lambda: None,
         max_latency_ms: float = 0.0,
         listeners: Sequence[Listener] = (),
         reports: ReportSchedule | None = None,
@@ -63,6 +54,7 @@ class Pipeline:
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
+        self._modules = SendingModules(load)
         self._reports = reports
         self._queue_size = queue_size
         self._step_thread = 0  # the id of the thread in `_step`
@@ -108,7 +100,7 @@ class Pipeline:
             self.ledger.count("unheard")
 
     def _queue(self, item: QueuedSpan) -> bool:
-        return self._worker.put(item, _weight(item))
+        return self._worker.put(item, weight_of(item))
 
     def ended(self, span: Span) -> None:
         state = state_of(span)
@@ -140,6 +132,15 @@ class Pipeline:
         """Remove a listener."""
         self._listeners = tuple(other for other in self._listeners if other is not listener)
 
+    def load(self, timeout: float) -> None:
+        """Have the sending modules loaded if spans are waiting, and wait up to `timeout` seconds for it."""
+        if not self.ledger.waiting or self.outbox is None:
+            return
+        if self._worker.hurry():
+            self._modules.wait(timeout)
+        else:  # `close` runs inline
+            self._modules.load()
+
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for delivery of all ended spans, also to third-party processors."""
         until = time.monotonic() + timeout
@@ -168,6 +169,8 @@ class Pipeline:
         token = otel_context.attach(UNINSTRUMENTED)
         self._step_thread = threading.get_ident()
         try:
+            if items and self.outbox is not None:
+                self._modules.load()
             wait = self._handle(items)
             report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
             return report if wait is None else wait if report is None else min(wait, report)
@@ -254,38 +257,6 @@ class Pipeline:
         if self._reports is not None:
             self._reports.forget()
         self.copier.forget()
+        self._modules.forget()
         if self.outbox is not None:
             self.outbox.forget()
-
-
-def _weight(item: QueuedSpan) -> int:
-    """Approximate bytes that an item keeps in memory; for an open span only the event counts.
-
-    Runs on the program's thread on arbitrary values: an item that cannot be weighed is queued anyway.
-    """
-    try:
-        return _estimated_size(item)
-    except Exception:
-        return SPAN_WEIGHT
-
-
-def _estimated_size(item: QueuedSpan) -> int:
-    events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
-    weight = sum(EVENT_WEIGHT + _text_size(plain(event.attributes)) for event in events)
-    return weight + SPAN_WEIGHT + _text_size(attributes_of(item.span)) if item.phase == "ended" else weight
-
-
-def _text_size(value: Any) -> int:
-    """The number of characters in an attribute value, including nested sequences and mappings."""
-    kind = type(value)
-    if kind is str:
-        return len(value)
-    if kind is int or kind is float or kind is bool:  # before the slow isinstance check for Mapping
-        return 0
-    if isinstance(value, (str, bytes)):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_text_size, value.values()))
-    if isinstance(value, (tuple, list)):
-        return 8 * len(value) + sum(map(_text_size, value))
-    return 0

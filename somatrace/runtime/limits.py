@@ -6,3 +6,5 @@ from typing import Final
 
 #: Seconds that shutting down a provider or the process may take, whatever the target does.
 EXIT_LIMIT: Final = 1.0
+#: Seconds before these that an exit waits for imports: on a busy machine a short program needs some.
+LOAD_LIMIT: Final = 5.0

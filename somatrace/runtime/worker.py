@@ -107,11 +107,8 @@ class BackgroundWorker(Generic[T]):
             ticket = self._accepted
             if self._settled >= ticket:
                 return True
-            if self._thread is None:
-                self._start()
             self._waiting += 1
-            self._flush_pending = True
-            self._changed.notify_all()
+            self.hurry()
             try:
                 while self._settled < ticket:
                     remaining = until - time.monotonic()
@@ -122,6 +119,15 @@ class BackgroundWorker(Generic[T]):
                 return True
             finally:
                 self._waiting -= 1
+
+    def hurry(self) -> bool:
+        """Take the queued items now instead of gathering a batch; False if there can be no thread for it."""
+        with self._changed:
+            if self._thread is None:
+                self._start()
+            self._flush_pending = True
+            self._changed.notify_all()
+            return self._thread is not None
 
     def close(self, timeout: float) -> bool:
         """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost."""

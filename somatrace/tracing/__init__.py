@@ -119,7 +119,7 @@ def _last(end: Callable[[float], bool], timeout: float) -> bool:
     """Call `end` where a process ends, after loading the sending modules.
 
     The limit is meant for targets that do not answer. On a busy machine a short program would spend all
-    of it on imports.
+    of it on imports, so these have a limit of their own.
     """
     try:
         if _tracing is not None:

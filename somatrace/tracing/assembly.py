@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -26,6 +27,7 @@ from somatrace.pipeline.provider_takeover import take_over
 from somatrace.pipeline.resource import resource_of
 from somatrace.pipeline.sampling import sampler_of
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
+from somatrace.runtime.limits import LOAD_LIMIT
 from somatrace.runtime.status import Status
 from somatrace.tracing.content_policy import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
@@ -49,9 +51,9 @@ class Tracing:
         return self.grants.problems if self.grants is not None else ()
 
     def load(self) -> None:
-        """Import the sending modules if spans are waiting."""
-        if self.ledger.waiting:
-            load(self.settings.target)
+        """Import the sending modules if spans are waiting, within a limit."""
+        if self.pipeline is not None:
+            self.pipeline.load(LOAD_LIMIT)
 
     def status(self) -> Status:
         """The current state of tracing, without I/O."""
@@ -137,6 +139,7 @@ def assemble(
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         linger=settings.flush_interval,
+        load=partial(load, settings.target),
         max_latency_ms=settings.max_latency_ms,
         listeners=listeners,
         reports=reports_of(

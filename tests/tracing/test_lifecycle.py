@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from somatrace.runtime.limits import LOAD_LIMIT
 from tests.delivery.support import answering, raw_server, read_request
 from tests.support.otlp_server import Reply, otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -194,6 +195,41 @@ def test_the_last_spans_arrive_however_long_it_takes_to_load_what_sends_them(ser
     )
 
     assert len(server.named("last")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0, 0.5], ids=["exit starts it", "the worker was in it before"])
+@pytest.mark.parametrize(
+    ("module", "env"),
+    [
+        ("somatrace.delivery.otlp_http", {}),
+        ("opentelemetry.exporter.otlp.proto.common.trace_encoder", {}),
+        ("grpc", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}),
+        ("somatrace.local.ingest.sink", {"SOMATRACE_TARGET": "local"}),
+    ],
+    ids=["http", "encoder", "grpc", "local"],
+)
+def test_process_exit_is_bounded_although_the_import_of_a_sending_module_hangs(server, module, env, delay):
+    if module == "grpc":
+        pytest.importorskip("grpc", reason="the extra grpc")
+    done, ended = run(
+        f"""
+        class Hanging:
+            def find_spec(self, name, *more):
+                if name == {module!r}:
+                    print("hangs", file=sys.stderr)
+                    time.sleep(50)
+        sys.meta_path.insert(0, Hanging())
+        assert {module!r} not in sys.modules
+        with span("last"): pass
+        time.sleep({delay})
+        print(time.monotonic())
+        """,
+        otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="0.1" if delay else "5", **env),
+    )
+
+    assert done.stderr == "hangs\n"
+    assert ended - float(done.stdout) < LOAD_LIMIT + BOUND
 
 
 def test_spans_of_a_thread_that_outlives_the_main_thread_arrive(server):
