@@ -42,17 +42,8 @@ class LocalTransport:
             sink.close()  # type: ignore[attr-defined]
 
 
-#: Wraps each transport. `somatrace smoke` replaces it to record the spans that leave its process.
-around: Callable[[Transport], Transport] = lambda transport: transport  # noqa: E731 - replaced by smoke
-
-
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     """Return the transport for the target, or None and the problem that prevents sending."""
-    transport, problem = _create(settings)
-    return (None if transport is None else around(transport)), problem
-
-
-def _create(settings: Settings) -> tuple[Transport | None, str]:
     target = settings.target
     if target.kind == "none":
         return None, ""

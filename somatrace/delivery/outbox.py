@@ -65,6 +65,7 @@ class Outbox:
         self._timeout = timeout
         self._quick_retries = quick_retries
         self._renew = renew
+        self._around: Callable[[Transport], Transport] = lambda transport: transport
         self._random = random.Random(urandom(8))  # noqa: S311 - jitter; leaves the state of the global `random` alone
         self.forget()
 
@@ -80,6 +81,11 @@ class Outbox:
         self._next = self._not_before = 0.0
         self._random.seed(urandom(8))
         self._transport.close()
+
+    def wrap_transports(self, around: Callable[[Transport], Transport]) -> None:
+        """Send through `around(transport)`, now and after each change of keys. To be called before `add`."""
+        self._around = around
+        self._transport = around(self._transport)
 
     @property
     def empty(self) -> bool:
@@ -245,7 +251,7 @@ class Outbox:
         if renewed is None:
             return False
         self._transport.close()
-        self._transport = renewed
+        self._transport = self._around(renewed)
         return True
 
     def _drop_oldest(self) -> None:

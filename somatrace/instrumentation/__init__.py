@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from somatrace.instrumentation import content_capture
 from somatrace.instrumentation.coexistence import langfuse, traceloop
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
+from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http import asgi, clients
 from somatrace.instrumentation.llm import client_calls, openllmetry
@@ -29,9 +29,9 @@ def install(
     the given seconds, in processes that exit without `atexit`. `flush` only sends the ended spans.
     `content` decides whether a tenant's content may be recorded.
     """
-    content_capture.allow(content)
-    openllmetry.install(coverage)
-    traceloop.install(coverage)
+    capture = ContentCapture(content)
+    openllmetry.install(coverage, capture)
+    traceloop.install(coverage, capture)
     langfuse.install(coverage)
     asgi.install(coverage)
     server_exit.install(coverage, flush)

@@ -17,33 +17,28 @@ from somatrace.instrumentation.function_bodies import replace_body
 
 _SWITCHES: Final = ("should_send_prompts", "_should_send_prompts")
 
-_allowed: Callable[[str | None], bool] = lambda _: False  # noqa: E731 - the default until `allow`
+
+class ContentCapture:
+    """Whether prompts and completions may be recorded. `allowed` decides for each tenant."""
+
+    def __init__(self, allowed: Callable[[str | None], bool]) -> None:
+        self._allowed = allowed
+
+    def wanted(self) -> bool:
+        """Whether libraries may record content on the current span. The guard decides how much leaves."""
+        tenant = current.get().tenant
+        if tenant is None:
+            state = state_of(trace.get_current_span())
+            tenant = state.tags.tenant if state is not None else None
+        try:
+            return self._allowed(tenant)
+        except Exception:
+            return False
+
+    def gate(self, package: str) -> None:
+        """Make the content switches in the loaded modules of `package` return `wanted()`."""
+        replace_body(package, _SWITCHES, _should_send_prompts, wanted=self.wanted)
 
 
-def allow(allowed: Callable[[str | None], bool]) -> None:
-    """Use `allowed` to decide for each tenant from now on."""
-    global _allowed  # noqa: PLW0603 - the functions of the instrumentors have no other way to it
-    _allowed = allowed
-
-
-def content_wanted() -> bool:
-    """Whether libraries may record content on the current span. The guard decides how much of it leaves."""
-    tenant = current.get().tenant
-    if tenant is None:
-        state = state_of(trace.get_current_span())
-        tenant = state.tags.tenant if state is not None else None
-    try:
-        return _allowed(tenant)
-    except Exception:
-        return False
-
-
-def gate(package: str) -> None:
-    """Make the content switches in the loaded modules of `package` return `content_wanted()`."""
-    replace_body(package, _SWITCHES, _should_send_prompts)
-
-
-def _should_send_prompts() -> bool:
-    from somatrace.instrumentation.content_capture import content_wanted
-
-    return content_wanted()
+def _should_send_prompts(*, wanted: Callable[[], bool]) -> bool:
+    return wanted()

@@ -12,13 +12,16 @@ from types import FunctionType
 from typing import Any
 
 
-def replace_body(package: str, names: tuple[str, ...], body: Callable[..., Any]) -> None:
+def replace_body(package: str, names: tuple[str, ...], body: Callable[..., Any], **given: Any) -> None:
     """Give every function of `package` that has one of `names` the code of `body`.
 
-    `body` runs with the other function's globals: it must import everything it uses inside.
+    `body` runs with the other function's globals: it must import everything it uses inside, or take it as
+    one of the keyword-only arguments `given`.
     """
     for name, module in list(sys.modules.items()):
         if name == package or name.startswith(package + "."):
             for function in (vars(module).get(wanted) for wanted in names):
                 if isinstance(function, FunctionType) and isinstance(body, FunctionType):
+                    if given:  # first: another thread may call the function at any time
+                        function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **given}
                     function.__code__ = body.__code__

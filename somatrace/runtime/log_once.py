@@ -1,4 +1,4 @@
-"""Log each warning once, so that a repeated fault does not flood the program's log."""
+"""Log each warning once and each problem when it begins: a repeated fault does not flood the log."""
 
 from __future__ import annotations
 
@@ -21,3 +21,17 @@ class LogOnce:
             return
         self._logged.add(key)
         log.warning(message, *args, stacklevel=2)
+
+
+class CurrentProblem:
+    """A problem that may end: logged when it begins, and with `each_change` also when its text changes."""
+
+    def __init__(self, *, each_change: bool) -> None:
+        self._each_change = each_change
+        self.line = ""
+
+    def set(self, line: str) -> None:
+        """Make `line` the current problem; "" means that there is none."""
+        if line and (not self.line or (self._each_change and line != self.line)):
+            log.warning("%s", line, stacklevel=2)
+        self.line = line

@@ -76,12 +76,12 @@ def main() -> int:
     order: TraceOrder = json.load(sys.stdin)
     directory = Path(order["directory"])
     answers: list[SendResult] = []
-    _record_sends(directory / "sent", answers)
 
     import somatrace
 
     # the only trace must not be sampled out
     somatrace.init_tracing(SERVICE, config=Config(env_file=order["env_file"], sample_rate=1.0))
+    _record_sends(directory / "sent", answers)
     result = _traced(order)
     result["flushed"] = _flush(answers, order["until"])
     status = somatrace.status()
@@ -97,9 +97,12 @@ def main() -> int:
 
 
 def _record_sends(file: Path, answers: list[SendResult]) -> None:
-    from somatrace.delivery import factory
+    from somatrace.tracing import installed
 
-    factory.around = lambda transport: RecordingTransport(transport, file, answers)
+    tracing = installed()
+    outbox = tracing.pipeline.outbox if tracing is not None and tracing.pipeline is not None else None
+    if outbox is not None:
+        outbox.wrap_transports(lambda transport: RecordingTransport(transport, file, answers))
 
 
 def _flush(answers: list[SendResult], until: float) -> bool:

@@ -227,3 +227,20 @@ def test_a_forked_child_starts_empty():
     outbox.add(batch("b"), 1)
     assert outbox.send() is None
     assert target.taken == ["b"]
+
+
+def test_a_wrapper_around_the_transport_also_gets_the_one_with_renewed_keys():
+    first, second = Scripted([SendResult("misconfigured", "401")]), Scripted([])
+    wrapped = []
+    outbox, _ = outbox_to(first, renew=iter([second]).__next__)
+
+    def around(transport):
+        wrapped.append(transport)
+        return transport
+
+    outbox.wrap_transports(around)
+    outbox.add(batch("a"), 1)
+    outbox.send(hurry=True)
+
+    assert wrapped == [first, second]
+    assert second.taken == ["a"]

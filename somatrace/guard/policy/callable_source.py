@@ -6,16 +6,14 @@ Late, failing and invalid results grant nothing. Results are cached for a short 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyEntry, PolicyError
+from somatrace.runtime.log_once import CurrentProblem
 from somatrace.runtime.worker import BackgroundWorker
-
-log = logging.getLogger("somatrace")
 
 Answer = str | Mapping[str, Any] | None
 Ask = Callable[[str], Answer]
@@ -50,11 +48,16 @@ class CallableSource:
         self._clock = clock
         self._on_result = on_result
         self._results: dict[str, TimedEntry] = {}
-        self.problem = ""
+        self._problem = CurrentProblem(each_change=False)
         self._forget()
         self._worker: BackgroundWorker[str] = BackgroundWorker(
             "content-policy-ask", self._step, size=1000, batch=1, forget=self._forget
         )
+
+    @property
+    def problem(self) -> str:
+        """The failure of the latest call, "" if it did not fail."""
+        return self._problem.line
 
     def entry(self, tenant: str) -> PolicyEntry | None:
         """The tenant's entry, None for the default. Waits at most LIMIT seconds, never for a stuck call."""
@@ -110,8 +113,6 @@ class CallableSource:
         if len(self._results) >= MAX_ANSWERS:
             self._results.clear()
         self._results[tenant] = result
-        line = f"content_policy: the callable failed, so nothing is granted: {problem}" if problem else ""
-        if line and not self.problem:
-            log.warning("%s", line)
-        self.problem = line
+        failed = "content_policy: the callable failed, so nothing is granted"
+        self._problem.set(f"{failed}: {problem}" if problem else "")
         self._on_result(tenant, result.entry)

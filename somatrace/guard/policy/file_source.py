@@ -7,7 +7,6 @@ duplicate keys, and every scalar is a text, so that a tenant named `on` or `007`
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 import re
 import stat
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyError
+from somatrace.runtime.log_once import CurrentProblem
 from somatrace.runtime.worker import BackgroundWorker
-
-log = logging.getLogger("somatrace")
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 6
@@ -49,13 +47,18 @@ class PolicyFile:
         self._raw: bytes | None = None
         self._signature: Signature | None = None  # None: the file is missing
         self.policy: ContentPolicy | None = None
-        self.problem = ""
+        self._problem = CurrentProblem(each_change=True)
         self._worker: BackgroundWorker[None] = BackgroundWorker("content-policy", self._step, size=1)
 
     def look(self) -> None:
         """Check whether the file has changed, and schedule reading it."""
         if self._signature_now() != self._signature:
             self._worker.put(None)
+
+    @property
+    def problem(self) -> str:
+        """The current problem with the file, "" if there is none."""
+        return self._problem.line
 
     def read(self) -> bool:
         """Read the file now, and return whether the policy changed.
@@ -89,10 +92,7 @@ class PolicyFile:
         self._worker.close(0.1)
 
     def _report(self, problem: str) -> None:
-        line = f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else ""
-        if line and line != self.problem:
-            log.warning("%s", line)
-        self.problem = line
+        self._problem.set(f"SOMATRACE_CONTENT_POLICY_FILE: {problem}" if problem else "")
 
     def _step(self, items: Sequence[None]) -> None:
         if items and self.read():

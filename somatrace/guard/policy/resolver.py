@@ -26,6 +26,7 @@ from somatrace.guard.policy.model import (
     stricter,
 )
 from somatrace.runtime import fork
+from somatrace.runtime.log_once import LogOnce
 
 if TYPE_CHECKING:
     from somatrace.guard.policy.file_source import PolicyFile
@@ -72,6 +73,7 @@ class PolicyResolver:
         self._asked: dict[str, PolicyEntry] = {}
         self._renew()
         self._problems: dict[str, str] = {}
+        self._warnings = LogOnce()
         self._callable = CallableSource(source, self._today, self._audit_result) if callable(source) else None
         self._file = None if path is None else _file(path, self._reread, clock)
         self._policy = _UNSET
@@ -236,9 +238,8 @@ class PolicyResolver:
             _audit("revoked" if before.active(self._today()) else "expired", tenant, before)
 
     def _report_problem(self, what: str, message: str) -> None:
-        if self._problems.get(what) != message:
-            self._problems[what] = f"{what}: {message}"
-            log.warning("%s", self._problems[what])
+        line = self._problems[what] = f"{what}: {message}"
+        self._warnings.warning(line, "%s", line)
 
 
 class MonotonicDate:

@@ -16,7 +16,7 @@ from opentelemetry import trace
 
 from somatrace import semconv
 from somatrace.context.span_state import SpanState, state_of
-from somatrace.instrumentation.content_capture import gate
+from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 
@@ -30,15 +30,15 @@ _CONTEXT_KEYS: Final = {
 }
 
 
-def install(coverage: Coverage) -> None:
+def install(coverage: Coverage, capture: ContentCapture) -> None:
     """Wait for the import of traceloop-sdk. None of it is imported here."""
     when_imported(
-        "traceloop.sdk", coverage, lambda sdk: FallbackTracer(sdk, coverage).begin(), library=LIBRARY
+        "traceloop.sdk", coverage, lambda sdk: FallbackTracer(sdk, coverage, capture).begin(), library=LIBRARY
     )
     when_imported(
         "traceloop.sdk.decorators.base",
         coverage,
-        lambda _: gate("traceloop.sdk"),
+        lambda _: capture.gate("traceloop.sdk"),
         library=f"{LIBRARY} decorators",
     )
 
@@ -86,17 +86,18 @@ def _derive_tags(state: SpanState, workflow: object, agent: object) -> None:
 class FallbackTracer:
     """The tracer that traceloop's decorators use while the program has not called `Traceloop.init`."""
 
-    def __init__(self, sdk: ModuleType, coverage: Coverage) -> None:
+    def __init__(self, sdk: ModuleType, coverage: Coverage, capture: ContentCapture) -> None:
         from traceloop.sdk.tracing.tracing import TracerWrapper
 
         self._sdk = sdk
         self._wrapper: Any = TracerWrapper
         self._coverage = coverage
+        self._capture = capture
         self._fallback: object | None = None
 
     def begin(self) -> str | None:
         """Set the fallback now and after each later `Traceloop.init`. Returns the state for `status()`."""
-        gate("traceloop.sdk")
+        self._capture.gate("traceloop.sdk")
         wrapt.wrap_function_wrapper(self._sdk, "Traceloop.init", self._around_init)
         add = getattr(trace.get_tracer_provider(), "add_span_processor", None)
         if add is not None:

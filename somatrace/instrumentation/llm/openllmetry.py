@@ -18,7 +18,7 @@ from typing import Any, Final
 import wrapt
 from opentelemetry.metrics import NoOpMeterProvider
 
-from somatrace.instrumentation.content_capture import gate
+from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import repairs
@@ -50,21 +50,22 @@ _ARGUMENTS: Final[dict[str, Any]] = {
 }
 
 
-def install(coverage: Coverage) -> None:
+def install(coverage: Coverage, capture: ContentCapture) -> None:
     """Wait for the import of each library that has an instrumentor."""
     for library in INSTRUMENTED:
         for module in library.modules:
-            Switch(library, module, coverage).wait()
+            Switch(library, module, coverage, capture).wait()
 
 
 class Switch:
     """Instruments one library as soon as both the library and its instrumentor are imported."""
 
-    def __init__(self, library: Library, module: str, coverage: Coverage) -> None:
+    def __init__(self, library: Library, module: str, coverage: Coverage, capture: ContentCapture) -> None:
         self._library = library
         self._module = module
         self._package = library.instrumentor_module
         self._coverage = coverage
+        self._capture = capture
         self._loaded: ModuleType | None = None
 
     def wait(self) -> None:
@@ -101,7 +102,7 @@ class Switch:
             if self._library.name == "mcp":
                 replace_dont_throw(self._package)
             instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
-        gate(self._package)
+        self._capture.gate(self._package)
         filter_logs(self._package)
         return _repair(self._library.name, self._package, loaded) or state
 
