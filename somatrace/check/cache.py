@@ -91,7 +91,7 @@ def _same(tree: FileTree, held: dict[str, Any]) -> bool:
     """Whether every file read is unchanged, and every path looked up is still a file or still missing."""
     began = int(held["began"])
     for path, (size, changed, digest) in held["files"].items():
-        now = tree.stamp(path)
+        now = tree.size_and_mtime(path)
         unchanged = now == (size, changed) and changed < began - _RACY_NS
         if not unchanged and (now[0] != size or tree.digest(path) != digest):
             return False

@@ -133,7 +133,7 @@ class FileTree:
         except (OSError, ValueError):
             return None
 
-    def stamp(self, path: str) -> tuple[int, int]:
+    def size_and_mtime(self, path: str) -> tuple[int, int]:
         """Size and modification time of a file; zeros if it does not exist."""
         found = self._look(path)
         return (found.st_size, found.st_mtime_ns) if found is not None else (0, 0)
@@ -151,7 +151,7 @@ class FileTree:
         try:
             content = self._content(path)
         except UnreadableFileError as error:
-            self._states[path] = FileState(*self.stamp(path), str(error))
+            self._states[path] = FileState(*self.size_and_mtime(path), str(error))
             raise
         if self._held_bytes + len(content) > _HELD_BYTES:
             self._held.clear()
