@@ -87,6 +87,9 @@ def test_a_module_that_uses_a_client_is_worth_running(source: str) -> None:
         ("boto3.client", "bedrock-runtime"),
         ("boto3.Session().client", "bedrock-agent-runtime"),
         ("aioboto3.Session().client", "sagemaker-runtime"),
+        ("botocore.session.get_session().create_client", "bedrock-runtime"),
+        ("aiobotocore.session.get_session().create_client", "bedrock-runtime"),
+        ("aiobotocore.session.AioSession().create_client", "sagemaker-runtime"),
     ],
 )
 def test_calls_that_build_or_use_a_model_client_are_recognized(path: str, first: object) -> None:
@@ -103,6 +106,7 @@ def test_calls_that_build_or_use_a_model_client_are_recognized(path: str, first:
         ("openaire.OpenAI", None),
         ("sqlalchemy.Client", None),
         ("boto3.client", "s3"),
+        ("aiobotocore.session.get_session().create_client", "s3"),
         ("boto3.client", None),
     ],
 )

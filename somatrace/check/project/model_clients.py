@@ -31,6 +31,8 @@ _USES = {
 MODEL_CLIENTS: Final = tuple(row for row in LIBRARIES if row.role != "other")
 _BY_IMPORT: Final = {name.rstrip("*"): row for row in MODEL_CLIENTS for name in row.import_names}
 _AWS_SERVICES: Final = tuple(service for row in MODEL_CLIENTS for service in row.aws_services)
+#: Their `client` and botocore's own `create_client` make a client of one service.
+_AWS_PACKAGES: Final = ("boto3.", "botocore.", "aioboto3.", "aiobotocore.")
 _LIBRARY = re.compile(rf"({'|'.join(map(re.escape, _BY_IMPORT))})(?=[._])")
 
 
@@ -61,7 +63,7 @@ WORDS: Final = tuple(
 
 def is_client(path: str, first: object = None) -> bool:
     """Whether calling `path` builds a model client or calls a model. `first`: its first argument."""
-    if path.endswith(".client") and path.startswith(("boto3.", "botocore.", "aioboto3.")):
+    if path.endswith((".client", ".create_client")) and path.startswith(_AWS_PACKAGES):
         return first in _AWS_SERVICES
     library = _library(path)
     if library is None:
