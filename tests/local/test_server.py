@@ -50,7 +50,8 @@ def test_it_prints_its_address_and_a_link_that_opens_the_page(command):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quietly_when_interrupted(command, how):
     address = command.stdout.readline().split()[-1]
-    assert urllib.request.urlopen(f"{address}/api/public/health", timeout=10).status == 200
+    with urllib.request.urlopen(f"{address}/api/public/health", timeout=10) as answer:
+        assert answer.status == 200
     command.send_signal(how)
     _, errors = command.communicate(timeout=20)
     assert errors == ""
