@@ -21,12 +21,11 @@ page: ## open the demo's traces in the local page
 test: ## set up the development environment and run all tests
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@echo "About 20 minutes on two cores; the quick round, -m 'not slow', takes about 3."
-	$(DEV)/bin/python -m pytest -n 2
+	$(DEV)/bin/python $(MEASURE) -m pytest -n 2
 
-coverage: ## run all tests with branch coverage, child processes included (about 30 minutes)
-	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
+coverage: ## run `make test` with branch coverage, child processes included (about 30 minutes)
 	@rm -rf build/coverage && mkdir -p build/coverage
-	COVERAGE_DATA=$(CURDIR)/build/coverage/data $(DEV)/bin/python -m coverage run -m pytest -n 2
+	@COVERAGE_DATA=$(CURDIR)/build/coverage/data $(MAKE) --no-print-directory test MEASURE="-m coverage run"
 	@$(DEV)/bin/python -m coverage combine --quiet
 	@$(DEV)/bin/python -m coverage report --skip-covered --sort=cover
 
