@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from somatrace.check.checker import CheckReport
+from somatrace.check.project.contained_files import UnreadableFileError, read_file
 from somatrace.check.rules import st090_no_reason, st091_stale
 from somatrace.check.rules.finding import Finding
 from somatrace.check.settings import CheckSettings, SettingsError
@@ -47,7 +49,7 @@ def _stale(report: CheckReport) -> Iterator[Finding]:
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
-    accepted = _baseline(root / name)
+    accepted = _baseline(root, name)
     matched: set[str] = set()
     for finding in findings:
         key = finding.fingerprint()
@@ -60,16 +62,16 @@ def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Find
             yield st091_stale.stale_baseline(name, code, path)
 
 
-def _baseline(path: Path) -> dict[str, tuple[str, str]]:
+def _baseline(root: Path, name: str) -> dict[str, tuple[str, str]]:
+    if not os.path.lexists(root / name):
+        raise SettingsError(f"the baseline {name} does not exist; write it with --write-baseline {name}")
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["findings"]
+        listed = json.loads(read_file(str(root), name).data.decode())["findings"]
         return {str(one["hash"]): (str(one["code"]), str(one["path"])) for one in listed}
-    except FileNotFoundError:
-        raise SettingsError(
-            f"the baseline {path.name} does not exist; write it with --write-baseline {path.name}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError(f"the baseline {path.name} was not written by --write-baseline") from None
+    except UnreadableFileError as error:
+        raise SettingsError(f"the baseline {name} cannot be read: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SettingsError(f"the baseline {name} was not written by --write-baseline") from None
 
 
 def written(findings: tuple[Finding, ...]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from posixpath import dirname
@@ -12,6 +11,7 @@ from typing import Any
 from somatrace.check.launch import commands, servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.words import unquoted
+from somatrace.check.project import toml_reader
 from somatrace.check.project.file_tree import beside
 
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
@@ -62,8 +62,8 @@ def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
     """The console scripts of a pyproject.toml: name, target and line."""
     text = around.tree.text(path) or ""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        data = toml_reader.load(text)
+    except toml_reader.UnreadableTomlError:
         return {}
     tool = data.get("tool", {})
     poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}

@@ -11,7 +11,8 @@ import warnings
 from dataclasses import dataclass
 
 from somatrace.check.project import model_clients
-from somatrace.check.project.file_tree import FileTree, UnreadableFileError
+from somatrace.check.project.contained_files import UnreadableFileError
+from somatrace.check.project.file_tree import FileTree
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
 #: module cannot start tracing, build a model client, or end or block the process when imported.
