@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from somatrace.check.project import toml_reader
@@ -90,7 +91,14 @@ def _valid(key: str, value: Any) -> Any:
         return codes(value, key)
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise SettingsError(f"[tool.somatrace.check] {key} must be a list of strings")
+    if key == "entrypoints" and not all(map(_is_inside, value)):
+        raise SettingsError("[tool.somatrace.check] entrypoints must be paths of files below the root")
     return _bounded(key, value)
+
+
+def _is_inside(path: str) -> bool:
+    found = normpath(path)
+    return "\0" not in path and found != "." and found.split("/")[0] not in {"", ".."}
 
 
 def _bounded(key: str, values: list[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from somatrace.check.rules import st090_no_reason, st091_stale
 from somatrace.check.rules.finding import Finding
 from somatrace.check.settings import CheckSettings, SettingsError
 
-_NOQA = re.compile(r"#\s*noqa:\s*((?:[A-Z]+\d+[\s,]*)+)(?:--\s*(.*\S))?", re.IGNORECASE)
+_NOQA = re.compile(r"#\s*+noqa:\s*+((?:[A-Z]++\d++[\s,]*+)++)(?:--\s*+(\S)?)?", re.IGNORECASE)
 _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 
@@ -43,9 +43,9 @@ def _stale(report: CheckReport) -> Iterator[Finding]:
     matched = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:
         match = _NOQA.search(noqa.source)
-        for code in _CODE.findall(match[1]) if match else ():
-            if (noqa.path, noqa.line, code.upper()) not in matched:
-                yield st091_stale.stale_comment(noqa, code.upper())
+        for code in dict.fromkeys(_CODE.findall(match[1].upper())) if match else ():
+            if (noqa.path, noqa.line, code) not in matched:
+                yield st091_stale.stale_comment(noqa, code)
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from somatrace.check.project import toml_reader
 from somatrace.check.project.file_tree import beside
 
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
-_ENTRY = re.compile(r"^([A-Za-z0-9_-]+):\s*(.+?)\s*$")
+_ENTRY = re.compile(r"^([A-Za-z0-9_-]+):(.*)$")
 _SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
@@ -27,9 +27,10 @@ def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
     """All process types except one-off ones."""
     for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
         match = _ENTRY.match(line)
-        if match and match[1] not in _ONE_OFF:
-            origin = LaunchOrigin(path, number, f"{match[1]}: {match[2]}")
-            yield from commands.text(match[2], _in(around, dirname(path)), origin)
+        command = match[2].strip() if match else ""
+        if match and command and match[1] not in _ONE_OFF:
+            origin = LaunchOrigin(path, number, f"{match[1]}: {command}")
+            yield from commands.text(command, _in(around, dirname(path)), origin)
 
 
 def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:

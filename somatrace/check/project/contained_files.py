@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES = 32_000_000
+_LONGEST_PATH = 4_096
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -83,6 +84,8 @@ def _opened_without_links(root: str, path: str) -> int:
 
 def resolved(root: str, path: str) -> str | None:
     """The path below the root that a path leads to; None if it leads outside or nowhere."""
+    if len(path) > _LONGEST_PATH:
+        return None
     try:
         return below(root, os.path.realpath(f"{root}/{path}", strict=True))
     except (OSError, ValueError, RecursionError):
