@@ -30,6 +30,7 @@ _MOST_DEPTH = 60
 _LONGEST_LINE = 20_000
 #: A scalar or flow collection of several lines is scanned again with each line.
 _LONGEST_VALUE = 20_000
+_MOST_VALUE_LINES = 500
 _LONGEST_TEXT = 2_000_000
 
 Line = tuple[int, str, int]
@@ -201,8 +202,9 @@ class _Reader:
 
     def _scalar(self, text: str, bare: str, number: int, indent: int) -> Any:
         if text[0] in "\"'":
+            first = self._at
             while not _closed(text):
-                more = self._next_raw(text)
+                more = self._next_raw(text, first)
                 text = f"{text} {more}" if more else f"{text}\n"
             end = _closed(text)
             if text[end:].strip() and not text[end:].strip().startswith("#"):
@@ -226,9 +228,9 @@ class _Reader:
             bare = f"{bare} {_uncommented(line[1])}"
         return YamlText.at(bare, number, plain=True)
 
-    def _next_raw(self, read: str) -> str:
-        """The next line of a value, of which `read` has been read."""
-        if len(read) > _LONGEST_VALUE:
+    def _next_raw(self, read: str, first: int) -> str:
+        """The next line of a value, of which `read` has been read, from the line `first` on."""
+        if len(read) > _LONGEST_VALUE or self._at - first > _MOST_VALUE_LINES:
             raise UndecidableError("a value that is too long")
         if self._at >= len(self._lines):
             raise UndecidableError("an open quotation")
@@ -237,8 +239,9 @@ class _Reader:
 
     def _joined_flow(self, text: str) -> str:
         """A multi-line flow collection joined into one line."""
+        first = self._at
         while not _balanced(text):
-            text = f"{text}\n{self._next_raw(text)}"
+            text = f"{text}\n{self._next_raw(text, first)}"
         return text
 
     def _block(self, folded: bool, chomp: str, number: int, indent: int) -> YamlText:
