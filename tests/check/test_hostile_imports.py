@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: `python -m somatrace.check` runs are not among them: only -I keeps these from the tree.
 NAMES = [
     "__future__", "argparse", "ast", "bisect", "dataclasses", "difflib", "fnmatch", "gc", "hashlib", "hmac",
-    "html", "json", "pathlib", "pickle", "random", "secrets", "symtable", "tempfile", "textwrap", "tomllib", "typing",
-    "typer", "click", "opentelemetry", "urllib", "yaml",
+    "html", "json", "pathlib", "pickle", "random", "secrets", "symtable", "tempfile", "textwrap", "tomllib",
+    "typing", "typer", "click", "opentelemetry", "urllib", "yaml",
 ]  # fmt: skip
 EVERY = [
     *NAMES,

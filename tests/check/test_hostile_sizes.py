@@ -49,8 +49,8 @@ def verdict(capsys, root: Path) -> list[str]:
     ],
     ids=[
         "spaces after from", "words after from", "spaces after a colon", "codes of a noqa",
-        "reason of a noqa", "doubled text", "doubled list", "doubled tuple", "list in itself", "shared lists", "long number",
-        "nested signs", "long module name",
+        "reason of a noqa", "doubled text", "doubled list", "doubled tuple", "list in itself", "shared lists",
+        "long number", "nested signs", "long module name",
     ],
 )  # fmt: skip
 def test_python_gets_a_verdict(tmp_path, capsys, source):
