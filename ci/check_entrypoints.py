@@ -5,14 +5,16 @@
 It requires only somatrace itself: no extras, no OpenTelemetry, and none of the checked code's dependencies.
 """
 
-from __future__ import annotations
-
+import os
 import sys
-from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent.parent
-if (SOURCE / "somatrace" / "check").is_dir():
-    sys.path.insert(0, str(SOURCE))
+SOURCE = os.path.realpath(f"{__file__}/../..")
+if os.access(f"{SOURCE}/somatrace/check", os.F_OK):
+    sys.path.insert(0, SOURCE)
+
+from somatrace.check.import_path import drop_working_directory  # noqa: E402 - after the path change above
+
+drop_working_directory()
 
 from somatrace.check.command import main  # noqa: E402 - importable only after the path change above
 

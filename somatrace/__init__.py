@@ -1,14 +1,11 @@
 """somatrace: OpenTelemetry-native tracing for Python LLM services.
 
 Names are loaded on first use, so that `somatrace.guard` and `somatrace.check` can be imported
-without OpenTelemetry.
+without OpenTelemetry. Nothing is imported before that: `python -m somatrace.check` runs this module while the
+directory that it checks is still on the path.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from somatrace.api.annotate import content, event, fail, usage
     from somatrace.api.bind import bind, bound
@@ -76,6 +73,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'somatrace' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"somatrace.{home}"), name)
     globals()[name] = value
     return value

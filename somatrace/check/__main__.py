@@ -1,6 +1,10 @@
-"""`python -m somatrace.check`: the check without any extra installed."""
+"""`python -I -m somatrace.check`: the check without any extra installed."""
 
-from somatrace.check.command import main
+from somatrace.check.import_path import drop_working_directory
+
+drop_working_directory()
+
+from somatrace.check.command import main  # noqa: E402 - the line above comes before any other import
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -13,6 +13,8 @@ from typing import NoReturn
 from somatrace.check import fixer, report, settings, suppressions
 from somatrace.check.cache import cached
 from somatrace.check.checker import CheckReport, check
+from somatrace.check.foreign_text import complain, write
+from somatrace.check.project.contained_files import place_in, write_file, write_output
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.rules import catalogue
 
@@ -24,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse, with errors on one line."""
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"somatrace check: {message} (see `somatrace check --help`)\n")
+        complain(f"somatrace check: {message} (see `somatrace check --help`)")
         raise SystemExit(2)
 
 
@@ -38,13 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except settings.SettingsError as error:
-        sys.stderr.write(f"somatrace check: {error}\n")
+        complain(f"somatrace check: {error}")
     except BrokenPipeError:
         return 1
     except OSError as error:
-        sys.stderr.write(f"somatrace check: {error.filename or 'a file'}: {error.strerror}\n")
+        complain(f"somatrace check: {error.filename or 'a file'}: {error.strerror}")
     except Exception as error:
-        sys.stderr.write(f"somatrace check: internal error, {type(error).__name__}: {error}\n")
+        complain(f"somatrace check: internal error, {type(error).__name__}: {error}")
     return 2
 
 
@@ -80,19 +82,16 @@ def _parser() -> argparse.ArgumentParser:
 def _run(given: argparse.Namespace) -> int:
     if given.explain:
         code = given.explain.upper()
-        sys.stdout.write(
-            catalogue.explained(
-                settings.codes([code], "--explain")[0] if code in catalogue.RULES else _no(code)
-            )
-        )
+        known = settings.codes([code], "--explain")[0] if code in catalogue.RULES else _no(code)
+        write(sys.stdout, catalogue.explained(known))
         return 0
     worst = 0
     for name in given.paths:
         root = Path(name)
         if not root.is_dir():
-            sys.stderr.write(f"somatrace check: {name} is not a directory\n")
+            complain(f"somatrace check: {name} is not a directory")
             return 2
-        worst = max(worst, _one(root, given))
+        worst = max(worst, _one(root.resolve(), given))
     return worst
 
 
@@ -110,38 +109,47 @@ def _one(root: Path, given: argparse.Namespace) -> int:
         found = _fixed(root, wanted, found)
     if given.write_baseline:
         accepted = suppressions.apply(root, found, replace(wanted, baseline="")).findings
-        (root / given.write_baseline).write_text(suppressions.written(accepted), encoding="utf-8")
-        wanted = replace(wanted, baseline=given.write_baseline)
+        name = _in_tree(root, given.write_baseline)
+        write_file(str(root), name, suppressions.written(accepted).encode())
+        wanted = replace(wanted, baseline=name)
     kept = suppressions.apply(root, found, wanted)
     if given.list:
         text = report.listing(found, as_json=given.json)
     else:
         text = report.FORMATS["json" if given.json else given.format](kept, root, _color(given))
     if given.output:
-        given.output.write_text(text, encoding="utf-8")
+        write_output(str(root), str(given.output), text.encode())
     else:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        write(sys.stdout, text)
     return 1 if kept.findings else 0
 
 
 def _fixed(root: Path, wanted: settings.CheckSettings, found: CheckReport) -> CheckReport:
     """Fix, check again, and revert each file that is left with a new finding."""
     taken = {process.service_name for process in found.processes}
-    before = fixer.fix(root, suppressions.apply(root, found, replace(wanted, baseline="")).findings, taken)
+    fixed = fixer.fix(root, suppressions.apply(root, found, replace(wanted, baseline="")).findings, taken)
+    before = fixed.before
+    for path, reason in fixed.refused.items():
+        complain(f"not fixed {path}: {reason}")
     again = _deeply(root, wanted, fresh=True)
     new = [finding for finding in again.findings if finding not in found.findings]
     worse = {finding.path for finding in new}
     wrong = [path for path in before if path in worse or worse - set(before)]
     for path in wrong:
-        (root / path).write_bytes(before[path])
+        write_file(str(root), path, before[path])
         left = next(one for one in new if one.path == path or one.path not in before)
-        sys.stderr.write(
-            f"not fixed {path}: a call there would cause {left.code} at {left.path}:{left.line}\n"
-        )
+        complain(f"not fixed {path}: a call there would cause {left.code} at {left.path}:{left.line}")
     for path in sorted(set(before) - set(wrong)):
-        sys.stderr.write(f"fixed {path}\n")
+        complain(f"fixed {path}")
     return _deeply(root, wanted, fresh=True) if wrong else again
+
+
+def _in_tree(root: Path, name: str) -> str:
+    """A path given relative to the root, or below it. Raises SettingsError for one that leads elsewhere."""
+    inner = place_in(str(root), str(root / name))
+    if not inner:
+        raise settings.SettingsError(f"the baseline {name} is not below {root}")
+    return inner
 
 
 def _wanted(read: settings.CheckSettings, given: argparse.Namespace) -> settings.CheckSettings:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from somatrace.check.project.contained_files import UnreadableFileError, read_file, write_file
 from somatrace.check.project.source import UnparsableError, parse
 from somatrace.check.rules.finding import Finding
 
@@ -74,18 +76,30 @@ def service_name(finding: Finding, root: Path, taken: set[str]) -> str | None:
     return name if re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) and name not in taken else None
 
 
-def fix(root: Path, findings: tuple[Finding, ...], taken: set[str]) -> dict[str, bytes]:
-    """Fix the obvious cases. Returns the previous content of each file, for reverting."""
-    before: dict[str, bytes] = {}
+@dataclass(frozen=True, slots=True)
+class FixResult:
+    """The previous content of each file that was fixed, and why others could not be written."""
+
+    before: dict[str, bytes]
+    refused: dict[str, str]
+
+
+def fix(root: Path, findings: tuple[Finding, ...], taken: set[str]) -> FixResult:
+    """Fix the obvious cases. Files that are reached through a link are left alone."""
+    done = FixResult({}, {})
     names = set(taken)
     for finding in findings:
-        path = root / finding.path
         name = service_name(finding, root, names)
-        if finding.code != "ST001" or finding.path in before or name is None or path.is_symlink():
+        if finding.code != "ST001" or finding.path in {*done.before, *done.refused} or name is None:
             continue
-        source = path.read_bytes()
-        text = planned(source, name)
-        if text is not None:
-            before[finding.path] = source
-            path.write_bytes(text)
-    return before
+        try:
+            source = read_file(str(root), finding.path).data
+            text = planned(source, name)
+            if text is not None:
+                write_file(str(root), finding.path, text)
+                done.before[finding.path] = source
+        except UnreadableFileError as error:
+            done.refused[finding.path] = str(error)
+        except OSError as error:
+            done.refused[finding.path] = error.strerror or "it cannot be written"
+    return done

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
+import os
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
+from somatrace.check.project import toml_reader
+from somatrace.check.project.contained_files import UnreadableFileError, read_file
 from somatrace.check.rules.catalogue import RULES
+
+_FILE = "pyproject.toml"
+#: Patterns are compared with every file, so their number and length bound the time.
+_MOST_ENTRIES = 1_000
+_LONGEST_ENTRY = 1_000
 
 
 class SettingsError(Exception):
@@ -41,16 +49,20 @@ class CheckSettings:
 
 
 def read(root: Path) -> CheckSettings:
-    """The section of the pyproject.toml in `root`. Raises SettingsError."""
-    try:
-        text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    """The section of the pyproject.toml in `root`, a real path. Raises SettingsError."""
+    if not os.path.lexists(root / _FILE) or (root / _FILE).is_dir():
         return CheckSettings()
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        text = read_file(str(root), _FILE, toml_reader.MAX_BYTES).data.decode()
+    except UnreadableFileError as error:
+        raise SettingsError(f"{_FILE} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        return CheckSettings()
+    try:
+        data = toml_reader.load(text)
+    except toml_reader.UnreadableTomlError as error:
         if "tool.somatrace" in text:
-            raise SettingsError(f"pyproject.toml cannot be read: {error}") from None
+            raise SettingsError(f"{_FILE} cannot be read: {error}") from None
         return CheckSettings()
     section: Any = data
     for name in ("tool", "somatrace", "check"):
@@ -65,7 +77,7 @@ def _valid(key: str, value: Any) -> Any:
     if key not in known:
         raise SettingsError(f"[tool.somatrace.check] has no setting `{key}`{_nearest(key, known)}")
     if key == "baseline":
-        if not isinstance(value, str):
+        if not isinstance(value, str) or "\0" in value:
             raise SettingsError("[tool.somatrace.check] baseline must be the path of a file")
         return value
     if key == "per-file-ignores":
@@ -73,19 +85,35 @@ def _valid(key: str, value: Any) -> Any:
             raise SettingsError(
                 '[tool.somatrace.check] per-file-ignores must be a table of "pattern" = ["ST003"]'
             )
+        _bounded(key, list(value))
         return {str(pattern): codes(listed, key) for pattern, listed in value.items()}
     if key in {"select", "ignore"}:
         return codes(value, key)
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise SettingsError(f"[tool.somatrace.check] {key} must be a list of strings")
-    return tuple(value)
+    if key == "entrypoints" and not all(map(_is_inside, value)):
+        raise SettingsError("[tool.somatrace.check] entrypoints must be paths of files below the root")
+    return _bounded(key, value)
+
+
+def _is_inside(path: str) -> bool:
+    found = normpath(path)
+    return "\0" not in path and found != "." and found.split("/")[0] not in {"", ".."}
+
+
+def _bounded(key: str, values: list[str]) -> tuple[str, ...]:
+    if len(values) > _MOST_ENTRIES or any(len(one) > _LONGEST_ENTRY for one in values):
+        raise SettingsError(
+            f"{key} has more than {_MOST_ENTRIES} entries, or one longer than {_LONGEST_ENTRY} characters"
+        )
+    return tuple(values)
 
 
 def codes(value: Any, key: str) -> tuple[str, ...]:
     """Codes or prefixes of codes. Raises SettingsError for one that matches no rule."""
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise SettingsError(f"{key} must be a list of codes")
-    for code in value:
+    for code in _bounded(key, value):
         if not code or not any(rule.startswith(code) for rule in RULES):
             raise SettingsError(f"{key}: no rule matches `{code}`{_nearest(code, list(RULES))}")
     return tuple(value)

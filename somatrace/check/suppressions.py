@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from somatrace.check.checker import CheckReport
+from somatrace.check.project.contained_files import UnreadableFileError, read_file
 from somatrace.check.rules import st090_no_reason, st091_stale
 from somatrace.check.rules.finding import Finding
 from somatrace.check.settings import CheckSettings, SettingsError
 
-_NOQA = re.compile(r"#\s*noqa:\s*((?:[A-Z]+\d+[\s,]*)+)(?:--\s*(.*\S))?", re.IGNORECASE)
+_NOQA = re.compile(r"#\s*+noqa:\s*+((?:[A-Z]++\d++[\s,]*+)++)(?:--\s*+(\S)?)?", re.IGNORECASE)
 _CODE = re.compile(r"ST\d{3}", re.IGNORECASE)
 
 
@@ -41,13 +43,13 @@ def _stale(report: CheckReport) -> Iterator[Finding]:
     matched = {(finding.path, finding.line, finding.code) for finding in report.findings}
     for noqa in report.noqas:
         match = _NOQA.search(noqa.source)
-        for code in _CODE.findall(match[1]) if match else ():
-            if (noqa.path, noqa.line, code.upper()) not in matched:
-                yield st091_stale.stale_comment(noqa, code.upper())
+        for code in dict.fromkeys(_CODE.findall(match[1].upper())) if match else ():
+            if (noqa.path, noqa.line, code) not in matched:
+                yield st091_stale.stale_comment(noqa, code)
 
 
 def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Finding]:
-    accepted = _baseline(root / name)
+    accepted = _baseline(root, name)
     matched: set[str] = set()
     for finding in findings:
         key = finding.fingerprint()
@@ -60,16 +62,16 @@ def _unaccepted(findings: list[Finding], root: Path, name: str) -> Iterator[Find
             yield st091_stale.stale_baseline(name, code, path)
 
 
-def _baseline(path: Path) -> dict[str, tuple[str, str]]:
+def _baseline(root: Path, name: str) -> dict[str, tuple[str, str]]:
+    if not os.path.lexists(root / name):
+        raise SettingsError(f"the baseline {name} does not exist; write it with --write-baseline {name}")
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["findings"]
+        listed = json.loads(read_file(str(root), name).data.decode())["findings"]
         return {str(one["hash"]): (str(one["code"]), str(one["path"])) for one in listed}
-    except FileNotFoundError:
-        raise SettingsError(
-            f"the baseline {path.name} does not exist; write it with --write-baseline {path.name}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SettingsError(f"the baseline {path.name} was not written by --write-baseline") from None
+    except UnreadableFileError as error:
+        raise SettingsError(f"the baseline {name} cannot be read: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SettingsError(f"the baseline {name} was not written by --write-baseline") from None
 
 
 def written(findings: tuple[Finding, ...]) -> str:

@@ -56,6 +56,6 @@ def test_the_hook_and_the_action_run_the_check_without_extras():
     action = yaml.safe_load((ROOT / "action.yml").read_text())
 
     assert hook["id"] == "somatrace-check"
-    assert hook["entry"] == "python -m somatrace.check"
+    assert hook["entry"] == "python -I -m somatrace.check"
     assert hook["pass_filenames"] is False
-    assert "ci/check_entrypoints.py" in action["runs"]["steps"][0]["run"]
+    assert 'python3 -I "$ACTION/ci/check_entrypoints.py"' in action["runs"]["steps"][0]["run"]

@@ -41,6 +41,14 @@ class LaunchContext:
     pythonpath: tuple[str, ...] = ()
     shared: tuple[SearchRoot, ...] = ()
     scripts: Mapping[str, str] = field(default_factory=dict)
+    #: how many more scripts one launcher may start, shared by all that it starts
+    scripts_left: list[int] | None = None
+
+    def has_scripts_left(self) -> bool:
+        """Count one script, and return whether it may be followed."""
+        if self.scripts_left is not None:
+            self.scripts_left[0] -= 1
+        return self.scripts_left is None or self.scripts_left[0] >= 0
 
     def in_image(self, path: str) -> str:
         return normpath(join(self.workdir, path))

@@ -94,6 +94,9 @@ _SUSPECTS = frozenset(
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
 _MOST_DEPTH = 8
+_MOST_SOURCED = 20
+#: Scripts that start one another multiply with every level.
+_MOST_SCRIPTS = 50
 
 
 def launches(
@@ -161,6 +164,8 @@ def text(
 ) -> list[Launch]:
     """The processes of a shell script: its last command, background commands, and servers."""
     found: list[Launch] = []
+    if around.scripts_left is None:
+        around = replace(around, scripts_left=[_MOST_SCRIPTS])
     command = _with_sourced(command, around)
     for step in words.split(command, around.variables, positional):
         argv = _bare(step.words)
@@ -194,7 +199,7 @@ def _with_sourced(command: str, around: LaunchContext) -> str:
             or match[0]
         )
 
-    return _SOURCED.sub(inlined, command)
+    return _SOURCED.sub(inlined, command, count=_MOST_SOURCED)
 
 
 def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
@@ -222,6 +227,10 @@ def _script(
         return servers.script(found, around, origin)
     if depth > _MOST_DEPTH:
         return []
+    if around.scripts_left is None:
+        around = replace(around, scripts_left=[_MOST_SCRIPTS])
+    if not around.has_scripts_left():
+        return [undecidable(origin, path, f"more than {_MOST_SCRIPTS} scripts start one another")]
     return text(content, around, LaunchOrigin(found, 1, origin.text), positional=arguments, depth=depth + 1)
 
 

@@ -16,7 +16,7 @@ from somatrace.check.run.loader import SearchRoot
 from somatrace.check.run.process import ProcessStart
 
 _APP = re.compile(
-    rb"^(\w+)(?:\s*:[^=\n]+)?\s*=\s*(?:\w+\.)*(?:FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|create_app|make_app|build_app"
+    rb"^(\w++)(?:\s*+:[^=\n]++)?\s*+=\s*+(?:\w++\.)*+(?:FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|create_app|make_app|build_app"
     rb"|get_app|APIFlask|FastMCP|Application|Blacksheep|Robyn|Chalice|Mangum)\(",
     re.MULTILINE,
 )

@@ -7,12 +7,14 @@ import re
 from dataclasses import dataclass, field, replace
 from posixpath import basename, dirname, join, normpath
 
-from somatrace.check.launch import commands, words
+from somatrace.check.launch import commands, servers, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project.file_tree import FileTree, beside
 
-_HEREDOC = re.compile(r"<<-?\s*[\"']?(\w+)[\"']?")
+_HEREDOC = re.compile(r"<<-?\s*+[\"']?(\w+)[\"']?")
 _MOST_PARENTS = 20
+#: Each stage copies the variables and copies of its parent.
+_MOST_STAGES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def stages(text: str) -> list[BuildStage]:
     variables: dict[str, str] = {}
     for line, instruction, rest in _instructions(text):
         if instruction == "FROM":
+            if len(found) > _MOST_STAGES:
+                break
             found.append(_from(rest, found, variables))
         elif instruction == "ARG" and not found:
             name, _, value = rest.partition("=")
@@ -70,16 +74,17 @@ def _instructions(text: str) -> list[tuple[int, str, str]]:
     number = 0
     while number < len(lines):
         started = number
-        logical = lines[number].strip()
+        parts = [lines[number].strip()]
         number += 1
-        if not logical or logical.startswith("#"):
+        if not parts[0] or parts[0].startswith("#"):
             continue
-        while logical.endswith("\\") and number < len(lines):
+        while parts[-1].endswith("\\") and number < len(lines):
             following = lines[number].strip()
             number += 1
             if not following.startswith("#"):
-                logical = f"{logical[:-1]} {following}"
-        instruction, _, rest = logical.partition(" ")
+                parts[-1] = parts[-1][:-1]
+                parts.append(following)
+        instruction, _, rest = " ".join(parts).partition(" ")
         heredoc = _HEREDOC.search(rest) if instruction.upper() in {"RUN", "COPY"} else None
         if heredoc:
             while number < len(lines) and lines[number].strip() != heredoc[1]:
@@ -120,7 +125,7 @@ def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
 
 
 def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
-    pairs = re.findall(r"(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
+    pairs = re.findall(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
     for name, value in pairs:
         stage.variables[name] = words.unquoted(value.strip(), stage.variables)
         if instruction == "ENV":
@@ -132,7 +137,7 @@ def _copy(stage: BuildStage, rest: str) -> None:
         return
     try:
         parts = [str(part) for part in json.loads(rest)] if rest.startswith("[") else rest.split()
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     parts = [words.unquoted(part, stage.variables) for part in parts if not part.startswith("--")]
     if len(parts) < 2:
@@ -147,11 +152,11 @@ def _copy(stage: BuildStage, rest: str) -> None:
 def _container_command(rest: str, line: int) -> ContainerCommand:
     if rest.startswith("["):
         try:
-            listed = json.loads(re.sub(r"\s+#.*$", "", rest))
-        except ValueError:
+            listed = json.loads(re.sub(r"(?<!\s)\s+#.*$", "", rest))
+        except (ValueError, RecursionError):
             listed = None
         if isinstance(listed, list):
-            return ContainerCommand(tuple(str(word) for word in listed), "", line)
+            return ContainerCommand(tuple(word for word in listed if isinstance(word, str)), "", line)
     return ContainerCommand((), rest, line)
 
 
@@ -204,6 +209,10 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
     found = stages(around.tree.text(path) or "")
     if not found:
         return []
+    if len(found) > _MOST_STAGES:
+        return [
+            servers.undecidable(LaunchOrigin(path, 1, ""), path, f"it has more than {_MOST_STAGES} stages")
+        ]
     stage = next((one for one in found if one.name == override.target), found[-1])
     context = override.context if override.context is not None else context_of(path, stage, around.tree)
     inside = surroundings(stage, around, context)

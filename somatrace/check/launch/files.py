@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from posixpath import dirname
@@ -12,10 +11,11 @@ from typing import Any
 from somatrace.check.launch import commands, servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.words import unquoted
+from somatrace.check.project import toml_reader
 from somatrace.check.project.file_tree import beside
 
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
-_ENTRY = re.compile(r"^([A-Za-z0-9_-]+):\s*(.+?)\s*$")
+_ENTRY = re.compile(r"^([A-Za-z0-9_-]+):(.*)$")
 _SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
@@ -27,9 +27,10 @@ def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
     """All process types except one-off ones."""
     for number, line in enumerate((around.tree.text(path) or "").split("\n"), 1):
         match = _ENTRY.match(line)
-        if match and match[1] not in _ONE_OFF:
-            origin = LaunchOrigin(path, number, f"{match[1]}: {match[2]}")
-            yield from commands.text(match[2], _in(around, dirname(path)), origin)
+        command = match[2].strip() if match else ""
+        if match and command and match[1] not in _ONE_OFF:
+            origin = LaunchOrigin(path, number, f"{match[1]}: {command}")
+            yield from commands.text(command, _in(around, dirname(path)), origin)
 
 
 def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:
@@ -62,8 +63,8 @@ def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
     """The console scripts of a pyproject.toml: name, target and line."""
     text = around.tree.text(path) or ""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        data = toml_reader.load(text)
+    except toml_reader.UnreadableTomlError:
         return {}
     tool = data.get("tool", {})
     poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}

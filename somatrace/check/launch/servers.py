@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.project import toml_reader
 from somatrace.check.run.process import ProcessStart
 
 _FLAGS = {
@@ -193,12 +193,12 @@ def _fastapi_default(around: LaunchContext) -> str | None:
     if project is not None:
         try:
             named = (
-                tomllib.loads(around.tree.text(project) or "")
+                toml_reader.load(around.tree.text(project) or "")
                 .get("tool", {})
                 .get("fastapi", {})
                 .get("entrypoint")
             )
-        except (tomllib.TOMLDecodeError, AttributeError):
+        except (toml_reader.UnreadableTomlError, AttributeError):
             named = None
         if isinstance(named, str):
             return named

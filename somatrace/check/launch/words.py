@@ -12,13 +12,13 @@ _INNER = rf"""{_QUOTED}|\((?:{_QUOTED}|[^()"'])*\)|[^()"']"""
 _TOKEN = re.compile(
     r"""(?:[ \t\r]|\\\n)*(?:
         (?P<comment>(?<![^\s;&|()])\#[^\n]*) | (?P<newline>\n) | (?P<operator>&&|\|\||;;|>>|<<-?|[;&|()<>])
-        | (?P<word>(?:\\[^\n]|"(?:[^"\\]|\\.)*"|'[^']*'|\$\{[^}]*\}|\$\((?:"""
+        | (?P<word>(?:\\[^\n]|"(?:[^"\\]|\\.)*"|'[^']*'|\$\{[^}]{0,300}\}|\$\((?:"""
     + _INNER
-    + r""")*\)|[^\s;&|()<>"'\\])+)
+    + r"""){0,10000}\)|[^\s;&|()<>"'\\])+)
     )""",
     re.DOTALL | re.VERBOSE,
 )
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-=])([^}]*))?\}|(\w+))")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-=])([^}]{0,300}))?\}|(\w+))")
 _PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\\"']+)""", re.DOTALL)
 _KEYWORDS = frozenset(
     [
@@ -46,6 +46,8 @@ _KEYWORDS = frozenset(
 _BLOCK_ENDS = frozenset(["fi", "else", "elif", "done", ";;", "esac", "}", ")"])
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _MOST_TOKENS = 5_000
+#: Variables that hold each other double in length with every line.
+_LONGEST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +62,21 @@ class ShellStep:
 
 def expand(word: str, variables: Mapping[str, str]) -> str:
     """Replace variables whose value or default is known; leave others unchanged, with their `$`."""
+    left = _LONGEST
 
     def replaced(match: re.Match[str]) -> str:
+        nonlocal left
         name = match[1] or match[4]
         if name in variables:
-            return variables[name]
+            left -= len(variables[name])
+            return variables[name] if left > 0 else match[0]
         return expand(match[3], variables) if match[2] else match[0]
 
     return _VARIABLE.sub(replaced, word)
 
 
 def unquoted(word: str, variables: Mapping[str, str]) -> str:
-    """One word as the shell passes it to a program."""
+    """One word as the shell passes it to a program. A very long one is left as it is."""
     parts = []
     for escaped, double, single, plain in _PIECE.findall(word):
         if single:
@@ -82,7 +87,8 @@ def unquoted(word: str, variables: Mapping[str, str]) -> str:
             parts.append(expand(re.sub(r'\\(["\\$`])', r"\1", double), variables))
         else:
             parts.append(expand(plain, variables))
-    return "".join(parts)
+    found = "".join(parts)
+    return found if len(found) <= _LONGEST else word
 
 
 def split(

@@ -12,6 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from posixpath import join, normpath
 
+from somatrace.check.project.contained_files import UnreadableFileError, read_file, resolved
+
 #: Directories never treated as a service. Imports may still resolve into a directory with such a name.
 SKIPPED = frozenset(
     [
@@ -29,19 +31,14 @@ SKIPPED = frozenset(
     ]
 )
 TESTS = frozenset(["test", "tests", "testing", "fixtures", "testdata", "conftest", "e2e"])
-MAX_BYTES = 32_000_000
 #: Cached file content, in bytes: several rules read the same file in turn.
 _HELD_BYTES = 64_000_000
 _MAX_DEPTH = 60
 
 
-class UnreadableFileError(Exception):
-    """A file cannot be read; the message is the reason."""
-
-
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """State of a file when read: size in bytes, mtime in ns, and content SHA-256 or why it is missing."""
+    """State of a file when read: bytes, last change in ns, and content SHA-256 or why it is missing."""
 
     size: int
     changed: int
@@ -52,7 +49,7 @@ class FileTree:
     """The files below a root. Paths are relative to it and use `/`; `""` is the root itself."""
 
     def __init__(self, root: Path, exclude: Iterable[str] = ()) -> None:
-        self.root = str(root)
+        self.root = os.path.realpath(root)
         self._exclude = tuple(exclude)
         self._stats: dict[str, os.stat_result | None] = {}
         self._states: dict[str, FileState] = {}
@@ -94,9 +91,16 @@ class FileTree:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    yield entry.name, path, is_folder, not is_folder and _is_regular(entry)
+                    yield entry.name, path, is_folder, not is_folder and self._is_regular(entry, path)
         except OSError:
             return
+
+    def _is_regular(self, entry: os.DirEntry[str], path: str) -> bool:
+        """Whether the entry is a regular file, or a link to one inside the tree."""
+        try:
+            return entry.is_file() and (not entry.is_symlink() or resolved(self.root, path) is not None)
+        except OSError:  # a self-referencing link
+            return False
 
     def _real(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
@@ -120,23 +124,26 @@ class FileTree:
         return found is not None and stat.S_ISDIR(found.st_mode)
 
     def _stat(self, path: str) -> os.stat_result | None:
-        """The path's status; None if it is missing, outside the root, or has an invalid name."""
+        """The path's status; None if it is missing, leads out of the root, or has an invalid name."""
         if path not in self._stats:
             self._stats[path] = self._look(path)
         return self._stats[path]
 
     def _look(self, path: str) -> os.stat_result | None:
-        if path.startswith(("../", "/")) or path == "..":
-            return None
         try:
-            return os.stat(self._real(path))  # noqa: PTH116 -- a Path per file doubles the cost
+            if path.rpartition("/")[0] in self.folders:  # walked, so no link leads here
+                found = os.lstat(self._real(path))
+                if not stat.S_ISLNK(found.st_mode):
+                    return found
+            inner = resolved(self.root, path)
+            return None if inner is None else os.lstat(self._real(inner))
         except (OSError, ValueError):
             return None
 
-    def size_and_mtime(self, path: str) -> tuple[int, int]:
-        """Size and modification time of a file; zeros if it does not exist."""
+    def size_and_change_time(self, path: str) -> tuple[int, int]:
+        """Size and time of the last change of a file; zeros if it does not exist."""
         found = self._look(path)
-        return (found.st_size, found.st_mtime_ns) if found is not None else (0, 0)
+        return _size_and_change_time(found) if found is not None else (0, 0)
 
     def probed(self) -> dict[str, bool]:
         """The paths looked up outside the walk, and whether each is a file."""
@@ -144,14 +151,14 @@ class FileTree:
         return self._probed | {path: self.is_file(path) for path in outside}
 
     def read(self, path: str) -> bytes:
-        """The bytes of a regular file. Raises UnreadableFileError for anything else, and above 32 MB."""
+        """The bytes of a regular file inside the tree, up to 32 MB. Raises UnreadableFileError."""
         held = self._held.get(path)
         if held is not None:
             return held
         try:
             content = self._content(path)
         except UnreadableFileError as error:
-            self._states[path] = FileState(*self.size_and_mtime(path), str(error))
+            self._states[path] = FileState(*self.size_and_change_time(path), str(error))
             raise
         if self._held_bytes + len(content) > _HELD_BYTES:
             self._held.clear()
@@ -161,25 +168,10 @@ class FileTree:
         return content
 
     def _content(self, path: str) -> bytes:
-        try:
-            descriptor = os.open(self._real(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        except (OSError, ValueError) as error:
-            raise UnreadableFileError(getattr(error, "strerror", None) or "not a file name") from None
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise UnreadableFileError("not a regular file")
-            if found.st_size > MAX_BYTES:
-                raise UnreadableFileError(f"larger than {MAX_BYTES // 1_000_000} MB")
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise UnreadableFileError(error.strerror or "unreadable") from None
-        finally:
-            os.close(descriptor)
-        digest = hashlib.sha256(content).hexdigest()
-        self._states[path] = FileState(found.st_size, found.st_mtime_ns, digest)
-        return content
+        found = read_file(self.root, path)
+        digest = hashlib.sha256(found.data).hexdigest()
+        self._states[path] = FileState(*_size_and_change_time(found.status), digest)
+        return found.data
 
     def text(self, path: str) -> str | None:
         """A launcher's text; None if it cannot be read. Invalid UTF-8 is replaced."""
@@ -204,11 +196,9 @@ class FileTree:
         return self._states
 
 
-def _is_regular(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a self-referencing link
-        return False
+def _size_and_change_time(status: os.stat_result) -> tuple[int, int]:
+    """Size, and the later of modification and status change, which no archive can set."""
+    return status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _skipped(name: str) -> bool:

@@ -11,7 +11,8 @@ import warnings
 from dataclasses import dataclass
 
 from somatrace.check.project import model_clients
-from somatrace.check.project.file_tree import FileTree, UnreadableFileError
+from somatrace.check.project.contained_files import UnreadableFileError
+from somatrace.check.project.file_tree import FileTree
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
 #: module cannot start tracing, build a model client, or end or block the process when imported.
@@ -23,11 +24,12 @@ _STATEMENTS = re.compile(
     rb"|[\w.]+\.(?:run|serve\w*|start\w*)\()"
 )
 _IMPORT = re.compile(
-    rb"[\n;:][ \t\f]*(?:from[ \t]+([\w.\t ]+?)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]+)|import[ \t]+([^\n#;]+))"
+    rb"[\n;:][ \t\f]*(?:from[ \t]+([\w.]++(?:[ \t]++(?!import\b)[\w.]++)*+)[ \t]+import"
+    rb"[ \t]+(\([^)]{0,10000}\)|[^\n#;]+)|import[ \t]+([^\n#;]+))"
 )
 #: Syntax depends on the Python version: a service may target a newer one than the check runs on.
 _PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
-_NAME = re.compile(rb"([\w.]+)(?:\s+as\s+\w+)?")
+_NAME = re.compile(rb"([\w.]+)(?:\s++as\s++\w+)?")
 
 
 class UnparsableError(Exception):

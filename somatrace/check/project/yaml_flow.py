@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 ALIAS = re.compile(r"^\*([\w.-]+)$")
+_MOST_VALUES = 100_000
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/", "0": "\0", "r": "\r", " ": " ", "e": "\x1b"}
 _TOKEN = re.compile(
     r"""\s*(?:\#[^\n]*\s*)*
@@ -17,6 +18,33 @@ _TOKEN = re.compile(
 
 class UndecidableError(Exception):
     """The YAML uses syntax that this reader does not support."""
+
+
+class YamlAnchors:
+    """The anchored values of a document. Aliases of aliases multiply, so the values they add are counted."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[Any, int]] = {}
+        self.count = 0
+
+    def keep(self, name: str, value: Any, before: int) -> None:
+        """Record the value of an anchor that was at `before` values when it began."""
+        if name:
+            self._values[name] = value, self.count - before
+
+    def add(self) -> None:
+        """Count one value."""
+        self.count += 1
+
+    def value(self, name: str, line: int) -> Any:
+        """The value that an alias repeats. Raises UndecidableError."""
+        if name not in self._values:
+            raise UndecidableError(f"line {line}: unknown alias")
+        value, count = self._values[name]
+        self.count += count
+        if self.count > _MOST_VALUES:
+            raise UndecidableError(f"line {line}: aliases repeat too many values")
+        return value
 
 
 class YamlText(str):
@@ -51,7 +79,7 @@ def _escape(match: re.Match[str]) -> str:
 class YamlFlow:
     """Parser for flow collections: `[a, "b"]` and `{a: b}`."""
 
-    def __init__(self, text: str, number: int, anchors: dict[str, Any]) -> None:
+    def __init__(self, text: str, number: int, anchors: YamlAnchors) -> None:
         self._tokens: list[str] = []
         self._number, self._anchors, self._at = number, anchors, 0
         at = 0
@@ -79,6 +107,7 @@ class YamlFlow:
 
     def _value(self) -> Any:
         found = self._next()
+        self._anchors.add()
         if found == "[":
             return self._list()
         if found == "{":
@@ -86,9 +115,7 @@ class YamlFlow:
         if found in {"]", "}", ",", ":"} or found[0] in "&!|>%@`":
             raise UndecidableError(f"line {self._number}: a flow collection")
         if alias := ALIAS.match(found):
-            if alias[1] not in self._anchors:
-                raise UndecidableError(f"line {self._number}: unknown alias")
-            return self._anchors[alias[1]]
+            return self._anchors.value(alias[1], self._number)
         return YamlText.at(unquoted(self._folded(found)), self._number, plain=found[0] not in "\"'")
 
     def _folded(self, found: str) -> str:

@@ -10,16 +10,28 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from somatrace.check.project.yaml_flow import ALIAS, UndecidableError, YamlFlow, YamlText, unquoted
+from somatrace.check.project.yaml_flow import (
+    ALIAS,
+    UndecidableError,
+    YamlAnchors,
+    YamlFlow,
+    YamlText,
+    unquoted,
+)
 
 _KEY = re.compile(
-    r"""^("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>%@`?-][^#]*?|-[^\s#][^#]*?|\?[^\s#][^#]*?)\s*:(?=\s|$)"""
+    r"""^("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s#"'\[\]{},&*!|>%@`?-][^#]*?|-[^\s#][^#]*?|\?[^\s#][^#]*?)(?<!\s)\s*+:(?=\s|$)"""
 )
 _ANCHOR = re.compile(r"^&([\w.-]+)(?:\s+|$)")
 _TAG = re.compile(r"^!\S*(?:\s+|$)")
 _BLOCK = re.compile(r"^[|>]([+-]?)(\d?)([+-]?)$")
 _MOST_LINES = 20_000
 _MOST_DEPTH = 60
+_LONGEST_LINE = 20_000
+#: A scalar or flow collection of several lines is scanned again with each line.
+_LONGEST_VALUE = 20_000
+_MOST_VALUE_LINES = 500
+_LONGEST_TEXT = 2_000_000
 
 Line = tuple[int, str, int]
 
@@ -27,6 +39,8 @@ Line = tuple[int, str, int]
 def load(text: str) -> list[Any]:
     """The documents of a file: dicts, lists, YamlText and None. Raises UndecidableError."""
     raw = text.replace("\r\n", "\n").split("\n")
+    if len(text) > _LONGEST_TEXT or max(map(len, raw)) > _LONGEST_LINE:
+        raise UndecidableError("too long")
     if len(raw) > _MOST_LINES or "\t" in "".join(line[: len(line) - len(line.lstrip())] for line in raw):
         raise UndecidableError("too long, or indented with tabs")
     documents: list[list[tuple[int, str]]] = [[]]
@@ -51,7 +65,7 @@ class _Reader:
     def __init__(self, lines: list[tuple[int, str]]) -> None:
         self._lines = lines
         self._at = 0
-        self._anchors: dict[str, Any] = {}
+        self._anchors = YamlAnchors()
         self._depth = 0
 
     def read(self) -> Any:
@@ -106,8 +120,9 @@ class _Reader:
                 start = len(raw) - len(raw.lstrip(" ")) + len(line[1]) - len(inner)
                 name, inner = self._mark(inner)
                 self._lines[self._at] = (number, " " * start + inner)
+                before = self._anchors.count
                 value = self._node(start)
-                self._keep(name, value)
+                self._anchors.keep(name, value, before)
                 found.append(value)
             else:
                 self._at += 1
@@ -165,14 +180,12 @@ class _Reader:
             else:
                 return name, text
 
-    def _keep(self, name: str, value: Any) -> None:
-        if name:
-            self._anchors[name] = value
-
     def _value(self, text: str, number: int, indent: int) -> Any:
         name, text = self._mark(text)
+        before = self._anchors.count
+        self._anchors.add()
         value = self._marked(text, number, indent)
-        self._keep(name, value)
+        self._anchors.keep(name, value, before)
         return value
 
     def _marked(self, text: str, number: int, indent: int) -> Any:
@@ -180,9 +193,7 @@ class _Reader:
         if not bare:
             return self._below(indent)
         if alias := ALIAS.match(bare):
-            if alias[1] not in self._anchors:
-                raise UndecidableError(f"line {number}: unknown alias")
-            return self._anchors[alias[1]]
+            return self._anchors.value(alias[1], number)
         if block := _BLOCK.match(bare):
             return self._block(bare[0] == ">", (block[1] or block[3]), number, indent)
         if text[0] in "[{":
@@ -191,8 +202,9 @@ class _Reader:
 
     def _scalar(self, text: str, bare: str, number: int, indent: int) -> Any:
         if text[0] in "\"'":
+            first = self._at
             while not _closed(text):
-                more = self._next_raw()
+                more = self._next_raw(text, first)
                 text = f"{text} {more}" if more else f"{text}\n"
             end = _closed(text)
             if text[end:].strip() and not text[end:].strip().startswith("#"):
@@ -209,12 +221,17 @@ class _Reader:
                 not raw.strip() for _, raw in self._lines[self._at - 1 : self._at]
             ):
                 raise UndecidableError(f"line {line[2]}: paragraphs in a plain scalar")
+            if len(text) > _LONGEST_VALUE:
+                raise UndecidableError("a value that is too long")
             self._at += 1
             text = f"{text.strip()} {line[1]}"
             bare = f"{bare} {_uncommented(line[1])}"
         return YamlText.at(bare, number, plain=True)
 
-    def _next_raw(self) -> str:
+    def _next_raw(self, read: str, first: int) -> str:
+        """The next line of a value, of which `read` has been read, from the line `first` on."""
+        if len(read) > _LONGEST_VALUE or self._at - first > _MOST_VALUE_LINES:
+            raise UndecidableError("a value that is too long")
         if self._at >= len(self._lines):
             raise UndecidableError("an open quotation")
         self._at += 1
@@ -222,8 +239,9 @@ class _Reader:
 
     def _joined_flow(self, text: str) -> str:
         """A multi-line flow collection joined into one line."""
+        first = self._at
         while not _balanced(text):
-            text = f"{text}\n{self._next_raw()}"
+            text = f"{text}\n{self._next_raw(text, first)}"
         return text
 
     def _block(self, folded: bool, chomp: str, number: int, indent: int) -> YamlText:

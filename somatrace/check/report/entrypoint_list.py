@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
+from somatrace.check import foreign_text
 from somatrace.check.checker import CheckReport
-from somatrace.check.report.text_formats import printable
 
 
 def listing(report: CheckReport, *, as_json: bool) -> str:
     """One line per process, or JSON."""
     if as_json:
-        return json.dumps([asdict(process) for process in report.processes], indent=2) + "\n"
+        return foreign_text.as_json([asdict(process) for process in report.processes])
     if not report.processes:
         return "no service or launcher found\n"
     lines = []
@@ -20,4 +19,4 @@ def listing(report: CheckReport, *, as_json: bool) -> str:
         traced = f'"{one.service_name}" in {one.traced_in}' if one.traced_in else "not traced"
         codes = f" ({', '.join(one.codes)})" if one.codes else ""
         lines.append(f"{one.service or '.'}  {one.entrypoint or '?'}  {one.launched_by}  {traced}{codes}")
-    return "\n".join(printable(line) for line in lines) + "\n"
+    return "\n".join(foreign_text.shown(line) for line in lines) + "\n"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from somatrace.check import foreign_text
 from somatrace.check.checker import CheckReport
+from somatrace.check.foreign_text import shown
 from somatrace.check.rules.catalogue import RULES
 from somatrace.check.rules.finding import Finding
 from somatrace.semconv import VERSION
@@ -19,7 +20,7 @@ _URL = "https://github.com/somatrace/somatrace/blob/main/docs/checking.md#{}"
 
 def as_json(report: CheckReport, _: Path, __: bool) -> str:
     """A list of findings."""
-    return json.dumps([_plain(finding) for finding in report.findings], indent=2) + "\n"
+    return foreign_text.as_json([_plain(finding) for finding in report.findings])
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
@@ -60,20 +61,20 @@ def sarif(report: CheckReport, _: Path, __: bool) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_result(one) for one in report.findings],
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return foreign_text.as_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
 def _result(finding: Finding) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column}
     location = {
-        "artifactLocation": {"uri": quote(_clean(finding.path)), "uriBaseId": "%SRCROOT%"},
+        "artifactLocation": {"uri": quote(shown(finding.path)), "uriBaseId": "%SRCROOT%"},
         "region": region,
     }
     return {
         "ruleId": finding.code,
         "ruleIndex": list(RULES).index(finding.code),
         "level": "error",
-        "message": {"text": _clean(f"{finding.message}. {finding.help}")},
+        "message": {"text": f"{finding.message}. {finding.help}"},
         "locations": [{"physicalLocation": location}],
         "partialFingerprints": {"somatrace/v1": finding.fingerprint()},
     }
@@ -91,7 +92,7 @@ def github(report: CheckReport, _: Path, __: bool) -> str:
 
 
 def _data(text: str) -> str:
-    return _clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return shown(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -107,27 +108,26 @@ def gitlab(report: CheckReport, _: Path, __: bool) -> str:
         seen[key] = seen.get(key, 0) + 1
         entries.append(
             {
-                "description": f"{finding.code} {_clean(finding.message)}",
+                "description": f"{finding.code} {finding.message}",
                 "check_name": finding.code,
                 "fingerprint": key if seen[key] == 1 else f"{key}-{seen[key]}",
                 "severity": "major",
-                "location": {"path": _clean(finding.path), "lines": {"begin": finding.line}},
+                "location": {"path": finding.path, "lines": {"begin": finding.line}},
             }
         )
-    return json.dumps(entries, indent=2) + "\n"
+    return foreign_text.as_json(entries)
 
 
 def junit(report: CheckReport, _: Path, __: bool) -> str:
     """JUnit XML: one failed case per finding, or one passed case."""
     cases = []
     for finding in report.findings:
-        name = _quoted(_clean(f"{finding.code} {finding.path}:{finding.line}"))
-        message = _quoted(_clean(finding.message))
-        kind = _quoted(finding.code)
-        text = _clean("\n".join([finding.message, *finding.chain, finding.help]))
+        name = _quoted(f"{finding.code} {finding.path}:{finding.line}")
+        lines = map(shown, (finding.message, *finding.chain, finding.help))
         cases.append(
-            f"    <testcase classname={_quoted(_clean(finding.path))} name={name}>\n"
-            f"      <failure message={message} type={kind}>{escape(text)}</failure>\n"
+            f"    <testcase classname={_quoted(finding.path)} name={name}>\n"
+            f"      <failure message={_quoted(finding.message)} type={_quoted(finding.code)}>"
+            f"{escape(chr(10).join(lines))}</failure>\n"
             "    </testcase>"
         )
     cases = cases or ['    <testcase classname="somatrace.check" name="every process is traced"/>']
@@ -141,12 +141,4 @@ def junit(report: CheckReport, _: Path, __: bool) -> str:
 
 def _quoted(text: str) -> str:
     """A quoted XML attribute. `xml.sax.saxutils` would import a network client."""
-    return f'"{escape(text)}"'
-
-
-def _clean(text: str) -> str:
-    """Text that every consumer accepts: no lone surrogates, no control characters except line feeds."""
-    kept = text.encode("utf-8", "replace").decode()
-    return "".join(
-        char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in kept
-    )
+    return f'"{escape(shown(text))}"'

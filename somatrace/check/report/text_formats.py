@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from somatrace.check.checker import CheckReport
+from somatrace.check.foreign_text import shown
 from somatrace.check.rules.finding import Finding
 
 _WIDEST = 200
@@ -21,32 +22,27 @@ def concise(report: CheckReport, _: Path, color: bool) -> str:
     """`path:line:column: code message`."""
     lines = []
     for one in report.findings:
-        where = f"{printable(one.path)}:{one.line}:{one.column}"
-        lines.append(f"{where}: {_bold(one.code, color)} {printable(one.message)}")
+        where = f"{shown(one.path)}:{one.line}:{one.column}"
+        lines.append(f"{where}: {_bold(one.code, color)} {shown(one.message)}")
     return "\n".join([*lines, _summary(report)]) + "\n"
 
 
-def printable(text: str) -> str:
-    """Text with control characters replaced, so that a tree cannot move the cursor or set colors."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
 def _block(finding: Finding, color: bool) -> Iterator[str]:
-    yield f"{_bold(finding.code, color)} {printable(finding.message)}"
-    yield f"  --> {printable(finding.path)}:{finding.line}:{finding.column}"
+    yield f"{_bold(finding.code, color)} {shown(finding.message)}"
+    yield f"  --> {shown(finding.path)}:{finding.line}:{finding.column}"
     source = finding.source.expandtabs(4).rstrip()
     number = str(finding.line)
     if source.strip():
-        shown = source if len(source) <= _WIDEST else f"{source[:_WIDEST]}..."
+        cut = source if len(source) <= _WIDEST else f"{source[:_WIDEST]}..."
         indent = len(source) - len(source.lstrip())
         pad = " " * len(number)
         yield f"{pad} |"
-        yield f"{number} | {printable(shown)}"
+        yield f"{number} | {shown(cut)}"
         yield f"{pad} | {' ' * indent}{'^' * min(len(source.strip()), _WIDEST)}"
     for step in finding.chain:
-        yield f"  by {printable(step)}"
+        yield f"  by {shown(step)}"
     if finding.help:
-        yield f"  help: {printable(finding.help)}"
+        yield f"  help: {shown(finding.help)}"
 
 
 def _bold(code: str, color: bool) -> str:

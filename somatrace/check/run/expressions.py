@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from somatrace.check.run import names, operators
-from somatrace.check.run.machine import Frame, Machine, PathEnded, SeenEvent, stop_there
+from somatrace.check.run.machine import MOST_ITEMS, Frame, Machine, PathEnded, SeenEvent, stop_there
 from somatrace.check.run.values import (
     NONE,
     UNBOUND,
@@ -146,7 +146,9 @@ def _items(machine: Machine, node: ast.List | ast.Tuple | ast.Set, scope: NameSc
         if isinstance(element, ast.Starred):
             inner = machine.evaluate(element.value, scope)
             more = machine.elements(inner.ident) if isinstance(inner, Items) else None
-            known = known and more is not None
+            known = known and more is not None and len(values) <= MOST_ITEMS
+            if not known:
+                continue
             values.extend(more or ())
         else:
             values.append(machine.evaluate(element, scope))

@@ -101,11 +101,15 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
     """Functions passed to a library, which may call them at any later time."""
     waiting = list(arguments.all())
+    opened: set[int] = set()
     while waiting:
         value = waiting.pop()
         if isinstance(value, Bound | Partial):
             waiting.append(value.function)
         elif isinstance(value, Items):
+            if value.ident in opened:  # a list may hold itself
+                continue
+            opened.add(value.ident)
             waiting.extend(machine.elements(value.ident) or ())
         elif isinstance(value, Deferred):
             machine.ledger.escaped.setdefault(id(value.function.node), (value.function, path, place))
@@ -248,7 +252,7 @@ def _grow(machine: Machine, items: Items, path: str, arguments: Arguments) -> Va
     if held is not None and arguments.positional:
         last = arguments.positional[-1]
         more = machine.elements(last.ident) if path == "list.extend" and isinstance(last, Items) else (last,)
-        machine.store.set((items.ident, "items"), None if more is None else held + more)
+        machine.hold(items.ident, None if more is None else held + more)
     return NONE
 
 

@@ -55,6 +55,8 @@ class Loader:
         return self._found[name]
 
     def _find(self, name: str) -> FoundModule | None:
+        if name.count(".") > _MOST_FOLDERS:
+            return None
         parent, _, last = name.rpartition(".")
         if parent:
             package = self.find(parent)

@@ -15,6 +15,8 @@ from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value,
 #: Enough for any handwritten startup path.
 MOST_STEPS = 150_000
 MOST_CALLS = 60
+#: Longer lists count as unknown: one that is added to itself doubles.
+MOST_ITEMS = 10_000
 
 
 class PathEnded(Exception):  # noqa: N818 -- the end of a path is not an error
@@ -200,8 +202,12 @@ class Machine(ABC):
     def items(self, values: tuple[Value, ...] | None) -> int:
         """Store the elements of a new list and return its number."""
         ident = fresh()
-        self.store.set((ident, "items"), values)
+        self.hold(ident, values)
         return ident
+
+    def hold(self, ident: int, values: tuple[Value, ...] | None) -> None:
+        """Store the elements of a list; None if unknown."""
+        self.store.set((ident, "items"), None if values is None or len(values) > MOST_ITEMS else values)
 
     def elements(self, ident: int) -> tuple[Value, ...] | None:
         """The elements of a list; None if unknown."""

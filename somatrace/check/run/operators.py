@@ -24,6 +24,9 @@ from somatrace.check.run.values import (
     truth,
 )
 
+#: Longer texts count as unknown: one that is added to itself doubles.
+_LONGEST = 10_000
+
 
 def logical(machine: Machine, node: ast.BoolOp, scope: NameScope) -> Value:
     """`a and b`: the right side may run, unless the left side is known."""
@@ -94,7 +97,9 @@ def binary(machine: Machine, node: ast.BinOp, scope: NameScope) -> Value:
 
 def _added(machine: Machine, left: Value, right: Value) -> Value:
     if isinstance(left, Const) and isinstance(right, Const) and isinstance(left.value, str):
-        return Const(left.value + right.value) if isinstance(right.value, str) else UNKNOWN
+        if not isinstance(right.value, str) or len(left.value) + len(right.value) > _LONGEST:
+            return UNKNOWN
+        return Const(left.value + right.value)
     if isinstance(left, Items) and isinstance(right, Items):
         first, second = machine.elements(left.ident), machine.elements(right.ident)
         return Items(machine.items(None if first is None or second is None else first + second))
