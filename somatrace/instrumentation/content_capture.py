@@ -28,12 +28,10 @@ def allow(allowed: Callable[[str | None], bool]) -> None:
 
 def content_wanted() -> bool:
     """Whether libraries may record content on the current span. The guard decides how much of it leaves."""
-    tenant = current.get().tenant
-    if tenant is None:
-        state = state_of(trace.get_current_span())
-        tenant = state.tags.tenant if state is not None else None
+    tags = current.get()
+    state = None if tags.names_tenant else state_of(trace.get_current_span())
     try:
-        return _allowed(tenant)
+        return _allowed(tags.tenant if state is None else state.tags.tenant)
     except Exception:
         return False
 
