@@ -16,9 +16,12 @@ class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bin
     """Tags for every span started in a block, or in each call of the function it decorates.
 
     Inner tags are added to outer ones and override them; None removes a tag. Values are short strings
-    (200 characters), numbers or booleans. An invalid tag is skipped with one log line, because tracing
-    never raises into the program. An invalid tenant unbinds the tenant: the one of the enclosing block
-    does not apply.
+    (200 characters), numbers or booleans; the tenant is a string. An invalid tag is skipped with one log
+    line, because tracing never raises into the program.
+
+    None or an invalid value as `tenant_id` means that the work has no tenant. It is labeled unknown, no
+    content of it leaves, and no enclosing block, open span or request supplies a tenant. Only a `bind`
+    that does not name `tenant_id` inherits it.
 
     Inside a generator, use the decorator: with a with-block around a `yield`, the consumer also sees
     the tags between the steps.
@@ -71,8 +74,6 @@ def bound() -> dict[str, Scalar]:
 
 def label_root(tags: Tags) -> None:
     """Show a tenant bound inside an open local root span on the root as well, for grouping."""
-    if tags.tenant is None:
-        return
     state = state_of(trace.get_current_span())
     if state is not None:
         state.root.set_label(tags)

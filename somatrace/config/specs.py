@@ -181,7 +181,7 @@ SPECS: Final = (
     _spec("content_policy_file", "policy file that allows content per tenant", text()),
     _spec(
         "default_tenant",
-        "tenant_id of spans without a bound tenant; only a label: their content mode stays none",
+        "tenant_id of spans outside any block that binds it; only a label: their content mode stays none",
         text(200),
     ),
     _spec(

@@ -19,7 +19,7 @@ class SpanState:
     """The tags of a span, its local root, and the process it was started in.
 
     `tags` are those bound when the span started; policy and cost depend on them alone. `label` holds
-    tags bound later inside a local root without a tenant: it is used for grouping, never for policy.
+    tags bound later inside a local root that names no tenant: it is used for grouping, never for policy.
     """
 
     __slots__ = (
@@ -53,14 +53,19 @@ class SpanState:
         self.declared: Mapping[str, Any] = {}
 
     def set_label(self, tags: Tags) -> None:
-        """Keep tags bound while this local root is open, for grouping. The first tenant wins."""
-        if self.tags.tenant is None and (self.label is None or self.label.tenant in (None, tags.tenant)):
+        """Keep tags bound while this local root is open, for grouping. The first tenant wins.
+
+        A root that was started for a tenant, or explicitly for none, keeps its own.
+        """
+        if tags.tenant is None or self.tags.names_tenant:
+            return
+        if self.label is None or self.label.tenant == tags.tenant:
             self.label = Tags({**tags.bound, **self.tags.bound})
 
     @property
     def effective(self) -> Tags:
-        """The tags to show: those at the start, or the label if no tenant was bound then."""
-        return self.label if self.label is not None and self.tags.tenant is None else self.tags
+        """The tags to show: those at the start, or the label if no tenant was named then."""
+        return self.label if self.label is not None and not self.tags.names_tenant else self.tags
 
 
 def state_of(span: object) -> SpanState | None:

@@ -7,7 +7,7 @@ on the span's attributes, which any library may overwrite. This module does not 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final
 
@@ -31,16 +31,22 @@ _RESERVED = ("langfuse.", "gen_ai.", "somatrace.", "traceloop.", "otel.")
 class Tags(Mapping[str, Scalar]):
     """An immutable set of tags: the bound ones, and defaults derived from enclosing spans.
 
-    `derived` holds the workflow and agent of enclosing spans; a bound tag overrides it.
+    `derived` holds the workflow and agent of enclosing spans; a bound tag overrides it. `unbound` holds the
+    names that were bound to None. An absent tag may still come from an enclosing span, a caller or a
+    message; an unbound one may not: "no tenant" is a statement, not the lack of one.
     """
 
-    __slots__ = ("__dict__", "_bound", "_derived")
+    __slots__ = ("__dict__", "_bound", "_derived", "_unbound")
 
     def __init__(
-        self, bound: Mapping[str, Scalar] | None = None, derived: Mapping[str, Scalar] | None = None
+        self,
+        bound: Mapping[str, Scalar] | None = None,
+        derived: Mapping[str, Scalar] | None = None,
+        unbound: Iterable[str] = (),
     ) -> None:
         self._bound: Mapping[str, Scalar] = bound or {}
         self._derived: Mapping[str, Scalar] = derived or {}
+        self._unbound = frozenset(unbound)
 
     def __getitem__(self, name: str) -> Scalar:
         try:
@@ -64,7 +70,12 @@ class Tags(Mapping[str, Scalar]):
     def tenant(self) -> str | None:
         """The bound tenant, or None: a missing tenant is never guessed."""
         value = self._bound.get(semconv.TENANT)
-        return None if value is None else str(value)
+        return value if type(value) is str else None  # a subclass could compare equal to another tenant
+
+    @property
+    def names_tenant(self) -> bool:
+        """Whether a tenant, or explicitly none, was bound. If not, an enclosing one may apply."""
+        return semconv.TENANT in self._bound or semconv.TENANT in self._unbound
 
     @property
     def bound(self) -> Mapping[str, Scalar]:
@@ -74,35 +85,60 @@ class Tags(Mapping[str, Scalar]):
     def derived(self) -> Mapping[str, Scalar]:
         return self._derived
 
+    @property
+    def unbound(self) -> frozenset[str]:
+        return self._unbound
+
     def binding(self, /, **tags: Scalar | None) -> Tags:
-        """These tags updated with the given, `usable` ones; None removes a tag.
+        """These tags updated with the given, `usable` ones; None unbinds a tag.
 
         Above MAX_TAGS the known tags are kept first, then the outer ones.
         """
         merged = dict(self._bound)
+        unbound = dict.fromkeys(self._unbound)
         for name, value in tags.items():
             if value is None:
                 merged.pop(name, None)
+                unbound[name] = None
             else:
                 merged[name] = value
+                unbound.pop(name, None)
         if len(merged) > MAX_TAGS:
             _warn_once("bind", f"more than {MAX_TAGS} tags")
-            kept = sorted(merged, key=lambda name: name not in semconv.KNOWN_TAGS)[:MAX_TAGS]
-            merged = {name: merged[name] for name in kept}
-        return Tags(merged, self._derived)
+            merged = {name: merged[name] for name in _most_important(merged)}
+        return Tags(merged, self._derived, _most_important(unbound))
+
+    def over(self, around: Tags) -> Tags:
+        """These tags, and those of `around` that these neither bind nor unbind."""
+        bound = {name: value for name, value in around.bound.items() if name not in self._unbound}
+        return Tags(
+            {**bound, **self._bound},
+            {**around.derived, **self._derived},
+            self._unbound | (around.unbound - self._bound.keys()),
+        )
+
+    def within(self, enclosing: Tags) -> Tags:
+        """These tags if they name the tenant, else these over the `enclosing` ones of an open span.
+
+        Tags that name another tenant, or none, take nothing from a span.
+        """
+        return self if self.names_tenant else self.over(enclosing)
 
     def deriving(self, /, **tags: Scalar) -> Tags:
         """These tags, with defaults derived from an enclosing span."""
-        return Tags(self._bound, {**self._derived, **tags})
+        return Tags(self._bound, {**self._derived, **tags}, self._unbound)
 
     def filled(self, *, tenant: str, workflow: str, agent: str) -> Tags:
-        """These tags, with defaults for the three required ones."""
+        """These tags, with defaults for the three required ones.
+
+        `tenant` labels work for which no tenant was named; work bound to no tenant is always unknown.
+        """
         defaults: dict[str, Scalar] = {
-            semconv.TENANT: tenant,
+            semconv.TENANT: semconv.UNKNOWN_TENANT if semconv.TENANT in self._unbound else tenant,
             semconv.WORKFLOW: workflow,
             semconv.AGENT: agent,
         }
-        return Tags(self._bound, {**defaults, **self._derived})
+        return Tags(self._bound, {**defaults, **self._derived}, self._unbound)
 
     @functools.cached_property
     def attributes(self) -> Mapping[str, Scalar | tuple[str, ...]]:
@@ -125,6 +161,11 @@ class Tags(Mapping[str, Scalar]):
         return out
 
 
+def _most_important(names: Collection[str]) -> list[str]:
+    """At most MAX_TAGS of `names`, the known tags first."""
+    return sorted(names, key=lambda name: name not in semconv.KNOWN_TAGS)[:MAX_TAGS]
+
+
 @functools.lru_cache(maxsize=1024)
 def _metadata(name: str) -> str:
     """The Langfuse metadata attribute for a tag."""
@@ -142,19 +183,20 @@ def _labels(*values: Scalar | None) -> tuple[str, ...]:
 def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
     """The valid entries of `tags`; each invalid name is logged once.
 
-    An invalid tenant becomes None, which removes the enclosing one: the work does not belong to that
+    An invalid tenant becomes None, which unbinds the enclosing one: the work does not belong to that
     tenant, and that tenant's content policy must not apply to it.
     """
     kept: dict[str, Scalar | None] = {}
-    for name, value in tags.items():
+    for given, value in tags.items():
+        name = str.__str__(given)  # of a subclass too, which may override comparison and hashing
+        if name == semconv.TENANT:
+            kept[name] = None
         try:
-            kept[name] = None if value is None else check_value(check_name(name), value)
+            kept[check_name(name)] = None if value is None else check_value(name, value)
         except ValueError as error:
             _warn_once(name, str(error))
         except Exception as error:  # a value may be any object, and fail on any access
             _warn_once(name, f"tag {name}: {type(error).__name__}")
-        if name == semconv.TENANT:
-            kept.setdefault(name, None)
     return kept
 
 
@@ -182,24 +224,35 @@ def check_name(name: str) -> str:
 
 
 def check_value(name: str, value: object) -> Scalar:
-    """`value` if it is a valid tag value (a short string, number or boolean), else ValueError."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+    """`value` as a plain tag value (short string, number, boolean), else ValueError; a tenant is a string.
+
+    A value's class may override any method and even claim to be another one, so it decides nothing here.
+    """
+    kind = type(value)
+    if issubclass(kind, str):
+        return _check_text(name, str.__str__(value))  # the value of a str-Enum, not its name
+    if name == semconv.TENANT:
+        raise ValueError(f"tag {name}: {kind.__name__} is not a string")
+    if issubclass(kind, bool):
+        return value  # type: ignore[return-value] # True or False: bool has no subclasses
+    if issubclass(kind, int):
+        number = int.__int__(value)  # type: ignore[arg-type]
+        if not -(2**63) <= number < 2**63:
             raise ValueError(f"tag {name}: the number does not fit into 64 bits")
-        return int(value)
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, str):
-        if len(value) > MAX_VALUE:
-            raise ValueError(f"tag {name}: longer than {MAX_VALUE} characters")
-        if not value.isprintable():
-            raise ValueError(f"tag {name}: has unprintable characters")
-        if not value.strip():
-            raise ValueError(f"tag {name}: is empty")
-        return str.__str__(value)  # the value of a str-Enum, not its name
-    raise ValueError(f"tag {name}: {type(value).__name__} is not a string, number or boolean")
+        return number
+    if issubclass(kind, float):
+        return float.__float__(value)  # type: ignore[arg-type]
+    raise ValueError(f"tag {name}: {kind.__name__} is not a string, number or boolean")
+
+
+def _check_text(name: str, text: str) -> str:
+    if len(text) > MAX_VALUE:
+        raise ValueError(f"tag {name}: longer than {MAX_VALUE} characters")
+    if not text.isprintable():
+        raise ValueError(f"tag {name}: has unprintable characters")
+    if not text.strip():
+        raise ValueError(f"tag {name}: is empty")
+    return text
 
 
 EMPTY: Final = Tags()

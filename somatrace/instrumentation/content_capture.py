@@ -26,12 +26,10 @@ class ContentCapture:
 
     def wanted(self) -> bool:
         """Whether libraries may record content on the current span. The guard decides how much leaves."""
-        tenant = current.get().tenant
-        if tenant is None:
-            state = state_of(trace.get_current_span())
-            tenant = state.tags.tenant if state is not None else None
+        tags = current.get()
+        state = None if tags.names_tenant else state_of(trace.get_current_span())
         try:
-            return self._allowed(tenant)
+            return self._allowed(tags.tenant if state is None else state.tags.tenant)
         except Exception:
             return False
 

@@ -144,15 +144,16 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     """The state of a starting span: the current tags, or those its local parent was started with.
 
-    A label set later on a local root is inherited only within a request (a server or consumer span has
-    one tenant): in a long-lived root, such as that of a consumer loop, it would apply to the next job too.
+    Tags that name a tenant, or explicitly none, inherit nothing. A label set later on a local root is
+    inherited only within a request (a server or consumer span has one tenant): in a long-lived root, such
+    as that of a consumer loop, it would apply to the next job too.
     """
     tags = current.get()
     parent = state_of(trace_api.get_current_span(parent_context))
-    if parent is not None and tags.tenant is None:
-        inherited = parent.effective if parent.root.shares_label else parent.tags
-        if parent.root.shares_label and inherited.tenant is None and parent.root.label is not None:
-            inherited = parent.root.label
+    if parent is not None and not tags.names_tenant:
+        inherited = parent.tags
+        if parent.root.shares_label and not inherited.names_tenant:
+            inherited = parent.root.label or inherited
         tags = _merge(inherited, tags)
     state = SpanState(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
     if parent is None:
@@ -161,8 +162,9 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
 
 
 def _merge(below: Tags, above: Tags) -> Tags:
-    if not above:
+    """`above` over `below`. If one is empty, the other itself: attributes are cached per object."""
+    if not above and not above.unbound:
         return below
-    if not below:
+    if not below and not below.unbound:
         return above
-    return Tags({**below.bound, **above.bound}, {**below.derived, **above.derived})
+    return above.over(below)

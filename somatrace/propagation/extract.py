@@ -100,7 +100,7 @@ class ExtractedScope:
 
     def attach(self) -> Caller:
         state = state_of(trace.get_current_span())
-        if state is not None and self._tags.tenant is not None:
+        if state is not None:
             state.root.set_label(self._tags)  # the request's span may belong to another instrumentation
         self._tokens = ContextTokens(self._tags, self._context)
         return self.caller
@@ -189,9 +189,9 @@ def _bound(received: RequestHeaders, trusted: str, claimed: SpanContext | None) 
             extra.setdefault(semconv.REQUEST, request)
     elif correlation and correlation != sent.get(semconv.CORRELATION):
         attributes[semconv.CLIENT_CORRELATION] = correlation
-    if semconv.CORRELATION not in extra and semconv.CORRELATION not in tags:
-        extra[semconv.CORRELATION] = os.urandom(16).hex()
-    bound = Tags({**tags.bound, **extra}, {**tags.derived, **sent.derived})
+    bound = Tags(extra, sent.derived, sent.unbound).over(tags)
+    if semconv.CORRELATION not in bound:
+        bound = bound.binding(**{semconv.CORRELATION: os.urandom(16).hex()})
     return bound, Caller(
         trusted=trusted,
         claimed=claimed,

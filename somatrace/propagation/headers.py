@@ -92,4 +92,5 @@ def _entries(headers: object) -> Iterable[tuple[object, object]]:
 
 
 def _text(word: str | bytes) -> str:
-    return word if isinstance(word, str) else word.decode("latin-1")
+    # of a subclass too, which may override comparison and hashing
+    return str.__str__(word) if isinstance(word, str) else bytes.decode(word, "latin-1")

@@ -65,10 +65,7 @@ def _signed(payload: str, traceparent: str) -> str:
 
 
 def effective() -> Tags:
-    """The current tags; without a tenant, combined with those of the current span."""
+    """The current tags; if they name no tenant, combined with those of the current span."""
     tags = current.get()
     state = state_of(trace.get_current_span())
-    if state is None or tags.tenant is not None:
-        return tags
-    around = state.effective
-    return Tags({**around.bound, **tags.bound}, {**around.derived, **tags.derived})
+    return tags if state is None else tags.within(state.effective)

@@ -24,7 +24,7 @@ def message_headers() -> dict[str, str]:
     """The headers to add to a message sent from here."""
     headers: dict[str, str] = {}
     W3C.inject(headers)
-    payload, _ = tag_header.encode(effective())
+    payload, _ = tag_header.encode(effective(), with_unbound=True)
     if payload:
         headers[semconv.HEADER_TAGS] = tag_header.join(payload, None)
     return headers
@@ -36,8 +36,7 @@ def received(headers: object) -> ContextSnapshot:
     context = W3C.extract(message.values, context=Context())
     if not get_current_span(context).get_span_context().is_valid:
         context = set_span_in_context(get_current_span(Context()), otel_context.get_current())
-    sent, around = _tags(message), current.get()
-    return ContextSnapshot(context, Tags({**around.bound, **sent.bound}, {**around.derived, **sent.derived}))
+    return ContextSnapshot(context, _tags(message).over(current.get()))
 
 
 def _tags(message: RequestHeaders) -> Tags:

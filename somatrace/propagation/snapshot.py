@@ -31,7 +31,7 @@ class ContextSnapshot:
 
     @property
     def empty(self) -> bool:
-        return not self._context and not self._tags
+        return not self._context and not self._tags and not self._tags.unbound
 
     def again(self) -> ContextSnapshot:
         """An independent copy of this snapshot."""
@@ -58,14 +58,16 @@ class PicklableSnapshot(NamedTuple):
     headers: dict[str, str]
     bound: dict[str, Scalar]
     derived: dict[str, Scalar]
+    unbound: tuple[str, ...]
 
     @classmethod
     def capture(cls) -> PicklableSnapshot:
         headers: dict[str, str] = {}
         W3C.inject(headers)
         tags = current.get()
-        return cls(headers, dict(tags.bound), dict(tags.derived))
+        return cls(headers, dict(tags.bound), dict(tags.derived), tuple(tags.unbound))
 
     def moment(self) -> ContextSnapshot:
         """The snapshot to apply; the span current at capture becomes the parent."""
-        return ContextSnapshot(W3C.extract(self.headers, context=Context()), Tags(self.bound, self.derived))
+        tags = Tags(self.bound, self.derived, self.unbound)
+        return ContextSnapshot(W3C.extract(self.headers, context=Context()), tags)

@@ -1,7 +1,8 @@
 """Encoding of tags in the header `x-somatrace-tags`.
 
 `1;<tags>` or `1;<tags>;<key id>;<unix time>;<signature>`, where `<tags>` is base64url of a JSON object:
-`b` holds the bound tags, `d` those derived from enclosing spans.
+`b` holds the bound tags, `d` those derived from enclosing spans. Messages also have `n`, the names that were
+bound to None, so that the receiver supplies no tag of its own for them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from somatrace import semconv
@@ -27,15 +28,16 @@ _HEADER = re.compile(
 )
 
 
-def encode(tags: Tags) -> tuple[str, int]:
+def encode(tags: Tags, *, with_unbound: bool = False) -> tuple[str, int]:
     """The payload, or "" without tags, and the number of tags that did not fit.
 
-    The known tags come first, in order of importance.
+    The known tags come first, in order of importance. `with_unbound` includes the known names bound to None.
     """
     bound, derived = dict(_sendable(tags.bound)), dict(_sendable(tags.derived))
+    unbound = [name for name in semconv.KNOWN_TAGS if with_unbound and name in tags.unbound]
     left_out = 0
-    while bound or derived:
-        payload = _payload(bound, derived)
+    while bound or derived or unbound:
+        payload = _payload(bound, derived, unbound)
         if len(payload) <= _MAX_PAYLOAD:
             return payload, left_out
         (bound or derived).popitem()
@@ -50,9 +52,12 @@ def decode(payload: str) -> Tags:
         parts = json.loads(raw, parse_constant=_reject)
     except (binascii.Error, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("not base64url of JSON") from error
-    if not isinstance(parts, dict) or not parts.keys() <= {"b", "d"}:
+    if not isinstance(parts, dict) or not parts.keys() <= {"b", "d", "n"}:
         raise ValueError("not an object of tags")
-    return Tags(_checked(parts.get("b", {})), _checked(parts.get("d", {})))
+    bound, derived = _checked(parts.get("b", {})), _checked(parts.get("d", {}))
+    if semconv.TENANT in derived:
+        raise ValueError("no span implies a tenant")
+    return Tags(bound, derived, _checked_names(parts.get("n", []), bound))
 
 
 def split(header: str) -> tuple[str, Signature | None]:
@@ -69,8 +74,8 @@ def join(payload: str, signature: Signature | None) -> str:
     return ";".join(("1", payload, *(signature or ())))
 
 
-def _payload(bound: Mapping[str, Scalar], derived: Mapping[str, Scalar]) -> str:
-    parts = {key: part for key, part in (("b", bound), ("d", derived)) if part}
+def _payload(bound: Mapping[str, Scalar], derived: Mapping[str, Scalar], unbound: Sequence[str]) -> str:
+    parts = {key: part for key, part in (("b", bound), ("d", derived), ("n", unbound)) if part}
     text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
@@ -92,6 +97,14 @@ def _checked(tags: object) -> dict[str, Scalar]:
     if any(_is_infinite(value) for value in checked.values()):
         raise ValueError("not a number")
     return checked
+
+
+def _checked_names(names: object, bound: Mapping[str, Scalar]) -> list[str]:
+    if not isinstance(names, list) or not all(name in semconv.KNOWN_TAGS for name in names):
+        raise ValueError("not names of known tags")
+    if any(name in bound for name in names):
+        raise ValueError("both bound and not")
+    return names
 
 
 def _reject(constant: str) -> object:

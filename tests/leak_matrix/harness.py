@@ -23,7 +23,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from somatrace import Record, bind, flush, init_tracing, shutdown, status
+from somatrace import Record, bind, flush, init_tracing, shutdown, span, status
 from somatrace.pipeline.guarded_copy import SpanCopier
 from tests.leak_matrix.canary import Canary, Planted, dump
 from tests.leak_matrix.provider import Provider
@@ -169,7 +169,9 @@ def main(client: str, directory: Path, order: str) -> None:
         for name, function in CASES.items():
             planted = Planted(mode, name, canaries)
             provider.say = planted
-            with bind(tenant_id=tenant, workflow_name="flow", agent_id="agent"):
+            # work bound to no tenant runs inside a span of the most open one, and must inherit nothing
+            around = span("request", tenant_id="open") if tenant is None else contextlib.nullcontext()
+            with around, bind(tenant_id=tenant, workflow_name="flow", agent_id="agent"):
                 result = function(planted)
                 if inspect.iscoroutine(result):
                     asyncio.run(result)

@@ -56,6 +56,14 @@ def test_no_header_without_tags() -> None:
     assert tag_header.encode(Tags()) == ("", 0)
 
 
+def test_names_bound_to_none_are_sent_only_on_request() -> None:
+    tags = Tags().binding(run_id="r", tenant_id=None, user_id=None)
+    plain, message = (tag_header.encode(tags, with_unbound=unbound)[0] for unbound in (False, True))
+    assert tag_header.decode(plain).unbound == frozenset()
+    assert tag_header.decode(message).unbound == {"tenant_id", "user_id"}
+    assert dict(tag_header.decode(message)) == {"run_id": "r"}
+
+
 def _packed(document: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
 
@@ -79,6 +87,13 @@ def _packed(document: object) -> str:
         _packed({"b": {"tenant_id": float("inf")}}),
         _packed({"b": {"n": 2**63}}),
         _packed({"b": {}, "more": 1}),
+        _packed({"b": {"tenant_id": 7}}),
+        _packed({"d": {"tenant_id": "acme"}}),
+        _packed({"n": "tenant_id"}),
+        _packed({"n": {"tenant_id": None}}),
+        _packed({"n": ["langfuse.user.id"]}),
+        _packed({"n": [["tenant_id"]]}),
+        _packed({"b": {"tenant_id": "acme"}, "n": ["tenant_id"]}),
         base64.urlsafe_b64encode(b'{"b":{"n":1e999}}').rstrip(b"=").decode(),
         base64.urlsafe_b64encode(b"[" * 1200).rstrip(b"=").decode(),
         base64.urlsafe_b64encode(b'{"b":{"t":"\\ud800"}}').rstrip(b"=").decode(),

@@ -96,7 +96,11 @@ class ContentPolicy:
     def __post_init__(self) -> None:
         if self.default not in (None, "none", "redacted"):
             raise PolicyError("default: use none or redacted; only a tenant's own entry can be full")
-        object.__setattr__(self, "tenants", MappingProxyType(dict(self.tenants)))
+        tenants = dict(self.tenants)
+        if not all(map(_is_text, tenants)):
+            raise PolicyError("tenants: an id must be a text")
+        plain = {str.__str__(tenant): entry for tenant, entry in tenants.items()}
+        object.__setattr__(self, "tenants", MappingProxyType(plain))
 
     @classmethod
     def parse(
@@ -112,7 +116,7 @@ class ContentPolicy:
 
         Without a tenant, or with the label for unknown ones, nothing is granted.
         """
-        if tenant is None or tenant == semconv.UNKNOWN_TENANT:
+        if type(tenant) is not str or tenant == semconv.UNKNOWN_TENANT:  # a subclass could equal any tenant
             return self.nothing()
         entry = self.tenants.get(tenant)
         if entry is None or not entry.active(now or dt.datetime.now(dt.UTC)):
@@ -127,6 +131,11 @@ class ContentPolicy:
     def nothing(self) -> Grant:
         """No content; the policy's terms are removed from everything else."""
         return PolicyEntry("none").grant(self.categories, self.terms)
+
+
+def _is_text(value: object) -> bool:
+    """Whether `value` really is a str: `isinstance` also believes an object's own `__class__`."""
+    return issubclass(type(value), str)
 
 
 def stricter(one: Default | None, other: Default | None) -> Default | None:
@@ -241,37 +250,42 @@ class _Reader:
     def _table(self, raw: Any, at: tuple[str, ...], known: set[str] | None) -> dict[str, Any]:
         if raw is None:
             return {}
-        if not isinstance(raw, Mapping) or not all(isinstance(key, str) for key in raw):
+        table = dict(raw) if isinstance(raw, Mapping) else {None: raw}
+        if not all(map(_is_text, table)):
             self._mistake(at, "must be a table of names and values")
             return {}
-        for key in raw if known is not None else ():
+        plain = {str.__str__(key): value for key, value in table.items()}
+        for key in plain if known is not None else ():
             if key not in (known or ()):
                 self._mistake((*at, key), f"unknown key, use {', '.join(sorted(known or ()))}")
-        return dict(raw)
+        return plain
 
     def _one_of(self, raw: Any, at: tuple[str, ...], choices: tuple[str, ...]) -> str | None:
-        if raw is None or raw in choices:
-            return raw if raw is None else str(raw)
+        if raw is None:
+            return None
+        word = str.__str__(raw) if _is_text(raw) else ""
+        if word in choices:
+            return word
         self._mistake(at, f"use {' or '.join(choices)}")
         return None
 
     def _text(self, raw: Any, at: tuple[str, ...], most: int) -> str:
         if raw is None:
             return ""
-        if isinstance(raw, str) and len(raw) <= most and raw.isprintable():
-            return raw
+        text = str.__str__(raw) if _is_text(raw) else None
+        if text is not None and len(text) <= most and text.isprintable():
+            return text
         self._mistake(at, f"use one line of text, at most {most} characters")
         return ""
 
     def _texts(self, raw: Any, at: tuple[str, ...], count: int, most: int) -> tuple[str, ...]:
         if raw is None:
             return ()
-        if (
-            isinstance(raw, (list, tuple, set, frozenset))
-            and len(raw) <= count
-            and all(isinstance(item, str) and 0 < len(item) <= most for item in raw)
-        ):
-            return tuple(raw)
+        items = tuple(raw) if isinstance(raw, (list, tuple, set, frozenset)) else (None,)
+        if len(items) <= count and all(map(_is_text, items)):
+            texts = tuple(map(str.__str__, items))
+            if all(0 < len(text) <= most for text in texts):
+                return texts
         self._mistake(at, f"use a list of at most {count} texts of 1 to {most} characters")
         return ()
 

@@ -100,10 +100,12 @@ class PolicyResolver:
         """The current grant of `tenant`. Never raises; without a tenant, nothing is granted."""
         if time.monotonic() >= self._due:
             self._refresh()
-        grant = self._table.get(tenant)  # type: ignore[arg-type]
+        if type(tenant) is not str:  # None; a subclass could equal any tenant
+            return self._nothing
+        grant = self._table.get(tenant)
         if grant is not None:
             return grant
-        if tenant is None or tenant == semconv.UNKNOWN_TENANT or self._never:
+        if tenant == semconv.UNKNOWN_TENANT or self._never:
             return self._nothing
         if self._callable is not None and self._readable:
             entry = self._callable.entry(tenant)

@@ -597,3 +597,63 @@ def test_a_program_may_fork_while_an_audit_event_is_logged():
 
     assert granted == NOTHING
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# -- plain texts ---------------------------------------------------------------------------------------------
+
+
+class Impostor(str):
+    """Claims to equal every text."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash("acme")
+
+    def __str__(self) -> str:
+        return self
+
+
+class Disguised:
+    """Claims to be a text."""
+
+    __class__ = str
+
+
+def test_a_tenant_that_claims_to_equal_another_is_granted_nothing():
+    source = {"tenants": {"acme": {"content": "redacted"}}}
+    assert granted(source, Impostor("globex")) == NOTHING
+    assert ContentPolicy.parse(source).grant(Impostor("globex")) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "make", [lambda tenants: tenants, ContentPolicy.parse], ids=["plain data", "parsed policy"]
+)
+def test_an_entry_whose_key_claims_to_equal_other_tenants_is_for_its_own_text(make):
+    source = make({"tenants": {Impostor("globex"): {"content": "redacted"}}})
+    assert granted(source, "acme") == NOTHING
+    assert granted(source, "globex").mode == "redacted"
+
+
+def test_entries_in_code_are_for_the_texts_of_their_keys():
+    policy = ContentPolicy(tenants={Impostor("globex"): PolicyEntry("redacted")})
+    assert [policy.grant(tenant).mode for tenant in ("acme", "globex")] == ["none", "redacted"]
+    assert {type(tenant) for tenant in policy.tenants} == {str}
+
+
+@pytest.mark.parametrize("key", [7, None, Disguised()], ids=["number", "none", "disguised"])
+def test_a_key_that_is_not_a_text_is_a_mistake(key):
+    with pytest.raises(PolicyError):
+        ContentPolicy(tenants={key: PolicyEntry("redacted")})
+    with pytest.raises(PolicyError):
+        ContentPolicy.parse({"tenants": {key: {"content": "redacted"}}})
+
+
+@pytest.mark.parametrize("answer", [Impostor("everything"), Disguised()], ids=["impostor", "disguised"])
+def test_an_answer_that_only_claims_to_be_a_mode_grants_nothing(answer):
+    with pytest.raises(PolicyError):
+        ContentPolicy.parse({"tenants": {"acme": {"content": answer}}})
+    assert granted(lambda _: answer).mode == "none"

@@ -26,8 +26,10 @@ pytestmark = [
 TASKS = """
 import os
 from celery import Celery
-from somatrace import bound, init_tracing, span
+from somatrace import bind, bound, init_tracing, span
 init_tracing("tasks")
+if "TASKS_TENANT" in os.environ:
+    bind(tenant_id=os.environ["TASKS_TENANT"]).__enter__()
 app = Celery("tasks", broker=os.environ["BROKER"], backend=os.environ["BROKER"])
 app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
 
@@ -81,10 +83,12 @@ def server() -> Iterator[OtlpServer]:
 
 
 @contextmanager
-def worker(server: OtlpServer, broker: str, directory: Path, *options: str) -> Iterator[None]:
+def worker(
+    server: OtlpServer, broker: str, directory: Path, *options: str, env: dict[str, str] | None = None
+) -> Iterator[None]:
     (directory / "tasks.py").write_text(TASKS)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel=error", *options]
-    environment = {**os.environ, **otlp_env(server.url), "BROKER": broker}
+    environment = {**os.environ, **otlp_env(server.url), "BROKER": broker, **(env or {})}
     log = directory / "worker.log"
     with (
         log.open("w") as sink,
@@ -155,6 +159,27 @@ def test_tasks_have_their_senders_tenant_and_trace_and_leave_nothing_behind(
     assert runs["acme"].kind == 5  # CONSUMER
     assert runs["acme"].attributes["messaging.system"] == "celery"
     assert runs["acme"].attributes["messaging.destination.name"] == "celery"
+
+
+def test_a_task_sent_without_a_tenant_does_not_get_the_workers_own(server, broker, tmp_path) -> None:
+    with worker(server, broker, tmp_path, "--pool=solo", env={"TASKS_TENANT": "workers"}):
+        out = send(
+            server,
+            broker,
+            tmp_path,
+            """
+            with span("sender", tenant_id="acme"), bind(tenant_id=None):
+                first = work.delay("for none").get(timeout=30)
+            second = work.delay("not said").get(timeout=30)
+            print(first, second)
+            """,
+        )
+    assert out == "None workers\n"
+    server.wait_for(5)
+    found = {
+        name: server.named(f"work {name}")[0].attributes["tenant_id"] for name in ("for none", "not said")
+    }
+    assert found == {"for none": "unknown", "not said": "workers"}
 
 
 def test_failures_are_recorded_without_their_text_and_a_retry_keeps_the_tenant(

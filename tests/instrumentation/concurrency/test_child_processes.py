@@ -75,6 +75,30 @@ def test_a_child_sends_its_spans_under_its_parents_span_and_tenant(server, tmp_p
     assert_children(server, 2)
 
 
+@each_method
+def test_a_child_started_without_a_tenant_stays_without_whatever_its_tasks_continue(
+    server, tmp_path, method: str
+) -> None:
+    out = run(
+        server,
+        tmp_path,
+        f"""
+        context = multiprocessing.get_context({method!r})
+        with span("parent span", tenant_id="acme"):
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                pool.submit(bound).result()
+                with bind(tenant_id=None):
+                    print(pool.submit(work, "task").result())
+            with bind(tenant_id=None):
+                child = context.Process(target=work, args=("child",)); child.start(); child.join()
+        """,
+    )
+    assert out == "None\n"
+    server.wait_for(3)
+    for name in ("work task", "work child"):
+        assert server.named(name)[0].attributes["tenant_id"] == "unknown"
+
+
 def test_a_subclass_of_process_is_traced(server, tmp_path) -> None:
     run(
         server,

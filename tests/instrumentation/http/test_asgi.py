@@ -18,7 +18,7 @@ from somatrace.testing import capture
 from tests.support.web import serving
 
 with capture():  # apps created before `init_tracing` are tested as processes (test_services.py)
-    from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
+    from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
     from starlette.applications import Starlette
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -231,6 +231,44 @@ def test_a_websocket_is_one_span_over_its_lifetime() -> None:
     (served,) = server_spans(seen)
     assert served.name == "WEBSOCKET /ws/{room}"
     assert seen.named("said").parent.span_id == served.context.span_id
+
+
+def test_work_without_a_tenant_in_a_request_gets_none_of_its_other_tenants() -> None:
+    app = FastAPI()
+    received: list[str | None] = []
+
+    @app.get("/inner")
+    async def inner(request: Request) -> None:
+        received.append(request.headers.get("x-somatrace-tags"))
+
+    @app.get("/jobs")
+    async def jobs(request: Request) -> None:
+        async with httpx.AsyncClient(base_url=str(request.base_url)) as client:
+            with bind(tenant_id="acme"), span("hers"):
+                pass
+            with bind(tenant_id="globex"), bind(tenant_id=None, correlation_id=None):
+                with span("nobody's"):
+                    await client.get("/inner")
+                await asyncio.gather(
+                    asyncio.to_thread(_span, "threaded"), asyncio.create_task(_awaited("task"))
+                )
+
+    with capture() as seen:
+        get(app, "/jobs")
+    tenants = {found.name: found.attributes["tenant_id"] for found in seen.spans}
+    assert {tenants[name] for name in ("nobody's", "threaded", "task")} == {"unknown"}
+    assert tenants["hers"] == tenants["GET /jobs"] == "acme"
+    assert received == [None]
+
+
+def _span(name: str) -> None:
+    with span(name):
+        pass
+
+
+async def _awaited(name: str) -> None:
+    await asyncio.sleep(0)
+    _span(name)
 
 
 def test_concurrent_requests_do_not_mix() -> None:
