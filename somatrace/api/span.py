@@ -50,7 +50,9 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
         super().__init__()
         self._name = text_of(name)
         self._kind: Kind = kind if text_of(kind) in KINDS else "step"
-        known = {str(key): attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
+        # a subclass of str could claim to equal the name of a tag
+        attributes = {str.__str__(key): value for key, value in attributes.items()}
+        known: dict[str, Any] = {key: attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
         self._tags = usable(known) if known else {}
         self._attributes = attributes
 

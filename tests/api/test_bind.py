@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from somatrace import bind, bound, span, status
+from somatrace import bind, bound, outgoing, span, status
+from somatrace.propagation import message_headers, received
 from somatrace.testing import assert_tags, capture
 
 
@@ -144,6 +145,7 @@ def test_a_decorated_generator_has_the_tags_only_during_its_steps() -> None:
         {"tenant_id": "line\nbreak"},
         {"tenant_id": object()},
         {"tenant_id": 2**70},
+        {"run_number": 2**70},
         {"tenant_id": ""},
         {"user_id": " "},
         {"bad name!": "x"},
@@ -156,8 +158,12 @@ def test_an_invalid_tag_is_skipped_and_the_program_continues(tags) -> None:
         assert bound() == {"run_id": "r"}
 
 
-@pytest.mark.parametrize("given", ["x" * 201, "", b"bytes", object()])
-def test_an_invalid_tenant_does_not_inherit_the_enclosing_blocks_tenant(given) -> None:
+#: No tenant, each in the form in which a program might say it by accident.
+NO_TENANT = [None, "", " ", "x" * 201, "line\nbreak", b"bytes", 7, 1.5, True, object()]
+
+
+@pytest.mark.parametrize("given", NO_TENANT)
+def test_no_tenant_does_not_inherit_that_of_an_enclosing_block(given) -> None:
     with capture() as seen, bind(tenant_id="acme"):
         with bind(tenant_id=given, run_id="r"), span("bound"):
             pass
@@ -166,6 +172,122 @@ def test_an_invalid_tenant_does_not_inherit_the_enclosing_blocks_tenant(given) -
     for name, tag in (("bound", "run_id"), ("said at once", "user_id")):
         attributes = seen.named(name).attributes
         assert (attributes["tenant_id"], tag in attributes) == ("unknown", True)
+
+
+@pytest.mark.parametrize("given", NO_TENANT)
+def test_no_tenant_does_not_inherit_that_of_an_open_span(given) -> None:
+    with capture() as seen, span("hers", tenant_id="acme"):
+        with bind(tenant_id=given):
+            assert "x-somatrace-tags" not in outgoing()
+            with span("nobody's"):
+                assert "x-somatrace-tags" not in outgoing()
+                with received(message_headers()):
+                    assert "tenant_id" not in bound()
+                trace.get_tracer("library").start_span("below").end()
+        with span("nobody's at once", tenant_id=given):
+            pass
+        with span("hers again"):
+            pass
+    tenants = {found.name: found.attributes["tenant_id"] for found in seen.spans}
+    assert tenants == {
+        "hers": "acme",
+        "nobody's": "unknown",
+        "below": "unknown",
+        "nobody's at once": "unknown",
+        "hers again": "acme",
+    }
+
+
+def test_in_a_request_no_tenant_does_not_inherit_from_blocks_before_and_around_it() -> None:
+    tracer = trace.get_tracer("server")
+    with capture() as seen, tracer.start_as_current_span("POST /ask", kind=SpanKind.SERVER):
+        with bind(tenant_id="acme"):
+            pass
+        with bind(tenant_id=None), span("after her block"):
+            pass
+        with bind(tenant_id="globex"):
+            with bind(tenant_id=None), span("inside another's"), span("below"):
+                pass
+            with span("globex's"):
+                pass
+    tenants = {found.name: found.attributes["tenant_id"] for found in seen.spans}
+    assert tenants["POST /ask"] == "acme"
+    assert {tenants[name] for name in ("after her block", "inside another's", "below")} == {"unknown"}
+    assert tenants["globex's"] == "globex"
+
+
+def test_no_tenant_holds_in_threads_pools_tasks_and_generators_created_inside() -> None:
+    def work() -> None:
+        with span("elsewhere"):
+            pass
+
+    async def task() -> None:
+        await asyncio.to_thread(work)
+        await asyncio.create_task(asyncio.sleep(0))
+        work()
+
+    @span("generated")
+    def pieces():
+        work()
+        yield
+
+    with capture() as seen, span("hers", tenant_id="acme"):
+        with bind(tenant_id=None):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join(5)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(work).result(5)
+            asyncio.run(task())
+            running = pieces()
+        list(running)
+    others = [found for found in seen.spans if found.name != "hers"]
+    assert len(others) == 6
+    assert {found.attributes["tenant_id"] for found in others} == {"unknown"}
+
+
+def test_work_without_a_tenant_is_unknown_where_its_root_is_a_tenants_label() -> None:
+    with capture() as seen, span("nobody's", tenant_id=None), bind(tenant_id="acme"), span("hers"):
+        pass
+    assert seen.named("nobody's").attributes["tenant_id"] == "unknown"
+    assert seen.named("hers").attributes["tenant_id"] == "acme"
+
+
+def test_a_tenant_is_bound_again_below_no_tenant() -> None:
+    with capture() as seen, bind(tenant_id=None), bind(run_id="r"), bind(tenant_id="acme"), span("hers"):
+        pass
+    assert seen.named("hers").attributes["tenant_id"] == "acme"
+
+
+class Chameleon(str):
+    """A text that claims to be any other one."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return hash("tenant_id")
+
+    def __len__(self) -> int:
+        return 3
+
+    def isprintable(self) -> bool:
+        return True
+
+    def strip(self, _: object = None) -> str:
+        return "x"
+
+
+def test_a_text_that_claims_to_be_any_other_one_is_bound_as_the_plain_text_it_holds() -> None:
+    with bind(tenant_id=Chameleon("evil"), run_id=Chameleon("r")):
+        assert [(type(value), value) for value in bound().values()] == [(str, "evil"), (str, "r")]
+    with bind(tenant_id=Chameleon("x" * 300)), bind(**{Chameleon("run_id"): "acme"}):
+        assert bound() == {"run_id": "acme"}
+    with capture() as seen, span("work", **{Chameleon("run"): "acme"}):
+        pass
+    assert seen.named("work").attributes["tenant_id"] == "unknown"
 
 
 def test_known_tags_are_kept_when_there_are_too_many() -> None:
@@ -225,7 +347,7 @@ STEPS = st.lists(
 
 @given(st.lists(st.tuples(TENANTS, STEPS), min_size=2, max_size=6))
 @settings(max_examples=40, deadline=None)
-def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to interleave
+def test_interleaved_tenants_never_mix(  # noqa: C901, PLR0915 - one step per way to interleave
     workers: list[tuple[str | None, list[str]]],
 ) -> None:
     @span("generated")
@@ -286,6 +408,8 @@ def test_interleaved_tenants_never_mix(  # noqa: C901 - one step per way to inte
 
     with capture() as seen:
         asyncio.run(run())
+        with span("another tenant's", tenant_id="around"):
+            asyncio.run(run())
     owned = [found for found in seen.spans if "owner" in found.attributes]
     assert [found.attributes["tenant_id"] for found in owned] == [
         found.attributes["owner"] for found in owned

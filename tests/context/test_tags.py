@@ -23,7 +23,7 @@ from somatrace import bind, bound, content, incoming, outgoing, propagation, spa
 from somatrace.config import Config
 from somatrace.context.tags import MAX_TAGS, Tags, current
 from somatrace.guard.policy.resolver import PolicyResolver
-from somatrace.instrumentation import content_capture
+from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.propagation import tag_header
 from somatrace.propagation.inject import effective
@@ -96,7 +96,6 @@ def open_policy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     grants = PolicyResolver({"tenants": {"open": {"content": "redacted"}}})
     pipeline = installed().pipeline  # type: ignore[union-attr]
     monkeypatch.setattr(pipeline.copier._guard, "_resolve", grants.resolve)  # type: ignore[union-attr]
-    monkeypatch.setattr(content_capture, "_allowed", lambda tenant: grants.resolve(tenant).mode != "none")
     with capture():
         yield
     grants.close()
@@ -123,7 +122,7 @@ def test_it_inherits_nothing_from_an_open_span(open_policy, said) -> None:
     with capture() as seen, span("request", tenant_id="open"), bind(tenant_id=said):
         ask()
         assert "tenant_id" not in bound()
-        assert not content_capture.content_wanted()
+        assert not ContentCapture(lambda tenant: tenant == "open").wanted()
     assert_unknown_and_closed(seen)
     assert seen.named("request").attributes["tenant_id"] == "open"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,12 @@ for tenant in ("open", "masked", "closed", None):
             pass
 assert flush(5)
 """
-POLICY = """
+UNTIL = str(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30))
+POLICY = f"""
 default: none
 tenants:
-  open: {content: full, until: 2026-12-31, reason: incident 7}
-  masked: {content: redacted}
+  open: {{content: full, until: {UNTIL}, reason: incident 7}}
+  masked: {{content: redacted}}
 """
 
 
@@ -77,7 +79,7 @@ def test_never_overrides_the_file(tmp_path: Path) -> None:
 
 
 def test_an_expired_grant_reverts_to_none(tmp_path: Path) -> None:
-    server = run(tmp_path, POLICY.replace("2026-12-31", "2026-01-01"))
+    server = run(tmp_path, POLICY.replace(UNTIL, "2026-01-01"))
     assert asked(server, "open") == ""
     assert asked(server, "masked") != ""
 
@@ -143,3 +145,44 @@ def test_traceloop_properties_are_not_released_by_the_next_tenants_policy(tmp_pa
     server = run(tmp_path, program=program)
     assert b"words of this one" in server.bytes
     assert b"words of the tenant before" not in server.bytes
+
+
+def test_content_of_work_without_a_tenant_does_not_leave_below_an_opted_in_one(tmp_path: Path) -> None:
+    program = """
+    import multiprocessing
+    from somatrace import bind, content, flush, init_tracing, span
+    init_tracing("svc")
+    def ask(name):
+        with span(name, kind="llm"):
+            content(input="the words of nobody")
+        flush(5)
+    if __name__ == "__main__":
+        with span("call-open", tenant_id="open"):
+            content(input="the words of open")
+            for number, nobody in enumerate((None, "", "x" * 201, 7)):
+                with bind(tenant_id=nobody):
+                    ask(f"here-{number}")
+                    for method in ("fork", "spawn"):
+                        child = multiprocessing.get_context(method).Process(target=ask, args=(method,))
+                        child.start()
+                        child.join(30)
+            ask("inherits")
+    """
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY)
+    with otlp_server() as server:
+        run_program(
+            program, otlp_env(server.url, SOMATRACE_CONTENT_POLICY_FILE=str(file)), directory=tmp_path
+        )
+        server.wait_for(14)
+    read = {
+        found.name: (found.attributes["tenant_id"], "the words of" in str(found)) for found in server.spans
+    }
+    assert len(server.spans) == 14
+    assert read == {
+        "call-open": ("open", True),
+        "inherits": ("open", True),
+        **{f"here-{number}": ("unknown", False) for number in range(4)},
+        "fork": ("unknown", False),
+        "spawn": ("unknown", False),
+    }
