@@ -95,15 +95,6 @@ class Tags(Mapping[str, Scalar]):
         """These tags, with defaults derived from an enclosing span."""
         return Tags(self._bound, {**self._derived, **tags})
 
-    def filled(self, *, tenant: str, workflow: str, agent: str) -> Tags:
-        """These tags, with defaults for the three required ones."""
-        defaults: dict[str, Scalar] = {
-            semconv.TENANT: tenant,
-            semconv.WORKFLOW: workflow,
-            semconv.AGENT: agent,
-        }
-        return Tags(self._bound, {**defaults, **self._derived})
-
     @functools.cached_property
     def attributes(self) -> Mapping[str, Scalar | tuple[str, ...]]:
         """The span attributes for these tags: under their own names, and as Langfuse reads them.
