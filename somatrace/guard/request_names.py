@@ -35,13 +35,14 @@ def request_name(naming: Naming, *, own: bool) -> RequestName | None:
         or name.startswith("/")
         or "://" in name
     )
+    message = _MESSAGE.search(name[-32:])
+    is_inner = not (naming.is_server or naming.is_client)
+    if message is not None and is_inner and (named_after_request or not own):
+        return RequestName(first if first in semconv.HTTP_METHODS else "", "", message[1])
     if own:
         if naming.is_client or not (naming.is_http and named_after_request):
             return None
         return RequestName(_method(naming, first, rest), naming.route)
-    message = _MESSAGE.search(name[-32:])
-    if message is not None and not (naming.is_server or naming.is_client):
-        return RequestName(first if first in semconv.HTTP_METHODS else "", "", message[1])
     if naming.is_server:
         applies = naming.is_http or (named_after_request and not naming.is_rpc)
     elif naming.is_client:
