@@ -727,7 +727,9 @@ def test_terms_are_found_in_names_and_keys() -> None:
     guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
-    copy = made_by.copy(made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus", scope=PROGRAM))
+    copy = made_by.copy(
+        made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus", scope=PROGRAM)
+    )
 
     assert copy.name == "plan [TERM]"
     assert (copy.attributes or {})["[TERM].count"] == 1
@@ -748,7 +750,9 @@ def test_without_content_terms_are_removed_from_everything_that_leaves() -> None
     }
 
     for _ in range(2):  # the second time everything is cached
-        copy = made_by.copy(made(said, name="plan Falcon", scope=PROGRAM, tags={"team": "falcon", "tenant_id": "falcon"}))
+        copy = made_by.copy(
+            made(said, name="plan Falcon", scope=PROGRAM, tags={"team": "falcon", "tenant_id": "falcon"})
+        )
 
         attributes = dict(copy.attributes or {})
         assert attributes.pop("tenant_id") == attributes.pop("langfuse.trace.metadata.tenant_id") == "falcon"

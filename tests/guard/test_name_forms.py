@@ -101,7 +101,11 @@ def test_the_http_methods_are_those_of_the_semantic_conventions() -> None:
         ("opentelemetry.instrumentation.crewai.instrumentation", "Ada.agent", "crewai.agent"),
         ("opentelemetry.instrumentation.crewai.instrumentation", "crewai.workflow", "crewai.workflow"),
         ("openinference.instrumentation.crewai", "Greet Ada.kickoff", "crewai.kickoff"),
-        ("openinference.instrumentation.crewai._event_listener", "Ada.Greet._execute_core", "crewai._execute_core"),
+        (
+            "openinference.instrumentation.crewai._event_listener",
+            "Ada.Greet._execute_core",
+            "crewai._execute_core",
+        ),
         ("openinference.instrumentation.crewai", "Ada", "openinference.instrumentation.crewai.span"),
         ("opentelemetry.instrumentation.sqlalchemy", "SELECT orders", "SELECT orders"),
         (

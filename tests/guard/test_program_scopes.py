@@ -22,14 +22,18 @@ def module_at(monkeypatch: pytest.MonkeyPatch, name: str, file: Path | None) -> 
     monkeypatch.setitem(sys.modules, name, made)
 
 
-@pytest.mark.parametrize("scope", ["opentelemetry.instrumentation.openai", "json", "logging", "pytest", "httpx"])
+@pytest.mark.parametrize(
+    "scope", ["opentelemetry.instrumentation.openai", "json", "logging", "pytest", "httpx"]
+)
 def test_installed_packages_and_the_standard_library_are_libraries(scope: str) -> None:
     importlib.import_module(scope)
 
     assert not is_program_scope(scope)
 
 
-@pytest.mark.parametrize("scope", ["", ".", "my service", "not_imported", "app", "tests.nothing", "builtins", "sys"])
+@pytest.mark.parametrize(
+    "scope", ["", ".", "my service", "not_imported", "app", "tests.nothing", "builtins", "sys"]
+)
 def test_scopes_named_after_no_module_are_libraries(scope: str) -> None:
     assert not is_program_scope(scope)
 
@@ -75,7 +79,9 @@ def test_beside_the_metadata_of_distributions_only_their_modules_are_libraries(
     """`pip install --target` puts libraries into the folder of the program."""
     record = tmp_path / "crewlib-1.0.dist-info" / "RECORD"
     record.parent.mkdir()
-    record.write_text("crewlib/__init__.py,,\ncrewlib/core.py,,\nsingle.py,,\ncrewlib-1.0.dist-info/RECORD,,\n")
+    record.write_text(
+        "crewlib/__init__.py,,\ncrewlib/core.py,,\nsingle.py,,\ncrewlib-1.0.dist-info/RECORD,,\n"
+    )
     module_at(monkeypatch, "crewlib.core", tmp_path / "crewlib" / "core.py")
     module_at(monkeypatch, "single", tmp_path / "single.py")
     module_at(monkeypatch, "shop.tax", tmp_path / "shop" / "tax.py")

@@ -44,12 +44,14 @@ class Recorder(SpanProcessor):
         self._started[span.context.span_id] = state_of(span)
 
     def on_end(self, span: Any) -> None:
-        self.spans.append({
-            "scope": span.instrumentation_scope.name,
-            "kind": span.kind.name,
-            "started": self._started[span.context.span_id],
-            "ended": state_of(span),
-        })
+        self.spans.append(
+            {
+                "scope": span.instrumentation_scope.name,
+                "kind": span.kind.name,
+                "started": self._started[span.context.span_id],
+                "ended": state_of(span),
+            }
+        )
 
 
 def state_of(span: Any) -> dict[str, Any]:
