@@ -22,16 +22,14 @@ def naming_of(span: ReadableSpan) -> Naming:
     try:
         return _naming_of(span)
     except Exception:  # attributes may be any objects
-        return Naming(
-            str.__str__(span.name) if isinstance(span.name, str) else "", span.instrumentation_scope
-        )
+        return Naming("", span.instrumentation_scope)
 
 
 def _naming_of(span: ReadableSpan) -> Naming:
     given: Any = getattr(span, "_attributes", None) or {}
     # the SDK's mapping is written in Python, and slow
     attributes: Mapping[str, Any] = getattr(given, "_dict", given)
-    name = span.name if type(span.name) is str else str.__str__(span.name)
+    name = str.__str__(span.name)  # a subclass may override hashing and comparison
     get = attributes.get
     method = get(semconv.HTTP_METHOD) or get(semconv.HTTP_METHOD_BEFORE)
     is_client = span.kind is SpanKind.CLIENT

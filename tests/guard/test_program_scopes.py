@@ -1,4 +1,4 @@
-"""A scope is the program's own if its module lies outside installed distributions; all others are libraries'."""
+"""A scope is the program's own if its module lies outside installed distributions; others are libraries'."""
 
 from __future__ import annotations
 

@@ -4,13 +4,13 @@ Run it in an environment of its own, since the frameworks are not among the deve
 
     python -m venv /tmp/servers
     /tmp/servers/bin/pip install opentelemetry-sdk flask django falcon pyramid tornado starlette fastapi \\
-        aiohttp uvicorn websockets grpcio \\
-        opentelemetry-instrumentation-{wsgi,flask,django,falcon,pyramid,tornado,asgi,starlette,fastapi,grpc} \\
-        opentelemetry-instrumentation-aiohttp-server
+        aiohttp uvicorn websockets grpcio opentelemetry-instrumentation-{aiohttp-server,asgi,django,falcon} \\
+        opentelemetry-instrumentation-{fastapi,flask,grpc,pyramid,starlette,tornado,wsgi}
     /tmp/servers/bin/python -I tests/instrumentation/http/recordings/record_server_spans.py
 
-Each framework serves one route with a parameter. It is asked for a path of that route, for one without a route,
-and with a method that does not exist; ASGI servers are also asked for two websockets. `PLANTED` is part of every path.
+Each framework serves one route with a parameter. It is asked for a path of that route, for one without a
+route, and with a method that does not exist; ASGI servers are also asked for two websockets. `PLANTED` is
+part of every path.
 """
 
 from __future__ import annotations
