@@ -50,6 +50,7 @@ class SpanState:
         "shares_label",
         "spent_ns",
         "tags",
+        "workflow",
     )
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
@@ -58,6 +59,8 @@ class SpanState:
         self.root: SpanState = root if root is not None else self
         #: Of a local root, as far as it is known: it names the workflow of the spans below it.
         self.naming: Naming | None = None
+        #: The workflow, as the guard has named it, and the naming that it was made from.
+        self.workflow: tuple[Naming | None, str] = (None, "")
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None

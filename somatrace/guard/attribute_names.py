@@ -80,14 +80,26 @@ class KeyVerdict(NamedTuple):
         return f"[{found.type}]"
 
 
+_NONE_YET: Final[dict[str, str]] = {}
 UNKNOWN: Final = KeyVerdict(tame=False, shape=None, measure=False, meaning=None)
+
+
+class _Names:
+    """Names that have left, and how many multi-word names there were, by place."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, str]] = {}
+        self.wordy: dict[str, int] = {}
 
 
 class AttributeNames:
     """Checks names and keys and remembers the results: there are few of them, unless they are content."""
 
     def __init__(self) -> None:
-        self._names: dict[tuple[bool, str], dict[str, str]] = {}
+        self._names = _Names()
+        self._events = _Names()
+        self._declared_events = _Names()
+        self._labels = _Names()
         self._routes: dict[str, dict[str, bool]] = {}
         self._own: dict[str, bool] = {}
         self._values: dict[str, set[str]] = {}
@@ -126,29 +138,35 @@ class AttributeNames:
         names or too many multi-word names, as when prompts are used as names. The same holds for names
         of libraries, which must have the form of an identifier or of an operation besides.
         """
+        if not (naming.is_server or naming.is_client or naming.is_http):  # fast path: most spans
+            found = self._names.known.get(scope, _NONE_YET).get(naming.name)
+            if found is not None:
+                return found
         own = self._is_own(scope)
         request = request_name(naming, own=own)
         if request is not None:
             return self._request(request, scope)
-        return self._admitted(naming.name, scope, f"{scope}.{kind}", own=own)
+        found = self._admitted(self._names, naming.name, scope, own=own)
+        return f"{scope}.{kind}"[:MAX_NAME] if found is None else found
 
     def event(self, name: str, scope: str, *, declared: bool) -> str:
         """The name of an event of a span that may leave; the program has `declared` those of `event`."""
-        own = declared or self._is_own(scope)
-        return self._admitted(name, f"{scope} events", f"{scope}.event", own=own)
+        names = self._declared_events if declared else self._events
+        found = self._admitted(names, name, scope, own=declared or self._is_own(scope))
+        return f"{scope}.event"[:MAX_NAME] if found is None else found
 
     def label(self, text: str, use: str) -> str:
         """A name that the program or a library has for a part of itself: of a workflow, an agent, a scope."""
-        return self._admitted(text, f"names of {use}", f"{use}.name", own=True)
+        found = self._admitted(self._labels, text, use, own=True)
+        return f"{use}.name"[:MAX_NAME] if found is None else found
 
     def _is_own(self, scope: str) -> bool:
         """Whether the program itself names the spans of a scope."""
         own = self._own.get(scope)
         if own is None:
-            own = scope == semconv.SCOPE or is_program_scope(scope)
             if len(self._own) >= _MAX_SCOPES:
                 self._own.clear()
-            self._own[scope] = own
+            self._own[scope] = own = scope == semconv.SCOPE or is_program_scope(scope)
         return own
 
     def _request(self, request: RequestName, scope: str) -> str:
@@ -164,37 +182,36 @@ class AttributeNames:
                 known[route] = True
         return f"{name} {route}"[:MAX_NAME] if may_leave else name
 
-    def _admitted(self, name: str, where: str, otherwise: str, *, own: bool) -> str:
+    def _admitted(self, names: _Names, name: str, where: str, *, own: bool) -> str | None:
         """The form of the name that may leave, within the limits of the names in its place."""
-        known = self._names.setdefault((own, where), {})
+        known = names.known.get(where)
+        if known is None:
+            known = names.known[where] = {}
         found = known.get(name)
-        if found is not None:
-            return found
-        otherwise = otherwise[:MAX_NAME]
-        if len(known) >= MAX_NAMES_PER_SCOPE:
-            return otherwise
-        found = _checked(name) if own else _unchanged(library_name(name, where.removesuffix(" events")))
-        # a refused name does not count, so that texts which are no names use up the place of none
-        if not found or not self._within_limit(name, where):
-            return otherwise
-        known[name] = found
+        if found is None and len(known) < MAX_NAMES_PER_SCOPE:
+            found = _checked(name) if own else _unchanged(library_name(name, where))
+            # a refused name does not count, so that prompts do not use up the place of names
+            if not found or not _within_limit(names.wordy, name, where):
+                return None
+            known[name] = found
         return found
 
     def admits(self, value: str, key: str) -> bool:
         """Whether a key with few expected texts is still within its limit of distinct texts."""
         known = self._values.setdefault(key, set())
         if value not in known:
-            if len(known) >= MAX_VALUES_PER_KEY or not self._within_limit(value, f"under {key}"):
+            if len(known) >= MAX_VALUES_PER_KEY or not _within_limit(self._wordy, value, key):
                 return False
             known.add(value)
         return True
 
-    def _within_limit(self, text: str, where: str) -> bool:
-        """Whether a multi-word text is within its scope's limit. Shorter texts always are."""
-        if not _wordy(text):
-            return True
-        count = self._wordy[where] = self._wordy.get(where, 0) + 1
-        return count <= MAX_WORDY_PER_SCOPE
+
+def _within_limit(counts: dict[str, int], text: str, where: str) -> bool:
+    """Whether a multi-word text is within the limit of its place. Shorter texts always are."""
+    if not _wordy(text):
+        return True
+    counts[where] = counts.get(where, 0) + 1
+    return counts[where] <= MAX_WORDY_PER_SCOPE
 
 
 def _wordy(name: str) -> bool:

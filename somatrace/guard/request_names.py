@@ -13,7 +13,14 @@ from somatrace import semconv
 from somatrace.context.span_state import Naming
 
 #: What OpenTelemetry's ASGI middleware appends to the name of its server span, for each message.
+_MESSAGES: Final = ("send", "receive")
 _MESSAGE: Final = re.compile(r" ((?:http|websocket) (?:send|receive))\Z")
+
+
+#: Names that are, or begin with, a method, a path or an address.
+_NAMED_AFTER_REQUEST: Final = re.compile(
+    rf"/|(?:{'|'.join(sorted(semconv.HTTP_METHODS))}|{semconv.HTTP_OTHER}|_OTHER)(?: |\Z)|[^ ]* ?[^ ]*://"
+)
 
 
 class RequestName(NamedTuple):
@@ -24,39 +31,39 @@ class RequestName(NamedTuple):
     message: str = ""
 
 
+def is_named_after_request(name: str) -> bool:
+    """Whether a name is made of a request's method, path or address."""
+    return _NAMED_AFTER_REQUEST.match(name) is not None
+
+
 def request_name(naming: Naming, *, own: bool) -> RequestName | None:
     """The name of a request; None for other spans, and for those that the program itself names (`own`)
     otherwise than after a request."""
-    name = naming.name
-    first, _, rest = name.partition(" ")
-    named_after_request = (
-        first in semconv.HTTP_METHODS
-        or first in (semconv.HTTP_OTHER, "_OTHER")
-        or name.startswith("/")
-        or "://" in name
-    )
-    message = _MESSAGE.search(name[-32:])
-    is_inner = not (naming.is_server or naming.is_client)
-    if message is not None and is_inner and (named_after_request or not own):
+    name, is_server, is_client = naming.name, naming.is_server, naming.is_client
+    is_inner = not (is_server or is_client)
+    if is_inner and not naming.is_http and not name.endswith(_MESSAGES):  # most spans
+        return None
+    named_after_request = is_named_after_request(name)
+    first = name.partition(" ")[0]
+    if is_inner and (message := _MESSAGE.search(name[-32:])) and (named_after_request or not own):
         return RequestName(first if first in semconv.HTTP_METHODS else "", "", message[1])
     if own:
-        if naming.is_client or not (naming.is_http and named_after_request):
-            return None
-        return RequestName(_method(naming, first, rest), naming.route)
-    if naming.is_server:
+        applies = naming.is_http and named_after_request and not is_client
+    elif is_server:
         applies = naming.is_http or (named_after_request and not naming.is_rpc)
-    elif naming.is_client:
+    elif is_client:
         applies = named_after_request and not naming.is_rpc and (naming.is_http or not name.startswith("/"))
     else:
         applies = naming.is_http and named_after_request
-    return RequestName(_method(naming, first, rest), naming.route) if applies else None
+    return RequestName(_method(naming), naming.route) if applies else None
 
 
-def _method(naming: Naming, first: str, rest: str) -> str:
+def _method(naming: Naming) -> str:
     if naming.is_websocket:
         return semconv.WEBSOCKET
-    second = rest.partition(" ")[0]
-    for word in (naming.method.upper(), first, second if first == semconv.HTTP_OTHER else ""):
+    first, _, rest = naming.name.partition(" ")
+    second = rest.partition(" ")[0] if first == semconv.HTTP_OTHER else ""
+    for word in (naming.method.upper(), first, second):
         if word in semconv.HTTP_METHODS:
             return word
     return semconv.HTTP_OTHER

@@ -14,7 +14,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
-from somatrace.context.span_state import DECLARED_MARK, SpanState, state_of
+from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
@@ -71,7 +71,7 @@ class SpanCopier:
     ) -> tuple[Tags, dict[str, Any]]:
         """The tags of a span and their guarded attributes, cached because spans of one block share them."""
         found = state.effective if state is not None else EMPTY
-        workflow = "" if semconv.WORKFLOW in found else self._workflow(span, state)
+        workflow = self._workflow(span, state)
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found or known[1] is not content_filter:
             filled = self._guard.tags(
@@ -87,12 +87,18 @@ class SpanCopier:
     def _workflow(self, span: ReadableSpan, state: SpanState | None) -> str:
         """The default workflow: the guarded name of the span's local root."""
         root = state.root if state is not None else None
-        naming = root.naming if root is not None else None
-        if naming is None:
-            naming = naming_of(span)
+        if root is None or root.naming is None:
+            return self._name(naming_of(span), "span")
+        naming, workflow = root.workflow
+        if naming is not root.naming:
+            naming = root.naming
+            workflow = self._name(naming, root.kind or "span")
+            root.workflow = naming, workflow
+        return workflow
+
+    def _name(self, naming: Naming, kind: str) -> str:
         scope = self._guarded_scope(naming.scope)
-        kind = root.kind if root is not None else None
-        return self._guard.name(naming, scope.name if scope is not None else "", kind or "span")
+        return self._guard.name(naming, scope.name if scope is not None else "", kind)
 
     def _guarded_scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
         known = self._scopes.get(id(scope), _NO_SCOPE)

@@ -10,11 +10,12 @@ from opentelemetry.trace import SpanKind
 
 from somatrace import semconv
 from somatrace.context.span_state import Naming
+from somatrace.guard.request_names import is_named_after_request
 
 #: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
-_REQUEST: Final = ("url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url")
+_REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
 _WEBSOCKET: Final = ("ws", "wss")
-_RPC: Final = ("rpc.system", "rpc.system.name", "rpc.service")
+_RPC: Final = frozenset({"rpc.system", "rpc.system.name", "rpc.service"})
 
 
 def naming_of(span: ReadableSpan) -> Naming:
@@ -26,23 +27,25 @@ def naming_of(span: ReadableSpan) -> Naming:
 
 
 def _naming_of(span: ReadableSpan) -> Naming:
+    name = str.__str__(span.name)  # a subclass may override hashing and comparison
+    kind, scope = span.kind, span.instrumentation_scope
+    if kind is not SpanKind.SERVER and not is_named_after_request(name):
+        return Naming(name, scope)
     given: Any = getattr(span, "_attributes", None) or {}
     # the SDK's mapping is written in Python, and slow
     attributes: Mapping[str, Any] = getattr(given, "_dict", given)
-    name = str.__str__(span.name)  # a subclass may override hashing and comparison
     get = attributes.get
     method = get(semconv.HTTP_METHOD) or get(semconv.HTTP_METHOD_BEFORE)
-    is_client = span.kind is SpanKind.CLIENT
+    is_client = kind is SpanKind.CLIENT
     route = get(semconv.URL_TEMPLATE if is_client else semconv.HTTP_ROUTE)
     return Naming(
         name,
-        span.instrumentation_scope,
-        span.kind is SpanKind.SERVER,
+        scope,
+        kind is SpanKind.SERVER,
         is_client,
-        method is not None or any(key in attributes for key in _REQUEST),
+        method is not None or not _REQUEST.isdisjoint(attributes),
         method if type(method) is str else "",
         route if type(route) is str else "",
-        (get("url.scheme") or get("http.scheme")) in _WEBSOCKET
-        or get("network.protocol.name") == "websocket",
-        any(key in attributes for key in _RPC),
+        get("url.scheme") in _WEBSOCKET or get("http.scheme") in _WEBSOCKET,
+        not _RPC.isdisjoint(attributes),
     )

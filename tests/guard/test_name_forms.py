@@ -21,15 +21,17 @@ UNKNOWN = "some.library"
 LEAVE = [
     "work", "anthropic.chat", "/users.Users/Get", "tasks.add", "run/tasks.add", "/users/{id}", "a:b-c_d",
     "x" * 64, "GET /users/{id}", "chat gpt-4o", "execute_tool lookup", "invoke_agent planner",
-    "embeddings text-embedding-3", "SELECT orders", "INSERT public.orders", "find orders", "publish orders", "send orders.created",
+    "embeddings text-embedding-3",
+    "SELECT orders", "INSERT public.orders", "find orders", "publish orders", "send orders.created",
     "process queue-1", "tools/call lookup", "query user", "text_completion meta/llama-3:free",
 ]  # fmt: skip
 STAY = [
     "Greet Ada", "Summarize the contract of Ada Lovelace", "tell me", "plan the answer", "x" * 65,
     "Ada's", "GET /users/ada lovelace", "chat with Ada", "execute_tool look up", "chat gpt-4o now",
     "Chat gpt-4o", "SELECT name FROM users", "SELECT /var/data/acme.db", "SELECT *", "GET /users?name=ada",
-    "chat a@b.example", "名前", "café", "https://example.com/ada", "GET https://example.com/ada", "chat ", " chat",
-    "chat  gpt-4o", "", "line\nbreak", "chat gpt-4o\n", "work\n", "a+b", "<prompt>", "HTTP GET http://example.com/",
+    "chat a@b.example", "名前", "café", "https://example.com/ada", "GET https://example.com/ada", "chat ",
+    " chat", "chat  gpt-4o", "",
+    "line\nbreak", "chat gpt-4o\n", "work\n", "a+b", "<prompt>", "HTTP GET http://example.com/",
 ]  # fmt: skip
 
 
