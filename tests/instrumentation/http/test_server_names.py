@@ -24,6 +24,8 @@ with capture():
     from fastapi import FastAPI
     from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Host, Route, Router
 
 RECORDED = json.loads((Path(__file__).parent / "recordings" / "server_spans.json").read_text())
 SPANS = [
@@ -202,3 +204,26 @@ def test_fastapi_under_opentelemetrys_instrumentation_is_named_by_its_routes_onl
     servers = [found.name for found in seen.spans if found.kind is SpanKind.SERVER]
     assert servers == ["GET /users/{name}", "GET"]
     assert PLANTED not in everything(seen)
+
+
+def test_apps_chosen_by_host_are_named_by_their_routes_only() -> None:
+    async def users(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    app = FastAPI()
+    app.router.routes.append(Host("127.0.0.1", Router([Route("/users/{name}", users)])))
+
+    with capture() as seen:
+        FastAPIInstrumentor.instrument_app(app)
+        with serving(app) as url:
+            httpx.get(f"{url}/users/{PLANTED}")
+            httpx.get(f"{url}/nowhere/{PLANTED}")
+
+    servers = [found.name for found in seen.spans if found.kind is SpanKind.SERVER]
+    assert servers == ["GET /users/{name}", "GET"]
+    assert PLANTED not in everything(seen)
+
+
+def test_a_route_of_a_host_has_no_path_that_could_be_mistaken_for_the_requests() -> None:
+    """OpenTelemetry's Starlette instrumentation reads `path`, and uses the request's path if there is none."""
+    assert Host("example.com", Router()).path == ""
