@@ -10,6 +10,24 @@ from typing import Final, Literal, NamedTuple
 
 #: The namespace of the instrumentors' packages, and of the instrumentation scopes of their spans.
 _INSTRUMENTATION: Final = "opentelemetry.instrumentation."
+#: The libraries that OpenInference instruments, by the last part of the scope of its spans.
+_OPENINFERENCE: Final = {
+    "agno": "agno",
+    "anthropic": "anthropic",
+    "bedrock": "bedrock",
+    "crewai": "crewai",
+    "dspy": "dspy",
+    "google.genai": "google_genai",
+    "groq": "groq",
+    "haystack": "haystack",
+    "langchain": "langchain",
+    "litellm": "litellm",
+    "llama_index": "llama_index",
+    "mistralai": "mistralai",
+    "openai": "openai",
+    "openai_agents": "openai_agents",
+    "vertexai": "vertexai",
+}
 
 
 class RequestMethods(NamedTuple):
@@ -60,7 +78,12 @@ class Library(NamedTuple):
     @property
     def scopes(self) -> tuple[str, ...]:
         """Prefixes of the instrumentation scopes of its spans."""
-        return (*((self.instrumentor_module,) if self.package else ()), *self.other_scopes)
+        openinference = _OPENINFERENCE.get(self.name)
+        return (
+            *((self.instrumentor_module,) if self.package else ()),
+            *self.other_scopes,
+            *((f"openinference.instrumentation.{openinference}",) if openinference else ()),
+        )
 
     @property
     def import_names(self) -> tuple[str, ...]:
@@ -164,6 +187,7 @@ LIBRARIES: Final = (
         ("openai",),
         "openai",
         "OpenAIInstrumentor",
+        other_scopes=("opentelemetry.instrumentation.openai_v2",),
         requests=RequestMethods("openai._base_client"),
         functions=("create", "acreate"),
     ),

@@ -102,6 +102,19 @@ WORKFLOW_NAME_GENAI: Final = "gen_ai.workflow.name"
 TRACELOOP_KIND: Final = "traceloop.span.kind"
 LITELLM_TOTAL_TOKENS: Final = "llm.usage.total_tokens"
 
+# -- HTTP -------------------------------------------------------------------------------------------
+
+HTTP_METHOD: Final = "http.request.method"
+HTTP_METHOD_BEFORE: Final = "http.method"
+HTTP_ROUTE: Final = "http.route"
+URL_TEMPLATE: Final = "url.template"
+HTTP_METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+#: The name of a span whose method is not among them.
+HTTP_OTHER: Final = "HTTP"
+WEBSOCKET: Final = "WEBSOCKET"
+
 # -- general ------------------------------------------------------------------------------------------
 
 ERROR_TYPE: Final = "error.type"
@@ -109,6 +122,8 @@ ERROR_CODE: Final = "error.code"
 ERROR_RETRYABLE: Final = "error.retryable"
 OUTCOME: Final = "somatrace.outcome"
 SPAN_KIND: Final = "somatrace.kind"
+#: The instrumentation scope of the spans that a program makes through `span`.
+SCOPE: Final = "somatrace"
 #: Marks an event declared through `event`; the guard removes it.
 DECLARED: Final = "somatrace.declared"
 GUARD_REMOVED: Final = "somatrace.guard.removed"

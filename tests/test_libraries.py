@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import re
 import tomllib
 from importlib import metadata
@@ -9,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from somatrace.guard import name_forms
 from somatrace.instrumentation import call_context
-from somatrace.libraries import INSTRUMENTED, LIBRARIES
+from somatrace.libraries import INSTRUMENTED, LIBRARIES, Library
+from tests.support.instrumentor_scopes import RECORDED, scopes_of
 from tests.support.programs import run_program
 
 #: OpenTelemetry's own instrumentors, for HTTP, threads, logs and caches. somatrace has its own for HTTP and
@@ -69,6 +73,95 @@ def test_only_the_spans_of_model_clients_count_as_model_calls_by_their_scope(row
         )
 
         assert counts == (row.role == "model")
+
+
+# -- scopes: those that the instrumentors really use --------------------------------------------------------
+
+#: Recorded from packages that are not installed here.
+ELSEWHERE = {name: set(found["scopes"]) for name, found in json.loads(RECORDED.read_text()).items()}
+#: Libraries that are not in the registry, and the helper that all of OpenTelemetry's GenAI packages share.
+WITHOUT_A_ROW = {
+    "openinference.instrumentation.autogen_agentchat", "openinference.instrumentation.beeai",
+    "openinference.instrumentation.google_adk", "openinference.instrumentation.guardrails",
+    "openinference.instrumentation.instructor", "openinference.instrumentation.pipecat",
+    "openinference.instrumentation.portkey", "openinference.instrumentation.smolagents",
+    "opentelemetry.util.genai.handler",
+}  # fmt: skip
+
+
+def installed_scopes(module: str) -> set[str]:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return scopes_of(Path(spec.origin).parent, module)
+
+
+def covers(row: Library, scope: str) -> bool:
+    return any(name_forms.is_scope_of(prefix, scope) for prefix in row.scopes)
+
+
+@pytest.mark.parametrize("module", sorted(INSTALLED & {row.instrumentor_module for row in INSTRUMENTED}))
+def test_scopes_of_installed_instrumentors_are_those_of_their_row(module: str) -> None:
+    (row,) = (row for row in INSTRUMENTED if row.instrumentor_module == module)
+    scopes = installed_scopes(module)
+
+    assert scopes
+    assert {scope for scope in scopes if not covers(row, scope)} == set()
+
+
+@pytest.mark.slow
+def test_scopes_read_from_the_sources_are_those_of_the_tracers() -> None:
+    """Instrumentors run for real, as far as they get without their libraries."""
+    rows = [
+        row
+        for row in INSTRUMENTED
+        if row.name in ("agno", "crewai", "openai_agents", "sqlalchemy", "watsonx")
+    ]
+    done = run_program(
+        """
+        import contextlib, importlib, json
+        from opentelemetry import trace
+
+        class Recorder(trace.NoOpTracerProvider):
+            def get_tracer(self, name, *args, **kwargs):
+                scopes.append(name)
+                return super().get_tracer(name, *args, **kwargs)
+
+        recorded = {}
+        for module, name in ROWS:
+            scopes = recorded[module] = []
+            with contextlib.suppress(ImportError):
+                instrumentor = getattr(importlib.import_module(module), name)()
+                instrumentor.instrument(tracer_provider=Recorder(), skip_dep_check=True)
+        print(json.dumps(recorded))
+        """.replace("ROWS", repr([(row.instrumentor_module, row.instrumentor) for row in rows])),
+        {},
+        timeout=300,
+    )
+
+    ran = json.loads(done.stdout)
+    assert len(ran) == 5
+    for module, scopes in ran.items():
+        assert set(scopes) == installed_scopes(module)
+
+
+def test_scopes_recorded_elsewhere_belong_to_one_row() -> None:
+    for scope in set().union(*ELSEWHERE.values()) - WITHOUT_A_ROW:
+        assert sum(covers(row, scope) for row in LIBRARIES) == 1, scope
+
+
+def test_every_scope_of_openinference_in_the_registry_was_recorded() -> None:
+    recorded = set().union(*ELSEWHERE.values())
+
+    registered = {scope for row in LIBRARIES for scope in row.scopes if scope.startswith("openinference.")}
+    assert registered <= recorded
+
+
+def test_the_scopes_whose_names_are_content_are_real() -> None:
+    real = set().union(*ELSEWHERE.values(), *map(installed_scopes, INSTALLED))
+
+    for prefix in (*name_forms._NAMED_BY_CONTENT, *name_forms._NAMED_BY_DATABASE):
+        assert any(name_forms.is_scope_of(prefix, scope) for scope in real), prefix
 
 
 def test_the_page_lists_every_instrumented_library(root: Path) -> None:

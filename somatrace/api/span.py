@@ -19,7 +19,7 @@ from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe, text_of
 from somatrace.semconv import KINDS, Kind
 
-SCOPE = "somatrace"
+SCOPE = semconv.SCOPE
 #: Set while a decorated generator is created: the `SpanScope` of the enclosing decorator.
 _MAKER = otel_context.create_key("somatrace-maker")
 #: Whether the innermost `span` of a kind in `_MODEL_CALLS` is a model call. Kept in the context and not

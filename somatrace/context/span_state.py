@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from somatrace.context.tags import Tags
 
@@ -13,6 +13,22 @@ _ATTRIBUTE: Final = "_somatrace_state"
 #: Marks an event as declared by the program, under `semconv.DECLARED`: a random number known only to this
 #: process, because event attributes can come from untrusted input.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
+
+
+class Naming(NamedTuple):
+    """A span's name as its maker gave it, and the parts that decide whether it may leave."""
+
+    name: str
+    #: the span's instrumentation scope
+    scope: Any = None
+    is_server: bool = False
+    is_client: bool = False
+    #: whether it has attributes of an HTTP request; the method and the route template among them
+    is_http: bool = False
+    method: str = ""
+    route: str = ""
+    is_websocket: bool = False
+    is_rpc: bool = False
 
 
 class SpanState:
@@ -26,21 +42,25 @@ class SpanState:
         "declared",
         "kind",
         "label",
+        "naming",
         "notifies_listeners",
         "on_event",
         "pid",
         "root",
-        "root_name",
         "shares_label",
         "spent_ns",
         "tags",
+        "workflow",
     )
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
         self.tags = tags
         self.label: Tags | None = None
         self.root: SpanState = root if root is not None else self
-        self.root_name = ""
+        #: Of a local root, as far as it is known: it names the workflow of the spans below it.
+        self.naming: Naming | None = None
+        #: The workflow, as the guard has named it, and the naming that it was made from.
+        self.workflow: tuple[Naming | None, str] = (None, "")
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None
@@ -61,6 +81,11 @@ class SpanState:
             return
         if self.label is None or self.label.tenant == tags.tenant:
             self.label = Tags({**tags.bound, **self.tags.bound})
+
+    def set_route(self, route: str) -> None:
+        """Record the route of a local root that is a request."""
+        if self.root is self and self.naming is not None:
+            self.naming = self.naming._replace(route=route)
 
     @property
     def effective(self) -> Tags:

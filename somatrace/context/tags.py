@@ -128,18 +128,6 @@ class Tags(Mapping[str, Scalar]):
         """These tags, with defaults derived from an enclosing span."""
         return Tags(self._bound, {**self._derived, **tags}, self._unbound)
 
-    def filled(self, *, tenant: str, workflow: str, agent: str) -> Tags:
-        """These tags, with defaults for the three required ones.
-
-        `tenant` labels work for which no tenant was named; work bound to no tenant is always unknown.
-        """
-        defaults: dict[str, Scalar] = {
-            semconv.TENANT: semconv.UNKNOWN_TENANT if semconv.TENANT in self._unbound else tenant,
-            semconv.WORKFLOW: workflow,
-            semconv.AGENT: agent,
-        }
-        return Tags(self._bound, {**defaults, **self._derived}, self._unbound)
-
     @functools.cached_property
     def attributes(self) -> Mapping[str, Scalar | tuple[str, ...]]:
         """The span attributes for these tags: under their own names, and as Langfuse reads them.

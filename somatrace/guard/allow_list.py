@@ -43,7 +43,9 @@ HOST: Final = SafeShape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
     "a host name, or a loopback address",
 )
-ROUTE: Final = SafeShape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route template")
+ROUTE: Final = SafeShape(
+    r"(?=[^/]*/)(?!.*://)(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){1,200}", "a route template"
+)
 METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
 TYPE: Final = SafeShape(
     r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class name or code, or an HTTP status", few=True

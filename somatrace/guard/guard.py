@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final, ParamSpec, TypeVar
 
+from somatrace.context.span_state import Naming
 from somatrace.context.tags import Scalar, Tags
 from somatrace.guard.allow_list import looks_like_identifier
 from somatrace.guard.content_filter import ContentFilter, Pseudonym
@@ -81,22 +83,45 @@ class Guard:
         """The tracestate's OpenTelemetry entry (sampling); others can contain anything and are removed."""
         return [(key, value) for key, value in entries.items() if key == "ot" and _tame(value)]
 
-    def name(self, name: str, scope: str, kind: str) -> str:
-        """A span or event name that may leave; `scope.kind` in place of one that may not."""
+    def name(self, name: str | Naming, scope: str, kind: str) -> str:
+        """A span's name that may leave; `scope.kind` in place of one that may not."""
         try:
-            # a subclass may override hashing and comparison
-            plain = name if type(name) is str else str.__str__(name)
-            return self._known.names.name(plain, scope, kind)
+            naming = name if isinstance(name, Naming) else Naming(_plain(name))
+            return self._known.names.name(naming, scope, kind)
         except Exception:
             self.faulted()
             return kind
 
-    def tags(self, tags: Tags, content_filter: ContentFilter) -> Tags:
-        """Tags bound by the program: scanned like other declared values, without the filter's terms."""
+    def event_name(self, name: str, scope: str, *, declared: bool) -> str:
+        """An event's name that may leave; `scope.event` in place of one that may not."""
+        try:
+            return self._known.names.event(_plain(name), scope, declared=declared)
+        except Exception:
+            self.faulted()
+            return "event"
+
+    def label(self, text: str, use: str) -> str:
+        """The name of a workflow, agent or scope that may leave; `use.name` in place of one that may not."""
+        try:
+            return self._known.names.label(_plain(text), use)
+        except Exception:
+            self.faulted()
+            return use
+
+    def tags(
+        self, tags: Tags, content_filter: ContentFilter, defaults: Mapping[str, Scalar] = MappingProxyType({})
+    ) -> Tags:
+        """Tags bound by the program: scanned like other declared values, without the filter's terms.
+
+        `defaults` are for tags that are neither bound nor derived; a name among them was checked before.
+        """
         # derived tags are names, and checked like those
         derived = {
-            name: self.name(tag, name, "name") if isinstance(tag, str) else tag
-            for name, tag in tags.derived.items()
+            **defaults,
+            **{
+                name: self.label(tag, name) if isinstance(tag, str) else tag
+                for name, tag in tags.derived.items()
+            },
         }
         return Tags(self._tags(tags.bound, content_filter), self._tags(derived, content_filter))
 
@@ -129,6 +154,11 @@ class Guard:
         text = str(int(value))  # a job number may be this long; a card number must not leave
         clean = self._known.scanned(text)
         return value if clean == text else clean
+
+
+def _plain(text: str) -> str:
+    """The text itself: a subclass may override hashing and comparison."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def _tame(value: str) -> bool:

@@ -14,12 +14,13 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
-from somatrace.context.span_state import SpanState, state_of
+from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
+from somatrace.pipeline.span_naming import naming_of
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
 
@@ -70,18 +71,42 @@ class SpanCopier:
     ) -> tuple[Tags, dict[str, Any]]:
         """The tags of a span and their guarded attributes, cached because spans of one block share them."""
         found = state.effective if state is not None else EMPTY
-        workflow = (state.root.root_name if state is not None else "") or span.name
-        if type(workflow) is not str:  # a subclass could override hashing and comparison
-            workflow = self._guard.safely(str.__str__, "", workflow)
+        workflow = self._workflow(span, state)
         known = self._tags.get((id(found), workflow))
         if known is None or known[0] is not found or known[1] is not content_filter:
-            name = self._guard.name(workflow, "workflow", "name")
-            whole = found.filled(tenant=self._tenant, workflow=name, agent=self._service)
-            filled = self._guard.tags(whole, content_filter)
+            # the default is for work that names no tenant, not for work bound to none
+            tenant = semconv.UNKNOWN_TENANT if found.names_tenant else self._tenant
+            filled = self._guard.tags(
+                found,
+                content_filter,
+                {semconv.TENANT: tenant, semconv.WORKFLOW: workflow, semconv.AGENT: self._service},
+            )
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
             known = self._tags[id(found), workflow] = (found, content_filter, filled, dict(filled.attributes))
         return known[2], known[3]
+
+    def _workflow(self, span: ReadableSpan, state: SpanState | None) -> str:
+        """The default workflow: the guarded name of the span's local root."""
+        root = state.root if state is not None else None
+        if root is None or root.naming is None:
+            return self._name(naming_of(span), "span")
+        naming, workflow = root.workflow
+        if naming is not root.naming:
+            naming = root.naming
+            workflow = self._name(naming, root.kind or "span")
+            root.workflow = naming, workflow
+        return workflow
+
+    def _name(self, naming: Naming, kind: str) -> str:
+        scope = self._guarded_scope(naming.scope)
+        return self._guard.name(naming, scope.name if scope is not None else "", kind)
+
+    def _guarded_scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
+        known = self._scopes.get(id(scope), _NO_SCOPE)
+        if known[0] is not scope:
+            known = self._guard.safely(self._scope, _NO_SCOPE, scope)
+        return known[1]
 
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
         """A copy with guarded name, attributes, events (or only the given ones), links, status and
@@ -92,17 +117,15 @@ class SpanCopier:
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
         content_filter = self._content_filter(state)
-        scope = self._scopes.get(id(span.instrumentation_scope), _NO_SCOPE)
-        if scope[0] is not span.instrumentation_scope:
-            scope = safely(self._scope, _NO_SCOPE, span.instrumentation_scope)
-        scope_name = scope[1].name if scope[1] is not None else ""
+        scope = self._guarded_scope(span.instrumentation_scope)
+        scope_name = scope.name if scope is not None else ""
         attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
         try:
             attributes.update(self._tagged(span, state, content_filter)[1])
         except Exception:
             guard.faulted()
         name = content_filter.words(
-            guard.name(span.name, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
+            guard.name(naming_of(span), scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
         )
         resource = self._resources.get(id(span.resource), _NO_PAIR)
         if resource[0] is not span.resource:
@@ -124,7 +147,7 @@ class SpanCopier:
             else safely(self._status, _STATUSES[code], span, content_filter),
             span.start_time,
             span.end_time,
-            scope[1],
+            scope,
         )
         copy.dropped = _dropped(span)
         return copy
@@ -151,8 +174,10 @@ class SpanCopier:
         return kept
 
     def _event(self, event: Event, content_filter: ContentFilter, scope: str) -> Event:
-        name = content_filter.words(self._guard.name(event.name, f"{scope} events", "event"))
-        attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, plain(event.attributes))
+        given = plain(event.attributes)
+        declared = given.get(semconv.DECLARED) == DECLARED_MARK
+        name = content_filter.words(self._guard.event_name(event.name, scope, declared=declared))
+        attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, given)
         return Event(name, attributes, event.timestamp)
 
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:
@@ -181,8 +206,8 @@ class SpanCopier:
         """A scope and its guarded copy, cached: scopes are few and shared."""
         content_filter = self._guard.content_filter(None)
         attributes = content_filter.attributes(scope.attributes or {})[0]
-        name = content_filter.words(self._guard.name(scope.name, "scope", "other"))
-        version = content_filter.words(self._guard.name(scope.version or "", "version", "other"))
+        name = content_filter.words(self._guard.label(scope.name, "scope"))
+        version = content_filter.words(self._guard.label(scope.version or "", "version"))
         schema = _schema(scope.schema_url) or None
         guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
         if len(self._scopes) > 1024:

@@ -25,6 +25,7 @@ from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, weight_of
 from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
+from somatrace.pipeline.span_naming import naming_of
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
@@ -108,7 +109,7 @@ class Pipeline:
             if state.pid != os.getpid():
                 return  # open during a fork: the parent ends, sends and counts it
             if state.root is state:
-                state.root_name = span.name
+                state.naming = naming_of(span)
         self.ledger.count("ended")
         reason = self._drop_reason(span)
         if reason and not self._listeners:

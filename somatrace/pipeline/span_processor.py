@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Synchrono
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
+from somatrace.pipeline.span_naming import naming_of
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
 from somatrace.runtime.log_once import LogOnce
@@ -157,7 +158,7 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
         tags = _merge(inherited, tags)
     state = SpanState(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
     if parent is None:
-        state.root_name = span.name
+        state.naming = naming_of(span)
     return state
 
 

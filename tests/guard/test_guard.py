@@ -33,6 +33,8 @@ from somatrace.pipeline.guarded_copy import SpanCopier
 from tests.guard.detection.corpus import EXACT
 
 KEY = "sk-proj-" + "Ab1" * 16
+#: A scope of the program itself: its module lies outside installed distributions.
+PROGRAM = __name__
 MODES = ("none", "redacted", "full")
 
 
@@ -381,23 +383,23 @@ def test_a_fault_in_a_detector_drops_the_value_and_keeps_the_span(
 # -- names, keys, numbers ----------------------------------------------------------------------------------
 
 
-def test_a_scope_that_uses_prompts_as_names_is_cut_off() -> None:
+def test_a_program_that_uses_prompts_as_names_is_cut_off() -> None:
     one = copier("none")
 
-    names = {one.copy(made({}, name=f"tell {number}")).name for number in range(1000)}
+    names = {one.copy(made({}, name=f"tell {number}", scope=PROGRAM)).name for number in range(1000)}
 
     assert len(names) == 201
-    assert "app.span" in names
+    assert f"{PROGRAM}.span" in names
 
 
 @pytest.mark.parametrize("prompt", ["Tell Ada about order {}", "Adaさんの注文番号{}を教えてください"])
-def test_a_scope_that_uses_short_prompts_as_names_is_cut_off_early(prompt: str) -> None:
+def test_a_program_that_uses_short_prompts_as_names_is_cut_off_early(prompt: str) -> None:
     one = copier("none")
 
-    names = {one.copy(made({}, name=prompt.format(number))).name for number in range(100)}
+    names = {one.copy(made({}, name=prompt.format(number), scope=PROGRAM)).name for number in range(100)}
 
     assert len(names) == attribute_names.MAX_WORDY_PER_SCOPE + 1
-    assert one.copy(made({}, name="plan the answer")).name == "plan the answer"
+    assert one.copy(made({}, name="plan the answer", scope=PROGRAM)).name == "plan the answer"
 
 
 def test_scopes_made_of_content_get_no_separate_name_limits() -> None:
@@ -725,7 +727,9 @@ def test_terms_are_found_in_names_and_keys() -> None:
     guard = Guard(resolve=lambda _: Grant("redacted", terms=("Project Zeus", "Falcon")))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
-    copy = made_by.copy(made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus"))
+    copy = made_by.copy(
+        made({"Falcon.count": 1, "app.map": {"Falcon": 2}}, name="plan Project Zeus", scope=PROGRAM)
+    )
 
     assert copy.name == "plan [TERM]"
     assert (copy.attributes or {})["[TERM].count"] == 1
@@ -746,7 +750,9 @@ def test_without_content_terms_are_removed_from_everything_that_leaves() -> None
     }
 
     for _ in range(2):  # the second time everything is cached
-        copy = made_by.copy(made(said, name="plan Falcon", tags={"team": "falcon", "tenant_id": "falcon"}))
+        copy = made_by.copy(
+            made(said, name="plan Falcon", scope=PROGRAM, tags={"team": "falcon", "tenant_id": "falcon"})
+        )
 
         attributes = dict(copy.attributes or {})
         assert attributes.pop("tenant_id") == attributes.pop("langfuse.trace.metadata.tenant_id") == "falcon"
@@ -856,7 +862,7 @@ def test_under_full_terms_stay_in_names() -> None:
     guard = Guard(resolve=lambda _: Grant("full", terms=("Falcon",)))
     made_by = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
-    copy = made_by.copy(made({"app.text": "Falcon"}, name="plan Falcon"))
+    copy = made_by.copy(made({"app.text": "Falcon"}, name="plan Falcon", scope=PROGRAM))
 
     assert (copy.name, (copy.attributes or {})["app.text"]) == ("plan Falcon", "Falcon")
 

@@ -33,6 +33,9 @@ def _routing(module: ModuleType) -> None:
     wrap_method(module.Route, "handle", _handle)
     wrap_method(module.WebSocketRoute, "handle", _handle)
     wrap_method(module.Mount, "handle", _handle_mount)
+    if not hasattr(module.Host, "path"):
+        # OpenTelemetry's Starlette instrumentation takes the path of the request for that of the route else
+        module.Host.path = ""
 
 
 def _fastapi_routing(module: ModuleType) -> None:

@@ -17,13 +17,11 @@ from somatrace.instrumentation.call_context import in_http_span, in_llm_call, wi
 log = logging.getLogger("somatrace")
 Headers = MutableMapping[str, str]
 
-METHOD: Final = "http.request.method"
+METHOD: Final = semconv.HTTP_METHOD
 STATUS: Final = "http.response.status_code"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
-METHODS: Final = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
+METHODS: Final = semconv.HTTP_METHODS
 #: Headers that reveal traces and tenants, removed for other hosts regardless of who set them.
 _TRACE_HEADERS: Final = (
     semconv.HEADER_TRACEPARENT,

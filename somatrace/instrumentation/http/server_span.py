@@ -23,7 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 #: The key of the request in its ASGI scope, so that mounted apps find it.
 KEY: Final = "somatrace.request"
-ROUTE: Final = "http.route"
+ROUTE: Final = semconv.HTTP_ROUTE
 _TRACE_HEADERS: Final = (b"traceparent", b"tracestate", b"baggage")
 
 
@@ -33,7 +33,7 @@ class ServerRequest:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self._prefix = ""
-        self._method = "WEBSOCKET"
+        self._method = semconv.WEBSOCKET
         self._span: Span | None = None
         self._error = ""
         self._extracted: propagation.ExtractedScope | None = None
@@ -67,8 +67,8 @@ class ServerRequest:
             span.set_attribute(ROUTE, route)
             span.update_name(f"{self._method} {route}")
             state = state_of(span)
-            if state is not None and state.root is state:
-                state.root_name = f"{self._method} {route}"
+            if state is not None:
+                state.set_route(route)
         except Exception:
             log.debug("the route of a request is not recorded", exc_info=True)
 
@@ -114,7 +114,7 @@ class ServerRequest:
         headers = self.scope.get("headers", ())
         if self.scope["type"] == "http":
             method = str(self.scope.get("method", "")).upper()
-            self._method = method if method in METHODS else "HTTP"
+            self._method = method if method in METHODS else semconv.HTTP_OTHER
         self._extracted = propagation.ExtractedScope(
             headers, self.scope.get("client"), join=not around and not inside
         )
@@ -130,7 +130,7 @@ class ServerRequest:
     def _start(self) -> None:
         attributes: dict[str, Any] = {"url.scheme": str(self.scope.get("scheme", "http"))[:8]}
         if self.scope["type"] == "http":
-            attributes[METHOD] = "_OTHER" if self._method == "HTTP" else self._method
+            attributes[METHOD] = "_OTHER" if self._method == semconv.HTTP_OTHER else self._method
         else:
             attributes["network.protocol.name"] = "websocket"
         claimed = self._caller.claimed

@@ -127,7 +127,7 @@ def scope_and_tracestate(c: Planted) -> None:
 
 #: What libraries that are not installed here record with content switched off, by scope.
 FOUND_ELSEWHERE = {
-    "opentelemetry.instrumentation.crewai": (
+    "opentelemetry.instrumentation.crewai.instrumentation": (
         "gen_ai.input.messages gen_ai.output.messages traceloop.entity.output crewai.crew.result "
         "crewai.crew.tasks_output crewai.agent.goal crewai.agent.backstory crewai.task.description"
     ),
@@ -162,6 +162,6 @@ def keys_of_libraries_not_installed(c: Planted) -> None:
             for key in keys.split():
                 one.set_attribute(key, c(key))
             one.add_event("db.query.result", {"db.query.result.document": c("document"), "metadata": c("m")})
-    crew = trace.get_tracer("opentelemetry.instrumentation.crewai")
+    crew = trace.get_tracer("opentelemetry.instrumentation.crewai.instrumentation")
     with crew.start_as_current_span(f"Greet {c.word('task')}.task"), crew.start_as_current_span("crewai.llm"):
         pass

@@ -1,0 +1,51 @@
+"""Collect what the name of a span is decided from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
+
+from somatrace import semconv
+from somatrace.context.span_state import Naming
+from somatrace.guard.request_names import is_named_after_request
+
+#: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
+_REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
+_WEBSOCKET: Final = ("ws", "wss")
+_RPC: Final = frozenset({"rpc.system", "rpc.system.name", "rpc.service"})
+
+
+def naming_of(span: ReadableSpan) -> Naming:
+    """A span's name and the parts that decide whether it may leave. Never raises."""
+    try:
+        return _naming_of(span)
+    except Exception:  # attributes may be any objects
+        return Naming("", span.instrumentation_scope)
+
+
+def _naming_of(span: ReadableSpan) -> Naming:
+    name = str.__str__(span.name)  # a subclass may override hashing and comparison
+    kind, scope = span.kind, span.instrumentation_scope
+    if kind is not SpanKind.SERVER and not is_named_after_request(name):
+        return Naming(name, scope)
+    given: Any = getattr(span, "_attributes", None) or {}
+    # the SDK's mapping is written in Python, and slow
+    attributes: Mapping[str, Any] = getattr(given, "_dict", given)
+    get = attributes.get
+    method = get(semconv.HTTP_METHOD) or get(semconv.HTTP_METHOD_BEFORE)
+    is_client = kind is SpanKind.CLIENT
+    route = get(semconv.URL_TEMPLATE if is_client else semconv.HTTP_ROUTE)
+    return Naming(
+        name,
+        scope,
+        kind is SpanKind.SERVER,
+        is_client,
+        method is not None or not _REQUEST.isdisjoint(attributes),
+        method if type(method) is str else "",
+        route if type(route) is str else "",
+        get("url.scheme") in _WEBSOCKET or get("http.scheme") in _WEBSOCKET,
+        not _RPC.isdisjoint(attributes),
+    )
