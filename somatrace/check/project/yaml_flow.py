@@ -76,6 +76,21 @@ def _escape(match: re.Match[str]) -> str:
     return _ESCAPES[match[1]]
 
 
+def closed(text: str) -> int:
+    """The end of a quoted scalar; 0 if it is still open."""
+    match = re.match(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'', text, re.DOTALL)
+    return match.end() if match else 0
+
+
+def balanced(text: str) -> bool:
+    """Whether every bracket and quote of a flow collection is closed."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?:^|\s)#[^\n]*', "", text, flags=re.DOTALL)
+    if '"' in bare:
+        return False
+    opened = bare.count("[") + bare.count("{")
+    return opened <= bare.count("]") + bare.count("}")
+
+
 class YamlFlow:
     """Parser for flow collections: `[a, "b"]` and `{a: b}`."""
 

@@ -16,6 +16,8 @@ from somatrace.check.project.yaml_flow import (
     YamlAnchors,
     YamlFlow,
     YamlText,
+    balanced,
+    closed,
     unquoted,
 )
 
@@ -203,10 +205,10 @@ class _Reader:
     def _scalar(self, text: str, bare: str, number: int, indent: int) -> Any:
         if text[0] in "\"'":
             first = self._at
-            while not _closed(text):
+            while not closed(text):
                 more = self._next_raw(text, first)
                 text = f"{text} {more}" if more else f"{text}\n"
-            end = _closed(text)
+            end = closed(text)
             if text[end:].strip() and not text[end:].strip().startswith("#"):
                 raise UndecidableError(f"line {number}: text after a quoted scalar")
             return YamlText.at(unquoted(text[:end]), number)
@@ -240,7 +242,7 @@ class _Reader:
     def _joined_flow(self, text: str) -> str:
         """A multi-line flow collection joined into one line."""
         first = self._at
-        while not _balanced(text):
+        while not balanced(text):
             text = f"{text}\n{self._next_raw(text, first)}"
         return text
 
@@ -288,20 +290,6 @@ def _uncommented(text: str) -> str:
     if text[:1] in {'"', "'"}:
         return text
     return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
-
-
-def _closed(text: str) -> int:
-    """The end of a quoted scalar; 0 if it is still open."""
-    match = re.match(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'', text, re.DOTALL)
-    return match.end() if match else 0
-
-
-def _balanced(text: str) -> bool:
-    bare = re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\']|\'\')*\'|(?:^|\s)#[^\n]*', "", text, flags=re.DOTALL)
-    if '"' in bare:
-        return False
-    opened = bare.count("[") + bare.count("{")
-    return opened <= bare.count("]") + bare.count("}")
 
 
 __all__ = ["UndecidableError", "YamlText", "load"]
