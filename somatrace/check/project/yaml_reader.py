@@ -16,6 +16,8 @@ from somatrace.check.project.yaml_flow import (
     YamlAnchors,
     YamlFlow,
     YamlText,
+    balanced,
+    closed,
     unquoted,
 )
 
