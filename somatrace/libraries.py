@@ -62,6 +62,9 @@ class Library(NamedTuple):
     #: Import names by which `somatrace check` recognizes it; a final `*` matches a family such as
     #: langchain_openai. By default the top-level packages of `modules`.
     imports: tuple[str, ...] | None = None
+    #: Further packages whose requests go to model servers only. Those of a framework are the parts that call
+    #: models: its other parts also run tools.
+    packages: tuple[str, ...] = ()
     #: Services of boto3 that call models, for libraries without an import of their own.
     aws_services: tuple[str, ...] = ()
     #: Functions that call a model or build a client. `somatrace check` recognizes classes by their names.
@@ -89,11 +92,22 @@ class Library(NamedTuple):
     def import_names(self) -> tuple[str, ...]:
         if self.imports is not None:
             return self.imports
+        return self._top_level
+
+    @property
+    def model_packages(self) -> tuple[str, ...]:
+        """Packages whose code sends requests to model servers only."""
+        return (*((self.imports or self._top_level) if self.role == "model" else ()), *self.packages)
+
+    @property
+    def _top_level(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(module.partition(".")[0] for module in self.modules))
 
 
 LIBRARIES: Final = (
-    Library("agno", "framework", ("agno",), "agno", "AgnoInstrumentor"),
+    Library(
+        "agno", "framework", ("agno",), "agno", "AgnoInstrumentor", packages=("agno.models", "agno.embedder")
+    ),
     Library("ai21", "model", ("ai21",)),
     Library("aleph_alpha", "model", ("aleph_alpha_client",), "alephalpha", "AlephAlphaInstrumentor"),
     Library(
@@ -113,12 +127,13 @@ LIBRARIES: Final = (
         "bedrock",
         "BedrockInstrumentor",
         imports=(),
+        packages=("aiobotocore",),
         aws_services=("bedrock-runtime", "bedrock-agent-runtime"),
     ),
     Library("cerebras", "model", ("cerebras",), requests=RequestMethods("cerebras.cloud.sdk._base_client")),
     Library("chromadb", "other", ("chromadb",), "chromadb", "ChromaInstrumentor"),
     Library("cohere", "model", ("cohere",), "cohere", "CohereInstrumentor"),
-    Library("crewai", "framework", ("crewai",), "crewai", "CrewAIInstrumentor"),
+    Library("crewai", "framework", ("crewai",), "crewai", "CrewAIInstrumentor", packages=("crewai.llms",)),
     Library("dashscope", "model", ("dashscope",)),
     Library("dspy", "framework", ("dspy",)),
     Library("fireworks", "model", ("fireworks",)),
@@ -139,7 +154,17 @@ LIBRARIES: Final = (
         "GroqInstrumentor",
         requests=RequestMethods("groq._base_client"),
     ),
-    Library("haystack", "framework", ("haystack",), "haystack", "HaystackInstrumentor"),
+    Library(
+        "haystack",
+        "framework",
+        ("haystack",),
+        "haystack",
+        "HaystackInstrumentor",
+        packages=(
+            "haystack.components.embedders", "haystack.components.generators", "haystack.utils.hf",
+            "haystack_integrations.components.embedders", "haystack_integrations.components.generators",
+        ),
+    ),
     Library("huggingface_hub", "model", ("huggingface_hub",)),
     Library("lancedb", "other", ("lancedb",), "lancedb", "LanceInstrumentor"),
     Library(
@@ -149,6 +174,14 @@ LIBRARIES: Final = (
         "langchain",
         "LangchainInstrumentor",
         imports=("langchain*",),
+        packages=(
+            "langchain_anthropic", "langchain_aws", "langchain_cohere", "langchain_community.chat_models",
+            "langchain_community.embeddings", "langchain_community.llms", "langchain_deepseek",
+            "langchain_fireworks", "langchain_google_genai", "langchain_google_vertexai", "langchain_groq",
+            "langchain_huggingface", "langchain_ibm", "langchain_mistralai", "langchain_nvidia_ai_endpoints",
+            "langchain_ollama", "langchain_openai", "langchain_perplexity", "langchain_together",
+            "langchain_xai",
+        ),
         functions=("init_chat_model", "init_embeddings"),
     ),
     Library(
@@ -168,7 +201,14 @@ LIBRARIES: Final = (
             "speech", "rerank", "Router",
         ),
     ),
-    Library("llama_index", "framework", ("llama_index.core",), "llamaindex", "LlamaIndexInstrumentor"),
+    Library(
+        "llama_index",
+        "framework",
+        ("llama_index.core",),
+        "llamaindex",
+        "LlamaIndexInstrumentor",
+        packages=("llama_index.embeddings", "llama_index.llms", "llama_index.multi_modal_llms"),
+    ),
     Library("marqo", "other", ("marqo",), "marqo", "MarqoInstrumentor"),
     Library("mcp", "other", ("mcp",), "mcp", "McpInstrumentor"),
     Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
@@ -224,7 +264,14 @@ LIBRARIES: Final = (
         requests=RequestMethods("together._base_client"),
     ),
     Library("transformers", "model", ("transformers.pipelines",), "transformers", "TransformersInstrumentor"),
-    Library("vertexai", "model", ("vertexai",), "vertexai", "VertexAIInstrumentor"),
+    Library(
+        "vertexai",
+        "model",
+        ("vertexai",),
+        "vertexai",
+        "VertexAIInstrumentor",
+        packages=("google.ai.generativelanguage", "google.cloud.aiplatform"),
+    ),
     Library("voyageai", "model", ("voyageai",), "voyageai", "VoyageAIInstrumentor"),
     Library(
         "watsonx",

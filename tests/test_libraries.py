@@ -197,3 +197,15 @@ def test_the_registry_imports_nothing_but_the_standard_library() -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_the_requests_of_every_model_client_are_recognized_by_its_packages() -> None:
+    for library in LIBRARIES:
+        assert library.model_packages or library.role != "model", library.name
+        assert "*" not in "".join(library.model_packages)
+
+
+def test_the_tools_of_frameworks_are_not_taken_for_model_clients() -> None:
+    frameworks = {name for row in LIBRARIES if row.role == "framework" for name in row.import_names}
+
+    assert not frameworks & {name for row in LIBRARIES for name in row.model_packages}

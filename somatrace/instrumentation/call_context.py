@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, SpanKind
 from somatrace import semconv
 from somatrace.api.span import MODEL_CALL
 from somatrace.libraries import LIBRARIES
+from somatrace.runtime.calling_code import Packages, called_by
 
 #: Set while an LLM client's own code runs (`llm/client_calls.py`).
 _LLM_CALL: Final = otel_context.create_key("somatrace-llm-call")
@@ -32,6 +33,9 @@ _MODEL_SCOPES: Final = tuple(
 _OTHER_SCOPES: Final = tuple(
     scope for library in LIBRARIES if library.role != "model" for scope in library.scopes
 )
+#: Packages that send requests to model servers only. Few of their clients have one method that sends every
+#: request, and it moves from version to version.
+_MODEL_PACKAGES: Final = Packages(*(name for library in LIBRARIES for name in library.model_packages))
 _LLM_OPERATIONS: Final = frozenset(
     {"chat", "completion", "embedding", "embeddings", "generate_content", "response", "text_completion"}
 )
@@ -50,7 +54,9 @@ def in_llm_call() -> bool:
     if scope.startswith(_MODEL_SCOPES) and not scope.startswith(_OTHER_SCOPES):
         return True
     attributes = getattr(span, "attributes", None)
-    return attributes is not None and attributes.get(semconv.OPERATION) in _LLM_OPERATIONS
+    if attributes is not None and attributes.get(semconv.OPERATION) in _LLM_OPERATIONS:
+        return True
+    return called_by(_MODEL_PACKAGES)
 
 
 def in_http_span() -> bool:

@@ -5,8 +5,8 @@ docs/propagation.md describes the formats and rules.
 
 from __future__ import annotations
 
-from somatrace.propagation.extract import Caller, ExtractedScope, incoming
-from somatrace.propagation.inject import headers_for, outgoing
+from somatrace.propagation.extract import Caller, ExtractedScope, accepted, incoming
+from somatrace.propagation.inject import headers_for, outgoing, trace_context
 from somatrace.propagation.messages import message_headers, received
 from somatrace.propagation.snapshot import ContextSnapshot, PicklableSnapshot
 from somatrace.propagation.trust import configure, ignored, may_carry
@@ -16,6 +16,7 @@ __all__ = [
     "ContextSnapshot",
     "ExtractedScope",
     "PicklableSnapshot",
+    "accepted",
     "configure",
     "headers_for",
     "ignored",
@@ -24,4 +25,5 @@ __all__ = [
     "message_headers",
     "outgoing",
     "received",
+    "trace_context",
 ]

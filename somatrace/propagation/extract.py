@@ -120,6 +120,23 @@ class ExtractedScope:
         """Do nothing: no span was opened."""
 
 
+def accepted(extracted: Context, around: Context, headers: object, peer: object) -> Context:
+    """What is in force of a context that another instrumentation has extracted from a request.
+
+    `around` is the context without the request. A peer that is trusted by its address keeps everything; any
+    other one gets the parent that `incoming` would join, and neither baggage nor other values.
+    """
+    received, current_rules = RequestHeaders(headers), rules()
+    trusted = "" if current_rules.edge else _trusted_by(received, peer, (), current_rules)
+    if trusted == "peer":
+        return extracted
+    claimed = trace.get_current_span(extracted).get_span_context()
+    known = trace.get_current_span(around).get_span_context()
+    if current_rules.edge or not claimed.is_valid or claimed == known:
+        return around
+    return trace.set_span_in_context(_parent(claimed, trusted, current_rules), around)
+
+
 def _trusted_by(received: RequestHeaders, peer: object, trust: tuple[str, ...], current: TrustRules) -> str:
     """The reason to trust the caller: "signature", "peer", or "".
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Final
 
@@ -18,6 +19,7 @@ from somatrace.propagation.trust import ignore, may_carry, rules
 
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
+_W3C: Final = _TRACE.fields | _BAGGAGE.fields
 
 
 def outgoing() -> dict[str, str]:
@@ -48,11 +50,36 @@ def outgoing() -> dict[str, str]:
 
 
 def headers_for(host: str, port: int | None = None) -> dict[str, str]:
-    """The headers that instrumented clients send to `host`: `outgoing` and the baggage, or none."""
+    """The headers that instrumented clients send to `host`: `outgoing`, the baggage, and what propagators of
+    other formats add; or none."""
     if not may_carry(host, port):
         return {}
-    headers = outgoing()
+    headers = _other_formats()
+    headers.update(outgoing())
     if rules().baggage:
+        _BAGGAGE.inject(headers)
+    return headers
+
+
+def _other_formats() -> dict[str, str]:
+    """The headers of the global propagator beside those of W3C: of OTEL_PROPAGATORS, or the program's own."""
+    propagate = sys.modules.get("opentelemetry.propagate")
+    if propagate is None:
+        return {}
+    propagator = propagate.get_global_textmap()
+    if set(propagator.fields) <= _W3C:
+        return {}
+    headers: dict[str, str] = {}
+    propagator.inject(headers)
+    return {name: value for name, value in headers.items() if name.lower() not in _W3C}
+
+
+def trace_context(*, baggage: bool) -> dict[str, str]:
+    """The W3C headers of the current context, without tags: for bodies that have a place for them."""
+    headers: dict[str, str] = {}
+    if rules().trace:
+        _TRACE.inject(headers)
+    if baggage and rules().baggage:
         _BAGGAGE.inject(headers)
     return headers
 

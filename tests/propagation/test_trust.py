@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from somatrace.context.tags import Tags
 from somatrace.propagation import signing, tag_header
 from tests.propagation.conftest import KEY_A, KEY_B
+from tests.support.echo_server import Echo
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env
 from tests.support.web import service
@@ -236,3 +237,40 @@ def test_no_sequence_of_untrusted_requests_changes_a_tag_of_the_service(svc, req
     clean = svc.ask()
     assert set(clean.tags) == {"correlation_id"}
     assert MINTED.fullmatch(clean.tags["correlation_id"])
+
+
+MIDDLEWARE_OUTSIDE = """
+import httpx
+from fastapi import FastAPI
+from opentelemetry import baggage
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from somatrace import bound, init_tracing
+init_tracing("svc")
+app = FastAPI()
+@app.get("/items/{item}")
+def item(item: str):
+    httpx.get(os.environ["INNER"])
+    return {**bound(), "in force": str(baggage.get_all())}
+serve(OpenTelemetryMiddleware(app))
+"""
+
+
+@pytest.mark.parametrize("edge", ["false", "true"], ids=["inside", "edge"])
+def test_forged_baggage_is_not_sent_on_with_another_instrumentation_around_the_app(edge, tmp_path) -> None:
+    pytest.importorskip("opentelemetry.instrumentation.asgi")
+    inner = Echo()
+    url = f"http://localhost:{inner.port}/"
+    env = {"INNER": url, "SOMATRACE_EDGE": edge, "SOMATRACE_FLUSH_INTERVAL": "0.02"}
+    with (
+        otlp_server() as spans,
+        service("import os\n" + MIDDLEWARE_OUTSIDE, otlp_env(spans.url, **env), tmp_path) as address,
+    ):
+        svc = Service(int(address.rpartition(":")[2]), spans)
+        answer = svc.ask(f"traceparent: {TRACE[:-1]}0", "baggage: tenant_id=evil", unsigned(tenant_id="evil"))
+    inner.close()
+
+    assert "evil" not in answer.body
+    (sent,) = inner.requests
+    assert "baggage" not in sent
+    assert (sent["traceparent"][3:35] == TRACE[3:35]) is (edge == "false")
+    assert sent["traceparent"][-1] in "13"  # sampled, with or without a random trace id

@@ -107,8 +107,8 @@ def set_headers(headers: Headers, host: str, port: int | None) -> dict[str, str 
     """Set the trace headers that `host` may receive and remove all others. Returns their previous values."""
     before: dict[str, str | None] = {}
     try:
-        permitted = {} if in_llm_call() else propagation.headers_for(host, port)
-        allowed = bool(permitted) or (not in_llm_call() and propagation.may_carry(host, port))
+        allowed = propagation.may_carry(host, port) and not in_llm_call()
+        permitted = propagation.headers_for(host, port) if allowed else {}
         for name in _TRACE_HEADERS:
             if name in headers and not allowed:
                 before[name] = headers[name]

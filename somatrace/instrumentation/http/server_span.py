@@ -125,6 +125,8 @@ class ServerRequest:
             self.scope = {**self.scope, "headers": kept}
         elif not around:
             self._start()
+        elif self._caller.claimed is not None:
+            trace.get_current_span().add_link(self._caller.claimed)
         self.scope[KEY] = self
 
     def _start(self) -> None:

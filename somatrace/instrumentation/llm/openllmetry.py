@@ -21,7 +21,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
-from somatrace.instrumentation.llm import repairs
+from somatrace.instrumentation.llm import mcp_transports, repairs
 from somatrace.instrumentation.llm.log_filter import filter_logs
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.libraries import INSTRUMENTED, Library
@@ -95,6 +95,8 @@ class Switch:
             **{name: value for name, value in _ARGUMENTS.items() if name in accepted}
         )
         state = None
+        if self._library.name == "mcp":
+            mcp_transports.write_nothing(self._package)
         if instrumentor.is_instrumented_by_opentelemetry:
             state = "on (switched on by the program)"
         else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import httpx2
@@ -20,45 +18,11 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 from somatrace import bind, propagation, span
 from somatrace.config import Settings
 from somatrace.testing import capture
+from tests.support.echo_server import Echo
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
 
 TRACE_HEADERS = ("traceparent", "tracestate", "baggage", "x-somatrace-tags")
-
-
-class Echo:
-    """A server that records the headers of each request; /to/<url> redirects."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, str]] = []
-        self.status = 200
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                outer.requests.append({name.lower(): value for name, value in self.headers.items()})
-                target = self.path.partition("/to/")[2]
-                self.send_response(302 if target else outer.status)
-                if target:
-                    self.send_header("Location", target)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                """Quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
