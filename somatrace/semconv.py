@@ -126,12 +126,17 @@ SPAN_KIND: Final = "somatrace.kind"
 SCOPE: Final = "somatrace"
 #: Marks an event declared through `event`; the guard removes it.
 DECLARED: Final = "somatrace.declared"
+#: The number of an exception event's place in its span's state; the guard removes it.
+FAILURE: Final = "somatrace.failure"
 GUARD_REMOVED: Final = "somatrace.guard.removed"
 SERVICE_NAME: Final = "service.name"
 SERVICE_VERSION: Final = "service.version"
 SERVICE_INSTANCE: Final = "service.instance.id"
 ENVIRONMENT: Final = "deployment.environment.name"
 EXCEPTION_TYPE: Final = "exception.type"
+#: The place of a failure, on the exception event and on the span: Langfuse stores no exception events, but
+#: shows this attribute in the observation's metadata.
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 #: kind -> its span attributes
 KIND_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {

@@ -11,14 +11,17 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from somatrace import semconv
+from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.runtime.fail_safe import fail_safe, text_of
+from somatrace.runtime.type_names import type_name
 
 MAX_CONTENT = 256 * 1024
 
 
 def event(name: str, /, **fields: Any) -> None:
-    """Record an event on the current span. Fields are short strings, numbers or booleans.
+    """Record an event on the current span. Fields are short strings, numbers or booleans; other values are
+    converted as those of `span`.
 
     Does nothing without a recording span.
     """
@@ -26,8 +29,8 @@ def event(name: str, /, **fields: Any) -> None:
     if not span.is_recording():
         return
     with fail_safe("event"):
-        kept = {key: _plain(value) for key, value in fields.items() if value is not None}
-        text, now = text_of(name), time.time_ns()
+        kept = {key: attribute_value(value) for key, value in fields.items() if value is not None}
+        text, now = attribute_text(name), time.time_ns()
         span.add_event(text, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
         state = state_of(span)
         if state is not None and state.on_event is not None:
@@ -78,12 +81,13 @@ def usage(
             semconv.REASONING_TOKENS: reasoning_tokens,
         }
         attributes: dict[str, Any] = {key: _count(value) for key, value in tokens.items()}
-        attributes |= {semconv.REQUEST_MODEL: model, semconv.RESPONSE_MODEL: model}
+        name = None if model is None else attribute_text(model)
+        attributes |= {semconv.REQUEST_MODEL: name, semconv.RESPONSE_MODEL: name}
         amount = _amount(cost)
         if amount is not None:
             attributes |= {
                 semconv.COST_AMOUNT: amount,
-                semconv.COST_CURRENCY: currency,
+                semconv.COST_CURRENCY: attribute_text(currency),
                 semconv.COST_SOURCE: "provider",
             }
             attributes[semconv.OBSERVATION_COST] = json.dumps({"total": amount})
@@ -100,7 +104,7 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
     if not span.is_recording():
         return
     with fail_safe("fail"):
-        text = text_of(code)
+        text = attribute_text(code)
         span.set_status(Status(StatusCode.ERROR, text_of(message) or text))
         span.set_attribute(semconv.ERROR_TYPE, text)
         span.set_attribute(semconv.ERROR_CODE, text)
@@ -143,18 +147,5 @@ def _amount(value: Any) -> float | None:
     return amount if math.isfinite(amount) else None
 
 
-def _plain(value: Any) -> Any:
-    """A valid attribute value; other objects are replaced by the name of their type."""
-    if isinstance(value, (str, bool, int, float)):
-        return value
-    if isinstance(value, (list, tuple)) and all(isinstance(item, type(value[0])) for item in value):
-        return (
-            tuple(value)
-            if not value or isinstance(value[0], (str, bool, int, float))
-            else f"[{len(value)} items]"
-        )
-    return type(value).__name__
-
-
 def _type_marker(value: object) -> str:
-    return f"<{type(value).__name__}>"
+    return f"<{type_name(value)}>"

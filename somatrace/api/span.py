@@ -12,11 +12,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import semconv
+from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
 from somatrace.context.context_tokens import ContextTokens
-from somatrace.context.span_state import state_of
+from somatrace.context.span_state import note_failure, state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
-from somatrace.runtime.fail_safe import fail_safe, text_of
+from somatrace.runtime.fail_safe import fail_safe
+from somatrace.runtime.type_names import qualified_type_name, type_name
 from somatrace.semconv import KINDS, Kind
 
 SCOPE = semconv.SCOPE
@@ -40,16 +42,18 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
     """A span around a block, or around each call of the function it decorates.
 
     `kind` is the type of work (workflow, step, agent, tool, llm, retrieval, embedding, check); it is
-    translated for Langfuse and the GenAI conventions. Attributes are strings, numbers, booleans or
-    sequences of one of these types. Known tags among them (`agent_id="planner"`) are bound for the
-    block. The block receives OpenTelemetry's own Span. An exception marks the span as failed and
-    propagates; a canceled task or an abandoned generator is recorded, but not as a failure.
+    translated for Langfuse and the GenAI conventions. Attributes are strings, numbers, booleans, sequences
+    of these, or values with a standard form (see `attribute_value`); any other value becomes the name of its
+    type. Known tags among them (`agent_id="planner"`) are bound for the block.
+
+    The block receives OpenTelemetry's own Span. An exception marks the span as failed and propagates; a
+    canceled task or an abandoned generator is recorded, but not as a failure.
     """
 
     def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
         super().__init__()
-        self._name = text_of(name)
-        self._kind: Kind = kind if text_of(kind) in KINDS else "step"
+        self._name = attribute_text(name)
+        self._kind: Kind = kind if attribute_text(kind) in KINDS else "step"
         # a subclass of str could claim to equal the name of a tag
         attributes = {str.__str__(key): value for key, value in attributes.items()}
         known: dict[str, Any] = {key: attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
@@ -137,7 +141,10 @@ class SpanScope:
         return trace.INVALID_SPAN
 
     def _start_attributes(self) -> dict[str, Any]:
-        attributes: dict[str, Any] = {**semconv.KIND_ATTRIBUTES[self._kind], **self._attributes}
+        attributes: dict[str, Any] = dict(semconv.KIND_ATTRIBUTES[self._kind])
+        for key, value in self._attributes.items():
+            if value is not None:
+                attributes[key] = attribute_value(value)
         if self._kind in _NAME_ATTRIBUTES:
             attributes.setdefault(_NAME_ATTRIBUTES[self._kind], self._name)
         return attributes
@@ -198,11 +205,23 @@ def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
 
 
 def _record_failure(span: Span, error: Exception) -> None:
-    """Record status and exception type. The message is not recorded: it may contain prompts and keys."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if getattr(span, "status", None) is not None and span.status.status_code is StatusCode.ERROR:  # type: ignore[attr-defined]
-        return  # `fail` has set a more specific status
-    span.set_attribute(semconv.ERROR_TYPE, name)
-    span.add_event("exception", {semconv.EXCEPTION_TYPE: name})
-    span.set_status(Status(StatusCode.ERROR, name))
+    """Record status, exception type and place. The text is recorded only if the tenant's policy allows
+    content: it may contain prompts and keys."""
+    if not span.is_recording():
+        return
+    state, status = state_of(span), getattr(span, "status", None)
+    name = qualified_type_name(error)
+    specific = status is not None and status.status_code is StatusCode.ERROR  # `fail` has set its own
+    noted = specific and state is not None and state.has_noted(error)
+    if not specific:
+        span.set_attribute(semconv.ERROR_TYPE, name)
+        span.set_status(Status(StatusCode.ERROR, name))
+    if state is not None and state.allows_text(state.tags.tenant):
+        with fail_safe("exception text"):
+            if not noted:
+                span.record_exception(error)
+                noted = True
+            if not specific:
+                span.set_status(Status(StatusCode.ERROR, f"{type_name(error)}: {error}"))
+    if not noted:
+        span.add_event("exception", {semconv.EXCEPTION_TYPE: name, **note_failure(span, error)})

@@ -6,13 +6,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from somatrace import semconv
+from somatrace.context.failure_place import failure_place
 from somatrace.context.tags import Tags
+from somatrace.runtime.fail_safe import fail_safe
 
 #: The Python attribute of a live span that holds its state.
 _ATTRIBUTE: Final = "_somatrace_state"
 #: Marks an event as declared by the program, under `semconv.DECLARED`: a random number known only to this
 #: process, because event attributes can come from untrusted input.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
+#: Places of failures kept per span; the exception events after them have none.
+_MAX_FAILURES: Final = 32
 
 
 class Naming(NamedTuple):
@@ -39,7 +44,9 @@ class SpanState:
     """
 
     __slots__ = (
+        "allows_text",
         "declared",
+        "failures",
         "kind",
         "label",
         "naming",
@@ -71,6 +78,10 @@ class SpanState:
         self.on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
         #: Attributes passed to `span`, as stored on it: a different value under the same key is not declared.
         self.declared: Mapping[str, Any] = {}
+        #: Whether the policy of a tenant allows content at the moment.
+        self.allows_text: Callable[[str | None], bool] = lambda _: False
+        #: The id of each recorded exception, and its place.
+        self.failures: tuple[tuple[int, str], ...] = ()
 
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.
@@ -87,6 +98,10 @@ class SpanState:
         if self.root is self and self.naming is not None:
             self.naming = self.naming._replace(route=route)
 
+    def has_noted(self, error: BaseException) -> bool:
+        """Whether this exception is the last one recorded on the span."""
+        return bool(self.failures) and self.failures[-1][0] == id(error)
+
     @property
     def effective(self) -> Tags:
         """The tags to show: those at the start, or the label if no tenant was named then."""
@@ -102,3 +117,16 @@ def state_of(span: object) -> SpanState | None:
 def attach_state(span: object, state: SpanState) -> None:
     """Attach `state` to a starting span, for `state_of`."""
     setattr(span, _ATTRIBUTE, state)
+
+
+def note_failure(span: object, error: BaseException) -> dict[str, int]:
+    """Keep the place of a recorded exception. Returns the event attribute that refers to it.
+
+    It refers by number and not by text, because a library can write any text to an event.
+    """
+    state = state_of(span)
+    if state is not None and len(state.failures) < _MAX_FAILURES:
+        with fail_safe("failure"):
+            state.failures = (*state.failures, (id(error), failure_place(error)))
+            return {semconv.FAILURE: len(state.failures) - 1}
+    return {}

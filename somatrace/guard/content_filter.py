@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
 _NEVER: Final = object()
 #: Marker for a list whose items form a secret only when joined.
 SPLIT: Final = "[REDACTED:split]"
+#: A name in the place of a failure.
+_NAME: Final = re.compile(r"[\w.<>]+")
 #: Keys of headers, arguments and fields written as objects with a name and a value.
 _NAME_KEYS: Final = ("name", "key", "header", "field")
 _VALUE_KEYS: Final = ("value", "val")
@@ -272,6 +275,10 @@ class ContentFilter:
         plain = {key: value for key, value in attributes.items() if key != semconv.DECLARED}
         trusted = type(mark) is int and mark == DECLARED_MARK
         return self.attributes(plain, plain if trusted else NOTHING_DECLARED)[0]
+
+    def place(self, text: str) -> str:
+        """The place of a failure without findings and the grant's terms, name by name."""
+        return _NAME.sub(lambda name: self.words(self._known.scanned(name[0])), text)
 
     def status(self, description: str | None, attributes: Mapping[str, Any]) -> str:
         """A status description. While content is off, only the error's code or type."""

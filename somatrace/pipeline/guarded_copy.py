@@ -20,6 +20,7 @@ from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
+from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.span_naming import naming_of
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
@@ -108,6 +109,10 @@ class SpanCopier:
             known = self._guard.safely(self._scope, _NO_SCOPE, scope)
         return known[1]
 
+    def allows_text(self, tenant: str | None) -> bool:
+        """Whether the policy allows content of `tenant` at the moment."""
+        return self._guard.content_filter(tenant).mode != "none"
+
     def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
         """A copy with guarded name, attributes, events (or only the given ones), links, status and
         resource.
@@ -131,14 +136,23 @@ class SpanCopier:
         if resource[0] is not span.resource:
             resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
         chosen, code = _events_of(span, events), span.status.status_code
+        # most spans have neither events nor links: empty tuples cost the garbage collector nothing
+        copied = (
+            tuple([self._event(event, content_filter, scope_name, state) for event in chosen])
+            if chosen
+            else ()
+        )
+        if copied or (state is not None and state.failures):
+            place = safely(place_of_span, "", copied, state, closed=content_filter.mode == "none")
+            if place:
+                attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
         copy = GuardedCopy(
             name,
             self._context(span.context),
             self._context(span.parent),
             resource[1],
             attributes,
-            # most spans have neither: empty tuples cost the garbage collector nothing
-            tuple([self._event(event, content_filter, scope_name) for event in chosen]) if chosen else (),
+            copied,
             tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
             span.kind,
             None,
@@ -173,11 +187,18 @@ class SpanCopier:
                 kept.setdefault(key, value)
         return kept
 
-    def _event(self, event: Event, content_filter: ContentFilter, scope: str) -> Event:
+    def _event(
+        self, event: Event, content_filter: ContentFilter, scope: str, state: SpanState | None
+    ) -> Event:
         given = plain(event.attributes)
         declared = given.get(semconv.DECLARED) == DECLARED_MARK
         name = content_filter.words(self._guard.event_name(event.name, scope, declared=declared))
+        number = given.pop(semconv.FAILURE, None)
         attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, given)
+        if number is not None or semconv.EXCEPTION_STACKTRACE in given:
+            place = self._guard.safely(place_of_event, "", number, given, attributes, state)
+            if place:
+                attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
         return Event(name, attributes, event.timestamp)
 
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Synchrono
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
+from somatrace.pipeline.recording_span import record_places
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -50,6 +51,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         super().__init__()  # type: ignore[no-untyped-call]
         setattr(self, MARK, True)
         self._pipeline = pipeline
+        self._allows_text = pipeline.copier.allows_text
         self._exports_elsewhere = exports_elsewhere
         self._warnings = LogOnce()
         self._adding = threading.Lock()
@@ -67,6 +69,8 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         try:
             state = _state_for(span, parent_context)
             state.on_event = self._pipeline.event_declared
+            state.allows_text = self._allows_text
+            record_places(span)
             attach_state(span, state)
             self._pipeline.started(span)
         except Exception as error:

@@ -176,7 +176,7 @@ def test_an_exception_from_a_signal_handler_during_an_api_call_reaches_the_progr
             return "rung"
 
     with alarm(), capture(), span("work"), pytest.raises(TimeIsUp):
-        event(Ringing())
+        fail("timed_out", Ringing())
 
 
 def test_an_exception_from_a_signal_handler_inside_a_processor_reaches_the_program() -> None:

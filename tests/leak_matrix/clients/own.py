@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import trace
@@ -11,6 +12,11 @@ from opentelemetry.trace.status import Status, StatusCode
 from somatrace import bind, content, event, fail, span, usage
 from tests.leak_matrix.canary import Planted
 from tests.leak_matrix.harness import case, failing
+
+
+@dataclass
+class Note:
+    text: str
 
 
 def tracer(**attributes: Any) -> trace.Tracer:
@@ -33,6 +39,16 @@ def secrets_in_tags(c: Planted) -> None:
 
 
 @case()
+def values_of_other_types(c: Planted) -> None:
+    with span("work", error=ValueError(c("exception")), items=[Note(c("item"))], options={"a": c("map")}):
+        event("happened", error=KeyError(c("event exception")), note=Note(c("note")), raw=c("raw").encode())
+        usage(model=Note(c("model")))  # type: ignore[arg-type]
+        fail(RuntimeError(c("code")))  # type: ignore[arg-type]
+    with failing(), span("work", kind=c("kind")):  # type: ignore[arg-type]
+        raise type(c("class name"), (LookupError,), {"__module__": c("module name")})
+
+
+@case("error", "cause", "group")
 def failing_blocks(c: Planted) -> None:
     with failing(), span("one"):
         raise ValueError(c("error"))

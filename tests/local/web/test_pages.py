@@ -345,6 +345,16 @@ def test_a_span_of_a_trace_shows_its_tags_attributes_and_error(filled, browser):
         assert expected in page.text
 
 
+def test_a_failed_span_shows_where_it_failed(server, export, browser):
+    place = "KeyError\n  at shop.cart:total:12\n  at shop.api:pay:40"
+    request = export()
+    failed = request.span("pay", failed="KeyError", attributes={"exception.stacktrace": place})
+    server.send(request)
+    page = Document(browser.get(f"/trace/{failed.trace_id.hex()}?span={failed.span_id.hex()}").text)
+    assert "Failed at" in page.text
+    assert page.text.count(place) == 2  # below the status, and among the attributes
+
+
 def test_an_unknown_trace_is_a_404_page(browser):
     answer = browser.get("/trace/" + "ab" * 16)
     assert answer.status_code == 404
