@@ -91,7 +91,7 @@ class SpanState:
         if tags.tenant is None or self.tags.names_tenant:
             return
         if self.label is None or self.label.tenant == tags.tenant:
-            self.label = Tags({**tags.bound, **self.tags.bound})
+            self.label = self.tags.over(Tags(tags.bound))
 
     def set_route(self, route: str) -> None:
         """Record the route of a local root that is a request."""

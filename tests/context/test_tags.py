@@ -220,6 +220,19 @@ def test_a_root_bound_to_no_tenant_is_not_labeled_with_one_bound_inside(kind: Sp
     ]
 
 
+def test_a_labeled_root_keeps_its_own_tags_bound_and_implied_ones() -> None:
+    inside = bind(tenant_id="acme", session_id="s2", user_id="u2")
+    with capture() as seen, span("planner", kind="agent", session_id="s1", user_id=None), inside:
+        pass
+    attributes = seen.named("planner").attributes
+    assert [attributes.get(name) for name in ("tenant_id", "agent_id", "session_id", "user_id")] == [
+        "acme",
+        "planner",
+        "s1",
+        None,
+    ]
+
+
 def test_the_default_tenant_labels_only_work_for_which_none_was_named(monkeypatch) -> None:
     with capture():
         pass
