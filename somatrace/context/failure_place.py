@@ -11,11 +11,12 @@ The result has one line for each exception, and below it one for each frame, the
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from somatrace.runtime.own_code import is_own_code
 from somatrace.runtime.type_names import is_module_name, is_qualified_name, qualified_type_name
@@ -76,14 +77,17 @@ def _related(error: BaseException) -> list[tuple[str, BaseException]]:
 def _frames(entry: TracebackType | None, left: list[int]) -> list[str]:
     """The last of the program's own frames, innermost first; a run of equal ones once."""
     kept: deque[TracebackType] = deque(maxlen=MAX_FRAMES)
-    last: tuple[Any, int] | None = None
+    code, instruction, own = None, -1, False
     while entry is not None and left[0] > 0:
         left[0] -= 1
-        frame = entry.tb_frame
-        place = frame.f_code, entry.tb_lasti
-        if place != last and is_own_code(place[0].co_filename, frame.f_globals):
+        frame, before = entry.tb_frame, instruction
+        instruction = entry.tb_lasti
+        if frame.f_code is not code:
+            code = frame.f_code
+            own = is_own_code(code.co_filename, frame.f_globals)
+            before = -1
+        if own and instruction != before:  # equal in a function that calls itself
             kept.append(entry)
-        last = place
         entry = entry.tb_next
     return [_frame(entry) for entry in reversed(kept)]
 
@@ -95,8 +99,14 @@ def _frame(entry: TracebackType) -> str:
 
 def frame_line(module: object, function: object, line: int | None) -> str:
     """A frame; `?` for a name that does not have the form of an identifier."""
+    names = _names(module if type(module) is str else "", function if type(function) is str else "")
+    return f"{names}:{line or 0}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(module: str, function: str) -> str:
     shown = module if is_module_name(module) else "?"
-    return f"{shown}:{function if is_qualified_name(function) else '?'}:{line or 0}"
+    return f"{shown}:{function if is_qualified_name(function) else '?'}"
 
 
 def rendered(chain: Iterable[RaisedException]) -> str:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final
 
 from somatrace.runtime.log_once import LogOnce
+from somatrace.runtime.type_names import type_name
 
 _warnings: Final = LogOnce(limit=100)
 
@@ -32,7 +33,7 @@ class fail_safe:  # noqa: N801 - reads as a verb phrase: `with fail_safe("event"
     ) -> bool:
         if not isinstance(error, Exception) or from_a_signal(error):
             return False
-        fault = self._operation, type(error).__name__
+        fault = self._operation, type_name(error)
         _warnings.warning(fault, "%s: %s in tracing; the program is not affected", *fault)
         return True
 
@@ -56,4 +57,4 @@ def text_of(value: object) -> str:
         return value
     with fail_safe("str"):
         return str(value)
-    return type(value).__name__
+    return type_name(value)

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanProcessor
 
 from somatrace import bind, content, event, fail, span, tracing, usage
+from somatrace.runtime.fail_safe import fail_safe
 from somatrace.testing import capture
 
 
@@ -177,6 +178,13 @@ def test_an_exception_from_a_signal_handler_during_an_api_call_reaches_the_progr
 
     with alarm(), capture(), span("work"), pytest.raises(TimeIsUp):
         fail("timed_out", Ringing())
+
+
+def test_the_log_line_of_a_fault_has_no_name_made_of_content(caplog: pytest.LogCaptureFixture) -> None:
+    with fail_safe("naming"):
+        raise type("say canary-1180", (LookupError,), {})
+    assert "canary" not in caplog.text
+    assert "naming: LookupError in tracing" in caplog.text
 
 
 def test_an_exception_from_a_signal_handler_inside_a_processor_reaches_the_program() -> None:
