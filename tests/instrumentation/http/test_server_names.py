@@ -225,5 +225,5 @@ def test_apps_chosen_by_host_are_named_by_their_routes_only() -> None:
 
 
 def test_a_route_of_a_host_has_no_path_that_could_be_mistaken_for_the_requests() -> None:
-    """OpenTelemetry's Starlette instrumentation reads `path`, and uses the request's path if there is none."""
+    """OpenTelemetry's Starlette instrumentation reads it, and takes the request's path if there is none."""
     assert Host("example.com", Router()).path == ""
