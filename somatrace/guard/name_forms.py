@@ -17,6 +17,8 @@ _OPERATIONS: Final = frozenset({
     # gen_ai.operation.name
     "chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent",
     "invoke_workflow", "retrieval", "text_completion",
+    # the operations that OpenLLMetry's conventions add to those
+    "execute_task", "llm_request", "vector_db_retrieve",
     # messaging.operation.type, and names of messaging.operation.name in use
     "ack", "create", "deliver", "nack", "poll", "process", "publish", "receive", "send", "settle",
     # graphql.operation.type

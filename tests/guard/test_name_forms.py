@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import semconv_ai, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.semconv._incubating.attributes import (
     gen_ai_attributes,
@@ -83,6 +83,7 @@ def test_the_operations_are_those_of_the_semantic_conventions() -> None:
             gen_ai_attributes.GenAiOperationNameValues,
             messaging_attributes.MessagingOperationTypeValues,
             graphql_attributes.GraphqlOperationTypeValues,
+            semconv_ai.GenAICustomOperationName,
         )
         for value in values
     }
