@@ -110,6 +110,8 @@ def test_the_http_methods_are_those_of_the_semantic_conventions() -> None:
             "crewai._execute_core",
         ),
         ("openinference.instrumentation.crewai", "Ada", "openinference.instrumentation.crewai.span"),
+        ("opentelemetry.instrumentation.langchain", "goto finish", "goto finish"),
+        ("some.library", "goto finish", "some.library.span"),
         ("opentelemetry.instrumentation.sqlalchemy", "SELECT orders", "SELECT orders"),
         (
             "opentelemetry.instrumentation.sqlalchemy",
@@ -118,7 +120,7 @@ def test_the_http_methods_are_those_of_the_semantic_conventions() -> None:
         ),
     ],
 )
-def test_names_that_begin_with_content_leave_only_their_end(scope: str, name: str, expected: str) -> None:
+def test_some_libraries_have_rules_of_their_own(scope: str, name: str, expected: str) -> None:
     assert Guard().name(name, scope, "span") == expected
 
 
