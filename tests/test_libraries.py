@@ -157,10 +157,11 @@ def test_every_scope_of_openinference_in_the_registry_was_recorded() -> None:
     assert registered <= recorded
 
 
-def test_the_scopes_whose_names_are_content_are_real() -> None:
+def test_the_scopes_that_have_rules_for_names_are_real() -> None:
     real = set().union(*ELSEWHERE.values(), *map(installed_scopes, INSTALLED))
 
-    for prefix in (*name_forms._NAMED_BY_CONTENT, *name_forms._NAMED_BY_DATABASE):
+    tables = (name_forms._NAMED_BY_CONTENT, name_forms._NAMED_BY_DATABASE, name_forms._LIBRARY_OPERATIONS)
+    for prefix in (prefix for table in tables for prefix in table):
         assert any(name_forms.is_scope_of(prefix, scope) for scope in real), prefix
 
 

@@ -17,6 +17,8 @@ _OPERATIONS: Final = frozenset({
     # gen_ai.operation.name
     "chat", "create_agent", "embeddings", "execute_tool", "generate_content", "invoke_agent",
     "invoke_workflow", "retrieval", "text_completion",
+    # the operations that OpenLLMetry's conventions add to those
+    "execute_task", "llm_request", "vector_db_retrieve",
     # messaging.operation.type, and names of messaging.operation.name in use
     "ack", "create", "deliver", "nack", "poll", "process", "publish", "receive", "send", "settle",
     # graphql.operation.type
@@ -24,11 +26,14 @@ _OPERATIONS: Final = frozenset({
     # mcp.method.name with a target
     "completion/complete", "prompts/get", "resources/read", "tools/call",
 })  # fmt: skip
+_NONE: Final = frozenset[str]()
 _DATABASE_OPERATIONS: Final = frozenset({
     "ALTER", "BEGIN", "CALL", "COMMIT", "COPY", "CREATE", "DELETE", "DROP", "EXECUTE", "INSERT", "MERGE",
     "REPLACE", "ROLLBACK", "SELECT", "TRUNCATE", "UPDATE", "UPSERT", "WITH",
     "aggregate", "count", "delete", "distinct", "find", "findAndModify", "insert", "update",
 })  # fmt: skip
+#: Further operations, by prefix of the scope: langgraph's commands name the node they go to.
+_LIBRARY_OPERATIONS: Final = {"opentelemetry.instrumentation.langchain": frozenset({"goto"})}
 
 
 class NamedByContent(NamedTuple):
@@ -60,7 +65,8 @@ def library_name(name: str, scope: str) -> str:
     if any(is_scope_of(prefix, scope) for prefix in _NAMED_BY_DATABASE):
         head, space, target = name.partition(" ")
         return name if _WORD.fullmatch(head) and (not space or fits(DATABASE, target)) else ""
-    return name if _has_form(name) else ""
+    further = (known for prefix, known in _LIBRARY_OPERATIONS.items() if is_scope_of(prefix, scope))
+    return name if _has_form(name, next(further, _NONE)) else ""
 
 
 def is_scope_of(prefix: str, scope: str) -> bool:
@@ -68,7 +74,7 @@ def is_scope_of(prefix: str, scope: str) -> bool:
     return scope == prefix or scope.startswith(f"{prefix}.")
 
 
-def _has_form(name: str) -> bool:
+def _has_form(name: str, further: frozenset[str]) -> bool:
     operation, space, target = name.partition(" ")
     if not space:
         return _is_word(name)
@@ -76,7 +82,7 @@ def _has_form(name: str) -> bool:
         return _is_word(target)
     if operation in _DATABASE_OPERATIONS:
         return fits(DATABASE, target) and _is_word(target)
-    return operation in _OPERATIONS and _is_word(target)
+    return (operation in _OPERATIONS or operation in further) and _is_word(target)
 
 
 def _is_word(text: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import semconv_ai, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.semconv._incubating.attributes import (
     gen_ai_attributes,
@@ -83,6 +83,7 @@ def test_the_operations_are_those_of_the_semantic_conventions() -> None:
             gen_ai_attributes.GenAiOperationNameValues,
             messaging_attributes.MessagingOperationTypeValues,
             graphql_attributes.GraphqlOperationTypeValues,
+            semconv_ai.GenAICustomOperationName,
         )
         for value in values
     }
@@ -109,6 +110,8 @@ def test_the_http_methods_are_those_of_the_semantic_conventions() -> None:
             "crewai._execute_core",
         ),
         ("openinference.instrumentation.crewai", "Ada", "openinference.instrumentation.crewai.span"),
+        ("opentelemetry.instrumentation.langchain", "goto finish", "goto finish"),
+        ("some.library", "goto finish", "some.library.span"),
         ("opentelemetry.instrumentation.sqlalchemy", "SELECT orders", "SELECT orders"),
         (
             "opentelemetry.instrumentation.sqlalchemy",
@@ -117,7 +120,7 @@ def test_the_http_methods_are_those_of_the_semantic_conventions() -> None:
         ),
     ],
 )
-def test_names_that_begin_with_content_leave_only_their_end(scope: str, name: str, expected: str) -> None:
+def test_some_libraries_have_rules_of_their_own(scope: str, name: str, expected: str) -> None:
     assert Guard().name(name, scope, "span") == expected
 
 

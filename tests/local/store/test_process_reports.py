@@ -22,7 +22,7 @@ from opentelemetry import trace
 import somatrace
 
 somatrace.init_tracing("reporter")
-tracer = trace.get_tracer("tests")
+tracer = trace.get_tracer(__name__)
 for number in range(int(sys.argv[1])):
     with tracer.start_as_current_span(f"work {number}"):
         pass
