@@ -256,3 +256,12 @@ def test_an_export_of_the_largest_size_arrives_in_small_parts(start_server, tmp_
     for start in range(0, len(body), 10_000):
         client.sendall(body[start : start + 10_000])
     assert client.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize("path", ["/open", "/v1/traces", "/api/public/otel/v1/metrics", "/traces"])
+def test_a_client_that_leaves_within_a_body_logs_nothing(start_server, tmp_path, connect, caplog, path):
+    server = start_server(tmp_path / "data")
+    head = post(server, "Content-Length: 1000").replace(b"/v1/traces", path.encode())
+    connect(server.url, head + b"x").close()
+    assert health(server) == 200
+    assert caplog.records == []
