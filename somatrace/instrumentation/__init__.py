@@ -10,7 +10,7 @@ from somatrace.instrumentation.coexistence.duplicate_exporters import exports_el
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http import asgi, clients
-from somatrace.instrumentation.llm import client_calls, openllmetry
+from somatrace.instrumentation.llm import client_calls, log_filter, openllmetry
 
 __all__ = ["exports_elsewhere", "install"]
 
@@ -30,6 +30,7 @@ def install(
     `content` decides whether a tenant's content may be recorded.
     """
     content_capture.allow(content)
+    log_filter.install()
     openllmetry.install(coverage)
     traceloop.install(coverage)
     langfuse.install(coverage)
