@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from somatrace.instrumentation import content_capture
-from somatrace.instrumentation.coexistence import langfuse, traceloop
+from somatrace.instrumentation.coexistence import langfuse, log_records, traceloop
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
 from somatrace.instrumentation.coverage import Coverage
@@ -31,6 +31,7 @@ def install(
     """
     content_capture.allow(content)
     log_filter.install()
+    log_records.install()
     openllmetry.install(coverage)
     traceloop.install(coverage)
     langfuse.install(coverage)

@@ -51,7 +51,8 @@ _NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}(?={QUOTE}{SPACE}{{0,8
 #: From the middle of a name to the start of its value.
 _TO_VALUE: Final = (
     rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{QUOTE})?(?:"
-    rf"(?:,|{SPACE}){{1,8}}(?:{QUOTE})?{VALUE_KEY}(?:{QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}{TYPED}"
+    rf"(?:[\s,]{{1,8}}|(?:\\{{1,15}}[nrt][ \t]{{0,8}}){{1,2}})(?:{QUOTE})?{VALUE_KEY}(?:{QUOTE})?"
+    rf"[ \t]{{0,4}}[:=][ \t]{{0,4}}{TYPED}"
     rf"|</[A-Za-z]{{1,24}}>{SPACE}{{0,40}}+<(?:{VALUE_KEY}|string)>"
     r"|\]?[ \t]{0,8}(?:(?P<equals>(?::[ \t]?[Ss]tr(?:ing)?[ \t]?)?(?:=>|:=|={1,2}))|(?P<colon>:(?!:)\*{0,2})"
     r"|>|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
