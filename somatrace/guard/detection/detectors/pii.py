@@ -357,7 +357,7 @@ FINANCIAL: Final[tuple[Detector, ...]] = (
         "financial",
         "payment cards as lists of digits or groups",
         "shape",
-        (b"[0", b"(0", b'["0', b"['0", b"[\\", b"[\n", b'("0', b"('0"),
+        (b"[0", b"(0", b'["0', b"['0", b"[\\", b"[\n"),
         locate_listed_card,
     ),
     Detector(
