@@ -22,15 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from somatrace.local.access import auth
-from somatrace.local.access.keys import LINK_SECONDS, load_keys
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.store.store import Store
 
@@ -239,7 +237,7 @@ new PerformanceObserver((list) => { seen.long += list.getEntries().length; })
 VISITS = 5
 
 
-def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
+def look(url: str, cookies: dict[str, str], traces: list[str]) -> bool:
     """Open each page in `VISITS` fresh contexts of a real Chromium; return whether the limits are kept."""
     from playwright.sync_api import sync_playwright
 
@@ -257,7 +255,7 @@ def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         for name, page_path in pages.items():
-            seen = [visited(browser, url, open_link(), page_path) for _ in range(VISITS)]
+            seen = [visited(browser, url, cookies, page_path) for _ in range(VISITS)]
             lcp, long, nodes, size, requests = (
                 statistics.median(column) for column in zip(*seen, strict=True)
             )
@@ -272,12 +270,12 @@ def look(url: str, open_link: Callable[[], str], traces: list[str]) -> bool:
     return kept
 
 
-def visited(browser: Any, url: str, link: str, path: str) -> tuple[float, ...]:
+def visited(browser: Any, url: str, cookies: dict[str, str], path: str) -> tuple[float, ...]:
     """LCP in ms, long tasks, nodes, bytes transferred and requests of one visit with an empty cache."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     try:
-        # log in without a page, whose nodes would be counted too
-        context.request.post(f"{url}/open", form={"token": link.partition("#")[2]})
+        # signed in without a page, whose nodes would be counted too
+        context.add_cookies([{"name": name, "value": value, "url": url} for name, value in cookies.items()])
         page = context.new_page()
         page.add_init_script(OBSERVE)
         developer = context.new_cdp_session(page)
@@ -337,6 +335,7 @@ def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
         with httpx.Client(base_url=ready_info["url"], timeout=60) as client:
             client.post("/open", data={"token": ready_info["page"].partition("#")[2]})
             kept = measure(client, traces, rounds)
+            cookies = dict(client.cookies)
         peak = memory(server.pid, "VmHWM")
         print(
             f"| memory of the server, MB | {memory(server.pid, 'VmRSS'):.0f} | {peak:.0f} | {MEMORY:.0f} | "
@@ -350,8 +349,7 @@ def run(spans: int, rate: int, rounds: int, directory: Path) -> bool:
             f"\n{spans:,} spans, {size / 1e6:,.0f} MB on disk; "
             f"{arrived} spans/s arrived while it was measured"
         )
-        keys = load_keys(directory)
-        kept &= look(ready_info["url"], lambda: auth.link(keys, ready_info["url"], LINK_SECONDS), traces)
+        kept &= look(ready_info["url"], cookies, traces)
     finally:
         if sender is not None:
             sender.kill()

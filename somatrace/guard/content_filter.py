@@ -14,6 +14,7 @@ from somatrace.context.tags import Scalar
 from somatrace.guard.allow_list import IDENTIFIER, is_response_id, looks_like_identifier
 from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
 from somatrace.guard.detection.detectors.own_terms import dictionary
+from somatrace.guard.detection.detectors.structured_values import names_its_entry, values_its_entry
 from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
 from somatrace.guard.redaction.redact import find, redact_text
@@ -24,6 +25,8 @@ MAX_DEPTH: Final = 8
 #: Size of the cache of texts already searched for a grant's terms.
 _MAX_SEARCHED: Final = 1024
 _SMALL: Final = 10**7
+#: of a payment card
+_MAX_DIGITS: Final = 19
 _SECRETS: Final = frozenset({"secrets"})
 #: Traceloop never detaches its properties: they may be another tenant's, so no tenant's policy releases them.
 _ASSOCIATION: Final = "traceloop.association.properties."
@@ -35,9 +38,6 @@ _NEVER: Final = object()
 SPLIT: Final = "[REDACTED:split]"
 #: A name in the place of a failure.
 _NAME: Final = re.compile(r"[\w.<>]+")
-#: Keys of headers, arguments and fields written as objects with a name and a value.
-_NAME_KEYS: Final = ("name", "key", "header", "field")
-_VALUE_KEYS: Final = ("value", "val")
 
 
 class ContentFilter:
@@ -193,6 +193,8 @@ class ContentFilter:
             numbers = any(isinstance(item, (int, float)) for item in value)
             if numbers and not declared and not self._opened(name):
                 return None  # a vector or token ids: the text can be reconstructed from them
+            if _could_be_card(value) and find(str(list(value))):
+                return None
             items = [self._closed(name, key, item, declared=declared) for item in value[:128]]
             if any(item is None for item in items):
                 return None
@@ -230,6 +232,8 @@ class ContentFilter:
 
     def _sequence(self, key: KeyVerdict, value: Sequence[Any], depth: int) -> tuple[Any, ...]:
         """Check items individually and joined: a name may precede its value, and a value may span items."""
+        if _could_be_card(value) and self.text(listed := str(list(value))) != listed:
+            return (SPLIT,)
         kept: list[Any] = []
         under = key
         for place, item in enumerate(value):
@@ -254,18 +258,25 @@ class ContentFilter:
     def _mapping(self, under: KeyVerdict, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
         items = {_exact(name): item for name, item in list(value.items())[:128]}
-        stated = next((items[name] for name in _NAME_KEYS if isinstance(items.get(name), str)), None)
+        stated = self._stated(items)
         for name, item in items.items():
             key = self._known.names.key(name)
-            deciding = (
-                self._known.names.key(_exact(stated)) if stated is not None and name in _VALUE_KEYS else key
-            )
+            deciding = stated if stated is not None and values_its_entry(name) else key
             if deciding.meaning is None and under.meaning is not None:
                 deciding = under  # everything below the name of a secret
             found = self._open(deciding, item, depth + 1)
             if found is not None:
                 kept[self.words(name) if key.tame else self.text(name)] = found
         return kept
+
+    def _stated(self, items: Mapping[str, Any]) -> KeyVerdict | None:
+        """What an object's own name implies about its value: `{"Key": "PASSWORD", "Value": "x"}`."""
+        for key, name in items.items():
+            if isinstance(name, str) and names_its_entry(key):
+                verdict = self._known.names.key(_exact(name))
+                if verdict.meaning is not None:
+                    return verdict
+        return None
 
     def event(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """An event's or link's attributes that may leave: of exceptions, only the type if content is off."""
@@ -301,6 +312,11 @@ def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
 def _is_card(value: float) -> bool:
     """Whether a detector finds something in the integer part of a number."""
     return _SMALL <= abs(value) < 10**20 and bool(find(str(int(value))))
+
+
+def _could_be_card(value: Sequence[Any]) -> bool:
+    """Whether a sequence has as many numbers as a card has digits or groups."""
+    return 3 <= len(value) <= _MAX_DIGITS and all(type(item) is int for item in value)
 
 
 def _exact(text: object) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from somatrace.instrumentation.coexistence import langfuse, propagators, traceloop
+from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http import asgi, clients
-from somatrace.instrumentation.llm import client_calls, mcp_transports, openllmetry
+from somatrace.instrumentation.llm import client_calls, log_filter, mcp_transports, openllmetry
 
 __all__ = ["exports_elsewhere", "install"]
 
@@ -30,6 +30,8 @@ def install(
     `content` decides whether a tenant's content may be recorded.
     """
     capture = ContentCapture(content)
+    log_filter.install()
+    log_records.install()
     propagators.install(coverage)
     mcp_transports.install(coverage)  # before the instrumentor, whose streams then are around these
     openllmetry.install(coverage, capture)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -78,7 +78,7 @@ def build(
             Middleware(TrustedHostMiddleware, allowed_hosts=[*hosts], www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=6),
         ],
-        exception_handlers={HTTPException: _refusal, Exception: _failure},
+        exception_handlers={HTTPException: _refusal, ClientDisconnect: _gone, Exception: _failure},
     )
 
 
@@ -104,6 +104,11 @@ def _refusal(request: Request, error: Exception) -> Response:
     if request.url.path.startswith(("/api/", "/v1/")):
         return JSONResponse({"message": text}, status, headers)
     return PlainTextResponse(text, status, headers)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    # nobody reads it; without it, the server would log a traceback
+    return Response(status_code=400)
 
 
 def _failure(request: Request, error: Exception) -> Response:

@@ -18,6 +18,7 @@ import uvicorn
 from somatrace.local.access.auth import link
 from somatrace.local.access.keys import LINK_SECONDS, Keys, load_keys
 from somatrace.local.app import LOOPBACK, build
+from somatrace.local.connections import ConnectionLimits, limited_protocol
 from somatrace.local.otlp.decode import MAX_BODY, Limits
 from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
 
@@ -26,6 +27,8 @@ DEFAULT_PORT: Final = 4318
 _SWITCH_SECONDS: Final = 0.001
 #: objects between collections: a batch of spans creates thousands, none of them in reference cycles
 _COLLECT_AFTER: Final = 20_000
+#: bytes of a request's headers; browsers send the cookies of every program on the same host
+_MAX_HEADERS: Final = 65_536
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "::1", "localhost")
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::", "")  # noqa: S104 (compared with, never bound by default)
 
@@ -90,6 +93,7 @@ class LocalServer:
         max_bytes: int = DEFAULT_MAX_BYTES,
         max_days: float = DEFAULT_MAX_DAYS,
         max_body: int = MAX_BODY,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         """Check the arguments and the data directory and bind the port; raises `ServeError`."""
         if host not in _LOOPBACK_NAMES and not allow_remote:
@@ -112,16 +116,20 @@ class LocalServer:
         except (OSError, sqlite3.Error) as error:
             self._store.close()
             raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
+        limits = limits or ConnectionLimits()
         self._server = uvicorn.Server(
             uvicorn.Config(
                 build(self._store, self.keys, Limits(body=max_body), _hosts(host)),
+                http=limited_protocol(limits),
+                h11_max_incomplete_event_size=_MAX_HEADERS,
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
                 ws="none",
                 lifespan="off",
-                limit_concurrency=128,
+                # also counts requests whose clients have gone; one more, since it refuses at the limit
+                limit_concurrency=limits.connections + 1,
                 timeout_graceful_shutdown=3,
             )
         )

@@ -673,6 +673,38 @@ def test_a_secret_spread_over_items_is_found(cuts: set[int], mode: str) -> None:
     assert (copy.attributes or {}).get("app.deltas") in (None, ("[REDACTED:split]",))
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"Key": "DB_PASSWORD", "Value": "marigold9"},
+        {"Value": "marigold9", "Name": "DB_PASSWORD"},
+        {"id": "7", "ParameterKey": "DB_PASSWORD", "ParameterValue": "marigold9"},
+        {"header": "X-Password", "val": "marigold9"},
+        {"key": "db.password", "value": {"stringValue": "marigold9"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_an_object_with_a_name_and_a_value_loses_a_secret_value(entry: Any, mode: str) -> None:
+    copy = copier(mode).copy(made({"app.tags": entry, "app.more": (entry,)}))
+
+    assert b"marigold9" not in encode([copy])
+
+
+@pytest.mark.parametrize("numbers", [(4, *(1,) * 15), (4111, 1111, 1111, 1111), (3782, 822463, 10005)])
+@pytest.mark.parametrize("mode", ["none", "redacted"])
+def test_a_card_as_a_list_of_numbers_does_not_leave(numbers: tuple[int, ...], mode: str) -> None:
+    copy = copier(mode).copy(made({"app.value": numbers}))
+
+    assert (copy.attributes or {}).get("app.value") in (None, ("[REDACTED:split]",))
+
+
+def test_a_list_of_numbers_that_is_no_card_leaves_with_the_content() -> None:
+    copy = copier("redacted").copy(made({"app.value": (4096, 2048, 1024, 512)}))
+
+    assert (copy.attributes or {})["app.value"] == (4096, 2048, 1024, 512)
+
+
 def test_usage_is_kept_beyond_the_limit_on_distinct_keys() -> None:
     usage = {
         "gen_ai.usage.input_tokens": 812,

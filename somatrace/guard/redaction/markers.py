@@ -15,6 +15,7 @@ Pseudonymise = Callable[[str, str], str]
 
 #: Characters. Longer texts are not JSON numbers.
 _NUMBER: Final = 40
+_SPACE: Final = r"(?:\s|\\{1,15}[nrt])"
 
 
 def settled(text: str, hit: DetectedValue) -> DetectedValue | None:
@@ -68,6 +69,8 @@ class _Numbers:
     def extent(self, hit: DetectedValue) -> tuple[int, int, str]:
         """The start and end of the number, and the quotes its marker needs."""
         text, start, end = self._text, hit.start, hit.end
+        if compiled(rf"\d+(?:(?:{_SPACE}|,)+\d+)+").fullmatch(text, start, end):
+            return start, end, self._list_quote(start)
         if not compiled(r"[0-9.eE+-]+").fullmatch(text, start, end):
             return start, end, ""
         number = compiled(rf"[0-9.eE+-]{{0,{_NUMBER}}}").match(text, end)
@@ -83,6 +86,17 @@ class _Numbers:
         if before[-1:] in ("[", ",") and self._json and not self._inside_string(start):
             return start, last, '"'
         return hit.start, hit.end, ""
+
+    def _list_quote(self, start: int) -> str:
+        """The quotes that a marker needs in place of all the numbers of a list."""
+        opening = compiled(rf"(?:(\\{{0,15}}\"){_SPACE}{{0,8}}:{_SPACE}{{0,8}})?\[{_SPACE}{{0,40}}$").search(
+            self._text[max(0, start - 64) : start]
+        )
+        if opening is None:
+            return ""
+        if opening[1] and (opening[1] != '"' or not self._json or not self._inside_string(start)):
+            return opening[1]
+        return '"' if self._json and not self._inside_string(start) else ""
 
     def _inside_string(self, at: int) -> bool:
         return bisect.bisect_right(self._quotes, at) % 2 == 1

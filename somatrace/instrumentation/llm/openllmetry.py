@@ -22,7 +22,7 @@ from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import mcp_transports, repairs
-from somatrace.instrumentation.llm.log_filter import filter_logs
+from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.libraries import INSTRUMENTED, Library
 
@@ -105,7 +105,7 @@ class Switch:
                 replace_dont_throw(self._package)
             instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
         self._capture.gate(self._package)
-        filter_logs(self._package)
+        silence_prints(self._package)
         return _repair(self._library.name, self._package, loaded) or state
 
 

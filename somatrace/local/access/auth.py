@@ -12,10 +12,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from somatrace.local.access.keys import SESSION_SECONDS, Keys
+from somatrace.local.access.keys import LINK, SESSION, SESSION_SECONDS, Keys
 
-_LINK: Final = "link"
-_SESSION: Final = "session"
 _MAX_USED: Final = 10_000
 
 
@@ -50,17 +48,17 @@ class Auth:
         navigation = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         if site not in ("same-origin", "none") and not navigation:
             return True
-        return not self._keys.verify(_SESSION, request.cookies.get(cookie_name(request), ""))
+        return not self._keys.verify(SESSION, request.cookies.get(cookie_name(request), ""))
 
     def open(self, request: Request, token: str, response: Response) -> bool:
         """Exchange a link's `token`, which works once, for a session cookie on `response`."""
         if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
-        if not self._keys.verify(_LINK, token) or not self._first_use(token):
+        if not self._keys.verify(LINK, token) or not self._first_use(token):
             return False
         response.set_cookie(
             cookie_name(request),
-            self._keys.sign(_SESSION, SESSION_SECONDS),
+            self._keys.sign(SESSION, SESSION_SECONDS),
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="strict",
@@ -85,8 +83,11 @@ class Auth:
 
 
 def link(keys: Keys, base_url: str, lifetime: float) -> str:
-    """A link that opens the page once; the token follows `#`, so that no log or preview contains it."""
-    return f"{base_url}/open#{keys.sign(_LINK, lifetime)}"
+    """A link that opens the page once, at the server that runs with this object `keys`.
+
+    The token follows `#`, so that no log or preview contains it.
+    """
+    return f"{base_url}/open#{keys.sign(LINK, lifetime)}"
 
 
 def cookie_name(request: Request) -> str:

@@ -11,13 +11,16 @@ import secrets
 import stat
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
 from somatrace.local.data_dir import locked
 
 FILE: Final = "local.keys"
+#: purposes of signed values
+LINK: Final = "link"
+SESSION: Final = "session"
 LINK_SECONDS: Final = 600.0
 SESSION_SECONDS: Final = 7 * 86400.0
 
@@ -28,11 +31,15 @@ class KeysError(OSError):
 
 @dataclass(frozen=True)
 class Keys:
-    """A key pair in Langfuse's format for programs, and a secret that signs links and sessions."""
+    """A key pair in Langfuse's format for programs, and the secrets that sign sessions and links."""
 
     public_key: str
     secret_key: str = field(repr=False)
     page_secret: str = field(repr=False)
+    #: not stored, so that a link ends with the server that printed it, which knows whether it was used
+    link_secret: str = field(
+        default_factory=lambda: secrets.token_urlsafe(32), init=False, repr=False, compare=False
+    )
 
     def basic(self) -> str:
         """The value of an Authorization header with the key pair."""
@@ -54,7 +61,8 @@ class Keys:
 
     def _signature(self, purpose: str, body: str) -> str:
         message = f"{purpose}\0{body}".encode("utf-8", "replace")
-        digest = hmac.new(self.page_secret.encode(), message, hashlib.sha256).digest()
+        secret = self.link_secret if purpose == LINK else self.page_secret
+        digest = hmac.new(secret.encode(), message, hashlib.sha256).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
@@ -80,7 +88,9 @@ def _write(path: Path, keys: Keys) -> None:
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(vars(keys), file)
+            json.dump(
+                {stored.name: getattr(keys, stored.name) for stored in fields(keys) if stored.init}, file
+            )
         aside.rename(path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -701,6 +701,27 @@ def test_a_link_opens_the_page_once(server):
     server.client.cookies.clear()
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_a_link_ends_with_the_server_that_printed_it(start_server, tmp_path, used):
+    before = start_server(tmp_path / "data")
+    token = auth.link(before.keys, before.url, 60).partition("#")[2]
+    if used:
+        with httpx.Client(base_url=before.url) as client:
+            assert client.post("/open", data={"token": token}).status_code == 303
+    after = start_server(tmp_path / "data")
+    answer = after.client.post(after.url + "/open", data={"token": token})
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
+def test_a_session_outlives_a_restart(start_server, tmp_path):
+    before = start_server(tmp_path / "data")
+    with before.browser() as client:
+        value = next(iter(client.cookies.values()))
+    after = start_server(tmp_path / "data")
+    name = f"somatrace_{after.url.rpartition(':')[2]}"
+    assert httpx.get(after.url, headers={"Cookie": f"{name}={value}"}).status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "x", "1.2.3", "9999999999.aaaa.bbbb", "\u20ac", "a" * 5000])
 def test_an_invalid_token_does_not_sign_in(shared_server, token):
     answer = shared_server.client.post(shared_server.url + "/open", data={"token": token})

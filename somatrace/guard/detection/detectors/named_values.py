@@ -18,13 +18,22 @@ from somatrace.guard.detection.detectors.secret_names import (
     meaning,
     stands_elsewhere,
 )
-from somatrace.guard.detection.detectors.structured_values import below, beside, block, items, with_spaces
+from somatrace.guard.detection.detectors.structured_values import (
+    TYPED,
+    VALUE_KEY,
+    below,
+    beside,
+    block,
+    items,
+    with_spaces,
+)
 from somatrace.guard.detection.detectors.value_bounds import (
     QUOTE,
     SPACE,
     opens,
     quoted_end,
     trimmed,
+    tripled,
     unclosed,
 )
 from somatrace.guard.detection.engine import MARKER, Detector, ValueSpan, compiled
@@ -42,12 +51,14 @@ _NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}(?={QUOTE}{SPACE}{{0,8
 #: From the middle of a name to the start of its value.
 _TO_VALUE: Final = (
     rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{QUOTE})?(?:"
-    rf"[\s,]{{1,8}}(?:{QUOTE})?[vV]alue(?:{QUOTE})?[ \t]{{0,4}}[:=][ \t]{{0,4}}"
+    rf"(?:[\s,]{{1,8}}|(?:\\{{1,15}}[nrt][ \t]{{0,8}}){{1,2}})(?:{QUOTE})?{VALUE_KEY}(?:{QUOTE})?"
+    rf"[ \t]{{0,4}}[:=][ \t]{{0,4}}{TYPED}"
+    rf"|</[A-Za-z]{{1,24}}>{SPACE}{{0,40}}+<(?:{VALUE_KEY}|string)>"
     r"|\]?[ \t]{0,8}(?:(?P<equals>(?::[ \t]?[Ss]tr(?:ing)?[ \t]?)?(?:=>|:=|={1,2}))|(?P<colon>:(?!:)\*{0,2})"
     r"|>|(?P<comma>,(?=[ \t]{0,4}[bruf]?\\{0,15}[\"'])))[ \t]{0,8}"
     rf"(?(closed){_NESTED})(?P<list>\[{SPACE}{{0,40}}+(?=[bruf]{{0,2}}\\{{0,15}}[\"']))?"
     r"|(?P<space>[ \t]{1,4}|(?=->|→)))"
-    rf"(?:[bruf]{{1,2}}(?=[\"']))?(?P<quote>{QUOTE})?"
+    rf"(?:[bruf]{{1,2}}(?=\\{{0,15}}[\"']))?(?P<quote>{QUOTE})?"
 )
 _SAYS: Final = (
     r"(?:[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}"
@@ -161,6 +172,8 @@ def _quoted(text: str, match: re.Match[str], what: NameMeaning, name: str) -> tu
         return (found[0]._replace(more=tuple(found[1:])),) if found else None
     if what.strength is NameStrength.HEADER:
         return None
+    if (inner := tripled(text, begin, quote)) is not None:
+        return (_checked(text, *inner, what, name),)
     end = quoted_end(text, begin, quote)
     if end is None and (end := unclosed(text, begin, quote)) is None:
         return None

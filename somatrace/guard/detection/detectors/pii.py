@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
+from somatrace.guard.detection.detectors.value_bounds import QUOTE, SPACE
 from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 
 # -- e-mail ---------------------------------------------------------------------------------------------
@@ -134,6 +136,44 @@ def locate_card(text: str, at: int) -> ValueSpan | None:
         if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
             return ValueSpan(*match.span(), "CARD")
     return None
+
+
+#: Numbers in brackets, plain or as texts: the digits or the groups of a card.
+_COMMA: Final = rf"{SPACE}{{0,40}}+,{SPACE}{{0,40}}+"
+_LISTED: Final = (
+    rf"[\[(]{SPACE}{{0,40}}+(?P<numbers>\d{{1,6}}(?:{_COMMA}\d{{1,6}}){{2,18}}+){SPACE}{{0,40}}+[\])]"
+)
+_LISTED_TEXTS: Final = (
+    rf"[\[(]{SPACE}{{0,40}}+(?P<quote>{QUOTE})(?P<numbers>\d{{1,6}}(?:(?P=quote){_COMMA}(?P=quote)\d{{1,6}})"
+    rf"{{2,18}}+)(?P=quote){SPACE}{{0,40}}+[\])]"
+)
+#: Lengths of the groups of a card.
+_GROUPED: Final = re.compile("4444[123]?|444[1-4]|46[45]")
+#: Leading zeros of groups are lost in numbers; without a word for it, such a list is rarely a card.
+_CARD_NAMED: Final = r"(?i:card|pan\b|karte|carte|tarjeta)[^\n]{0,24}$"
+
+
+def locate_listed_card(text: str, at: int) -> ValueSpan | None:
+    """A card number as a list of its digits or groups, which starts here."""
+    match = compiled(_LISTED).match(text, at) or compiled(_LISTED_TEXTS).match(text, at)
+    if match is None:
+        return None
+    named = compiled(_CARD_NAMED).search(text[max(0, at - 40) : at]) is not None
+    numbers = re.findall(r"\d+", match["numbers"])
+    return ValueSpan(*match.span("numbers"), "CARD") if is_listed_card(numbers, named=named) else None
+
+
+def is_listed_card(numbers: Sequence[str], *, named: bool) -> bool:
+    """Whether numbers are the digits or groups of a card; `named` ones may have lost leading zeros."""
+    lengths = "".join(str(len(number)) for number in numbers)
+    if named and len(numbers) in (3, 4) and len(numbers[0]) == 4:
+        numbers = [number.zfill(size) for number, size in zip(numbers, _SIZES[len(numbers)], strict=True)]
+        lengths = "".join(str(len(number)) for number in numbers)
+    single = len(numbers) >= 13 and set(lengths) == {"1"}
+    return (single or _GROUPED.fullmatch(lengths) is not None) and is_card("".join(numbers))
+
+
+_SIZES: Final = {3: (4, 6, 5), 4: (4, 4, 4, 4)}
 
 
 def locate_iban(text: str, at: int) -> ValueSpan | None:
@@ -311,6 +351,14 @@ FINANCIAL: Final[tuple[Detector, ...]] = (
         "shape",
         (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
         locate_card,
+    ),
+    Detector(
+        ("CARD",),
+        "financial",
+        "payment cards as lists of digits or groups",
+        "shape",
+        (b"[0", b"(0", b'["0', b"['0", b"[\\", b"[\n"),
+        locate_listed_card,
     ),
     Detector(
         ("IBAN",),

@@ -10,15 +10,24 @@ from somatrace.guard.detection.engine import compiled
 
 _MAX_ITEMS: Final = 256
 _MAX_LINES: Final = 32
+_MAX_KEY: Final = 32
 #: Maximum characters from the start of a list, or from a name, to its values.
 _NEAR: Final = 4096
 _BESIDE: Final = 512
 
 _NEXT: Final = rf"{QUOTE}{SPACE}{{0,40}}+,{SPACE}{{0,40}}+[bruf]{{0,2}}(?P<quote>{QUOTE})"
-_NAMES: Final = (
-    rf"{QUOTE}(?:name|key|field|id|label|header|variable|param)(?:{QUOTE}){SPACE}{{0,8}}+:{SPACE}{{0,8}}+$"
+#: Keys under which an object has a name, and those under which it has the value of that name.
+_NAME_KEY: Final = (
+    r"(?:[A-Za-z]{0,16}[_-]?"
+    r"(?i:name|key|field|id|label|header|variable|param|parameter|property|attribute|env)|[kK])"
 )
-_VALUE: Final = rf"(?:{QUOTE})[vV]alue(?:{QUOTE}){SPACE}{{0,8}}+:{SPACE}{{0,8}}+(?P<quote>{QUOTE})"
+VALUE_KEY: Final = r"(?:[A-Za-z]{0,16}[_-]?[vV]alue|VALUE|[vV]al|VAL)"
+_COLON: Final = rf"{SPACE}{{0,8}}+:{SPACE}{{0,8}}+"
+_NAMES: Final = rf"{QUOTE}(?P<key>{_NAME_KEY}){QUOTE}{_COLON}$"
+#: The value may be in an object of its own that names its type: `{"stringValue": "x"}`.
+TYPED: Final = rf"(?:\{{{SPACE}{{0,40}}+{QUOTE}[A-Za-z_]{{0,16}}[vV]alue{QUOTE}{_COLON})?"
+_VALUE: Final = rf"{QUOTE}{VALUE_KEY}{QUOTE}{_COLON}{TYPED}(?P<quote>{QUOTE})"
+_SHORT_VALUE: Final = rf"{QUOTE}[vV]{QUOTE}{_COLON}(?P<quote>{QUOTE})"
 _LINE_END: Final = r"(?:\r?\n|(?:\\{1,15}r)?\\{1,15}n)"
 _BLOCK: Final = rf"[|>][+-]?\d?[ \t]{{0,8}}{_LINE_END}(?P<indent>[ \t]{{1,40}})"
 _BLOCK_LINE: Final = r"[^\r\n\"\\<>]{1,512}"
@@ -48,17 +57,29 @@ def beside(text: str, start: int, end: int) -> tuple[int, int] | None:
     """The value in an object that has the name (text[start:end]) as a value: `{"name": X, "value": Y}`."""
     window = max(0, start - 64)
     opening = compiled(rf"{QUOTE}$").search(text[max(0, start - 16) : start])
-    if opening is None or not compiled(_NAMES).search(text[window : start - len(opening[0])]):
+    named = None if opening is None else compiled(_NAMES).search(text[window : start - len(opening[0])])
+    if named is None:
         return None
-    after = compiled(_VALUE).search(text, end, end + _BESIDE)
+    pattern = compiled(_SHORT_VALUE if named["key"] in "kK" else _VALUE)
+    after = pattern.search(text, end, end + _BESIDE)
     if after is not None and not _braces(text, end, after.start()):
         close = quoted_end(text, after.end(), after["quote"])
         return None if close is None else (after.end(), close)
-    for before in compiled(_VALUE).finditer(text, max(0, start - _BESIDE), start):
+    for before in pattern.finditer(text, max(0, start - _BESIDE), start):
         close = quoted_end(text, before.end(), before["quote"])
         if close is not None and close <= start and not _braces(text, close, start):
             return before.end(), close
     return None
+
+
+def names_its_entry(key: str) -> bool:
+    """Whether an object has the name of its value under `key`."""
+    return len(key) <= _MAX_KEY and compiled(_NAME_KEY).fullmatch(key) is not None
+
+
+def values_its_entry(key: str) -> bool:
+    """Whether an object has the value of its name under `key`."""
+    return len(key) <= _MAX_KEY and compiled(rf"{VALUE_KEY}|[vV]").fullmatch(key) is not None
 
 
 def _braces(text: str, start: int, end: int) -> bool:

@@ -27,12 +27,35 @@ def quoted_end(text: str, start: int, quote: str) -> int | None:
         while run > start and text[run - 1] == "\\":
             run -= 1
         closing = _level(at - run)
-        if closing <= level:
+        # In a literal of Python within single quotes, backslashes are doubled but the quotes of JSON are not.
+        goes_on = at - run >= 1 << closing and compiled(r"\w").match(text, at + 1) is not None
+        if closing <= level and not goes_on:
             end = at - (1 << closing) + 1
             # Quotes of another kind do not enclose JSON structure, so they opened nothing.
             return None if mark != '"' and compiled(_STRUCTURE).search(text, start, end) else end
         at = text.find(mark, at + 1, start + MAX_VALUE)
     return None
+
+
+def tripled(text: str, start: int, quote: str) -> tuple[int, int] | None:
+    """The text in triple quotes, of which the first was before `start`; None if there are none.
+
+    A quote that closes such a text opens none: the number of triple quotes before it is odd.
+    """
+    mark = quote * 3
+    opening = start - len(quote)
+    if not text.startswith(mark, opening) or text.count(mark, max(0, opening - MAX_VALUE), opening) % 2:
+        return None
+    begin = opening + len(mark)
+    end = text.find(mark, begin, begin + MAX_VALUE)
+    if end < 0:
+        cut = len(quote) == 1 and len(text) - begin <= MAX_VALUE and not text.endswith(GOES_ON)
+        end = len(text) if cut else begin
+    inner = compiled(rf"{SPACE}*+").match(text, begin, end)
+    begin = begin if inner is None else inner.end()
+    while end > begin and (space := compiled(rf"{SPACE}$").search(text[max(begin, end - 8) : end])):
+        end -= len(space[0])
+    return begin, end
 
 
 def unclosed(text: str, start: int, quote: str) -> int | None:

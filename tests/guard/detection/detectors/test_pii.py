@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -67,6 +68,58 @@ def test_other_texts_with_an_at_sign_stay(text):
 def test_published_test_card_numbers_are_replaced(text):
     assert redact_text(text) == "[CARD]"
     assert redact_text(f"paid with {text}, thanks") == "paid with [CARD], thanks"
+
+
+CARD = [4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        CARD,
+        [4111, 1111, 1111, 1111],
+        [3782, 822463, 10005],
+        list(map(str, CARD)),
+        ["4111", "1111", "1111", "1111"],
+        [*map(int, "30569309025904")],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("depth", range(3))
+def test_a_card_as_a_list_of_digits_or_groups_is_replaced(numbers, indent, depth):
+    text = json.dumps({"pan": numbers, "next": 1}, indent=indent)
+    for _ in range(depth):
+        text = json.dumps({"body": text})
+
+    clean = redact_text(text)
+
+    for _ in range(depth):
+        clean = json.loads(clean)["body"]
+    assert json.loads(clean) == {"pan": ["[CARD]"], "next": 1}
+
+
+def test_groups_without_their_leading_zeros_are_a_card_only_beside_the_word():
+    assert redact_text('{"card": [5500, 0, 0, 4]}') == '{"card": ["[CARD]"]}'
+    assert redact_text('{"sizes": [5500, 0, 0, 4]}') == '{"sizes": [5500, 0, 0, 4]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]",
+        "[4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 7]",
+        "[4096, 2048, 1024, 512]",
+        "[2019, 2020, 2021, 2022]",
+        "[15339, 1917, 374, 264, 1296]",
+        '{"token_ids": [4, 8, 15, 16, 23, 42]}',
+        "(4111, 1111, 1111)",
+        "[5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5]",
+        '["4111", "1111", "1111", "1112"]',
+    ],
+)
+def test_other_lists_of_numbers_stay(text):
+    assert redact_text(text) == text
 
 
 @pytest.mark.parametrize(

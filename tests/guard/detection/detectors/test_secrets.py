@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -344,6 +345,130 @@ def test_a_name_and_its_value_are_found_in_json_in_strings_in_json(depth):
     for _ in range(depth):
         clean = json.loads(clean)["body"]
     assert json.loads(clean) == {"password": "[PASSWORD]", "next": 1}
+
+
+@pytest.mark.parametrize(
+    "value", ["marigold9", 'mari"gold9', "mari\\gold9", "mari'gold9", "mari}gold]9", "mari gold 9"]
+)
+@pytest.mark.parametrize("depth", range(4))
+@pytest.mark.parametrize("write", [json.dumps, repr], ids=["json", "repr"])
+def test_a_value_with_quotes_is_found_whole_in_nested_texts(write, depth, value):
+    text = json.dumps({"user": "kim", "password": value, "next": 1})
+    for _ in range(depth):
+        text = write({"body": text, "size": 7})
+
+    clean = redact_text(text)
+
+    assert "mari" not in clean
+    assert "gold" not in clean
+    assert "[PASSWORD]" in clean
+    assert "next" in clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('password = """marigold9"""', 'password = """[PASSWORD]"""'),
+        ("password = '''mari gold9'''", "password = '''[PASSWORD]'''"),
+        ('login(password=r"""mari"gold9""", user="kim")', 'login(password=r"""[PASSWORD]""", user="kim")'),
+        ('conf = {"password": """marigold9"""}', 'conf = {"password": """[PASSWORD]"""}'),
+        ('password = """\n  mari\n  gold9\n"""\nuser = 1', 'password = """\n  [PASSWORD]\n"""\nuser = 1'),
+        ('api_key: """marigold9"""', 'api_key: """[SECRET]"""'),
+    ],
+)
+@pytest.mark.parametrize("depth", range(3))
+def test_a_value_in_triple_quotes_is_replaced(text, clean, depth):
+    for _ in range(depth):
+        text, clean = json.dumps({"code": text}), json.dumps({"code": clean})
+    assert redact_text(text) == clean
+
+
+def test_a_value_in_triple_quotes_may_be_cut_off():
+    assert redact_text('password = """mari"gold9') == 'password = """[PASSWORD]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'x = input("""Enter your password: """)\ny = """of the user"""',
+        '"""The password module."""',
+        'password = """"""\ntext = """nothing here"""',
+        'password = """{password}"""',
+        'def f(password=""""""): ...',
+        "'''Sets the password:''' and then '''the name'''",
+    ],
+)
+def test_triple_quotes_around_other_texts_stay(text):
+    assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Key", "Value"),
+        ("Name", "Value"),
+        ("NAME", "VALUE"),
+        ("key", "value"),
+        ("header", "val"),
+        ("k", "v"),
+        ("ParameterKey", "ParameterValue"),
+        ("headerName", "headerValue"),
+        ("OptionName", "Value"),
+        ("Name", "StringValue"),
+        ("env", "value"),
+    ],
+)
+@pytest.mark.parametrize("depth", range(3))
+def test_the_value_of_an_object_with_a_name_and_a_value_is_replaced(name, value, depth):
+    for entry in (
+        {name: "DB_PASSWORD", value: "%s"},
+        {value: "%s", name: "DB_PASSWORD"},
+        {name: "DB_PASSWORD", "Type": "SecureString", "PropagateAtLaunch": True, value: "%s"},
+    ):
+        text = json.dumps([entry, {name: "REGION", value: "eu-west-1"}], indent=2)
+        for _ in range(depth):
+            text = json.dumps({"body": text})
+        assert redact_text(text % "marigold9") == text % "[PASSWORD]"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (
+            '{"key": "db.password", "value": {"stringValue": "marigold9"}}',
+            '{"key": "db.password", "value": {"stringValue": "[PASSWORD]"}}',
+        ),
+        ("- Key: DB_PASSWORD\n  Val: marigold9", "- Key: DB_PASSWORD\n  Val: [PASSWORD]"),
+        (
+            "<key>Password</key>\n<string>marigold9</string>",
+            "<key>Password</key>\n<string>[PASSWORD]</string>",
+        ),
+        (
+            "<Name>DB_PASSWORD</Name><Value>marigold9</Value>",
+            "<Name>DB_PASSWORD</Name><Value>[PASSWORD]</Value>",
+        ),
+        ("Key=DB_PASSWORD,Value=marigold9", "Key=DB_PASSWORD,Value=[PASSWORD]"),
+    ],
+)
+def test_entries_of_other_formats_are_replaced(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"Key": "Environment", "Value": "production-eu-west-1"}',
+        '{"Name": "PasswordPolicy", "Type": "String", "Value": "at least 12 characters"}',
+        '{"name": "reset_password", "content": "A link was sent to you."}',
+        '{"name": "password-hasher", "v": "2.0.1"}',
+        '{"k": "3", "v": "password"}',
+        '[{"Key": "Name", "Value": "password service"}, {"Key": "Owner", "Value": "auth team"}]',
+        "<key>PasswordLabel</key><string>Your password</string>",
+        "<label>Password</label><input type=text>",
+    ],
+)
+def test_objects_with_other_names_stay(text):
+    assert redact_text(text) == text
 
 
 def test_names_within_an_argon2_hash_do_not_end_the_value():
