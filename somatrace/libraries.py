@@ -116,7 +116,14 @@ LIBRARIES: Final = (
         "GroqInstrumentor",
         requests=RequestMethods("groq._base_client"),
     ),
-    Library("haystack", "framework", ("haystack",), "haystack", "HaystackInstrumentor"),
+    Library(
+        "haystack",
+        "framework",
+        ("haystack",),
+        "haystack",
+        "HaystackInstrumentor",
+        other_scopes=("haystack",),
+    ),
     Library("huggingface_hub", "model", ("huggingface_hub",)),
     Library("lancedb", "other", ("lancedb",), "lancedb", "LanceInstrumentor"),
     Library(
@@ -125,6 +132,7 @@ LIBRARIES: Final = (
         ("langchain_core",),
         "langchain",
         "LangchainInstrumentor",
+        other_scopes=("openinference.instrumentation.langchain",),
         imports=("langchain*",),
         functions=("init_chat_model", "init_embeddings"),
     ),
@@ -147,7 +155,14 @@ LIBRARIES: Final = (
     ),
     Library("llama_index", "framework", ("llama_index.core",), "llamaindex", "LlamaIndexInstrumentor"),
     Library("marqo", "other", ("marqo",), "marqo", "MarqoInstrumentor"),
-    Library("mcp", "other", ("mcp",), "mcp", "McpInstrumentor"),
+    Library(
+        "mcp",
+        "other",
+        ("mcp",),
+        "mcp",
+        "McpInstrumentor",
+        other_scopes=("mcp-python-sdk", "fastmcp"),
+    ),
     Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
     Library("mistralai", "model", ("mistralai",), "mistralai", "MistralAiInstrumentor"),
     Library(
@@ -164,6 +179,7 @@ LIBRARIES: Final = (
         ("openai",),
         "openai",
         "OpenAIInstrumentor",
+        other_scopes=("openinference.instrumentation.openai", "opentelemetry.util.genai"),
         requests=RequestMethods("openai._base_client"),
         functions=("create", "acreate"),
     ),
@@ -172,6 +188,7 @@ LIBRARIES: Final = (
         "openai_agents", "framework", ("agents",), "openai_agents", "OpenAIAgentsInstrumentor", imports=()
     ),
     Library("pinecone", "other", ("pinecone",), "pinecone", "PineconeInstrumentor"),
+    Library("pydantic_ai", "framework", ("pydantic_ai",), other_scopes=("pydantic-ai",)),
     Library("qdrant", "other", ("qdrant_client",), "qdrant", "QdrantInstrumentor"),
     Library(
         "replicate",

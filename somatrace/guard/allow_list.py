@@ -43,10 +43,15 @@ HOST: Final = SafeShape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
     "a host name, or a loopback address",
 )
-ROUTE: Final = SafeShape(r"/(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}", "a route template")
+ROUTE: Final = SafeShape(
+    r"(?:/|(?=[A-Za-z<{]))(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}",  # django's start without a slash
+    "a route template",
+)
 METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
 TYPE: Final = SafeShape(
-    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class name or code, or an HTTP status", few=True
+    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|<class '[A-Za-z_][A-Za-z0-9_.]{0,127}'>|[1-5][0-9]{2}|-32[0-9]{3}",
+    "a class or its name, a code, an HTTP status, or a code of JSON-RPC",
+    few=True,
 )
 VERSION: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
 _NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
@@ -91,6 +96,9 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "openai.response.service_tier": WORD,
     "gen_ai.openai.request.service_tier": WORD,
     "gen_ai.openai.response.service_tier": WORD,
+    "llm.provider": WORD,
+    "llm.system": WORD,
+    "llm.finish_reason": WORD,
     "llm.request.type": WORD,
     "llm.response.finish_reason": WORD,
     "llm.response.stop_reason": WORD,
@@ -116,6 +124,17 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "gen_ai.agent.id": IDENTIFIER,
     "gen_ai.tool.name": LABEL,
     "gen_ai.tool.type": WORD,
+    "tool.name": LABEL,
+    "crewai.agent.id": IDENTIFIER,
+    "crewai.agent.llm": MODEL,
+    "crewai.crew.id": IDENTIFIER,
+    "crewai.task.id": IDENTIFIER,
+    "haystack.component.name": LABEL,
+    "haystack.component.type": TYPE,
+    "haystack.component.fully_qualified_type": TYPE,
+    "fastmcp.server.name": LABEL,
+    "fastmcp.component.type": WORD,
+    "fastmcp.provider.type": TYPE,
     "gen_ai.tool.call.id": IDENTIFIER,
     "gen_ai.workflow.name": LABEL,
     "gen_ai.workflow.nodes": LABEL,
@@ -170,6 +189,8 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "rpc.method": TYPE,
     "mcp.method.name": WORD,
     "mcp.protocol.version": VERSION,
+    "mcp.session.id": IDENTIFIER,
+    "rpc.response.status_code": TYPE,
     "messaging.system": WORD,
     "messaging.operation": WORD,
     "messaging.operation.name": WORD,
