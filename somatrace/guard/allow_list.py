@@ -29,8 +29,9 @@ class SafeShape(NamedTuple):
 WORD: Final = SafeShape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
 MODEL: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model name without spaces")
 IDENTIFIER: Final = SafeShape(
-    r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
-    "an identifier, not only digits",
+    r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "an identifier, not only digits, or a UUID",
 )
 LABEL: Final = SafeShape(
     r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words", few=True
@@ -43,8 +44,9 @@ HOST: Final = SafeShape(
     r"[A-Za-z0-9](?:[A-Za-z0-9-]|\.(?=[A-Za-z0-9])){0,252}|[0-9a-f:]{2,39}",
     "a host name, or a loopback address",
 )
+#: Those of django start without a slash.
 ROUTE: Final = SafeShape(
-    r"(?:/|(?=[A-Za-z<{]))(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}",  # django's start without a slash
+    r"(?:/|(?=[A-Za-z<{]))(?:[A-Za-z0-9_.~:<>*-]|/|\{[A-Za-z0-9_:]+\}){0,199}",
     "a route template",
 )
 METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
