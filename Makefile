@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock bench-start bench-hot bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock record-matrix bench-start bench-hot bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -54,10 +54,14 @@ bench-hot: ## measure the cost of one span in a running service against the stoc
 lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 	@ci/tools/lock
 
+record-matrix: ## run the libraries of the leak matrix that have recordings, and compare with those
+	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
+	@$(DEV)/bin/python -m tests.leak_matrix.record
+
 clean: ## remove environments, caches, builds and demo data
 	rm -rf .venv .venv-* .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -rf .import_linter_cache .somatrace_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list all targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile

@@ -160,6 +160,7 @@ LIBRARIES: Final = (
         ("haystack",),
         "haystack",
         "HaystackInstrumentor",
+        other_scopes=("haystack",),
         packages=(
             "haystack.components.embedders", "haystack.components.generators", "haystack.utils.hf",
             "haystack_integrations.components.embedders", "haystack_integrations.components.generators",
@@ -173,6 +174,7 @@ LIBRARIES: Final = (
         ("langchain_core",),
         "langchain",
         "LangchainInstrumentor",
+        other_scopes=("openinference.instrumentation.langchain",),
         imports=("langchain*",),
         packages=(
             "langchain_anthropic", "langchain_aws", "langchain_cohere", "langchain_community.chat_models",
@@ -210,7 +212,14 @@ LIBRARIES: Final = (
         packages=("llama_index.embeddings", "llama_index.llms", "llama_index.multi_modal_llms"),
     ),
     Library("marqo", "other", ("marqo",), "marqo", "MarqoInstrumentor"),
-    Library("mcp", "other", ("mcp",), "mcp", "McpInstrumentor"),
+    Library(
+        "mcp",
+        "other",
+        ("mcp",),
+        "mcp",
+        "McpInstrumentor",
+        other_scopes=("mcp-python-sdk", "fastmcp"),
+    ),
     Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
     Library("mistralai", "model", ("mistralai",), "mistralai", "MistralAiInstrumentor"),
     Library(
@@ -227,7 +236,11 @@ LIBRARIES: Final = (
         ("openai",),
         "openai",
         "OpenAIInstrumentor",
-        other_scopes=("opentelemetry.instrumentation.openai_v2",),
+        other_scopes=(
+            "openinference.instrumentation.openai",
+            "opentelemetry.instrumentation.openai_v2",
+            "opentelemetry.util.genai",
+        ),
         requests=RequestMethods("openai._base_client"),
         functions=("create", "acreate"),
     ),
@@ -236,6 +249,7 @@ LIBRARIES: Final = (
         "openai_agents", "framework", ("agents",), "openai_agents", "OpenAIAgentsInstrumentor", imports=()
     ),
     Library("pinecone", "other", ("pinecone",), "pinecone", "PineconeInstrumentor"),
+    Library("pydantic_ai", "framework", ("pydantic_ai",), other_scopes=("pydantic-ai",)),
     Library("qdrant", "other", ("qdrant_client",), "qdrant", "QdrantInstrumentor"),
     Library(
         "replicate",

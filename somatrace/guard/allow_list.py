@@ -29,8 +29,9 @@ class SafeShape(NamedTuple):
 WORD: Final = SafeShape(r"[A-Za-z][A-Za-z0-9_./-]{0,47}", "one word of at most 48 characters", few=True)
 MODEL: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,127}", "a model name without spaces")
 IDENTIFIER: Final = SafeShape(
-    r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}",
-    "an identifier, not only digits",
+    r"(?=[0-9]{0,7}(?:[A-Za-z_-]|$))[A-Za-z0-9][A-Za-z0-9_.:=|/-]{0,127}"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+    "an identifier, not only digits, or a UUID",
 )
 LABEL: Final = SafeShape(
     r"[^\W\d_<][\w.:/<>+-]{0,63}(?: [\w.:/<>+-]{1,32}){0,3}", "a name of at most four words", few=True
@@ -48,7 +49,9 @@ ROUTE: Final = SafeShape(
 )
 METHOD: Final = SafeShape(r"[A-Z_]{1,16}", "an HTTP method")
 TYPE: Final = SafeShape(
-    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|[1-5][0-9]{2}", "a class name or code, or an HTTP status", few=True
+    r"[A-Za-z_][A-Za-z0-9_.<>]{0,127}|<class '[A-Za-z_][A-Za-z0-9_.]{0,127}'>|[1-5][0-9]{2}|-32[0-9]{3}",
+    "a class or its name, a code, an HTTP status, or a code of JSON-RPC",
+    few=True,
 )
 VERSION: Final = SafeShape(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,31}", "a version")
 _NUMBER = r"(?:-?[0-9]{1,12}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?|null)"
@@ -93,6 +96,9 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "openai.response.service_tier": WORD,
     "gen_ai.openai.request.service_tier": WORD,
     "gen_ai.openai.response.service_tier": WORD,
+    "llm.provider": WORD,
+    "llm.system": WORD,
+    "llm.finish_reason": WORD,
     "llm.request.type": WORD,
     "llm.response.finish_reason": WORD,
     "llm.response.stop_reason": WORD,
@@ -118,6 +124,17 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "gen_ai.agent.id": IDENTIFIER,
     "gen_ai.tool.name": LABEL,
     "gen_ai.tool.type": WORD,
+    "tool.name": LABEL,
+    "crewai.agent.id": IDENTIFIER,
+    "crewai.agent.llm": MODEL,
+    "crewai.crew.id": IDENTIFIER,
+    "crewai.task.id": IDENTIFIER,
+    "haystack.component.name": LABEL,
+    "haystack.component.type": TYPE,
+    "haystack.component.fully_qualified_type": TYPE,
+    "fastmcp.server.name": LABEL,
+    "fastmcp.component.type": WORD,
+    "fastmcp.provider.type": TYPE,
     "gen_ai.tool.call.id": IDENTIFIER,
     "gen_ai.workflow.name": LABEL,
     "gen_ai.workflow.nodes": LABEL,
@@ -172,6 +189,8 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "rpc.method": TYPE,
     "mcp.method.name": WORD,
     "mcp.protocol.version": VERSION,
+    "mcp.session.id": IDENTIFIER,
+    "rpc.response.status_code": TYPE,
     "messaging.system": WORD,
     "messaging.operation": WORD,
     "messaging.operation.name": WORD,

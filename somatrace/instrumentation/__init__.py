@@ -31,7 +31,7 @@ def install(
     """
     capture = ContentCapture(content)
     log_filter.install()
-    log_records.install()
+    log_records.install(capture)
     propagators.install(coverage)
     mcp_transports.install(coverage)  # before the instrumentor, whose streams then are around these
     openllmetry.install(coverage, capture)

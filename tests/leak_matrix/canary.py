@@ -61,6 +61,11 @@ class Planted:
     def card(self, field: str) -> str:
         return self._plant(field, "card", _luhn("4" + str(int(self._hex(field), 16))[:14]))
 
+    def needle(self, field: str, kind: Kind) -> str:
+        """The value to search for, of one of the four."""
+        text = {"word": self.word, "email": self.email, "key": self.key, "card": self.card}[kind](field)
+        return text.removesuffix("@example.com").removeprefix("sk-proj-A1b2")
+
     def _plant(self, field: str, kind: Kind, needle: str) -> str:
         self._canaries[needle] = Canary(self.tenant, self.case, field, kind)
         return needle
@@ -100,11 +105,11 @@ def _readings(data: bytes) -> Iterator[str]:
         yield html.unescape(text)
     if "\\u" in text:
         yield re.sub(r"\\{1,8}u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
-    for match in _HEX.finditer(data):
-        yield bytes.fromhex(match[0].decode()).decode("utf-8", "replace")
-    for match in _BASE64.finditer(data):
+    for match in set(_HEX.findall(data)):  # outputs repeat themselves
+        yield bytes.fromhex(match.decode()).decode("utf-8", "replace")
+    for match in set(_BASE64.findall(data)):
         for start in range(4):
-            token = match[0][start:].translate(bytes.maketrans(b"-_", b"+/"))
+            token = match[start:].translate(bytes.maketrans(b"-_", b"+/"))
             yield base64.b64decode(token[: len(token) // 4 * 4]).decode("utf-8", "replace")
 
 

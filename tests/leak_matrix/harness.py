@@ -2,6 +2,8 @@
 
     python -m tests.leak_matrix.harness <client> <directory> <order>
 
+A client `recording:<library>` replays the recorded cases of a library that is not installed; `live:<library>`
+runs these cases where it is.
 `order` selects whether the program sets up a tracer provider with its own processors `before`
 `init_tracing`, or adds them `after` it.
 """
@@ -9,15 +11,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
@@ -26,37 +26,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from somatrace import Record, bind, flush, init_tracing, shutdown, span, status
 from somatrace.pipeline.guarded_copy import SpanCopier
 from tests.leak_matrix.canary import Canary, Planted, dump
-from tests.leak_matrix.provider import Provider
+from tests.leak_matrix.cases import CASES, SHOWN, case, failing, provider
 
+__all__ = ["CASES", "SHOWN", "TENANTS", "case", "failing", "provider"]
+
+RECORDING: Final = "recording:"
+LIVE: Final = "live:"
 #: Tenants by what the policy of the test grants them; None is work without a tenant.
 TENANTS: dict[str, str | None] = {"none": "closed", "redacted": "masked", "full": "open", "unbound": None}
-
-Case = Callable[[Planted], Any]
-CASES: dict[str, Case] = {}
-#: By case, the fields whose words an opted-in tenant's spans must hold.
-SHOWN: dict[str, tuple[str, ...]] = {}
-provider = Provider()
-
-
-def case(*shown: str) -> Callable[[Case], Case]:
-    """Register a case, and the fields whose words must be present where content is allowed."""
-
-    def register(function: Case) -> Case:
-        CASES[function.__name__] = function
-        SHOWN[function.__name__] = shown
-        return function
-
-    return register
-
-
-@contextlib.contextmanager
-def failing() -> Iterator[None]:
-    """A block that must fail, as it would without tracing."""
-    try:
-        yield
-    except Exception:
-        return
-    raise SystemExit("the call should have failed")
 
 
 class Peek(SpanProcessor):
@@ -140,6 +117,19 @@ def _record_copies() -> None:
     SpanCopier.copy = copy  # type: ignore[method-assign]
 
 
+def _load(client: str) -> None:
+    """Register the cases of a client, those of a recording, or those that were recorded."""
+    if client.startswith(RECORDING):
+        from tests.leak_matrix import replay
+
+        replay.load(client.removeprefix(RECORDING))
+    elif client.startswith(LIVE):
+        module = importlib.import_module(f"tests.leak_matrix.recorded.{client.removeprefix(LIVE)}")
+        getattr(module, "instrument", lambda: None)()
+    else:
+        importlib.import_module(f"tests.leak_matrix.clients.{client}")
+
+
 def main(client: str, directory: Path, order: str) -> None:
     for name in ("somatrace", "opentelemetry", "traceloop"):
         logging.getLogger(name).setLevel(logging.DEBUG)
@@ -148,6 +138,7 @@ def main(client: str, directory: Path, order: str) -> None:
         _record_copies()
     canaries: dict[str, Canary] = {}
     records: list[str] = []
+    sent: list[list[str]] = []
     third_party: list[ThirdParty] = []
 
     def listen(record: Record) -> None:
@@ -160,11 +151,11 @@ def main(client: str, directory: Path, order: str) -> None:
     if order == "before":
         trace.set_tracer_provider(TracerProvider())
         join()
-        importlib.import_module(f"tests.leak_matrix.clients.{client}")
+        _load(client)
     init_tracing("matrix", listeners=[listen])
     join()
     if order == "after":
-        importlib.import_module(f"tests.leak_matrix.clients.{client}")
+        _load(client)
     for mode, tenant in TENANTS.items():
         for name, function in CASES.items():
             planted = Planted(mode, name, canaries)
@@ -175,6 +166,8 @@ def main(client: str, directory: Path, order: str) -> None:
                 result = function(planted)
                 if inspect.iscoroutine(result):
                     asyncio.run(result)
+            sent += [[name, text] for text in provider.headers]
+            provider.headers.clear()
     assert flush(20), "not all arrived"
     state = status()
     shutdown(10)
@@ -192,6 +185,7 @@ def main(client: str, directory: Path, order: str) -> None:
         "unseen": unseen,
         "records": len(records),
         "problems": list(state.problems),
+        "sent": sent,
     }
     (directory / "report.json").write_text(json.dumps(report))
 

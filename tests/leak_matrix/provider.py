@@ -12,6 +12,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.leak_matrix import dialects
+
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 Json = dict[str, Any]
 
@@ -28,6 +30,9 @@ class Provider:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer(self, path: str, body: Json) -> Json:
+        own = dialects.answer(path, body, self.say)
+        if own is not None:
+            return own
         if "embeddings" in path:
             return _embeddings(body)
         if "responses" in path:
@@ -56,13 +61,15 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
             except ValueError:
                 body = {}
             path = self.path.partition("?")[0]
-            model = str(body.get("model", "")) if isinstance(body, dict) else ""
+            model = dialects.model_of(path, body) if isinstance(body, dict) else ""
             if path.startswith("/web/"):
                 self._web(path, raw)
             elif model.startswith("fail-"):
                 self._json(self._echo(raw), int(model[5:8]))
             elif model == "wrong-200":
                 self._json(self._echo(raw))
+            elif (own := dialects.stream(path, body, provider.say)) is not None:
+                self._send(own[1], own[0], 200)
             elif body.get("stream"):
                 self._stream(provider.events(path, body), broken=model == "broken")
             else:
@@ -173,7 +180,7 @@ def _chunks(body: Json, say: Say) -> list[Json]:
 def _embeddings(body: Json) -> Json:
     data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2, 0.3]}]
     usage = {"prompt_tokens": 11, "total_tokens": 11}
-    return {"object": "list", "model": body["model"], "data": data, "usage": usage}
+    return {"id": "emb-1", "object": "list", "model": body["model"], "data": data, "usage": usage}
 
 
 def _response(body: Json, say: Say) -> Json:

@@ -24,6 +24,22 @@ CLIENTS: Final[dict[str, tuple[str, ...]]] = {
     "own": ("opentelemetry-api",),
 }
 
+#: Libraries that run in environments of their own and whose recordings are replayed: the group of their lock.
+RECORDED: Final[dict[str, str]] = {
+    "llama_index": "llama-index",
+    "groq": "clients",
+    "bedrock": "clients",
+    "pydantic_ai": "agents",
+    "openai_agents": "agents",
+    "haystack": "agents",
+    "fastmcp": "agents",
+    "django": "clients",
+    "openinference_openai": "clients",
+    "openinference_langchain": "clients",
+    "genai_openai": "agents",
+    "genai_google": "clients",
+}
+
 
 def cases(client: str) -> list[str]:
     """The names of a client's cases as words, without importing the client file."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from somatrace import semconv
 from tests.leak_matrix.canary import Canary, found, load
 from tests.support.otlp_server import Received, otlp_server
 
@@ -22,6 +23,15 @@ FORBIDDEN = {
     "unbound": {"word", "email", "card", "key"},
     "redacted": {"email", "card", "key"},
     "full": {"key"},
+}
+#: What must not be sent to a model provider.
+_TRACING = {
+    "baggage",
+    semconv.HEADER_CORRELATION,
+    semconv.HEADER_REQUEST,
+    semconv.HEADER_TAGS,
+    semconv.HEADER_TRACEPARENT,
+    semconv.HEADER_TRACESTATE,
 }
 _POLICY = """
 default: none
@@ -63,6 +73,14 @@ class Run:
                     leaks.append(Leak(place, canary))
         return leaks
 
+    def told(self) -> list[str]:
+        """Headers of tracing that requests had, by case."""
+        told = set()
+        for case, text in self.report["sent"]:
+            names = {line.partition(":")[0].lower() for line in text.splitlines()}
+            told |= {f"{name} in {case}" for name in names & _TRACING}
+        return sorted(told)
+
     def missing(self, mode: str, place: str = "socket") -> list[str]:
         """The fields that an opted-in tenant's spans should contain but that are missing in an output."""
         data = b"".join(data for name, data in self.places.items() if name.startswith(place))
@@ -75,14 +93,14 @@ class Run:
         ]
 
 
-def run(client: str, directory: Path, order: str, **env: str) -> Run:
+def run(client: str, directory: Path, order: str, *, python: Path = Path(sys.executable), **env: str) -> Run:
     """Run the cases of `client` with the tenants of the harness: none, redacted, full, and unbound."""
     policy = directory / "policy.yaml"
     until = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30)
     policy.write_text(_POLICY.format(until=until))
     with otlp_server() as server, otlp_server() as second:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.leak_matrix.harness", client, str(directory), order],
+            [python, "-m", "tests.leak_matrix.harness", client, str(directory), order],
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),

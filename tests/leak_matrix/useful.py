@@ -17,6 +17,8 @@ NEEDED: Final = re.compile(
     r"|langfuse\.observation\.(?:usage|cost)_details|gen_ai\.(?:response|tool\.call|conversation)\.id"
     r"|gen_ai\.response\.(?:finish_reasons?|stop_reason)|gen_ai\.request\.(?:temperature|max_tokens|seed|top_p)"
     r"|gen_ai\.(?:operation\.name|provider\.name|system)|gen_ai\.is_streaming|llm\.is_streaming"
+    r"|llm\.(?:provider|system|model_name|finish_reason)|openinference\.span\.kind|embedding\.model_name"
+    r"|crewai\.(?:agent|crew|task)\.id|haystack\.component\.(?:name|type)|tool\.name"
     # the transport
     r"|http\.(?:request\.)?method|http\.route|http\.(?:response\.)?status_code|server\.(?:address|port)"
     r"|url\.scheme|network\.protocol\.version"
@@ -24,7 +26,7 @@ NEEDED: Final = re.compile(
     r"|db\.system(?:\.name)?|db\.operation(?:\.name)?|db\.(?:sql\.table|collection\.name)|db\..*n_results"
     # agents, tools and failures
     r"|gen_ai\.(?:tool|agent|workflow)\.name|traceloop\.(?:entity\.name|entity\.path|workflow\.name|span\.kind)"
-    r"|langfuse\.observation\.(?:type|level)|mcp\.method\.name|error\.(?:type|code)|exception\.type"
+    r"|langfuse\.observation\.(?:type|level)|mcp\.(?:method\.name|session\.id)|error\.(?:type|code)|exception\.type"
     r")"
 )
 

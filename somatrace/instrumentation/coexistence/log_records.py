@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from somatrace.guard.redaction.redact import redact_text
-from somatrace.instrumentation.content_capture import content_wanted
+from somatrace.instrumentation.content_capture import ContentCapture
 
 log = logging.getLogger("somatrace")
 
@@ -24,20 +24,20 @@ _MIN_QUOTED: Final = 4
 _MAX_CHAIN: Final = 8
 
 
-def install() -> None:
+def install(capture: ContentCapture) -> None:
     """Guard the log records of the logger provider that is set now; imports nothing."""
     module = sys.modules.get("opentelemetry._logs._internal")
     provider = getattr(module, "_LOGGER_PROVIDER", None)
     processor = getattr(provider, "_multi_log_record_processor", None)
     if processor is None or isinstance(processor.on_emit, functools.partial):
         return
-    processor.on_emit = functools.partial(_emit, processor.on_emit)
+    processor.on_emit = functools.partial(_emit, processor.on_emit, capture)
 
 
-def _emit(emit: Callable[[Any], None], data: Any) -> None:
+def _emit(emit: Callable[[Any], None], capture: ContentCapture, data: Any) -> None:
     try:
         record = data.log_record
-        if content_wanted():
+        if capture.wanted():
             _redact(record)
         else:
             _close(record)
