@@ -38,6 +38,13 @@ RECORDED: Final[dict[str, str]] = {
     "openinference_langchain": "clients",
     "genai_openai": "agents",
     "genai_google": "clients",
+    "crewai": "crewai",
+    "ollama": "clients",
+    "mistralai": "clients",
+    "cohere": "clients",
+    "google_genai": "clients",
+    "flask": "clients",
+    "wsgi": "clients",
 }
 
 
