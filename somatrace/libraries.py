@@ -174,7 +174,6 @@ LIBRARIES: Final = (
         ("langchain_core",),
         "langchain",
         "LangchainInstrumentor",
-        other_scopes=("openinference.instrumentation.langchain",),
         imports=("langchain*",),
         packages=(
             "langchain_anthropic", "langchain_aws", "langchain_cohere", "langchain_community.chat_models",
@@ -237,7 +236,6 @@ LIBRARIES: Final = (
         "openai",
         "OpenAIInstrumentor",
         other_scopes=(
-            "openinference.instrumentation.openai",
             "opentelemetry.instrumentation.openai_v2",
             "opentelemetry.util.genai",
         ),

@@ -11,6 +11,7 @@ runs these cases where it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import json
