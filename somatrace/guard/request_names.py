@@ -15,11 +15,9 @@ from somatrace.context.span_state import Naming
 #: What OpenTelemetry's ASGI middleware appends to the name of its server span, for each message.
 _MESSAGES: Final = ("send", "receive")
 _MESSAGE: Final = re.compile(r" ((?:http|websocket) (?:send|receive))\Z")
-
-
-#: Names that are, or begin with, a method, a path or an address.
-_NAMED_AFTER_REQUEST: Final = re.compile(
-    rf"/|(?:{'|'.join(sorted(semconv.HTTP_METHODS))}|{semconv.HTTP_OTHER}|_OTHER)(?: |\Z)|[^ ]* ?[^ ]*://"
+#: Names that are, or begin with, a method or a path.
+_METHOD_OR_PATH: Final = re.compile(
+    rf"/|(?:{'|'.join(sorted(semconv.HTTP_METHODS))}|{semconv.HTTP_OTHER}|_OTHER)(?: |\Z)"
 )
 
 
@@ -33,7 +31,10 @@ class RequestName(NamedTuple):
 
 def is_named_after_request(name: str) -> bool:
     """Whether a name is made of a request's method, path or address."""
-    return _NAMED_AFTER_REQUEST.match(name) is not None
+    if _METHOD_OR_PATH.match(name):
+        return True
+    address = name.find("://")  # in the first word or after it
+    return address >= 0 and name.count(" ", 0, address) < 2
 
 
 def request_name(naming: Naming, *, own: bool) -> RequestName | None:
