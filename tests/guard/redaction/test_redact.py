@@ -298,6 +298,14 @@ def test_non_ascii_spaces_hide_nothing(value, space):
     assert "[" in redact_text(f"x {value.replace(' ', space)} y")
 
 
+def test_the_span_id_of_a_traceparent_is_no_card_but_a_card_beside_one_is() -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traceparent = f"00-{trace_id}-5000000000000017-01"
+    assert redact_text(traceparent) == traceparent
+    assert redact_text(f"{traceparent} 5000000000000017") == f"{traceparent} [CARD]"
+    assert redact_text(f"{trace_id}-5000000000000017") == f"{trace_id}-[CARD]"
+
+
 @given(st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
 def test_identifiers_and_measures_are_unchanged(rng):

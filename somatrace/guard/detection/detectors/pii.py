@@ -121,8 +121,10 @@ def is_iban(text: str) -> bool:
 
 
 _CARD_LEFT: Final = r"(?:(?<![A-Za-z0-9_.+])|(?<=\\[nrtbf])|(?<=[^0-9]\.))"
+#: The span id of a W3C traceparent may consist of digits.
+_NO_SPAN_ID: Final = r"(?<!\b00-[0-9a-f]{32}-)"
 _CARD_FORMS: Final = (
-    r"\d{13,19}",
+    _NO_SPAN_ID + r"\d{13,19}",
     r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{1,3}",
     r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}",
     r"\d{4}([ -])\d{6}\1\d{4,5}",
