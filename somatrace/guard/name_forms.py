@@ -33,7 +33,11 @@ _DATABASE_OPERATIONS: Final = frozenset({
     "aggregate", "count", "delete", "distinct", "find", "findAndModify", "insert", "update",
 })  # fmt: skip
 #: Further operations, by prefix of the scope: langgraph's commands name the node they go to.
-_LIBRARY_OPERATIONS: Final = {"opentelemetry.instrumentation.langchain": frozenset({"goto"})}
+_LIBRARY_OPERATIONS: Final = {
+    "mcp-python-sdk": frozenset({"MCP send"}),
+    "opentelemetry.instrumentation.langchain": frozenset({"goto"}),
+    "opentelemetry.instrumentation.openai_agents": frozenset({"Agent"}),
+}
 
 
 class NamedByContent(NamedTuple):
@@ -82,7 +86,9 @@ def _has_form(name: str, further: frozenset[str]) -> bool:
         return _is_word(target)
     if operation in _DATABASE_OPERATIONS:
         return fits(DATABASE, target) and _is_word(target)
-    return (operation in _OPERATIONS or operation in further) and _is_word(target)
+    if operation in _OPERATIONS:
+        return _is_word(target)
+    return any(name.startswith(f"{known} ") and _has_form(name[len(known) + 1 :], _NONE) for known in further)
 
 
 def _is_word(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import types
 from typing import Any, Final
 
 import aiohttp
@@ -21,8 +22,10 @@ from tests.leak_matrix.cases import CASES, SHOWN, provider
 from tests.leak_matrix.placeholders import planted
 
 Json = dict[str, Any]
-#: Clients whose requests somatrace marks as model calls, whatever span is current.
+#: Clients whose request methods somatrace marks as model calls, whatever span is current.
 _MARKED: Final = {row.name for row in LIBRARIES if row.requests is not None}
+#: Clients that are recognized by a module of theirs on the stack.
+_RECOGNIZED: Final = {row.name: row.model_packages[0] for row in LIBRARIES if row.model_packages}
 _NOWHERE: Final = SpanContext(1, 1, is_remote=False)
 
 
@@ -42,10 +45,15 @@ def _case(case: Json, c: Planted) -> None:
         place = request["span"]
         current = trace.use_span(spans[place]) if place is not None else contextlib.nullcontext()
         with current, llm_call() if request["library"] in _MARKED else contextlib.nullcontext():
-            _send(request["transport"])
+            _send(request["transport"], _RECOGNIZED.get(request["library"], __name__))
     ended = [(span["end"], spans[index]) for index, span in enumerate(recorded) if "end" in span]
     for end, one in sorted(ended, key=lambda pair: pair[0]["order"]):
         _end(end, one)
+
+
+def _moved(function: Any, module: str) -> Any:
+    """`function` as if it were defined in a library's module of that name."""
+    return types.FunctionType(function.__code__, {**globals(), "__name__": module})
 
 
 def _start(span: Json, started: list[Span]) -> Span:
@@ -68,14 +76,15 @@ def _end(end: Json, span: Span) -> None:
     span.end()
 
 
-def _send(transport: str) -> None:
+def _send(transport: str, module: str) -> None:
+    """Send a request as code of `module`."""
     url = f"{provider.url}/web/200/next"
     if transport == "h11":
-        _client().post(url)
+        _moved(_with_httpx, module)(url)
     elif transport == "aiohttp":
-        asyncio.run(_with_aiohttp(url))
+        asyncio.run(_moved(_with_aiohttp, module)(url))
     else:
-        urllib3.request("POST", url)
+        _moved(_with_urllib3, module)(url)
 
 
 @functools.cache
@@ -87,3 +96,11 @@ def _client() -> httpx.Client:
 async def _with_aiohttp(url: str) -> None:
     async with aiohttp.ClientSession() as session, session.post(url):
         pass
+
+
+def _with_httpx(url: str) -> None:
+    _client().post(url)
+
+
+def _with_urllib3(url: str) -> None:
+    urllib3.request("POST", url)
