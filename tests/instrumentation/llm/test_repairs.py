@@ -25,7 +25,7 @@ HOST = """
             "root handlers": [repr(handler) for handler in logging.getLogger().handlers],
             "root level": logging.getLogger().level,
             "disabled": logging.root.manager.disable,
-            "factory": repr(logging.getLogRecordFactory()),
+            "record": repr(type(logging.getLogRecordFactory()("host", 20, "host.py", 1, "said", (), None))),
             "log class": repr(logging.getLoggerClass()),
             "warnings": [repr(entry) for entry in warnings.filters],
             "signals": {str(number): repr(signal.getsignal(number)) for number in signal.valid_signals()},

@@ -6,6 +6,7 @@ import os
 
 from langfuse import Langfuse, observe, propagate_attributes
 
+from somatrace import span
 from tests.leak_matrix.canary import Planted
 from tests.leak_matrix.harness import case, failing
 
@@ -49,7 +50,9 @@ def observations(c: Planted) -> None:
 
 @case()
 def propagated(c: Planted) -> None:
+    # langfuse writes what it propagates on the current span, too: here one of this tenant
     with (
+        span("asked"),
         propagate_attributes(
             user_id=c.email("user"),
             session_id="s-1",
