@@ -141,7 +141,7 @@ ways = pytest.mark.parametrize("give", [given_to_span, given_to_event])
         (2.5, 2.5),
         (np.float64(2.5), 2.5),
         (["a", Text("b"), Color.RED], ("a", "b", "RED")),
-        ((1, 2.5), (1, 2.5)),
+        ((1.5, 2.5), (1.5, 2.5)),
         ([], ()),
     ],
     ids=str,
