@@ -121,7 +121,7 @@ class ExtractedScope:
 
 
 def accepted(extracted: Context, around: Context, headers: object, peer: object) -> Context:
-    """What is in force of a context that another instrumentation has extracted from a request.
+    """The part that applies of the context that another instrumentation has extracted from a request.
 
     `around` is the context without the request. A peer that is trusted by its address keeps everything; any
     other one gets the parent that `incoming` would join, and neither baggage nor other values.

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from tests.leak_matrix.canary import Canary, Kind, Planted
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-#: The address that stands for the server of any run.
+#: Replaces the server's address in recordings: its port differs in each run.
 ADDRESS: Final = "127.0.0.1:8000"
 _BLANK: Final = re.compile(r"⟦(word|email|card|key) of ([^⟧]+)⟧")
 #: The last words of a text that has been cut: half an address would be neither a canary nor redacted.

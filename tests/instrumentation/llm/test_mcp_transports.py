@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7"
 TRACE_NAMES = {"traceparent", "tracestate", "baggage", "x-somatrace-tags"}
-#: A server whose tool answers with the `_meta` that it got, and with what is in force in it.
+#: A server whose tool returns the `_meta` it received, and the tags, baggage and trace that apply in it.
 SERVER = """
 import json
 from typing import Any
