@@ -50,6 +50,18 @@ def imports(thread: threading.Thread) -> bool:
     return False
 
 
+def join(thread: threading.Thread, timeout: float) -> None:
+    """Wait up to `timeout` seconds for the end of `thread`, which another thread may still be starting."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            return thread.join(max(0.0, until - time.monotonic()))
+        except RuntimeError:  # not started yet
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.001)
+
+
 def await_kernel(thread: threading.Thread) -> None:
     """Wait for the kernel thread to exit, slightly after `join` returns: Python counts kernel threads."""
     task = Path(f"/proc/self/task/{thread.native_id}")

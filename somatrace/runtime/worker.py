@@ -94,10 +94,10 @@ class BackgroundWorker(Generic[T]):
             self._items.append((item, weight))
             self._weight += weight
             self._accepted += 1
-            if self._thread is None:
-                self._start()
-            elif len(self._items) == 1 or len(self._items) >= self._batch:
+            if len(self._items) == 1 or len(self._items) >= self._batch:
                 self._changed.notify_all()
+        if self._thread is None:
+            self._ensure_thread()
         return True
 
     def flush(self, timeout: float) -> bool:
@@ -108,26 +108,19 @@ class BackgroundWorker(Generic[T]):
             if self._settled >= ticket:
                 return True
             self._waiting += 1
+        try:
             self.hurry()
-            try:
-                while self._settled < ticket:
-                    remaining = until - time.monotonic()
-                    no_thread = self._closed or (self._thread is None and not self._forks)
-                    if remaining <= 0 or no_thread or threading.current_thread() is self._thread:
-                        return False
-                    self._changed.wait(min(remaining, 0.1))
-                return True
-            finally:
+            return self._wait_for(ticket, until)
+        finally:
+            with self._changed:
                 self._waiting -= 1
 
     def hurry(self) -> bool:
         """Take the queued items now instead of gathering a batch; False if there can be no thread for it."""
         with self._changed:
-            if self._thread is None:
-                self._start()
             self._flush_pending = True
             self._changed.notify_all()
-            return self._thread is not None
+        return self._ensure_thread()
 
     def close(self, timeout: float) -> bool:
         """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost."""
@@ -167,15 +160,49 @@ class BackgroundWorker(Generic[T]):
     def _idle(self) -> bool:
         return self._settled == self._accepted
 
-    def _start(self) -> None:
-        if self._forks:  # `after_fork_in_parent` starts it
-            return
-        thread = threading.Thread(target=self._loop, name=f"somatrace-{self._name}", daemon=True)
+    def _wait_for(self, ticket: int, until: float) -> bool:
+        """Wait until the first `ticket` items are settled; False if that does not happen by `until`."""
+        with self._changed:
+            while self._settled < ticket:
+                remaining = until - time.monotonic()
+                no_thread = self._closed or (self._thread is None and not self._forks)
+                if remaining <= 0 or no_thread or threading.current_thread() is self._thread:
+                    return False
+                self._changed.wait(min(remaining, 0.1))
+            return True
+
+    def _ensure_thread(self) -> bool:
+        """Start the thread if there is none; False if there can be none now.
+
+        The lock is free meanwhile: starting a thread waits for it, and a finalizer that the garbage
+        collector runs in the new thread may call `put`. A caller that interrupted a holder of the lock
+        starts nothing: that holder does when it lets go.
+        """
+        if self._holds_lock():
+            return self._thread is not None
+        with self._changed:
+            if self._thread is not None:
+                return True
+            if self._forks:  # `after_fork_in_parent` starts it
+                return False
+            thread = threading.Thread(target=self._loop, name=f"somatrace-{self._name}", daemon=True)
+            self._thread = thread
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down: `close` runs inline
-            return
-        self._thread = thread
+            with self._changed:
+                if self._thread is thread:
+                    self._thread = None
+            return False
+        return True
+
+    def _holds_lock(self) -> bool:
+        """Whether this thread holds the lock: a finalizer or a signal handler interrupted its holder."""
+        try:
+            self._changed.notify(0)  # notifies nobody; refused to a thread that does not hold the lock
+        except RuntimeError:
+            return False
+        return True
 
     # -- the worker's thread ------------------------------------------------------------------------
 
@@ -189,13 +216,14 @@ class BackgroundWorker(Generic[T]):
             with self._changed:
                 if self._thread is me:
                     self._thread = None
-                    if not self._closed and not self._idle():
-                        self._start()
+                unfinished = self._thread is None and not self._closed and not self._idle()
+            if unfinished:
+                self._ensure_thread()
 
     def _work(self, me: threading.Thread) -> None:
         while True:
             with self._changed:
-                if self._thread not in (me, None) or not self._await_work():
+                if self._thread is not me or not self._await_work():
                     return
                 items = self._take()
                 self.urgent, self._flush_pending = self._flush_pending, False
@@ -255,7 +283,7 @@ class BackgroundWorker(Generic[T]):
             self._changed.notify_all()
         if thread is None or thread is threading.current_thread():
             return
-        thread.join(grace)
+        fork.join(thread, grace)
         if thread.is_alive() and self._interrupt is not None:
             self._run("interrupt", self._interrupt)
             thread.join(limit)
@@ -268,14 +296,16 @@ class BackgroundWorker(Generic[T]):
         self._end_thread(FORK_GRACE, FORK_LIMIT)
         until = time.monotonic() + IMPORT_LIMIT
         while thread is not None and fork.imports(thread) and time.monotonic() < until:
-            thread.join(0.01)
+            fork.join(thread, 0.01)
 
     def after_fork_in_parent(self) -> None:
         with self._changed:
             self._forks -= 1
-            if self._thread is None and not self._closed and not self._idle():
+            unfinished = self._thread is None and not self._closed and not self._idle()
+            if unfinished:
                 self._wake_at = 0.0
-                self._start()
+        if unfinished:
+            self._ensure_thread()
 
     def after_fork_in_child(self) -> None:
         closed = self._closed

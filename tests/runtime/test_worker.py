@@ -343,6 +343,76 @@ def test_a_finalizer_that_puts_does_not_deadlock(worker_of):
     assert sink.items.count(-1) == 2000
 
 
+def test_a_finalizer_that_puts_in_a_thread_being_started_does_not_deadlock(worker_of, monkeypatch):
+    # `Thread.start` waits until the new thread has asked for its ident; the collector can run before that.
+    sink = Sink()
+    worker = worker_of(sink)
+    original = threading.get_ident
+    present = {original()}
+    armed = threading.Event()
+    in_new_thread: list[bool] = []
+
+    def get_ident() -> int:
+        if armed.is_set() and original() not in present and not in_new_thread:
+            in_new_thread.append(True)
+            in_new_thread.append(worker.put(2))
+        return original()
+
+    monkeypatch.setattr(threading, "get_ident", get_ident)
+
+    done = threading.Event()
+
+    def program() -> None:
+        present.add(original())
+        armed.set()
+        worker.put(1)
+        done.set()
+
+    thread = threading.Thread(target=program, daemon=True)
+    thread.start()
+    thread.join(10)
+
+    assert done.is_set()
+    assert in_new_thread == [True, True]
+    assert worker.flush(10)
+    assert sorted(sink.items) == [1, 2]
+
+
+def test_an_interrupted_holder_of_the_lock_starts_the_thread_itself(worker_of):
+    sink = Sink()
+    worker = worker_of(sink)
+
+    class Weight(int):  # compared with the lock held, as a signal handler may run there
+        def __radd__(self, other: int) -> int:
+            if not worker.depth[0]:
+                assert worker.put(1)
+                assert not worker.flush(5), "the lock is held: there is no thread to wait for"
+            return int(self) + other
+
+    assert worker.put(2, Weight(1))
+
+    assert worker.flush(10)
+    assert sink.items == [1, 2]
+
+
+def test_a_thread_that_cannot_start_is_tried_again_with_the_next_item(worker_of, monkeypatch):
+    sink = Sink()
+    worker = worker_of(sink)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert worker.put(1)
+        assert not worker.hurry()
+        assert not worker.flush(5)
+
+    assert worker.put(2)
+    assert worker.flush(10)
+    assert sink.items == [1, 2]
+
+
 def test_an_idle_traced_process_uses_no_cpu():
     done = run_program(
         """
