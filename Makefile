@@ -21,7 +21,7 @@ page: ## open the demo's traces in the local page
 test: ## set up the development environment and run all tests
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@echo "About 20 minutes on two cores; the quick round, -m 'not slow', takes about 3."
-	$(DEV)/bin/python $(MEASURE) -m pytest -n 2
+	$(DEV)/bin/python $(MEASURE) -m pytest -n 2 --dist worksteal
 
 coverage: ## run `make test` with branch coverage, child processes included (about 30 minutes)
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -232,11 +232,11 @@ def run(case: Case, address: str) -> tuple[float, float]:
 def measure(rounds: int) -> dict[str, Cost]:
     costs = {case.name: Cost() for case in CASES}
     with sink() as address:
-        for number in range(rounds + 1):
+        for number in range(int(rounds == 1), rounds + 1):
             print(f"\rround {number} of {rounds}", end="", file=sys.stderr, flush=True)
             for case in CASES:
                 cpu, memory = run(case, address)
-                if number:  # the first one compiles bytecode
+                if number:  # round 0 compiles bytecode; a single round shows only that every case works
                     costs[case.name].cpu_runs.append(cpu)
                     costs[case.name].memory_runs.append(memory)
     print("\r" + " " * 20 + "\r", end="", file=sys.stderr)

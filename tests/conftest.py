@@ -23,6 +23,17 @@ settings.load_profile("somatrace")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Start the tests with a longer time limit first, so that no process waits for one of them at the end."""
+    usual = float(config.getini("timeout"))
+
+    def is_short(item: pytest.Item) -> bool:
+        own = item.get_closest_marker("timeout")
+        return own is None or float(own.args[0]) <= usual
+
+    items.sort(key=is_short)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the repository."""
