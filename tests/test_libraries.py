@@ -18,10 +18,11 @@ from tests.leak_matrix.recordings import SCOPES
 from tests.support.instrumentor_scopes import RECORDED, scopes_of
 from tests.support.programs import run_program
 
-#: OpenTelemetry's own instrumentors, for HTTP, threads, logs and caches. somatrace has its own for HTTP and
-#: threads, and leaves the others to the program.
+#: OpenTelemetry's own instrumentors, for HTTP, RPC, threads, queues, logs and caches. somatrace has its own
+#: for HTTP, threads and Celery, and leaves the others to the program.
 NOT_IN_THE_REGISTRY = {
-    "asgi", "fastapi", "httpx", "logging", "redis", "requests", "threading", "urllib3",
+    "aiohttp_client", "asgi", "botocore", "celery", "fastapi", "flask", "grpc", "httpx", "logging", "redis",
+    "requests", "threading", "tornado", "urllib", "urllib3", "wsgi",
 }  # fmt: skip
 INSTALLED = {
     entry.value.partition(":")[0] for entry in metadata.entry_points(group="opentelemetry_instrumentor")
