@@ -46,11 +46,13 @@ def verdict(capsys, root: Path) -> list[str]:
         "x = 0x" + "f" * MANY + "\n",
         "x = " + "-" * MANY + "1\n",
         "import " + "a." * MANY + "a\n",
+        "from " + "a.\\\n" * MANY + "a import b\n",
     ],
     ids=[
         "spaces after from", "words after from", "spaces after a colon", "codes of a noqa",
         "reason of a noqa", "doubled text", "doubled list", "doubled tuple", "list in itself", "shared lists",
         "long number", "nested signs", "long module name",
+        "long module name on many lines",
     ],
 )  # fmt: skip
 def test_python_gets_a_verdict(tmp_path, capsys, source):
