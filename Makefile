@@ -20,10 +20,10 @@ page: ## open the demo's traces in the local page
 
 test: ## set up the development environment and run all tests
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
-	@echo "About 20 minutes on two cores; the quick round, -m 'not slow', takes about 3."
-	$(DEV)/bin/python $(MEASURE) -m pytest -n 2 --dist worksteal
+	@echo "About 15 minutes on two cores; the quick round, -m 'not slow', takes about 3."
+	$(DEV)/bin/python $(MEASURE) -m pytest -n 4 --dist worksteal
 
-coverage: ## run `make test` with branch coverage, child processes included (about 30 minutes)
+coverage: ## run `make test` with branch coverage, child processes included (about 20 minutes)
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_DATA=$(CURDIR)/build/coverage/data $(MAKE) --no-print-directory test MEASURE="-m coverage run"
 	@$(DEV)/bin/python -m coverage combine --quiet
@@ -44,7 +44,7 @@ bench-page: ## measure the page's latency over a million spans while 5,000 arriv
 screenshots: ## take screenshots of every page view and update those in docs/page.md
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
 	@rm -rf build/screenshots
-	$(DEV)/bin/python -m pytest -n 2 tests/local/browser/test_pictures.py
+	$(DEV)/bin/python -m pytest -n 4 tests/local/browser/test_pictures.py
 	@cd docs/screenshots && for name in *.png; do cp ../../build/screenshots/$$name $$name; done
 
 bench-hot: ## measure the cost of one span in a running service against the stock SDK

@@ -24,7 +24,8 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where a command of the documentation is run: a file, and what of the command stands in it.
 RUN_IN = {
     "make demo": ("tests/test_setup.py", '["make", "demo"]'),
-    "make test": ("ci/run", "make --no-print-directory test"),
+    # `make coverage` is `make test` under measurement
+    "make test": ("ci/run", "make --no-print-directory coverage"),
     "make lint": ("ci/run", "ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
     "make bench-page": ("tests/local/browser/test_benchmark.py", '"benchmarks" / "page.py"'),
@@ -33,7 +34,10 @@ RUN_IN = {
     "pip install '.[cli,local]' openai": ("ci/tools/venv", "install --no-deps"),
     "python3 -m venv .venv-tutorial": ("ci/tools/venv", '-m venv --clear "$venv"'),
     ". .venv-tutorial/bin/activate": ("ci/tools/venv", '"$venv/bin/python"'),
-    '.venv/bin/python -m pytest -n 2 -m "not slow"': ("ci/run", '-m pytest -n 2 -m "not slow"'),
+    '.venv/bin/python -m pytest -n 4 --dist worksteal -m "not slow"': (
+        "ci/run",
+        '-m pytest -n 4 --dist worksteal -m "not slow"',
+    ),
     ".venv/bin/python -m pytest tests/test_project.py": ("ci/run", "-m pytest"),
     "python -m somatrace.modelserver": ("tests/test_docs.py", '"-m", "somatrace.modelserver"'),
     ".venv/bin/python benchmarks/smoke.py": ("tests/smoke/test_benchmark.py", '"benchmarks" / "smoke.py"'),
