@@ -8,8 +8,10 @@ from opentelemetry import trace
 
 from somatrace.context.context_decorator import ContextDecorator, T, create_attached
 from somatrace.context.context_tokens import ContextTokens
+from somatrace.context.exception_origins import origins
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
+from somatrace.runtime.fail_safe import fail_safe
 
 
 class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
@@ -64,7 +66,10 @@ class BindScope:
         return current.get() is self._tags
 
     def end(self, error: BaseException | None) -> None:
-        """Do nothing: tags end with the block."""
+        """Note which tenant's work the exception comes from; the tags end with the block."""
+        if error is not None and self._tags.names_tenant:
+            with fail_safe("bind"):
+                origins.note(error, self._tags.tenant)
 
 
 def bound() -> dict[str, Scalar]:

@@ -15,7 +15,9 @@ from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
 from somatrace.context.context_tokens import ContextTokens
-from somatrace.context.span_state import note_failure, state_of
+from somatrace.context.exception_origins import origins
+from somatrace.context.failure_notes import is_foreign, note_failure
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.type_names import qualified_type_name, type_name
@@ -116,7 +118,10 @@ class SpanScope:
         span, self._span = self._span, None
         if span is None:
             return
+        state = state_of(span)
         with fail_safe("span"):
+            if error is not None and state is not None:
+                origins.note(error, state.tags.tenant)
             if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
                 span.set_attribute(
                     semconv.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
@@ -216,7 +221,7 @@ def _record_failure(span: Span, error: Exception) -> None:
     if not specific:
         span.set_attribute(semconv.ERROR_TYPE, name)
         span.set_status(Status(StatusCode.ERROR, name))
-    if state is not None and state.allows_text(state.tags.tenant):
+    if state is not None and state.allows_text(state.tags.tenant) and not is_foreign(state, error):
         with fail_safe("exception text"):
             if not noted:
                 span.record_exception(error)

@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import wrapt
 
+from somatrace.context.exception_origins import note_thrown
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -184,6 +186,7 @@ def _steps(holder: list[Generator[Any, Any, Any]], scope: ContextScope) -> Gener
                     scope.detach()
                 raise
             except BaseException as thrown:
+                note_thrown(thrown)  # its text is of the consumer's work
                 step = functools.partial(inner.throw, thrown)
             else:
                 step = functools.partial(inner.send, sent)
@@ -224,6 +227,7 @@ async def _async_steps(
                     scope.detach()
                 raise
             except BaseException as thrown:
+                note_thrown(thrown)  # its text is of the consumer's work
                 step = functools.partial(inner.athrow, thrown)
             else:
                 step = functools.partial(inner.asend, sent)

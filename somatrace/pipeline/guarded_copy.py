@@ -14,6 +14,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
+from somatrace.context.failure_notes import may_show_text
 from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
@@ -65,7 +66,8 @@ class SpanCopier:
         return self._tagged(span, state, self._content_filter(state))[0]
 
     def _content_filter(self, state: SpanState | None) -> ContentFilter:
-        return self._guard.content_filter(state.tags.tenant if state is not None else None)
+        found = self._guard.content_filter(state.tags.tenant if state is not None else None)
+        return found.closed if state is not None and state.holds_foreign_text else found
 
     def _tagged(
         self, span: ReadableSpan, state: SpanState | None, content_filter: ContentFilter
@@ -191,6 +193,8 @@ class SpanCopier:
         self, event: Event, content_filter: ContentFilter, scope: str, state: SpanState | None
     ) -> Event:
         given = plain(event.attributes)
+        if not may_show_text(given, state):
+            content_filter = content_filter.closed
         declared = given.get(semconv.DECLARED) == DECLARED_MARK
         name = content_filter.words(self._guard.event_name(event.name, scope, declared=declared))
         number = given.pop(semconv.FAILURE, None)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, Synchrono
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
-from somatrace.pipeline.recording_span import record_places
+from somatrace.pipeline.recording_span import note_exceptions
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -70,7 +70,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             state = _state_for(span, parent_context)
             state.on_event = self._pipeline.event_declared
             state.allows_text = self._allows_text
-            record_places(span)
+            note_exceptions(span)
             attach_state(span, state)
             self._pipeline.started(span)
         except Exception as error:
