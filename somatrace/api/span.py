@@ -14,7 +14,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
-from somatrace.context.context_tokens import ContextTokens
+from somatrace.context.context_tokens import ContextTokens, open_context
 from somatrace.context.exception_origins import origins
 from somatrace.context.failure_notes import is_foreign, note_failure
 from somatrace.context.span_state import state_of
@@ -69,26 +69,32 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
         return self._enter()  # type: ignore[return-value]
 
     def _open(self) -> SpanScope:
-        return SpanScope(
-            self._name, self._kind, self._attributes, _tags_for(self._name, self._kind, self._tags)
-        )
+        return SpanScope(self._name, self._kind, self._attributes, self._tags)
 
 
 class SpanScope:
     """The scope of one `span`: the context captured at creation, and the span once it runs."""
 
-    def __init__(self, name: str, kind: Kind, attributes: dict[str, Any], tags: Tags) -> None:
+    def __init__(
+        self, name: str, kind: Kind, attributes: dict[str, Any], tags: dict[str, Scalar | None]
+    ) -> None:
         self._name = name
         self._kind = kind
         self._attributes = attributes
-        self._tags = tags
-        self._created_in = otel_context.get_current()
+        self._given = tags
+        self._below = current.get()
+        self._tags = self._over(self._below)
+        self._created_in = open_context()
         self._span: Span | None = None
         self._context = self._created_in
         self._tokens: ContextTokens | None = None
 
+    def _over(self, below: Tags) -> Tags:
+        return _tags_for(below, self._name, self._kind, self._given)
+
     def attach(self) -> Span:
-        tokens = ContextTokens(self._tags)
+        # a generator keeps the tags with which it was created, whatever blocks surround its steps
+        tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
         if self._span is None:
             maker = self._created_in.get(_MAKER)
             parent = maker._context if isinstance(maker, SpanScope) else self._created_in
@@ -110,9 +116,6 @@ class SpanScope:
             return make()
         finally:
             tokens.detach()
-
-    def is_current(self) -> bool:
-        return otel_context.get_current() is self._context and self._span is not None
 
     def end(self, error: BaseException | None) -> None:
         span, self._span = self._span, None
@@ -191,13 +194,13 @@ _NAME_ATTRIBUTES = {
 }
 
 
-def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
-    """The tags of the block: the current ones, the given ones, and the workflow or agent the span implies.
+def _tags_for(below: Tags, name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
+    """The tags of the block: those below it, the given ones, and the workflow or agent the span implies.
 
     The outermost workflow and the innermost agent win; a bound tag wins over both. A name that reads
     like a sentence implies neither, because tags are propagated to other services.
     """
-    block_tags = current.get()
+    block_tags = below
     if tags:
         block_tags = block_tags.binding(**tags)
     if len(name.split()) > _MAX_WORDS:

@@ -15,6 +15,7 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
@@ -154,7 +155,8 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     as that of a consumer loop, it would apply to the next job too.
     """
     tags = current.get()
-    parent = state_of(trace_api.get_current_span(parent_context))
+    context = open_context() if parent_context is None else parent_context
+    parent = state_of(trace_api.get_current_span(context))
     if parent is not None and not tags.names_tenant:
         inherited = parent.tags
         if parent.root.shares_label and not inherited.names_tenant:
