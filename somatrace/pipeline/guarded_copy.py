@@ -23,6 +23,7 @@ from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
 
@@ -156,13 +157,13 @@ class SpanCopier:
             attributes,
             copied,
             tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
-            span.kind,
+            valid_kind(span.kind),
             None,
             _STATUSES[code]
             if code is not _ERROR
             else safely(self._status, _STATUSES[code], span, content_filter),
-            span.start_time,
-            span.end_time,
+            valid_time(span.start_time),
+            valid_time(span.end_time),
             scope,
         )
         copy.dropped = _dropped(span)
@@ -203,7 +204,7 @@ class SpanCopier:
             place = self._guard.safely(place_of_event, "", number, given, attributes, state)
             if place:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
-        return Event(name, attributes, event.timestamp)
+        return Event(name, attributes, valid_time(event.timestamp))
 
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:
         context = self._context(link.context)

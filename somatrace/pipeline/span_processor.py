@@ -19,7 +19,7 @@ from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
-from somatrace.pipeline.recording_span import note_exceptions
+from somatrace.pipeline.recording_span import make_recording
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -71,7 +71,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             state = _state_for(span, parent_context)
             state.on_event = self._pipeline.event_declared
             state.allows_text = self._allows_text
-            note_exceptions(span)
+            make_recording(span)
             attach_state(span, state)
             self._pipeline.started(span)
         except Exception as error:
