@@ -7,7 +7,7 @@ import weakref
 from typing import Any, Final
 
 # Read through the base class's descriptor: a subclass can override the attribute.
-_dict_of: Final = BaseException.__dict__["__dict__"].__get__
+dict_of: Final = BaseException.__dict__["__dict__"].__get__
 
 
 class ExceptionIdentity:
@@ -25,13 +25,13 @@ class ExceptionIdentity:
         try:
             self._reference = weakref.ref(error)
         except TypeError:
-            self._held = _dict_of(error)
+            self._held = dict_of(error)
 
     def is_of(self, error: BaseException) -> bool:
         """Whether this identifies `error`."""
         if self._reference is not None:
             return self._reference() is error
-        return self._held is _dict_of(error)
+        return self._held is dict_of(error)
 
     def is_gone(self, of_one_gone: ExceptionIdentity) -> bool:
         """Whether the exception no longer exists. `of_one_gone` is that of a built-in one that is gone."""

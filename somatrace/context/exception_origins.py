@@ -2,8 +2,8 @@
 
 The text of an exception may leave only on spans of the tenant whose work raised it. An exception gets its
 origin when it leaves a block or is recorded on a span, and so does every exception that it leads to: causes,
-contexts, members of groups, and exceptions among the arguments. One that has passed through the work of
-several tenants belongs to none of them.
+contexts, members of groups, and exceptions among its arguments and attributes. One that has passed through
+the work of several tenants belongs to none of them.
 
 Nothing is written to the exception, and neither it nor its frames are kept alive.
 """
@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-from somatrace.context.exception_identity import ExceptionIdentity
+from somatrace.context.exception_identity import ExceptionIdentity, dict_of
 from somatrace.context.failure_place import cause_of, context_of, members_of
 from somatrace.context.tags import current
 from somatrace.runtime import fork
@@ -120,8 +120,8 @@ def _with_related(error: BaseException) -> Iterator[BaseException]:
         waiting.extend(other for other in (cause_of(one), context_of(one)) if other is not None)
         if issubclass(type(one), BaseExceptionGroup):
             waiting.extend(members_of(one))
-        for argument in _args_of(one):
-            items = argument if type(argument) is tuple or type(argument) is list else (argument,)
+        for value in (*_args_of(one), *list(dict_of(one).values())):
+            items = value if type(value) is tuple or type(value) is list else (value,)
             waiting.extend(item for item in items if issubclass(type(item), BaseException))
 
 

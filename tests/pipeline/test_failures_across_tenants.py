@@ -95,6 +95,23 @@ def as_an_argument() -> None:
     raise ShopError("failed", caught)
 
 
+class WrappingError(Exception):
+    """An error that keeps another one."""
+
+    def __init__(self, inner: Exception) -> None:
+        super().__init__(f"failed: {inner}")
+        self.inner = inner
+
+
+def as_an_attribute() -> None:
+    caught: list[Exception] = []
+    try:
+        in_an_exact_bind()
+    except ValueError as error:
+        caught.append(error)
+    raise WrappingError(caught[0])
+
+
 def as_a_member() -> None:
     caught = []
     for run in (in_an_exact_bind, with_an_error_of_the_program):
@@ -213,6 +230,7 @@ WAYS: list[Callable[[], None]] = [
     as_a_context,
     as_a_suppressed_context,
     as_an_argument,
+    as_an_attribute,
     as_a_member,
     in_a_block_of_opentelemetry,
     in_a_block_of_opentelemetry_below_another_span,
@@ -488,6 +506,20 @@ def test_a_handled_exception_of_another_tenant_leaves_content_of_later_work_open
     assert "a question" in texts(found)
     assert SECRET not in texts(found)
     assert [one.name for one in found.events] == ["job failed"]
+
+
+def test_an_event_in_a_handler_is_guarded_as_with_content_off_for_listeners_too() -> None:
+    def run() -> None:
+        with span("outer", tenant_id="acme"):
+            try:
+                in_an_exact_bind()
+            except ValueError:
+                event("failed", reason="word " * 100)
+
+    seen = captured(run)
+    (record,) = [record for record in seen.records if record.phase == "event"]
+    assert record.attributes["reason"] == seen.named("outer").events[0].attributes["reason"]
+    assert len(record.attributes["reason"]) <= 256
 
 
 def test_a_text_event_outside_of_a_handler_shows_type_and_place_alone() -> None:

@@ -1,4 +1,4 @@
-"""Times of spans and events are numbers, and kinds are those of OpenTelemetry, whatever code gives for them."""
+"""Times of spans and events are numbers and kinds those of OpenTelemetry, whatever code gives for them."""
 
 from __future__ import annotations
 
