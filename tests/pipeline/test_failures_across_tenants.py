@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.status import Status, StatusCode
 
-from somatrace import bind, content, event, fail, span, tracing
+from somatrace import bind, bound, content, event, fail, span, tracing
 from somatrace.guard.policy.model import Grant
 from somatrace.testing import Captured, capture
 
@@ -592,3 +594,120 @@ def test_an_attached_context_of_another_tenants_span_gets_no_text() -> None:
     assert seen.named("below").attributes["tenant_id"] == "globex"
     assert SECRET in texts(seen.named("below"))
     assert SECRET not in texts(seen.named("outer"))
+
+
+# -- programs of any form ------------------------------------------------------------------------------------
+
+BLOCKS = ("span", "tenant_span", "bind", "otel", "generator", "async", "pool", "stack")
+HANDLERS = ("none", "swallow", "cause", "context", "suppressed", "group", "argument", "reraise", "finally")
+#: A block: its kind and tenant, the treatment of its children's failures, whether it raises, its children.
+PROGRAMS = st.recursive(
+    st.tuples(
+        st.sampled_from(BLOCKS),
+        st.sampled_from(["acme", "globex"]),
+        st.just("none"),
+        st.just(True),
+        st.just([]),
+    ),
+    lambda children: st.tuples(
+        st.sampled_from(BLOCKS),
+        st.sampled_from(["acme", "globex"]),
+        st.sampled_from(HANDLERS),
+        st.booleans(),
+        st.lists(children, min_size=1, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def marker(tenant: object) -> str:
+    return f"text of {tenant}"
+
+
+def interpret(program: Any) -> None:  # noqa: C901 - one branch per kind of block
+    """Run a program, whose exceptions name the tenant that is in force where they are raised."""
+    kind, tenant, handler, raises, children = program
+
+    def body() -> None:
+        for child in children:
+            handled(handler, child)
+        if raises:
+            raise ShopError(marker(bound().get("tenant_id")))
+
+    if kind == "span":
+        with span("step"):
+            body()
+    elif kind == "tenant_span":
+        span("step", tenant_id=tenant)(body)()
+    elif kind == "bind":
+        with bind(tenant_id=tenant):
+            body()
+    elif kind == "otel":
+        with trace.get_tracer("library").start_as_current_span("step"):
+            body()
+    elif kind == "generator":
+
+        @span("step", tenant_id=tenant)
+        def steps() -> Iterator[int]:
+            yield 1
+            body()
+
+        list(steps())
+    elif kind == "async":
+
+        @span("step", tenant_id=tenant)
+        async def run() -> None:
+            await asyncio.sleep(0)
+            body()
+
+        with ThreadPoolExecutor() as pool:
+            pool.submit(asyncio.run, run()).result()
+    elif kind == "pool":
+        with ThreadPoolExecutor() as pool, span("step", tenant_id=tenant):
+            pool.submit(body).result()
+    else:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(bind(tenant_id=tenant))
+            stack.enter_context(span("step"))
+            body()
+
+
+def handled(handler: str, child: Any) -> None:
+    """Run a child, and treat its failure in one of the ways in which programs do."""
+    caught: list[Exception] = []
+    own_text = marker(bound().get("tenant_id"))
+    if handler == "finally":
+        try:
+            interpret(child)
+        finally:
+            with contextlib.suppress(KeyError), span("cleanup"):
+                raise KeyError(own_text)
+        return
+    try:
+        interpret(child)
+    except Exception as error:
+        caught.append(error)
+        trace.get_current_span().record_exception(error)
+        event("handled")
+        if handler in {"none", "reraise"}:
+            raise
+        if handler == "cause":
+            raise ShopError(own_text) from error
+        if handler == "context":
+            raise ShopError(own_text)  # noqa: B904 - the implicit context is what is tested
+        if handler == "suppressed":
+            raise ShopError(f"{own_text}: {error}") from None
+    if caught and handler == "group":
+        raise ExceptionGroup(own_text, caught)
+    if caught and handler == "argument":
+        raise ShopError(own_text, caught[0])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PROGRAMS)
+def test_no_span_of_any_program_has_another_tenants_text(program: Any) -> None:
+    seen = captured(interpret, program)
+    for one in seen.spans:
+        tenant = one.attributes["tenant_id"]
+        others = {"acme", "globex", None} - {tenant if tenant != "unknown" else None}
+        assert not [other for other in others if marker(other) in texts(one)], texts(one)
