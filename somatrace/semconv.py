@@ -134,6 +134,7 @@ SERVICE_VERSION: Final = "service.version"
 SERVICE_INSTANCE: Final = "service.instance.id"
 ENVIRONMENT: Final = "deployment.environment.name"
 EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
 #: The place of a failure, on the exception event and on the span: Langfuse stores no exception events, but
 #: shows this attribute in the observation's metadata.
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from opentelemetry import trace
 
 from somatrace.context.context_decorator import ContextDecorator, T, create_attached
-from somatrace.context.context_tokens import ContextTokens
+from somatrace.context.context_tokens import ContextTokens, open_context
+from somatrace.context.exception_origins import origins
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
+from somatrace.runtime.fail_safe import fail_safe
 
 
 class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bind(tenant_id="acme"):`
@@ -38,18 +40,24 @@ class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bin
         self._enter()
 
     def _open(self) -> BindScope:
-        return BindScope(current.get().binding(**self._tags))
+        return BindScope(self._tags)
 
 
 class BindScope:
     """The scope of one `bind`."""
 
-    def __init__(self, tags: Tags) -> None:
-        self._tags = tags
+    def __init__(self, tags: dict[str, Scalar | None]) -> None:
+        self._given = tags
+        self._below = current.get()
+        self._tags = self._over(self._below)
         self._tokens: ContextTokens | None = None
 
+    def _over(self, below: Tags) -> Tags:
+        return below.binding(**self._given)
+
     def attach(self) -> None:
-        self._tokens = ContextTokens(self._tags)
+        # a generator keeps the tags with which it was created, whatever blocks surround its steps
+        self._tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
         label_root(self._tags)
 
     def detach(self) -> None:
@@ -60,11 +68,11 @@ class BindScope:
     def create_inside(self, make: Callable[[], T]) -> T:
         return create_attached(self, make)
 
-    def is_current(self) -> bool:
-        return current.get() is self._tags
-
     def end(self, error: BaseException | None) -> None:
-        """Do nothing: tags end with the block."""
+        """Note which tenant's work the exception comes from; the tags end with the block."""
+        if error is not None and self._tags.names_tenant:
+            with fail_safe("bind"):
+                origins.note(error, self._tags.tenant)
 
 
 def bound() -> dict[str, Scalar]:
@@ -74,6 +82,6 @@ def bound() -> dict[str, Scalar]:
 
 def label_root(tags: Tags) -> None:
     """Show a tenant bound inside an open local root span on the root as well, for grouping."""
-    state = state_of(trace.get_current_span())
+    state = state_of(trace.get_current_span(open_context()))
     if state is not None:
         state.root.set_label(tags)

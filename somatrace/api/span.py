@@ -14,8 +14,10 @@ from opentelemetry.trace import Span, Status, StatusCode
 from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
-from somatrace.context.context_tokens import ContextTokens
-from somatrace.context.span_state import note_failure, state_of
+from somatrace.context.context_tokens import ContextTokens, open_context
+from somatrace.context.exception_origins import origins
+from somatrace.context.failure_notes import is_foreign, note_failure
+from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.type_names import qualified_type_name, type_name
@@ -67,26 +69,32 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
         return self._enter()  # type: ignore[return-value]
 
     def _open(self) -> SpanScope:
-        return SpanScope(
-            self._name, self._kind, self._attributes, _tags_for(self._name, self._kind, self._tags)
-        )
+        return SpanScope(self._name, self._kind, self._attributes, self._tags)
 
 
 class SpanScope:
     """The scope of one `span`: the context captured at creation, and the span once it runs."""
 
-    def __init__(self, name: str, kind: Kind, attributes: dict[str, Any], tags: Tags) -> None:
+    def __init__(
+        self, name: str, kind: Kind, attributes: dict[str, Any], tags: dict[str, Scalar | None]
+    ) -> None:
         self._name = name
         self._kind = kind
         self._attributes = attributes
-        self._tags = tags
-        self._created_in = otel_context.get_current()
+        self._given = tags
+        self._below = current.get()
+        self._tags = self._over(self._below)
+        self._created_in = open_context()
         self._span: Span | None = None
         self._context = self._created_in
         self._tokens: ContextTokens | None = None
 
+    def _over(self, below: Tags) -> Tags:
+        return _tags_for(below, self._name, self._kind, self._given)
+
     def attach(self) -> Span:
-        tokens = ContextTokens(self._tags)
+        # a generator keeps the tags with which it was created, whatever blocks surround its steps
+        tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
         if self._span is None:
             maker = self._created_in.get(_MAKER)
             parent = maker._context if isinstance(maker, SpanScope) else self._created_in
@@ -109,14 +117,14 @@ class SpanScope:
         finally:
             tokens.detach()
 
-    def is_current(self) -> bool:
-        return otel_context.get_current() is self._context and self._span is not None
-
     def end(self, error: BaseException | None) -> None:
         span, self._span = self._span, None
         if span is None:
             return
+        state = state_of(span)
         with fail_safe("span"):
+            if error is not None and state is not None:
+                origins.note(error, state.tags.tenant)
             if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
                 span.set_attribute(
                     semconv.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
@@ -186,13 +194,13 @@ _NAME_ATTRIBUTES = {
 }
 
 
-def _tags_for(name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
-    """The tags of the block: the current ones, the given ones, and the workflow or agent the span implies.
+def _tags_for(below: Tags, name: str, kind: Kind, tags: dict[str, Scalar | None]) -> Tags:
+    """The tags of the block: those below it, the given ones, and the workflow or agent the span implies.
 
     The outermost workflow and the innermost agent win; a bound tag wins over both. A name that reads
     like a sentence implies neither, because tags are propagated to other services.
     """
-    block_tags = current.get()
+    block_tags = below
     if tags:
         block_tags = block_tags.binding(**tags)
     if len(name.split()) > _MAX_WORDS:
@@ -216,7 +224,7 @@ def _record_failure(span: Span, error: Exception) -> None:
     if not specific:
         span.set_attribute(semconv.ERROR_TYPE, name)
         span.set_status(Status(StatusCode.ERROR, name))
-    if state is not None and state.allows_text(state.tags.tenant):
+    if state is not None and state.allows_text(state.tags.tenant) and not is_foreign(state, error):
         with fail_safe("exception text"):
             if not noted:
                 span.record_exception(error)

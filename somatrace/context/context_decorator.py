@@ -16,6 +16,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 import wrapt
 
+from somatrace.context.exception_origins import note_thrown
+from somatrace.context.open_blocks import Block, is_open_here, resume, suspend_above, top_block
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -25,14 +28,12 @@ class ContextScope(Protocol):
 
     Creating a scope only captures the context; its span starts with the first `attach`, so that a
     generator that is never pulled leaves nothing open. `create_inside` calls the function that creates
-    such a generator, so that this scope encloses those of the generator's own decorators. `is_current`
-    tells whether the scope is attached in this context.
+    such a generator, so that this scope encloses those of the generator's own decorators.
     """
 
     def attach(self) -> object: ...
     def detach(self) -> None: ...
     def create_inside(self, make: Callable[[], T], /) -> T: ...
-    def is_current(self) -> bool: ...
     def end(self, error: BaseException | None, /) -> None: ...
 
 
@@ -52,21 +53,27 @@ class ContextDecorator:
         raise NotImplementedError
 
     def __init__(self) -> None:
-        self._scopes: list[ContextScope] = []
+        self._entered: list[tuple[ContextScope, Block | None]] = []
 
     def _enter(self) -> object:
         scope = self._open()
-        self._scopes.append(scope)
-        return scope.attach()
+        entered = scope.attach()
+        self._entered.append((scope, top_block()))
+        return entered
 
     def _leave(self, error: BaseException | None) -> None:
-        scopes = self._scopes[::-1]  # one object may be entered by several tasks and threads at once
-        for scope in scopes:
-            if scope.is_current() or scope is scopes[-1]:
-                self._scopes.remove(scope)
-                scope.detach()
-                scope.end(error)
-                return
+        entered = self._entered[::-1]  # one object may be entered by several tasks and threads at once
+        if not entered:
+            return
+        for one in entered:
+            if one[1] is not None and is_open_here(one[1]):
+                break
+        else:
+            one = entered[-1]  # left in another context than it was entered in
+        self._entered.remove(one)
+        scope = one[0]
+        scope.detach()
+        scope.end(error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -161,29 +168,45 @@ class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
         return str(self.__wrapped__.__qualname__)
 
 
+class _StepScope:
+    """The scope of a generator during its steps. Blocks that its body has open at a yield are suspended until
+    the next step, so that the consumer sees nothing of them."""
+
+    def __init__(self, scope: ContextScope) -> None:
+        self._scope = scope
+        self._block: Block | None = None
+        self._suspended: list[Block] = []
+
+    def __enter__(self) -> None:
+        self._scope.attach()
+        self._block = top_block()
+        resume(self._suspended)
+
+    def __exit__(self, *_: object) -> None:
+        self._suspended = suspend_above(self._block)
+        self._scope.detach()
+
+
 def _steps(holder: list[Generator[Any, Any, Any]], scope: ContextScope) -> Generator[Any, Any, Any]:
     (inner,) = holder
     step: Callable[[], Any] = functools.partial(next, inner)
+    step_scope = _StepScope(scope)
     error: BaseException | None = None
     try:
         while True:
-            scope.attach()
-            try:
-                item = step()
-            except StopIteration as stop:
-                return stop.value
-            finally:
-                scope.detach()
+            with step_scope:
+                try:
+                    item = step()
+                except StopIteration as stop:
+                    return stop.value
             try:
                 sent = yield item
             except GeneratorExit:
-                scope.attach()
-                try:
+                with step_scope:
                     inner.close()
-                finally:
-                    scope.detach()
                 raise
             except BaseException as thrown:
+                note_thrown(thrown)  # its text is of the consumer's work
                 step = functools.partial(inner.throw, thrown)
             else:
                 step = functools.partial(inner.send, sent)
@@ -204,26 +227,23 @@ async def _async_steps(
 ) -> AsyncGenerator[Any, Any]:
     (inner,) = holder
     step: Callable[[], Any] = inner.__anext__
+    step_scope = _StepScope(scope)
     error: BaseException | None = None
     try:
         while True:
-            scope.attach()
-            try:
-                item = await step()
-            except StopAsyncIteration:
-                return
-            finally:
-                scope.detach()
+            with step_scope:
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    return
             try:
                 sent = yield item
             except GeneratorExit:
-                scope.attach()
-                try:
+                with step_scope:
                     await inner.aclose()
-                finally:
-                    scope.detach()
                 raise
             except BaseException as thrown:
+                note_thrown(thrown)  # its text is of the consumer's work
                 step = functools.partial(inner.athrow, thrown)
             else:
                 step = functools.partial(inner.asend, sent)

@@ -1,33 +1,147 @@
-"""Attach tags and trace context together, and detach them together."""
+"""Attach tags and trace context together, and detach them together, in any order of blocks."""
 
 from __future__ import annotations
 
-from contextvars import Token
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Final
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.context import Context
 
-from somatrace.context.tags import Tags, current
+from somatrace.context.exception_origins import Origin, origins
+from somatrace.context.open_blocks import Block, blocks_from
+from somatrace.context.span_state import state_of
+from somatrace.context.tags import Tags, current, layers
+from somatrace.runtime.fail_safe import fail_safe
+
+#: The innermost block that has attached a trace context, in that context and those derived from it.
+_BLOCK: Final = otel_context.create_key("somatrace-block")
 
 
-class ContextTokens:
+class ContextTokens(Block):
     """Tags and, optionally, a trace context that are current from creation until `detach`."""
 
-    __slots__ = ("_context", "_tags")
+    #: The origin of an exception that was being handled before: it does not come from this work.
+    _handled: Origin | None = None
+    _context: Context | None = None
+    #: The trace context to return to, weakly once the block is closed.
+    _below: Context | weakref.ref[Context] | None = None
 
-    def __init__(self, tags: Tags, context: Context | None = None) -> None:
-        self._tags = current.set(tags)
-        self._context: Token[Context] | None = None if context is None else otel_context.attach(context)
+    def __init__(
+        self, tags: Tags, context: Context | None = None, over: Callable[[Tags], Tags] | None = None
+    ) -> None:
+        self._tags = tags
+        self._over = over
+        handled = sys.exception()
+        if handled is not None:
+            self._handled = _origin_of(handled)
+        self.open()
+        if context is not None:
+            self.attach(context)
 
     def attach(self, context: Context) -> None:
         """Make `context` current too, if it was not known at creation."""
-        self._context = otel_context.attach(context)
+        self._below = otel_context.get_current()
+        self._context = otel_context.set_value(_BLOCK, self, context)
+        otel_context.attach(self._context)
 
     def detach(self) -> None:
-        """Restore the previous tags and context. Does nothing in a context where they were not attached."""
-        try:
-            current.reset(self._tags)
-        except ValueError:
-            return
-        if self._context is not None:
-            otel_context.detach(self._context)
+        """End the block: what is current then is that of the blocks that are still open in this context.
+
+        Does nothing else in a context where it was not attached; in its own one, it is no longer current.
+        """
+        error = sys.exception()
+        if error is not None:
+            with fail_safe("exception"):
+                if self._handled is None or origins.of(error) is not self._handled:
+                    origins.note(error, self._tenant())
+        self._ended = True
+        self.close()
+        self._context = None
+
+    def open(self) -> None:
+        super().open()
+        if self._context is not None:  # after a suspension
+            self._below = otel_context.get_current()
+            otel_context.attach(self._context)
+
+    def close(self) -> bool:
+        here = super().close()
+        if self._context is None:
+            return here
+        if here:
+            attached = otel_context.get_current()
+            found = _open_part(attached, closing=self)
+            if found is not attached:
+                otel_context.attach(found)
+            if not self._strayed:
+                self.remember_home()  # OpenTelemetry's own blocks may return to it
+        if isinstance(self._below, Context):
+            self._below = weakref.ref(self._below)
+        return here
+
+    def below(self) -> Context:
+        """The trace context that was current before, or that of the innermost open block if it is gone."""
+        found = self._below() if isinstance(self._below, weakref.ref) else self._below
+        if found is not None:
+            return found
+        contexts = (block._context for block in blocks_from(layers.get()) if isinstance(block, ContextTokens))
+        return next((context for context in contexts if context is not None), _EMPTY)
+
+    def _tenant(self) -> str | None:
+        if self._tags.names_tenant or self._context is None:
+            return self._tags.tenant
+        return _tenant_of(self._context)
+
+
+_EMPTY: Final = Context()
+
+
+def open_context() -> Context:
+    """The current trace context; that of an enclosing block in place of one whose block has ended.
+
+    OpenTelemetry's own blocks return to the context that was current when they began.
+    """
+    return _open_part(otel_context.get_current())
+
+
+def leave_closed_blocks() -> None:
+    """Make `open_context` the current one."""
+    attached = otel_context.get_current()
+    found = _open_part(attached)
+    if found is not attached:
+        otel_context.attach(found)
+
+
+def tenant_in_force() -> str | None:
+    """The tenant of the work in this context: the bound one, else that of the current span."""
+    tags = current.get()
+    return tags.tenant if tags.names_tenant else _tenant_of(open_context())
+
+
+def _open_part(context: Context, closing: ContextTokens | None = None) -> Context:
+    block = context.get(_BLOCK)
+    while (
+        isinstance(block, ContextTokens)
+        and not block.is_open
+        and (block is closing or block.was_closed_here())
+    ):
+        context = block.below()
+        block = context.get(_BLOCK)
+    return context
+
+
+def _tenant_of(context: Context) -> str | None:
+    state = state_of(trace.get_current_span(context))
+    return state.tags.tenant if state is not None else None
+
+
+def _origin_of(handled: BaseException) -> Origin | None:
+    """The origin of an exception that is being handled: without one yet, it comes from the enclosing work."""
+    with fail_safe("exception"):
+        origins.note_new(handled, tenant_in_force())
+        return origins.of(handled)
+    return None

@@ -31,11 +31,11 @@ CONTEXT: Final = "while handling "
 MEMBER: Final = "with "
 
 # Read through the base classes' descriptors: a subclass can override the attributes.
-_cause: Final = BaseException.__dict__["__cause__"].__get__
-_context: Final = BaseException.__dict__["__context__"].__get__
+cause_of: Final = BaseException.__dict__["__cause__"].__get__
+context_of: Final = BaseException.__dict__["__context__"].__get__
 _suppressed: Final = BaseException.__dict__["__suppress_context__"].__get__
 _traceback: Final = BaseException.__dict__["__traceback__"].__get__
-_members: Final = BaseExceptionGroup.__dict__["exceptions"].__get__
+members_of: Final = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 class RaisedException(NamedTuple):
@@ -65,12 +65,12 @@ def failure_place(error: BaseException) -> str:
 def _related(error: BaseException) -> list[tuple[str, BaseException]]:
     """The exceptions that belong to one, the first to read last."""
     found: list[tuple[str, BaseException]] = []
-    if (cause := _cause(error)) is not None:
+    if (cause := cause_of(error)) is not None:
         found.append((CAUSE, cause))
-    elif (context := _context(error)) is not None and not _suppressed(error):
+    elif (context := context_of(error)) is not None and not _suppressed(error):
         found.append((CONTEXT, context))
     if issubclass(type(error), BaseExceptionGroup):
-        found.extend((MEMBER, member) for member in reversed(_members(error)[:MAX_EXCEPTIONS]))
+        found.extend((MEMBER, member) for member in reversed(members_of(error)[:MAX_EXCEPTIONS]))
     return found
 
 

@@ -6,18 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from somatrace import semconv
-from somatrace.context.failure_place import failure_place
+from somatrace.context.exception_identity import ExceptionIdentity
 from somatrace.context.tags import Tags
-from somatrace.runtime.fail_safe import fail_safe
 
 #: The Python attribute of a live span that holds its state.
 _ATTRIBUTE: Final = "_somatrace_state"
 #: Marks an event as declared by the program, under `semconv.DECLARED`: a random number known only to this
 #: process, because event attributes can come from untrusted input.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
-#: Places of failures kept per span; the exception events after them have none.
-_MAX_FAILURES: Final = 32
 
 
 class Naming(NamedTuple):
@@ -36,6 +32,13 @@ class Naming(NamedTuple):
     is_rpc: bool = False
 
 
+class NotedFailure(NamedTuple):
+    """A recorded exception: its place, and whether its text is of another tenant than the span."""
+
+    place: str
+    foreign: bool
+
+
 class SpanState:
     """The tags of a span, its local root, and the process it was started in.
 
@@ -47,8 +50,10 @@ class SpanState:
         "allows_text",
         "declared",
         "failures",
+        "holds_foreign_text",
         "kind",
         "label",
+        "last_failure",
         "naming",
         "notifies_listeners",
         "on_event",
@@ -80,8 +85,11 @@ class SpanState:
         self.declared: Mapping[str, Any] = {}
         #: Whether the policy of a tenant allows content at the moment.
         self.allows_text: Callable[[str | None], bool] = lambda _: False
-        #: The id of each recorded exception, and its place.
-        self.failures: tuple[tuple[int, str], ...] = ()
+        #: The recorded exceptions, the first ones if there are many.
+        self.failures: tuple[NotedFailure, ...] = ()
+        self.last_failure: ExceptionIdentity | None = None
+        #: Whether texts of the span may quote an exception of another tenant's work.
+        self.holds_foreign_text = False
 
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.
@@ -100,7 +108,7 @@ class SpanState:
 
     def has_noted(self, error: BaseException) -> bool:
         """Whether this exception is the last one recorded on the span."""
-        return bool(self.failures) and self.failures[-1][0] == id(error)
+        return self.last_failure is not None and self.last_failure.is_of(error)
 
     @property
     def effective(self) -> Tags:
@@ -117,16 +125,3 @@ def state_of(span: object) -> SpanState | None:
 def attach_state(span: object, state: SpanState) -> None:
     """Attach `state` to a starting span, for `state_of`."""
     setattr(span, _ATTRIBUTE, state)
-
-
-def note_failure(span: object, error: BaseException) -> dict[str, int]:
-    """Keep the place of a recorded exception. Returns the event attribute that refers to it.
-
-    It refers by number and not by text, because a library can write any text to an event.
-    """
-    state = state_of(span)
-    if state is not None and len(state.failures) < _MAX_FAILURES:
-        with fail_safe("failure"):
-            state.failures = (*state.failures, (id(error), failure_place(error)))
-            return {semconv.FAILURE: len(state.failures) - 1}
-    return {}

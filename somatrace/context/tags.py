@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final, Protocol
 
 from somatrace import semconv
 from somatrace.runtime.log_once import LogOnce
@@ -244,4 +244,22 @@ def _check_text(name: str, text: str) -> str:
 
 
 EMPTY: Final = Tags()
-current: Final[ContextVar[Tags]] = ContextVar("somatrace_tags", default=EMPTY)
+
+
+class _Layers(Protocol):
+    def in_force(self) -> Tags: ...
+
+
+#: The open blocks of the current context, which `open_blocks` maintains.
+layers: Final[ContextVar[Any]] = ContextVar("somatrace_blocks", default=None)
+
+
+class CurrentTags:
+    """The tags in force in the current context: those of the blocks that are open in it."""
+
+    def get(self) -> Tags:
+        found: _Layers | None = layers.get()
+        return EMPTY if found is None else found.in_force()
+
+
+current: Final = CurrentTags()

@@ -60,6 +60,12 @@ class ContentFilter:
         self._searched: dict[str, str] = {}
         self._terms = () if grant.mode == "full" else (*_terms(grant.terms), *_terms(grant.own))
 
+    @functools.cached_property
+    def closed(self) -> ContentFilter:
+        """The filter of the same tenant for parts whose texts may be those of another one: content is off."""
+        grant = Grant("none", terms=self.grant.terms, own=self.grant.own)
+        return ContentFilter(grant, self._known, self._faulted, self._pseudonym)
+
     def attributes(
         self, attributes: Mapping[str, Any], declared: Mapping[str, Any] = NOTHING_DECLARED
     ) -> tuple[dict[str, Any], list[RemovalNote]]:

@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.sdk.trace import Event
 
 from somatrace import semconv
+from somatrace.context.failure_notes import failure_of
 from somatrace.context.span_state import SpanState
 from somatrace.pipeline.stack_text import place_in_text
 
@@ -16,8 +17,9 @@ def place_of_event(
     number: object, given: Mapping[str, Any], guarded: Mapping[str, Any], state: SpanState | None
 ) -> str:
     """The place of an exception event: the one noted under `number`, or as much as its stack text proves."""
-    if state is not None and type(number) is int and 0 <= number < len(state.failures):
-        return state.failures[number][1]
+    failure = failure_of(number, state)
+    if failure is not None:
+        return failure.place
     text = given.get(semconv.EXCEPTION_STACKTRACE)
     if not isinstance(text, str):
         return ""
@@ -30,7 +32,7 @@ def place_of_span(guarded: Sequence[Event], state: SpanState | None, *, closed: 
     Guarded events hold the place while content is off (`closed`), and otherwise the whole stack text.
     """
     if state is not None and state.failures:
-        return state.failures[-1][1]
+        return state.failures[-1].place
     for event in reversed(guarded):
         attributes = event.attributes or {}
         text = attributes.get(semconv.EXCEPTION_STACKTRACE)

@@ -14,6 +14,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
+from somatrace.context.failure_notes import may_show_text
 from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
@@ -22,6 +23,7 @@ from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
 
@@ -65,7 +67,8 @@ class SpanCopier:
         return self._tagged(span, state, self._content_filter(state))[0]
 
     def _content_filter(self, state: SpanState | None) -> ContentFilter:
-        return self._guard.content_filter(state.tags.tenant if state is not None else None)
+        found = self._guard.content_filter(state.tags.tenant if state is not None else None)
+        return found.closed if state is not None and state.holds_foreign_text else found
 
     def _tagged(
         self, span: ReadableSpan, state: SpanState | None, content_filter: ContentFilter
@@ -154,13 +157,13 @@ class SpanCopier:
             attributes,
             copied,
             tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
-            span.kind,
+            valid_kind(span.kind),
             None,
             _STATUSES[code]
             if code is not _ERROR
             else safely(self._status, _STATUSES[code], span, content_filter),
-            span.start_time,
-            span.end_time,
+            valid_time(span.start_time),
+            valid_time(span.end_time),
             scope,
         )
         copy.dropped = _dropped(span)
@@ -191,6 +194,8 @@ class SpanCopier:
         self, event: Event, content_filter: ContentFilter, scope: str, state: SpanState | None
     ) -> Event:
         given = plain(event.attributes)
+        if not may_show_text(given, state):
+            content_filter = content_filter.closed
         declared = given.get(semconv.DECLARED) == DECLARED_MARK
         name = content_filter.words(self._guard.event_name(event.name, scope, declared=declared))
         number = given.pop(semconv.FAILURE, None)
@@ -199,7 +204,7 @@ class SpanCopier:
             place = self._guard.safely(place_of_event, "", number, given, attributes, state)
             if place:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
-        return Event(name, attributes, event.timestamp)
+        return Event(name, attributes, valid_time(event.timestamp))
 
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:
         context = self._context(link.context)

@@ -12,6 +12,8 @@ from opentelemetry.trace import Link, SpanContext
 from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util import types
 
+from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
+
 
 class GuardedSpan(Span):
     """A guarded view of a live span. `copy` makes a guarded copy of its current state."""
@@ -50,7 +52,7 @@ class GuardedSpan(Span):
 
     @property
     def kind(self) -> trace_api.SpanKind:
-        return self._somatrace_span.kind
+        return valid_kind(self._somatrace_span.kind)
 
     @property
     def parent(self) -> SpanContext | None:
@@ -59,11 +61,11 @@ class GuardedSpan(Span):
 
     @property
     def start_time(self) -> int | None:
-        return self._somatrace_span.start_time
+        return valid_time(self._somatrace_span.start_time)
 
     @property
     def end_time(self) -> int | None:
-        return self._somatrace_span.end_time
+        return valid_time(self._somatrace_span.end_time)
 
     @property
     def status(self) -> Status:

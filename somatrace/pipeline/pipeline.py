@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, Span
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
+from somatrace.context.failure_notes import note_event
 from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.delivery.encoding import encode
 from somatrace.delivery.ledger import Ledger
@@ -92,7 +93,8 @@ class Pipeline:
         """Queue an event declared by the program; the span itself keeps only the last events."""
         state = state_of(span)
         if self._listeners and state is not None and state.notifies_listeners:
-            event = Event(name, {**fields, semconv.DECLARED: DECLARED_MARK}, time_ns)
+            noted = note_event(span, fields)
+            event = Event(name, {**fields, **noted, semconv.DECLARED: DECLARED_MARK}, time_ns)
             self._queue_for_listeners(QueuedSpan("event", span, event))
 
     def _queue_for_listeners(self, item: QueuedSpan) -> None:

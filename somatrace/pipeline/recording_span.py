@@ -1,19 +1,19 @@
-"""The SDK's span, with the place of each exception that is recorded on it."""
+"""The SDK's span, with checked times, and notes on the exceptions recorded on it or handled around it."""
 
 from __future__ import annotations
 
+import time
+
 from opentelemetry.sdk.trace import Span, _Span
+from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util import types
 
-from somatrace.context.span_state import note_failure
+from somatrace.context.failure_notes import note_event, note_failure, note_status
+from somatrace.pipeline.span_times_and_kinds import valid_time
 
 
 class RecordingSpan(_Span):
-    """An SDK span that notes where a recorded exception was raised.
-
-    The event itself has only texts, from which the place cannot be told reliably: an exception's message can
-    contain anything, also what looks like frames.
-    """
+    """An SDK span that notes where a recorded exception was raised, and in which tenant's work."""
 
     def record_exception(
         self,
@@ -24,10 +24,27 @@ class RecordingSpan(_Span):
     ) -> None:
         """Record an exception like the SDK does."""
         noted = note_failure(self, exception)
-        super().record_exception(exception, {**(attributes or {}), **noted}, timestamp, escaped)
+        super().record_exception(exception, {**(attributes or {}), **noted}, valid_time(timestamp), escaped)
+
+    def add_event(self, name: str, attributes: types.Attributes = None, timestamp: int | None = None) -> None:
+        """Add an event like the SDK does."""
+        noted = note_event(self, attributes)
+        given = {**(attributes or {}), **noted} if noted else attributes
+        super().add_event(name, given, valid_time(timestamp))
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status like the SDK does."""
+        note_status(self)
+        super().set_status(status, description)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End like the SDK's span does."""
+        super().end(valid_time(end_time))
 
 
-def record_places(span: Span) -> None:
-    """Make `span` note the places of exceptions. A span of a program's own class stays as it is."""
+def make_recording(span: Span) -> None:
+    """Make a starting span a `RecordingSpan`. A span of a program's own class stays as it is."""
     if type(span) is _Span:
         span.__class__ = RecordingSpan
+        started = valid_time(span._start_time)
+        span._start_time = time.time_ns() if started is None else started

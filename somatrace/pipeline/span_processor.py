@@ -15,10 +15,11 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
-from somatrace.pipeline.recording_span import record_places
+from somatrace.pipeline.recording_span import make_recording
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -70,7 +71,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             state = _state_for(span, parent_context)
             state.on_event = self._pipeline.event_declared
             state.allows_text = self._allows_text
-            record_places(span)
+            make_recording(span)
             attach_state(span, state)
             self._pipeline.started(span)
         except Exception as error:
@@ -154,7 +155,8 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     as that of a consumer loop, it would apply to the next job too.
     """
     tags = current.get()
-    parent = state_of(trace_api.get_current_span(parent_context))
+    context = open_context() if parent_context is None else parent_context
+    parent = state_of(trace_api.get_current_span(context))
     if parent is not None and not tags.names_tenant:
         inherited = parent.tags
         if parent.root.shares_label and not inherited.names_tenant:

@@ -12,6 +12,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
+from somatrace.context.context_tokens import leave_closed_blocks
 
 
 class SomatraceTracer(Tracer):
@@ -32,7 +33,9 @@ class SomatraceTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Start a span like the SDK does."""
+        """Start a span like the SDK does, but never below a block that has ended."""
+        if context is None:
+            leave_closed_blocks()
         span = super().start_span(
             name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         )

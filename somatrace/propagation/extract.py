@@ -113,9 +113,6 @@ class ExtractedScope:
     def create_inside(self, make: Callable[[], T]) -> T:
         return create_attached(self, make)
 
-    def is_current(self) -> bool:
-        return current.get() is self._tags
-
     def end(self, error: BaseException | None) -> None:
         """Do nothing: no span was opened."""
 

@@ -125,6 +125,35 @@ def test_code_executed_from_a_text_has_no_frames(filename: str) -> None:
     assert "canary" not in failure_place(raised(run))
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["say " + CANARY, "é" + "a" * 9, "a" * 65, ".".join(["a" * 60] * 3), f"a:{CANARY}", f"a\n{CANARY}"],
+)
+def test_code_executed_under_a_modules_own_file_name_is_named_only_by_short_identifiers(name: str) -> None:
+    made = failing.__code__.replace(co_name=name, co_qualname=name)
+
+    def run() -> None:
+        exec(made, globals())
+
+    found = lines(run)
+    assert f"  at {__name__}:?:{line_of(failing)}" in found
+    assert all(name not in line for line in found)
+
+
+def test_code_executed_under_a_modules_own_file_name_has_no_more_frames_than_other_code() -> None:
+    names = [f"step_{number}" for number in range(200)]
+    source = "\n".join(
+        f"def {one}(): {other}()" for one, other in zip(names, [*names[1:], "raise_"], strict=True)
+    )
+    code = compile(f"{source}\nstep_0()", __file__, "exec")
+    scope = {**globals(), "raise_": failing}
+
+    def run() -> None:
+        exec(code, scope)
+
+    assert len(lines(run)) <= 1 + MAX_FRAMES
+
+
 def test_a_deep_recursion_keeps_its_innermost_frames() -> None:
     def even(left: int) -> int:
         return odd(left - 1) if left else 1 // 0

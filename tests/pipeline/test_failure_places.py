@@ -275,6 +275,19 @@ def test_an_exception_that_the_program_has_recorded_itself_is_not_recorded_twice
     assert len(captured(run).named("work").events) == 1
 
 
+def test_an_exception_at_the_address_of_an_earlier_recorded_one_is_recorded() -> None:
+    def run() -> None:
+        with span("work") as work:
+            earlier: list[KeyError] = [KeyError(CANARY)]
+            work.record_exception(earlier[0])
+            fail("out_of_stock")
+            address = id(earlier.pop())
+            made = (KeyError(CANARY) for _ in range(100))
+            raise next(one for one in made if id(one) == address)
+
+    assert len(captured(run, KeyError).named("work").events) == 2
+
+
 def test_a_failure_is_recorded_whatever_its_class_does() -> None:
     class Named(type):
         @property
