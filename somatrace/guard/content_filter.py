@@ -151,6 +151,22 @@ class ContentFilter:
             )
         )
 
+    def own_text(self, text: str) -> str:
+        """A text that the program writes for its operators, such as a log line: redacted under each grant."""
+        if self.mode != "none":
+            return self.text(text)
+        return utf8_safe(redact_text(self._known.whole(text), extra=self._terms))
+
+    def body(self, value: Any) -> Any:
+        """A value without a key, treated as one under an unknown key; None if it may not leave."""
+        try:
+            if self.mode == "none":
+                return self._closed("", UNKNOWN, value, declared=False)
+            return self._open(UNKNOWN, value, 0)
+        except Exception:
+            self._faulted()
+            return None
+
     def words(self, text: str) -> str:
         """A name, key or declared text without the grant's terms; everything else was checked before."""
         if not self._terms:
