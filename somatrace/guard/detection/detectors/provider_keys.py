@@ -24,8 +24,7 @@ def _long_segment(value: str) -> bool:
     """Whether a part between dashes is long and mixed like a key, unlike names made of words."""
     if looks_random(value, 20):
         return True
-    digits = sum(character.isdigit() for character in value)
-    return digits >= 2 and compiled(r"[A-Za-z0-9]{16}|(?=[\w-]{40})").search(value) is not None
+    return compiled(r"[0-9].*[0-9]").search(value) is not None and compiled(r"[A-Za-z0-9]{16}|(?=[\w-]{40})").search(value) is not None
 
 
 def _mixed(value: str) -> bool:
