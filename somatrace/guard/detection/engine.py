@@ -26,6 +26,8 @@ ALL: Final = frozenset(CATEGORIES)
 ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
+#: The characters that one search may examine, each time it reads one: the work depends on the text alone.
+MAX_EXAMINED: Final = 8_000_000
 RUN: Final = 16
 #: Appended to a piece of a text that continues; a whitespace character, so it ends words.
 GOES_ON: Final = "\v"
@@ -40,6 +42,10 @@ MARKER: Final = r"\[[A-Z][A-Z0-9_]{1,39}(?::[0-9a-z]{5,12})?\]"
 
 class TooManyHitsError(Exception):
     """A text has too many hits to replace one by one; all of it must be removed."""
+
+
+class TooMuchWorkError(TooManyHitsError):
+    """A search has examined MAX_EXAMINED characters; only a shorter text can be searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ class Detector:
 
     `types` are the marker names; `about` describes the values and their checks for the documentation.
     A `dense` detector finds values without spaces, at least DENSE characters long and containing the stem:
-    if all words are short, its stems are not searched for. `needs` is a text that must occur.
+    if all words are short, its stems are not searched for. `needs` is a text that must occur. `reach` is the
+    number of characters counted for one anchor; without anchors, for each character of the text.
     """
 
     types: tuple[str, ...]
@@ -87,6 +94,7 @@ class Detector:
     search: Search | None = field(default=None, repr=False)
     dense: bool = False
     needs: str = ""
+    reach: int = 128
 
 
 @functools.lru_cache(maxsize=512)
@@ -162,14 +170,15 @@ _RUNS: Final = _class_table({string.ascii_letters + string.digits + "+/_-": "A"}
 class Views:
     """The views of one text that detectors use, each created on first use.
 
-    `candidates` counts the anchors examined, as a measure of work.
+    `candidates` counts the anchors examined, `examined` the characters around them.
     """
 
-    __slots__ = ("_dense", "_made", "candidates", "text")
+    __slots__ = ("_dense", "_made", "candidates", "examined", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.candidates = 0
+        self.examined = len(text)
         # A non-ASCII character becomes one "?", so offsets are preserved.
         self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
         self._dense: bytes | None = None
@@ -211,6 +220,17 @@ class Views:
             self._dense = b" ".join(words)
         return self._dense
 
+    def examine(self, characters: int) -> None:
+        """Count characters; raises TooMuchWorkError above MAX_EXAMINED."""
+        self.examined += characters
+        if self.examined > MAX_EXAMINED:
+            raise TooMuchWorkError
+
+    def count(self, view: ViewName, stem: bytes | str) -> int:
+        """How often a stem occurs in a view."""
+        data = self[view]
+        return data.count(stem) if isinstance(data, bytes) is isinstance(stem, bytes) else 0  # type: ignore[arg-type]
+
     def anchors(self, view: ViewName, stem: bytes | str) -> Iterator[int]:
         """The offsets of a stem; only the first within a run."""
         data = self[view]
@@ -249,11 +269,13 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
         if stem not in place:  # type: ignore[operator]  # the common case
             continue
         for at in views.anchors(detector.view, stem):
+            views.examine(detector.reach)
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
                 yield from found.more
     if detector.search is not None:
+        views.examine(detector.reach * len(text))
         yield from detector.search(text)
 
 

@@ -22,6 +22,7 @@ from somatrace.context.failure_place import failure_place
 from somatrace.context.span_state import state_of
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import ContentFilter
+from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.guard.removal_notes import note
 from somatrace.instrumentation.coexistence.log_messages import LogLine, current_line
 from somatrace.instrumentation.content_capture import current_tenant
@@ -62,7 +63,8 @@ class _LogRecords:
     def guarded(self, data: Any) -> Any:
         """The copy that processors may get; None if there cannot be one. Logs nothing, since that would be
         another record."""
-        return self._guard.safely(self._guarded, None, data, current_line())
+        with shared_work(Work()):
+            return self._guard.safely(self._guarded, None, data, current_line())
 
     def _guarded(self, data: Any, line: LogLine | None) -> Any:
         record = copy.copy(data.log_record)

@@ -113,6 +113,7 @@ CARRIED: Final[tuple[Detector, ...]] = (
         "raw",
         (b"://",),
         _userinfo,
+        reach=512,
     ),
     Detector(("AUTHORIZATION",), "secrets", "the token after `Bearer`", "low", (b"bearer",), _bearer),
     Detector(

@@ -330,6 +330,7 @@ NAMED: Final[tuple[Detector, ...]] = (
         "low",
         STEMS,
         locate_named,
+        reach=_MAX_BARE,
     ),
     FOREIGN,
 )

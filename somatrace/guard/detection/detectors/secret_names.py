@@ -191,11 +191,11 @@ def looks_random(value: str, least: int) -> bool:
     digits = len(plain) - len(plain.translate(None, _DIGITS))
     upper = len(plain) - len(plain.translate(None, _UPPER))
     letters = upper + len(plain) - len(plain.translate(None, _LOWER))
-    if letters == 0:
+    if letters == 0 or (digits == 0 and not letters // 5 <= upper <= letters * 4 // 5):
         return False
     longest = max(map(len, plain.translate(_WORD_CLASSES).split()))
     if digits == 0:  # some keys have no digit, but words do not mix cases like this
-        return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
+        return longest >= 20
     return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
 
 
