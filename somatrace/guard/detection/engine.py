@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -32,8 +32,6 @@ RUN: Final = 16
 #: Appended to a piece of a text that continues; a whitespace character, so it ends words.
 GOES_ON: Final = "\v"
 DENSE: Final = 12
-#: Characters at the end of a text in which a truncated key is searched for.
-CUT: Final = 64
 
 #: A word boundary; the letter of an escape such as `\n` in JSON is not part of a word.
 LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
@@ -101,57 +99,6 @@ class Detector:
 def compiled(pattern: str) -> re.Pattern[str]:
     """Compile a pattern when its first anchor is met: importing the guard compiles nothing."""
     return re.compile(pattern, re.ASCII)
-
-
-def prefixed(
-    type_: str,
-    about: str,
-    stems: Sequence[str],
-    pattern: str,
-    *,
-    check: Callable[[str], bool] | None = None,
-    back: int = 0,
-    cut: bool = False,
-) -> Detector:
-    """A detector for secrets with a known prefix; `pattern` matches from `back` characters before a stem.
-
-    A group in the pattern is the value; without one it is the whole match. With `cut` the stem alone is
-    conclusive: at the very end of a text, which may have been cut there, a few more characters suffice.
-    """
-    bounded = LEFT + pattern
-    # The same characters with a lower minimum count.
-    begun = (
-        LEFT
-        + re.sub(r"\{\d+(?:,(\d+))?\}", lambda most: f"{{0,{most[1] or most[0][1:-1]}}}", pattern)
-        + r"\Z"
-    )
-
-    def locate(text: str, at: int) -> ValueSpan | None:
-        match = compiled(bounded).match(text, max(0, at - back))
-        if match is None:
-            return _begun(text, at, max(0, at - back)) if cut and len(text) - at <= CUT else None
-        start, end = match.span(match.lastindex or 0)
-        if check is not None and not check(text[start:end]):
-            return None
-        return ValueSpan(start, end, type_)
-
-    def _begun(text: str, at: int, start: int) -> ValueSpan | None:
-        match = compiled(begun).match(text, start)
-        stem = max((len(one) for one in stems if text.startswith(one, at)), default=0)
-        if match is None or not _like_a_key(text[at + stem :]):
-            return None
-        return ValueSpan(*match.span(match.lastindex or 0), type_)
-
-    encoded = tuple(stem.encode() for stem in stems)
-    return Detector((type_,), "secrets", about, "raw", encoded, locate, dense=True)
-
-
-def _like_a_key(rest: str) -> bool:
-    """Whether the text after a stem mixes letters and digits unlike any word, even a numbered one."""
-    return any(
-        len(part) >= 6 and re.fullmatch(r"[A-Za-z]?[a-z]*\d*|[A-Z]+", part) is None
-        for part in re.findall(r"[A-Za-z0-9]+", rest)
-    )
 
 
 def _class_table(groups: dict[str, str], other: str | None) -> bytes:
@@ -226,6 +173,14 @@ class Views:
         if self.examined > MAX_EXAMINED:
             raise TooMuchWorkError
 
+    def expect(self, detector: Detector, stem: bytes | str) -> None:
+        """Raise TooMuchWorkError if all anchors of a stem would take too much, before the work is done."""
+        left = MAX_EXAMINED - self.examined
+        if detector.reach * (len(self.text) // len(stem)) <= left or detector.view == "runs":
+            return  # few of the anchors in runs are examined
+        if detector.reach * self.count(detector.view, stem) > left:
+            raise TooMuchWorkError
+
     def count(self, view: ViewName, stem: bytes | str) -> int:
         """How often a stem occurs in a view."""
         data = self[view]
@@ -268,6 +223,7 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
     for stem in detector.stems:
         if stem not in place:  # type: ignore[operator]  # the common case
             continue
+        views.expect(detector, stem)
         for at in views.anchors(detector.view, stem):
             views.examine(detector.reach)
             found = detector.locate(text, at)

@@ -10,8 +10,9 @@ import binascii
 import re
 from typing import Final
 
+from somatrace.guard.detection.detectors.prefixes import prefixed
 from somatrace.guard.detection.detectors.secret_names import looks_random
-from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, compiled, prefixed
+from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, compiled
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
