@@ -17,7 +17,8 @@ from somatrace.guard.detection.detectors.own_terms import dictionary
 from somatrace.guard.detection.detectors.structured_values import names_its_entry, values_its_entry
 from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
-from somatrace.guard.redaction.redact import find, redact_text
+from somatrace.guard.redaction.redact import OVERFLOW, find, redact_text
+from somatrace.guard.redaction.work import is_exhausted
 from somatrace.guard.removal_notes import RemovalNote, length_of
 from somatrace.guard.verdict_cache import MAX_DECLARED, VerdictCache
 
@@ -145,6 +146,8 @@ class ContentFilter:
 
     def text(self, text: str) -> str:
         """A text released as content, with the values that the grant excludes redacted."""
+        if is_exhausted():
+            return OVERFLOW
         text = self._known.whole(text)
         if self.mode == "full":
             return utf8_safe(redact_text(text, categories=_SECRETS))
@@ -156,6 +159,24 @@ class ContentFilter:
                 extra=self._terms,
             )
         )
+
+    def own_text(self, text: str) -> str:
+        """A text that the program writes for its operators, such as a log line: redacted under each grant."""
+        if self.mode != "none":
+            return self.text(text)
+        return (
+            OVERFLOW if is_exhausted() else utf8_safe(redact_text(self._known.whole(text), extra=self._terms))
+        )
+
+    def body(self, value: Any) -> Any:
+        """A value without a key, treated as one under an unknown key; None if it may not leave."""
+        try:
+            if self.mode == "none":
+                return self._closed("", UNKNOWN, value, declared=False)
+            return self._open(UNKNOWN, value, 0)
+        except Exception:
+            self._faulted()
+            return None
 
     def words(self, text: str) -> str:
         """A name, key or declared text without the grant's terms; everything else was checked before."""

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from somatrace.guard.allow_list import IDENTIFIER, fits, is_response_id
 from somatrace.guard.attribute_names import AttributeNames, KeyVerdict, utf8_safe
-from somatrace.guard.redaction.redact import find, redact_text
+from somatrace.guard.redaction.redact import OVERFLOW, find, redact_text
+from somatrace.guard.redaction.work import is_exhausted
 
 MAX_DECLARED: Final = 256
 MAX_KNOWN: Final = 4096
@@ -46,6 +47,8 @@ class VerdictCache:
         """A text, redacted and truncated."""
         found = self._texts.get(text)
         if found is None:
+            if len(text) > MAX_DECLARED and is_exhausted():
+                return OVERFLOW
             if len(self._texts) >= MAX_KNOWN:
                 self._texts.clear()
             # redact before truncating: half a value is not found

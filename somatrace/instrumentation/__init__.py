@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from somatrace.guard import Guard
 from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
@@ -22,16 +23,17 @@ def install(
     flush: Callable[[float], object],
     shutdown: Callable[[float], object],
     content: Callable[[str | None], bool],
+    guard: Guard,
 ) -> None:
     """Wait for the imports of all supported libraries. Imports none of them.
 
     `start` (which must be picklable) traces a child process like this one. `shutdown` ends tracing within
     the given seconds, in processes that exit without `atexit`. `flush` only sends the ended spans.
-    `content` decides whether a tenant's content may be recorded.
+    `content` decides whether a tenant's content may be recorded. `guard` filters log records, on any thread.
     """
     capture = ContentCapture(content)
     log_filter.install()
-    log_records.install(capture)
+    log_records.install(guard)
     propagators.install(coverage)
     mcp_transports.install(coverage)  # before the instrumentor, whose streams then are around these
     openllmetry.install(coverage, capture)

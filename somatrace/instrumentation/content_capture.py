@@ -26,16 +26,21 @@ class ContentCapture:
 
     def wanted(self) -> bool:
         """Whether libraries may record content on the current span. The guard decides how much leaves."""
-        tags = current.get()
-        state = None if tags.names_tenant else state_of(trace.get_current_span())
         try:
-            return self._allowed(tags.tenant if state is None else state.tags.tenant)
+            return self._allowed(current_tenant())
         except Exception:
             return False
 
     def gate(self, package: str) -> None:
         """Make the content switches in the loaded modules of `package` return `wanted()`."""
         replace_body(package, _SWITCHES, _should_send_prompts, wanted=self.wanted)
+
+
+def current_tenant() -> str | None:
+    """The tenant for whom the calling code works."""
+    tags = current.get()
+    state = None if tags.names_tenant else state_of(trace.get_current_span())
+    return tags.tenant if state is None else state.tags.tenant
 
 
 def _should_send_prompts(*, wanted: Callable[[], bool]) -> bool:

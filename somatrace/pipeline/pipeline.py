@@ -20,7 +20,9 @@ from somatrace.delivery.encoding import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.sending_modules import SendingModules
+from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
+from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, weight_of
@@ -59,6 +61,8 @@ class Pipeline:
         self._modules = SendingModules(load)
         self._reports = reports
         self._queue_size = queue_size
+        self._queue_bytes = queue_bytes
+        self._order = FairOrder()
         self._step_thread = 0  # the id of the thread in `_step`
         self._listeners = tuple(listeners)
         self._warnings = LogOnce()
@@ -70,7 +74,7 @@ class Pipeline:
             weight=queue_bytes,
             batch=batch_size,
             linger=linger,
-            drained=lambda: self.outbox is None or self.outbox.empty,
+            drained=lambda: not self._order.count and (self.outbox is None or self.outbox.empty),
             interrupt=outbox.interrupt if outbox is not None else None,
             release=self._release,
             forget=self._forget,
@@ -103,7 +107,14 @@ class Pipeline:
             self.ledger.count("unheard")
 
     def _queue(self, item: QueuedSpan) -> bool:
-        return self._worker.put(item, weight_of(item))
+        weight = weight_of(item)
+        return not (self._order.count and self._is_full(weight)) and self._worker.put(item, weight)
+
+    def _is_full(self, weight: int) -> bool:
+        """Whether an item finds no room beside those that are queued and those that wait for their turn."""
+        count, size = self._worker.depth
+        most = self._queue_size, self._queue_bytes
+        return count + self._order.count >= most[0] or size + self._order.weight + weight > most[1]
 
     def ended(self, span: Span) -> None:
         state = state_of(span)
@@ -163,7 +174,7 @@ class Pipeline:
     def depth(self) -> tuple[int, int]:
         """Spans and bytes in the pipeline: queued, or encoded and not yet acknowledged."""
         size = self.outbox.size if self.outbox is not None else 0
-        return self.ledger.waiting, self._worker.depth[1] + size
+        return self.ledger.waiting, self._worker.depth[1] + self._order.weight + size
 
     # -- the worker's thread ----------------------------------------------------------------------------
 
@@ -175,6 +186,8 @@ class Pipeline:
             if items and self.outbox is not None:
                 self._modules.load()
             wait = self._handle(items)
+            while self._order.count and time.monotonic() < (self._worker.deadline or 0.0):
+                wait = self._handle(())  # closing: nobody may call again
             report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
             return report if wait is None else wait if report is None else min(wait, report)
         finally:
@@ -182,33 +195,39 @@ class Pipeline:
             otel_context.detach(token)
 
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
-        guarded = [copy for item in items if (copy := self._guarded(item)) is not None]
+        guarded = [copy for item in self._order.due(items) if (copy := self._guarded(item)) is not None]
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
             self._show(guarded)
-            return None
+            return 0.0 if self._order.count else None
         if guarded:
             try:
                 self.outbox.add(encode(guarded), len(guarded))
             except Exception:
                 self._encode_one_by_one(guarded)
             self._show(guarded)
-        return self.outbox.send(
+        wait = self.outbox.send(
             hurry=self._worker.urgent,
             deadline=self._worker.deadline,
             stopping=lambda: self._worker.stopping,
         )
+        return 0.0 if self._order.count else wait
 
     def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
         """Notify listeners, and return the guarded copy if the item is an ended span to send."""
+        work = Work()
         try:
-            copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
+            with shared_work(work):
+                copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
             self.ledger.count("guard_faults")
             if item.phase == "ended":
                 self.ledger.lose("guard")
             log.debug("guard: %s", type(error).__name__)
             return None
+        finally:
+            if work.examined:
+                self._order.used(item, work.examined)
         state = state_of(item.span)
         if self._listeners and (state is None or state.notifies_listeners):
             self._notify(item, copy)
@@ -257,6 +276,7 @@ class Pipeline:
 
     def _forget(self) -> None:
         self.ledger.reset()
+        self._order.clear()
         if self._reports is not None:
             self._reports.forget()
         self.copier.forget()

@@ -120,13 +120,15 @@ def assemble(
         )
     resource = resource_of(settings)
     live.grants = grants_of(settings)
+    new_guard = partial(
+        Guard,
+        lambda: live.ledger.count("guard_faults"),
+        cut_at=_cut_at(settings),
+        resolve=live.grants.resolve,
+        pseudonym=pseudonyms_of(settings),
+    )
     copier = SpanCopier(
-        Guard(
-            lambda: live.ledger.count("guard_faults"),
-            cut_at=_cut_at(settings),
-            resolve=live.grants.resolve,
-            pseudonym=pseudonyms_of(settings),
-        ),
+        new_guard(),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
         resource=lambda own: own.merge(resource()),
@@ -154,6 +156,7 @@ def assemble(
             flush=flush,
             shutdown=shutdown,
             content=allows_content(live.grants),
+            guard=new_guard(),  # of its own: the other one belongs to the worker's thread
         )
     return live
 

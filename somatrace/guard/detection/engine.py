@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -26,12 +26,12 @@ ALL: Final = frozenset(CATEGORIES)
 ViewName = Literal["raw", "low", "shape", "runs", "wide"]
 
 MAX_HITS: Final = 2000
+#: The characters that one search may examine, each time it reads one: the work depends on the text alone.
+MAX_EXAMINED: Final = 8_000_000
 RUN: Final = 16
 #: Appended to a piece of a text that continues; a whitespace character, so it ends words.
 GOES_ON: Final = "\v"
 DENSE: Final = 12
-#: Characters at the end of a text in which a truncated key is searched for.
-CUT: Final = 64
 
 #: A word boundary; the letter of an escape such as `\n` in JSON is not part of a word.
 LEFT: Final = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrtbf]))"
@@ -40,6 +40,10 @@ MARKER: Final = r"\[[A-Z][A-Z0-9_]{1,39}(?::[0-9a-z]{5,12})?\]"
 
 class TooManyHitsError(Exception):
     """A text has too many hits to replace one by one; all of it must be removed."""
+
+
+class TooMuchWorkError(TooManyHitsError):
+    """A search has examined MAX_EXAMINED characters; only a shorter text can be searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class Detector:
 
     `types` are the marker names; `about` describes the values and their checks for the documentation.
     A `dense` detector finds values without spaces, at least DENSE characters long and containing the stem:
-    if all words are short, its stems are not searched for. `needs` is a text that must occur.
+    if all words are short, its stems are not searched for. `needs` is a text that must occur. `reach` is the
+    number of characters counted for one anchor; without anchors, for each character of the text.
     """
 
     types: tuple[str, ...]
@@ -87,63 +92,13 @@ class Detector:
     search: Search | None = field(default=None, repr=False)
     dense: bool = False
     needs: str = ""
+    reach: int = 128
 
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str) -> re.Pattern[str]:
     """Compile a pattern when its first anchor is met: importing the guard compiles nothing."""
     return re.compile(pattern, re.ASCII)
-
-
-def prefixed(
-    type_: str,
-    about: str,
-    stems: Sequence[str],
-    pattern: str,
-    *,
-    check: Callable[[str], bool] | None = None,
-    back: int = 0,
-    cut: bool = False,
-) -> Detector:
-    """A detector for secrets with a known prefix; `pattern` matches from `back` characters before a stem.
-
-    A group in the pattern is the value; without one it is the whole match. With `cut` the stem alone is
-    conclusive: at the very end of a text, which may have been cut there, a few more characters suffice.
-    """
-    bounded = LEFT + pattern
-    # The same characters with a lower minimum count.
-    begun = (
-        LEFT
-        + re.sub(r"\{\d+(?:,(\d+))?\}", lambda most: f"{{0,{most[1] or most[0][1:-1]}}}", pattern)
-        + r"\Z"
-    )
-
-    def locate(text: str, at: int) -> ValueSpan | None:
-        match = compiled(bounded).match(text, max(0, at - back))
-        if match is None:
-            return _begun(text, at, max(0, at - back)) if cut and len(text) - at <= CUT else None
-        start, end = match.span(match.lastindex or 0)
-        if check is not None and not check(text[start:end]):
-            return None
-        return ValueSpan(start, end, type_)
-
-    def _begun(text: str, at: int, start: int) -> ValueSpan | None:
-        match = compiled(begun).match(text, start)
-        stem = max((len(one) for one in stems if text.startswith(one, at)), default=0)
-        if match is None or not _like_a_key(text[at + stem :]):
-            return None
-        return ValueSpan(*match.span(match.lastindex or 0), type_)
-
-    encoded = tuple(stem.encode() for stem in stems)
-    return Detector((type_,), "secrets", about, "raw", encoded, locate, dense=True)
-
-
-def _like_a_key(rest: str) -> bool:
-    """Whether the text after a stem mixes letters and digits unlike any word, even a numbered one."""
-    return any(
-        len(part) >= 6 and re.fullmatch(r"[A-Za-z]?[a-z]*\d*|[A-Z]+", part) is None
-        for part in re.findall(r"[A-Za-z0-9]+", rest)
-    )
 
 
 def _class_table(groups: dict[str, str], other: str | None) -> bytes:
@@ -162,14 +117,15 @@ _RUNS: Final = _class_table({string.ascii_letters + string.digits + "+/_-": "A"}
 class Views:
     """The views of one text that detectors use, each created on first use.
 
-    `candidates` counts the anchors examined, as a measure of work.
+    `candidates` counts the anchors examined, `examined` the characters around them.
     """
 
-    __slots__ = ("_dense", "_made", "candidates", "text")
+    __slots__ = ("_dense", "_made", "candidates", "examined", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.candidates = 0
+        self.examined = len(text)
         # A non-ASCII character becomes one "?", so offsets are preserved.
         self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
         self._dense: bytes | None = None
@@ -211,6 +167,25 @@ class Views:
             self._dense = b" ".join(words)
         return self._dense
 
+    def examine(self, characters: int) -> None:
+        """Count characters; raises TooMuchWorkError above MAX_EXAMINED."""
+        self.examined += characters
+        if self.examined > MAX_EXAMINED:
+            raise TooMuchWorkError
+
+    def expect(self, detector: Detector, stem: bytes | str) -> None:
+        """Raise TooMuchWorkError if all anchors of a stem would take too much, before the work is done."""
+        left = MAX_EXAMINED - self.examined
+        if detector.reach * (len(self.text) // len(stem)) <= left or detector.view == "runs":
+            return  # few of the anchors in runs are examined
+        if detector.reach * self.count(detector.view, stem) > left:
+            raise TooMuchWorkError
+
+    def count(self, view: ViewName, stem: bytes | str) -> int:
+        """How often a stem occurs in a view."""
+        data = self[view]
+        return data.count(stem) if isinstance(data, bytes) is isinstance(stem, bytes) else 0  # type: ignore[arg-type]
+
     def anchors(self, view: ViewName, stem: bytes | str) -> Iterator[int]:
         """The offsets of a stem; only the first within a run."""
         data = self[view]
@@ -248,12 +223,15 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
     for stem in detector.stems:
         if stem not in place:  # type: ignore[operator]  # the common case
             continue
+        views.expect(detector, stem)
         for at in views.anchors(detector.view, stem):
+            views.examine(detector.reach)
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
                 yield from found.more
     if detector.search is not None:
+        views.examine(detector.reach * len(text))
         yield from detector.search(text)
 
 

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Final
 from somatrace.guard.detection.engine import (
     ALL,
     GOES_ON,
+    MAX_EXAMINED,
     Category,
     DetectedValue,
     Detector,
     TooManyHitsError,
+    TooMuchWorkError,
     Views,
     compiled,
     merged,
@@ -28,6 +30,7 @@ from somatrace.guard.detection.engine import (
 )
 from somatrace.guard.detection.prefilter import Prefilter, bare, escaped
 from somatrace.guard.redaction.markers import Pseudonymise, replaced, settled
+from somatrace.guard.redaction.work import count
 
 if TYPE_CHECKING:
     from somatrace.guard.detection.decoded_views import DecodedView, Token
@@ -43,6 +46,8 @@ _OVERLAP: Final = 16 * 1024
 _NEAR: Final = 512
 #: How often a text is cut: markers may be longer than the values they replace.
 _CUTS: Final = 3
+#: How often a text that takes too much work is halved.
+_HALVES: Final = 6
 #: Passes until nothing more is found: text next to a marker may be read differently.
 _PASSES: Final = 4
 
@@ -75,7 +80,8 @@ def _gate(table: tuple[Detector, ...]) -> Prefilter:
 def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector] = ()) -> list[DetectedValue]:
     """The values in `text`, in order, none overlapping another. `extra` detectors always run.
 
-    Raises ValueError for an unknown category and TooManyHitsError above MAX_HITS.
+    Raises ValueError for an unknown category, TooManyHitsError above MAX_HITS, and its subclass
+    TooMuchWorkError above MAX_EXAMINED.
     """
     wanted = _known(categories)
     views = Views(text)
@@ -83,9 +89,12 @@ def find(text: str, categories: Collection[str] = ALL, extra: Sequence[Detector]
     among, plain = _gate(table).among(views), bare(views)
     if plain and not among and not extra:
         return []  # most values of spans: they contain no anchor
-    hits = scan(views, (*among, *extra))
-    if not plain:
-        hits += _decoded_hits(views, (*table, *extra))
+    try:
+        hits = scan(views, (*among, *extra))
+        if not plain:
+            hits += _decoded_hits(views, (*table, *extra))
+    finally:
+        count(views.examined)
     if not hits:
         return hits
     return [one for hit in merged(hits) if (one := settled(text, hit)) is not None]
@@ -102,18 +111,15 @@ def redact_text(
 
     `pseudonym` adds a pseudonym of the value, as in `[EMAIL:1a2b3c4d]`; secrets never get one. `extra` are
     custom detectors (`somatrace.guard.terms`). Never raises for a text: a text whose redaction failed becomes
-    `[REDACTED:error]`, one with more than 2000 values `[REDACTED:overflow]`.
+    `[REDACTED:error]`, one with more than 2000 values `[REDACTED:overflow]`. A text whose search would take
+    too much work keeps its beginning.
     """
     wanted = _known(categories)
     try:
-        clean = text
-        for _ in range(_CUTS):
-            if len(clean) > MAX_LENGTH:
-                clean = _shortened(clean, wanted, pseudonym, extra, len(text))
-            clean = _redacted(clean, wanted, pseudonym, extra)
-            if len(clean) <= MAX_LENGTH:
-                return clean
-        return OVERFLOW
+        try:
+            return _within_length(text, wanted, pseudonym, extra)
+        except TooMuchWorkError:
+            return _within_work(text, wanted, pseudonym, extra)
     except TooManyHitsError:
         return OVERFLOW
     except Exception as error:  # fail closed: return no part of the original
@@ -126,6 +132,19 @@ def _known(categories: Collection[str]) -> frozenset[Category]:
     if not wanted <= ALL:
         raise ValueError(f"unknown category {min(wanted - ALL)!r}: use {', '.join(sorted(ALL))}")
     return wanted  # type: ignore[return-value]
+
+
+def _within_length(
+    text: str, wanted: frozenset[Category], pseudonym: Pseudonymise | None, extra: Sequence[Detector]
+) -> str:
+    clean = text
+    for _ in range(_CUTS):
+        if len(clean) > MAX_LENGTH:
+            clean = _shortened(clean, wanted, pseudonym, extra, len(text))
+        clean = _redacted(clean, wanted, pseudonym, extra)
+        if len(clean) <= MAX_LENGTH:
+            return clean
+    raise TooManyHitsError
 
 
 def _redacted(
@@ -164,9 +183,12 @@ def _decoded_hits(views: Views, table: Sequence[Detector]) -> list[DetectedValue
 
 def _scanned(views: Views, decoded: DecodedView | Token, table: Sequence[Detector]) -> list[DetectedValue]:
     inner = Views(decoded.text + ("" if decoded.ends(views.text) else GOES_ON))
-    hits = scan(inner, table)
-    views.candidates += inner.candidates
-    return hits
+    inner.examined += views.examined
+    try:
+        return scan(inner, table)
+    finally:
+        views.candidates += inner.candidates
+        views.examined = inner.examined
 
 
 def candidates(text: str) -> int:
@@ -197,16 +219,44 @@ def _shortened(
     """
     head, tail = text[: _KEPT + _OVERLAP], text[-_KEPT - _OVERLAP :]
     first, last = find(head, wanted, extra), find(tail, wanted, extra)
-    stop, start = _head_end(head, first), _tail_start(tail, last)
+    stop, start = _head_end(head, _KEPT, first), _tail_start(tail, last)
     beginning = replaced(head, [hit for hit in first if hit.end <= stop], pseudonym, 0, stop)
     end = replaced(tail, [hit for hit in last if hit.start >= start], pseudonym, start)
     return f"{beginning} [TRUNCATED {max(0, length - stop - len(tail) + start)}] {end}"
 
 
-def _head_end(text: str, hits: Sequence[DetectedValue]) -> int:
+def _within_work(
+    text: str, wanted: frozenset[Category], pseudonym: Pseudonymise | None, extra: Sequence[Detector]
+) -> str:
+    """The beginning of a text, as far as it can be searched, and the number of characters removed."""
+    length = _searchable(text, (*detectors(wanted), *extra))
+    for _ in range(_HALVES):
+        head, kept = text[:length], length - min(_OVERLAP, length // 4)
+        try:
+            hits = find(head, wanted, extra)
+            stop = _head_end(head, kept, hits)
+            beginning = replaced(head, [hit for hit in hits if hit.end <= stop], pseudonym, 0, stop)
+            return _redacted(f"{beginning} [TRUNCATED {len(text) - stop}]", wanted, pseudonym, extra)
+        except TooMuchWorkError:
+            length //= 2
+    raise TooManyHitsError
+
+
+def _searchable(text: str, table: Sequence[Detector]) -> int:
+    """How many characters of a text can be searched, estimated from its anchors; at most half of it."""
+    text = text[:MAX_LENGTH]
+    views, total = Views(text), 1
+    for one in table:
+        anchors = sum(views.count(one.view, stem) for stem in one.stems)
+        total += one.reach * (anchors + (len(text) if one.search is not None else 0))
+    return min(len(text) // 2, len(text) * (MAX_EXAMINED // 2) // total)
+
+
+def _head_end(text: str, kept: int, hits: Sequence[DetectedValue]) -> int:
     """The end of the kept beginning: between words if possible, never within a value."""
-    space = max(text.rfind(" ", _KEPT - _NEAR, _KEPT), text.rfind("\n", _KEPT - _NEAR, _KEPT))
-    stop = space if space > 0 else _KEPT
+    near = max(0, kept - _NEAR)
+    space = max(text.rfind(" ", near, kept), text.rfind("\n", near, kept))
+    stop = space if space > 0 else kept
     return next((hit.start for hit in hits if hit.start < stop < hit.end), stop)
 
 

@@ -14,14 +14,18 @@ from somatrace.guard.detection.engine import LEFT, Detector, ValueSpan, compiled
 _USERINFO: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?P<password>(?:[^\s/\"'<>\\]|'(?=[\w!$%^*+.-])){1,256})@(?=[\w.\[-])"
 _SLASHED: Final = (
     r"://(?P<user>[^\s/@:\"'<>\\?#]{0,128}):(?!\d{1,5}(?:[/?#,;]|$))"
-    r"(?P<password>(?:[^\s@/?\"'<>\\]|'(?=[\w!$%^*+.-])|/|\?(?![\w.-]{1,40}=)){1,256}(?:@[^\s@/\"'<>\\]{0,64}){0,4})"
+    r"(?P<password>(?:[^\s@/?\"'<>\\]|'(?=[\w!$%^*+.-])|/|\?(?![\w.-]{1,40}=)){1,256}+(?:@[^\s@/\"'<>\\]{0,64}){0,4})"
     r"@(?=[\w.\[-])"
 )
+#: As far as the patterns reach.
+_MAX_USERINFO: Final = 720
 _PATHS: Final = r"(?i:.*[^a-z])?(?i:https?|wss?|file|ssh|git)"
 _USER: Final = r"://(?P<user>[^\s/@:\"'<>\\?#]{16,256})@(?=[\w.\[-])"
 
 
 def _userinfo(text: str, at: int) -> ValueSpan | None:
+    if text.find("@", at, at + _MAX_USERINFO) < 0:
+        return None
     match = compiled(_USERINFO).match(text, at)
     if match is not None:
         if stands_elsewhere(match["password"]):
@@ -109,6 +113,7 @@ CARRIED: Final[tuple[Detector, ...]] = (
         "raw",
         (b"://",),
         _userinfo,
+        reach=512,
     ),
     Detector(("AUTHORIZATION",), "secrets", "the token after `Bearer`", "low", (b"bearer",), _bearer),
     Detector(

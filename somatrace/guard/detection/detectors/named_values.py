@@ -41,16 +41,17 @@ from somatrace.guard.detection.engine import MARKER, Detector, ValueSpan, compil
 _NAME: Final = string.ascii_letters + string.digits + "_.-"
 _MAX_NAME: Final = 64
 _MAX_HEADER: Final = 4096
+_MAX_BARE: Final = 512
 
 #: Between a quoted name and its value: line ends, or an object with the value alone in it.
 _NESTED: Final = (
     rf"(?:{SPACE}{{1,40}}+(?=\\{{0,15}}[\"'\[]))?"
     rf"(?:\{{{SPACE}{{0,40}}+{QUOTE}[vV]alue{QUOTE}[ \t]{{0,4}}:[ \t]{{0,4}}(?=\\{{0,15}}[\"']))?"
 )
-_NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}(?={QUOTE}{SPACE}{{0,8}}+[,}}])"
+_NAME_AS_VALUE: Final = rf"[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}+(?={QUOTE}{SPACE}{{0,8}}+[,}}])"
 #: From the middle of a name to the start of its value.
 _TO_VALUE: Final = (
-    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}})(?P<closed>{QUOTE})?(?:"
+    rf"(?P<rest>[A-Za-z0-9_.-]{{0,{_MAX_NAME}}}+)(?P<closed>{QUOTE})?(?:"
     rf"(?:[\s,]{{1,8}}|(?:\\{{1,15}}[nrt][ \t]{{0,8}}){{1,2}})(?:{QUOTE})?{VALUE_KEY}(?:{QUOTE})?"
     rf"[ \t]{{0,4}}[:=][ \t]{{0,4}}{TYPED}"
     rf"|</[A-Za-z]{{1,24}}>{SPACE}{{0,40}}+<(?:{VALUE_KEY}|string)>"
@@ -66,15 +67,15 @@ _SAYS: Final = (
     r"|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
 )
 #: A separator ends a value if another name or nothing follows it; argon2 hashes contain names themselves.
-_BARE: Final = r"(?:[^\s\"'`<>&;,\\]|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w.-]{1,40}[=:])){1,512}"
+_BARE: Final = r"(?:[^\s\"'`<>&;,\\]++|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w.-]{1,40}[=:]))++"
 #: After a quoted name a closing bracket ends a value that has no quotes: in JSON it is a number or a literal.
 _BARE_IN_JSON: Final = (
-    r"(?:[^\s\"'`<>&;,\\}\]]|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:])){1,512}"
+    r"(?:[^\s\"'`<>&;,\\}\]]++|[}\]](?![\s\"'`\\,;}\]{\[]|$)|[&;,](?![\s\"'\\{\[]|$|[\w.-]{1,40}[=:]))++"
 )
 #: To the end of the line or the enclosing string. Quoted values are included: the characters after an
 #: opening quote never follow the closing quote of a JSON string.
 _LINE: Final = (
-    r"(?:[^\r\n\"'`\\<>]|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own)){1,4096}"
+    r"(?:[^\r\n\"'`\\<>]++|(?<==)(?P<own>\\{0,15}\")(?=[\w$%*/@!#?~^|-])[^\"\\\r\n<>]{0,1024}(?P=own))++"
 )
 #: The opening of a name-value pair, up to the name.
 _PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
@@ -223,7 +224,8 @@ def _bare(text: str, match: re.Match[str], what: NameMeaning, name: str) -> Valu
     begin = match.end()
     if match["colon"] and not match["closed"] and (value := _beneath(text, match)) is not None:
         return _checked(text, *value, what, name)
-    bare = compiled(_BARE_IN_JSON if match["closed"] and not match["quote"] else _BARE).match(text, begin)
+    pattern = _BARE_IN_JSON if match["closed"] and not match["quote"] else _BARE
+    bare = compiled(pattern).match(text, begin, begin + _MAX_BARE)
     if bare is None:
         return None
     end = trimmed(text, begin, bare.end())
@@ -270,7 +272,7 @@ def _header(text: str, match: re.Match[str], what: NameMeaning) -> ValueSpan | N
         pattern = _LINE if match["colon"] or quote else _BARE
         if match["closed"] and not quote:
             pattern = _BARE_IN_JSON
-        line = compiled(pattern).match(text, begin, begin + _MAX_HEADER if pattern is _LINE else len(text))
+        line = compiled(pattern).match(text, begin, begin + (_MAX_HEADER if pattern is _LINE else _MAX_BARE))
         if line is None:
             return None
         end = trimmed(text, begin, begin + len(line[0].rstrip()))
@@ -288,7 +290,7 @@ def _header(text: str, match: re.Match[str], what: NameMeaning) -> ValueSpan | N
 
 def _credential(value: str) -> bool:
     """Whether a bare value is a scheme and a credential, or one word: not a sentence about authorization."""
-    words = value.split()
+    words = value.split(None, 2)
     if len(words) == 1:
         return len(value) >= 8 and (any(character.isdigit() for character in value) or len(value) >= 20)
     return (
@@ -305,7 +307,7 @@ def _stated(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
     match = compiled(_SAYS).match(text, at)
     if match is None or what.strength is NameStrength.HEADER:
         return None
-    bare = compiled(_BARE).match(text, match.end())
+    bare = compiled(_BARE).match(text, match.end(), match.end() + _MAX_BARE)
     if bare is None:
         return None
     end = trimmed(text, bare.start(), bare.end())
@@ -328,6 +330,7 @@ NAMED: Final[tuple[Detector, ...]] = (
         "low",
         STEMS,
         locate_named,
+        reach=_MAX_BARE,
     ),
     FOREIGN,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from somatrace.guard.detection.engine import Category, Detector, ValueSpan
@@ -15,6 +15,10 @@ MAX_PATTERN: Final = 500
 MAX_WIDTH: Final = 512
 #: Maximum number of ways a pattern may match at one position: the worst case of a backtracking engine.
 MAX_WAYS: Final = 256
+#: The start of a match is searched for in this many characters at a time.
+_PIECE: Final = 2048
+#: The times that a search reads each character, for the limit of its work.
+_REACH: Final = 4
 
 #: A word; a character of a script written without spaces; a punctuation mark.
 _TOKEN: Final = re.compile(
@@ -42,7 +46,7 @@ def dictionary(terms: Iterable[str], *, type_: str = "TERM", category: Category 
                 found.append(ValueSpan(tokens[index].start(), tokens[last].end(), type_))
         return found
 
-    return Detector((type_,), category, "custom terms", "raw", (), _nowhere, search)
+    return Detector((type_,), category, "custom terms", "raw", (), _nowhere, search, reach=_REACH)
 
 
 def _tree(terms: Iterable[str]) -> dict[str, Any]:
@@ -83,11 +87,23 @@ def pattern(type_: str, expression: str, *, category: Category = "customer") -> 
     regex = re.compile(expression)
 
     def search(text: str) -> list[ValueSpan]:
-        return [
-            ValueSpan(*match.span(), type_) for match in regex.finditer(text) if match.end() > match.start()
-        ]
+        return [ValueSpan(*span, type_) for span in _in_pieces(regex, text)]
 
-    return Detector((type_,), category, "a custom pattern", "raw", (), _nowhere, search)
+    return Detector((type_,), category, "a custom pattern", "raw", (), _nowhere, search, reach=_REACH)
+
+
+def _in_pieces(regex: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    """The matches of a pattern, searched for piece by piece: one call holds the interpreter until it ends."""
+    at = 0
+    for start in range(0, len(text), _PIECE):
+        stop = start + _PIECE
+        # two characters more than the longest match, so that no match ends where the piece does
+        for match in regex.finditer(text, max(at, start), min(len(text), stop + MAX_WIDTH + 2)):
+            if match.start() >= stop:
+                break
+            if match.end() > match.start():
+                at = match.end()
+                yield match.span()
 
 
 def check_linear(expression: str) -> None:

@@ -298,7 +298,7 @@ def locate_ipv6(text: str, at: int) -> ValueSpan | None:
     if text[start] == ":" and not text.startswith("::", start):
         start += 1  # the last letter of the preceding name
     match = compiled(_IPV6).match(text, start)
-    if match is None or not any(character.isdigit() for character in match[0]):
+    if match is None or compiled(r"\d").search(match[0]) is None:
         return None
     value = match[0] if match[0].endswith("::") else match[0].rstrip(":")
     groups = [group for group in value.split(":") if group]

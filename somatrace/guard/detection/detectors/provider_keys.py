@@ -10,8 +10,9 @@ import binascii
 import re
 from typing import Final
 
+from somatrace.guard.detection.detectors.prefixes import prefixed
 from somatrace.guard.detection.detectors.secret_names import looks_random
-from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, compiled, prefixed
+from somatrace.guard.detection.engine import LEFT, Detector, Locate, ValueSpan, compiled
 
 _PEM_BEGIN: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_BODY: Final = r"[A-Za-z0-9+/=\s\\,:.()-]"
@@ -24,8 +25,10 @@ def _long_segment(value: str) -> bool:
     """Whether a part between dashes is long and mixed like a key, unlike names made of words."""
     if looks_random(value, 20):
         return True
-    digits = sum(character.isdigit() for character in value)
-    return digits >= 2 and compiled(r"[A-Za-z0-9]{16}|(?=[\w-]{40})").search(value) is not None
+    return (
+        compiled(r"[0-9].*[0-9]").search(value) is not None
+        and compiled(r"[A-Za-z0-9]{16}|(?=[\w-]{40})").search(value) is not None
+    )
 
 
 def _mixed(value: str) -> bool:
@@ -92,8 +95,8 @@ def _discord(text: str, at: int) -> ValueSpan | None:
     return ValueSpan(*match.span(), "DISCORD_TOKEN") if number.isdigit() else None
 
 
-def _raw(type_: str, about: str, stems: tuple[bytes, ...], locate: Locate) -> Detector:
-    return Detector((type_,), "secrets", about, "raw", stems, locate)
+def _raw(type_: str, about: str, stems: tuple[bytes, ...], locate: Locate, reach: int = 256) -> Detector:
+    return Detector((type_,), "secrets", about, "raw", stems, locate, reach=reach)
 
 
 PREFIXED: Final[tuple[Detector, ...]] = (
@@ -320,6 +323,12 @@ PREFIXED: Final[tuple[Detector, ...]] = (
         r"eyJ[\w-]{8,4096}\.(?:[\w-]{8,8192}(?:\.[\w-]{0,4096}){0,3}|\.[\w-]{8,64}\.[\w-]{4,8192}\.[\w-]{8,64})",
         cut=True,
     ),
-    _raw("PRIVATE_KEY", "PEM and PGP private keys, complete or truncated", (b"-----BEGIN ",), _private_key),
-    _raw("PRIVATE_KEY", "the end of a truncated private key", (b"-----END ",), _private_key_end),
+    _raw(
+        "PRIVATE_KEY",
+        "PEM and PGP private keys, complete or truncated",
+        (b"-----BEGIN ",),
+        _private_key,
+        4096,
+    ),
+    _raw("PRIVATE_KEY", "the end of a truncated private key", (b"-----END ",), _private_key_end, 2048),
 )

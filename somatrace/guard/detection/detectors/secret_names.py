@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import string
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -153,6 +154,7 @@ _PLACEHOLDERS: Final = _words(
     bytes any text yes no n/a infinity -infinity nan self this here optional[str] default
     """
 )
+_MAX_PLACEHOLDER: Final = max(map(len, _PLACEHOLDERS))
 #: A variable, a template, a format, a mask: a placeholder for the value.
 _ELSEWHERE: Final = (
     rf"(?:{MARKER}[\s,;.)]{{0,3}}){{1,64}}|\[REDACTED[^\]]{{0,40}}\]|\[TRUNCATED|\$\{{[\w.:-]{{1,80}}\}}?|\$[A-Z_][A-Z0-9_]*"
@@ -164,7 +166,9 @@ _CODE: Final = r"[A-Za-z_][A-Za-z_]*(?:[._(\[][A-Za-z_.()\[\]]*)"
 def stands_elsewhere(value: str) -> bool:
     """Whether the text is a marker, a variable, a mask, or a word for "none" rather than a value."""
     plain = value.rstrip("\\")
-    return plain.casefold() in _PLACEHOLDERS or compiled(_ELSEWHERE).fullmatch(plain) is not None
+    if len(plain) <= _MAX_PLACEHOLDER and plain.casefold() in _PLACEHOLDERS:
+        return True
+    return compiled(_ELSEWHERE).fullmatch(plain) is not None
 
 
 def is_code(name: str, value: str) -> bool:
@@ -172,18 +176,26 @@ def is_code(name: str, value: str) -> bool:
     return value == name.rpartition(".")[2] or compiled(_CODE).fullmatch(value) is not None
 
 
+_DIGITS: Final = string.digits.encode()
+_UPPER: Final = string.ascii_uppercase.encode()
+_LOWER: Final = string.ascii_lowercase.encode()
+#: Letters and digits stay, everything else separates words.
+_WORD_CLASSES: Final = bytes(one if chr(one).isalnum() and one < 128 else 32 for one in range(256))
+
+
 def looks_random(value: str, least: int) -> bool:
     """Whether a value looks like a key: mixed letters and digits, `least` long, no words joined by dashes."""
     if len(value) < least or not compiled(r"[\x21-\x7e]+").fullmatch(value):
         return False
-    longest = max(len(part) for part in re.split(r"[^A-Za-z0-9]+", value))
-    digits = sum(character.isdigit() for character in value)
-    letters = sum(character.isalpha() for character in value)
-    upper = sum(character.isupper() for character in value)
-    if letters == 0:
+    plain = value.encode()
+    digits = len(plain) - len(plain.translate(None, _DIGITS))
+    upper = len(plain) - len(plain.translate(None, _UPPER))
+    letters = upper + len(plain) - len(plain.translate(None, _LOWER))
+    if letters == 0 or (digits == 0 and not letters // 5 <= upper <= letters * 4 // 5):
         return False
+    longest = max(map(len, plain.translate(_WORD_CLASSES).split()))
     if digits == 0:  # some keys have no digit, but words do not mix cases like this
-        return longest >= 20 and letters // 5 <= upper <= letters * 4 // 5
+        return longest >= 20
     return longest >= min(least, 12) or (digits >= 4 and len(value) >= 20)
 
 

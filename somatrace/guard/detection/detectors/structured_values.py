@@ -55,12 +55,19 @@ def items(text: str, begin: int, quote: str) -> Iterator[tuple[int, int]]:
 
 def beside(text: str, start: int, end: int) -> tuple[int, int] | None:
     """The value in an object that has the name (text[start:end]) as a value: `{"name": X, "value": Y}`."""
-    window = max(0, start - 64)
     opening = compiled(rf"{QUOTE}$").search(text[max(0, start - 16) : start])
-    named = None if opening is None else compiled(_NAMES).search(text[window : start - len(opening[0])])
+    named = (
+        None
+        if opening is None
+        else compiled(_NAMES).search(text[max(0, start - 64) : start - len(opening[0])])
+    )
     if named is None:
         return None
-    pattern = compiled(_SHORT_VALUE if named["key"] in "kK" else _VALUE)
+    short = named["key"] in "kK"
+    window = text[max(0, start - _BESIDE) : end + _BESIDE].lower()
+    if ("v" if short else "val") not in window:
+        return None
+    pattern = compiled(_SHORT_VALUE if short else _VALUE)
     after = pattern.search(text, end, end + _BESIDE)
     if after is not None and not _braces(text, end, after.start()):
         close = quoted_end(text, after.end(), after["quote"])
