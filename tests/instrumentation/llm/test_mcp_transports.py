@@ -226,10 +226,19 @@ def test_a_call_succeeds_where_the_program_has_switched_the_instrumentor_on(tmp_
     assert {"traceparent", "baggage"} & meta.keys() <= {"traceparent"}
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        {},
+        {"type": "http", "headers": {}, "client": ["127.0.0.1", 1]},
+        {"wsgi.version": [1, 0], "REMOTE_ADDR": "127.0.0.1"},
+    ],
+    ids=["plain", "like asgi", "like wsgi"],
+)
 @pytest.mark.parametrize("edge", [False, True], ids=["inside", "edge"])
-def test_a_callers_meta_is_not_believed(edge: bool, port: int, rules: Any) -> None:
+def test_a_callers_meta_is_not_believed(edge: bool, address: dict[str, Any], port: int, rules: Any) -> None:
     rules(edge=edge, trust=("127.0.0.0/8",))
-    meta = {"traceparent": f"{TRACE}-00", "baggage": "plan=forged"}
+    meta = {"traceparent": f"{TRACE}-00", "baggage": "plan=forged", **address}
     params = {"name": "look", "arguments": {}, "_meta": meta}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
     request = Request(
