@@ -22,6 +22,7 @@ from somatrace.context.context_tokens import ContextTokens
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import EMPTY, Scalar, Tags, current
 from somatrace.propagation import tag_header
+from somatrace.propagation.claimed_ids import remember
 from somatrace.propagation.headers import RequestHeaders
 from somatrace.propagation.signing import fault
 from somatrace.propagation.trust import TrustRules, ignore, rules
@@ -92,6 +93,7 @@ class ExtractedScope:
             self._context = _BAGGAGE.extract(baggage, context=self._context)
             if claimed is not None:
                 self._context = trace.set_span_in_context(parent or INVALID_SPAN, self._context)
+        self._context = remember(frozenset() if trusted == "peer" else frozenset(received.ids), self._context)
         self.trace_headers = {"baggage": baggage["baggage"]} if "baggage" in baggage else {}
         if parent is not None:
             _TRACE.inject(self.trace_headers, context=trace.set_span_in_context(parent, Context()))
@@ -130,6 +132,7 @@ def accepted(extracted: Context, around: Context, headers: object, peer: object)
     trusted = "" if current_rules.edge else _trusted_by(received, peer, (), current_rules)
     if trusted == "peer":
         return extracted
+    around = remember(frozenset(received.ids), around)
     claimed = trace.get_current_span(extracted).get_span_context()
     known = trace.get_current_span(around).get_span_context()
     if current_rules.edge or not claimed.is_valid or claimed == known:
