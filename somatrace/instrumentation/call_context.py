@@ -36,6 +36,8 @@ _OTHER_SCOPES: Final = tuple(
 #: Packages that send requests to model servers only. Few of their clients have one method that sends every
 #: request, and it moves from version to version.
 _MODEL_PACKAGES: Final = Packages(*(name for library in LIBRARIES for name in library.model_packages))
+#: Modules of these libraries that call the program's functions.
+_TOOL_CALLERS: Final = Packages(*(name for library in LIBRARIES for name in library.tool_callers))
 _LLM_OPERATIONS: Final = frozenset(
     {"chat", "completion", "embedding", "embeddings", "generate_content", "response", "text_completion"}
 )
@@ -56,7 +58,7 @@ def in_llm_call() -> bool:
     attributes = getattr(span, "attributes", None)
     if attributes is not None and attributes.get(semconv.OPERATION) in _LLM_OPERATIONS:
         return True
-    return called_by(_MODEL_PACKAGES)
+    return called_by(_MODEL_PACKAGES, _TOOL_CALLERS)
 
 
 def in_http_span() -> bool:
