@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from wrapt import ObjectProxy
 
 from somatrace import propagation, semconv
+from somatrace.instrumentation.call_context import in_llm_call
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 
@@ -128,12 +129,15 @@ class _Sender(ObjectProxy):  # type: ignore[type-arg]
 
 
 def _set_meta(item: Any, context: Callable[[], dict[str, str]]) -> None:
-    """Replace the trace in the message by the permitted one. Only requests have one, and they are new."""
+    """Replace the trace in the message by the permitted one, none in a model call.
+
+    Only requests have one, and they are new.
+    """
     message = getattr(item, "message", item)
     request = getattr(message, "root", message)
     if not hasattr(request, "method") or not hasattr(request, "params"):
         return
-    permitted = context() if hasattr(request, "id") else {}
+    permitted = context() if hasattr(request, "id") and not in_llm_call() else {}
     params = request.params if isinstance(request.params, dict) else {}
     sent = params.get("_meta")
     before = sent if isinstance(sent, dict) else {}

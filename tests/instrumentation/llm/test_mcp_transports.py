@@ -165,6 +165,22 @@ def test_a_server_in_the_cluster_gets_both_and_its_tool_is_in_the_callers_trace(
     assert answer["trace"] == trace_of(seen, "work")
 
 
+@each_transport
+def test_nothing_is_written_inside_a_model_call(connect: Any, port: int) -> None:
+    async def run() -> dict[str, Any]:
+        async with session(connect(f"http://localhost:{port}")) as client:
+            token = otel_context.attach(baggage.set_baggage("plan", "gold"))
+            with span("answer", kind="llm"):
+                answer = await client.call_tool("look", {}, meta={"traceparent": f"{TRACE}-01"})
+            otel_context.detach(token)
+            return json.loads(answer.content[0].text)["meta"]  # type: ignore[no-any-return]
+
+    with capture():
+        meta = asyncio.run(run())
+
+    assert not TRACE_NAMES & meta.keys()
+
+
 def test_a_server_that_is_a_child_process_gets_the_trace_without_baggage(tmp_path: Path) -> None:
     from mcp.client import stdio
 
