@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,8 +17,9 @@ import pytest
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
-from somatrace import propagation, span
+from somatrace import bind, propagation, span
 from somatrace.config import Settings
+from somatrace.propagation import tag_header
 from somatrace.testing import Captured, capture
 from tests.support.programs import run_program
 from tests.support.web import serving
@@ -96,8 +98,32 @@ def over_sse(url: str) -> Any:
     return sse.sse_client(f"{url}/sse")
 
 
+class Served:
+    """The tags that came in the headers of each tool call, by the tenant that its argument names."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.tags: dict[str, set[object]] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def receive_and_record() -> Any:
+            message = await receive()
+            called = re.search(rb'"mine": ?"(\w+)"', message.get("body") or b"")
+            if called is not None:
+                sent = dict(scope["headers"]).get(b"x-somatrace-tags")
+                tenant = None if sent is None else decoded(sent.decode()).get("tenant_id")
+                self.tags.setdefault(called[1].decode(), set()).add(tenant)
+            return message
+
+        await self.app(scope, receive_and_record, send)
+
+
+def decoded(header: str) -> Any:
+    return tag_header.decode(tag_header.split(header)[0])
+
+
 @pytest.fixture
-def port() -> Iterator[int]:
+def served() -> Iterator[tuple[int, Served]]:
     """A server of both HTTP transports, in this process."""
     made: dict[str, Any] = {}
     exec(SERVER, made)
@@ -111,8 +137,14 @@ def port() -> Iterator[int]:
         server = made["make"]()
         app, sse = server.streamable_http_app(**open_to_all, **stateless), server.sse_app(**open_to_all)
     app.router.routes.extend(sse.router.routes)
-    with serving(app) as url:
-        yield int(url.rpartition(":")[2])
+    recorded = Served(app)
+    with serving(recorded) as url:
+        yield int(url.rpartition(":")[2]), recorded
+
+
+@pytest.fixture
+def port(served: tuple[int, Served]) -> int:
+    return served[0]
 
 
 def call(transport: Callable[[], Any], meta: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -163,6 +195,29 @@ def test_a_server_in_the_cluster_gets_both_and_its_tool_is_in_the_callers_trace(
     assert answer["meta"]["traceparent"].split("-")[1] == trace_of(seen, "work")
     assert answer["meta"]["baggage"] == "plan=gold"
     assert answer["trace"] == trace_of(seen, "work")
+
+
+@each_transport
+def test_tasks_that_share_a_session_send_their_own_tags_only(
+    connect: Any, served: tuple[int, Served]
+) -> None:
+    port, server = served
+
+    async def work(client: Any, tenant: str) -> None:
+        with bind(tenant_id=tenant), span("work"):
+            await client.call_tool("look", {}, meta={"mine": tenant})
+
+    async def run() -> None:
+        with bind(tenant_id="connected"), span("connect"):
+            async with session(connect(f"http://localhost:{port}")) as client:
+                await asyncio.gather(*(work(client, tenant) for tenant in ("acme", "globex")))
+
+    with capture():
+        asyncio.run(run())
+
+    assert server.tags.keys() == {"acme", "globex"}
+    for tenant, sent in server.tags.items():
+        assert sent == ({tenant} if connect is over_http else {None})
 
 
 @each_transport
