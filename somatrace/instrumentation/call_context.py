@@ -98,11 +98,29 @@ def uninstrumented(context: otel_context.Context) -> otel_context.Context:
     return context
 
 
+def llm_call_in(context: otel_context.Context) -> otel_context.Context:
+    """`context`, with the requests made in it marked as an LLM client's own."""
+    return otel_context.set_value(_LLM_CALL, True, context)
+
+
 @contextmanager
 def llm_call() -> Iterator[None]:
     """Mark the requests made inside the block as an LLM client's own."""
-    token = otel_context.attach(otel_context.set_value(_LLM_CALL, True))
+    token = otel_context.attach(llm_call_in(otel_context.get_current()))
     try:
         yield
     finally:
         otel_context.detach(token)
+
+
+@contextmanager
+def continued_llm_call() -> Iterator[None]:
+    """Keep the mark of a model call in the context, for threads and tasks whose stack does not lead to it.
+
+    A transport of the program may use them, and `asyncio.wait_for` does.
+    """
+    if not in_llm_call():
+        yield
+        return
+    with llm_call():
+        yield

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from somatrace import semconv
-from somatrace.instrumentation.call_context import in_http_span, in_llm_call, without_http
+from somatrace.instrumentation.call_context import in_http_span, in_llm_call, llm_call_in, without_http
 
 log = logging.getLogger("somatrace")
 
@@ -62,7 +62,7 @@ class ClientRequest:
 
     def _start(self, library: str, method: str, host: str, port: int | None) -> None:
         if in_llm_call():
-            self._token = otel_context.attach(without_http(otel_context.get_current()))
+            self._token = otel_context.attach(without_http(llm_call_in(otel_context.get_current())))
             return
         if in_http_span():
             return

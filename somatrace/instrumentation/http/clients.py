@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry import trace
 
-from somatrace.instrumentation.call_context import scope_name
+from somatrace.instrumentation.call_context import continued_llm_call, scope_name
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes
 from somatrace.instrumentation.http.wire_headers import Destination, copy_of, wire_headers
@@ -22,7 +22,9 @@ def install(coverage: Coverage) -> None:
     """Wait for the imports of the HTTP clients."""
     for library in ("httpx", "httpx2"):
         when_imported(f"{library}._transports.default", coverage, _httpx(library))
+        when_imported(f"{library}._client", coverage, _httpx_clients, library=f"{library} client")
     when_imported("requests.adapters", coverage, _requests)
+    when_imported("requests.sessions", coverage, _requests_sessions, library="requests session")
     when_imported("aiohttp.client", coverage, _aiohttp)
 
 
@@ -54,6 +56,26 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
         wrap_method(module.AsyncHTTPTransport, "handle_async_request", send_async)
 
     return wrap_transports
+
+
+def _httpx_clients(module: ModuleType) -> None:
+    wrap_method(module.Client, "send", _marked)
+    wrap_method(module.AsyncClient, "send", _marked_async)
+
+
+def _requests_sessions(module: ModuleType) -> None:
+    wrap_method(module.Session, "send", _marked)
+
+
+def _marked(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    """Keep the mark of a model call, above the transports of the program."""
+    with continued_llm_call():
+        return wrapped(*args, **kwargs)
+
+
+async def _marked_async(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    with continued_llm_call():
+        return await wrapped(*args, **kwargs)
 
 
 def _httpx_call(library: str, transport: object, args: Any, kwargs: Any) -> tuple[ClientRequest, Any, Any]:

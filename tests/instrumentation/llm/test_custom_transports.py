@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -56,6 +57,21 @@ class OwnAsync(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self.inner.handle_async_request(request)
+
+
+class OwnThread(Own):
+    """Sends in a thread of the program's own."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(self.inner.handle_request, request).result()
+
+
+class OwnTask(OwnAsync):
+    """Sends in another task, as `asyncio.wait_for` does before Python 3.12."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await asyncio.create_task(self.inner.handle_async_request(request))
 
 
 class Own2(httpx2.BaseTransport):
@@ -116,23 +132,31 @@ def stainless(module: str, name: str, **options: Any) -> Call:
     return call
 
 
-def huggingface_hub(url: str) -> None:
+def huggingface_hub(url: str, transport: type[Own] = Own) -> None:
     module = library("huggingface_hub")
-    module.set_client_factory(lambda: httpx.Client(transport=Own()))
+    module.set_client_factory(lambda: httpx.Client(transport=transport()))
     try:
         module.InferenceClient(base_url=url, api_key="k").chat_completion(USER, model="m")
     finally:
         module.set_client_factory(library("huggingface_hub.utils._http").default_client_factory)
 
 
-def huggingface_hub_async(url: str) -> None:
+def huggingface_hub_async(url: str, transport: type[OwnAsync] = OwnAsync) -> None:
     module = library("huggingface_hub")
-    module.set_async_client_factory(lambda: httpx.AsyncClient(transport=OwnAsync()))
+    module.set_async_client_factory(lambda: httpx.AsyncClient(transport=transport()))
     try:
         client = module.AsyncInferenceClient(base_url=url, api_key="k")
         asyncio.run(client.chat_completion(USER, model="m"))
     finally:
         module.set_async_client_factory(library("huggingface_hub.utils._http").default_async_client_factory)
+
+
+def in_a_thread(url: str) -> None:
+    huggingface_hub(url, OwnThread)
+
+
+def in_a_task(url: str) -> None:
+    huggingface_hub_async(url, OwnTask)
 
 
 def mistralai(url: str) -> None:
@@ -211,7 +235,8 @@ CALLS: list[Call] = [
     stainless("cerebras.cloud.sdk", "Cerebras", warm_tcp_connection=False),
     stainless("fireworks", "Fireworks"), stainless("groq", "Groq"), stainless("openai", "OpenAI"),
     stainless("together", "Together"), stainless("writerai", "Writer"), stainless("zhipuai", "ZhipuAI"),
-    ai21, cohere, dashscope, google_genai, huggingface_hub, huggingface_hub_async, langchain_mistralai,
+    ai21, cohere, dashscope, google_genai, huggingface_hub, huggingface_hub_async, in_a_task,
+    in_a_thread, langchain_mistralai,
     langchain_openai, litellm, mistralai, mistralai_async, ollama, ollama_async, replicate,
 ]  # fmt: skip
 
