@@ -65,6 +65,9 @@ class Library(NamedTuple):
     #: Further packages whose requests go to model servers only. Those of a framework are the parts that call
     #: models: its other parts also run tools.
     packages: tuple[str, ...] = ()
+    #: Modules that call functions of the program: tools, callbacks. They send no request to a model server
+    #: themselves. What else of the program runs inside the packages counts as part of a model call.
+    tool_callers: tuple[str, ...] = ()
     #: Services of boto3 that call models, for libraries without an import of their own.
     aws_services: tuple[str, ...] = ()
     #: Functions that call a model or build a client. `somatrace check` recognizes classes by their names.
@@ -106,7 +109,13 @@ class Library(NamedTuple):
 
 LIBRARIES: Final = (
     Library(
-        "agno", "framework", ("agno",), "agno", "AgnoInstrumentor", packages=("agno.models", "agno.embedder")
+        "agno",
+        "framework",
+        ("agno",),
+        "agno",
+        "AgnoInstrumentor",
+        packages=("agno.models", "agno.embedder"),
+        tool_callers=("agno.tools",),
     ),
     Library("ai21", "model", ("ai21",)),
     Library("aleph_alpha", "model", ("aleph_alpha_client",), "alephalpha", "AlephAlphaInstrumentor"),
@@ -118,6 +127,7 @@ LIBRARIES: Final = (
         "AnthropicInstrumentor",
         other_scopes=("com.anthropic.sdk",),
         requests=RequestMethods("anthropic._base_client"),
+        tool_callers=("anthropic.lib.tools",),
         functions=("create", "acreate"),
     ),
     Library(
@@ -133,7 +143,15 @@ LIBRARIES: Final = (
     Library("cerebras", "model", ("cerebras",), requests=RequestMethods("cerebras.cloud.sdk._base_client")),
     Library("chromadb", "other", ("chromadb",), "chromadb", "ChromaInstrumentor"),
     Library("cohere", "model", ("cohere",), "cohere", "CohereInstrumentor"),
-    Library("crewai", "framework", ("crewai",), "crewai", "CrewAIInstrumentor", packages=("crewai.llms",)),
+    Library(
+        "crewai",
+        "framework",
+        ("crewai",),
+        "crewai",
+        "CrewAIInstrumentor",
+        packages=("crewai.llms",),
+        tool_callers=("crewai.llms.base_llm", "crewai.tools"),
+    ),
     Library("dashscope", "model", ("dashscope",)),
     Library("dspy", "framework", ("dspy",)),
     Library("fireworks", "model", ("fireworks",)),
@@ -145,6 +163,7 @@ LIBRARIES: Final = (
         "GoogleGenerativeAiInstrumentor",
         other_scopes=("opentelemetry.instrumentation.google_genai",),
         imports=("google.genai", "google.generativeai"),
+        tool_callers=("google.genai._adapters", "google.genai._extra_utils"),
     ),
     Library(
         "groq",
@@ -166,7 +185,9 @@ LIBRARIES: Final = (
             "haystack_integrations.components.embedders", "haystack_integrations.components.generators",
         ),
     ),
-    Library("huggingface_hub", "model", ("huggingface_hub",)),
+    Library(
+        "huggingface_hub", "model", ("huggingface_hub",), tool_callers=("huggingface_hub.inference._mcp",)
+    ),
     Library("lancedb", "other", ("lancedb",), "lancedb", "LanceInstrumentor"),
     Library(
         "langchain",
@@ -196,6 +217,10 @@ LIBRARIES: Final = (
             ("HTTPHandler", "AsyncHTTPHandler"),
             ("delete", "get", "patch", "post", "put"),
         ),
+        tool_callers=(
+            "litellm.experimental_mcp_client", "litellm.litellm_core_utils.litellm_logging",
+            "litellm.responses.mcp", "litellm.tool_loop",
+        ),
         functions=(
             "completion", "acompletion", "embedding", "aembedding", "text_completion", "atext_completion",
             "responses", "aresponses", "image_generation", "aimage_generation", "transcription",
@@ -220,7 +245,14 @@ LIBRARIES: Final = (
         other_scopes=("mcp-python-sdk", "fastmcp"),
     ),
     Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
-    Library("mistralai", "model", ("mistralai",), "mistralai", "MistralAiInstrumentor"),
+    Library(
+        "mistralai",
+        "model",
+        ("mistralai",),
+        "mistralai",
+        "MistralAiInstrumentor",
+        tool_callers=("mistralai.extra.mcp", "mistralai.extra.run"),
+    ),
     Library(
         "ollama",
         "model",

@@ -36,6 +36,8 @@ _OTHER_SCOPES: Final = tuple(
 #: Packages that send requests to model servers only. Few of their clients have one method that sends every
 #: request, and it moves from version to version.
 _MODEL_PACKAGES: Final = Packages(*(name for library in LIBRARIES for name in library.model_packages))
+#: Modules of these libraries that call the program's functions.
+_TOOL_CALLERS: Final = Packages(*(name for library in LIBRARIES for name in library.tool_callers))
 _LLM_OPERATIONS: Final = frozenset(
     {"chat", "completion", "embedding", "embeddings", "generate_content", "response", "text_completion"}
 )
@@ -56,7 +58,7 @@ def in_llm_call() -> bool:
     attributes = getattr(span, "attributes", None)
     if attributes is not None and attributes.get(semconv.OPERATION) in _LLM_OPERATIONS:
         return True
-    return called_by(_MODEL_PACKAGES)
+    return called_by(_MODEL_PACKAGES, _TOOL_CALLERS)
 
 
 def in_http_span() -> bool:
@@ -96,11 +98,29 @@ def uninstrumented(context: otel_context.Context) -> otel_context.Context:
     return context
 
 
+def llm_call_in(context: otel_context.Context) -> otel_context.Context:
+    """`context`, with the requests made in it marked as an LLM client's own."""
+    return otel_context.set_value(_LLM_CALL, True, context)
+
+
 @contextmanager
 def llm_call() -> Iterator[None]:
     """Mark the requests made inside the block as an LLM client's own."""
-    token = otel_context.attach(otel_context.set_value(_LLM_CALL, True))
+    token = otel_context.attach(llm_call_in(otel_context.get_current()))
     try:
         yield
     finally:
         otel_context.detach(token)
+
+
+@contextmanager
+def continued_llm_call() -> Iterator[None]:
+    """Keep the mark of a model call in the context, for threads and tasks whose stack does not lead to it.
+
+    A transport of the program may use them, and `asyncio.wait_for` does.
+    """
+    if not in_llm_call():
+        yield
+        return
+    with llm_call():
+        yield

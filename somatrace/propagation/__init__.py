@@ -5,6 +5,7 @@ docs/propagation.md describes the formats and rules.
 
 from __future__ import annotations
 
+from somatrace.propagation.claimed_ids import is_claimed
 from somatrace.propagation.extract import Caller, ExtractedScope, accepted, incoming
 from somatrace.propagation.inject import headers_for, outgoing, trace_context
 from somatrace.propagation.messages import message_headers, received
@@ -21,6 +22,7 @@ __all__ = [
     "headers_for",
     "ignored",
     "incoming",
+    "is_claimed",
     "may_carry",
     "message_headers",
     "outgoing",

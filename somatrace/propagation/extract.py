@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext, TraceFlags
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from somatrace import semconv
@@ -22,14 +23,15 @@ from somatrace.context.context_tokens import ContextTokens
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import EMPTY, Scalar, Tags, current
 from somatrace.propagation import tag_header
+from somatrace.propagation.claimed_ids import remember
 from somatrace.propagation.headers import RequestHeaders
 from somatrace.propagation.signing import fault
 from somatrace.propagation.trust import TrustRules, ignore, rules
 from somatrace.propagation.trusted_networks import is_inside, networks
+from somatrace.propagation.untrusted_parent import untrusted_parent
 
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
-_RATIO_BITS: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,17 @@ class ExtractedScope:
     ) -> None:
         received, current_rules = RequestHeaders(headers), rules()
         edge = current_rules.edge
-        trusted = "" if edge else _trusted_by(received, peer, trust, current_rules)
         claimed = _claimed(received, current_rules)
-        parent = None if claimed is None or edge else _parent(claimed, trusted, current_rules)
+        joined = claimed if join or claimed is None else _joined_elsewhere(claimed)
+        trusted = "" if edge else _trusted_by(received, peer, trust, current_rules, joined)
+        parent = None if claimed is None or edge else _parent(claimed, trusted, current_rules, trust)
         baggage = received.values if trusted == "peer" and current_rules.baggage else {}
         self._context = otel_context.get_current()
         if join:
             self._context = _BAGGAGE.extract(baggage, context=self._context)
             if claimed is not None:
                 self._context = trace.set_span_in_context(parent or INVALID_SPAN, self._context)
+        self._context = remember(frozenset() if trusted == "peer" else frozenset(received.ids), self._context)
         self.trace_headers = {"baggage": baggage["baggage"]} if "baggage" in baggage else {}
         if parent is not None:
             _TRACE.inject(self.trace_headers, context=trace.set_span_in_context(parent, Context()))
@@ -124,20 +128,29 @@ def accepted(extracted: Context, around: Context, headers: object, peer: object)
     other one gets the parent that `incoming` would join, and neither baggage nor other values.
     """
     received, current_rules = RequestHeaders(headers), rules()
-    trusted = "" if current_rules.edge else _trusted_by(received, peer, (), current_rules)
+    claimed = trace.get_current_span(extracted).get_span_context()
+    trusted = "" if current_rules.edge else _trusted_by(received, peer, (), current_rules, claimed)
     if trusted == "peer":
         return extracted
-    claimed = trace.get_current_span(extracted).get_span_context()
+    around = remember(frozenset(received.ids), around)
     known = trace.get_current_span(around).get_span_context()
     if current_rules.edge or not claimed.is_valid or claimed == known:
         return around
     return trace.set_span_in_context(_parent(claimed, trusted, current_rules), around)
 
 
-def _trusted_by(received: RequestHeaders, peer: object, trust: tuple[str, ...], current: TrustRules) -> str:
+def _trusted_by(
+    received: RequestHeaders,
+    peer: object,
+    trust: tuple[str, ...],
+    current: TrustRules,
+    joined: SpanContext | None,
+) -> str:
     """The reason to trust the caller: "signature", "peer", or "".
 
     A forwarding header makes the peer address unreliable: servers overwrite it with X-Forwarded-For.
+    `joined` is the span that the request continues. A signature is for that span alone: where the trace is
+    not joined, a copy of the headers would be trusted in any new trace.
     """
     header = received[semconv.HEADER_TAGS]
     if header and current.keys:
@@ -148,11 +161,27 @@ def _trusted_by(received: RequestHeaders, peer: object, trust: tuple[str, ...], 
         if signature is not None:
             traceparent = received[semconv.HEADER_TRACEPARENT]
             invalid = fault(current.keys, signature, payload, traceparent, time.time())
+            if not invalid and not _is_named(joined, traceparent):
+                invalid = "signed for a trace that is not joined"
             if not invalid:
                 return "signature"
             ignore(f"{semconv.HEADER_TAGS}: {invalid}")
     inside = not received.forwarded and is_inside(peer, (*current.trusted, *networks(trust)))
     return "peer" if inside else ""
+
+
+def _is_named(span: SpanContext | None, traceparent: str) -> bool:
+    return span is not None and f"-{span.trace_id:032x}-{span.span_id:016x}-" in traceparent
+
+
+def _joined_elsewhere(claimed: SpanContext) -> SpanContext | None:
+    """The claimed span, if the instrumentation that joins the trace in our place continues its trace."""
+    current_span = trace.get_current_span().get_span_context()
+    if current_span.is_valid:  # its span is around the app
+        return claimed if current_span.trace_id == claimed.trace_id else None
+    propagate = sys.modules.get("opentelemetry.propagate")
+    reads = propagate is not None and semconv.HEADER_TRACEPARENT in propagate.get_global_textmap().fields
+    return claimed if reads else None
 
 
 def _claimed(received: RequestHeaders, current: TrustRules) -> SpanContext | None:
@@ -166,24 +195,11 @@ def _claimed(received: RequestHeaders, current: TrustRules) -> SpanContext | Non
     return claimed
 
 
-def _parent(claimed: SpanContext, trusted: str, current: TrustRules) -> Span:
-    """The parent to join. If the caller is untrusted, the sampling flag is replaced by our own decision.
-
-    It is based on the trace id, like TraceIdRatioBased, so that services that do not trust each other agree.
-    """
+def _parent(claimed: SpanContext, trusted: str, current: TrustRules, trust: tuple[str, ...] = ()) -> Span:
+    """The parent to join."""
     if trusted:
         return NonRecordingSpan(claimed)
-    sampled = (claimed.trace_id & _RATIO_BITS) < round(current.rate * (_RATIO_BITS + 1))
-    flags = claimed.trace_flags | TraceFlags.SAMPLED if sampled else claimed.trace_flags & ~TraceFlags.SAMPLED
-    return NonRecordingSpan(
-        SpanContext(
-            claimed.trace_id,
-            claimed.span_id,
-            is_remote=True,
-            trace_flags=TraceFlags(flags),
-            trace_state=claimed.trace_state,
-        )
-    )
+    return untrusted_parent(claimed, current, trusts_others=bool(current.keys or current.trusted or trust))
 
 
 def _bound(received: RequestHeaders, trusted: str, claimed: SpanContext | None) -> tuple[Tags, Caller]:

@@ -33,17 +33,22 @@ class RequestHeaders:
     """The supported headers of a request: each at most once, bounded, visible ASCII.
 
     A header that is repeated (and must not be), too long or has other characters is ignored and counted.
-    `forwarded` is True if a proxy's header was among them.
+    `forwarded` is True if a proxy's header was among them. `ids` holds every correlation and request id, also
+    repeated ones.
     """
 
     def __init__(self, headers: object) -> None:
         self.forwarded = False
+        self.ids: set[tuple[str, str]] = set()
         self._values: dict[str, str] = {}
         rejected: set[str] = set()
         for name, value in _pairs(headers):
             if forwards(name):
                 self.forwarded = True
-            elif name in _LIMITS and name not in rejected and not self._take(name, value):
+                continue
+            if name in _IDENTIFIERS and _IDENTIFIER.fullmatch(value):
+                self.ids.add((name, value))
+            if name in _LIMITS and name not in rejected and not self._take(name, value):
                 rejected.add(name)
                 self._values.pop(name, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ class TrustRules:
     baggage: bool = True
     #: Share of untrusted callers' traces to record if the sampler follows its parent.
     rate: float = 1.0
+    #: Random, so that no caller knows which trace ids are recorded.
+    sampling_secret: bytes = b""
 
 
 class _State:
@@ -51,6 +54,7 @@ def configure(settings: Settings) -> None:
         trace="tracecontext" in settings.propagators,
         baggage="baggage" in settings.propagators,
         rate=rates.get(settings.sampler.removeprefix("parentbased_"), 1.0),
+        sampling_secret=os.urandom(16),
     )
 
 

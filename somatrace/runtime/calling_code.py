@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
-from functools import lru_cache
 from types import FrameType
 from typing import Final
+
+from somatrace.runtime.own_code import is_own_file
 
 #: Modules whose membership a set of packages remembers.
 _MOST_MODULES: Final = 4096
@@ -31,8 +31,8 @@ class Packages:
         return known
 
 
-#: Frames to look at: those of an HTTP client, its retries and the library that uses it are fewer.
-_MOST_FRAMES: Final = 64
+#: Frames to look at: those of an HTTP client, its retries, transports and the library that uses it are fewer.
+_MOST_FRAMES: Final = 128
 #: Code that sends requests for others, known by name: where a program is packed together with its libraries
 #: (AWS Lambda, PyInstaller), their files cannot be told from its own.
 _BETWEEN: Final = Packages(
@@ -40,25 +40,32 @@ _BETWEEN: Final = Packages(
     "httpcore", "httpx", "httpx2", "httpx_sse", "opentelemetry", "requests", "requests_toolbelt", "somatrace",
     "stamina", "tenacity", "threading", "urllib3", "wrapt",
 )  # fmt: skip
-_STANDARD_LIBRARY: Final = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib"))
-#: Directories of installed distributions, by the name that is the same on all systems.
-_INSTALLED: Final = ("site-packages", "dist-packages")
+#: Code below them runs in a task of an event loop; above them is the code that has started the loop.
+_LOOPS: Final = Packages("asyncio.base_events", "asyncio.events", "asyncio.runners", "trio._core", "uvloop")
 
 
-def called_by(packages: Packages) -> bool:
-    """Whether code of `packages` makes the current call, directly or through other installed libraries.
+def called_by(packages: Packages, tool_callers: Packages) -> bool:
+    """Whether code of `packages` makes the current call, directly or through other code.
 
-    The nearest code decides: a function of the program that `packages` call makes calls of its own.
+    Code of the program in between belongs to the call: it may be the transport or the HTTP client that the
+    packages were given. Calls of `tool_callers`, and of the program's own tasks on a loop that the packages
+    run, are none of theirs.
     """
     frame: FrameType | None = sys._getframe(1)
+    between: list[FrameType] = []
+    in_task = 0
     for _ in range(_MOST_FRAMES):
         if frame is None:
             return False
         module = _module(frame)
-        if module in packages:
-            return True
-        if module not in _BETWEEN and _is_program(frame.f_code.co_filename):
+        if module in tool_callers:
             return False
+        if module in packages:
+            return not any(map(_is_program, between[:in_task]))
+        if module in _LOOPS:
+            in_task = len(between)
+        else:
+            between.append(frame)
         frame = frame.f_back
     return False
 
@@ -81,12 +88,5 @@ def _module(frame: FrameType) -> str:
     return name if isinstance(name, str) else ""
 
 
-@lru_cache(maxsize=4096)
-def _is_program(filename: str) -> bool:
-    """Whether a file belongs to the program: to no installed distribution, and not to Python itself."""
-    if filename.startswith("<"):  # generated code, of dataclasses for example
-        return False
-    parts = filename.replace("\\", "/").split("/")
-    if any(directory in parts for directory in _INSTALLED):
-        return False
-    return not "/".join(parts).startswith(_STANDARD_LIBRARY)
+def _is_program(frame: FrameType) -> bool:
+    return _module(frame) not in _BETWEEN and is_own_file(frame.f_code.co_filename)

@@ -337,3 +337,77 @@ def test_propagators_none_omits_the_trace_context(rules) -> None:
         assert set(outgoing()) == {"x-somatrace-tags"}
     with incoming({"traceparent": TRACE}):
         assert not parent().is_valid
+
+
+@pytest.mark.parametrize("propagators", [(), ("baggage",)], ids=["none", "baggage"])
+def test_a_signature_is_not_trusted_where_no_trace_is_joined(rules, propagators) -> None:
+    """A copy of the headers would be trusted in any new trace."""
+    rules(trust_keys=KEY_A, propagators=propagators)
+    before = counted("not joined")
+
+    with incoming(signed(TRACE, tenant_id="acme")) as caller:
+        assert "tenant_id" not in bound()
+
+    assert caller.trusted == ""
+    assert counted("not joined") == before + 1
+
+
+def test_a_signature_is_not_trusted_if_another_instrumentation_has_joined_another_trace(rules) -> None:
+    rules(trust_keys=KEY_A)
+    headers = signed(TRACE, tenant_id="acme")
+
+    with capture(), span("a server span in a trace of its own"):
+        scope = propagation.ExtractedScope(headers, None, join=False)
+
+    assert scope.caller.trusted == ""
+
+
+def test_a_signature_for_one_trace_is_not_trusted_for_another_that_was_extracted(rules) -> None:
+    """As with a propagator of another format, whose header is not signed."""
+    rules(trust_keys=KEY_A, sampler="parentbased_traceidratio", sample_rate=1.0)
+    other = trace.SpanContext(7, 8, is_remote=True, trace_flags=trace.TraceFlags(0))
+    extracted = trace.set_span_in_context(trace.NonRecordingSpan(other), otel_context.Context())
+
+    joined = propagation.accepted(extracted, otel_context.Context(), signed(TRACE, tenant_id="acme"), None)
+
+    assert trace.get_current_span(joined).get_span_context().trace_flags.sampled
+
+
+def joined_with(trace_id: int, **headers: str) -> trace.SpanContext:
+    with incoming({"traceparent": f"00-{trace_id:032x}-00f067aa0ba902b7-01", **headers}, peer="192.0.2.1"):
+        return parent()
+
+
+@pytest.mark.parametrize(
+    "trusted", [{"trust_keys": KEY_A}, {"trust": ("10.0.0.0/8",)}], ids=["keys", "address"]
+)
+def test_an_outsiders_choice_of_the_trace_id_does_not_decide_what_is_recorded(rules, trusted) -> None:
+    rules(sampler="parentbased_traceidratio", sample_rate=0.5, **trusted)
+    always = [joined_with((number << 64) + number).trace_flags.sampled for number in range(1, 201)]
+    never = [joined_with(((number + 1) << 64) - number).trace_flags.sampled for number in range(1, 201)]
+
+    for decisions in (always, never):
+        assert 40 < sum(decisions) < 160
+    again = [joined_with((number << 64) + number).trace_flags.sampled for number in range(1, 201)]
+    assert again == always
+
+
+def test_where_nobody_is_trusted_services_agree_on_what_is_recorded(rules) -> None:
+    rules(sampler="parentbased_traceidratio", sample_rate=0.5)
+
+    assert joined_with(1).trace_flags.sampled
+    assert not joined_with((1 << 64) - 1).trace_flags.sampled
+
+
+def test_an_untrusted_callers_sampling_threshold_is_not_passed_on(rules) -> None:
+    rules()
+
+    joined = joined_with(7, tracestate="ot=th:0;rv:ffffffffffffff,vendor=1")
+
+    assert dict(joined.trace_state) == {"vendor": "1"}
+
+
+def test_a_trusted_callers_sampling_threshold_is_passed_on(rules) -> None:
+    rules(trust=("192.0.2.0/24",))
+
+    assert dict(joined_with(7, tracestate="ot=th:8").trace_state) == {"ot": "th:8"}

@@ -7,28 +7,42 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Echo:
-    """A server that records the headers and body of each request; /to/<url> redirects."""
+    """A server that records the headers and body of each request; /to/<url> redirects.
+
+    `lines` holds the headers as they arrived; `X-Position` of an answer is the request's place in the lists.
+    With `together` set, requests are answered when all its parties have arrived.
+    """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, str]] = []
+        self.lines: list[list[tuple[str, str]]] = []
+        self.together: threading.Barrier | None = None
         self.bodies: list[bytes] = []
         self.status = 200
+        self._lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                outer.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
-                outer.requests.append({name.lower(): value for name, value in self.headers.items()})
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with outer._lock:
+                    position = len(outer.requests)
+                    outer.bodies.append(body)
+                    outer.lines.append(self.headers.items())
+                    outer.requests.append({name.lower(): value for name, value in self.headers.items()})
+                if outer.together is not None:
+                    outer.together.wait(30)
                 target = self.path.partition("/to/")[2]
                 self.send_response(302 if target else outer.status)
                 if target:
                     self.send_header("Location", target)
+                self.send_header("X-Position", str(position))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            do_POST = do_GET  # noqa: N815
+            do_CONNECT = do_POST = do_GET  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 """Quiet."""

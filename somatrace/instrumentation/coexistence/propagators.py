@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final
 
@@ -139,11 +138,14 @@ def _withheld() -> bool:
 
 
 def _request(carrier: Any, getter: Any) -> tuple[object, object]:
-    """The caller's headers and address. Only the requests of ASGI and WSGI servers hold an address."""
-    if isinstance(carrier, Mapping):
-        if isinstance(carrier.get("type"), str) and "headers" in carrier:
-            return carrier["headers"], carrier.get("client")
-        if "wsgi.version" in carrier:
+    """The caller's headers and address. Only the requests of ASGI and WSGI servers hold an address.
+
+    The keys of a carrier show nothing: whoever fills in a message's headers or body writes what he likes.
+    """
+    if type(carrier) is dict:
+        if _is_read_by(getter, "opentelemetry.instrumentation.asgi", "ASGIGetter"):
+            return carrier.get("headers", ()), carrier.get("client")
+        if _is_read_by(getter, "opentelemetry.instrumentation.wsgi", "WSGIGetter") and _is_environ(carrier):
             headers = [
                 (name.removeprefix("HTTP_").replace("_", "-"), value)
                 for name, value in carrier.items()
@@ -151,6 +153,18 @@ def _request(carrier: Any, getter: Any) -> tuple[object, object]:
             ]
             return headers, carrier.get("REMOTE_ADDR")
     return [(name, getter.get(carrier, name)) for name in _SIGNED], None
+
+
+def _is_read_by(getter: object, module: str, name: str) -> bool:
+    """Whether `getter` is the one with which the instrumentation of a server reads its requests."""
+    return type(getter) is getattr(sys.modules.get(module), name, None)
+
+
+def _is_environ(carrier: dict[str, Any]) -> bool:
+    """Whether the server's own streams are in it, which no message can hold."""
+    return callable(getattr(carrier.get("wsgi.input"), "read", None)) and callable(
+        getattr(carrier.get("wsgi.errors"), "write", None)
+    )
 
 
 def _inside_composite() -> bool:

@@ -1,34 +1,25 @@
-"""One outgoing HTTP request: its CLIENT span, and the trace headers that its host may receive."""
+"""The CLIENT span of one outgoing HTTP request."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from somatrace import propagation, semconv
-from somatrace.instrumentation.call_context import in_http_span, in_llm_call, without_http
+from somatrace import semconv
+from somatrace.instrumentation.call_context import in_http_span, in_llm_call, llm_call_in, without_http
 
 log = logging.getLogger("somatrace")
-Headers = MutableMapping[str, str]
 
 METHOD: Final = semconv.HTTP_METHOD
 STATUS: Final = "http.response.status_code"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 METHODS: Final = semconv.HTTP_METHODS
-#: Headers that reveal traces and tenants, removed for other hosts regardless of who set them.
-_TRACE_HEADERS: Final = (
-    semconv.HEADER_TRACEPARENT,
-    semconv.HEADER_TRACESTATE,
-    "baggage",
-    semconv.HEADER_TAGS,
-)
 
 
 class ClientRequest:
@@ -40,17 +31,10 @@ class ClientRequest:
     def __init__(self, library: str, method: object, host: str = "", port: int | None = None) -> None:
         self._span: Span | None = None
         self._token: Any = None
-        self._restored: tuple[Headers, dict[str, str | None]] | None = None
         try:
             self._start(library, str(method), host, port)
         except Exception:
             log.debug("%s: a request is not traced", library, exc_info=True)
-
-    def set_headers(self, headers: Headers | None, host: str, port: int | None) -> None:
-        """Set the trace headers that may go to `host`, until the call ends: a redirect may send the same
-        request object to another host."""
-        if headers is not None:
-            self._restored = (headers, set_headers(headers, host, port))
 
     def responded(self, status: object) -> None:
         """End the span with the status of the response."""
@@ -78,7 +62,7 @@ class ClientRequest:
 
     def _start(self, library: str, method: str, host: str, port: int | None) -> None:
         if in_llm_call():
-            self._token = otel_context.attach(without_http(otel_context.get_current()))
+            self._token = otel_context.attach(without_http(llm_call_in(otel_context.get_current())))
             return
         if in_http_span():
             return
@@ -93,44 +77,11 @@ class ClientRequest:
         self._token = otel_context.attach(without_http(trace.set_span_in_context(self._span)))
 
     def _detach(self) -> Span | None:
-        if self._restored is not None:
-            restore(*self._restored)
-            self._restored = None
         if self._token is not None:
             otel_context.detach(self._token)
             self._token = None
         span, self._span = self._span, None
         return span
-
-
-def set_headers(headers: Headers, host: str, port: int | None) -> dict[str, str | None]:
-    """Set the trace headers that `host` may receive and remove all others. Returns their previous values."""
-    before: dict[str, str | None] = {}
-    try:
-        allowed = propagation.may_carry(host, port) and not in_llm_call()
-        permitted = propagation.headers_for(host, port) if allowed else {}
-        for name in _TRACE_HEADERS:
-            if name in headers and not allowed:
-                before[name] = headers[name]
-                del headers[name]
-        for name, value in permitted.items():
-            before.setdefault(name, headers.get(name))
-            headers[name] = value
-    except Exception:
-        log.debug("the headers of a request are left unchanged", exc_info=True)
-    return before
-
-
-def restore(headers: Headers, before: dict[str, str | None]) -> None:
-    """Restore the program's own `headers`."""
-    try:
-        for name, value in before.items():
-            if value is not None:
-                headers[name] = value
-            elif name in headers:
-                del headers[name]
-    except Exception:
-        log.debug("the headers of a request are not restored", exc_info=True)
 
 
 def server_attributes(host: str, port: int | None) -> dict[str, str | int]:

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from opentelemetry import trace
 
-from somatrace.instrumentation.call_context import scope_name
+from somatrace.instrumentation.call_context import continued_llm_call, scope_name
 from somatrace.instrumentation.coverage import Coverage
-from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes, set_headers
+from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes
+from somatrace.instrumentation.http.wire_headers import Destination, copy_of, wire_headers
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -21,15 +22,17 @@ def install(coverage: Coverage) -> None:
     """Wait for the imports of the HTTP clients."""
     for library in ("httpx", "httpx2"):
         when_imported(f"{library}._transports.default", coverage, _httpx(library))
+        when_imported(f"{library}._client", coverage, _httpx_clients, library=f"{library} client")
     when_imported("requests.adapters", coverage, _requests)
+    when_imported("requests.sessions", coverage, _requests_sessions, library="requests session")
     when_imported("aiohttp.client", coverage, _aiohttp)
 
 
 def _httpx(library: str) -> Callable[[ModuleType], None]:
     """Wrap the transports, below redirects and auth flows: each hop is checked separately."""
 
-    def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        call = _httpx_call(library, args, kwargs)
+    def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        call, args, kwargs = _httpx_call(library, instance, args, kwargs)
         try:
             response = wrapped(*args, **kwargs)
         except BaseException as error:
@@ -38,8 +41,8 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
         call.responded(response.status_code)
         return response
 
-    async def send_async(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        call = _httpx_call(library, args, kwargs)
+    async def send_async(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        call, args, kwargs = _httpx_call(library, instance, args, kwargs)
         try:
             response = await wrapped(*args, **kwargs)
         except BaseException as error:
@@ -55,14 +58,46 @@ def _httpx(library: str) -> Callable[[ModuleType], None]:
     return wrap_transports
 
 
-def _httpx_call(library: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ClientRequest:
+def _httpx_clients(module: ModuleType) -> None:
+    wrap_method(module.Client, "send", _marked)
+    wrap_method(module.AsyncClient, "send", _marked_async)
+
+
+def _requests_sessions(module: ModuleType) -> None:
+    wrap_method(module.Session, "send", _marked)
+
+
+def _marked(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    """Keep the mark of a model call, above the transports of the program."""
+    with continued_llm_call():
+        return wrapped(*args, **kwargs)
+
+
+async def _marked_async(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    with continued_llm_call():
+        return await wrapped(*args, **kwargs)
+
+
+def _httpx_call(library: str, transport: object, args: Any, kwargs: Any) -> tuple[ClientRequest, Any, Any]:
+    """The call, and the arguments with a request of its own."""
     request = args[0] if args else kwargs.get("request")
     url = getattr(request, "url", None)
-    host, port = str(getattr(url, "host", "")), getattr(url, "port", None)
-    port = port or _PORTS.get(str(getattr(url, "scheme", "")))
-    call = ClientRequest(library, getattr(request, "method", ""), host, port)
-    call.set_headers(getattr(request, "headers", None), host, port)
-    return call
+    host, port, scheme = (getattr(url, name, None) for name in ("host", "port", "scheme"))
+    to = Destination(str(host or ""), port or _PORTS.get(str(scheme)), str(scheme), _httpx_proxy(transport))
+    call = ClientRequest(library, getattr(request, "method", ""), to.host, to.port)
+    return call, *_replaced(args, kwargs, request, copy_of(request, _raw(request), to))
+
+
+def _raw(request: object) -> Any:
+    return getattr(getattr(request, "headers", None), "raw", ())
+
+
+def _httpx_proxy(transport: object) -> tuple[str, int | None] | None:
+    url = getattr(getattr(transport, "_pool", None), "_proxy_url", None)
+    if url is None:
+        return None
+    host = getattr(url, "host", b"")
+    return host.decode("latin-1") if isinstance(host, bytes) else str(host), getattr(url, "port", None)
 
 
 def _requests(module: ModuleType) -> None:
@@ -70,18 +105,54 @@ def _requests(module: ModuleType) -> None:
 
     def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         request = args[0] if args else kwargs.get("request")
-        host, port = _split(getattr(request, "url", None))
+        url = getattr(request, "url", None)
+        host, port = _split(url)
         call = ClientRequest("requests", getattr(request, "method", ""), host, port)
-        call.set_headers(getattr(request, "headers", None), host, port)
+        proxies = args[5] if len(args) > 5 else kwargs.get("proxies")
+        proxy = _requests_proxy(module, url, proxies)
+        to = Destination(host, port, str(url).partition(":")[0].lower(), proxy)
+        copied = copy_of(request, _items(request), to)
+        args, kwargs = _replaced(args, kwargs, request, copied)
         try:
             response = wrapped(*args, **kwargs)
         except BaseException as error:
+            _refer_to(request, copied, error)
             call.failed(error)
             raise
+        _refer_to(request, copied, response)
         call.responded(response.status_code)
         return response
 
     wrap_method(module.HTTPAdapter, "send", send)
+
+
+def _items(request: object) -> Any:
+    headers = getattr(request, "headers", None)
+    return () if headers is None else headers.items()
+
+
+def _requests_proxy(module: ModuleType, url: object, proxies: Any) -> tuple[str, int | None] | None:
+    """The proxy of a request. An unreadable one counts as a proxy at no known host."""
+    try:
+        proxy = module.select_proxy(url, proxies)
+    except Exception:
+        return "", None
+    if not proxy:
+        return None
+    return _split(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _refer_to(request: object, copied: object, result: Any) -> None:
+    """Let a response or an error refer to the program's own request."""
+    if copied is not request and getattr(result, "request", None) is copied:
+        result.request = request
+
+
+def _replaced(args: Any, kwargs: Any, request: object, copied: object) -> tuple[Any, Any]:
+    """The arguments, with `copied` in place of `request`."""
+    if copied is request:
+        return args, kwargs
+    return ((copied, *args[1:]), kwargs) if args else (args, {**kwargs, "request": copied})
 
 
 def _aiohttp(module: ModuleType) -> None:
@@ -97,17 +168,34 @@ def _aiohttp(module: ModuleType) -> None:
         call.responded(response.status)
         return response
 
-    def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        url = getattr(instance, "url", None)
-        host, port = getattr(url, "host", None) or "", getattr(url, "port", None)
+    async def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        to = _aiohttp_destination(instance)
         span = trace.get_current_span()
         if scope_name(span) == "somatrace.aiohttp":
-            span.set_attributes(server_attributes(host, port))
-        set_headers(instance.headers, host, port)
-        return wrapped(*args, **kwargs)
+            span.set_attributes(server_attributes(to.host, to.port))
+        own = instance.headers
+        headers = wire_headers(own.items(), to)
+        if headers is None:
+            return await wrapped(*args, **kwargs)
+        # middlewares may send the same request again
+        instance.headers = type(own)(headers)
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            instance.headers = own
 
     wrap_method(module.ClientSession, "_request", request)
     wrap_method(module.ClientRequest, "send", send)
+
+
+def _aiohttp_destination(request: Any) -> Destination:
+    """The server that reads the headers: of a request for a tunnel, the proxy."""
+    url, proxy = getattr(request, "url", None), getattr(request, "proxy", None)
+    host, port = getattr(url, "host", None) or "", getattr(url, "port", None)
+    if getattr(request, "method", "") == "CONNECT":
+        return Destination("", None)
+    through = None if proxy is None else (getattr(proxy, "host", None) or "", getattr(proxy, "port", None))
+    return Destination(host, port, str(getattr(url, "scheme", "")), through)
 
 
 def _split(url: object) -> tuple[str, int | None]:

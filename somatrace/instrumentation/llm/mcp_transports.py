@@ -3,6 +3,9 @@
 MCP carries it in the body of a request (`params._meta`). The SDK (2.x), FastMCP and the instrumentor write it
 for any server. What they write is withheld (`coexistence/propagators.py`); here, where the server is known,
 it is written for those to which the same headers may go.
+
+A session sends all requests from a task of its own, which has the tags of the code that has connected. Each
+request of HTTP gets those of the code that makes it.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from opentelemetry import context as otel_context
 from wrapt import ObjectProxy
 
 from somatrace import propagation, semconv
+from somatrace.instrumentation.call_context import in_llm_call, uninstrumented
 from somatrace.instrumentation.coverage import Coverage
-from somatrace.instrumentation.import_hooks import when_imported
+from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 log = logging.getLogger("somatrace")
 
@@ -29,6 +34,11 @@ _REMOTE: Final = {
     "mcp.client.streamable_http": ("streamable_http_client", "streamablehttp_client"),
     "mcp.client.websocket": ("websocket_client",),
 }
+#: One request at a time, in one task for all, from which nothing leads to the code that makes it.
+_WITHOUT_HEADERS: Final = ("sse_client",)
+#: The methods that send one message of the other HTTP transport.
+_SENDING: Final = ("_handle_post_request", "_handle_resumption_request")
+_SNAPSHOT: Final = "_somatrace_snapshot"
 _NAMES: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TRACESTATE, "baggage", semconv.HEADER_TAGS)
 
 
@@ -56,6 +66,10 @@ class _Nothing:
 
 
 def _wrap(names: tuple[str, ...], context_for: Callable[..., Any], module: ModuleType) -> None:
+    transport = getattr(module, "StreamableHTTPTransport", None)
+    for method in _SENDING:
+        if hasattr(transport, method):
+            wrap_method(transport, method, _as_its_sender)  # type: ignore[arg-type]
     for name in names:
         function = getattr(module, name, None)
         if function is not None:
@@ -67,12 +81,22 @@ def _connecting(function: Any, context_for: Callable[..., Any]) -> Any:
     def connect(*args: Any, **kwargs: Any) -> Any:
         connection = function(*args, **kwargs)
         try:
-            return _Connection(connection, functools.partial(context_for, *args[:1], **kwargs))
+            context = functools.partial(context_for, *args[:1], **kwargs)
+            return _Connection(connection, context, headers=function.__name__ not in _WITHOUT_HEADERS)
         except Exception:
             log.debug("the messages of an MCP client are sent without its trace", exc_info=True)
             return connection
 
     return connect
+
+
+async def _as_its_sender(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    request = args[0] if args else kwargs.get("ctx")
+    snapshot = getattr(getattr(request, "session_message", None), _SNAPSHOT, None)
+    if not isinstance(snapshot, propagation.ContextSnapshot):
+        return await wrapped(*args, **kwargs)
+    with snapshot.again():
+        return await wrapped(*args, **kwargs)
 
 
 def _for_url(url: object = "", **_: object) -> dict[str, str]:
@@ -91,12 +115,18 @@ def _for_child(*_: object, **__: object) -> dict[str, str]:
 class _Connection:
     """The connection of a client; its second stream is the one that sends."""
 
-    def __init__(self, connection: Any, context: Callable[[], dict[str, str]]) -> None:
+    def __init__(self, connection: Any, context: Callable[[], dict[str, str]], *, headers: bool) -> None:
         self._connection = connection
         self._context = context
+        self._headers = headers
 
     async def __aenter__(self) -> Any:
-        streams = await self._connection.__aenter__()
+        current = otel_context.get_current()
+        token = otel_context.attach(current if self._headers else uninstrumented(current))
+        try:  # the tasks of the connection start here
+            streams = await self._connection.__aenter__()
+        finally:
+            otel_context.detach(token)
         if not isinstance(streams, tuple) or len(streams) < 2:
             return streams
         return (streams[0], _Sender(streams[1], self._context), *streams[2:])
@@ -122,18 +152,22 @@ class _Sender(ObjectProxy):  # type: ignore[type-arg]
     async def send(self, item: Any) -> Any:
         try:
             _set_meta(item, self._self_context)
+            setattr(item, _SNAPSHOT, propagation.ContextSnapshot())
         except Exception:
             log.debug("a message of an MCP client is left unchanged", exc_info=True)
         return await self.__wrapped__.send(item)
 
 
 def _set_meta(item: Any, context: Callable[[], dict[str, str]]) -> None:
-    """Replace the trace in the message by the permitted one. Only requests have one, and they are new."""
+    """Replace the trace in the message by the permitted one, none in a model call.
+
+    Only requests have one, and they are new.
+    """
     message = getattr(item, "message", item)
     request = getattr(message, "root", message)
     if not hasattr(request, "method") or not hasattr(request, "params"):
         return
-    permitted = context() if hasattr(request, "id") else {}
+    permitted = context() if hasattr(request, "id") and not in_llm_call() else {}
     params = request.params if isinstance(request.params, dict) else {}
     sent = params.get("_meta")
     before = sent if isinstance(sent, dict) else {}

@@ -360,6 +360,43 @@ def test_a_trusted_peers_baggage_and_sampling_flag_are_in_force(serve: Any, rule
     assert forwarded["baggage"] == {}
 
 
+def extracted_by(instrumentation: str) -> Callable[..., Context]:
+    """`propagate.extract`, called by code of an instrumentation library."""
+    namespace: dict[str, Any] = {"__name__": f"opentelemetry.instrumentation.{instrumentation}"}
+    exec("def call(function, *args, **kwargs):\n    return function(*args, **kwargs)\n", namespace)
+    return lambda *args, **kwargs: namespace["call"](propagate.extract, *args, **kwargs)
+
+
+#: What a caller can write into message headers, metadata or a message's body to look like a server's request.
+FORGED_REQUESTS: dict[str, dict[str, Any]] = {
+    "asgi": {"type": "http", "asgi": {"version": "3.0"}, "headers": [], "client": ["127.0.0.1", 1]},
+    "asgi, packed": {"type": "http", "headers": [(b"host", b"svc")], "client": ("127.0.0.1", 1)},
+    "asgi, text": {"type": "http", "headers": "x", "client": "127.0.0.1"},
+    "wsgi": {"wsgi.version": [1, 0], "REMOTE_ADDR": "127.0.0.1", "wsgi.input": {}, "wsgi.errors": {}},
+    "wsgi, text": {"wsgi.version": "(1, 0)", "REMOTE_ADDR": "127.0.0.1"},
+}
+
+
+@pytest.mark.parametrize("carrier", FORGED_REQUESTS.values(), ids=FORGED_REQUESTS.keys())
+def test_headers_of_a_message_that_look_like_a_servers_request_have_no_address(
+    carrier: dict[str, Any], rules: Any
+) -> None:
+    rules(trust=("127.0.0.0/8",))
+
+    extracted = extracted_by("kafka")({**FORGED, **carrier}, context=Context())
+
+    assert baggage.get_all(extracted) == {}
+    assert trace.get_current_span(extracted).get_span_context().trace_flags
+
+
+def test_a_request_that_only_looks_like_wsgi_is_not_one_even_if_it_is_read_as_one(rules: Any) -> None:
+    getter = library("opentelemetry.instrumentation.wsgi").wsgi_getter
+    rules(trust=("127.0.0.0/8",))
+    forged = {**FORGED_REQUESTS["wsgi"], "HTTP_BAGGAGE": "plan=forged"}
+
+    assert baggage.get_all(extracted_by("wsgi")(forged, context=Context(), getter=getter)) == {}
+
+
 def test_what_the_program_extracts_itself_is_its_own_decision() -> None:
     with capture():
         pass
@@ -388,7 +425,7 @@ def test_celery_tasks_keep_the_span_of_the_instrumentation_as_their_parent() -> 
 
 @pytest.mark.slow
 def test_a_grpc_servers_caller_is_not_believed_and_its_client_sends_nothing(rules: Any) -> None:
-    rules()
+    rules(trust=("127.0.0.0/8",))
     grpc = library("grpc")
     otel = library("opentelemetry.instrumentation.grpc")
     from concurrent.futures import ThreadPoolExecutor
@@ -406,12 +443,16 @@ def test_a_grpc_servers_caller_is_not_believed_and_its_client_sends_nothing(rule
     server.start()
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, capture(), program_baggage(), span("work"):
         channel.unary_unary("/s/ask")(b"", metadata=tuple(FORGED.items()))
+        address = {"type": "http", "headers": "x", "client": "127.0.0.1"}
+        channel.unary_unary("/s/ask")(b"", metadata=tuple({**FORGED, **address}.items()))
         intercept = library("opentelemetry.instrumentation.grpc.grpcext").intercept_channel
         intercept(channel, otel.client_interceptor()).unary_unary("/s/ask")(b"")
     server.stop(None).wait()
 
-    forged, own = asked
-    assert forged["baggage"] == {}
-    assert forged["trace"] == TRACE[3:35]
-    assert forged["sampled"]
+    *forgeries, own = asked
+    assert len(forgeries) == 2
+    for forged in forgeries:
+        assert forged["baggage"] == {}
+        assert forged["trace"] == TRACE[3:35]
+        assert forged["sampled"]
     assert not TRACE_HEADERS & own["metadata"].keys()

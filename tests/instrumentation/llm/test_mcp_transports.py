@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,8 +17,9 @@ import pytest
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
-from somatrace import propagation, span
+from somatrace import bind, propagation, span
 from somatrace.config import Settings
+from somatrace.propagation import tag_header
 from somatrace.testing import Captured, capture
 from tests.support.programs import run_program
 from tests.support.web import serving
@@ -96,8 +98,32 @@ def over_sse(url: str) -> Any:
     return sse.sse_client(f"{url}/sse")
 
 
+class Served:
+    """The tags that came in the headers of each tool call, by the tenant that its argument names."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.tags: dict[str, set[object]] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def receive_and_record() -> Any:
+            message = await receive()
+            called = re.search(rb'"mine": ?"(\w+)"', message.get("body") or b"")
+            if called is not None:
+                sent = dict(scope["headers"]).get(b"x-somatrace-tags")
+                tenant = None if sent is None else decoded(sent.decode()).get("tenant_id")
+                self.tags.setdefault(called[1].decode(), set()).add(tenant)
+            return message
+
+        await self.app(scope, receive_and_record, send)
+
+
+def decoded(header: str) -> Any:
+    return tag_header.decode(tag_header.split(header)[0])
+
+
 @pytest.fixture
-def port() -> Iterator[int]:
+def served() -> Iterator[tuple[int, Served]]:
     """A server of both HTTP transports, in this process."""
     made: dict[str, Any] = {}
     exec(SERVER, made)
@@ -111,8 +137,14 @@ def port() -> Iterator[int]:
         server = made["make"]()
         app, sse = server.streamable_http_app(**open_to_all, **stateless), server.sse_app(**open_to_all)
     app.router.routes.extend(sse.router.routes)
-    with serving(app) as url:
-        yield int(url.rpartition(":")[2])
+    recorded = Served(app)
+    with serving(recorded) as url:
+        yield int(url.rpartition(":")[2]), recorded
+
+
+@pytest.fixture
+def port(served: tuple[int, Served]) -> int:
+    return served[0]
 
 
 def call(transport: Callable[[], Any], meta: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -163,6 +195,45 @@ def test_a_server_in_the_cluster_gets_both_and_its_tool_is_in_the_callers_trace(
     assert answer["meta"]["traceparent"].split("-")[1] == trace_of(seen, "work")
     assert answer["meta"]["baggage"] == "plan=gold"
     assert answer["trace"] == trace_of(seen, "work")
+
+
+@each_transport
+def test_tasks_that_share_a_session_send_their_own_tags_only(
+    connect: Any, served: tuple[int, Served]
+) -> None:
+    port, server = served
+
+    async def work(client: Any, tenant: str) -> None:
+        with bind(tenant_id=tenant), span("work"):
+            await client.call_tool("look", {}, meta={"mine": tenant})
+
+    async def run() -> None:
+        with bind(tenant_id="connected"), span("connect"):
+            async with session(connect(f"http://localhost:{port}")) as client:
+                await asyncio.gather(*(work(client, tenant) for tenant in ("acme", "globex")))
+
+    with capture():
+        asyncio.run(run())
+
+    assert server.tags.keys() == {"acme", "globex"}
+    for tenant, sent in server.tags.items():
+        assert sent == ({tenant} if connect is over_http else {None})
+
+
+@each_transport
+def test_nothing_is_written_inside_a_model_call(connect: Any, port: int) -> None:
+    async def run() -> dict[str, Any]:
+        async with session(connect(f"http://localhost:{port}")) as client:
+            token = otel_context.attach(baggage.set_baggage("plan", "gold"))
+            with span("answer", kind="llm"):
+                answer = await client.call_tool("look", {}, meta={"traceparent": f"{TRACE}-01"})
+            otel_context.detach(token)
+            return json.loads(answer.content[0].text)["meta"]  # type: ignore[no-any-return]
+
+    with capture():
+        meta = asyncio.run(run())
+
+    assert not TRACE_NAMES & meta.keys()
 
 
 def test_a_server_that_is_a_child_process_gets_the_trace_without_baggage(tmp_path: Path) -> None:
@@ -226,10 +297,19 @@ def test_a_call_succeeds_where_the_program_has_switched_the_instrumentor_on(tmp_
     assert {"traceparent", "baggage"} & meta.keys() <= {"traceparent"}
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        {},
+        {"type": "http", "headers": {}, "client": ["127.0.0.1", 1]},
+        {"wsgi.version": [1, 0], "REMOTE_ADDR": "127.0.0.1"},
+    ],
+    ids=["plain", "like asgi", "like wsgi"],
+)
 @pytest.mark.parametrize("edge", [False, True], ids=["inside", "edge"])
-def test_a_callers_meta_is_not_believed(edge: bool, port: int, rules: Any) -> None:
+def test_a_callers_meta_is_not_believed(edge: bool, address: dict[str, Any], port: int, rules: Any) -> None:
     rules(edge=edge, trust=("127.0.0.0/8",))
-    meta = {"traceparent": f"{TRACE}-00", "baggage": "plan=forged"}
+    meta = {"traceparent": f"{TRACE}-00", "baggage": "plan=forged", **address}
     params = {"name": "look", "arguments": {}, "_meta": meta}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
     request = Request(
