@@ -188,7 +188,8 @@ class ContentFilter:
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
-            return self._closed_number(key, value)
+            number = _plain(value)
+            return None if number is None else self._closed_number(key, number)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             numbers = any(isinstance(item, (int, float)) for item in value)
             if numbers and not declared and not self._opened(name):
@@ -209,7 +210,7 @@ class ContentFilter:
             return None
         if looks_like_identifier(value) and not key.measure:
             return None
-        return None if _is_card(value) else _plain(value)
+        return None if _is_card(value) else value
 
     def _opened(self, name: str) -> bool:
         """Whether the operator lists a key as safe."""
@@ -223,7 +224,8 @@ class ContentFilter:
             text = str.__str__(value)
             return key.marker(text) or self.text(text)
         if isinstance(value, (int, float)):
-            return self._number(key, value)
+            number = _plain(value)
+            return None if number is None else self._number(key, number)
         if isinstance(value, Mapping):
             return self._mapping(key, value, depth)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
@@ -247,13 +249,14 @@ class ContentFilter:
         return tuple(item for item in kept if item is not None)
 
     def _number(self, key: KeyVerdict, value: float) -> Any:
+        """A number that could be an identifier as text, if something is found in it."""
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
         if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
-            return _plain(value)
+            return value
         text = str(int(value))
         clean = self.text(text)
-        return _plain(value) if clean == text else clean
+        return value if clean == text else clean
 
     def _mapping(self, under: KeyVerdict, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
