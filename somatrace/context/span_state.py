@@ -46,6 +46,7 @@ class SpanState:
     __slots__ = (
         "allows_text",
         "declared",
+        "enclosing",
         "failures",
         "kind",
         "label",
@@ -68,6 +69,8 @@ class SpanState:
         self.naming: Naming | None = None
         #: The workflow, as the guard has named it, and the naming that it was made from.
         self.workflow: tuple[Naming | None, str] = (None, "")
+        #: Other tenants of the spans around it, whose names it may have inherited.
+        self.enclosing: tuple[str, ...] = ()
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None

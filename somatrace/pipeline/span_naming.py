@@ -15,6 +15,7 @@ from somatrace.guard.request_names import is_named_after_request
 #: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
 _REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
 _WEBSOCKET: Final = ("ws", "wss")
+_MAX_NAME: Final = 128
 _RPC: Final = frozenset({"rpc.system", "rpc.system.name", "rpc.service"})
 
 
@@ -24,6 +25,17 @@ def naming_of(span: ReadableSpan) -> Naming:
         return _naming_of(span)
     except Exception:  # attributes may be any objects
         return Naming("", span.instrumentation_scope)
+
+
+def is_plain(span: ReadableSpan) -> bool:
+    """Whether a span's name and scope alone decide about its name: it is short, and not that of a request."""
+    name = span.name
+    return (
+        type(name) is str
+        and len(name) <= _MAX_NAME
+        and span.kind is not SpanKind.SERVER
+        and not is_named_after_request(name)
+    )
 
 
 def _naming_of(span: ReadableSpan) -> Naming:
