@@ -34,6 +34,8 @@ class Naming(NamedTuple):
     route: str = ""
     is_websocket: bool = False
     is_rpc: bool = False
+    #: whether other code has named it since `span` did
+    is_renamed: bool = False
 
 
 class SpanState:
@@ -50,6 +52,7 @@ class SpanState:
         "failures",
         "kind",
         "label",
+        "name",
         "naming",
         "notifies_listeners",
         "on_event",
@@ -74,12 +77,14 @@ class SpanState:
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None
+        #: The name given to `span`; another name of the span is not the program's.
+        self.name: str | None = None
         self.spent_ns = 0
         #: False for spans created by a listener, which would otherwise trigger it endlessly.
         self.notifies_listeners = True
         #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
         self.on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
-        #: Attributes passed to `span`, as stored on it: a different value under the same key is not declared.
+        #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
         self.declared: Mapping[str, Any] = {}
         #: Whether the policy of a tenant allows content at the moment.
         self.allows_text: Callable[[str | None], bool] = lambda _: False

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from somatrace import semconv
-from somatrace.context.span_state import Naming
+from somatrace.context.span_state import Naming, state_of
 from somatrace.guard.request_names import is_named_after_request
 
 #: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
@@ -35,14 +35,21 @@ def is_plain(span: ReadableSpan) -> bool:
         and len(name) <= _MAX_NAME
         and span.kind is not SpanKind.SERVER
         and not is_named_after_request(name)
+        and not _is_renamed(span, name)
     )
+
+
+def _is_renamed(span: ReadableSpan, name: str) -> bool:
+    """Whether a span has lost the name that `span` gave it: by a processor's `on_start`, for example."""
+    state = state_of(span)
+    return state is not None and state.name is not None and state.name != name
 
 
 def _naming_of(span: ReadableSpan) -> Naming:
     name = str.__str__(span.name)  # a subclass may override hashing and comparison
     kind, scope = span.kind, span.instrumentation_scope
     if kind is not SpanKind.SERVER and not is_named_after_request(name):
-        return Naming(name, scope)
+        return Naming(name, scope, is_renamed=_is_renamed(span, name))
     given: Any = getattr(span, "_attributes", None) or {}
     # the SDK's mapping is written in Python, and slow
     attributes: Mapping[str, Any] = getattr(given, "_dict", given)
@@ -60,4 +67,5 @@ def _naming_of(span: ReadableSpan) -> Naming:
         route if type(route) is str else "",
         get("url.scheme") in _WEBSOCKET or get("http.scheme") in _WEBSOCKET,
         not _RPC.isdisjoint(attributes),
+        _is_renamed(span, name),
     )
