@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
+import logging
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
+from somatrace.context.plain_numbers import amount, count, plain_number
 from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.runtime.fail_safe import fail_safe, text_of
 from somatrace.runtime.type_names import type_name
 
 MAX_CONTENT = 256 * 1024
+
+log = logging.getLogger("somatrace")
+N = TypeVar("N", int, float)
 
 
 def event(name: str, /, **fields: Any) -> None:
@@ -80,17 +85,17 @@ def usage(
             semconv.CACHE_CREATION_TOKENS: cache_creation_tokens,
             semconv.REASONING_TOKENS: reasoning_tokens,
         }
-        attributes: dict[str, Any] = {key: _count(value) for key, value in tokens.items()}
+        attributes: dict[str, Any] = {key: _read(count, key, value) for key, value in tokens.items()}
         name = None if model is None else attribute_text(model)
         attributes |= {semconv.REQUEST_MODEL: name, semconv.RESPONSE_MODEL: name}
-        amount = _amount(cost)
-        if amount is not None:
+        paid = _read(amount, semconv.COST_AMOUNT, cost)
+        if paid is not None:
             attributes |= {
-                semconv.COST_AMOUNT: amount,
+                semconv.COST_AMOUNT: paid,
                 semconv.COST_CURRENCY: attribute_text(currency),
                 semconv.COST_SOURCE: "provider",
             }
-            attributes[semconv.OBSERVATION_COST] = json.dumps({"total": amount})
+            attributes[semconv.OBSERVATION_COST] = json.dumps({"total": paid})
             attributes[semconv.OBSERVATION_USAGE] = json.dumps(_usage_details(attributes))
         span.set_attributes({key: value for key, value in attributes.items() if value is not None})
 
@@ -108,8 +113,9 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
         span.set_status(Status(StatusCode.ERROR, text_of(message) or text))
         span.set_attribute(semconv.ERROR_TYPE, text)
         span.set_attribute(semconv.ERROR_CODE, text)
-        if retryable is not None:
-            span.set_attribute(semconv.ERROR_RETRYABLE, bool(retryable))
+        flag = retryable if type(retryable) is bool else plain_number(retryable)
+        if flag is not None:
+            span.set_attribute(semconv.ERROR_RETRYABLE, bool(flag))
 
 
 def _usage_details(attributes: dict[str, Any]) -> dict[str, int]:
@@ -129,22 +135,12 @@ def _usage_details(attributes: dict[str, Any]) -> dict[str, int]:
     return known
 
 
-def _count(value: Any) -> int | None:
-    """A token count, from any number type; None if it is not a count, because unknown is not 0."""
-    try:
-        count = int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return count if 0 <= count < 2**63 else None
-
-
-def _amount(value: Any) -> float | None:
-    """A finite amount of money, else None. JSON cannot represent infinity."""
-    try:
-        amount = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return amount if math.isfinite(amount) else None
+def _read(convert: Callable[[object], N | None], name: str, value: object) -> N | None:
+    """The converted number of any number type; None if it is not one, because unknown is not 0."""
+    number = None if value is None else convert(value)
+    if number is None and value is not None:
+        log.debug("usage: %s: a value of type %s is skipped", name, type_name(value))
+    return number
 
 
 def _type_marker(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import context as otel_context
@@ -15,6 +15,7 @@ from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
 from somatrace.context.context_tokens import ContextTokens, open_context
+from somatrace.context.declared_values import declared_values
 from somatrace.context.exception_origins import origins
 from somatrace.context.failure_notes import is_foreign, note_failure
 from somatrace.context.span_state import state_of
@@ -167,10 +168,10 @@ class SpanScope:
         )
         state = state_of(started)
         if state is not None:
-            state.kind = self._kind
+            state.kind, state.name = self._kind, self._name
             if self._attributes:
-                held: Mapping[str, Any] = getattr(started, "_attributes", None) or {}
-                state.declared = {key: held[key] for key in self._attributes if key in held}
+                held = getattr(started, "_attributes", None)
+                state.declared = declared_values(self._attributes, attributes, held)
         return started
 
 

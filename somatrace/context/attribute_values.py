@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
+from somatrace.context.plain_numbers import BITS
 from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.type_names import type_name
 
@@ -19,7 +20,8 @@ AttributeValue = Scalar | tuple[Scalar, ...]
 #: Items of a sequence that are kept.
 MAX_ITEMS: Final = 1024
 _EXACT: Final = frozenset({str, bool, int, float})
-_BITS: Final = 2**63
+#: Characters of a standard form: a `Decimal` can have millions of digits.
+_MAX_FORM: Final = 128
 #: Classes with a standard text form: module, class and method. A module that is not loaded has no values.
 _STANDARD_FORMS: Final = (
     ("uuid", "UUID", "__str__"),
@@ -63,7 +65,7 @@ def _scalar(value: Any) -> Scalar | None:
         return str.__str__(value)
     if issubclass(kind, int):
         number = int.__int__(value)
-        return number if -_BITS <= number < _BITS else None
+        return number if -BITS <= number < BITS else None
     if issubclass(kind, float):
         return float.__float__(value)
     return _standard_form(value, kind)
@@ -81,4 +83,5 @@ def _standard_form(value: Any, kind: type) -> str | None:
 
 
 def _exact(text: object) -> str | None:
-    return str.__str__(text) if issubclass(type(text), str) else None
+    exact = str.__str__(text) if issubclass(type(text), str) else ""
+    return exact if 0 < len(exact) <= _MAX_FORM else None

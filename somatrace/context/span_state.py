@@ -30,6 +30,8 @@ class Naming(NamedTuple):
     route: str = ""
     is_websocket: bool = False
     is_rpc: bool = False
+    #: whether other code has named it since `span` did
+    is_renamed: bool = False
 
 
 class NotedFailure(NamedTuple):
@@ -49,11 +51,13 @@ class SpanState:
     __slots__ = (
         "allows_text",
         "declared",
+        "enclosing",
         "failures",
         "holds_foreign_text",
         "kind",
         "label",
         "last_failure",
+        "name",
         "naming",
         "notifies_listeners",
         "on_event",
@@ -73,15 +77,19 @@ class SpanState:
         self.naming: Naming | None = None
         #: The workflow, as the guard has named it, and the naming that it was made from.
         self.workflow: tuple[Naming | None, str] = (None, "")
+        #: Other tenants of the spans around it, whose names it may have inherited.
+        self.enclosing: tuple[str, ...] = ()
         self.shares_label = shares_label
         self.pid = os.getpid()
         self.kind: str | None = None
+        #: The name given to `span`; another name of the span is not the program's.
+        self.name: str | None = None
         self.spent_ns = 0
         #: False for spans created by a listener, which would otherwise trigger it endlessly.
         self.notifies_listeners = True
         #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
         self.on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
-        #: Attributes passed to `span`, as stored on it: a different value under the same key is not declared.
+        #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
         self.declared: Mapping[str, Any] = {}
         #: Whether the policy of a tenant allows content at the moment.
         self.allows_text: Callable[[str | None], bool] = lambda _: False

@@ -142,7 +142,7 @@ class AttributeNames:
             found = self._names.known.get(scope, _NONE_YET).get(naming.name)
             if found is not None:
                 return found
-        own = self._is_own(scope)
+        own = not naming.is_renamed and self._is_own(scope)
         request = request_name(naming, own=own)
         if request is not None:
             return self._request(request, scope)

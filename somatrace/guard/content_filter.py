@@ -10,21 +10,17 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
-from somatrace.context.tags import Scalar
 from somatrace.guard.allow_list import IDENTIFIER, is_response_id, looks_like_identifier
 from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
-from somatrace.guard.detection.detectors.own_terms import dictionary
 from somatrace.guard.detection.detectors.structured_values import names_its_entry, values_its_entry
-from somatrace.guard.detection.engine import Detector
 from somatrace.guard.policy.model import Grant
 from somatrace.guard.redaction.redact import OVERFLOW, find, redact_text
 from somatrace.guard.redaction.work import is_exhausted
 from somatrace.guard.removal_notes import RemovalNote, length_of
-from somatrace.guard.verdict_cache import MAX_DECLARED, VerdictCache
+from somatrace.guard.term_filter import TermFilter
+from somatrace.guard.verdict_cache import VerdictCache
 
 MAX_DEPTH: Final = 8
-#: Size of the cache of texts already searched for a grant's terms.
-_MAX_SEARCHED: Final = 1024
 _SMALL: Final = 10**7
 #: of a payment card
 _MAX_DIGITS: Final = 19
@@ -58,8 +54,9 @@ class ContentFilter:
         self._faulted = faulted
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
-        self._searched: dict[str, str] = {}
-        self._terms = () if grant.mode == "full" else (*_terms(grant.terms), *_terms(grant.own))
+        self.terms = TermFilter(grant)
+        #: a name, key or declared text without the grant's terms; everything else was checked before
+        self.words = self.terms.words
 
     @functools.cached_property
     def closed(self) -> ContentFilter:
@@ -104,18 +101,13 @@ class ContentFilter:
                         kept[name] = value
                         continue
             self._filter_one(name, value, declared, kept, removed)
-        return self._without_terms(kept, removed) if self._terms else (kept, removed)
+        return self._without_terms(kept, removed) if closed and self.terms.detectors else (kept, removed)
 
     def _without_terms(
         self, kept: dict[str, Any], removed: list[RemovalNote]
     ) -> tuple[dict[str, Any], list[RemovalNote]]:
         """The result without the grant's terms while content is off; released content has none left."""
-        if self.mode != "none":
-            return kept, removed
-        return (
-            {self.words(name): self._without_words(value) for name, value in kept.items()},
-            [one._replace(key=self.words(one.key)) for one in removed],
-        )
+        return self.terms.mapping(kept), [one._replace(key=self.words(one.key)) for one in removed]
 
     def _filter_one(
         self,
@@ -156,7 +148,7 @@ class ContentFilter:
                 text,
                 categories=self.grant.categories | _SECRETS,
                 pseudonym=self._pseudonym(),
-                extra=self._terms,
+                extra=self.terms.detectors,
             )
         )
 
@@ -164,9 +156,9 @@ class ContentFilter:
         """A text that the program writes for its operators, such as a log line: redacted under each grant."""
         if self.mode != "none":
             return self.text(text)
-        return (
-            OVERFLOW if is_exhausted() else utf8_safe(redact_text(self._known.whole(text), extra=self._terms))
-        )
+        if is_exhausted():
+            return OVERFLOW
+        return utf8_safe(redact_text(self._known.whole(text), extra=self.terms.detectors))
 
     def body(self, value: Any) -> Any:
         """A value without a key, treated as one under an unknown key; None if it may not leave."""
@@ -178,33 +170,6 @@ class ContentFilter:
             self._faulted()
             return None
 
-    def words(self, text: str) -> str:
-        """A name, key or declared text without the grant's terms; everything else was checked before."""
-        if not self._terms:
-            return text
-        found = self._searched.get(text)
-        if found is None:
-            found = redact_text(text, categories=(), extra=self._terms)
-            if len(self._searched) >= _MAX_SEARCHED:
-                self._searched.clear()
-            if len(text) <= MAX_DECLARED:
-                self._searched[text] = found
-        return found
-
-    def _without_words(self, value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(map(self._without_words, value))
-        return self.words(value) if isinstance(value, str) else value
-
-    def tags(self, tags: dict[str, Scalar]) -> dict[str, Scalar]:
-        """Checked tags without the grant's terms, except in the tenant's id, which identifies the tenant."""
-        if not self._terms:
-            return tags
-        return {
-            self.words(name): tag if name == semconv.TENANT else self._without_words(tag)
-            for name, tag in tags.items()
-        }
-
     def _closed(self, name: str, key: KeyVerdict, value: Any, *, declared: bool) -> Any:
         """The value while content is off, or None: numbers, declared texts, texts in a safe key's shape."""
         if isinstance(value, str):
@@ -215,7 +180,8 @@ class ContentFilter:
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
-            return self._closed_number(key, value)
+            number = _plain(value)
+            return None if number is None else self._closed_number(key, number)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             numbers = any(isinstance(item, (int, float)) for item in value)
             if numbers and not declared and not self._opened(name):
@@ -236,7 +202,7 @@ class ContentFilter:
             return None
         if looks_like_identifier(value) and not key.measure:
             return None
-        return None if _is_card(value) else _plain(value)
+        return None if _is_card(value) else value
 
     def _opened(self, name: str) -> bool:
         """Whether the operator lists a key as safe."""
@@ -250,7 +216,8 @@ class ContentFilter:
             text = str.__str__(value)
             return key.marker(text) or self.text(text)
         if isinstance(value, (int, float)):
-            return self._number(key, value)
+            number = _plain(value)
+            return None if number is None else self._number(key, number)
         if isinstance(value, Mapping):
             return self._mapping(key, value, depth)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
@@ -274,13 +241,14 @@ class ContentFilter:
         return tuple(item for item in kept if item is not None)
 
     def _number(self, key: KeyVerdict, value: float) -> Any:
+        """A number that could be an identifier as text, if something is found in it."""
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
         if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
-            return _plain(value)
+            return value
         text = str(int(value))
         clean = self.text(text)
-        return _plain(value) if clean == text else clean
+        return value if clean == text else clean
 
     def _mapping(self, under: KeyVerdict, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept = {}
@@ -328,12 +296,6 @@ class ContentFilter:
             if found and self._known.fits(name, self._known.names.key(name), found):
                 return self.words(found)
         return ""
-
-
-@functools.lru_cache(maxsize=256)
-def _terms(terms: tuple[str, ...]) -> tuple[Detector, ...]:
-    """The detector for a grant's terms, cached per set of terms."""
-    return (dictionary(terms),) if terms else ()
 
 
 def _is_card(value: float) -> bool:

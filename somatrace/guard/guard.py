@@ -66,6 +66,10 @@ class Guard:
     def _new_filter(self, grant: Grant, tenant: str | None) -> ContentFilter:
         return ContentFilter(grant, self._known, self.faulted, functools.partial(self._pseudonym, tenant))
 
+    def without_content(self) -> ContentFilter:
+        """The filter that grants nothing and knows no terms."""
+        return self._new_filter(NOTHING, None)
+
     def safely(self, part: Callable[P, T], otherwise: T, /, *given: P.args, **named: P.kwargs) -> T:
         """The result of `part`, or `otherwise` if it raises."""
         try:
@@ -126,11 +130,12 @@ class Guard:
         return Tags(self._tags(tags.bound, content_filter), self._tags(derived, content_filter))
 
     def _tags(self, tags: Mapping[str, Scalar], content_filter: ContentFilter) -> dict[str, Scalar]:
+        reduced = content_filter.terms.values_of_tags
         try:
-            return content_filter.tags({name: self._tag(name, tag) for name, tag in tags.items()})
+            return reduced({name: self._tag(name, tag) for name, tag in tags.items()})
         except Exception:  # one by one, so that a fault drops only one tag
             kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
-        return content_filter.tags({name: tag for name, tag in kept.items() if tag is not None})
+        return reduced({name: tag for name, tag in kept.items() if tag is not None})
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if type(value) is not str:

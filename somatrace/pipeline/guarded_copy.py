@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, TraceState
+from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.status import Status, StatusCode
-from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
 from somatrace.context.failure_notes import may_show_text
@@ -19,10 +16,21 @@ from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state
 from somatrace.context.tags import EMPTY, Tags
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
-from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
+from somatrace.guard.term_filter import TermFilter
+from somatrace.guard.verdict_cache import MAX_KNOWN
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
-from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.guarded_origins import ResourceCopier, ScopeCopier
+from somatrace.pipeline.span_naming import is_plain, naming_of
+from somatrace.pipeline.span_parts import (
+    NONE_DROPPED,
+    attributes_of,
+    dropped_of,
+    events_of,
+    has_items,
+    plain,
+    with_exception_type,
+)
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 
 _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
@@ -30,12 +38,8 @@ _TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.
 #: Number of tag sets whose attributes are cached. Each workflow has its own set (because of its request id),
 #: so few are in use at once.
 _TAGS_KEPT: Final = 1024
-_NO_PAIR: Final[tuple[Resource | None, Resource]] = (None, Resource({}))
-_NO_SCOPE: Final[tuple[InstrumentationScope | None, InstrumentationScope | None]] = (None, None)
-_NONE_DROPPED: Final = (0, 0, 0)
 _ERROR: Final = StatusCode.ERROR
 _STATUSES: Final = {code: Status(code) for code in StatusCode}
-_SCHEMA: Final = re.compile(r"https?://[a-z0-9.-]{1,100}(?:/[A-Za-z0-9._/-]{0,100})?")
 
 
 class SpanCopier:
@@ -52,32 +56,53 @@ class SpanCopier:
         self._guard = guard
         self._service = service_name
         self._tenant = default_tenant
-        self._resource = resource
-        self._resources: dict[int, tuple[Resource, Resource]] = {}
-        self._tags: dict[tuple[int, str], tuple[Tags, ContentFilter, Tags, dict[str, Any]]] = {}
-        self._scopes: dict[int, tuple[InstrumentationScope, InstrumentationScope]] = {}
+        self._resources = ResourceCopier(guard, resource)
+        self._tags: dict[
+            tuple[int, str], tuple[Tags, ContentFilter, Sequence[TermFilter], Tags, dict[str, Any]]
+        ] = {}
+        self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
+        self._scopes = ScopeCopier(guard)
 
     def forget(self) -> None:
         """Recreate the resource, because a forked child is another process."""
-        self._resources.clear()
+        self._resources.forget()
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The guarded tags of a span, always including the three required ones."""
         state = state_of(span)
-        return self._tagged(span, state, self._content_filter(state))[0]
+        content_filter = self._content_filter(state)
+        return self._tagged(span, state, content_filter, self._further_terms(state))[0]
 
     def _content_filter(self, state: SpanState | None) -> ContentFilter:
         found = self._guard.content_filter(state.tags.tenant if state is not None else None)
         return found.closed if state is not None and state.holds_foreign_text else found
 
+    def _further_terms(self, state: SpanState | None) -> Sequence[TermFilter]:
+        """The terms of other tenants whose names a span may carry: those of enclosing spans and labels."""
+        if state is None or not (state.enclosing or state.root.label):
+            return ()
+        label = state.root.label
+        tenants = {*state.enclosing, None if label is None else label.tenant} - {None, state.tags.tenant}
+        found = (self._guard.content_filter(tenant).terms for tenant in sorted(map(str, tenants)))
+        return [terms for terms in found if terms]
+
     def _tagged(
-        self, span: ReadableSpan, state: SpanState | None, content_filter: ContentFilter
+        self,
+        span: ReadableSpan,
+        state: SpanState | None,
+        content_filter: ContentFilter,
+        further: Sequence[TermFilter] = (),
     ) -> tuple[Tags, dict[str, Any]]:
         """The tags of a span and their guarded attributes, cached because spans of one block share them."""
         found = state.effective if state is not None else EMPTY
         workflow = self._workflow(span, state)
         known = self._tags.get((id(found), workflow))
-        if known is None or known[0] is not found or known[1] is not content_filter:
+        if (
+            known is None
+            or known[0] is not found
+            or known[1] is not content_filter
+            or (further and known[2] != further)
+        ):
             # the default is for work that names no tenant, not for work bound to none
             tenant = semconv.UNKNOWN_TENANT if found.names_tenant else self._tenant
             filled = self._guard.tags(
@@ -85,10 +110,13 @@ class SpanCopier:
                 content_filter,
                 {semconv.TENANT: tenant, semconv.WORKFLOW: workflow, semconv.AGENT: self._service},
             )
+            for terms in further:
+                filled = terms.tags(filled)
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            known = self._tags[id(found), workflow] = (found, content_filter, filled, dict(filled.attributes))
-        return known[2], known[3]
+            attributes = dict(filled.attributes)
+            known = self._tags[id(found), workflow] = (found, content_filter, further, filled, attributes)
+        return known[3], known[4]
 
     def _workflow(self, span: ReadableSpan, state: SpanState | None) -> str:
         """The default workflow: the guarded name of the span's local root."""
@@ -102,15 +130,23 @@ class SpanCopier:
             root.workflow = naming, workflow
         return workflow
 
-    def _name(self, naming: Naming, kind: str) -> str:
-        scope = self._guarded_scope(naming.scope)
-        return self._guard.name(naming, scope.name if scope is not None else "", kind)
+    def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
+        """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
+        given, scope = span.name, span.instrumentation_scope
+        if type(given) is not str or span.kind is SpanKind.SERVER:
+            return self._guard.name(naming_of(span), scope_name, kind)
+        known = self._names.get((given, id(scope), kind))
+        if known is not None and known[0] is scope:
+            return known[1]
+        name = self._guard.name(naming_of(span), scope_name, kind)
+        if name != kind and is_plain(span):  # the kind stands in for a name that failed
+            if len(self._names) >= MAX_KNOWN:
+                self._names.clear()
+            self._names[given, id(scope), kind] = scope, name
+        return name
 
-    def _guarded_scope(self, scope: InstrumentationScope | None) -> InstrumentationScope | None:
-        known = self._scopes.get(id(scope), _NO_SCOPE)
-        if known[0] is not scope:
-            known = self._guard.safely(self._scope, _NO_SCOPE, scope)
-        return known[1]
+    def _name(self, naming: Naming, kind: str) -> str:
+        return self._guard.name(naming, self._scopes.shared(naming.scope).name, kind)
 
     def allows_text(self, tenant: str | None) -> bool:
         """Whether the policy allows content of `tenant` at the moment."""
@@ -125,20 +161,23 @@ class SpanCopier:
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
         content_filter = self._content_filter(state)
-        scope = self._guarded_scope(span.instrumentation_scope)
-        scope_name = scope.name if scope is not None else ""
+        scope_name, scope = self._scopes.copy(span.instrumentation_scope, content_filter)
+        further = self._further_terms(state)
         attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
+        # a root that a tenant was bound in later is labeled with it, and must not show its terms
+        labeled = state is not None and state.label is not None
+        if further and labeled:
+            attributes = safely(further[0].mapping, {}, attributes)
         try:
-            attributes.update(self._tagged(span, state, content_filter)[1])
+            attributes.update(self._tagged(span, state, content_filter, further)[1])
         except Exception:
             guard.faulted()
         name = content_filter.words(
-            guard.name(naming_of(span), scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
+            self._span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
         )
-        resource = self._resources.get(id(span.resource), _NO_PAIR)
-        if resource[0] is not span.resource:
-            resource = safely(self._guarded_resource, _NO_PAIR, span.resource)
-        chosen, code = _events_of(span, events), span.status.status_code
+        if further and labeled:
+            name = further[0].words(name)
+        chosen, code = events_of(span, events), span.status.status_code
         # most spans have neither events nor links: empty tuples cost the garbage collector nothing
         copied = (
             tuple([self._event(event, content_filter, scope_name, state) for event in chosen])
@@ -153,10 +192,12 @@ class SpanCopier:
             name,
             self._context(span.context),
             self._context(span.parent),
-            resource[1],
+            self._resources.copy(span.resource),
             attributes,
             copied,
-            tuple([self._link(link, content_filter) for link in span.links]) if span._links else (),
+            tuple([self._link(link, content_filter) for link in span.links])
+            if has_items(span._links)
+            else (),
             valid_kind(span.kind),
             None,
             _STATUSES[code]
@@ -166,7 +207,7 @@ class SpanCopier:
             valid_time(span.end_time),
             scope,
         )
-        copy.dropped = _dropped(span)
+        copy.dropped = dropped_of(span)
         return copy
 
     def _attributes(
@@ -206,6 +247,9 @@ class SpanCopier:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
         return Event(name, attributes, valid_time(event.timestamp))
 
+    def _links(self, span: ReadableSpan, content_filter: ContentFilter) -> tuple[Link, ...]:
+        return tuple([self._link(link, content_filter) for link in span.links])
+
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:
         context = self._context(link.context)
         assert context is not None
@@ -213,7 +257,7 @@ class SpanCopier:
         return Link(context, attributes)
 
     def _status(self, span: ReadableSpan, content_filter: ContentFilter) -> Status:
-        description = content_filter.status(span.status.description, _with_exception_type(span))
+        description = content_filter.status(span.status.description, with_exception_type(span))
         return Status(_ERROR, description or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
@@ -228,34 +272,12 @@ class SpanCopier:
             context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
         )
 
-    def _scope(self, scope: Any) -> tuple[InstrumentationScope, InstrumentationScope]:
-        """A scope and its guarded copy, cached: scopes are few and shared."""
-        content_filter = self._guard.content_filter(None)
-        attributes = content_filter.attributes(scope.attributes or {})[0]
-        name = content_filter.words(self._guard.label(scope.name, "scope"))
-        version = content_filter.words(self._guard.label(scope.version or "", "version"))
-        schema = _schema(scope.schema_url) or None
-        guarded = InstrumentationScope(name, version, schema, cast("Attributes", attributes))
-        if len(self._scopes) > 1024:
-            self._scopes.clear()
-        self._scopes[id(scope)] = scope, guarded
-        return scope, guarded
-
-    def _guarded_resource(self, resource: Resource) -> tuple[Resource, Resource]:
-        """A resource and its guarded copy, cached: resources are few and shared."""
-        merged = self._resource(resource)
-        guarded = HashedResource(self._guard.resource(merged.attributes), _schema(merged.schema_url))
-        if len(self._resources) > 64:
-            self._resources.clear()
-        self._resources[id(resource)] = resource, guarded
-        return resource, guarded
-
 
 class GuardedCopy(ReadableSpan):
     """A copy that keeps the original's dropped-attribute, event and link counts."""
 
     #: attributes, events and links
-    dropped: tuple[int, ...] = _NONE_DROPPED
+    dropped: tuple[int, ...] = NONE_DROPPED
 
     @property
     def dropped_attributes(self) -> int:
@@ -268,60 +290,3 @@ class GuardedCopy(ReadableSpan):
     @property
     def dropped_links(self) -> int:
         return self.dropped[2]
-
-
-def _dropped(span: ReadableSpan) -> tuple[int, ...]:
-    """The numbers of attributes, events and links that a span lost to its limits."""
-    # bypass the properties, which check each type first
-    limited: Any = (span._attributes, span._events, span._links)
-    dropped: tuple[int, ...]
-    try:
-        dropped = limited[0].dropped, limited[1].dropped, limited[2].dropped
-    except AttributeError:  # plain containers that the SDK has not limited
-        dropped = tuple([getattr(part, "dropped", 0) for part in limited])
-    return dropped if any(dropped) else _NONE_DROPPED
-
-
-class HashedResource(Resource):
-    """A resource with a cached hash: the SDK's serializes the resource to JSON each time, and the encoder
-    hashes it for every span."""
-
-    def __init__(self, attributes: Mapping[str, Any], schema_url: str | None = None) -> None:
-        super().__init__(attributes, schema_url)
-        self._hash = super().__hash__()
-
-    def __hash__(self) -> int:
-        return self._hash
-
-
-def _schema(url: str | None) -> str:
-    """The schema URL, if it is well-formed and the guard finds nothing in it."""
-    return str(url) if url and _SCHEMA.fullmatch(url) and not find(url) else ""
-
-
-def _events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
-    """The chosen events, or all of the span's; `span.events` makes a copy even if there are none."""
-    return chosen if chosen is not None else span.events if span._events else ()
-
-
-def attributes_of(span: ReadableSpan) -> dict[str, Any]:
-    """A copy of a span's attributes; `span.attributes` wraps them in a proxy."""
-    return plain(getattr(span, "_attributes", None) or span.attributes)
-
-
-def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy of a mapping of attributes. The SDK's mapping is written in Python: reading the dict it wraps
-    takes a tenth of the time."""
-    inner = getattr(attributes, "_dict", None)
-    return inner.copy() if type(inner) is dict else dict(attributes or {})
-
-
-def _with_exception_type(span: ReadableSpan) -> Mapping[str, object]:
-    """The span's attributes, plus the exception type if only the exception event has it."""
-    attributes = attributes_of(span)
-    if semconv.ERROR_TYPE not in attributes:
-        for event in reversed(span.events):
-            if event.name == "exception" and event.attributes:
-                attributes[semconv.ERROR_TYPE] = event.attributes.get(semconv.EXCEPTION_TYPE, "")
-                break
-    return attributes

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from somatrace.listeners.record import Phase
-from somatrace.pipeline.guarded_copy import attributes_of, plain
+from somatrace.pipeline.span_parts import attributes_of, plain
 
 #: Estimated bytes of a queued SDK span, excluding its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048

@@ -9,12 +9,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from somatrace import semconv
-from somatrace.context.span_state import Naming
+from somatrace.context.span_state import Naming, state_of
 from somatrace.guard.request_names import is_named_after_request
 
 #: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
 _REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
 _WEBSOCKET: Final = ("ws", "wss")
+_MAX_NAME: Final = 128
 _RPC: Final = frozenset({"rpc.system", "rpc.system.name", "rpc.service"})
 
 
@@ -26,11 +27,29 @@ def naming_of(span: ReadableSpan) -> Naming:
         return Naming("", span.instrumentation_scope)
 
 
+def is_plain(span: ReadableSpan) -> bool:
+    """Whether a span's name and scope alone decide about its name: it is short, and not that of a request."""
+    name = span.name
+    return (
+        type(name) is str
+        and len(name) <= _MAX_NAME
+        and span.kind is not SpanKind.SERVER
+        and not is_named_after_request(name)
+        and not _is_renamed(span, name)
+    )
+
+
+def _is_renamed(span: ReadableSpan, name: str) -> bool:
+    """Whether a span has lost the name that `span` gave it: by a processor's `on_start`, for example."""
+    state = state_of(span)
+    return state is not None and state.name is not None and state.name != name
+
+
 def _naming_of(span: ReadableSpan) -> Naming:
     name = str.__str__(span.name)  # a subclass may override hashing and comparison
     kind, scope = span.kind, span.instrumentation_scope
     if kind is not SpanKind.SERVER and not is_named_after_request(name):
-        return Naming(name, scope)
+        return Naming(name, scope, is_renamed=_is_renamed(span, name))
     given: Any = getattr(span, "_attributes", None) or {}
     # the SDK's mapping is written in Python, and slow
     attributes: Mapping[str, Any] = getattr(given, "_dict", given)
@@ -48,4 +67,5 @@ def _naming_of(span: ReadableSpan) -> Naming:
         route if type(route) is str else "",
         get("url.scheme") in _WEBSOCKET or get("http.scheme") in _WEBSOCKET,
         not _RPC.isdisjoint(attributes),
+        _is_renamed(span, name),
     )

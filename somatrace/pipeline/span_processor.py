@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Attribute that marks this processor, even one from another copy of the package.
 MARK: Final = "_somatrace_wall"
+#: Tenants of enclosing spans that are remembered.
+_MAX_ENCLOSING: Final = 8
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 
@@ -165,7 +167,17 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     state = SpanState(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
     if parent is None:
         state.naming = naming_of(span)
+    else:
+        state.enclosing = _enclosing(parent, tags)
     return state
+
+
+def _enclosing(parent: SpanState, tags: Tags) -> tuple[str, ...]:
+    """The last tenants of the spans around one with these tags, other than its own."""
+    tenant = parent.tags.tenant
+    if tenant is None or tenant == tags.tenant or tenant in parent.enclosing:
+        return parent.enclosing
+    return (*parent.enclosing, tenant)[-_MAX_ENCLOSING:]
 
 
 def _merge(below: Tags, above: Tags) -> Tags:

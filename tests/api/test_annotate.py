@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -54,6 +57,23 @@ def test_usage_records_model_and_tokens_by_convention_and_omits_unknown_values()
         "output": 2,
     }
     assert "gen_ai.usage.reasoning.output_tokens" not in attributes
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Decimal("1e100000"), Fraction(10**5000), 10**5000, float("inf"), True, "many", -1],
+    ids=lambda value: type(value).__name__,
+)
+def test_usage_omits_a_number_that_is_no_count_with_one_debug_line(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG", "somatrace"), capture() as seen, span("call", kind="llm"):
+        usage(input_tokens=value, output_tokens=3)
+    attributes = seen.named("call").attributes
+    assert "gen_ai.usage.input_tokens" not in attributes
+    assert attributes["gen_ai.usage.output_tokens"] == 3
+    lines = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+    assert lines == [f"usage: gen_ai.usage.input_tokens: a value of type {type(value).__name__} is skipped"]
 
 
 def test_fail_exports_the_code_but_not_the_message() -> None:

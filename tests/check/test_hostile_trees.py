@@ -96,6 +96,38 @@ def test_invalid_python_is_one_finding(app, tmp_path, capsys, source):
     assert found.startswith("ST000 services/orders/app/main.py:")
 
 
+STRANGE = (
+    "punycode", "idna", "rot13", "zlib_codec", "unicode_escape", "raw_unicode_escape", "utf_7", "utf-16",
+    "undefined", "mbcs", "cp037", "iso2022_jp", "hz", "x" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["the entrypoint", "a module without a word of interest"])
+@pytest.mark.parametrize("encoding", STRANGE, ids=lambda name: name[:12])
+def test_a_source_in_an_encoding_that_is_none_of_sources_is_one_finding(
+    app, tmp_path, capsys, encoding, place
+):
+    strange = f"#!/usr/bin/python\n# -*- coding: {encoding} -*-\n".encode() + b"a-b = 1 \xff\n" * 25_000
+    (app / "main.py").write_bytes(
+        strange if place == "the entrypoint" else b"import app.other\n" + GOOD.encode()
+    )
+    (app / "other.py").write_bytes(strange)
+
+    path = "main" if place == "the entrypoint" else "other"
+    assert check(capsys, tmp_path) == [f"ST000 services/orders/app/{path}.py:2"]
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "UTF_8", "utf-8-unix", "latin-1", "iso-8859-15", "cp1252", "windows-1251", "koi8-r", "ascii"]
+    + ["euc_jp", "euc-kr", "shift_jis", "cp932", "gbk", "gb18030", "big5", "mac_roman"],
+)
+def test_encodings_of_real_sources_are_read(app, tmp_path, capsys, encoding):
+    (app / "main.py").write_bytes(f"# vim: set fileencoding={encoding} :\n{GOOD}".encode("ascii"))
+
+    assert check(capsys, tmp_path) == []
+
+
 @pytest.mark.parametrize("kind", ["dangling", "loop", "pipe", "unreadable", "folder"])
 def test_an_unreadable_entrypoint_is_a_finding_and_never_blocks(app, tmp_path, capsys, kind):
     path = app / "main.py"

@@ -170,6 +170,7 @@ def test_values_with_a_standard_form_leave_in_it(
         (lambda: Fraction(1, 3), "Fraction"),
         (lambda: np.int64(5), "int64"),
         (lambda: 10**30, "int"),
+        (lambda: Decimal("1" * 1000), "Decimal"),
         (lambda: dt.time(1, tzinfo=BrokenZone()), "time"),
         (lambda: {CANARY: CANARY}, "dict"),
         (lambda: {CANARY}, "set"),

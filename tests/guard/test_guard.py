@@ -46,8 +46,12 @@ class Faults:
         self.count += 1
 
 
+def guard_with(mode: str, faults: Callable[[], None] = lambda: None) -> Guard:
+    return Guard(faults, resolve=lambda tenant: Grant(mode) if tenant else Grant("none"))  # type: ignore[arg-type]
+
+
 def copier(mode: str, faults: Callable[[], None] = lambda: None) -> SpanCopier:
-    guard = Guard(faults, resolve=lambda tenant: Grant(mode) if tenant else Grant("none"))  # type: ignore[arg-type]
+    guard = guard_with(mode, faults)
     return SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
 
 
@@ -192,6 +196,33 @@ def test_a_hostile_value_drops_at_most_itself(value: Any, mode: str) -> None:
     sent = encode([copy])
     assert b"gpt-4o" in sent
     assert KEY.encode() not in sent
+
+
+class NumberThatFails(int):
+    """An int whose methods must not be called: they could take any time."""
+
+    def _fail(self, *_: object) -> Any:
+        raise ZeroDivisionError
+
+    __int__ = __index__ = __float__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __trunc__ = _fail
+    __str__ = __repr__ = __format__ = __bool__ = _fail
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_numbers_are_judged_without_their_own_methods_and_within_64_bits(mode: str) -> None:
+    faults = Faults()
+    given = {"app.value": NumberThatFails(7), "app.large": NumberThatFails(2**40), "app.password": 10**5000}
+
+    attributes, removed = (
+        guard_with(mode, faults)
+        .content_filter("acme")
+        .attributes({**given, "app.huge": 10**5000, "app.values": [10**5000, NumberThatFails(3), 10**5000]})
+    )
+
+    assert attributes["app.value"] == 7
+    assert "app.huge" not in attributes
+    assert str(10**4000) not in repr((attributes.get("app.values"), removed))
+    assert faults.count == 0
 
 
 texts = st.text(st.characters(codec=None), max_size=60)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from somatrace.check.project import model_clients
 from somatrace.check.project.contained_files import UnreadableFileError
 from somatrace.check.project.file_tree import FileTree
+from somatrace.check.project.source_encoding import strange_encoding
 
 #: Names whose presence makes a module worth running. Without one of them, or of the statements below, a
 #: module cannot start tracing, build a model client, or end or block the process when imported.
@@ -101,6 +102,10 @@ class Sources:
             source = self._tree.read(path)
         except UnreadableFileError as error:
             return ModuleGlance(matters=True, reason=f"it cannot be read: {error}")
+        try:
+            _refuse_encoding(source)
+        except UnparsableError as error:
+            return ModuleGlance(matters=True, reason=error.reason, line=error.line)
         if any(word in source for word in self._words) or _STATEMENTS.search(_lines(source)):
             return ModuleGlance(matters=True, imports=_imports(source))
         try:
@@ -136,6 +141,7 @@ class Sources:
 
 def parse(source: bytes) -> ast.Module:
     """Call `ast.parse`, turning all its exceptions into UnparsableError and suppressing its warnings."""
+    _refuse_encoding(source)
     _refuse_endless_names(source)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,6 +151,15 @@ def parse(source: bytes) -> ast.Module:
             raise UnparsableError(_message(error), error.lineno or 1) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise UnparsableError(_why(error), 1) from None
+
+
+def _refuse_encoding(source: bytes) -> None:
+    """Raise UnparsableError for an encoding that is not one of source files."""
+    found = strange_encoding(source)
+    if found is not None:
+        raise UnparsableError(
+            f"it cannot be read: sources in the encoding {found[0]} are not decoded", found[1]
+        )
 
 
 def _readable(source: bytes) -> None:

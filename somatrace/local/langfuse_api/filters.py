@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from somatrace import semconv
 _MAX_CONDITIONS: Final = 50
 _MAX_OPTIONS: Final = 1000
 _MAX_VALUE: Final = 4096
+_MAX_INT: Final = 2**63 - 1
 
 Sql = tuple[str, list[Any]]
 
@@ -68,12 +70,25 @@ def conditions(given: Any) -> list[Sql]:
     return [_condition(item) for item in given]
 
 
+def json_value(given: str) -> Any:
+    """The value of a JSON text without lone surrogates, which the store cannot hold. Raises `ValueError`."""
+    try:
+        value = json.loads(given)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
 def nanoseconds(value: Any) -> int:
-    """An ISO 8601 time as nanoseconds since the epoch; without a zone it is UTC. Raises `QueryError`."""
+    """An ISO 8601 time as nanoseconds since the epoch, within 64 bits: stored times are too.
+
+    Without a zone it is UTC. Raises `QueryError`.
+    """
     try:
         moment = datetime.fromisoformat(value)
         moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-        return int(moment.timestamp() * 1_000_000) * 1000
+        return max(-_MAX_INT, min(int(moment.timestamp() * 1_000_000) * 1000, _MAX_INT))
     except (TypeError, ValueError, OverflowError):
         raise QueryError(f"not an ISO 8601 time: {str(value)[:100]!r}") from None
 

@@ -97,8 +97,8 @@ class Percentile:
 def parse(given: str) -> MetricsQuery:
     """Parse the `query` parameter; raises `QueryError`."""
     try:
-        query = json.loads(given)
-    except (ValueError, RecursionError):
+        query = filters.json_value(given)
+    except ValueError:
         query = None
     if not isinstance(query, dict):
         raise QueryError("query must be a JSON object")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from somatrace.local.langfuse_api import filters
 from somatrace.local.langfuse_api.filters import QueryError, Sql
+from somatrace.local.otlp import foreign_json
 from somatrace.local.otlp.row import SpanRow
 
 PROJECT_ID: Final = "local"
@@ -82,8 +83,8 @@ def _where(params: Mapping[str, str], environments: list[str]) -> list[Sql]:
         raise QueryError("parseIoAsJson=true is not supported: input and output are always strings")
     if given := params.get("filter"):
         try:
-            return filters.conditions(json.loads(given))
-        except (ValueError, RecursionError) as error:
+            return filters.conditions(filters.json_value(given))
+        except ValueError as error:
             raise error if isinstance(error, QueryError) else QueryError("filter is not valid JSON") from None
     where: list[Sql] = [(f"{filters.TEXT[name]} = ?", [params[name]]) for name in _EQUAL if name in params]
     if "parentObservationId" in params:
@@ -114,9 +115,9 @@ def _cursor(row: Mapping[str, Any]) -> str:
 
 def _after(cursor: str) -> list[Any]:
     try:
-        position = json.loads(base64.b64decode(cursor, validate=True))
+        position = filters.json_value(base64.b64decode(cursor, validate=True).decode())
         start, trace_id, span_id = position["startNs"], position["lastTraceId"], position["lastId"]
-    except (binascii.Error, ValueError, TypeError, KeyError, RecursionError):
+    except (binascii.Error, ValueError, TypeError, KeyError):
         raise QueryError("Invalid cursor format") from None
     if not (
         type(start) is int and abs(start) < 2**63 and isinstance(trace_id, str) and isinstance(span_id, str)
@@ -136,7 +137,7 @@ def _origins(connection: sqlite3.Connection, rows: list[dict[str, Any]]) -> dict
 def _observation(
     row: Mapping[str, Any], query: ObservationsQuery, origins: Mapping[int, dict[str, str]]
 ) -> dict[str, Any]:
-    extra = json.loads(row["extra"])
+    extra = foreign_json.parse(row["extra"])
     found: dict[str, Any] = {
         "id": row["span_id"],
         "traceId": row["trace_id"],
@@ -164,8 +165,8 @@ def _shown(key: str, value: str, whole: frozenset[str]) -> Any:
     """A metadata value as Langfuse returns it: cut unless expanded, and parsed if it is JSON."""
     text = value if key in whole else value[:_METADATA_CHARACTERS]
     try:
-        return json.loads(text, parse_constant=str)
-    except (ValueError, RecursionError):
+        return foreign_json.parse(text)
+    except ValueError:
         return text
 
 

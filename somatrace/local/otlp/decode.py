@@ -23,6 +23,9 @@ from somatrace.local.otlp import message_count
 
 MAX_BODY: Final = 16 * 1024 * 1024
 _MAX_INT: Final = 2**63 - 1
+#: gzip members of one body; tools that write many put at least some kilobytes into each
+_MAX_MEMBERS: Final = 1024
+_PIECE: Final = 16 * 1024
 _JSON_DEPTH: Final = 64
 #: field numbers of resource_spans, scope_spans and spans, the path to a span
 _SPAN_PATH: Final = (1, 2, 2)
@@ -92,20 +95,25 @@ class DecodedSpan:
 def gunzip(body: bytes, limit: int) -> bytes:
     """Decompress `body`; raises `TooLargeError` over `limit` bytes, `ExportError` if it is not gzip."""
     parts: list[bytes] = []
-    size = 0
+    size, place, members = 0, 0, 0
+    member = zlib.decompressobj(wbits=31)
     try:
-        while body:
-            member = zlib.decompressobj(wbits=31)
-            parts.append(member.decompress(body, limit - size + 1))
+        while size <= limit and place < len(body):
+            if member.eof:
+                member = zlib.decompressobj(wbits=31)
+            # piece by piece, since each end of a member copies the rest of what it was given
+            piece = body[place : place + _PIECE]
+            parts.append(member.decompress(piece, limit - size + 1))
             size += len(parts[-1])
-            if size > limit or not member.eof:
-                break
-            body = member.unused_data
+            place += len(piece) - len(member.unused_data)
+            members += member.eof
+            if members > _MAX_MEMBERS:
+                raise TooLargeError(f"a request body may have at most {_MAX_MEMBERS} gzip members")
     except zlib.error:
         raise ExportError("Failed to decompress request body") from None
     if size > limit:
         raise TooLargeError(f"more than {limit} bytes after decompression")
-    if body:
+    if not member.eof and body:
         raise ExportError("Failed to decompress request body")
     return b"".join(parts)
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from somatrace import semconv
-from somatrace.local.otlp import input_output, usage
+from somatrace.local.otlp import foreign_json, input_output, usage
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.otlp.row import SpanRow
 
@@ -202,8 +202,8 @@ def _tags(attributes: Mapping[str, Any]) -> list[str]:
     value = next((found for key in _TAGS if (found := attributes.get(key))), None)
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
+            parsed = foreign_json.parse(value)
+        except ValueError:
             parsed = None
         value = parsed if isinstance(parsed, list) else value
     if isinstance(value, list):
@@ -258,7 +258,8 @@ def _first_token(attributes: Mapping[str, Any]) -> int | None:
     try:
         # older SDKs put quotes around the timestamp
         moment = datetime.fromisoformat(given.strip('"'))
-        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e9)
+        nanoseconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e9)
+        return nanoseconds if abs(nanoseconds) < 2**63 else None
     except (ValueError, OverflowError):
         return None
 

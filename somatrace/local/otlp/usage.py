@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from somatrace import semconv
+from somatrace.local.otlp import foreign_json
 
 #: bounds hostile amounts, so that sums do not overflow
 _MAX_AMOUNT: Final = 10**12
@@ -55,8 +55,8 @@ def json_object(value: Any) -> dict[str, Any] | None:
     """`value` as a JSON object, if it is one or is text that contains one."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = foreign_json.parse(value)
+        except ValueError:
             return None
     return value if isinstance(value, dict) else None
 

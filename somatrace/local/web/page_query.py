@@ -51,6 +51,7 @@ _LABELS: Final = {
     "correlation": "correlation ID",
 }
 _MAX_TEXT: Final = 400
+_MAX_INT: Final = 2**63 - 1
 _MAX_POINTS: Final = 1000
 
 
@@ -150,7 +151,7 @@ class PageQuery:
         """The filter of the trace list; without a range it has no lower time bound."""
         given = self.given
         now = time.time() if now is None else now
-        since = int(given["from"]) * 1_000_000 if "from" in given else 0
+        since = self._nanoseconds("from")
         if given.get("range") in RANGES:
             since = int((now - RANGES[given["range"]]) * 1e9)
         return TraceFilter(
@@ -163,14 +164,18 @@ class PageQuery:
             status=self.status,
             text=self.q,
             correlation=self.correlation,
-            min_ns=int(given.get("min", 0)) * 1_000_000,
-            max_ns=int(given.get("max", 0)) * 1_000_000,
+            min_ns=self._nanoseconds("min"),
+            max_ns=self._nanoseconds("max"),
             min_tokens=int(given.get("tokens", 0)),
             since_ns=since,
-            until_ns=int(given.get("to", 0)) * 1_000_000,
+            until_ns=self._nanoseconds("to"),
             sort=given.get("sort", "start"),
             before=self.before,
         )
+
+    def _nanoseconds(self, name: str) -> int:
+        """A time in milliseconds, or zero, as nanoseconds that fit into the store's integers."""
+        return min(int(self.given.get(name, 0)) * 1_000_000, _MAX_INT)
 
     def scope(self, now: float) -> OverviewScope:
         """The scope of the overview, never longer than its chart can show."""

@@ -39,15 +39,17 @@ class TraceFiles:
         """Add the spans of an OTLP/JSON file to the store and return the trace to open."""
         if self._state.refuses(request) or request.headers.get("sec-fetch-site") != "same-origin":
             return JSONResponse({"message": "Sign in to this page with its link first."}, 401)
-        body = b""
+        parts: list[bytes] = []
+        size = 0
         try:
             async for part in request.stream():
-                body += part
-                if len(body) > self._limits.body:
+                parts.append(part)
+                size += len(part)
+                if size > self._limits.body:
                     return JSONResponse(
                         {"message": f"The file is larger than {self._limits.body:,} bytes."}, 413
                     )
-            trace_ids = await anyio.to_thread.run_sync(self._add, body)
+            trace_ids = await anyio.to_thread.run_sync(self._add, b"".join(parts))
         except ClientDisconnect:
             return Response(status_code=400)
         except (ExportError, TooLargeError) as error:

@@ -241,6 +241,47 @@ def test_decompression_counts_the_members_of_one_body_together():
         gunzip(member * 2, 119)
 
 
+def test_a_body_of_very_many_gzip_members_is_413(shared_server):
+    empty = gzip.compress(b"", mtime=0)
+    assert gunzip(empty * 1024 + b"", 10) == b""
+    assert shared_server.post(empty * 45_000, Content_Encoding="gzip").status_code == 413
+
+
+def test_a_member_may_end_anywhere_in_a_body():
+    texts = [bytes([number % 7]) * number * 37 for number in range(60)]
+    members = b"".join(gzip.compress(text, compresslevel=number % 10) for number, text in enumerate(texts))
+    assert gunzip(members, 10_000_000) == b"".join(texts)
+    for rest in (b"x", members[:5]):
+        with pytest.raises(ExportError):
+            gunzip(members + rest, 10_000_000)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("langfuse.observation.usage_details", '{"input": 3, "\\ud800": 1, "b": 1e999}'),
+        ("langfuse.observation.cost_details", '{"total": 0.5, "\\udfff": Infinity}'),
+        ("langfuse.observation.model.parameters", '{"stop": "\\ud800", "seed": 1e999}'),
+        ("langfuse.trace.metadata", '{"\\ud800": "\\udfff"}'),
+        ("langfuse.trace.tags", '["\\ud800", -1e999]'),
+        ("langfuse.trace.metadata.note", '{"text": "\\ud800", "number": [1e999, NaN]}'),
+        ("langfuse.observation.completion_start_time", "0001-01-01T00:00:00Z"),
+        ("langfuse.observation.completion_start_time", "9999-12-31T23:59:59-14:00"),
+    ],
+)
+def test_values_that_no_store_can_hold_are_replaced_and_the_rest_is_kept(server, export, key, value):
+    request = export()
+    request.span("call", attributes={key: value, "langfuse.observation.type": "generation"})
+    server.send(request)
+    fields = "basic,time,io,metadata,model,usage,metrics,trace_context"
+    answer = server.get("/api/public/v2/observations", fields=fields, expandMetadata="note")
+    assert answer.status_code == 200
+    (found,) = answer.json()["data"]
+    assert found["name"] == "call"
+    with server.browser() as client:
+        assert client.get(f"/trace/{found['traceId']}?span={found['id']}").status_code == 200
+
+
 def test_too_many_spans_in_one_request_are_rejected(export):
     request = export()
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 
@@ -448,3 +449,33 @@ def test_calls_removed_in_langfuse_4_are_404_with_its_message(shared_server, pat
 def test_the_client_library_sees_an_unknown_call_as_not_found(shared_server):
     with pytest.raises(NotFoundError):
         shared_server.api.datasets.list()
+
+
+@pytest.mark.parametrize("year", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_a_time_at_an_end_of_the_calendar_is_before_or_after_everything(server, export, year):
+    request = export()
+    request.span("work")
+    server.send(request)
+    expected = 1 if year.startswith("0") else 0
+    condition = {"type": "datetime", "column": "startTime", "operator": ">", "value": year}
+    for params in ({"fromStartTime": year}, {"filter": json.dumps([condition])}):
+        answer = server.get("/api/public/v2/observations", **params)
+        assert (answer.status_code, len(answer.json()["data"])) == (200, expected)
+    everything = {"fromTimestamp": "0001-01-01T00:00:00Z", "toTimestamp": "9999-12-31T23:59:59Z"}
+    counted = server.metrics(metrics=[{"measure": "count", "aggregation": "count"}], **everything)
+    assert counted[0]["count_count"] == 1
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"filter": '[{"type": "string", "column": "name", "operator": "=", "value": "\\ud800"}]'},
+        {"filter": '[{"type": "null", "column": ["\\udfff"], "operator": "is null"}]'},
+        {"cursor": base64.b64encode(b'{"startNs": 1, "lastTraceId": "\\ud800", "lastId": "a"}').decode()},
+        {"filter": '[{"type": "string", "column": "\\ud800", "operator": "=", "value": "x"}]'},
+    ],
+)
+def test_a_lone_surrogate_in_a_query_is_400_with_a_reason(shared_server, params):
+    answer = shared_server.get("/api/public/v2/observations", **params)
+    assert answer.status_code == 400
+    assert answer.json()["error"][0]["message"] in ("filter is not valid JSON", "Invalid cursor format")

@@ -825,3 +825,10 @@ def test_counts_are_human_readable():
         "1,200 spans",
     ]
     assert formatting.counted(2, "process", "processes") == "2 processes"
+
+
+@pytest.mark.parametrize("name", ["from", "to", "min", "max"])
+def test_a_number_beyond_the_stores_integers_filters_like_the_largest(filled, browser, name):
+    answer = browser.get("/traces", params={name: "9" * 13})
+    assert answer.status_code == 200
+    assert bool(list_names(answer.text)) is (name in ("to", "max"))
