@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +25,7 @@ from somatrace.propagation.headers import RequestHeaders
 from somatrace.propagation.signing import fault
 from somatrace.propagation.trust import TrustRules, ignore, rules
 from somatrace.propagation.trusted_networks import is_inside, networks
+from somatrace.runtime.clock import clock
 
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
@@ -150,7 +150,7 @@ def _trusted_by(received: RequestHeaders, peer: object, trust: tuple[str, ...], 
             signature = None
         if signature is not None:
             traceparent = received[semconv.HEADER_TRACEPARENT]
-            invalid = fault(current.keys, signature, payload, traceparent, time.time())
+            invalid = fault(current.keys, signature, payload, traceparent, clock.time())
             if not invalid:
                 return "signature"
             ignore(f"{semconv.HEADER_TAGS}: {invalid}")

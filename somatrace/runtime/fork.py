@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
+
+from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
 
@@ -56,7 +57,7 @@ def await_kernel(thread: threading.Thread) -> None:
     for _ in range(50):
         if thread.is_alive() or not task.exists():
             return
-        time.sleep(0.0002)
+        clock.sleep(0.0002)
 
 
 def _each(notify: Callable[[ForkAware], None]) -> Callable[[], None]:
