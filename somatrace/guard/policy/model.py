@@ -103,6 +103,10 @@ class ContentPolicy:
         plain = {str.__str__(tenant): entry for tenant, entry in tenants.items()}
         object.__setattr__(self, "tenants", MappingProxyType(plain))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy without the read-only view of `tenants`, which allows neither."""
+        return type(self), (self.default, dict(self.tenants), self.categories, self.terms)
+
     @classmethod
     def parse(
         cls, raw: Mapping[str, Any], *, now: dt.datetime | None = None, where: Located = lambda _: ""
