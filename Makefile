@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock record-matrix bench-start bench-hot bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock interop record-matrix bench-start bench-hot bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -53,6 +53,10 @@ bench-hot: ## measure the cost of one span in a running service against the stoc
 
 lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 	@ci/tools/lock
+
+interop: ## run the tests beside other tools that patch a process (sentry-sdk, ddtrace, gevent, …)
+	@ci/tools/venv .venv-interop ci/locks/requirements-interop.lock
+	@.venv-interop/bin/python -m pytest -n 2 -m interop
 
 record-matrix: ## run the libraries of the leak matrix that have recordings, and compare with those
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock

@@ -22,6 +22,7 @@ LOCKS = (
     "ci/locks/requirements-dev.lock",
     "ci/locks/requirements-lowest.lock",
     "ci/locks/requirements-openai3.lock",
+    "ci/locks/requirements-interop.lock",
 )
 PLAIN = (
     "check",

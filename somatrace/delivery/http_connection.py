@@ -14,7 +14,6 @@ import ipaddress
 import re
 import socket
 import ssl
-import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from somatrace.config import Target
 from somatrace.delivery.send_result import Fault
 from somatrace.delivery.status_rules import http_rule
+from somatrace.runtime.clock import clock
 
 
 class UnusableError(ValueError):
@@ -55,7 +55,7 @@ class Connection(http.client.HTTPConnection):
 
     def remaining(self) -> float:
         """Return the seconds left; raise TimeoutError if the deadline has passed."""
-        left = self.until - time.monotonic()
+        left = self.until - clock.monotonic()
         if left <= 0 or self._interrupted:
             raise TimeoutError
         return left

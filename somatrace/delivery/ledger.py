@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, deque
 from typing import Final
+
+from somatrace.runtime.clock import clock
 
 WINDOW: Final = 512
 
@@ -20,7 +21,7 @@ class Ledger:
         """Reset all counts, as in a forked child: the parent's counts stay with the parent."""
         # Reentrant: a signal handler or finalizer may end a span while its thread is counting another.
         self._lock = threading.RLock()
-        self.since = time.monotonic()
+        self.since = clock.monotonic()
         self.created = 0
         self.ended = 0
         self.delivered = 0
@@ -60,7 +61,7 @@ class Ledger:
     @property
     def throughput(self) -> float:
         """Spans delivered per second since the last reset."""
-        elapsed = time.monotonic() - self.since
+        elapsed = clock.monotonic() - self.since
         return self.delivered / elapsed if elapsed > 0 else 0.0
 
     def latency(self, quantile: float) -> float | None:

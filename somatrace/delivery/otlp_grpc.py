@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ from somatrace.config import Target
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
 from somatrace.delivery.status_rules import grpc_rule
+from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
     import grpc
@@ -78,9 +78,9 @@ class GrpcTransport:
         if channel is not None:
             channel.close()
             del channel  # gRPC shuts down with the last reference
-            until = time.monotonic() + _END_TIMEOUT
-            while self._owns_threads and _has_threads() and time.monotonic() < until:
-                time.sleep(0.002)
+            until = clock.monotonic() + _END_TIMEOUT
+            while self._owns_threads and _has_threads() and clock.monotonic() < until:
+                clock.sleep(0.002)
 
     def _open(self) -> grpc.Channel:
         import grpc

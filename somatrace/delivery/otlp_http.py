@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import time
 import zlib
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -25,6 +24,7 @@ from somatrace.delivery.http_connection import (
 )
 from somatrace.delivery.send_result import ACCEPTED, Fault, SendResult, accepted
 from somatrace.delivery.status_rules import http_rule
+from somatrace.runtime.clock import clock
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
@@ -56,7 +56,7 @@ class HttpTransport:
 
         A batch is never sent twice here: the outbox decides on retries and counts possible duplicates.
         """
-        until = time.monotonic() + timeout
+        until = clock.monotonic() + timeout
         payload = self._compress(body)
         sent = False
         try:
@@ -138,7 +138,7 @@ class HttpTransport:
         certificates = certificate_state(self._target)
         connection = self._connection
         if connection is not None:
-            aged = time.monotonic() - self._opened > MAX_AGE
+            aged = clock.monotonic() - self._opened > MAX_AGE
             if not aged and certificates == self._certificates and not connection.dropped():
                 connection.until = until
                 return connection
@@ -149,7 +149,7 @@ class HttpTransport:
         connection = self._connection = connection_to(self._url, self._tls)
         connection.until = until
         connection.connect()
-        self._opened = time.monotonic()
+        self._opened = clock.monotonic()
         return connection
 
 
@@ -160,7 +160,7 @@ def _retry_after(value: str | None) -> float | None:
     if value.strip().isdigit():
         return float(min(int(value.strip()[:6]), 3600))
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - clock.time())
     except (ValueError, TypeError, OverflowError):
         return None
 

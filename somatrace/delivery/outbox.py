@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 from somatrace.delivery.encoding import halves
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.send_result import SendResult, Transport
+from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
 
@@ -110,7 +110,7 @@ class Outbox:
 
     def add(self, body: bytes, spans: int) -> None:
         """Keep a batch until it is answered; above the size limit the oldest batches are dropped."""
-        self._batches.append(Batch(body, spans, time.monotonic()))
+        self._batches.append(Batch(body, spans, clock.monotonic()))
         self._bytes += len(body)
         self._drop_oldest()
 
@@ -127,7 +127,7 @@ class Outbox:
         `deadline` (monotonic seconds) limits the last tries of an ending process. If `stopping`
         returns true, an interrupted send does not count as a failure and the rest waits.
         """
-        now = time.monotonic()
+        now = clock.monotonic()
         resume = self._not_before if hurry else self._next
         if now < resume:
             return resume - now
@@ -135,7 +135,7 @@ class Outbox:
             batch = self._batches[0]
             timeout = self._timeout
             if deadline is not None:
-                timeout = min(timeout, deadline - time.monotonic())
+                timeout = min(timeout, deadline - clock.monotonic())
                 if timeout <= 0:
                     return None
             if batch.spans > 1 and self._too_large is not None and len(batch.body) >= self._too_large:
@@ -148,7 +148,7 @@ class Outbox:
             if result.outcome == "misconfigured" and self._renew_keys():
                 continue
             if not self._handle(batch, result):
-                return max(0.0, self._next - time.monotonic())
+                return max(0.0, self._next - clock.monotonic())
         return None
 
     def _send_batch(self, batch: Batch, timeout: float) -> SendResult:
@@ -168,7 +168,7 @@ class Outbox:
             self._accepted += 1
             self._rejections = 0
             rejected = min(result.rejected, batch.spans)
-            self._ledger.deliver(batch.spans - rejected, time.monotonic() - batch.since)
+            self._ledger.deliver(batch.spans - rejected, clock.monotonic() - batch.since)
             if rejected:
                 self._ledger.last_error = f"the target accepted a batch but rejected {rejected} of its spans"
                 self._ledger.lose("rejected", rejected)
@@ -232,8 +232,8 @@ class Outbox:
         exponent = self._failures - 1 if result.outcome == "retry" else self._failures + self._quick_retries
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
         asked = min(result.retry_after or 0.0, LONGEST_RETRY_AFTER)
-        self._not_before = time.monotonic() + asked
-        self._next = time.monotonic() + max(wait, asked)
+        self._not_before = clock.monotonic() + asked
+        self._next = clock.monotonic() + max(wait, asked)
 
     def _recovered(self) -> None:
         if self._reported:

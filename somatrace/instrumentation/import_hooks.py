@@ -12,6 +12,7 @@ from typing import Any
 import wrapt
 
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
+from somatrace.instrumentation.guarded_call import guarded, guarded_async
 
 
 def when_imported(
@@ -49,20 +50,21 @@ def wrap_method(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
     """Put `wrapper(call, instance, args, kwargs)` around a method of the class `owner`, for all instances.
 
     The method is replaced by a plain function, or by a coroutine function if `wrapper` is one: servers
-    test their callables with `iscoroutinefunction`, which gives other results for proxies.
+    test their callables with `iscoroutinefunction`, which gives other results for proxies. A fault of
+    `wrapper` itself changes nothing for the caller.
     """
     method = getattr(owner, name)
     if inspect.iscoroutinefunction(wrapper):
 
         @functools.wraps(method)
         async def awaited(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            return await wrapper(functools.partial(method, self), self, args, kwargs)
+            return await guarded_async(wrapper, functools.partial(method, self), self, args, kwargs)
 
         setattr(owner, name, awaited)
     else:
 
         @functools.wraps(method)
         def called(self: object, /, *args: Any, **kwargs: Any) -> Any:
-            return wrapper(functools.partial(method, self), self, args, kwargs)
+            return guarded(wrapper, functools.partial(method, self), self, args, kwargs)
 
         setattr(owner, name, called)

@@ -6,11 +6,12 @@ import fcntl
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from somatrace.runtime.clock import clock
 
 _NAME: Final = "somatrace"
 _LOCK: Final = "local.lock"
@@ -44,15 +45,15 @@ def locked(directory: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(directory / _LOCK, flags, 0o600)
     try:
-        deadline = time.monotonic() + _LOCK_SECONDS
+        deadline = clock.monotonic() + _LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                if clock.monotonic() >= deadline:
                     raise TimeoutError(f"{directory / _LOCK} is held by another process") from None
-                time.sleep(0.005)
+                clock.sleep(0.005)
         yield
     finally:
         os.close(descriptor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -157,15 +157,15 @@ class Pipeline:
 
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for delivery of all ended spans, also to third-party processors."""
-        until = time.monotonic() + timeout
+        until = clock.monotonic() + timeout
         flushed = self._worker.flush(timeout)
-        return self.third_party.flush(until - time.monotonic()) and flushed
+        return self.third_party.flush(until - clock.monotonic()) and flushed
 
     def close(self, timeout: float) -> bool:
         """Flush, then stop for good. Returns False if a span was not delivered in time."""
-        until = time.monotonic() + timeout
+        until = clock.monotonic() + timeout
         closed = self._worker.close(timeout * (0.7 if self.third_party else 0.95))
-        self.third_party.close(until - time.monotonic())
+        self.third_party.close(until - clock.monotonic())
         if self.ledger.waiting:
             self.ledger.lose("exit", self.ledger.waiting)
         return closed
@@ -186,7 +186,7 @@ class Pipeline:
             if items and self.outbox is not None:
                 self._modules.load()
             wait = self._handle(items)
-            while self._order.count and time.monotonic() < (self._worker.deadline or 0.0):
+            while self._order.count and clock.monotonic() < (self._worker.deadline or 0.0):
                 wait = self._handle(())  # closing: nobody may call again
             report = self._reports.stepped(worked=bool(items)) if self._reports is not None else None
             return report if wait is None else wait if report is None else min(wait, report)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
+
+from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
 
@@ -28,7 +29,7 @@ class ReportSchedule:
 
     def stepped(self, *, worked: bool) -> float | None:
         """Record a step of the worker; return the seconds until the next call, or None."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if worked and self._due is None:
             self._due = max(now + SOON, self._last + EVERY)
         if self._due is None:
@@ -42,7 +43,7 @@ class ReportSchedule:
         """Write a pending report."""
         if self._due is None:
             return
-        self._due, self._last = None, time.monotonic()
+        self._due, self._last = None, clock.monotonic()
         try:
             self._write()
         except Exception as error:

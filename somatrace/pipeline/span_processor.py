@@ -7,7 +7,6 @@ LiteLLM and Traceloop do this) are behind the guard as well.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +20,7 @@ from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
 from somatrace.pipeline.span_naming import naming_of
+from somatrace.runtime.clock import clock
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
 from somatrace.runtime.log_once import LogOnce
@@ -67,7 +67,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
     # -- called by the SDK --------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        began = time.perf_counter_ns()
+        began = clock.perf_counter_ns()
         state: SpanState | None = None
         try:
             state = _state_for(span, parent_context)
@@ -84,10 +84,10 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             except Exception as error:
                 self._warn(type(processor).__name__, error)
         if state is not None:
-            self._pipeline.budget.spend(state, time.perf_counter_ns() - began)
+            self._pipeline.budget.spend(state, clock.perf_counter_ns() - began)
 
     def _on_ending(self, span: Span) -> None:
-        began = time.perf_counter_ns()
+        began = clock.perf_counter_ns()
         for processor in self._span_processors:
             try:
                 processor._on_ending(self._guarded(span))
@@ -96,7 +96,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         try:
             state = state_of(span)
             if state is not None:
-                self._pipeline.budget.spend(state, time.perf_counter_ns() - began)
+                self._pipeline.budget.spend(state, clock.perf_counter_ns() - began)
                 if state.root is state:
                     self._pipeline.budget.settle(state)
             self._pipeline.ended(span)

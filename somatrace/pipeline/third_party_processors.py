@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -54,9 +54,9 @@ class ThirdPartyProcessors:
         """Wait up to `timeout` seconds until the processors have received and flushed everything."""
         if not self._processors:
             return True
-        until = time.monotonic() + timeout
+        until = clock.monotonic() + timeout
         seen = self._worker.flush(max(0.0, timeout))
-        left = until - time.monotonic()
+        left = until - clock.monotonic()
         if left <= 0:
             return False
         # their `force_flush` may ignore its timeout (opentelemetry-python#4568), so it runs on another thread
@@ -66,9 +66,9 @@ class ThirdPartyProcessors:
     def close(self, timeout: float) -> None:
         """Process queued spans, then shut the processors down, in about `timeout` seconds."""
         if self._processors:
-            until = time.monotonic() + timeout
+            until = clock.monotonic() + timeout
             self._worker.close(max(0.05, timeout / 2))
-            self.shut(until - time.monotonic())
+            self.shut(until - clock.monotonic())
 
     def shut(self, timeout: float) -> None:
         """Shut the processors down, once, and wait up to `timeout` seconds."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,6 +28,7 @@ from somatrace.propagation.signing import fault
 from somatrace.propagation.trust import TrustRules, ignore, rules
 from somatrace.propagation.trusted_networks import is_inside, networks
 from somatrace.propagation.untrusted_parent import untrusted_parent
+from somatrace.runtime.clock import clock
 
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
@@ -160,7 +160,7 @@ def _trusted_by(
             signature = None
         if signature is not None:
             traceparent = received[semconv.HEADER_TRACEPARENT]
-            invalid = fault(current.keys, signature, payload, traceparent, time.time())
+            invalid = fault(current.keys, signature, payload, traceparent, clock.time())
             if not invalid and not _is_named(joined, traceparent):
                 invalid = "signed for a trace that is not joined"
             if not invalid:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Final
 
 from opentelemetry import trace
@@ -16,6 +15,7 @@ from somatrace.context.tags import Tags, current
 from somatrace.propagation.signing import sign
 from somatrace.propagation.tag_header import encode, join
 from somatrace.propagation.trust import ignore, may_carry, rules
+from somatrace.runtime.clock import clock
 
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
@@ -88,7 +88,7 @@ def _signed(payload: str, traceparent: str) -> str:
     known = rules().keys
     if not known or not traceparent:
         return join(payload, None)
-    return join(payload, sign(known[0], payload, traceparent, time.time()))
+    return join(payload, sign(known[0], payload, traceparent, clock.time()))
 
 
 def effective() -> Tags:

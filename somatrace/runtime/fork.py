@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
+
+from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
 
@@ -52,14 +53,14 @@ def imports(thread: threading.Thread) -> bool:
 
 def join(thread: threading.Thread, timeout: float) -> None:
     """Wait up to `timeout` seconds for the end of `thread`, which another thread may still be starting."""
-    until = time.monotonic() + timeout
+    until = clock.monotonic() + timeout
     while True:
         try:
-            return thread.join(max(0.0, until - time.monotonic()))
+            return thread.join(max(0.0, until - clock.monotonic()))
         except RuntimeError:  # not started yet
-            if time.monotonic() >= until:
+            if clock.monotonic() >= until:
                 return None
-            time.sleep(0.001)
+            clock.sleep(0.001)
 
 
 def await_kernel(thread: threading.Thread) -> None:
@@ -68,7 +69,7 @@ def await_kernel(thread: threading.Thread) -> None:
     for _ in range(50):
         if thread.is_alive() or not task.exists():
             return
-        time.sleep(0.0002)
+        clock.sleep(0.0002)
 
 
 def _each(notify: Callable[[ForkAware], None]) -> Callable[[], None]:

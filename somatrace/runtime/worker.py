@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from somatrace.runtime import fork
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import LogOnce
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class BackgroundWorker(Generic[T]):
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put so far is processed and drained; False on timeout."""
-        until = time.monotonic() + timeout
+        until = clock.monotonic() + timeout
         with self._changed:
             ticket = self._accepted
             if self._settled >= ticket:
@@ -126,11 +126,11 @@ class BackgroundWorker(Generic[T]):
         """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost."""
         if self._closed:
             return self._idle()
-        self.deadline = time.monotonic() + timeout
+        self.deadline = clock.monotonic() + timeout
         flushed = self.flush(timeout)
         inline = self._thread is None
         if inline and not flushed:  # no thread can start while the interpreter shuts down
-            while self._items and time.monotonic() < self.deadline:
+            while self._items and clock.monotonic() < self.deadline:
                 self._run_step(self._take())
             flushed = self._idle()
         self._closed = True
@@ -164,7 +164,7 @@ class BackgroundWorker(Generic[T]):
         """Wait until the first `ticket` items are settled; False if that does not happen by `until`."""
         with self._changed:
             while self._settled < ticket:
-                remaining = until - time.monotonic()
+                remaining = until - clock.monotonic()
                 no_thread = self._closed or (self._thread is None and not self._forks)
                 if remaining <= 0 or no_thread or threading.current_thread() is self._thread:
                     return False
@@ -229,14 +229,14 @@ class BackgroundWorker(Generic[T]):
                 self.urgent, self._flush_pending = self._flush_pending, False
             wait = self._run_step(items)
             with self._changed:
-                self._wake_at = None if wait is None else time.monotonic() + wait
+                self._wake_at = None if wait is None else clock.monotonic() + wait
                 self._changed.notify_all()
 
     def _await_work(self) -> bool:
         """Wait, with the lock held, until a batch is due; False if the thread should end."""
         gathering: float | None = None
         while not self.stopping:
-            now = time.monotonic()
+            now = clock.monotonic()
             due = self._flush_pending or (self._wake_at is not None and self._wake_at <= now)
             if due or (self._items and (self._waiting or len(self._items) >= self._batch)):
                 return True
@@ -294,8 +294,8 @@ class BackgroundWorker(Generic[T]):
             self._forks += 1
             thread = self._thread
         self._end_thread(FORK_GRACE, FORK_LIMIT)
-        until = time.monotonic() + IMPORT_LIMIT
-        while thread is not None and fork.imports(thread) and time.monotonic() < until:
+        until = clock.monotonic() + IMPORT_LIMIT
+        while thread is not None and fork.imports(thread) and clock.monotonic() < until:
             fork.join(thread, 0.01)
 
     def after_fork_in_parent(self) -> None:

@@ -14,6 +14,7 @@ from somatrace.config import Config, Settings, Target, resolve
 from somatrace.listeners.record import Listener
 from somatrace.runtime.limits import EXIT_LIMIT
 from somatrace.runtime.status import Status
+from somatrace.tracing import child_config
 
 if TYPE_CHECKING:
     from somatrace.tracing.assembly import Tracing
@@ -55,12 +56,11 @@ def init_tracing(
             # late: the SDK reads the environment on import, and raises for a limit that is not a number
             from somatrace.tracing.assembly import assemble
 
-            again = partial(init_tracing, service_name, config=config)
             _tracing = assemble(
                 settings,
                 config,
                 listeners,
-                start=again,
+                start=partial(_start_in_child, service_name, child_config.pickled(config)),
                 flush=partial(_last, flush),
                 shutdown=partial(_last, shutdown),
             )
@@ -113,6 +113,15 @@ def _settings(service_name: str, config: Config | None) -> Settings:
     for problem in settings.problems:
         log.warning("%s", problem)
     return settings if settings.enabled else replace(settings, target=Target("none"))
+
+
+def _start_in_child(service_name: str, fields: dict[str, bytes | None]) -> None:
+    """Trace a child process like its parent, which has pickled its settings."""
+    config, problems = child_config.restored(fields)
+    init_tracing(service_name, config=config)
+    if _tracing is not None:
+        for problem in problems:
+            _tracing.coverage.problem(problem)
 
 
 def _last(end: Callable[[float], bool], timeout: float) -> bool:

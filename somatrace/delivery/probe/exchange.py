@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from somatrace.config import Target
 from somatrace.delivery.http_connection import Connection, UnusableError, connection_to, tls_context
 from somatrace.delivery.send_result import Fault
+from somatrace.runtime.clock import clock
 
 MAX_BODY: Final = 16 * 1024 * 1024
 
@@ -66,7 +66,7 @@ def connect(target: Target, url: SplitResult, timeout: float) -> Connection:
         connection = connection_to(url, tls)
     except UnusableError as error:
         raise Failure(error.fault, str(error)) from None
-    connection.until = time.monotonic() + timeout
+    connection.until = clock.monotonic() + timeout
     where = f"{connection.host}:{connection.port}"
     try:
         connection.connect()

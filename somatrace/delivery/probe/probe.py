@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -14,6 +13,7 @@ from somatrace.delivery.probe.exchange import Exchange, Failure, connect, exchan
 from somatrace.delivery.probe.time_limit import Overdue, bounded
 from somatrace.delivery.send_result import Fault
 from somatrace.delivery.status_rules import TAKES_EXPORTS, http_rule
+from somatrace.runtime.clock import clock
 
 #: Paths that accept OTLP: a collector's and Langfuse's.
 PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
@@ -34,10 +34,10 @@ class Probe:
 
 def probe(target: Target, timeout: float) -> Probe:
     """Probe a network target within `timeout` seconds. Never raises for target errors."""
-    since = time.monotonic()
+    since = clock.monotonic()
 
     def finished(fault: Fault | None, message: str, better: str = "") -> Probe:
-        return Probe(fault, message, time.monotonic() - since, better)
+        return Probe(fault, message, clock.monotonic() - since, better)
 
     ask = _grpc if target.protocol == "grpc" else _http
     try:
@@ -49,7 +49,7 @@ def probe(target: Target, timeout: float) -> Probe:
 
 
 def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
-    until = time.monotonic() + timeout
+    until = clock.monotonic() + timeout
     answer = _export_nothing(target, target.url, timeout)
     rule = http_rule(answer.status)
     fault = rule.probe_fault
@@ -75,7 +75,7 @@ def _better(target: Target, until: float) -> str:
         prefix = prefix.removesuffix(known)
     candidates = [base + path for base in dict.fromkeys((prefix, "")) for path in reversed(PATHS)]
     for path in candidates:
-        left = until - time.monotonic()
+        left = until - clock.monotonic()
         if path == given.path or left <= 0:
             continue
         url = urlunsplit(given._replace(path=path))

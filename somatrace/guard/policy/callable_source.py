@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyEntry, PolicyError
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import CurrentProblem
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -62,7 +62,7 @@ class CallableSource:
     def entry(self, tenant: str) -> PolicyEntry | None:
         """The tenant's entry, None for the default. Waits at most LIMIT seconds, never for a stuck call."""
         result = self._results.get(tenant)
-        now = time.monotonic()
+        now = clock.monotonic()
         if result is not None and now < result.until:
             return result.entry
         began = self._began
@@ -85,13 +85,13 @@ class CallableSource:
 
     def _step(self, tenants: Sequence[str]) -> None:
         for tenant in tenants:
-            self._began = time.monotonic()
+            self._began = clock.monotonic()
             try:
                 self._keep(tenant, self._validated(tenant, self._ask(tenant)), "")
             except BaseException as error:  # includes SystemExit, which would end only this thread
                 mistake = str(error).partition("\n")[0] if isinstance(error, PolicyError) else ""
                 reason = mistake or type(error).__name__
-                self._keep(tenant, TimedEntry(CLOSED, time.monotonic() + AGAIN), reason)
+                self._keep(tenant, TimedEntry(CLOSED, clock.monotonic() + AGAIN), reason)
             finally:
                 self._began = 0.0
                 arrived = self._waiting.pop(tenant, None)
@@ -99,7 +99,7 @@ class CallableSource:
                     arrived.set()
 
     def _validated(self, tenant: str, answer: Answer) -> TimedEntry:
-        now, today = time.monotonic(), self._clock()
+        now, today = clock.monotonic(), self._clock()
         if answer is None:
             return TimedEntry(None, now + TTL)
         raw = {"content": answer} if isinstance(answer, str) else answer

@@ -10,13 +10,13 @@ import datetime as dt
 import os
 import re
 import stat
-import time
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyError
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import CurrentProblem
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -131,7 +131,7 @@ def read_file(path: Path) -> tuple[bytes, Signature]:
                 file.seek(0)
                 raw = file.read(MAX_BYTES + 1)
             if _signature(os.fstat(handle)) == _signature(status):
-                settled = abs(time.time_ns() - status.st_ctime_ns) > UNSETTLED
+                settled = abs(clock.time_ns() - status.st_ctime_ns) > UNSETTLED
                 return raw, _signature(status) if settled else UNKNOWN
     finally:
         os.close(handle)

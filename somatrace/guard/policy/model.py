@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from somatrace import semconv
 from somatrace.guard.detection.engine import ALL, Category
+from somatrace.runtime.clock import clock
 
 Mode = Literal["none", "redacted", "full"]
 Default = Literal["none", "redacted"]
@@ -102,12 +103,16 @@ class ContentPolicy:
         plain = {str.__str__(tenant): entry for tenant, entry in tenants.items()}
         object.__setattr__(self, "tenants", MappingProxyType(plain))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy without the read-only view of `tenants`, which allows neither."""
+        return type(self), (self.default, dict(self.tenants), self.categories, self.terms)
+
     @classmethod
     def parse(
         cls, raw: Mapping[str, Any], *, now: dt.datetime | None = None, where: Located = lambda _: ""
     ) -> ContentPolicy:
         """A policy from plain data in the policy file's form. PolicyError lists its mistakes."""
-        return _Reader(now or dt.datetime.now(dt.UTC), where).policy(raw)
+        return _Reader(now or clock.now(), where).policy(raw)
 
     def grant(
         self, tenant: str | None, default: Default = "none", *, now: dt.datetime | None = None
@@ -119,7 +124,7 @@ class ContentPolicy:
         if type(tenant) is not str or tenant == semconv.UNKNOWN_TENANT:  # a subclass could equal any tenant
             return self.nothing()
         entry = self.tenants.get(tenant)
-        if entry is None or not entry.active(now or dt.datetime.now(dt.UTC)):
+        if entry is None or not entry.active(now or clock.now()):
             return self.fallback(default)
         return entry.grant(self.categories, self.terms)
 

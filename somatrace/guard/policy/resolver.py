@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +25,7 @@ from somatrace.guard.policy.model import (
     stricter,
 )
 from somatrace.runtime import fork
+from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import LogOnce
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class PolicyResolver:
         path: Path | None = None,
         default: Default | None = None,
         never: bool = False,
-        clock: Clock = lambda: dt.datetime.now(dt.UTC),
+        clock: Clock = clock.now,
     ) -> None:
         self._default = default
         self._never = never
@@ -98,7 +98,7 @@ class PolicyResolver:
 
     def resolve(self, tenant: str | None) -> Grant:
         """The current grant of `tenant`. Never raises; without a tenant, nothing is granted."""
-        if time.monotonic() >= self._due:
+        if clock.monotonic() >= self._due:
             self._refresh()
         if type(tenant) is not str:  # None; a subclass could equal any tenant
             return self._nothing
@@ -157,7 +157,7 @@ class PolicyResolver:
         if not lock.acquire(blocking=False):
             return  # another thread is refreshing; use the current table
         try:
-            self._due = time.monotonic() + INTERVAL
+            self._due = clock.monotonic() + INTERVAL
             if self._file is not None and not self._never:
                 self._file.look()
             if self._today() >= self._ends:
@@ -256,11 +256,11 @@ class MonotonicDate:
 
     def reset(self) -> None:
         """Trust the clock again."""
-        self._latest = self._clock(), time.monotonic()
+        self._latest = self._clock(), clock.monotonic()
 
     def __call__(self) -> dt.datetime:
         then, ticks = self._latest
-        ticked = time.monotonic()
+        ticked = clock.monotonic()
         now = max(self._clock(), then + dt.timedelta(seconds=ticked - ticks))
         self._latest = now, ticked  # one value, because several threads call this
         return now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 from somatrace.propagation import PicklableSnapshot
+from somatrace.runtime.clock import clock
 from somatrace.runtime.limits import EXIT_LIMIT
 
 log = logging.getLogger("somatrace")
@@ -144,11 +144,14 @@ def _wait_for_idle_workers(pool: Any) -> None:
     workers = [worker for worker in pool._pool if hasattr(worker, "sentinel") and worker.pid]
     if not workers or pool._cache:
         return
-    from multiprocessing.connection import wait  # the program has loaded it
+    import selectors  # the program has loaded it
 
     pool.close()
-    deadline = time.monotonic() + EXIT_LIMIT
-    waiting = [worker.sentinel for worker in workers]
-    while waiting and (left := deadline - time.monotonic()) > 0:
-        done = wait(waiting, left)
-        waiting = [sentinel for sentinel in waiting if sentinel not in done]
+    deadline = clock.monotonic() + EXIT_LIMIT
+    # not `multiprocessing.connection.wait`, which reads a clock that the program may have replaced
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            selector.register(worker.sentinel, selectors.EVENT_READ)
+        while selector.get_map() and (left := deadline - clock.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                selector.unregister(key.fileobj)

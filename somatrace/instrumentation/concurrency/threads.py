@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any, Final
 
 from somatrace.instrumentation.coverage import Coverage
@@ -29,6 +30,8 @@ def install(coverage: Coverage) -> None:
 
 def _threading(module: ModuleType) -> None:
     wrap_method(module.Thread, "start", _start)
+    if "start" in vars(module.Timer):  # OpenTelemetry's instrumentor has put one there, around `Thread`'s
+        wrap_method(module.Timer, "start", _start)
 
 
 def _thread_pool(module: ModuleType) -> None:
@@ -38,16 +41,63 @@ def _thread_pool(module: ModuleType) -> None:
 def _start(wrapped: Any, thread: threading.Thread, args: Any, kwargs: Any) -> Any:
     """Shadow `run` on the instance, because subclasses override it. The shadow is removed when it runs."""
     snapshot = ContextSnapshot()
-    if not snapshot.empty and not _serves_many(thread):
-        run = thread.run
+    if snapshot.empty or _serves_many(thread) or not _can_be_shadowed(thread):
+        return wrapped(*args, **kwargs)
+    shadow = _Shadow(thread, snapshot)
+    try:
+        return wrapped(*args, **kwargs)
+    except BaseException:  # it did not start
+        shadow.remove()
+        raise
 
-        def run_in_context() -> None:
-            vars(thread).pop("run", None)
+
+def _can_be_shadowed(thread: threading.Thread) -> bool:
+    """Whether an attribute of the instance takes the place of `run`, in a thread that was not started yet."""
+    kind = type(_class_run(thread))
+    return thread.ident is None and not (hasattr(kind, "__set__") or hasattr(kind, "__delete__"))
+
+
+class _Shadow:
+    """The attribute `run` of a thread, until it is called: a method that runs in the snapshot's context.
+
+    It is a bound method, like the one that it shadows: other tools put their wrappers around `thread.run` or
+    around its `__func__`.
+    """
+
+    def __init__(self, thread: threading.Thread, snapshot: ContextSnapshot) -> None:
+        self._attributes = vars(thread)  # not `setattr`, which a class may restrict
+        self._before = self._attributes.get("run")  # the shadow of another tool
+
+        def run(thread: threading.Thread, /, *args: Any, **kwargs: Any) -> Any:
+            self.remove()
+            original = _bound_run(thread) if self._before is None else self._before
             with snapshot:
-                run()
+                return original(*args, **kwargs)
 
-        thread.run = run_in_context  # type: ignore[method-assign]
-    return wrapped(*args, **kwargs)
+        self._method: MethodType | None = MethodType(run, thread)
+        self._attributes["run"] = self._method
+
+    def remove(self) -> None:
+        """Restore the attribute, unless another tool has replaced it since."""
+        attributes, method = self._attributes, self._method
+        self._attributes, self._method = {}, None  # a thread is not in a reference cycle with its function
+        if method is None or attributes.get("run") is not method:
+            return
+        if self._before is None:
+            attributes.pop("run", None)
+        else:
+            attributes["run"] = self._before
+
+
+def _class_run(thread: threading.Thread) -> Any:
+    return inspect.getattr_static(type(thread), "run")
+
+
+def _bound_run(thread: threading.Thread) -> Any:
+    """What `thread.run` is without attributes of the instance."""
+    attribute = _class_run(thread)
+    bind = getattr(type(attribute), "__get__", None)
+    return attribute if bind is None else bind(attribute, thread, type(thread))
 
 
 def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
@@ -57,7 +107,7 @@ def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # n
 
 
 class _InContext:
-    """A function that runs in the context in which it was submitted."""
+    """A function that runs in the context in which it was submitted. It has the function's attributes."""
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -66,6 +116,9 @@ class _InContext:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with self._snapshot:
             return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_function"], name)
 
 
 def _serves_many(thread: threading.Thread) -> bool:

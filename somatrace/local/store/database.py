@@ -11,7 +11,6 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Final, TypeVar
 
 from somatrace.local.data_dir import locked
 from somatrace.local.store.schema import SCHEMA, VERSION
+from somatrace.runtime.clock import clock
 
 FILE: Final = "local.db"
 _BUSY_SECONDS: Final = 1.0
@@ -82,7 +82,7 @@ class Database:
     def _entered(self) -> Iterator[None]:
         """Count as busy, so that a fork waits; wait while a fork is in progress."""
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._forking, _FORK_SECONDS):
+            if not _wait(self._changed, lambda: not self._forking):
                 raise StoreError("a fork is in progress")
             if self._closed:
                 raise StoreError("the store is closed")
@@ -136,7 +136,7 @@ class Database:
             self._drop_idle()
         for old in self.path.parent.glob(f"{FILE}.{reason}-*"):
             old.unlink(missing_ok=True)
-        aside = f"{FILE}.{reason}-{time.time_ns()}"
+        aside = f"{FILE}.{reason}-{clock.time_ns()}"
         for suffix in ("-wal", "-shm", ""):
             part = self.path.with_name(FILE + suffix)
             if part.exists():
@@ -187,10 +187,9 @@ class Database:
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _before_fork(self) -> None:
-        deadline = time.monotonic() + _FORK_SECONDS
         with self._changed:
             self._forking = True
-            self._changed.wait_for(lambda: not self._busy, max(0.0, deadline - time.monotonic()))
+            _wait(self._changed, lambda: not self._busy)
             self._drop_idle()
 
     def _after_fork_in_parent(self) -> None:
@@ -205,6 +204,14 @@ class Database:
             # work that outlasted the wait left its locks in the memory of this process
             _inherited.add(self.path)
         self._busy = 0
+
+
+def _wait(changed: threading.Condition, done: Callable[[], bool]) -> bool:
+    """Wait up to _FORK_SECONDS until `done`. `Condition.wait_for` reads a clock that programs may replace."""
+    deadline = clock.monotonic() + _FORK_SECONDS
+    while not done() and (left := deadline - clock.monotonic()) > 0:
+        changed.wait(left)
+    return done()
 
 
 def _is_corrupt(error: sqlite3.Error) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from typing import Final
 
 from somatrace.local.store import trace_rollup
+from somatrace.runtime.clock import clock
 
 #: traces deleted per transaction, and seconds per call; the next call continues
 _STEP: Final = 100
@@ -19,9 +19,9 @@ def enforce(connection: sqlite3.Connection, max_bytes: int, max_days: float) -> 
 
     Size is measured in pages in use; the write-ahead log may add a few megabytes.
     """
-    deadline = time.monotonic() + _SECONDS
-    received_before = time.time_ns() - int(max_days * 86400e9)
-    while time.monotonic() < deadline and _is_due(connection, max_bytes, received_before):
+    deadline = clock.monotonic() + _SECONDS
+    received_before = clock.time_ns() - int(max_days * 86400e9)
+    while clock.monotonic() < deadline and _is_due(connection, max_bytes, received_before):
         _delete_oldest(connection, max_bytes, received_before)
     _shrink(connection, deadline)
 
@@ -61,5 +61,5 @@ def _delete_oldest(connection: sqlite3.Connection, max_bytes: int, received_befo
 
 def _shrink(connection: sqlite3.Connection, deadline: float) -> None:
     """Return free pages to the file system, except for a few that the next batch needs."""
-    while connection.execute("PRAGMA freelist_count").fetchone()[0] > _PAGES and time.monotonic() < deadline:
+    while connection.execute("PRAGMA freelist_count").fetchone()[0] > _PAGES and clock.monotonic() < deadline:
         connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()

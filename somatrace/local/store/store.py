@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import arrivals, bulk, process_reports, retention, trace_rollup
 from somatrace.local.store.database import Database, Result
+from somatrace.runtime.clock import clock
 
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 DEFAULT_MAX_DAYS: Final = 7.0
@@ -43,7 +43,7 @@ class Store:
 
     def add(self, spans: Iterable[DecodedSpan]) -> int:
         """Write `spans` in one transaction and return their number; existing ones are replaced."""
-        received = time.time_ns()
+        received = clock.time_ns()
         origins: dict[int, tuple[SpanOrigin, int]] = {}
         found: dict[tuple[str, str], tuple[SpanRow, int]] = {}
         for span in spans:
@@ -85,7 +85,7 @@ class Store:
 
     def report(self, service: str, process: str, report: process_reports.ProcessReport) -> None:
         """Store the latest tracing report of a process, replacing its previous one."""
-        now = time.time_ns()
+        now = clock.time_ns()
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")

@@ -20,6 +20,7 @@ from somatrace.guard.policy import callable_source as asking_module
 from somatrace.guard.policy import resolver as resolver_module
 from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Grant, PolicyEntry, PolicyError
 from somatrace.guard.policy.resolver import PolicyResolver
+from somatrace.runtime.clock import clock
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
@@ -264,7 +265,7 @@ SECOND = dt.timedelta(seconds=1)
 def moment(monkeypatch, soon):
     """A wall clock that can be set, and elapsed seconds that the program cannot change."""
     passed = [0.0]
-    monkeypatch.setattr(resolver_module, "time", types.SimpleNamespace(monotonic=lambda: passed[0]))
+    monkeypatch.setattr(resolver_module, "clock", clock._replace(monotonic=lambda: passed[0]))
     return types.SimpleNamespace(now=NOW, passed=passed)
 
 

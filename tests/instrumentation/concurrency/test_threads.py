@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import multiprocessing.pool
 import threading
+import types
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +19,8 @@ from hypothesis import strategies as st
 from opentelemetry import trace
 
 from somatrace import bind, bound, span
+from somatrace.instrumentation.concurrency import threads
+from somatrace.instrumentation.import_hooks import wrap_method
 from somatrace.testing import capture
 
 OWN: ContextVar[str] = ContextVar("own", default="default")
@@ -122,6 +129,163 @@ def test_a_running_thread_object_has_no_shadowed_run_method() -> None:
         thread.start()
         thread.join()
     assert seen == [False]
+
+
+class ReadOnlyRun(threading.Thread):
+    def __init__(self, work) -> None:
+        super().__init__()
+        self.work = work
+
+    @property
+    def run(self):
+        return self.work
+
+
+class Restricted(threading.Thread):
+    """A thread that accepts the attributes of `Thread` only."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work) -> None:
+        self.work = work
+        super().__init__()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "run":
+            raise AttributeError(f"{name} is read-only")
+        super().__setattr__(name, value)
+
+    def run(self) -> None:
+        self.work()
+
+
+class StaticRun(threading.Thread):
+    seen: ClassVar[list[object]] = []
+
+    @staticmethod
+    def run() -> None:
+        StaticRun.seen.append(bound().get("tenant_id"))
+
+
+class BrokenModule:
+    """A target whose module cannot be read."""
+
+    def __init__(self, work) -> None:
+        self.work = work
+
+    def __call__(self) -> None:
+        self.work()
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "__module__":
+            raise LookupError(name)
+        return super().__getattribute__(name)
+
+
+def test_a_thread_whose_run_cannot_be_shadowed_runs_as_without_tracing() -> None:
+    ran = []
+    with bind(tenant_id="acme"):
+        for thread in (
+            ReadOnlyRun(lambda: ran.append("property")),
+            threading.Thread(target=BrokenModule(lambda: ran.append("target"))),
+        ):
+            thread.start()
+            thread.join()
+    assert ran == ["property", "target"]
+
+
+def test_a_thread_that_restricts_its_attributes_keeps_its_tenant() -> None:
+    tenants = []
+    with bind(tenant_id="acme"):
+        threads = [Restricted(lambda: tenants.append(bound().get("tenant_id"))), StaticRun()]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    assert tenants == StaticRun.seen == ["acme"]
+
+
+def test_a_shadowed_run_method_can_be_called_in_every_form_of_a_method() -> None:
+    def in_form(call) -> list[object]:
+        class Starter(threading.Thread):
+            def _bootstrap(self) -> None:
+                call(self.run)
+                super()._bootstrap()
+
+            def run(self) -> None:
+                tenants.append(bound().get("tenant_id"))
+
+        tenants: list[object] = []
+        thread = Starter()
+        with bind(tenant_id="acme"):
+            thread.start()
+            thread.join()
+        return tenants
+
+    assert in_form(lambda run: run()) == ["acme", None]
+    assert in_form(lambda run: run.__func__(run.__self__)) == ["acme", None]
+    assert in_form(lambda run: types.MethodType(run.__func__, run.__self__)()) == ["acme", None]
+    assert in_form(lambda run: functools.wraps(run)(functools.partial(run))()) == ["acme", None]
+
+
+def test_a_thread_that_cannot_start_keeps_no_shadow() -> None:
+    with bind(tenant_id="acme"):
+        thread = threading.Thread(target=print, daemon=True)
+        del thread._started
+        with pytest.raises(AttributeError):
+            thread.start()
+    assert "run" not in vars(thread)
+
+
+def test_a_thread_can_be_started_only_once() -> None:
+    tenants, release = [], threading.Event()
+
+    def work() -> None:
+        release.wait(10)
+        tenants.append(bound().get("tenant_id"))
+
+    thread = threading.Thread(target=work)
+    with bind(tenant_id="acme"):
+        thread.start()
+    with bind(tenant_id="globex"), pytest.raises(RuntimeError, match="only be started once"):
+        thread.start()
+    release.set()
+    thread.join()
+    assert tenants == ["acme"]
+    assert "run" not in vars(thread)
+
+
+def test_a_finished_thread_is_freed_without_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with bind(tenant_id="acme"):
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+        freed = weakref.ref(thread)
+        del thread
+        assert freed() is None
+    finally:
+        gc.enable()
+
+
+def test_a_submitted_function_shows_its_name_to_other_tools() -> None:
+    names = []
+
+    class Pool(ThreadPoolExecutor):
+        """Wrapped below, as by a tool that came before."""
+
+    submit = ThreadPoolExecutor.submit.__wrapped__
+
+    def noting(pool, function, *args):
+        names.append((function.__name__, function.__qualname__))
+        return submit(pool, function, *args)
+
+    Pool.submit = noting
+    wrap_method(Pool, "submit", threads._submit)
+    with Pool(1) as pool, bind(tenant_id="acme"):
+        assert pool.submit(current_context).result()[0] == "acme"
+    assert names == [("current_context", "current_context")]
 
 
 def test_invalid_submissions_fail_as_without_tracing() -> None:
