@@ -36,11 +36,12 @@ _Events = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 
 class LlmServer:
-    """Counts requests and records their headers."""
+    """Counts requests and records their headers and bodies."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.bodies: list[bytes] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -79,6 +80,7 @@ def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             server.paths.append(self.path)
             server.headers.append(headers)
+            server.bodies.append(raw)
             body = json.loads(raw or b"{}")
             model = str(body.get("model", ""))
             if model.startswith("fail-"):

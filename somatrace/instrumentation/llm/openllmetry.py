@@ -24,6 +24,7 @@ from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import mcp_transports, repairs
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
+from somatrace.instrumentation.llm.net import installation as net
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
@@ -103,7 +104,11 @@ class Switch:
             _defer(self._package, self._library.name, self._coverage)
             if self._library.name == "mcp":
                 replace_dont_throw(self._package)
-            instrumentor.instrument(meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True)
+            instrumentor.instrument(
+                meter_provider=NoOpMeterProvider(),
+                raise_exception_on_conflict=True,
+                **net.spread(self._library),
+            )
         self._capture.gate(self._package)
         silence_prints(self._package)
         return _repair(self._library.name, self._package, loaded) or state

@@ -1,0 +1,309 @@
+"""Observe the program's own streams in place: the program keeps the object that the client returned.
+
+The methods of the stream's class are replaced once, by functions that look whether this stream is observed.
+Types, attributes, copies and pickles stay as they are, and so do methods that read `self` inside.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final, Protocol
+
+from somatrace.instrumentation.llm.net.feed import is_generator
+
+
+class Observes(Protocol):
+    """Follows what the program reads of one stream."""
+
+    #: Whether the stream is being read right now: reads inside are parts of that.
+    busy: bool
+
+    def item(self, item: Any) -> None:
+        """The program has read `item`."""
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """The stream is exhausted, has failed or was given up."""
+
+    def entered(self, stream: object) -> Observes | None:
+        """The program has entered the manager and got `stream`. Returns the observer of that."""
+
+
+#: Observess by the id of their stream, with a reference that ends them when the stream is given up.
+_observers: Final[dict[int, tuple[weakref.ref[Any], Observes]]] = {}
+_patching: Final = threading.Lock()
+
+
+def observe(stream: Any, observer: Observes) -> Any:
+    """What the program reads of `stream` from now on is passed to `observer`. Returns the stream.
+
+    Only a generator is replaced, by a generator around it. What cannot be observed is left alone.
+    """
+    if is_generator(stream):
+        around = _around_generator(stream, observer, whole=True)
+        _register(around, observer)
+        return around
+    try:
+        _patch(type(stream))
+        _register(stream, observer)
+    except TypeError:  # a type of the C API
+        observer.ended()
+    return stream
+
+
+def _register(stream: Any, observer: Observes) -> None:
+    key = id(stream)
+
+    def given_up(_: object) -> None:
+        found = _observers.pop(key, None)
+        if found is not None:
+            found[1].ended()
+
+    _observers[key] = weakref.ref(stream, given_up), observer
+
+
+def _observer_of(stream: object) -> Observes | None:
+    """The observer of this stream, unless it is in the middle of reading itself."""
+    found = _observers.get(id(stream))
+    if found is None or found[1].busy or found[0]() is not stream:
+        return None
+    return found[1]
+
+
+def _patch(kind: type) -> None:
+    with _patching:
+        if "_somatrace_observed" in vars(kind):
+            return
+        for name, replace in _METHODS.items():
+            method = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+            if callable(method) and not hasattr(method, "_somatrace_original"):
+                function = replace(method)
+                function._somatrace_original = method
+                setattr(kind, name, function)
+        kind._somatrace_observed = True  # type: ignore[attr-defined]
+
+
+class _Reading:
+    """One read of a stream. Reads inside it are parts of it."""
+
+    __slots__ = ("_item", "_observer")
+
+    def __init__(self, observer: Observes) -> None:
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        self._observer.busy = True
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._observer.busy = False
+        if error is not None:
+            self._observer.ended(None if isinstance(error, (StopIteration, StopAsyncIteration)) else error)
+
+
+def _next(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    def observed(self: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return method(self)
+        with _Reading(observer):
+            item = method(self)
+        observer.item(item)
+        return item
+
+    return observed
+
+
+def _anext(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    async def observed(self: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return await method(self)
+        with _Reading(observer):
+            item = await method(self)
+        observer.item(item)
+        return item
+
+    return observed
+
+
+def _iter(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = _observer_of(self)
+        iterator = method(self, *args, **kwargs)
+        if observer is None or iterator is self or not is_generator(iterator):
+            return iterator
+        return _around_generator(iterator, observer, whole=False)
+
+    return observed
+
+
+def _around_generator(generator: Any, observer: Observes, *, whole: bool) -> Any:
+    """A generator like this one. `whole`: its end is the stream's end, also if it is closed."""
+    kind = _around if inspect.isgenerator(generator) else _around_async
+    around: Any = kind(generator, observer, whole)
+    around.__name__, around.__qualname__ = generator.__name__, generator.__qualname__
+    return around
+
+
+def _around(generator: Generator[Any, Any, Any], observer: Observes, whole: bool) -> Generator[Any, Any, Any]:
+    step: Callable[[], Any] = functools.partial(next, generator)
+    while True:
+        try:
+            with _Reading(observer):
+                item = step()
+        except StopIteration as stop:
+            return stop.value
+        observer.item(item)
+        try:
+            sent = yield item
+        except GeneratorExit:
+            generator.close()
+            if whole:
+                observer.ended()
+            raise
+        except BaseException as error:
+            step = functools.partial(generator.throw, error)
+        else:
+            step = functools.partial(generator.send, sent)
+
+
+async def _around_async(
+    generator: AsyncGenerator[Any, Any], observer: Observes, whole: bool
+) -> AsyncGenerator[Any, Any]:
+    step: Callable[[], Any] = generator.__anext__
+    while True:
+        try:
+            with _Reading(observer):
+                item = await step()
+        except StopAsyncIteration:
+            return
+        observer.item(item)
+        try:
+            sent = yield item
+        except GeneratorExit:
+            await generator.aclose()
+            if whole:
+                observer.ended()
+            raise
+        except BaseException as error:
+            step = functools.partial(generator.athrow, error)
+        else:
+            step = functools.partial(generator.asend, sent)
+
+
+def _enter(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    def observed(self: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return method(self)
+        with _Reading(observer):
+            entered = method(self)
+        return _entered(self, entered, observer)
+
+    return observed
+
+
+def _aenter(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    async def observed(self: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return await method(self)
+        with _Reading(observer):
+            entered = await method(self)
+        return _entered(self, entered, observer)
+
+    return observed
+
+
+def _entered(manager: Any, stream: Any, observer: Observes) -> Any:
+    if stream is manager:
+        return stream
+    inner = observer.entered(stream)
+    return stream if inner is None else observe(stream, inner)
+
+
+def _close(method: Callable[..., Any]) -> Any:
+    """Around `close` and `__exit__`, in their synchronous form. A coroutine is awaited by the program."""
+
+    @functools.wraps(method)
+    def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = _observer_of(self)
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            if observer is not None:
+                observer.ended()
+
+    @functools.wraps(method)
+    async def awaited(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = _observer_of(self)
+        try:
+            return await method(self, *args, **kwargs)
+        finally:
+            if observer is not None:
+                observer.ended()
+
+    return awaited if inspect.iscoroutinefunction(method) else observed
+
+
+def _read(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return method(self, *args, **kwargs)
+        with _Reading(observer):
+            data = method(self, *args, **kwargs)
+        amount = args[0] if args else kwargs.get("amt")
+        if isinstance(data, bytes):
+            observer.item(data)
+            if amount is None or (not data and amount != 0):
+                observer.ended()
+        return data
+
+    return observed
+
+
+def _readinto(method: Callable[..., Any]) -> Any:
+    @functools.wraps(method)
+    def observed(self: Any, buffer: Any) -> Any:
+        observer = _observer_of(self)
+        if observer is None:
+            return method(self, buffer)
+        with _Reading(observer):
+            count = method(self, buffer)
+        if count:
+            observer.item(bytes(memoryview(buffer)[:count]))
+        elif len(buffer):
+            observer.ended()
+        return count
+
+    return observed
+
+
+_METHODS: Final[dict[str, Callable[[Callable[..., Any]], Any]]] = {
+    "__next__": _next,
+    "__anext__": _anext,
+    "__iter__": _iter,
+    "__aiter__": _iter,
+    "__enter__": _enter,
+    "__aenter__": _aenter,
+    "__exit__": _close,
+    "__aexit__": _close,
+    "close": _close,
+    "aclose": _close,
+    # of the bodies of AWS's answers
+    "read": _read,
+    "read1": _read,
+    "readinto": _readinto,
+    "read_chunked": _iter,
+    "stream": _iter,
+}
