@@ -122,6 +122,8 @@ ERROR_CODE: Final = "error.code"
 ERROR_RETRYABLE: Final = "error.retryable"
 OUTCOME: Final = "somatrace.outcome"
 SPAN_KIND: Final = "somatrace.kind"
+#: Where the tokens of a span without usage are counted: on a span below it, or above it.
+USAGE_COUNTED: Final = "somatrace.usage_counted"
 #: The instrumentation scope of the spans that a program makes through `span`.
 SCOPE: Final = "somatrace"
 #: Marks an event declared through `event`; the guard removes it.

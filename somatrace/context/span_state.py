@@ -18,6 +18,9 @@ _ATTRIBUTE: Final = "_somatrace_state"
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 #: Places of failures kept per span; the exception events after them have none.
 _MAX_FAILURES: Final = 32
+#: Open spans above a span that it refers to. Work that is handed on from span to span without an end would
+#: otherwise keep all of them.
+_MAX_ABOVE: Final = 128
 
 
 class Naming(NamedTuple):
@@ -44,8 +47,12 @@ class SpanState:
     """
 
     __slots__ = (
+        "above",
         "allows_text",
+        "billing",
         "declared",
+        "depth",
+        "ended",
         "failures",
         "kind",
         "label",
@@ -82,6 +89,20 @@ class SpanState:
         self.allows_text: Callable[[str | None], bool] = lambda _: False
         #: The id of each recorded exception, and its place.
         self.failures: tuple[tuple[int, str], ...] = ()
+        #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
+        self.above: SpanState | None = None
+        self.depth = 0
+        self.ended = False
+        #: Whose usage it has, kept by `pipeline.billed_usage`.
+        self.billing: Any = None
+
+    def put_below(self, upper: SpanState) -> None:
+        """Record the local parent, or the nearest span above it that is still open."""
+        above: SpanState | None = upper
+        while above is not None and above.ended:
+            above = above.above
+        if above is not None and above.depth < _MAX_ABOVE:
+            self.above, self.depth = above, above.depth + 1
 
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.

@@ -20,6 +20,7 @@ from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
+from somatrace.pipeline.billed_usage import without_counted
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.span_naming import naming_of
 
@@ -185,6 +186,8 @@ class SpanCopier:
             # above the attribute limit the SDK drops the oldest attributes, which include the kind
             for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():
                 kept.setdefault(key, value)
+        if state is not None and state.billing is not None:
+            without_counted(kept, state)
         return kept
 
     def _event(

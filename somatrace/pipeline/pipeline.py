@@ -20,6 +20,7 @@ from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.listeners.record import Listener
+from somatrace.pipeline.billed_usage import settle
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, weight_of
@@ -27,6 +28,7 @@ from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
+from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -199,7 +201,11 @@ class Pipeline:
 
     def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
         """Notify listeners, and return the guarded copy if the item is an ended span to send."""
+        state = state_of(item.span)
         try:
+            if item.phase == "ended" and state is not None:
+                with fail_safe("usage"):
+                    settle(item.span, state)
             copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
             self.ledger.count("guard_faults")
@@ -207,7 +213,6 @@ class Pipeline:
                 self.ledger.lose("guard")
             log.debug("guard: %s", type(error).__name__)
             return None
-        state = state_of(item.span)
         if self._listeners and (state is None or state.notifies_listeners):
             self._notify(item, copy)
         if item.phase != "ended":

@@ -93,6 +93,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         try:
             state = state_of(span)
             if state is not None:
+                state.ended = True
                 self._pipeline.budget.spend(state, time.perf_counter_ns() - began)
                 if state.root is state:
                     self._pipeline.budget.settle(state)
@@ -163,6 +164,8 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     state = SpanState(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
     if parent is None:
         state.naming = naming_of(span)
+    else:
+        state.put_below(parent)
     return state
 
 
