@@ -59,6 +59,7 @@ class SpanState:
         "naming",
         "notifies_listeners",
         "on_event",
+        "outcome",
         "pid",
         "root",
         "shares_label",
@@ -89,6 +90,8 @@ class SpanState:
         self.allows_text: Callable[[str | None], bool] = lambda _: False
         #: The id of each recorded exception, and its place.
         self.failures: tuple[tuple[int, str], ...] = ()
+        #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
+        self.outcome: tuple[int, frozenset[int]] | None = None
         #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
         self.above: SpanState | None = None
         self.depth = 0

@@ -21,6 +21,7 @@ from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.redaction.redact import find
 from somatrace.guard.removal_notes import note
 from somatrace.pipeline.billed_usage import without_counted
+from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.span_naming import naming_of
 
@@ -188,6 +189,8 @@ class SpanCopier:
                 kept.setdefault(key, value)
         if state is not None and state.billing is not None:
             without_counted(kept, state)
+        if state is not None and state.outcome is not None:
+            without_failure(kept, state, span.status.status_code)
         return kept
 
     def _event(
