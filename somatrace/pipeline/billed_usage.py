@@ -79,7 +79,7 @@ class Billing:
 
     def __init__(self) -> None:
         self.below: set[Request] = set()
-        #: Where the span's own usage is counted if not on the span: "below" or "above".
+        #: Where the span's own usage is counted if not on the span: "below", "above", or not at all: "cache".
         self.place = ""
         #: Of a span that has kept its usage: its request, its end, and its tokens not yet found below it.
         self.request: Request | None = None
@@ -98,20 +98,24 @@ def settle(span: ReadableSpan, state: SpanState) -> None:
     attributes = _attributes(span)
     mine: Billing | None = state.billing
     tokens = _tokens(attributes)
-    if not tokens and mine is None:
+    if not tokens and mine is None and semconv.CACHE_HIT not in attributes:
         return
     request = _request(span, attributes)
     if mine is not None and any(request.may_be(below) for below in mine.below):
         if tokens or not any(map(_is_usage, attributes)):  # a cost alone is of the span itself
             mine.place = "below"
         return
-    if not tokens:
+    is_cached = attributes.get(semconv.CACHE_HIT) is True
+    if not tokens and not is_cached:
         return
     mine = state.billing = mine or Billing()
-    if _is_counted_above(state, request, tokens, span.start_time or 0):
+    if is_cached:
+        mine.place = "cache"
+    elif _is_counted_above(state, request, tokens, span.start_time or 0):
         mine.place = "above"
         return
-    mine.request, mine.ended_ns, mine.remaining = request, span.end_time or 0, tokens
+    else:
+        mine.request, mine.ended_ns, mine.remaining = request, span.end_time or 0, tokens
     for upper in _above(state):
         upper.billing = upper.billing or Billing()
         upper.billing.add(request)
@@ -127,7 +131,8 @@ def without_counted(kept: dict[str, Any], state: SpanState) -> None:
         return
     for key in used:
         del kept[key]
-    kept[semconv.USAGE_COUNTED] = billing.place
+    if billing.place != "cache":
+        kept[semconv.USAGE_COUNTED] = billing.place
     if not _MODEL_KEYS.isdisjoint(kept):
         kept[semconv.OBSERVATION_USAGE] = _NO_TOKENS
 

@@ -21,7 +21,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
-from somatrace.instrumentation.llm import langchain_events, mcp_transports, repairs
+from somatrace.instrumentation.llm import cached_answers, langchain_events, mcp_transports, repairs
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.libraries import INSTRUMENTED, Library
@@ -116,6 +116,9 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
         repairs.forget_finished_responses()
     if library == "langchain":
         langchain_events.take_unknown_events(package)
+        cached_answers.mark_langchain(package)
+    if library == "litellm":
+        cached_answers.mark_litellm(package)
     if library == "anthropic":
         return repairs.disable_native_anthropic_spans(loaded)
     return None
