@@ -5,6 +5,7 @@ Cached answers hold the tokens of the request that was once billed, and the inst
 
 from __future__ import annotations
 
+import functools
 import sys
 import weakref
 from contextvars import ContextVar
@@ -16,6 +17,10 @@ from somatrace.runtime.fail_safe import fail_safe
 
 #: The method of litellm's cache that combines the cached embeddings of a call with those it has requested.
 _COMBINE: Final = "combine_cached_embedding_response_with_api_result"
+#: The function by which litellm marks an answer of its cache.
+_MARK: Final = "_set_cached_hidden_param"
+#: Whether the call that runs in this context was answered from litellm's cache.
+_is_hit: ContextVar[bool] = ContextVar("somatrace-cache-hit", default=False)
 #: The combined answer that this context has just been given, and the usage of its request.
 _fresh: ContextVar[tuple[weakref.ref[Any], Any] | None] = ContextVar("somatrace-fresh", default=None)
 
@@ -42,11 +47,13 @@ def mark_litellm(package: str) -> None:
             return finalize(span, metrics, events, kind, billed, *args, **kwargs)
 
         module._finalize = finalized
-    caching: Any = getattr(sys.modules.get("litellm.caching.caching_handler"), "LLMCachingHandler", None)
-    if hasattr(caching, _COMBINE):
-        wrap_method(caching, _COMBINE, _combined)
-    stream = getattr(module, "_StreamWrapper", None)
-    if stream is not None:
+    caching: Any = sys.modules.get("litellm.caching.caching_handler")
+    if hasattr(getattr(caching, "LLMCachingHandler", None), _COMBINE):
+        wrap_method(caching.LLMCachingHandler, _COMBINE, _combined)
+    stream, start = getattr(module, "_StreamWrapper", None), getattr(module, "_start_span", None)
+    if stream is not None and start is not None and hasattr(caching, _MARK):
+        module._start_span = _before(start, lambda *_: _is_hit.set(False))
+        setattr(caching, _MARK, _before(getattr(caching, _MARK), _note_hit))
         wrap_method(stream, "__init__", _streaming)
 
 
@@ -86,10 +93,26 @@ def _billed_part(response: Any) -> Any:
     return response
 
 
+def _before(function: Any, step: Any) -> Any:
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        with fail_safe("cache"):
+            step(*args)
+        return function(*args, **kwargs)
+
+    return called
+
+
+def _note_hit(_: object, key: object = None, value: object = None) -> None:
+    if key == "cache_hit" and value is True:
+        _is_hit.set(True)
+
+
 def _streaming(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
     """Mark the span of a stream, given as `response, span, ...`."""
-    if len(args) > 1:
-        _mark_if_cached(args[1], args[0])
+    with fail_safe("cache"):
+        if len(args) > 1 and _is_hit.get():
+            args[1].set_attribute(semconv.CACHE_HIT, True)
     return call(*args, **kwargs)
 
 
