@@ -17,7 +17,7 @@ from tests.support.programs import otlp_env, run_program
 
 RECORDINGS = usage_recording.read()
 CASES = [(library, case) for library, cases in RECORDINGS.items() for case in cases]
-#: The client reports the last of the requests that it makes for one call.
+#: The recorded instrumentor reports the last of the requests for one call; somatrace corrects that elsewhere.
 LAST_ONLY = {("genai_google", "functions"): INPUT_TOKENS + OUTPUT_TOKENS}
 
 
