@@ -39,7 +39,7 @@ def note_requests(package: str) -> None:
         ("Models", _calling, _requesting),
         ("AsyncModels", _calling_async, _requesting_async),
     ):
-        owner = getattr(module, name, None)
+        owner: Any = getattr(module, name, None)
         if hasattr(owner, "generate_content") and hasattr(owner, "_generate_content"):
             wrap_method(owner, "generate_content", calling)
             wrap_method(owner, "_generate_content", requesting)

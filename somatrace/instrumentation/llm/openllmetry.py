@@ -22,6 +22,7 @@ from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import (
+    assistants,
     cached_answers,
     google_tokens,
     langchain_events,
@@ -120,6 +121,7 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
         repairs.remove_event_loops(package)
     if library == "openai":
         repairs.forget_finished_responses()
+        assistants.report_runs(package)
     if library == "langchain":
         langchain_events.take_unknown_events(package)
         cached_answers.mark_langchain(package)
