@@ -72,6 +72,8 @@ class Library(NamedTuple):
     aws_services: tuple[str, ...] = ()
     #: Functions that call a model or build a client. `somatrace check` recognizes classes by their names.
     functions: tuple[str, ...] = ()
+    #: Whether a "model" client sends requests through other clients, which may have spans of their own.
+    is_gateway: bool = False
 
     @property
     def instrumentor_module(self) -> str:
@@ -226,6 +228,7 @@ LIBRARIES: Final = (
             "responses", "aresponses", "image_generation", "aimage_generation", "transcription",
             "speech", "rerank", "Router",
         ),
+        is_gateway=True,
     ),
     Library(
         "llama_index",

@@ -122,6 +122,10 @@ ERROR_CODE: Final = "error.code"
 ERROR_RETRYABLE: Final = "error.retryable"
 OUTCOME: Final = "somatrace.outcome"
 SPAN_KIND: Final = "somatrace.kind"
+#: Whether the answer of a model call came from a library's cache, so that nothing was sent.
+CACHE_HIT: Final = "somatrace.cache_hit"
+#: Where the tokens of a span without usage are counted: on a span below it, or above it.
+USAGE_COUNTED: Final = "somatrace.usage_counted"
 #: The instrumentation scope of the spans that a program makes through `span`.
 SCOPE: Final = "somatrace"
 #: Marks an event declared through `event`; the guard removes it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.context_decorator import ContextDecorator, T
 from somatrace.context.context_tokens import ContextTokens, open_context
+from somatrace.context.control_flow import outcome_of
 from somatrace.context.declared_values import declared_values
 from somatrace.context.exception_origins import origins
 from somatrace.context.failure_notes import is_foreign, note_failure
@@ -50,7 +50,7 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
     type. Known tags among them (`agent_id="planner"`) are bound for the block.
 
     The block receives OpenTelemetry's own Span. An exception marks the span as failed and propagates; a
-    canceled task or an abandoned generator is recorded, but not as a failure.
+    canceled task, an abandoned generator and other control flow is recorded, but not as a failure.
     """
 
     def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
@@ -126,10 +126,9 @@ class SpanScope:
         with fail_safe("span"):
             if error is not None and state is not None:
                 origins.note(error, state.tags.tenant)
-            if isinstance(error, (GeneratorExit, asyncio.CancelledError)):
-                span.set_attribute(
-                    semconv.OUTCOME, "cancelled" if isinstance(error, asyncio.CancelledError) else "abandoned"
-                )
+            outcome = outcome_of(error)
+            if outcome:
+                span.set_attribute(semconv.OUTCOME, outcome)
             elif isinstance(error, Exception):
                 _record_failure(span, error)
         with fail_safe("span"):

@@ -14,6 +14,9 @@ _ATTRIBUTE: Final = "_somatrace_state"
 #: Marks an event as declared by the program, under `semconv.DECLARED`: a random number known only to this
 #: process, because event attributes can come from untrusted input.
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
+#: Open spans above a span that it refers to. Work that is handed on from span to span without an end would
+#: otherwise keep all of them.
+_MAX_ABOVE: Final = 128
 
 
 class Naming(NamedTuple):
@@ -49,9 +52,13 @@ class SpanState:
     """
 
     __slots__ = (
+        "above",
         "allows_text",
+        "billing",
         "declared",
+        "depth",
         "enclosing",
+        "ended",
         "failures",
         "holds_foreign_text",
         "kind",
@@ -61,6 +68,7 @@ class SpanState:
         "naming",
         "notifies_listeners",
         "on_event",
+        "outcome",
         "pid",
         "root",
         "shares_label",
@@ -98,6 +106,22 @@ class SpanState:
         self.last_failure: ExceptionIdentity | None = None
         #: Whether texts of the span may quote an exception of another tenant's work.
         self.holds_foreign_text = False
+        #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
+        self.outcome: tuple[int, frozenset[int]] | None = None
+        #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
+        self.above: SpanState | None = None
+        self.depth = 0
+        self.ended = False
+        #: Whose usage it has, kept by `pipeline.billed_usage`.
+        self.billing: Any = None
+
+    def put_below(self, upper: SpanState) -> None:
+        """Record the local parent, or the nearest span above it that is still open."""
+        above: SpanState | None = upper
+        while above is not None and above.ended:
+            above = above.above
+        if above is not None and above.depth < _MAX_ABOVE:
+            self.above, self.depth = above, above.depth + 1
 
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.

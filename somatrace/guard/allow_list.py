@@ -163,6 +163,7 @@ SAFE_KEYS: Final[dict[str, SafeShape]] = {
     "langfuse.version": VERSION,
     "somatrace.kind": WORD,
     "somatrace.outcome": WORD,
+    "somatrace.usage_counted": WORD,
     "client.correlation_id": SafeShape(r"[A-Za-z0-9._-]{1,64}", "a correlation id accepted by `incoming`"),
     # failures
     "error.type": TYPE,

@@ -21,6 +21,7 @@ from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
+from somatrace.pipeline.billed_usage import settle
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
@@ -30,6 +31,7 @@ from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import naming_of
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
+from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -215,8 +217,12 @@ class Pipeline:
 
     def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
         """Notify listeners, and return the guarded copy if the item is an ended span to send."""
+        state = state_of(item.span)
         work = Work()
         try:
+            if item.phase == "ended" and state is not None:
+                with fail_safe("usage"):
+                    settle(item.span, state)
             with shared_work(work):
                 copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
@@ -228,7 +234,6 @@ class Pipeline:
         finally:
             if work.examined:
                 self._order.used(item, work.examined)
-        state = state_of(item.span)
         if self._listeners and (state is None or state.notifies_listeners):
             self._notify(item, copy)
         if item.phase != "ended":

@@ -9,6 +9,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util import types
 
 from somatrace.context.failure_notes import note_event, note_failure, note_status
+from somatrace.pipeline.control_flow_status import note_outcome, restates_outcome
 from somatrace.pipeline.span_times_and_kinds import valid_time
 
 
@@ -22,7 +23,9 @@ class RecordingSpan(_Span):
         timestamp: int | None = None,
         escaped: bool = False,
     ) -> None:
-        """Record an exception like the SDK does."""
+        """Record an exception like the SDK does, except for one that is control flow."""
+        if note_outcome(self, exception):
+            return
         noted = note_failure(self, exception)
         super().record_exception(exception, {**(attributes or {}), **noted}, valid_time(timestamp), escaped)
 
@@ -33,7 +36,9 @@ class RecordingSpan(_Span):
         super().add_event(name, given, valid_time(timestamp))
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status like the SDK does."""
+        """Set the status like the SDK does, except to the error of an exception that is control flow."""
+        if restates_outcome(self, status, description):
+            return
         note_status(self)
         super().set_status(status, description)
 

@@ -40,6 +40,17 @@ def type_name(value: object) -> str:
     return "object"
 
 
+def class_names(value: object) -> list[str]:
+    """The names of a value's class and base classes, with the module except for built-in ones."""
+    found = []
+    for base in _mro_of(type(value)):
+        module = _module(base)
+        if type(module) is str:
+            name = _qualified_name_of(base)
+            found.append(name if module == "builtins" else f"{module}.{name}")
+    return found
+
+
 def qualified_type_name(value: object) -> str:
     """The name of a value's class with its module, except for built-in ones; as `type_name` if it has a name
     that is no identifier."""

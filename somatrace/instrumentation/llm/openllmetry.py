@@ -21,7 +21,14 @@ from opentelemetry.metrics import NoOpMeterProvider
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
-from somatrace.instrumentation.llm import mcp_transports, repairs
+from somatrace.instrumentation.llm import (
+    assistants,
+    cached_answers,
+    google_tokens,
+    langchain_events,
+    mcp_transports,
+    repairs,
+)
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.instrumentation.llm.net import installation as net
@@ -119,6 +126,16 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
         repairs.remove_event_loops(package)
     if library == "openai":
         repairs.forget_finished_responses()
+        assistants.report_runs(package)
+    if library == "langchain":
+        langchain_events.take_unknown_events(package)
+        cached_answers.mark_langchain(package)
+    if library in ("google.genai", "vertexai"):
+        google_tokens.count_all(package)
+    if library == "google.genai":
+        google_tokens.note_requests(library)
+    if library == "litellm":
+        cached_answers.mark_litellm(package)
     if library == "anthropic":
         return repairs.disable_native_anthropic_spans(loaded)
     return None

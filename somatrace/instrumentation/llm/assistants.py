@@ -1,0 +1,198 @@
+"""One span for each run of OpenAI's assistants, with bounded state.
+
+This replaces the instrumentor's own wrappers. They keep each run for the life of the process, make a span of
+a thread's last run each time its messages are listed, each with the run's tokens, and raise into the program
+for arguments and messages that they do not expect.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from somatrace import semconv
+from somatrace.instrumentation.import_hooks import wrap_method
+from somatrace.runtime.fail_safe import fail_safe
+from somatrace.runtime.type_names import type_name
+
+#: Runs that are kept until they are over and their messages are listed, and assistants; beyond it, the oldest
+#: leave.
+_MOST: Final = 256
+_OVER: Final = ("cancelled", "completed", "expired", "failed", "incomplete")
+_THREADS: Final = "openai.resources.beta.threads"
+
+
+def report_runs(package: str) -> None:
+    """Report the runs of assistants. To be called after the instrumentor `package`, which loads modules."""
+    wrappers: Any = sys.modules.get(f"{package}.v1.assistant_wrappers")
+    if wrappers is not None:
+        wrappers.assistants = _Newest()  # kept with their instructions, for streamed runs
+    capture = getattr(sys.modules.get(f"{package}.utils"), "should_send_prompts", lambda: False)
+    runs = Runs(f"{package}.v1", capture)
+    for module, owner, method, wrapper in (
+        ("runs.runs", "Runs", "create", runs.creating),
+        ("runs.runs", "Runs", "retrieve", runs.retrieving),
+        ("runs.runs", "Runs", "create_and_stream", _streaming),
+        ("messages", "Messages", "list", runs.listing),
+    ):
+        resource: Any = getattr(sys.modules.get(f"{_THREADS}.{module}"), owner, None)
+        if hasattr(resource, method):
+            wrap_method(resource, method, wrapper)
+
+
+class _Newest(dict[Any, Any]):
+    """A dict of the newest entries."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        while len(self) > _MOST:
+            self.pop(next(iter(self)), None)
+
+
+class Run:
+    """One run, and the context in which it was created: its span belongs there."""
+
+    def __init__(self, created: Any) -> None:
+        self.id: str = created.id
+        self.context = contextvars.copy_context()
+        self.start_ns = time.time_ns()
+        self.end_ns: int | None = None
+        #: The state of the run as it was last seen.
+        self.seen = created
+
+
+class Runs:
+    """The runs that are not reported yet, by thread. A thread has one at a time."""
+
+    def __init__(self, scope: str, capture: Callable[[], bool]) -> None:
+        self._scope = scope
+        self._capture = capture
+        self._runs: dict[str, Run] = {}
+
+    def creating(self, call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            answer = _plain(call)(runs, *args, **kwargs)
+        except Exception as error:
+            with fail_safe("assistants"):
+                self._report_failure(error)
+            raise
+        with fail_safe("assistants"):
+            run = _parsed(answer)
+            if _is_run(run):
+                self._keep(run.thread_id, Run(run))
+        return answer
+
+    def retrieving(self, call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
+        answer = _plain(call)(runs, *args, **kwargs)
+        with fail_safe("assistants"):
+            seen = _parsed(answer)
+            run = self._runs.get(seen.thread_id) if _is_run(seen) else None
+            if run is not None and run.id == seen.id:
+                run.seen = seen
+                if seen.status in _OVER and run.end_ns is None:
+                    run.end_ns = time.time_ns()
+        return answer
+
+    def listing(self, call: Any, messages: Any, args: Any, kwargs: Any) -> Any:
+        answer = _plain(call)(messages, *args, **kwargs)
+        with fail_safe("assistants"):
+            thread = args[0] if args else kwargs["thread_id"]
+            run = self._runs.get(thread)
+            if run is not None and run.end_ns is not None:
+                run = self._runs.pop(thread, None)  # only one of several calls gets it
+                if run is not None:
+                    self._report(run, getattr(_parsed(answer), "data", ()))
+        return answer
+
+    def _keep(self, thread: str, run: Run) -> None:
+        before = self._runs.pop(thread, None)
+        self._runs[thread] = run
+        leaving = [] if before is None else [before]
+        while len(self._runs) > _MOST:
+            leaving.append(self._runs.pop(next(iter(self._runs))))
+        for one in leaving:
+            if one.end_ns is not None:
+                self._report(one)
+
+    def _report(self, run: Run, messages: Any = ()) -> None:
+        run.context.run(self._report_here, run, messages)
+
+    def _report_here(self, run: Run, messages: Any) -> None:
+        usage = run.seen.usage
+        attributes = {
+            semconv.PROVIDER: "openai",
+            semconv.REQUEST_MODEL: run.seen.model,
+            semconv.RESPONSE_MODEL: run.seen.model,
+            semconv.RESPONSE_ID: run.id,
+            semconv.INPUT_TOKENS: getattr(usage, "prompt_tokens", None),
+            semconv.OUTPUT_TOKENS: getattr(usage, "completion_tokens", None),
+            semconv.TOTAL_TOKENS: getattr(usage, "total_tokens", None),
+            **(_content(run.seen.instructions, messages) if self._capture() else {}),
+        }
+        span = self._start(run.start_ns)
+        span.set_attributes({key: value for key, value in attributes.items() if value is not None})
+        if run.seen.status == "failed":
+            span.set_attribute(semconv.ERROR_TYPE, str(getattr(run.seen.last_error, "code", "failed")))
+            span.set_status(StatusCode.ERROR)
+        span.end(run.end_ns)
+
+    def _report_failure(self, error: Exception) -> None:
+        """Report a run that could not be created."""
+        span = self._start(None)
+        span.record_exception(error)
+        span.set_attribute(semconv.ERROR_TYPE, type_name(error))
+        span.set_status(Status(StatusCode.ERROR, str(error)))
+        span.end()
+
+    def _start(self, start_ns: int | None) -> trace.Span:
+        return trace.get_tracer(self._scope).start_span(
+            "openai.assistant.run",
+            kind=SpanKind.CLIENT,
+            attributes={semconv.OPERATION: "chat"},
+            start_time=start_ns,
+        )
+
+
+def _streaming(call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
+    """The instrumentor wraps the program's handler of events, and raises if there is none."""
+    return call(*args, **kwargs) if kwargs.get("event_handler") else _plain(call)(runs, *args, **kwargs)
+
+
+def _content(instructions: object, messages: Any) -> dict[str, str]:
+    """The messages of a thread, oldest first, as an instrumentor's chat span has them."""
+    asked = [_message("system", [instructions])] if instructions else []
+    answered: list[dict[str, Any]] = []
+    for message in sorted(messages, key=lambda one: one.created_at):
+        texts = [part.text.value for part in message.content if getattr(part, "text", None) is not None]
+        (answered if message.role == "assistant" else asked).append(_message(message.role, texts))
+    return {
+        "gen_ai.input.messages": json.dumps(asked),
+        "gen_ai.output.messages": json.dumps(answered),
+    }
+
+
+def _message(role: str, texts: list[Any]) -> dict[str, Any]:
+    return {"role": role, "parts": [{"type": "text", "content": text} for text in texts]}
+
+
+def _parsed(answer: Any) -> Any:
+    """The object that an answer stands for, if it is a raw one."""
+    return answer.parse() if type(answer).__name__ == "LegacyAPIResponse" else answer
+
+
+def _is_run(answer: Any) -> bool:
+    """Whether an answer is a run and not a stream of its events."""
+    return getattr(answer, "object", None) == "thread.run"
+
+
+def _plain(call: functools.partial[Any]) -> Any:
+    """The client's own method, below the instrumentor's wrapper, with the instance as its first argument."""
+    return getattr(call.func, "__wrapped__", call.func)
