@@ -15,6 +15,10 @@ from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
 
+#: Seconds for the kernel to end a thread that Python has joined. It takes a fraction of a millisecond, and
+#: on a machine with more work than processors until the thread has its next turn.
+_KERNEL_LIMIT: Final = 0.25
+
 
 class ForkAware(Protocol):
     """An object that is notified of every fork."""
@@ -66,9 +70,8 @@ def join(thread: threading.Thread, timeout: float) -> None:
 def await_kernel(thread: threading.Thread) -> None:
     """Wait for the kernel thread to exit, slightly after `join` returns: Python counts kernel threads."""
     task = Path(f"/proc/self/task/{thread.native_id}")
-    for _ in range(50):
-        if thread.is_alive() or not task.exists():
-            return
+    until = clock.monotonic() + _KERNEL_LIMIT
+    while not thread.is_alive() and task.exists() and clock.monotonic() < until:
         clock.sleep(0.0002)
 
 
