@@ -92,9 +92,9 @@ class ContextTokens(Block):
         return next((context for context in contexts if context is not None), _EMPTY)
 
     def _tenant(self) -> str | None:
-        if self._tags.names_tenant or self._context is None:
+        if self._tags.names_tenant:
             return self._tags.tenant
-        return _tenant_of(self._context)
+        return _tenant_of(open_context() if self._context is None else self._context)
 
 
 _EMPTY: Final = Context()

@@ -97,7 +97,7 @@ class Layer:
 
     def in_force(self) -> Tags:
         """The tags in force, without those of blocks that have been closed from another context."""
-        if not _strays.exist:
+        if not _strays.exist or not any(block._strayed for block in blocks_from(self)):
             return self.tags
         found = _without(self, lambda block: block._strayed and block.was_closed_here())
         if found is not self:
