@@ -51,6 +51,10 @@ class Opening:
             return False
         return True
 
+    def forget_home(self) -> None:
+        """Stop keeping the context alive, once nothing can close this any more."""
+        self._token = None
+
     def remember_home(self) -> None:
         """Let `was_closed_here` recognize the current context, in which it has been closed."""
         self._home = _context_of(_here.set(None))
@@ -138,6 +142,7 @@ class Layer:
             if not layer.opening.is_open and not layer.opening.strayed:
                 layer.below = None  # inherited, and closed since where it was opened
             elif layer.abandoned:
+                layer.opening.forget_home()
                 while layer.below is not None and layer.below.abandoned:
                     layer.below = layer.below.below
             layer = layer.below
