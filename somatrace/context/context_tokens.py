@@ -77,8 +77,8 @@ class ContextTokens(Block):
             found = _open_part(attached, closing=self)
             if found is not attached:
                 otel_context.attach(found)
-            if not self._strayed:
-                self.remember_home()  # OpenTelemetry's own blocks may return to it
+            if self.opening is not None and not self.opening.strayed:
+                self.opening.remember_home()  # OpenTelemetry's own blocks may return to it
         if isinstance(self._below, Context):
             self._below = weakref.ref(self._below)
         return here
@@ -92,9 +92,9 @@ class ContextTokens(Block):
         return next((context for context in contexts if context is not None), _EMPTY)
 
     def _tenant(self) -> str | None:
-        if self._tags.names_tenant or self._context is None:
+        if self._tags.names_tenant:
             return self._tags.tenant
-        return _tenant_of(self._context)
+        return _tenant_of(open_context() if self._context is None else self._context)
 
 
 _EMPTY: Final = Context()
@@ -124,10 +124,8 @@ def tenant_in_force() -> str | None:
 
 def _open_part(context: Context, closing: ContextTokens | None = None) -> Context:
     block = context.get(_BLOCK)
-    while (
-        isinstance(block, ContextTokens)
-        and not block.is_open
-        and (block is closing or block.was_closed_here())
+    while isinstance(block, ContextTokens) and (
+        block is closing or (block.opening is not None and block.opening.was_closed_here())
     ):
         context = block.below()
         block = context.get(_BLOCK)

@@ -19,21 +19,61 @@ from somatrace.context.tags import EMPTY, Tags, layers
 
 #: Makes tokens, which tell whether code runs in the context that they were made in.
 _here: Final[ContextVar[None]] = ContextVar("somatrace_here", default=None)
+#: Layers looked at when one is added.
+_MAX_SHORTENED: Final = 32
+
+
+class Opening:
+    """One time that a block is open, from `open` to `close`."""
+
+    __slots__ = ("_home", "_token", "is_open", "strayed")
+
+    def __init__(self) -> None:
+        #: While it is open, tells whether code runs in the context in which it was opened.
+        self._token: Token[None] | None = _here.set(None)
+        #: Afterwards, that context.
+        self._home: weakref.ref[Context] | None = None
+        self.is_open = True
+        #: Whether it was closed in another context, so that it may still be in force at home.
+        self.strayed = False
+
+    def close(self) -> bool:
+        """End it; return whether this is the context in which it began."""
+        token, self._token = self._token, None
+        self.is_open = False
+        if token is None:
+            return False
+        try:
+            _here.reset(token)
+        except ValueError:
+            self.strayed = _strays.exist = True
+            self._home = _context_of(token)
+            return False
+        return True
+
+    def forget_home(self) -> None:
+        """Stop keeping the context alive, once nothing can close this any more."""
+        self._token = None
+
+    def remember_home(self) -> None:
+        """Let `was_closed_here` recognize the current context, in which it has been closed."""
+        self._home = _context_of(_here.set(None))
+
+    def was_closed_here(self) -> bool:
+        """Whether it has been closed, wherever that was, and began in the current context."""
+        if self.is_open or self._home is None:
+            return False
+        here = _context_of(_here.set(None))
+        return here is not None and here() is self._home()
 
 
 class Block:
     """One block in one context. `over` makes its tags from those of the blocks below it; otherwise it has
     `tags`, whatever is below."""
 
-    #: While it is open, tells whether code runs in the context in which it was opened.
-    _token: Token[None] | None = None
-    #: Afterwards, that context.
-    _home: weakref.ref[Context] | None = None
-    #: Whether it was closed in another context, so that it may still be in force at home.
-    _strayed = False
+    opening: Opening | None = None
     #: Whether it has ended, and is not only suspended.
     _ended = False
-    is_open = False
 
     def __init__(self, tags: Tags, over: Callable[[Tags], Tags] | None = None) -> None:
         self._tags = tags
@@ -45,76 +85,73 @@ class Block:
 
     def open(self) -> None:
         """Put the block on top of those that are open in this context."""
-        self._token = _here.set(None)
-        self.is_open = True
+        self.opening = Opening()
         below = layers.get()
-        layers.set(Layer(self, below if below is None else below.shortened(), self._tags))
+        layers.set(Layer(self, self.opening, below if below is None else below.shortened(), self._tags))
 
     def close(self) -> bool:
         """Take the block away, wherever it is among the open ones; return whether it was open here."""
-        token, self._token = self._token, None
-        self.is_open = False
-        here = token is not None and self._leave_home(token)
+        opening = self.opening
+        if opening is None or not opening.is_open:
+            return False
+        here = opening.close()
         layer = layers.get()
-        if layer is not None and layer.block is self:
+        if layer is not None and layer.opening is opening:
             layers.set(layer.below)
             return True
         found = is_open_here(self)
         if found:
-            layers.set(_without(layer, lambda one: one is self))
+            layers.set(_without(layer, lambda one: one is opening))
         return here or found
-
-    def _leave_home(self, token: Token[None]) -> bool:
-        try:
-            _here.reset(token)
-        except ValueError:
-            self._strayed = _strays.exist = True
-            self._home = _context_of(token)
-            return False
-        return True
-
-    def remember_home(self) -> None:
-        """Let `was_closed_here` recognize the current context, in which the block has been closed."""
-        self._home = _context_of(_here.set(None))
-
-    def was_closed_here(self) -> bool:
-        """Whether the block has been closed, wherever that was, and was opened in the current context."""
-        if self.is_open or self._home is None:
-            return False
-        here = _context_of(_here.set(None))
-        return here is not None and here() is self._home()
 
 
 class Layer:
-    """An open block, the ones below it, and the tags in force."""
+    """An open block, the ones below it, and the tags in force.
 
-    __slots__ = ("below", "block", "tags")
+    It does not keep the block alive: one that nothing else refers to can no longer be left. Its tags stay in
+    force until a block below it is left.
+    """
 
-    def __init__(self, block: Block, below: Layer | None, tags: Tags) -> None:
-        self.block = block
+    __slots__ = ("below", "block", "opening", "tags")
+
+    def __init__(self, block: Block, opening: Opening, below: Layer | None, tags: Tags) -> None:
+        self.block: Callable[[], Block | None] = weakref.ref(block)
+        self.opening = opening
         self.below = below
         self.tags = tags
 
     def in_force(self) -> Tags:
         """The tags in force, without those of blocks that have been closed from another context."""
-        if not _strays.exist:
+        if not _strays.exist or not any(layer.opening.strayed for layer in layers_from(self)):
             return self.tags
-        found = _without(self, lambda block: block._strayed and block.was_closed_here())
+        found = _without(self, lambda opening: opening.strayed and opening.was_closed_here())
         if found is not self:
             layers.set(found)
         return EMPTY if found is None else found.tags
 
     def shortened(self) -> Layer:
-        """These layers, with one in place of the innermost inherited block that has been closed since, and of
-        those below it. Otherwise tasks that each start the next one would keep those of all before them."""
+        """These layers without those that no block will be looked for in.
+
+        Otherwise tasks that each start the next one would keep the blocks of all before them, and so would a
+        program that enters a block for each job and leaves none.
+        """
         layer: Layer | None = self
-        while layer is not None:
-            if not layer.block.is_open:
-                if not layer.block._strayed and layer.below is not None:
-                    layer.block, layer.below = Block(layer.tags), None
+        for _ in range(_MAX_SHORTENED):
+            if layer is None:
                 break
+            if not layer.opening.is_open and not layer.opening.strayed:
+                layer.below = None  # inherited, and closed since where it was opened
+            elif layer.abandoned:
+                layer.opening.forget_home()
+                while layer.below is not None and layer.below.abandoned:
+                    layer.below = layer.below.below
             layer = layer.below
         return self
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the block can no longer be left."""
+        return self.block() is None and self.opening.is_open
 
 
 class _Strays:
@@ -129,21 +166,29 @@ _strays: Final = _Strays()
 def top_block() -> Block | None:
     """The block entered last of those open in this context."""
     layer = layers.get()
-    return None if layer is None else layer.block
+    return None if layer is None else layer.block()
+
+
+def layers_from(layer: Layer | None) -> Iterator[Layer]:
+    """The layers from `layer` down."""
+    while layer is not None:
+        yield layer
+        layer = layer.below
 
 
 def blocks_from(layer: Layer | None) -> Iterator[Block]:
-    """The open blocks from `layer` down."""
-    while layer is not None:
-        yield layer.block
-        layer = layer.below
+    """The blocks from `layer` down that can still be left."""
+    for one in layers_from(layer):
+        block = one.block()
+        if block is not None:
+            yield block
 
 
 def is_open_here(block: Block) -> bool:
     """Whether `block` is among those open in this context."""
     layer = layers.get()
     while layer is not None:
-        if layer.block is block:
+        if layer.block() is block:
             return True
         layer = layer.below
     return False
@@ -170,18 +215,18 @@ def resume(blocks: Iterable[Block]) -> None:
             block.open()
 
 
-def _without(layer: Layer | None, gone: Callable[[Block], bool]) -> Layer | None:
+def _without(layer: Layer | None, gone: Callable[[Opening], bool]) -> Layer | None:
     """The layers without blocks that are gone; those above one are made again."""
-    all_layers = []
-    while layer is not None:
-        all_layers.append(layer)
-        layer = layer.below
     kept: Layer | None = None
-    for one in reversed(all_layers):
-        if not gone(one.block):
-            same = one.below is kept
+    for one in reversed(list(layers_from(layer))):
+        block = one.block()
+        if gone(one.opening):
+            continue
+        if one.below is kept:
+            kept = one
+        elif block is not None:
             below = EMPTY if kept is None else kept.tags
-            kept = one if same else Layer(one.block, kept, one.block.tags_over(below))
+            kept = Layer(block, one.opening, kept, block.tags_over(below))
     return kept
 
 

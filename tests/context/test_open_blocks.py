@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from somatrace import bind, bound, span
-from somatrace.context.open_blocks import Layer
+from somatrace.context.open_blocks import layers_from
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import layers
 from somatrace.testing import capture
@@ -361,13 +361,10 @@ def test_tasks_that_each_start_the_next_one_do_not_keep_the_blocks_of_all_before
     depths: list[int] = []
     refs: list[int] = []
 
-    def depth(layer: Layer | None) -> int:
-        return 0 if layer is None else 1 + depth(layer.below)
-
     async def relay(left: int, done: asyncio.Event) -> None:
         await asyncio.sleep(0)
         with bind(tenant_id=f"t{left}"), span("relay"):
-            depths.append(depth(layers.get()))
+            depths.append(len(list(layers_from(layers.get()))))
             refs.append(_reachable_contexts(otel_context.get_current()))
             if left:
                 asyncio.create_task(relay(left - 1, done))  # noqa: RUF006 - the loop runs until it is done
@@ -383,6 +380,23 @@ def test_tasks_that_each_start_the_next_one_do_not_keep_the_blocks_of_all_before
         asyncio.run(main())
     assert max(depths) <= 4
     assert max(refs) <= 8
+
+
+def test_blocks_that_are_entered_for_each_job_and_never_left_do_not_add_up() -> None:
+    def run() -> None:
+        with bind(tenant_id="a"):
+            for number in range(200):
+                bind(tenant_id=f"t{number}", user_id="7").__enter__()
+                assert tenant_now() == f"t{number}"
+            gc.collect()
+            with bind(tenant_id="b"):
+                assert tenant_now() == "b"
+                assert len(list(layers_from(layers.get()))) <= 4
+            assert tenant_now() == "t199"
+        assert bound() == {}
+
+    with capture():
+        contextvars.copy_context().run(run)
 
 
 def _reachable_contexts(context: object) -> int:

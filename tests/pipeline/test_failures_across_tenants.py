@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import traceback
 import weakref
@@ -406,6 +407,20 @@ def own_in_tasks() -> None:
     asyncio.run(main())
 
 
+def own_below_tags_without_a_tenant() -> None:
+    below = otel_context.get_current()
+
+    def run() -> None:
+        token = otel_context.attach(below)
+        try:
+            with bind(user_id="7"), span("between"):
+                own()
+        finally:
+            otel_context.detach(token)
+
+    contextvars.Context().run(run)
+
+
 def own_after_another_tenants() -> None:
     for _ in range(20):
         with contextlib.suppress(ValueError):
@@ -437,6 +452,11 @@ def own_although_another_tenant_works_while_it_is_handled() -> None:
 )
 def test_a_span_has_the_text_of_its_own_tenants_exception(outer, run) -> None:
     assert OWN in texts(captured(outer, run).named("outer"))
+
+
+@pytest.mark.parametrize("outer", [outer_block, outer_function, outer_block_of_opentelemetry])
+def test_work_with_a_tenants_trace_context_alone_is_of_that_tenant(outer: Callable[..., None]) -> None:
+    assert OWN in texts(captured(outer, own_below_tags_without_a_tenant).named("outer"))
 
 
 def test_another_tenants_block_in_a_handler_does_not_get_the_handled_text() -> None:
