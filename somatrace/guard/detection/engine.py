@@ -175,10 +175,10 @@ class Views:
 
     def expect(self, detector: Detector, stem: bytes | str) -> None:
         """Raise TooMuchWorkError if all anchors of a stem would take too much, before the work is done."""
-        left = MAX_EXAMINED - self.examined
-        if detector.reach * (len(self.text) // len(stem)) <= left or detector.view == "runs":
-            return  # few of the anchors in runs are examined
-        if detector.reach * self.count(detector.view, stem) > left:
+        anchors = self.count(detector.view, stem)
+        if detector.view == "runs":  # only the first one of each run counts
+            anchors = min(anchors, self.count("runs", b" ") + 1)
+        if detector.reach * anchors > MAX_EXAMINED - self.examined:
             raise TooMuchWorkError
 
     def count(self, view: ViewName, stem: bytes | str) -> int:
@@ -223,13 +223,15 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
     for stem in detector.stems:
         if stem not in place:  # type: ignore[operator]  # the common case
             continue
-        views.expect(detector, stem)
+        if detector.reach * (len(text) // len(stem)) > MAX_EXAMINED - views.examined:
+            views.expect(detector, stem)
+        before = views.candidates
         for at in views.anchors(detector.view, stem):
-            views.examine(detector.reach)
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
                 yield from found.more
+        views.examined += detector.reach * (views.candidates - before)
     if detector.search is not None:
         views.examine(detector.reach * len(text))
         yield from detector.search(text)
