@@ -45,6 +45,10 @@ RUN_IN = {
         "tests/guard/test_guard_benchmark.py",
         '"benchmarks" / "guard.py"',
     ),
+    ".venv/bin/python benchmarks/redact.py --rounds 5": (
+        "tests/guard/redaction/test_redaction_benchmark.py",
+        '"benchmarks" / "redact.py"',
+    ),
     ".venv/bin/python -m pytest -n 2 tests/leak_matrix": ("ci/run", "-m pytest"),
     ".venv/bin/python benchmarks/mutants.py --sample 20": (
         "tests/check/test_mutants.py",

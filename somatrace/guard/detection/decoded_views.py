@@ -38,7 +38,7 @@ _DISGUISED: Final = (
     "\u0ae6-\u0aef\u0b66-\u0b6f\u0be6-\u0bef\u0c66-\u0c6f\u0ce6-\u0cef\u0d66-\u0d6f\u0de6-\u0def\u0e50-\u0e59"
     "\u0ed0-\u0ed9\u0f20-\u0f29\u1040-\u1049\u1090-\u1099\u17e0-\u17e9\u1810-\u1819\u1946-\u194f\u19d0-\u19d9\u2460-\u24ff\u115f\u1160"
     "\u20d0-\u20f0\u17b4\u17b5\u180b-\u180e\u2000-\u200f\u2010-\u2015\u2024\u2028-\u202f\u205f-\u2064\u2066-\u206f\u2212\u3000"
-    "\u2800\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
+    "\u017f\ufb00-\ufb06\u2800\u3002\u3164\ufe00-\ufe0f\ufe52-\ufe6b\ufeff\uff01-\uff61\uffa0\U0001d400-\U0001d7ff\U000e0000-\U000e007f"
 )
 # ruff: noqa: RUF001 - the table of look-alike letters
 _LOOKALIKES: Final = {
@@ -92,7 +92,7 @@ def _triggers(text: str) -> re.Pattern[str] | None:
         wanted.append(_ESCAPE_BARE)
     if not text.isascii():
         like = re.escape("".join(_LOOKALIKES))
-        wanted.append(rf"[{_DISGUISED}]|[A-Za-z0-9](?=[{like}])|[{like}](?=[A-Za-z0-9])")
+        wanted.append(rf"[{_DISGUISED}]|(?![0-9])\d|[A-Za-z0-9](?=[{like}])|[{like}](?=[A-Za-z0-9])")
     return re.compile("|".join(wanted)) if wanted else None
 
 
@@ -207,7 +207,9 @@ def _plain(character: str) -> str:
     if category == "Pd":
         return "-"
     same = unicodedata.normalize("NFKC", character)
-    return same if len(same) == 1 and same.isascii() else character
+    if not same.isascii() or (len(same) > 1 and not same.isalpha()):
+        return character
+    return same  # more than one letter for a ligature
 
 
 # -- base64 ----------------------------------------------------------------------------------------------

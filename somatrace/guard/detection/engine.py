@@ -94,6 +94,11 @@ class Detector:
     needs: str = ""
     reach: int = 128
 
+    @functools.cached_property
+    def signs(self) -> bool:
+        """Whether no stem has a letter."""
+        return not any(b"A" in stem for stem in self.stems if isinstance(stem, bytes))
+
 
 @functools.lru_cache(maxsize=512)
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -120,7 +125,7 @@ class Views:
     `candidates` counts the anchors examined, `examined` the characters around them.
     """
 
-    __slots__ = ("_dense", "_made", "candidates", "examined", "text")
+    __slots__ = ("_dense", "_made", "_signs", "candidates", "examined", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -129,6 +134,7 @@ class Views:
         # A non-ASCII character becomes one "?", so offsets are preserved.
         self._made: dict[str, bytes | str] = {"raw": text.encode("ascii", "replace")}
         self._dense: bytes | None = None
+        self._signs: bytes | None = None
 
     def __getitem__(self, name: ViewName) -> bytes | str:
         view = self._made.get(name)
@@ -167,6 +173,15 @@ class Views:
             self._dense = b" ".join(words)
         return self._dense
 
+    @property
+    def signs(self) -> bytes:
+        """The shape without letters: it is short, and has each stem without letters that the shape has."""
+        if self._signs is None:
+            shape = self["shape"]
+            assert isinstance(shape, bytes)
+            self._signs = shape.translate(None, b"A")
+        return self._signs
+
     def examine(self, characters: int) -> None:
         """Count characters; raises TooMuchWorkError above MAX_EXAMINED."""
         self.examined += characters
@@ -175,10 +190,10 @@ class Views:
 
     def expect(self, detector: Detector, stem: bytes | str) -> None:
         """Raise TooMuchWorkError if all anchors of a stem would take too much, before the work is done."""
-        left = MAX_EXAMINED - self.examined
-        if detector.reach * (len(self.text) // len(stem)) <= left or detector.view == "runs":
-            return  # few of the anchors in runs are examined
-        if detector.reach * self.count(detector.view, stem) > left:
+        anchors = self.count(detector.view, stem)
+        if detector.view == "runs":  # only the first one of each run counts
+            anchors = min(anchors, self.count("runs", b" ") + 1)
+        if detector.reach * anchors > MAX_EXAMINED - self.examined:
             raise TooMuchWorkError
 
     def count(self, view: ViewName, stem: bytes | str) -> int:
@@ -219,17 +234,23 @@ def _found(views: Views, detector: Detector) -> Iterator[ValueSpan]:
     text = views.text
     if detector.needs not in text:
         return
-    place = views.dense if detector.dense else views[detector.view]
+    place: bytes | str
+    if detector.view == "shape":
+        place = views.signs if detector.signs else views["shape"]
+    else:
+        place = views.dense if detector.dense else views[detector.view]
     for stem in detector.stems:
         if stem not in place:  # type: ignore[operator]  # the common case
             continue
-        views.expect(detector, stem)
+        if detector.reach * (len(text) // len(stem)) > MAX_EXAMINED - views.examined:
+            views.expect(detector, stem)
+        before = views.candidates
         for at in views.anchors(detector.view, stem):
-            views.examine(detector.reach)
             found = detector.locate(text, at)
             if found is not None and found.end > found.start:
                 yield found
                 yield from found.more
+        views.examined += detector.reach * (views.candidates - before)
     if detector.search is not None:
         views.examine(detector.reach * len(text))
         yield from detector.search(text)

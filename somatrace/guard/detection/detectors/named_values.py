@@ -19,6 +19,7 @@ from somatrace.guard.detection.detectors.secret_names import (
     stands_elsewhere,
 )
 from somatrace.guard.detection.detectors.structured_values import (
+    LINE_END,
     TYPED,
     VALUE_KEY,
     below,
@@ -62,9 +63,10 @@ _TO_VALUE: Final = (
     rf"(?:[bruf]{{1,2}}(?=\\{{0,15}}[\"']))?(?P<quote>{QUOTE})?"
 )
 _SAYS: Final = (
-    r"(?:[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}:?[ \t]{1,4}"
+    r"(?:[ \t]{1,4}(?:is|was|ist|lautet|est|es|set to|provided)[ \t]{0,4}(?P<colon>:?)"
+    rf"(?:[ \t]{{1,4}}|(?P<line>[ \t]{{0,4}}(?:{LINE_END}){{1,2}}[ \t]{{0,8}}))"
     r"|(?P<apart>[ \t]{0,4}[|-][ \t]{1,4}|[ \t]{0,4}(?:->|→|::)[ \t]{0,4}"
-    r"|[ \t]{0,4}\t[ \t]{0,4}))\\{0,15}[\"'`]?"
+    r"|[ \t]{0,4}\t[ \t]{0,4}))(?:(?P<quote>\\{0,15}[\"'`])|\\{0,15})"
 )
 #: A separator ends a value if another name or nothing follows it; argon2 hashes contain names themselves.
 _BARE: Final = r"(?:[^\s\"'`<>&;,\\]++|[&;,](?![\s\"'\\]|$|(?![tp]=\d{1,9}[,$])[\w.-]{1,40}[=:]))++"
@@ -307,11 +309,18 @@ def _stated(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
     match = compiled(_SAYS).match(text, at)
     if match is None or what.strength is NameStrength.HEADER:
         return None
+    if match["quote"] and what.strength is NameStrength.SURE:
+        end = quoted_end(text, match.end(), match["quote"])
+        value = "" if end is None else text[match.end() : end]
+        if end is not None and _is_phrase(value, after_colon=match["colon"] == ":"):
+            return _checked(text, match.end(), end, what, "")
     bare = compiled(_BARE).match(text, match.end(), match.end() + _MAX_BARE)
     if bare is None:
         return None
     end = trimmed(text, bare.start(), bare.end())
     value = text[bare.start() : end]
+    if match["line"] and compiled(rf"[ \t]*(?:{LINE_END}|$)").match(text, end) is None:
+        return None  # a line of text
     plain = compiled(r"[A-Z]?[a-z'-]+|[A-Z'-]+").fullmatch(value) is not None
     least = max(what.least, 4)
     if plain or len(value) < least or stands_elsewhere(value) or is_code("", value):
@@ -319,6 +328,11 @@ def _stated(text: str, at: int, what: NameMeaning) -> ValueSpan | None:
     if (match["apart"] or what.type != "PASSWORD") and not is_proved(what, value, max(least, 8)):
         return None
     return ValueSpan(bare.start(), end, what.type)
+
+
+def _is_phrase(value: str, *, after_colon: bool) -> bool:
+    """Whether a quoted value of several words is stated, rather than words of an explanation."""
+    return " " in value.strip() and (after_colon or compiled(r"\d").search(value) is not None)
 
 
 NAMED: Final[tuple[Detector, ...]] = (

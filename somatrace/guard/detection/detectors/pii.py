@@ -123,11 +123,25 @@ def is_iban(text: str) -> bool:
 _CARD_LEFT: Final = r"(?:(?<![A-Za-z0-9_.+])|(?<=\\[nrtbf])|(?<=[^0-9]\.))"
 #: The span id of a W3C traceparent may consist of digits.
 _NO_SPAN_ID: Final = r"(?<!\b00-[0-9a-f]{32}-)"
+#: Between the groups of a card, or between its digits.
+_GAP: Final = r"[ .\t-]|  "
+
+
+def _in_groups(*gaps: bytes) -> tuple[bytes, ...]:
+    """The anchors of cards with one of these gaps."""
+    return tuple(
+        gap.join(parts)
+        for gap in gaps
+        for parts in ([b"0000", b"0000", b"0"], [b"0000", b"000000", b""], [b"0"] * 13)
+    )
+
+
 _CARD_FORMS: Final = (
     _NO_SPAN_ID + r"\d{13,19}",
-    r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}\1\d{1,3}",
-    r"\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}",
-    r"\d{4}([ -])\d{6}\1\d{4,5}",
+    rf"\d{{4}}({_GAP})\d{{4}}\1\d{{4}}\1\d{{4}}\1\d{{1,3}}",
+    rf"\d{{4}}({_GAP})\d{{4}}\1\d{{4}}\1\d{{1,4}}",
+    rf"\d{{4}}({_GAP})\d{{6}}\1\d{{4,5}}",
+    rf"\d({_GAP})\d(?:\1\d){{11,17}}+(?!\1\d)",
 )
 
 
@@ -135,7 +149,7 @@ def locate_card(text: str, at: int) -> ValueSpan | None:
     """A card number starting here, ungrouped or in groups."""
     for form in _CARD_FORMS:
         match = compiled(_CARD_LEFT + form + r"(?![A-Za-z0-9_]|\.\d)").match(text, at)
-        if match is not None and is_card(match[0].replace(" ", "").replace("-", "")):
+        if match is not None and is_card(re.sub(r"\D", "", match[0])):
             return ValueSpan(*match.span(), "CARD")
     return None
 
@@ -351,8 +365,26 @@ FINANCIAL: Final[tuple[Detector, ...]] = (
         "financial",
         "payment cards: issuer, length and Luhn check digit",
         "shape",
-        (b"0" * 13, b"0000 0000 0", b"0000-0000-0", b"0000 000000 ", b"0000-000000-"),
+        (b"0" * 13, *_in_groups(b" ", b"-", b".")),
         locate_card,
+    ),
+    Detector(
+        ("CARD",),
+        "financial",
+        "payment cards with tabs between groups or digits",
+        "shape",
+        _in_groups(b"\t"),
+        locate_card,
+        needs="\t",
+    ),
+    Detector(
+        ("CARD",),
+        "financial",
+        "payment cards with two spaces between groups or digits",
+        "shape",
+        _in_groups(b"  "),
+        locate_card,
+        needs="  ",
     ),
     Detector(
         ("CARD",),

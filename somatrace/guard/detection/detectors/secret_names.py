@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import string
+import unicodedata
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -102,6 +103,8 @@ _WORDS: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"
 @functools.lru_cache(maxsize=4096)
 def meaning(name: str) -> NameMeaning | None:
     """The meaning of `name`, or None if it does not imply a secret."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFKC", name)  # ligatures, the long s, full width
     words = [word.lower() for word in re.findall(_WORDS, name)]
     kept = len(words)
     while kept > max(1, len(words) - 2) and words[kept - 1] in _BEHIND:

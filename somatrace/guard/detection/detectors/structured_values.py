@@ -28,12 +28,18 @@ _NAMES: Final = rf"{QUOTE}(?P<key>{_NAME_KEY}){QUOTE}{_COLON}$"
 TYPED: Final = rf"(?:\{{{SPACE}{{0,40}}+{QUOTE}[A-Za-z_]{{0,16}}[vV]alue{QUOTE}{_COLON})?"
 _VALUE: Final = rf"{QUOTE}{VALUE_KEY}{QUOTE}{_COLON}{TYPED}(?P<quote>{QUOTE})"
 _SHORT_VALUE: Final = rf"{QUOTE}[vV]{QUOTE}{_COLON}(?P<quote>{QUOTE})"
-_LINE_END: Final = r"(?:\r?\n|(?:\\{1,15}r)?\\{1,15}n)"
-_BLOCK: Final = rf"[|>][+-]?\d?[ \t]{{0,8}}{_LINE_END}(?P<indent>[ \t]{{1,40}})"
+LINE_END: Final = r"(?:\r?\n|(?:\\{1,15}r)?\\{1,15}n)"
+_BLOCK: Final = rf"[|>][+-]?\d?[ \t]{{0,8}}{LINE_END}(?P<indent>[ \t]{{1,40}})"
 _BLOCK_LINE: Final = r"[^\r\n\"\\<>]{1,512}"
 _BELOW: Final = (
-    rf"[ \t]{{0,8}}{_LINE_END}[ \t]{{1,40}}(?P<word>[^\s\"'`\\<>{{}}\[\]|&*!#-][^\s\"'`\\<>]{{3,255}})"
-    rf"[ \t]{{0,8}}(?={_LINE_END}|[\"']|$)"
+    rf"[ \t]{{0,8}}{LINE_END}[ \t]{{1,40}}(?P<word>[^\s\"'`\\<>{{}}\[\]|&*!#-][^\s\"'`\\<>]{{3,255}})"
+    rf"[ \t]{{0,8}}(?={LINE_END}|[\"']|$)"
+)
+#: The same without an indentation, as in a mail: a word of letters and digits, also after an empty line.
+_NEXT_LINE: Final = (
+    rf"[ \t]{{0,8}}(?:{LINE_END}[ \t]{{0,8}}){{1,2}}"
+    rf"(?P<word>(?=[^\d\s]{{0,64}}\d)(?=[^A-Za-z\s]{{0,64}}[A-Za-z])"
+    rf"[^\s\"'`\\<>{{}}\[\]|&*#:=,-][^\s\"'`\\<>:=,]{{5,127}})[ \t]{{0,8}}(?={LINE_END}|[\"']|$)"
 )
 #: A value with spaces in a connection string, without another assignment in it.
 _SPACED: Final = r"[^\s;\"'`<>\\]{1,256}(?: {1,2}[^\s;=\"'`<>\\]{1,128}){1,8}"
@@ -101,15 +107,17 @@ def block(text: str, begin: int) -> tuple[int, int] | None:
     line = compiled(_BLOCK_LINE).match(text, opened.end())
     if line is None:
         return None
-    more = compiled(f"(?:{_LINE_END}{opened['indent']}{_BLOCK_LINE}){{0,{_MAX_LINES}}}+").match(
+    more = compiled(f"(?:{LINE_END}{opened['indent']}{_BLOCK_LINE}){{0,{_MAX_LINES}}}+").match(
         text, line.end()
     )
     return opened.end(), line.end() if more is None else more.end()
 
 
 def below(text: str, begin: int) -> tuple[int, int] | None:
-    """One word, indented further than the name, alone on the line after `name:`."""
+    """One word alone on the line after `name:`, indented further than the name or of letters and digits."""
     line = compiled(_BELOW).match(text, begin)
+    if line is None:
+        line = compiled(_NEXT_LINE).match(text, begin)
     if line is None or line["word"].endswith(":"):
         return None
     plain = compiled(r"[A-Z]?[a-z'-]+|[A-Z'-]+").fullmatch(line["word"].rstrip(".,;!?"))

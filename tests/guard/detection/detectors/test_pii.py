@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -272,3 +274,44 @@ def test_an_address_after_a_name_needs_a_port_or_a_host_name(text, clean):
 )
 def test_loopback_versions_and_times_stay(text):
     assert redact_text(text) == text
+
+
+GAPS = [" ", "-", ".", "\t", "  "]
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=["space", "dash", "dot", "tab", "two spaces"])
+@pytest.mark.parametrize("groups", ["4111 1111 1111 1111", "3782 822463 10005", " ".join("4111111111111111")])
+def test_cards_are_found_with_any_gap_between_groups_or_digits(gap: str, groups: str) -> None:
+    card = groups.replace(" ", gap)
+
+    assert redact_text(f"paid with {card} today") == "paid with [CARD] today"
+    assert redact_text(f"it was {card}.") == "it was [CARD]."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ".join(map(str, range(1, 20))),
+        "9 " + " ".join("4111111111111111"),  # seventeen digits
+        "4 1 1 1-1 1 1 1 1 1 1 1 1 1 1 1",
+        "1.1111.1111.1111",
+        "4111.1111 1111.1111",
+        "0.4111.1111.1111.1112",
+    ],
+)
+def test_other_spaced_numbers_stay(text: str) -> None:
+    assert redact_text(text) == text
+
+
+def test_digits_of_every_script_are_read() -> None:
+    zeros = [chr(code) for code in range(0x660, sys.maxunicode) if unicodedata.digit(chr(code), None) == 0]
+    for zero in (one for one in zeros if unicodedata.category(one) == "Nd"):
+        card = "".join(chr(ord(zero) + int(digit)) for digit in "4111111111111111")
+        assert redact_text(f"card {card}") == "card [CARD]", unicodedata.name(zero)
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad"])
+def test_e_mail_addresses_are_found_with_invisible_characters_inside(hidden: str) -> None:
+    for at in range(1, len("ada@example.com")):
+        text = "ada@example.com"[:at] + hidden + "ada@example.com"[at:]
+        assert redact_text(f"mail {text} now") == "mail [EMAIL] now"

@@ -587,3 +587,49 @@ def test_every_detector_describes_its_values():
         assert detector.about
         assert detector.types
         assert all(type_.isupper() for type_ in detector.types)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("pa\u017f\u017fword: hunter2-Zq81", "pa\u017f\u017fword: [PASSWORD]"),
+        ("pas\u017fword=hunter2", "pas\u017fword=[PASSWORD]"),
+        ("o\ufb03ce_secret: hunter2-Zq", "o\ufb03ce_secret: [SECRET]"),
+        ("\ufb01rst\uff3fpassword=hunter2", "\ufb01rst\uff3fpassword=[PASSWORD]"),
+    ],
+)
+def test_names_are_read_through_ligatures_and_the_long_s(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('password is: "x y"', 'password is: "[PASSWORD]"'),
+        ("The password is: 'correct horse battery'", "The password is: '[PASSWORD]'"),
+        ("the password is 'horse 42 battery'", "the password is '[PASSWORD]'"),
+        ("Password:\nhunter2-Zq81\n", "Password:\n[PASSWORD]\n"),
+        ("Password:\n\nhunter2-Zq81", "Password:\n\n[PASSWORD]"),
+        ("Your password is\nhunter2-Zq81\nRegards", "Your password is\n[PASSWORD]\nRegards"),
+        ("Your password is:\r\nhunter2-Zq81\r\n", "Your password is:\r\n[PASSWORD]\r\n"),
+    ],
+)
+def test_stated_passwords_may_be_quoted_phrases_or_on_the_next_line(text, clean):
+    assert redact_text(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Password:\nconfirm password:\n",
+        "Password:\nMust be 8 characters",
+        "Password:\n12 characters\n",
+        "password:\nname: x1234567\n",
+        "Your password is\n8characters or longer",
+        "the password is 'not valid'",
+        'password is "too short": try again',
+        "Enter your password\nThen click OK",
+    ],
+)
+def test_lines_and_quotations_about_passwords_stay(text):
+    assert redact_text(text) == text
