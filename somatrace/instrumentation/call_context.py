@@ -119,7 +119,11 @@ def continued_llm_call() -> Iterator[None]:
 
     A transport of the program may use them, and `asyncio.wait_for` does.
     """
-    if not in_llm_call():
+    try:
+        inside = in_llm_call()
+    except Exception:
+        inside = False
+    if not inside:
         yield
         return
     with llm_call():

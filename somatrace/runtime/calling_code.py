@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from types import FrameType
 from typing import Final
 
@@ -44,6 +45,9 @@ _BETWEEN: Final = Packages(
 _LOOPS: Final = Packages("asyncio.base_events", "asyncio.events", "asyncio.runners", "trio._core", "uvloop")
 
 
+_BYSTANDER, _LOOP, _CALLER, _TOOL_CALLER = range(4)
+
+
 def called_by(packages: Packages, tool_callers: Packages) -> bool:
     """Whether code of `packages` makes the current call, directly or through other code.
 
@@ -57,17 +61,28 @@ def called_by(packages: Packages, tool_callers: Packages) -> bool:
     for _ in range(_MOST_FRAMES):
         if frame is None:
             return False
-        module = _module(frame)
-        if module in tool_callers:
+        name = frame.f_globals.get("__name__")
+        part = _part(name if type(name) is str else "", packages, tool_callers)
+        if part == _TOOL_CALLER:
             return False
-        if module in packages:
+        if part == _CALLER:
             return not any(map(_is_program, between[:in_task]))
-        if module in _LOOPS:
+        if part == _LOOP:
             in_task = len(between)
         else:
             between.append(frame)
         frame = frame.f_back
     return False
+
+
+@lru_cache(maxsize=_MOST_MODULES)
+def _part(module: str, packages: Packages, tool_callers: Packages) -> int:
+    """The part of a module in a call. Asked for each frame of each request."""
+    if module in tool_callers:
+        return _TOOL_CALLER
+    if module in packages:
+        return _CALLER
+    return _LOOP if module in _LOOPS else _BYSTANDER
 
 
 def nearest_module(transparent: Packages) -> str:

@@ -68,3 +68,10 @@ def test_a_deep_stack_is_looked_at_within_a_limit() -> None:
 
 def test_the_nearest_module_is_the_first_outside_the_named_packages() -> None:
     assert model_client(http_client, nearest_module, Packages("httpx", "somatrace")) == "ollama._client"
+
+
+def test_a_module_without_a_proper_name_is_passed_over() -> None:
+    nameless = code_of([], "/srv/app/odd.py")  # type: ignore[arg-type]
+
+    assert model_client(nameless, http_client, called_by, OLLAMA, TOOLS)
+    assert not nameless(http_client, called_by, OLLAMA, TOOLS)
