@@ -8,6 +8,7 @@ this table, generated from here.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -287,3 +288,8 @@ def is_familiar(key: str) -> bool:
 def is_measure(key: str) -> bool:
     """Whether a key's name marks its numbers as measures."""
     return MEASURES.fullmatch(key) is not None or is_familiar(key)
+
+
+def is_listed(key: str, patterns: Sequence[str]) -> bool:
+    """Whether the operator's `safe_keys` match a key; a trailing `*` matches any suffix."""
+    return any(key.startswith(p[:-1]) if p.endswith("*") else key == p for p in patterns)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
-from somatrace.guard.allow_list import IDENTIFIER, is_response_id, looks_like_identifier
+from somatrace.guard.allow_list import IDENTIFIER, is_listed, is_response_id, looks_like_identifier
 from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
 from somatrace.guard.detection.detectors.structured_values import names_its_entry, values_its_entry
 from somatrace.guard.policy.model import Grant
@@ -33,7 +33,6 @@ NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
 _NEVER: Final = object()
 #: Marker for a list whose items form a secret only when joined.
 SPLIT: Final = "[REDACTED:split]"
-#: A name in the place of a failure.
 _NAME: Final = re.compile(r"[\w.<>]+")
 
 
@@ -55,7 +54,6 @@ class ContentFilter:
         self._pseudonym = pseudonym
         self._rule = f"policy {grant.mode}"
         self.terms = TermFilter(grant)
-        #: a name, key or declared text without the grant's terms; everything else was checked before
         self.words = self.terms.words
 
     @functools.cached_property
@@ -123,7 +121,9 @@ class ContentFilter:
             key = self._known.names.key(name)
             if self.mode == "none" and _texts(value) and self._known.is_clean(name, value):
                 found = value
-            elif self.mode != "none" and (_small(value) or not name.startswith(_ASSOCIATION)):
+            elif self.mode != "none" and (
+                not name.startswith(_ASSOCIATION) or (type(value) is int and abs(value) < _SMALL)
+            ):
                 found = self._open(key, value, 0)
                 name = self.words(name) if key.tame else self.text(name)
             elif key.tame:
@@ -206,7 +206,7 @@ class ContentFilter:
 
     def _opened(self, name: str) -> bool:
         """Whether the operator lists a key as safe."""
-        return bool(self.grant.safe_keys) and _matches(name, self.grant.safe_keys)
+        return bool(self.grant.safe_keys) and is_listed(name, self.grant.safe_keys)
 
     def _open(self, key: KeyVerdict, value: Any, depth: int) -> Any:
         """The value where content is allowed, with texts at any depth redacted."""
@@ -241,7 +241,6 @@ class ContentFilter:
         return tuple(item for item in kept if item is not None)
 
     def _number(self, key: KeyVerdict, value: float) -> Any:
-        """A number that could be an identifier as text, if something is found in it."""
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
         if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
@@ -318,18 +317,9 @@ def _texts(value: object) -> bool:
     return type(value) is tuple and all(type(item) is str for item in value)
 
 
-def _small(value: object) -> bool:
-    return type(value) is int and -_SMALL < value < _SMALL
-
-
 def _plain(value: float) -> float | None:
     """The plain number if it fits 64 bits: a subclass of int or float may override its own formatting."""
     if isinstance(value, int):
         number = value if type(value) is int else int.__int__(value)
         return number if -(2**63) <= number < 2**63 else None
     return value if type(value) is float else float.__float__(value)
-
-
-def _matches(key: str, patterns: Sequence[str]) -> bool:
-    """Whether the operator's `safe_keys` match a key; a trailing `*` matches any suffix."""
-    return any(key.startswith(p[:-1]) if p.endswith("*") else key == p for p in patterns)

@@ -119,8 +119,10 @@ def test_a_source_in_an_encoding_that_is_none_of_sources_is_one_finding(
 
 @pytest.mark.parametrize(
     "encoding",
-    ["utf-8", "UTF_8", "utf-8-unix", "latin-1", "iso-8859-15", "cp1252", "windows-1251", "koi8-r", "ascii"]
-    + ["euc_jp", "euc-kr", "shift_jis", "cp932", "gbk", "gb18030", "big5", "mac_roman"],
+    [
+        *("utf-8", "UTF_8", "utf-8-unix", "latin-1", "iso-8859-15", "cp1252", "windows-1251", "koi8-r"),
+        *("ascii", "euc_jp", "euc-kr", "shift_jis", "cp932", "gbk", "gb18030", "big5", "mac_roman"),
+    ],
 )
 def test_encodings_of_real_sources_are_read(app, tmp_path, capsys, encoding):
     (app / "main.py").write_bytes(f"# vim: set fileencoding={encoding} :\n{GOOD}".encode("ascii"))
@@ -279,3 +281,44 @@ def test_a_server_that_restarts_itself_forever_is_followed_once(capsys, app):
 
     listed = json.loads(capsys.readouterr().out)
     assert [one["entrypoint"] for one in listed] == ["services/orders/app/main.py"] * 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dockerfile_lint.py",
+        "test-dockerfile.md",
+        "Dockerfile.dockerignore",
+        "my-dockerfile.json",
+        "dockerfiles",
+    ],
+)
+def test_a_file_about_dockerfiles_is_none(app, tmp_path, capsys, name):
+    (tmp_path / name).write_text("from typing import Any\ncmd = 'it is \"open\n")
+
+    assert check(capsys, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "bash <<A\n" * 2000,
+        "cat <<A " * 2400,
+        "$((" * 100_000,
+        "echo x >" + " " * 200_000,
+        "cat <<A\n" + "\tA\n" * 100_000,
+        "a " * 6000,
+        "((" + "x" * 100_000 + "<<",
+    ],
+    ids=["nested", "many", "open", "spaces", "long", "words", "arithmetic"],
+)
+def test_a_script_that_cannot_be_followed_is_one_finding(app, tmp_path, capsys, script):
+    (tmp_path / "Procfile").write_text("web: sh start.sh\n")
+    (tmp_path / "start.sh").write_text(script)
+    dockerfile = f"FROM python\nRUN {script}"
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+
+    found = check(capsys, tmp_path)
+
+    assert all(one.startswith("ST041 ") for one in found)
+    assert any(one.startswith("ST041 start.sh:") for one in found) or script.startswith(("$((", "echo"))

@@ -33,64 +33,22 @@ _RUNNER_VALUES = {
     "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package",
 }  # fmt: skip
 _PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
-_SHELLS = frozenset(["sh", "bash", "dash", "ash", "zsh", "ksh"])
 _OTHER_USERS = frozenset(["su", "runuser"])
 _PYTHON_VALUES = {"-W", "-X", "--check-hash-based-pycs"}
-_ONE_OFF_MODULES = frozenset(
-    [
-        "pip",
-        "venv",
-        "ensurepip",
-        "compileall",
-        "pytest",
-        "unittest",
-        "alembic",
-        "black",
-        "ruff",
-        "mypy",
-        "build",
-        "http.server",
-        "spacy",
-        "nltk.downloader",
-        "playwright",
-        "json.tool",
-        "debugpy",
-        "site",
-        "coverage",
-        "aerich",
-        "awslambdaric",
-    ]
-)
-_MANAGE_PROCESSES = frozenset(
-    [
-        "runserver",
-        "runserver_plus",
-        "runworker",
-        "rqworker",
-        "celery",
-        "qcluster",
-        "process_tasks",
-        "daphne",
-        "run_huey",
-    ]
-)
+_ONE_OFF_MODULES = frozenset([
+    "pip", "venv", "ensurepip", "compileall", "pytest", "unittest", "alembic", "black", "ruff",
+    "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
+    "debugpy", "site", "coverage", "aerich", "awslambdaric",
+])  # fmt: skip
+_MANAGE_PROCESSES = frozenset([
+    "runserver", "runserver_plus", "runworker", "rqworker", "celery", "qcluster", "process_tasks",
+    "daphne", "run_huey",
+])  # fmt: skip
 #: Programs that start Python code in ways the check does not follow.
-_SUSPECTS = frozenset(
-    [
-        "watchfiles",
-        "pm2",
-        "circusd",
-        "supervisorctl",
-        "bentoml",
-        "ray",
-        "torchrun",
-        "accelerate",
-        "mlflow",
-        "prefect",
-        "dagster",
-        "litestar",
-    ]
-)
+_SUSPECTS = frozenset([
+    "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
+    "mlflow", "prefect", "dagster", "litestar",
+])  # fmt: skip
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
 _MOST_DEPTH = 8
@@ -107,7 +65,7 @@ def launches(
     if not argv or depth > _MOST_DEPTH:
         return []
     program = basename(argv[0])
-    if program in _SHELLS:
+    if program in words.SHELLS:
         return _shell(argv, around, origin, depth)
     if program in _OTHER_USERS:
         given = argv.index("-c") + 1 if "-c" in argv else len(argv)
@@ -167,7 +125,12 @@ def text(
     if around.scripts_left is None:
         around = replace(around, scripts_left=[_MOST_SCRIPTS])
     command = _with_sourced(command, around)
-    for step in words.split(command, around.variables, positional):
+    try:
+        steps = words.split(command, around.variables, positional)
+    except words.UnsplittableError as error:
+        where = replace(origin, line=origin.line + error.line - 1) if origin.line else origin
+        return [undecidable(where, origin.path, f"its shell text cannot be followed: {error.reason}")]
+    for step in steps:
         argv = _bare(step.words)
         if not argv:
             continue
@@ -181,7 +144,7 @@ def text(
             step.last
             or step.behind
             or step.words[0] == "exec"
-            or basename(argv[0]) in _SHELLS | {".", "source"}
+            or basename(argv[0]) in words.SHELLS | {".", "source"}
         )
         if stays or programs.serves(argv):
             found.extend(launches(argv, around, here, depth=depth + 1))

@@ -59,7 +59,10 @@ def container_command(value: Any) -> ContainerCommand | None:
         listed = tuple(str(word).replace("$$", "$") for word in value)
         return ContainerCommand(listed, "", getattr(value[0], "line", 1))
     if isinstance(value, YamlText) and value.strip():
-        steps = words.split(value.replace("$$", "$"))
+        try:
+            steps = words.split(value.replace("$$", "$"))
+        except words.UnsplittableError:  # reported where the text is followed
+            steps = []
         if len(steps) == 1:
             return ContainerCommand(steps[0].words, "", value.line)
         return ContainerCommand((), str(value), value.line)

@@ -20,6 +20,10 @@ _APP = re.compile(
     rb"|get_app|APIFlask|FastMCP|Application|Blacksheep|Robyn|Chalice|Mangum)\(",
     re.MULTILINE,
 )
+#: A command that a template fills in, lines of Helm and Jinja that are no YAML, and values.
+_TEMPLATE_COMMAND = re.compile(r"\b(command|args):[ \t]*\n[ \t]*\{\{[^{}]*\}\}[ \t]*$", re.MULTILINE)
+_TEMPLATE_LINE = re.compile(r"^[ \t]*(?:\{\{[^{}]*\}\}|\{%[^{}]*%\})[ \t]*$", re.MULTILINE)
+_TEMPLATE_VALUE = re.compile(r"\{\{[^{}]*\}\}")
 _SERVES = re.compile(
     rb"uvicorn\.run|\.serve_forever|run_app\(|\.run\(|serve\(|wait_for_termination|start_consuming|run_forever|run_polling"
 )
@@ -116,8 +120,8 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
         kind = "compose"
     elif name.startswith("serverless.") or "AWS::Serverless" in text:
         kind = "functions"
-    elif "kind:" in text and "containers:" in text and "{{" not in text:
-        kind = "pods"
+    elif "kind:" in text and "containers:" in text:
+        kind, text = "pods", _without_templates(text)
     else:
         return
     try:
@@ -131,6 +135,17 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
         yield from files.functions(path, documents, around)
     else:
         yield from pods.launches(path, documents, around, images)
+
+
+def _without_templates(text: str) -> str:
+    """A manifest that is a template, as YAML: without control lines, and with a variable for each value.
+
+    What depends on the values, such as a command, is then known only at run time.
+    """
+    if "{{" not in text:
+        return text
+    text = _TEMPLATE_COMMAND.sub('\\1: ["$TEMPLATE"]\n', text)
+    return _TEMPLATE_VALUE.sub("$TEMPLATE", _TEMPLATE_LINE.sub("", text))
 
 
 def _starts_server(launch: Launch, tree: FileTree) -> bool:

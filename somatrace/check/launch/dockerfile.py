@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from posixpath import basename, dirname, join, normpath
 
-from somatrace.check.launch import commands, servers, words
+from somatrace.check.launch import commands, instructions, servers, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project.file_tree import FileTree, beside
 
-_HEREDOC = re.compile(r"<<-?\s*+[\"']?(\w+)[\"']?")
+#: Files that a RUN writes: by redirection or `tee`.
+_WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
+_NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
+#: Documents and code about Dockerfiles.
+_NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".rs", ".java", ".sh", ".json")
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
@@ -38,24 +43,24 @@ class BuildStage:
     copies: list[tuple[str, str]] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     switches: list[tuple[str, str, int]] = field(default_factory=list)
+    #: files whose content the Dockerfile itself contains, and files that its commands write
+    written: frozenset[str] = frozenset()
+    redirected: frozenset[str] = frozenset()
 
 
 def is_dockerfile(path: str) -> bool:
     """Whether the path has a Dockerfile's name."""
     name = basename(path)
-    lowered = name.lower()
-    return (
-        lowered in {"dockerfile", "containerfile"}
-        or lowered.startswith("dockerfile.")
-        or lowered.endswith(".dockerfile")
-    )
+    if name.endswith(_NO_DOCKERFILES) and not name.startswith(("Dockerfile.", "Containerfile.")):
+        return False
+    return _NAME.fullmatch(name) is not None and not name.endswith(".dockerignore")
 
 
 def stages(text: str) -> list[BuildStage]:
     """All stages, each with the instructions it inherits from an earlier one."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
-    for line, instruction, rest in _instructions(text):
+    for line, instruction, rest in instructions.read(text).found:
         if instruction == "FROM":
             if len(found) > _MOST_STAGES:
                 break
@@ -65,32 +70,6 @@ def stages(text: str) -> list[BuildStage]:
             variables[name] = value.strip("\"'")
         elif found:
             _apply(found[-1], instruction, rest, line)
-    return found
-
-
-def _instructions(text: str) -> list[tuple[int, str, str]]:
-    found = []
-    lines = text.split("\n")
-    number = 0
-    while number < len(lines):
-        started = number
-        parts = [lines[number].strip()]
-        number += 1
-        if not parts[0] or parts[0].startswith("#"):
-            continue
-        while parts[-1].endswith("\\") and number < len(lines):
-            following = lines[number].strip()
-            number += 1
-            if not following.startswith("#"):
-                parts[-1] = parts[-1][:-1]
-                parts.append(following)
-        instruction, _, rest = " ".join(parts).partition(" ")
-        heredoc = _HEREDOC.search(rest) if instruction.upper() in {"RUN", "COPY"} else None
-        if heredoc:
-            while number < len(lines) and lines[number].strip() != heredoc[1]:
-                number += 1
-            number += 1
-        found.append((started + 1, instruction.upper(), rest.strip()))
     return found
 
 
@@ -118,6 +97,8 @@ def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
         _environment(stage, rest, line, instruction)
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest)
+    elif instruction == "RUN":
+        stage.redirected |= _in_image(stage, _WRITTEN.findall(rest))
     elif instruction == "ENTRYPOINT":
         stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
@@ -143,10 +124,19 @@ def _copy(stage: BuildStage, rest: str) -> None:
     if len(parts) < 2:
         return
     target = normpath(join(stage.workdir, parts[-1]))
+    if any(part.startswith("<<") for part in parts):
+        names = [re.sub(r"\W", "", part) for part in parts[:-1]]
+        into_folder = parts[-1].endswith("/")
+        stage.written |= _in_image(stage, [join(target, name) for name in names] if into_folder else [target])
+        return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
     stage.copies.extend(
         (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
     )
+
+
+def _in_image(stage: BuildStage, paths: Sequence[str]) -> frozenset[str]:
+    return frozenset(normpath(join(stage.workdir, path)) for path in paths)
 
 
 def _container_command(rest: str, line: int) -> ContainerCommand:
@@ -206,7 +196,12 @@ class Override:
 
 def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
     """The processes of a container of this image. `around` holds the tree and its projects' shared paths."""
-    found = stages(around.tree.text(path) or "")
+    text = around.tree.text(path) or ""
+    read = instructions.read(text)
+    if read.problem:
+        reason = f"it cannot be followed: {read.problem}"
+        return [servers.undecidable(LaunchOrigin(path, read.line, ""), path, reason)]
+    found = stages(text)
     if not found:
         return []
     if len(found) > _MOST_STAGES:
@@ -223,7 +218,28 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
     )
     inherited = DeclaredCommand(stage.command if override.entrypoint is None else None, path)
     last = DeclaredCommand(override.command, override.origin) if override.command else inherited
+    for declared in (first, last):
+        written = _written(declared.command, stage, inside)
+        if written and declared.command is not None:
+            origin = LaunchOrigin(declared.path, declared.command.line, written)
+            reason = f"`{written}` is written by the Dockerfile itself, and such files are not followed"
+            return [servers.undecidable(origin, written, reason)]
     return started(first, last, inside)
+
+
+def _written(command: ContainerCommand | None, stage: BuildStage, inside: LaunchContext) -> str:
+    """The word of a command that refers to a file which the Dockerfile writes."""
+    if command is None or not (stage.written or stage.redirected):
+        return ""
+    for word in (*command.words, *command.shell.split()):
+        module = word.partition(":")[0].replace(".", "/")
+        for name in (word, f"{module}.py"):
+            path = normpath(join(stage.workdir, name))
+            if path in stage.written:
+                return word
+            if path in stage.redirected and not path.startswith("/dev/") and inside.file(name) is None:
+                return word
+    return ""
 
 
 def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> LaunchContext:
@@ -249,6 +265,9 @@ def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext
         head, tail, first = tail, None, last
     if head is None:
         return []
+    if re.match(r"\[\s*[\"']", head.shell):
+        origin = LaunchOrigin(first.path, head.line, head.shell)
+        return [servers.undecidable(origin, first.path, "its command is neither JSON nor shell text")]
     if head.shell:
         return commands.text(head.shell, around, LaunchOrigin(first.path, head.line, head.shell))
     argv = head.words

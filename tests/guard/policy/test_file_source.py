@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from somatrace.guard.policy import file_source as policy_file_module
+from somatrace.guard.policy import policy_text
 from somatrace.guard.policy import resolver as granting_module
 from somatrace.guard.policy.file_source import MAX_BYTES, parse_text, read_policy
 from somatrace.guard.policy.model import NOTHING, PolicyError
@@ -197,7 +198,7 @@ DEEP = ".".join("a" * 20_000)
     ],
 )
 def test_a_key_too_deep_for_tomllib_is_rejected_before_parsing(bomb, monkeypatch):
-    monkeypatch.setattr(policy_file_module.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
+    monkeypatch.setattr(policy_text.tomllib, "loads", lambda text: pytest.fail("it was parsed"))
 
     with pytest.raises(PolicyError, match=r"line \d: nested too deeply"):
         parse_text(bomb, ".toml")
