@@ -138,6 +138,12 @@ KINDS: Final[dict[str, FindingKind]] = {
         "note",
         "{library} {version} is installed but not instrumented: that needs `pip install {instrumentor}`",
     ),
+    "library_namespace": FindingKind(
+        "wrong",
+        "{library} {version} is not instrumented: its module {module} has become a namespace package, "
+        "which {instrumentor} {its_version} does not know",
+        "an older {library}, or a newer {instrumentor}",
+    ),
     "library_outside": FindingKind(
         "wrong",
         "{library} {version} is outside the range {range} that {instrumentor} {its_version} supports",

@@ -130,6 +130,9 @@ def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
         if same and not requirement.specifier.contains(version, prereleases=True):
             yield finding("library_outside", **fields, range=requirement.specifier)
             return
+    if _is_namespace(module):
+        yield finding("library_namespace", **fields, module=module)
+        return
     yield finding("library", **fields)
 
 
@@ -139,18 +142,29 @@ def _canonical(name: str) -> str:
 
 def _is_importable(module: str) -> bool:
     """Whether a module can be imported, found without importing its parent packages."""
+    return _places(module) is not None
+
+
+def _is_namespace(module: str) -> bool:
+    """Whether a module is only folders, without an `__init__`. Nothing is notified of its import."""
+    places = _places(module)
+    return bool(places) and all(
+        path.is_dir() and not (path / "__init__.py").exists() for path in places or ()
+    )
+
+
+def _places(module: str) -> list[Path] | None:
+    """The files or folders of a module, none for a built-in one; None if it does not exist."""
     first, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(first)
     except (ImportError, ValueError):
-        return False
+        return None
+    if spec is None:
+        return None
+    places = [Path(place) for place in spec.submodule_search_locations or ()]
     for part in rest:
-        locations = (spec.submodule_search_locations if spec is not None else None) or ()
-        candidates = [
-            path for location in locations for path in (Path(location) / part, Path(location) / f"{part}.py")
-        ]
-        if not any(path.exists() for path in candidates):
-            return False
-        spec = importlib.machinery.ModuleSpec(part, None)
-        spec.submodule_search_locations = [str(path) for path in candidates]
-    return spec is not None
+        places = [path for place in places for path in (place / part, place / f"{part}.py") if path.exists()]
+        if not places:
+            return None
+    return places

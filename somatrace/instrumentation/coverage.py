@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from typing import Final
+from typing import Any, Final
 
 log = logging.getLogger("somatrace")
 
 WAITING: Final = "waiting for import"
 ON: Final = "on"
+_UNSEEN: Final = "whose import no hook sees"
 
 
 class Coverage:
@@ -18,7 +20,19 @@ class Coverage:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, str] = {}
+        self._awaited: dict[str, set[str]] = {}
         self._problems: list[str] = []
+
+    def waits(self, library: str, module: str) -> None:
+        """Record that `library` is instrumented when the program imports `module`."""
+        with self._lock:
+            self._states[library] = WAITING
+            self._awaited.setdefault(library, set()).add(module)
+
+    def imported(self, library: str, module: str) -> None:
+        """Record that the import of `module` was seen."""
+        with self._lock:
+            self._awaited.get(library, set()).discard(module)
 
     def set(self, library: str, state: str) -> None:
         with self._lock:
@@ -40,9 +54,31 @@ class Coverage:
     @property
     def states(self) -> dict[str, str]:
         with self._lock:
-            return dict(self._states)
+            states = dict(self._states)
+            awaited = {name: sorted(self._awaited.get(name, ())) for name in states}
+        for library, modules in awaited.items():
+            reasons = [reason for module in modules if (reason := _unseen(module))]
+            if reasons and states[library] == WAITING:
+                states[library] = f"off: {reasons[0]}"
+        return states
 
     @property
     def problems(self) -> tuple[str, ...]:
+        unseen = [
+            f"{library}: {state.removeprefix('off: ')}; its calls are not traced"
+            for library, state in self.states.items()
+            if state.endswith(_UNSEEN)
+        ]
         with self._lock:
-            return tuple(self._problems)
+            return (*self._problems, *unseen)
+
+
+def _unseen(module: str) -> str:
+    """The reason why a loaded module's import was not seen; "" if it is not loaded, or not yet completely."""
+    loaded: Any = sys.modules.get(module)
+    spec = getattr(loaded, "__spec__", None)
+    if loaded is None or getattr(spec, "_initializing", False) is True:
+        return ""
+    if getattr(loaded, "__file__", None) is None and hasattr(loaded, "__path__"):
+        return f"the installed version is a namespace package, {_UNSEEN}"
+    return f"it was put into sys.modules, {_UNSEEN}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import wrapt
 
-from somatrace.instrumentation.coverage import ON, WAITING, Coverage
+from somatrace.instrumentation.coverage import ON, Coverage
 from somatrace.instrumentation.guarded_call import guarded, guarded_async
 
 
@@ -34,12 +34,13 @@ def when_imported(
     def instrument(loaded: ModuleType) -> None:
         if not once.acquire(blocking=False):
             return
+        coverage.imported(name, module)
         try:
             coverage.set(name, function(loaded) or ON)
         except Exception as error:
             coverage.failed(name, error)
 
-    coverage.set(name, WAITING)
+    coverage.waits(name, module)
     try:
         wrapt.register_post_import_hook(instrument, module)
     except Exception as error:

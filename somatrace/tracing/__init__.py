@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from somatrace.config import Config, Settings, Target, resolve
 from somatrace.listeners.record import Listener
 from somatrace.runtime.limits import EXIT_LIMIT
+from somatrace.runtime.open_handlers import skip_closed_handlers
 from somatrace.runtime.status import Status
 from somatrace.tracing import child_config
 
@@ -51,6 +52,7 @@ def init_tracing(
             return
         problems: tuple[str, ...] = ()
         try:
+            skip_closed_handlers()
             settings = _settings(service_name, config)
             problems = tuple(map(str, settings.problems))
             # late: the SDK reads the environment on import, and raises for a limit that is not a number

@@ -86,6 +86,18 @@ def test_a_library_too_new_for_its_instrumentor_is_reported(install):
     assert line.startswith("SQLAlchemy 2.1.9 is outside the range ")
 
 
+def test_a_library_that_has_become_a_namespace_package_is_reported(install, tmp_path):
+    install("smallmodel", "3.0", module="smallmodel")
+    (tmp_path / "smallmodel" / "__init__.py").rename(tmp_path / "smallmodel" / "client.py")
+    install("opentelemetry-instrumentation-smallmodel", "1.0")
+
+    library = Library("smallmodel", "model", ("smallmodel",), "smallmodel", "SmallModelInstrumentor")
+    [reported] = library_findings(library, "smallmodel")
+
+    assert (reported.kind, reported.level) == ("library_namespace", "wrong")
+    assert reported.text.startswith("smallmodel 3.0 is not instrumented: its module smallmodel has become ")
+
+
 def test_an_old_pip_is_noted_unless_the_traceloop_extra_is_installed():
     [noted] = pip_findings("23.2.1", "")
 

@@ -68,6 +68,37 @@ def test_a_failing_installer_is_reported_and_the_import_succeeds(library: str):
     assert any(library in problem for problem in coverage.problems)
 
 
+def test_a_loaded_namespace_package_is_reported_as_off_and_not_as_waiting(library: str):
+    coverage = Coverage()
+    (Path(sys.path[0]) / library / "__init__.py").unlink()
+    when_imported(library, coverage, lambda _: None)
+    assert coverage.states == {library: "waiting for import"}
+    assert coverage.problems == ()
+
+    importlib.import_module(f"{library}.client")
+
+    reason = "the installed version is a namespace package, whose import no hook sees"
+    assert coverage.states == {library: f"off: {reason}"}
+    assert coverage.problems == (f"{library}: {reason}; its calls are not traced",)
+
+
+def test_a_module_that_was_put_into_sys_modules_is_reported_as_off(library, monkeypatch: pytest.MonkeyPatch):
+    coverage = Coverage()
+    when_imported(library, coverage, lambda _: None)
+    monkeypatch.setitem(sys.modules, library, ModuleType(library))
+    assert coverage.states[library].startswith("off: it was put into sys.modules")
+
+
+def test_a_blocked_import_and_one_in_progress_stay_waiting(library, monkeypatch: pytest.MonkeyPatch):
+    coverage, states = Coverage(), []
+    when_imported(library, coverage, lambda _: states.append(coverage.states[library]))
+    monkeypatch.setitem(sys.modules, library, None)
+    assert coverage.states == {library: "waiting for import"}
+    monkeypatch.delitem(sys.modules, library)
+    importlib.import_module(library)
+    assert states == ["waiting for import"]
+
+
 class Service:
     """A typical class of a library."""
 
