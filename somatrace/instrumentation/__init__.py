@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop
+from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop, use_span
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
 from somatrace.instrumentation.content_capture import ContentCapture
@@ -33,6 +33,7 @@ def install(
     log_filter.install()
     log_records.install(capture)
     propagators.install(coverage)
+    use_span.install()
     mcp_transports.install(coverage)  # before the instrumentor, whose streams then are around these
     openllmetry.install(coverage, capture)
     traceloop.install(coverage, capture)

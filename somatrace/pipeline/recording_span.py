@@ -6,9 +6,12 @@ from opentelemetry.sdk.trace import Span, _Span
 from opentelemetry.util import types
 
 from somatrace.context.span_state import note_failure
+from somatrace.pipeline.safe_span import SafeSpan
+from somatrace.pipeline.safe_values import safe_attributes
+from somatrace.runtime.fail_safe import fail_safe
 
 
-class RecordingSpan(_Span):
+class RecordingSpan(SafeSpan):
     """An SDK span that notes where a recorded exception was raised.
 
     The event itself has only texts, from which the place cannot be told reliably: an exception's message can
@@ -23,8 +26,12 @@ class RecordingSpan(_Span):
         escaped: bool = False,
     ) -> None:
         """Record an exception like the SDK does."""
-        noted = note_failure(self, exception)
-        super().record_exception(exception, {**(attributes or {}), **noted}, timestamp, escaped)
+        noted: dict[str, int] = {}
+        with fail_safe("failure"):
+            noted = note_failure(self, exception)
+        super().record_exception(
+            exception, {**(safe_attributes(attributes) or {}), **noted}, timestamp, escaped
+        )
 
 
 def record_places(span: Span) -> None:
