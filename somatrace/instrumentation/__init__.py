@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from somatrace.guard import Guard
-from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop
+from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop, use_span
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
 from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
 from somatrace.instrumentation.content_capture import ContentCapture
@@ -35,6 +35,7 @@ def install(
     log_filter.install()
     log_records.install(guard)
     propagators.install(coverage)
+    use_span.install()
     mcp_transports.install(coverage)  # before the instrumentor, whose streams then are around these
     openllmetry.install(coverage, capture)
     traceloop.install(coverage, capture)

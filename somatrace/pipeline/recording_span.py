@@ -10,10 +10,13 @@ from opentelemetry.util import types
 
 from somatrace.context.failure_notes import note_event, note_failure, note_status
 from somatrace.pipeline.control_flow_status import note_outcome, restates_outcome
+from somatrace.pipeline.safe_span import SafeSpan
+from somatrace.pipeline.safe_values import safe_attributes
 from somatrace.pipeline.span_times_and_kinds import valid_time
+from somatrace.runtime.fail_safe import fail_safe
 
 
-class RecordingSpan(_Span):
+class RecordingSpan(SafeSpan):
     """An SDK span that notes where a recorded exception was raised, and in which tenant's work."""
 
     def record_exception(
@@ -24,27 +27,27 @@ class RecordingSpan(_Span):
         escaped: bool = False,
     ) -> None:
         """Record an exception like the SDK does, except for one that is control flow."""
-        if note_outcome(self, exception):
-            return
-        noted = note_failure(self, exception)
-        super().record_exception(exception, {**(attributes or {}), **noted}, valid_time(timestamp), escaped)
+        noted: dict[str, int] = {}
+        with fail_safe("failure"):
+            if note_outcome(self, exception):
+                return
+            noted = note_failure(self, exception)
+        given = {**(safe_attributes(attributes) or {}), **noted}
+        super().record_exception(exception, given, timestamp, escaped)
 
     def add_event(self, name: str, attributes: types.Attributes = None, timestamp: int | None = None) -> None:
         """Add an event like the SDK does."""
-        noted = note_event(self, attributes)
-        given = {**(attributes or {}), **noted} if noted else attributes
-        super().add_event(name, given, valid_time(timestamp))
+        given = safe_attributes(attributes)
+        noted = note_event(self, given)
+        super().add_event(name, {**(given or {}), **noted} if noted else given, timestamp)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status like the SDK does, except to the error of an exception that is control flow."""
-        if restates_outcome(self, status, description):
-            return
-        note_status(self)
+        with fail_safe("set_status"):
+            if restates_outcome(self, status, description):
+                return
+            note_status(self)
         super().set_status(status, description)
-
-    def end(self, end_time: int | None = None) -> None:
-        """End like the SDK's span does."""
-        super().end(valid_time(end_time))
 
 
 def make_recording(span: Span) -> None:

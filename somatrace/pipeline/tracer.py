@@ -8,11 +8,14 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.util.types import Attributes
 
 from somatrace import semconv
 from somatrace.context.context_tokens import leave_closed_blocks
+from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
+from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
+from somatrace.runtime.fail_safe import fail_safe
 
 
 class SomatraceTracer(Tracer):
@@ -33,15 +36,29 @@ class SomatraceTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Start a span like the SDK does, but never below a block that has ended."""
-        if context is None:
-            leave_closed_blocks()
-        span = super().start_span(
-            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
-        )
+        """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
+        attributes = safe_attributes(attributes)
+        span: Span = INVALID_SPAN
+        with fail_safe("start_span"):
+            if context is None:
+                leave_closed_blocks()
+            span = super().start_span(
+                safe_text(name),
+                _instance(context, Context, None),
+                valid_kind(kind),
+                attributes,
+                safe_links(links),
+                valid_time(start_time),
+                record_exception,
+                set_status_on_exception,
+            )
         if type(span) is not NonRecordingSpan:
             return span
         return UnrecordedSpan(span.get_span_context(), self._instrumentation_scope, attributes)
+
+
+def _instance(value: Any, kind: type, otherwise: Any) -> Any:
+    return value if isinstance(value, kind) else otherwise
 
 
 class UnrecordedSpan(NonRecordingSpan):
