@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from opentelemetry import trace
@@ -47,13 +48,11 @@ class BindScope:
     """The scope of one `bind`."""
 
     def __init__(self, tags: dict[str, Scalar | None]) -> None:
-        self._given = tags
+        # no method of this object: a cycle would keep a block that is never left until garbage is collected
+        self._over = functools.partial(_binding, tags)
         self._below = current.get()
         self._tags = self._over(self._below)
         self._tokens: ContextTokens | None = None
-
-    def _over(self, below: Tags) -> Tags:
-        return below.binding(**self._given)
 
     def attach(self) -> None:
         # a generator keeps the tags with which it was created, whatever blocks surround its steps
@@ -73,6 +72,10 @@ class BindScope:
         if error is not None and self._tags.names_tenant:
             with fail_safe("bind"):
                 origins.note(error, self._tags.tenant)
+
+
+def _binding(given: dict[str, Scalar | None], below: Tags) -> Tags:
+    return below.binding(**given)
 
 
 def bound() -> dict[str, Scalar]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -82,16 +83,13 @@ class SpanScope:
         self._name = name
         self._kind = kind
         self._attributes = attributes
-        self._given = tags
+        self._over = functools.partial(_tags_for, name=name, kind=kind, tags=tags)
         self._below = current.get()
         self._tags = self._over(self._below)
         self._created_in = open_context()
         self._span: Span | None = None
         self._context = self._created_in
         self._tokens: ContextTokens | None = None
-
-    def _over(self, below: Tags) -> Tags:
-        return _tags_for(below, self._name, self._kind, self._given)
 
     def attach(self) -> Span:
         # a generator keeps the tags with which it was created, whatever blocks surround its steps
