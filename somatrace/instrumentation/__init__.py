@@ -7,7 +7,7 @@ from collections.abc import Callable
 from somatrace.guard import Guard
 from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop, use_span
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
-from somatrace.instrumentation.concurrency import celery, child_processes, server_exit, threads
+from somatrace.instrumentation.concurrency import celery, child_processes, greenlets, server_exit, threads
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http import asgi, clients
@@ -45,5 +45,6 @@ def install(
     clients.install(coverage)
     client_calls.install(coverage)
     threads.install(coverage)
+    greenlets.install(coverage)
     child_processes.install(coverage, start, shutdown)
     celery.install(coverage, shutdown)

@@ -16,6 +16,8 @@ from somatrace.runtime.limits import EXIT_LIMIT
 
 log = logging.getLogger("somatrace")
 
+#: `multiprocess`, of pathos and datasets, is a copy of `multiprocessing` that pickles with dill.
+_PACKAGES: Final = ("multiprocessing", "multiprocess")
 _POOL_METHODS: Final = (
     "apply_async",
     "imap",
@@ -78,14 +80,15 @@ def install(coverage: Coverage, start: Callable[[], object], shutdown: Callable[
     except Exception as error:  # a Config that cannot be pickled
         coverage.failed("multiprocessing", error)
         return
-    when_imported("multiprocessing.util", coverage, lambda module: _register_exit(module, tracing))
-    when_imported(
-        "multiprocessing.process",
-        coverage,
-        lambda module: _wrap_processes(module, tracing),
-        library="multiprocessing.Process",
-    )
-    when_imported("multiprocessing.pool", coverage, _wrap_pool, library="multiprocessing.Pool")
+    for package in _PACKAGES:
+        when_imported(f"{package}.util", coverage, lambda module: _register_exit(module, tracing))
+        when_imported(
+            f"{package}.process",
+            coverage,
+            lambda module: _wrap_processes(module, tracing),
+            library=f"{package}.Process",
+        )
+        when_imported(f"{package}.pool", coverage, _wrap_pool, library=f"{package}.Pool")
     when_imported("concurrent.futures.process", coverage, _wrap_executor, library="ProcessPoolExecutor")
 
 

@@ -16,6 +16,8 @@ _WORKER_NAMES: Final = ("somatrace-",)
 _WORKER_MODULES: Final = (
     "anyio._backends._asyncio",
     "concurrent.futures",
+    "multiprocess.pool",
+    "multiprocess.queues",
     "multiprocessing.pool",
     "multiprocessing.queues",
     "opentelemetry.sdk",
@@ -35,7 +37,7 @@ def _threading(module: ModuleType) -> None:
 
 
 def _thread_pool(module: ModuleType) -> None:
-    wrap_method(module.ThreadPoolExecutor, "submit", _submit)
+    wrap_method(module.ThreadPoolExecutor, "submit", submit_in_context)
 
 
 def _start(wrapped: Any, thread: threading.Thread, args: Any, kwargs: Any) -> Any:
@@ -100,7 +102,8 @@ def _bound_run(thread: threading.Thread) -> Any:
     return attribute if bind is None else bind(attribute, thread, type(thread))
 
 
-def _submit(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+def submit_in_context(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
+    """Call a method whose first argument is a function, so that the function runs in the current context."""
     if not args or not callable(args[0]):
         return wrapped(*args, **kwargs)
     return wrapped(_InContext(args[0]), *args[1:], **kwargs)

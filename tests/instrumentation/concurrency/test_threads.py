@@ -282,7 +282,7 @@ def test_a_submitted_function_shows_its_name_to_other_tools() -> None:
         return submit(pool, function, *args)
 
     Pool.submit = noting
-    wrap_method(Pool, "submit", threads._submit)
+    wrap_method(Pool, "submit", threads.submit_in_context)
     with Pool(1) as pool, bind(tenant_id="acme"):
         assert pool.submit(current_context).result()[0] == "acme"
     assert names == [("current_context", "current_context")]
