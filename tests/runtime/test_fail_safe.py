@@ -113,7 +113,9 @@ def test_invalid_unicode_and_oversized_integers_affect_only_themselves(caplog) -
 
 def test_invalid_token_counts_are_skipped_and_valid_ones_recorded() -> None:
     with capture() as seen, span("call", kind="llm"):
-        usage(model="m", input_tokens=Decimal(7), output_tokens="many", reasoning_tokens=-1, cost=float("nan"))
+        usage(
+            model="m", input_tokens=Decimal(7), output_tokens="many", reasoning_tokens=-1, cost=float("nan")
+        )
     attributes = seen.named("call").attributes
     assert attributes["gen_ai.usage.input_tokens"] == 7
     assert not {"gen_ai.usage.output_tokens", "gen_ai.usage.cost.amount"} & set(attributes)

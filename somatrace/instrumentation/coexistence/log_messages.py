@@ -50,6 +50,11 @@ class LogLine:
         found = info[1] if isinstance(info, tuple) and len(info) > 1 else None
         return found if isinstance(found, BaseException) else None
 
+    def exceptions(self) -> Iterator[BaseException]:
+        """The exceptions among the message, its arguments and the extra values, and the one being logged."""
+        for value in (self.error, *vars(self.record).values()):
+            yield from _exceptions(value, 0)
+
     def quotes_nothing(self, body: str) -> bool:
         """Whether the line is certain to have no text of an exception that it could have been made of."""
         record = self.record
@@ -60,7 +65,7 @@ class LogLine:
             return False
         if not _is_data(record.args, 0):
             return False
-        return not any(_holds_exception(value, 0) for value in vars(record).values())
+        return next(self.exceptions(), None) is None
 
     def template(self) -> str | None:
         """The message with arguments by type, if it is a literal of the code that logs."""
@@ -111,17 +116,19 @@ def _is_data(value: object, depth: int) -> bool:
     return kind.__name__ in _DATA and kind.__module__ in _MODULES
 
 
-def _holds_exception(value: object, depth: int) -> bool:
+def _exceptions(value: object, depth: int) -> Iterator[BaseException]:
     kind = type(value)
     if issubclass(kind, BaseException):
-        return True
+        yield value  # type: ignore[misc]
+        return
     if depth >= _MAX_DEPTH:
-        return False
+        return
     if kind is dict:
         value = [*value.values()]  # type: ignore[attr-defined]
     elif kind not in (tuple, list):
-        return False
-    return any(_holds_exception(one, depth + 1) for one in value[:_MAX_ITEMS])  # type: ignore[index]
+        return
+    for one in value[:_MAX_ITEMS]:  # type: ignore[index]
+        yield from _exceptions(one, depth + 1)
 
 
 def _by_type(argument: object) -> object:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from somatrace import semconv
+from somatrace.context.exception_origins import origins
 from somatrace.context.failure_place import failure_place
 from somatrace.context.span_state import state_of
 from somatrace.guard import Guard
@@ -68,14 +69,14 @@ class _LogRecords:
 
     def _guarded(self, data: Any, line: LogLine | None) -> Any:
         record = copy.copy(data.log_record)
-        content_filter = self._filter(record)
+        error = line.error if line is not None else getattr(record, "exception", None)
+        content_filter = self._filter(record, error, line)
         made = copy.copy(data)
         made.log_record = record
         made.instrumentation_scope = self._kept(self._scopes, data.instrumentation_scope, self._scope)
         if getattr(data, "resource", None) is not None:
             made.resource = self._kept(self._resources, data.resource, self._resource)
         record.severity_text = _severity(record.severity_text)
-        error = line.error if line is not None else getattr(record, "exception", None)
         record.attributes = _attributes(record.attributes, content_filter, error)
         if getattr(record, "exception", None) is not None:
             record.exception = None
@@ -86,9 +87,15 @@ class _LogRecords:
         record.body = _body(record.body, content_filter, line)
         return made
 
-    def _filter(self, record: Any) -> ContentFilter:
-        """The filter for the tenant at work; if the record belongs to a span of another one, the stricter."""
-        content_filter = self._guard.content_filter(current_tenant())
+    def _filter(self, record: Any, error: BaseException | None, line: LogLine | None) -> ContentFilter:
+        """The filter for the tenant at work; if the record belongs to a span of another one, the stricter.
+        Content is off for a record that may quote an exception of another tenant's work."""
+        tenant = current_tenant()
+        content_filter = self._guard.content_filter(tenant)
+        if content_filter.mode != "none":
+            quoted = (error, sys.exception(), *(line.exceptions() if line is not None else ()))
+            if any(one is not None and origins.is_foreign(one, tenant, tenant) for one in quoted):
+                return content_filter.closed
         context = getattr(record, "context", None)
         span = trace.get_current_span(context) if context else trace.INVALID_SPAN
         state = state_of(span)

@@ -352,3 +352,52 @@ def test_a_record_of_another_tenants_span_follows_the_stricter_policy(export: Ex
 
     assert len(export.records) == 1
     assert "canary" not in export.text
+
+
+def another_tenants(error: BaseException) -> BaseException:
+    try:
+        with bind(tenant_id="closed"):
+            raise error
+    except BaseException as caught:  # as a program would keep it
+        return caught
+
+
+FOREIGN: dict[str, Callable[[logging.Logger, BaseException], object]] = {
+    "logged": lambda log, e: log.error("failed", exc_info=e),
+    "an argument": lambda log, e: log.error("failed with %s", e),
+    "in a list": lambda log, e: log.error("failed with %s", [e]),
+    "an extra": lambda log, e: log.error("failed", extra={"error": e}),
+    "its cause": lambda log, e: log.error("failed with %s", raised_from(e)),
+}
+
+
+def raised_from(cause: BaseException) -> BaseException:
+    try:
+        raise RuntimeError(str(cause)) from cause
+    except RuntimeError as error:
+        return error
+
+
+@pytest.mark.parametrize("way", FOREIGN)
+def test_an_opted_in_tenants_line_does_not_quote_another_tenants_exception(export: Export, way: str) -> None:
+    error = another_tenants(ValueError(CANARY))
+
+    with bind(tenant_id="redacted"):
+        FOREIGN[way](export.log, error)
+        export.log.error("own: %s", raised(ValueError("of zebras")))
+
+    assert len(export.records) == 2
+    assert "canary" not in export.text
+    assert "own: of zebras" in export.text
+
+
+def test_a_line_written_while_another_tenants_exception_is_handled_does_not_quote_it(export: Export) -> None:
+    with bind(tenant_id="redacted"):
+        try:
+            with bind(tenant_id="closed"):
+                raise ValueError(CANARY)
+        except ValueError as error:
+            export.log.error(f"failed with {str(error)[:12]}")  # noqa: G004
+
+    assert len(export.records) == 1
+    assert "canary" not in export.text
