@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from somatrace.instrumentation.llm.net.feed import Feed
+from somatrace.instrumentation.llm.net.noted_spans import current_call
 from somatrace.instrumentation.llm.net.observed import observe
-from somatrace.instrumentation.llm.net.spans import current_call
 
 #: The fields of an answer that may hold its body.
 _FIELDS = ("body", "Body")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from somatrace.instrumentation.llm.net.bodies import after_reading
-from somatrace.instrumentation.llm.net.calls import around_call, around_method
-from somatrace.instrumentation.llm.net.spans import NotingProvider
+from somatrace.instrumentation.llm.net.guarded_calls import around_call, around_method
+from somatrace.instrumentation.llm.net.noted_spans import NotingProvider
 from somatrace.libraries import Library
 
 #: Instrumentors whose wrappers work on more than one call. `mcp_errors` has a net for mcp.

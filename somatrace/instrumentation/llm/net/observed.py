@@ -34,6 +34,8 @@ class Observes(Protocol):
 
 #: Observess by the id of their stream, with a reference that ends them when the stream is given up.
 _observers: Final[dict[int, tuple[weakref.ref[Any], Observes]]] = {}
+#: The classes whose methods are replaced.
+_patched: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 _patching: Final = threading.Lock()
 
 
@@ -75,7 +77,7 @@ def _observer_of(stream: object) -> Observes | None:
 
 def _patch(kind: type) -> None:
     with _patching:
-        if "_somatrace_observed" in vars(kind):
+        if kind in _patched:
             return
         for name, replace in _METHODS.items():
             method = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
@@ -83,7 +85,7 @@ def _patch(kind: type) -> None:
                 function = replace(method)
                 function._somatrace_original = method
                 setattr(kind, name, function)
-        kind._somatrace_observed = True  # type: ignore[attr-defined]
+        _patched.add(kind)
 
 
 class _Reading:

@@ -15,11 +15,11 @@ from typing import Any, Final, NoReturn
 
 from opentelemetry import trace
 
-from somatrace.instrumentation.llm.net.answers import StandIn
 from somatrace.instrumentation.llm.net.feed import Feed, Observer
+from somatrace.instrumentation.llm.net.noted_spans import noted_by
 from somatrace.instrumentation.llm.net.observed import observe
 from somatrace.instrumentation.llm.net.passive import given, passive
-from somatrace.instrumentation.llm.net.spans import noted_by
+from somatrace.instrumentation.llm.net.stand_ins import StandIn
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.type_names import type_name
