@@ -59,8 +59,9 @@ OVERFLOW: Final = "[REDACTED:overflow]"
 def detectors(categories: frozenset[Category] = ALL) -> tuple[Detector, ...]:
     """The built-in detectors of some categories, loaded on first use."""
     from somatrace.guard.detection.detectors.credentials import CARRIED
+    from somatrace.guard.detection.detectors.financial import FINANCIAL
     from somatrace.guard.detection.detectors.named_values import NAMED
-    from somatrace.guard.detection.detectors.pii import FINANCIAL, PII
+    from somatrace.guard.detection.detectors.pii import PII
     from somatrace.guard.detection.detectors.provider_keys import PREFIXED
 
     return tuple(one for one in (*PREFIXED, *NAMED, *CARRIED, *FINANCIAL, *PII) if one.category in categories)

@@ -116,7 +116,7 @@ def test_tags_and_short_declared_texts_are_never_removed_for_work() -> None:
     work.examined = MAX_WORK + 1
     with shared_work(work):
         assert content_filter.words("a name") == "a name"
-        assert content_filter.tags({"tenant_id": "acme", "session_id": "s-1"}) == {
+        assert content_filter.terms.values_of_tags({"tenant_id": "acme", "session_id": "s-1"}) == {
             "tenant_id": "acme",
             "session_id": "s-1",
         }
