@@ -29,9 +29,9 @@ from somatrace.instrumentation.llm import (
     mcp_transports,
     repairs,
 )
+from somatrace.instrumentation.llm.isolation.installation import isolate
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
-from somatrace.instrumentation.llm.net import installation as net
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
@@ -114,7 +114,7 @@ class Switch:
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,
-                **net.spread(self._library),
+                **isolate(self._library),
             )
         self._capture.gate(self._package)
         silence_prints(self._package)

@@ -8,7 +8,7 @@ from tests.support.llm_server import llm_server
 from tests.support.programs import run_program
 
 # the part that gives instrumentors the parameters of a call without the omitted ones
-pytest.importorskip("somatrace.instrumentation.llm.net")
+pytest.importorskip("somatrace.instrumentation.llm.isolation")
 
 PROGRAM = """
 import logging, sys

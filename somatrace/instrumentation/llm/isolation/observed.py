@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, Protocol
 
-from somatrace.instrumentation.llm.net.feed import is_generator
+from somatrace.instrumentation.llm.isolation.feed import is_generator
 
 
 class Observes(Protocol):

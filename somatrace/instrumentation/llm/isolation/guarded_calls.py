@@ -1,4 +1,4 @@
-"""The net around one call of an instrumented method.
+"""Isolate an instrumentor's wrapper from one call of the method it instruments.
 
 An instrumentor's wrapper gets copies of the arguments and stand-ins of streamed answers. The program's call
 gets the program's own arguments, and the program its own answer or exception, whatever the wrapper does.
@@ -15,11 +15,13 @@ from typing import Any, Final, NoReturn
 
 from opentelemetry import trace
 
-from somatrace.instrumentation.llm.net.feed import Feed, Observer
-from somatrace.instrumentation.llm.net.noted_spans import noted_by
-from somatrace.instrumentation.llm.net.observed import observe
-from somatrace.instrumentation.llm.net.passive import given, passive
-from somatrace.instrumentation.llm.net.stand_ins import StandIn
+from somatrace import semconv
+from somatrace.context.control_flow import outcome_of
+from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
+from somatrace.instrumentation.llm.isolation.noted_spans import noted_by
+from somatrace.instrumentation.llm.isolation.observed import observe
+from somatrace.instrumentation.llm.isolation.passive import given, passive
+from somatrace.instrumentation.llm.isolation.stand_ins import StandIn
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.type_names import type_name
@@ -32,7 +34,7 @@ NOTHING: Final = object()
 
 
 def around_call(wrapper: Wrapper, packages: tuple[str, ...], name: str) -> Wrapper:
-    """`wrapper`, which instruments the method `name`, behind the net.
+    """`wrapper`, which instruments the method `name`, isolated from the call.
 
     `packages` are the client's own, whose data types the wrapper may read.
     """
@@ -47,7 +49,7 @@ def around_call(wrapper: Wrapper, packages: tuple[str, ...], name: str) -> Wrapp
 
 
 def around_method(factory: Callable[..., Any], packages: tuple[str, ...], name: str) -> Callable[..., Any]:
-    """`factory(method, *given)`, which returns the instrumented method, with that behind the net."""
+    """`factory(method, *given)`, which returns the instrumented method, with that isolated from its calls."""
 
     @functools.wraps(factory)
     def instrumented(method: Any, *given: Any) -> Any:
@@ -73,8 +75,8 @@ def guarded(wrapper: Callable[..., Any], call: _Call, packages: tuple[str, ...])
             )
     except Exception as error:
         call.raised(error)
-    except BaseException:
-        call.close()
+    except BaseException as error:
+        call.close(error)
         raise
     if inspect.iscoroutine(outcome) or (outcome is NOTHING and call.pending is not None):
         call.asynchronous = True
@@ -92,8 +94,8 @@ async def _awaited(call: _Call, outcome: Any) -> Any:
                 outcome = await coroutine
         except Exception as error:
             call.raised(error)
-        except BaseException:
-            call.close()
+        except BaseException as error:
+            call.close(error)
             raise
     if call.failure is None:
         if not call.made:
@@ -238,8 +240,11 @@ class _Call:
         """End the spans that are still open, with what they have."""
         for span in self._spans:
             if span.is_recording():
-                if error is not None:
+                outcome = outcome_of(error)
+                if outcome:
+                    span.set_attribute(semconv.OUTCOME, outcome)
+                elif error is not None:
                     span.set_status(trace.Status(trace.StatusCode.ERROR, type_name(error)))
-                    span.set_attribute("error.type", type_name(error))
+                    span.set_attribute(semconv.ERROR_TYPE, type_name(error))
                 span.end()
         self._spans.clear()

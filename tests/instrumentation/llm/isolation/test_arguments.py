@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somatrace.instrumentation.llm.net.passive import passive
+from somatrace.instrumentation.llm.isolation.passive import passive
 from tests.support.llm_server import llm_server
 from tests.support.programs import run_program
 

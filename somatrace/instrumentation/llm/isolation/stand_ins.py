@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from somatrace.instrumentation.llm.net.feed import Feed, is_stream
-from somatrace.instrumentation.llm.net.passive import Unread
+from somatrace.instrumentation.llm.isolation.feed import Feed, is_stream
+from somatrace.instrumentation.llm.isolation.passive import Unread
 
 
 class StandIn:

@@ -1,4 +1,4 @@
-"""Put the net around the wrappers of an instrumentor, before it instruments its library."""
+"""Isolate the wrappers of an instrumentor, before it instruments its library."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from somatrace.instrumentation.llm.net.bodies import after_reading
-from somatrace.instrumentation.llm.net.guarded_calls import around_call, around_method
-from somatrace.instrumentation.llm.net.noted_spans import NotingProvider
+from somatrace.instrumentation.llm.isolation.bodies import after_reading
+from somatrace.instrumentation.llm.isolation.guarded_calls import around_call, around_method
+from somatrace.instrumentation.llm.isolation.noted_spans import NotingProvider
 from somatrace.libraries import Library
 
-#: Instrumentors whose wrappers work on more than one call. `mcp_errors` has a net for mcp.
+#: Instrumentors whose wrappers work on more than one call. `mcp_errors` does this for mcp.
 _OTHERS: Final = ("mcp", "sqlalchemy")
 #: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients,
 #: OpenAI's assistants and its realtime connections.
@@ -25,8 +25,8 @@ _READS_BODIES: Final = ("bedrock", "sagemaker")
 _FACTORIES: Final = "_instrumented_"
 
 
-def spread(library: Library) -> dict[str, Any]:
-    """Put the net around the calls of `library`. Returns the arguments that its instrumentor needs for it."""
+def isolate(library: Library) -> dict[str, Any]:
+    """Isolate the instrumentor of `library`. Returns the arguments that its instrumentor needs for it."""
     if library.role == "framework" or library.name in _OTHERS:
         return {}
     packages = tuple(dict.fromkeys((*library.import_names, *library.modules)))

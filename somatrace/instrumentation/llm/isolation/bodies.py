@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from somatrace.instrumentation.llm.net.feed import Feed
-from somatrace.instrumentation.llm.net.noted_spans import current_call
-from somatrace.instrumentation.llm.net.observed import observe
+from somatrace.instrumentation.llm.isolation.feed import Feed
+from somatrace.instrumentation.llm.isolation.noted_spans import current_call
+from somatrace.instrumentation.llm.isolation.observed import observe
 
 #: The fields of an answer that may hold its body.
 _FIELDS = ("body", "Body")

@@ -1,0 +1,1 @@
+"""Isolate the instrumentors' code: the program's calls, answers and exceptions stay as they are."""

@@ -1,1 +1,0 @@
-"""The net around the instrumentors' code: the program's calls, answers and exceptions stay as they are."""
