@@ -40,12 +40,13 @@ def report_runs(package: str) -> None:
     for module, owner, method, wrapper in (
         ("runs.runs", "Runs", "create", runs.creating),
         ("runs.runs", "Runs", "retrieve", runs.retrieving),
-        ("runs.runs", "Runs", "create_and_stream", _streaming),
         ("messages", "Messages", "list", runs.listing),
     ):
         resource: Any = getattr(sys.modules.get(f"{_THREADS}.{module}"), owner, None)
         if hasattr(resource, method):
+            setattr(resource, method, _plain(getattr(resource, method)))
             wrap_method(resource, method, wrapper)
+    _instrument_handled_streams(getattr(sys.modules.get(f"{_THREADS}.runs.runs"), "Runs", None))
 
 
 class _Newest(dict[Any, Any]):
@@ -77,9 +78,9 @@ class Runs:
         self._capture = capture
         self._runs: dict[str, Run] = {}
 
-    def creating(self, call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
+    def creating(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
         try:
-            answer = _plain(call)(runs, *args, **kwargs)
+            answer = call(*args, **kwargs)
         except Exception as error:
             with fail_safe("assistants"):
                 self._report_failure(error)
@@ -90,8 +91,8 @@ class Runs:
                 self._keep(run.thread_id, Run(run))
         return answer
 
-    def retrieving(self, call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
-        answer = _plain(call)(runs, *args, **kwargs)
+    def retrieving(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = call(*args, **kwargs)
         with fail_safe("assistants"):
             seen = _parsed(answer)
             run = self._runs.get(seen.thread_id) if _is_run(seen) else None
@@ -101,8 +102,8 @@ class Runs:
                     run.end_ns = time.time_ns()
         return answer
 
-    def listing(self, call: Any, messages: Any, args: Any, kwargs: Any) -> Any:
-        answer = _plain(call)(messages, *args, **kwargs)
+    def listing(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = call(*args, **kwargs)
         with fail_safe("assistants"):
             thread = args[0] if args else kwargs["thread_id"]
             run = self._runs.get(thread)
@@ -161,9 +162,18 @@ class Runs:
         )
 
 
-def _streaming(call: Any, runs: Any, args: Any, kwargs: Any) -> Any:
-    """The instrumentor wraps the program's handler of events, and raises if there is none."""
-    return call(*args, **kwargs) if kwargs.get("event_handler") else _plain(call)(runs, *args, **kwargs)
+def _instrument_handled_streams(resource: Any) -> None:
+    """The instrumentor wraps the program's handler of a stream's events, and raises if there is none."""
+    instrumented = getattr(resource, "create_and_stream", None)
+    if instrumented is None:
+        return
+    plain = _plain(instrumented)
+
+    @functools.wraps(plain)
+    def create_and_stream(self: object, /, *args: Any, **kwargs: Any) -> Any:
+        return (instrumented if kwargs.get("event_handler") else plain)(self, *args, **kwargs)
+
+    resource.create_and_stream = create_and_stream
 
 
 def _content(instructions: object, messages: Any) -> dict[str, str]:
@@ -193,6 +203,6 @@ def _is_run(answer: Any) -> bool:
     return getattr(answer, "object", None) == "thread.run"
 
 
-def _plain(call: functools.partial[Any]) -> Any:
-    """The client's own method, below the instrumentor's wrapper, with the instance as its first argument."""
-    return getattr(call.func, "__wrapped__", call.func)
+def _plain(method: Any) -> Any:
+    """The client's own method, below the instrumentor's wrapper."""
+    return getattr(method, "__wrapped__", method)
