@@ -23,7 +23,7 @@ test: ## set up the development environment and run all tests
 	@echo "About 15 minutes on two cores; the quick round, -m 'not slow', takes about 3."
 	$(DEV)/bin/python $(MEASURE) -m pytest -n 4 --dist worksteal
 
-coverage: ## run `make test` with branch coverage, child processes included (about 20 minutes)
+coverage: ## run `make test` with branch coverage, child processes included (about 30 minutes)
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_DATA=$(CURDIR)/build/coverage/data $(MAKE) --no-print-directory test MEASURE="-m coverage run"
 	@$(DEV)/bin/python -m coverage combine --quiet
@@ -56,7 +56,7 @@ lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 
 interop: ## run the tests beside other tools that patch a process (sentry-sdk, ddtrace, gevent, …)
 	@ci/tools/venv .venv-interop ci/locks/requirements-interop.lock
-	@.venv-interop/bin/python -m pytest -n 2 -m interop
+	@.venv-interop/bin/python -m pytest -n 4 --dist worksteal -m interop
 
 record-matrix: ## run the libraries of the leak matrix that have recordings, and compare with those
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.support.otlp_server import Reply, otlp_server
@@ -289,8 +287,8 @@ def test_grandchildren_send_their_own_spans(server):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(server):
-    started = time.monotonic()
     printed = run(
         server,
         """
@@ -303,7 +301,7 @@ def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(serve
             while not stop.is_set():
                 with span("parent"):
                     made[place] += 1
-                time.sleep(0.0005)
+                time.sleep(0.002)
 
         def work():
             with span("child"):
@@ -323,7 +321,7 @@ def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(serve
         assert now.created == now.delivered == sum(made), now
         print(sum(made), now.resent_ambiguous)
         """,
-        timeout=110,
+        timeout=280,  # only ends a hang
         # the producers do not wait for a busy machine
         SOMATRACE_QUEUE_SIZE="65536",
         SOMATRACE_QUEUE_BYTES="256M",
@@ -332,7 +330,6 @@ def test_two_hundred_forks_among_busy_threads_neither_hang_nor_lose_a_span(serve
     made, ambiguous = map(int, printed.split())
     assert len(server.named("child")) == 200
     assert made <= len(server.named("parent")) <= made + ambiguous
-    assert time.monotonic() - started < 100
 
 
 @pytest.mark.slow
