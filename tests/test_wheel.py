@@ -23,7 +23,7 @@ def wheel(tmp_path_factory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = directory.glob("somatrace-*.whl")

@@ -55,7 +55,7 @@ def run(tree: Path, *command: str, **environment: str) -> tuple[int, str]:
         env={"PATH": os.environ["PATH"], "HOME": str(tree.parent), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

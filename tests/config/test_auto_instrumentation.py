@@ -54,7 +54,7 @@ def test_litellms_price_table_is_not_fetched_and_its_setting_is_restored(tmp_pat
             },
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=280,
             check=False,
         )
         listener.setblocking(False)

@@ -95,7 +95,7 @@ def _environment(target: str, provider: str, data: Path, llm_env: dict[str, str]
 @pytest.mark.slow
 def test_only_the_target_and_the_model_provider_are_contacted(tmp_path: Path) -> None:
     with llm_server() as llm, otlp_server() as target:
-        done = run_program(WORK, _environment(target.url, llm.url, tmp_path, llm.env), timeout=100)
+        done = run_program(WORK, _environment(target.url, llm.url, tmp_path, llm.env), timeout=280)
 
         report = json.loads(done.stdout)
         assert report["refused"] == []
@@ -122,7 +122,7 @@ from tests.support.otlp_server import otlp_server
 from tests.support.programs import run_program
 with llm_server() as llm, otlp_server() as target:
     data = pathlib.Path({str(tmp_path)!r})
-    run_program(WORK, _environment(target.url, llm.url, data, llm.env), timeout=100)
+    run_program(WORK, _environment(target.url, llm.url, data, llm.env), timeout=280)
     print(len(target.spans))
 """
 
@@ -132,7 +132,7 @@ with llm_server() as llm, otlp_server() as target:
         input=inside,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 

@@ -113,7 +113,7 @@ def run(client: str, directory: Path, order: str, *, python: Path = Path(sys.exe
                 **env,
             },
             capture_output=True,
-            timeout=100,
+            timeout=280,
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
             check=False,

@@ -15,7 +15,7 @@ def run_program(
     env: Mapping[str, str] | None = None,
     *,
     directory: Path | None = None,
-    timeout: float = 60,
+    timeout: float = 180,
     python_options: tuple[str, ...] = (),
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:

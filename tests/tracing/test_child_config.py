@@ -64,7 +64,7 @@ def test_a_child_sends_tagged_spans_whichever_setting_was_given_in_code(
     with otlp_server() as server:
         source = f"CASE = {(method, server.traces_url, names)!r}\n{PROGRAM}"
         env = otlp_env(server.url, PYTHONPATH=str(root))
-        assert run_program(source, env, directory=tmp_path, timeout=110).stdout == ""
+        assert run_program(source, env, directory=tmp_path, timeout=280).stdout == ""
         spans = {span.name: span for span in server.wait_for(len(names))}
     assert sorted(spans) == names
     assert {span.attributes["tenant_id"] for span in spans.values()} == {"acme"}

@@ -56,7 +56,7 @@ def _auto_instrumented(source: str, directory: Path, env: dict[str, str]) -> Non
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -141,7 +141,7 @@ def test_a_provider_set_by_the_program_is_guarded_with_its_earlier_tracers(proce
     """
     )
     with llm_server() as llm, otlp_server() as ours, otlp_server() as theirs:
-        run_program(source, otlp_env(ours.url, SECOND=theirs.traces_url, **llm.env), timeout=100)
+        run_program(source, otlp_env(ours.url, SECOND=theirs.traces_url, **llm.env), timeout=280)
 
         for server in (ours, theirs):
             assert sorted(span.name for span in server.spans) == [

@@ -63,7 +63,7 @@ def _run(source: str, **env: str) -> Iterator[Run]:
             "LANGFUSE_SECRET_KEY": "sk-lf-ours",
             "LANGFUSE_BASE_URL": ours.url,
         }
-        done = run_program(source, {**keys, "SECOND": second.url, **llm.env, **env}, timeout=100)
+        done = run_program(source, {**keys, "SECOND": second.url, **llm.env, **env}, timeout=280)
         yield Run(ours, second, llm, done)
 
 

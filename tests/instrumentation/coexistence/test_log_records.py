@@ -83,7 +83,7 @@ def test_exported_log_records_have_no_texts_of_exceptions(tmp_path: Path, conten
             },
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=280,
             check=False,
         )
         sent = server.bytes

@@ -91,7 +91,7 @@ class Run:
 def _run(source: str, **env: str) -> Iterator[Run]:
     with llm_server() as llm, otlp_server() as ours, otlp_server() as second:
         settings = otlp_env(ours.url, SECOND=second.url, TRACELOOP_METRICS_ENABLED="false", **llm.env, **env)
-        yield Run(ours, second, llm, run_program(source, settings, timeout=100))
+        yield Run(ours, second, llm, run_program(source, settings, timeout=280))
 
 
 @pytest.fixture(scope="module")

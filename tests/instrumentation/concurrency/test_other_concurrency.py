@@ -65,7 +65,7 @@ def test_work_keeps_its_tags_and_its_spans_arrive(case: str, tmp_path: Path) -> 
         pytest.skip(f"{library} is not installed: `make interop`")
     first = "import gevent.monkey; gevent.monkey.patch_all()\n" if case.endswith("patched") else ""
     with otlp_server() as server:
-        run_program(first + PROGRAM + main, otlp_env(server.url), directory=tmp_path, timeout=100)
+        run_program(first + PROGRAM + main, otlp_env(server.url), directory=tmp_path, timeout=280)
         server.wait_for(7)
         works = [span for span in server.spans if span.name.startswith("work")]
         (parent,) = server.named("parent span")

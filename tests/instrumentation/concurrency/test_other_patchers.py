@@ -137,7 +137,7 @@ each_order = pytest.mark.parametrize("order", ["before", "after"])
 
 def run_beside(patcher, order: str, root: Path, directory: Path) -> str:
     source = PROGRAM.replace("sys.argv[1]", repr(patcher.__name__)).replace("sys.argv[2]", repr(order))
-    return run_program(source, {"PYTHONPATH": str(root)}, directory=directory, timeout=100).stdout
+    return run_program(source, {"PYTHONPATH": str(root)}, directory=directory, timeout=280).stdout
 
 
 def needs(patcher) -> None:
@@ -161,7 +161,7 @@ def test_clients_and_servers_give_the_same_results_beside_the_tools(patcher, ord
         def output(order: str) -> str:
             source = f"TOOL, ORDER, URL = {patcher.__name__!r}, {order!r}, 'http://127.0.0.1:{echo.port}'\n{CLIENTS}"
             env = {"PYTHONPATH": str(root), **server.env}
-            return run_program(source, env, directory=tmp_path, timeout=100).stdout
+            return run_program(source, env, directory=tmp_path, timeout=280).stdout
 
         assert output(order) == output("alone") != ""
     echo.close()

@@ -181,7 +181,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "SOMATRACE_CONTENT": "redacted",
             "SOMATRACE_DATA_DIR": str(tmp_path_factory.mktemp("data")),
         }
-        done = run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=100)
+        done = run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=280)
         yield Run(otlp, json.loads(done.stdout))
     server.shutdown()
     server.server_close()

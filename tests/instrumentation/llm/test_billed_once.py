@@ -137,7 +137,7 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with llm_server() as llm, otlp_server() as otlp:
         env = {**llm.env, "SOMATRACE_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
-        run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=100)
+        run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=280)
         yield Run(llm, otlp)
 
 

@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "SOMATRACE_DATA_DIR": str(tmp_path_factory.mktemp("data")),
         }
-        run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=100)
+        run_program(PROGRAM, otlp_env(otlp.url, **env), timeout=280)
         yield Run(llm, otlp)
 
 

@@ -170,7 +170,7 @@ def _run(source: str, data: Path) -> Iterator[Run]:
             "SOMATRACE_CONTENT": "never",
             "SOMATRACE_DATA_DIR": str(data),
         }
-        yield Run(llm, otlp, run_program(source, otlp_env(otlp.url, **env), timeout=100))
+        yield Run(llm, otlp, run_program(source, otlp_env(otlp.url, **env), timeout=280))
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_vector_store_database_and_mcp_calls_are_spans_without_their_texts(tmp_p
     """
     )
     with otlp_server() as otlp:
-        run_program(source, otlp_env(otlp.url, SOMATRACE_DATA_DIR=str(tmp_path)), timeout=100)
+        run_program(source, otlp_env(otlp.url, SOMATRACE_DATA_DIR=str(tmp_path)), timeout=280)
 
         names = {span.name for span in otlp.spans}
         assert {"chroma.add", "chroma.query"} <= names
@@ -358,7 +358,7 @@ def test_clients_created_before_init_and_imports_in_threads_are_covered(tmp_path
     )
     with llm_server() as llm, otlp_server() as otlp:
         env = otlp_env(otlp.url, SOMATRACE_DATA_DIR=str(tmp_path), **llm.env)
-        run_program(source, env, timeout=100)
+        run_program(source, env, timeout=280)
 
         assert len(otlp.named("anthropic.chat")) == 1
         assert len([span for span in otlp.spans if span.scope.startswith("com.anthropic")]) == 0

@@ -21,7 +21,7 @@ def test_the_benchmark_of_the_page_measures_every_page_and_the_memory():
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=280,
     )
 
     assert done.returncode in (0, 1), done.stderr
