@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord, _internal, get_logger
-from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
@@ -31,6 +30,11 @@ from somatrace.guard import Guard
 from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.instrumentation.coexistence import log_records
 from tests.support.otlp_server import otlp_server
+
+otel_logging = pytest.importorskip(
+    "opentelemetry.instrumentation.logging.handler",
+    reason="OpenTelemetry's logging instrumentation is not installed in this environment",
+)
 
 SOURCE = """
     import logging
@@ -125,7 +129,7 @@ class Export:
         self.faults: list[int] = []
         grants = PolicyResolver({"tenants": {"redacted": grant}})
         log_records.install(Guard(lambda: self.faults.append(1), resolve=grants.resolve))
-        self.handler = LoggingHandler(logger_provider=self.provider)
+        self.handler = otel_logging.LoggingHandler(logger_provider=self.provider)
         self.log = logging.getLogger("tests.exported")
 
     @property
