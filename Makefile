@@ -56,7 +56,9 @@ lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 
 interop: ## run the tests beside other tools that patch a process (sentry-sdk, ddtrace, gevent, …)
 	@ci/tools/venv .venv-interop ci/locks/requirements-interop.lock
-	@.venv-interop/bin/python -m pytest -n 4 --dist worksteal -m interop
+	@.venv-interop/bin/python -m pytest -n 4 --dist worksteal -m interop \
+		tests/instrumentation/concurrency/test_other_concurrency.py \
+		tests/instrumentation/concurrency/test_other_patchers.py tests/runtime/test_clock.py
 
 record-matrix: ## run the libraries of the leak matrix that have recordings, and compare with those
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock

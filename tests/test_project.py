@@ -304,3 +304,12 @@ def run_python(code: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_make_interop_runs_every_module_with_such_tests():
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    marked = {str(path.relative_to(ROOT)) for path in tests if "mark.interop" in path.read_text()}
+    recipe = (ROOT / "Makefile").read_text().partition("-m interop")[2].partition("\n\n")[0]
+
+    assert marked
+    assert marked == {word for word in recipe.split() if word.endswith(".py")}
