@@ -8,8 +8,8 @@ Not every request below a span is its own. A client's span encloses nothing but 
 it calls back, such as a tool, whose requests are others: it loses its usage only to spans of the same client.
 An embedding is never the same request as a completion.
 
-Ended spans are settled on the worker, in the order in which they ended. What is kept hangs on the states of
-spans, so it goes when the span and those below it have ended.
+The worker's thread decides, in the order in which spans end. It keeps its data on the states of the spans, so
+the data is freed once a span and those below it have ended.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ STEPS = st.lists(st.one_of(st.sampled_from(KINDS), st.integers(0, 7)), min_size=
 
 
 def check(open_blocks: list[Opened], ended: list[Opened]) -> None:
-    """That what is in force is of the open blocks, the one entered last first."""
+    """Check that tags and parent are those of the open blocks, the one entered last taking precedence."""
     expected = next((one.tenant for one in reversed(open_blocks) if one.tenant), None)
     user = next((one.user for one in reversed(open_blocks) if one.user), None)
     assert (bound().get("tenant_id"), bound().get("user_id")) == (expected, user)

@@ -194,7 +194,7 @@ def _message(role: str, texts: list[Any]) -> dict[str, Any]:
 
 
 def _parsed(answer: Any) -> Any:
-    """The object that an answer stands for, if it is a raw one."""
+    """The parsed object of an answer; a raw answer is parsed first."""
     return answer.parse() if type(answer).__name__ == "LegacyAPIResponse" else answer
 
 
