@@ -1,7 +1,8 @@
 """Child process of `smoke`: a minimal service that traces one model call through the public API.
 
 `python -m somatrace.smoke.child` reads its order as JSON from standard input. It writes to the order's
-directory `sent` (the bytes sent to the target) and, after the flush, `result.json`.
+directory one file `*.sent` per export (the bytes sent to the target) and, after the flush, `result.json`.
+The files appear whole: at exit the child process may send again while the parent reads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SERVICE: Final = "somatrace-smoke"
 WORKFLOW: Final = "smoke"
 #: `ModelCall.by` of a call made without a client.
 BY_HAND: Final = "by hand"
+#: Suffix of the files that hold one export each.
+SENT: Final = ".sent"
 #: Failed sends after which the flush is abandoned.
 _MAX_FAILURES: Final = 3
 
@@ -52,14 +55,13 @@ class ModelCall(NamedTuple):
 class RecordingTransport:
     """A transport that records the bytes passed to another one, and its results."""
 
-    def __init__(self, inner: Transport, file: Path, answers: list[SendResult]) -> None:
+    def __init__(self, inner: Transport, directory: Path, answers: list[SendResult]) -> None:
         self._inner = inner
-        self._file = file
+        self._directory = directory
         self._answers = answers
 
     def send(self, body: bytes, timeout: float) -> SendResult:
-        with self._file.open("ab") as file:  # concatenated protobuf messages parse as one
-            file.write(body)
+        _write_whole(self._directory / f"{time.monotonic_ns():020}{SENT}", body)
         answer = self._inner.send(body, timeout)
         self._answers.append(answer)
         return answer
@@ -81,7 +83,7 @@ def main() -> int:
 
     # the only trace must not be sampled out
     somatrace.init_tracing(SERVICE, config=Config(env_file=order["env_file"], sample_rate=1.0))
-    _record_sends(directory / "sent", answers)
+    _record_sends(directory, answers)
     result = _traced(order)
     result["flushed"] = _flush(answers, order["until"])
     status = somatrace.status()
@@ -90,19 +92,24 @@ def main() -> int:
     result["problems"] = status.problems
     result["lost"] = dict(status.lost)
     result["instruments"] = dict(status.instruments)
-    draft = directory / "result.draft"
-    draft.write_text(json.dumps(result), encoding="utf-8")
-    draft.replace(directory / "result.json")
+    _write_whole(directory / "result.json", json.dumps(result).encode())
     return 0
 
 
-def _record_sends(file: Path, answers: list[SendResult]) -> None:
+def _write_whole(file: Path, data: bytes) -> None:
+    """Write `file` so that a reader in another process sees all of it or nothing."""
+    draft = file.with_suffix(".draft")
+    draft.write_bytes(data)
+    draft.replace(file)
+
+
+def _record_sends(directory: Path, answers: list[SendResult]) -> None:
     from somatrace.tracing import installed
 
     tracing = installed()
     outbox = tracing.pipeline.outbox if tracing is not None and tracing.pipeline is not None else None
     if outbox is not None:
-        outbox.wrap_transports(lambda transport: RecordingTransport(transport, file, answers))
+        outbox.wrap_transports(lambda transport: RecordingTransport(transport, directory, answers))
 
 
 def _flush(answers: list[SendResult], until: float) -> bool:

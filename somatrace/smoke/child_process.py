@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from somatrace.smoke.child import TraceOrder
+from somatrace.smoke.child import SENT, TraceOrder
 from somatrace.smoke.outcomes import EndedError
 
 CHILD: Final = (sys.executable, "-m", "somatrace.smoke.child")
@@ -85,8 +85,9 @@ def make_trace(order: TraceOrder, deadline: Deadline, command: Sequence[str] = C
                     what = f"the child process exited with code {process.returncode}"
                     what += _exception_of(process, directory)
                 raise EndedError("broken", what=what)
-            sent = directory / "sent"
-            return SentTrace(json.loads(result.read_text()), sent.read_bytes() if sent.exists() else b"")
+            exports = (file.read_bytes() for file in sorted(directory.glob(f"*{SENT}")))
+            # concatenated protobuf messages parse as one
+            return SentTrace(json.loads(result.read_text()), b"".join(exports))
 
 
 @contextlib.contextmanager
