@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from opentelemetry import trace
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.plain_numbers import amount, count, plain_number
 from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.runtime.fail_safe import fail_safe, text_of
+from somatrace.runtime.misuse import report_misuse
 from somatrace.runtime.type_names import type_name
 
 MAX_CONTENT = 256 * 1024
 
-log = logging.getLogger("somatrace")
 N = TypeVar("N", int, float)
 
 
@@ -30,10 +29,11 @@ def event(name: str, /, **fields: Any) -> None:
 
     Does nothing without a recording span.
     """
-    span = trace.get_current_span()
-    if not span.is_recording():
+    span = _recording_span("event")
+    if span is None:
         return
     with fail_safe("event"):
+        _expect_text("event", "name", name)
         kept = {key: attribute_value(value) for key, value in fields.items() if value is not None}
         text, now = attribute_text(name), time.time_ns()
         span.add_event(text, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
@@ -48,8 +48,8 @@ def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - L
     Accepts any JSON-serializable value; other objects are replaced by their type. If content is off, the
     guard removes it and records its length.
     """
-    span = trace.get_current_span()
-    if not span.is_recording():
+    span = _recording_span("content")
+    if span is None:
         return
     for key, value in ((semconv.OBSERVATION_INPUT, input), (semconv.OBSERVATION_OUTPUT, output)):
         if value is not None:
@@ -74,10 +74,12 @@ def usage(
 
     Omit unknown values: unknown is not 0. `cost` is in `currency` (ISO 4217).
     """
-    span = trace.get_current_span()
-    if not span.is_recording():
+    span = _recording_span("usage")
+    if span is None:
         return
     with fail_safe("usage"):
+        if model is not None:
+            _expect_text("usage", "model", model)
         tokens = {
             semconv.INPUT_TOKENS: input_tokens,
             semconv.OUTPUT_TOKENS: output_tokens,
@@ -105,10 +107,11 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
 
     `message` is for people; if content is off, only the code leaves the process.
     """
-    span = trace.get_current_span()
-    if not span.is_recording():
+    span = _recording_span("fail")
+    if span is None:
         return
     with fail_safe("fail"):
+        _expect_text("fail", "code", code)
         text = attribute_text(code)
         span.set_status(Status(StatusCode.ERROR, text_of(message) or text))
         span.set_attribute(semconv.ERROR_TYPE, text)
@@ -116,6 +119,21 @@ def fail(code: str, message: str = "", /, *, retryable: bool | None = None) -> N
         flag = retryable if type(retryable) is bool else plain_number(retryable)
         if flag is not None:
             span.set_attribute(semconv.ERROR_RETRYABLE, bool(flag))
+
+
+def _recording_span(caller: str) -> Span | None:
+    """The current span; None if it is not recorded, which is a misuse where there is no span at all."""
+    span = trace.get_current_span()
+    if span.is_recording():
+        return span
+    if span is trace.INVALID_SPAN and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        report_misuse(f"{caller}: called outside of any span, ignored: call it inside `span`")
+    return None
+
+
+def _expect_text(caller: str, argument: str, value: object) -> None:
+    if not isinstance(value, str):
+        report_misuse(f"{caller}: {argument} is a {type_name(value)}: pass a short string")
 
 
 def _usage_details(attributes: dict[str, Any]) -> dict[str, int]:
@@ -139,7 +157,7 @@ def _read(convert: Callable[[object], N | None], name: str, value: object) -> N 
     """The converted number of any number type; None if it is not one, because unknown is not 0."""
     number = None if value is None else convert(value)
     if number is None and value is not None:
-        log.debug("usage: %s: a value of type %s is skipped", name, type_name(value))
+        report_misuse(f"usage: {name}: a {type_name(value)} that is no such number is ignored")
     return number
 
 

@@ -22,6 +22,7 @@ from somatrace.context.failure_notes import is_foreign, note_failure
 from somatrace.context.span_state import state_of
 from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe
+from somatrace.runtime.misuse import report_misuse
 from somatrace.runtime.type_names import qualified_type_name, type_name
 from somatrace.semconv import KINDS, Kind
 
@@ -57,7 +58,7 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
     def __init__(self, name: str, /, *, kind: Kind = "step", **attributes: Any) -> None:
         super().__init__()
         self._name = attribute_text(name)
-        self._kind: Kind = kind if attribute_text(kind) in KINDS else "step"
+        self._kind: Kind = kind if attribute_text(kind) in KINDS else _unknown_kind()
         # a subclass of str could claim to equal the name of a tag
         attributes = {str.__str__(key): value for key, value in attributes.items()}
         known: dict[str, Any] = {key: attributes.pop(key) for key in semconv.KNOWN_TAGS if key in attributes}
@@ -170,6 +171,11 @@ class SpanScope:
                 held = getattr(started, "_attributes", None)
                 state.declared = declared_values(self._attributes, attributes, held)
         return started
+
+
+def _unknown_kind() -> Kind:
+    report_misuse(f"span: unknown kind, step is used instead: use one of {', '.join(KINDS)}")
+    return "step"
 
 
 _cached: tuple[trace.TracerProvider, trace.Tracer] | None = None

@@ -11,7 +11,7 @@ from somatrace import semconv
 from somatrace.config.parsers import BadValueError, boolean, choice, items, number, several, text, whole
 from somatrace.config.reader import DEFAULT, SettingsReader
 from somatrace.config.settings import ContentDefault, SpanLimits
-from somatrace.config.specs import BY_NAME, ENVIRONMENT_ATTRIBUTES, SPAN_LIMITS, VERSION_ATTRIBUTE
+from somatrace.config.specs import ENVIRONMENT_ATTRIBUTES, SPAN_LIMITS, VERSION_ATTRIBUTE
 
 RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 MAX_RESOURCE_VALUE: Final = 1024
@@ -225,7 +225,7 @@ def batch_size(reader: SettingsReader, queue_size: int) -> int:
     if size > queue_size:
         if reader.sources["batch_size"] != DEFAULT:
             reader.report(
-                BY_NAME["batch_size"].variable,
+                reader.label("batch_size"),
                 "a batch cannot be larger than the queue: reduced to the queue size",
             )
         return queue_size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from somatrace.config.parsers import BadValueError
@@ -63,6 +63,15 @@ class Environment:
             self._report(setting, f"line {', '.join(map(str, wrong[:5]))} of the file is not KEY=VALUE")
         self._layers.append((variables, " (env file)"))
         self._cache.clear()
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """The name and source of every variable that is set."""
+        seen: set[str] = set()
+        for variables, suffix in self._layers:
+            for name, value in variables.items():
+                if name not in seen and value.strip():
+                    seen.add(name)
+                    yield name, name + suffix
 
     def get(self, name: str) -> FoundVariable | None:
         """The value of `name`, or None if it is not set."""

@@ -44,11 +44,17 @@ class SettingsReader:
         self.config = config
         self.environment = Environment(process, self.report)
 
-    def report(self, setting: str, message: str) -> None:
-        """Record a problem, once."""
+    def report(self, setting: str, message: str) -> str:
+        """Record a problem, once, and return its line."""
         problem = Problem(setting, message)
         if problem not in self.problems:
             self.problems.append(problem)
+        return str(problem)
+
+    def problem_of(self, name: str) -> str:
+        """The first problem with the source of a setting, "" if there is none."""
+        label = self.label(name)
+        return next((str(problem) for problem in self.problems if problem.setting == label), "")
 
     def candidates(self, name: str, *, ours: bool = False) -> list[SettingCandidate]:
         """The sources of a setting in order of precedence; `ours`: only those set for somatrace."""

@@ -12,6 +12,7 @@ from somatrace.config.config_fields import ConfigFields
 from somatrace.config.reader import DEFAULT, SettingsReader, known_variables
 from somatrace.config.settings import Settings, Target
 from somatrace.config.specs import ALSO_READ, BY_NAME, ENVIRONMENT_ATTRIBUTES, REPLACED, SPAN_LIMITS, SPECS
+from somatrace.config.unknown_variables import unknown_variables
 
 #: settings whose value is simply that of the first source
 _PLAIN: Final = (
@@ -72,6 +73,8 @@ def resolve(
         **plain,
     )
     unused = _unused(reader, settings)
+    for problem in unknown_variables(reader.environment.names()):
+        reader.report(problem.setting, problem.message)
     reader.sources.update({spec.name: DEFAULT for spec in SPECS if spec.name not in reader.sources})
     return _finished(settings, reader, unused)
 

@@ -38,7 +38,8 @@ class Target:
     """The destination of spans. `headers` holds secrets: never shown in a repr, a log line or `status()`.
 
     `url` is the full URL for http/protobuf and `host:port` for grpc; its query may hold a secret too, so
-    print `address` instead. `timeout` is in seconds. `insecure` (grpc only) means without TLS.
+    print `address` instead. `timeout` is in seconds. `insecure` (grpc only) means without TLS. `unusable` is
+    the problem for which this target stands in for the configured one, "" if it is the configured one.
     """
 
     kind: TargetKind
@@ -51,6 +52,7 @@ class Target:
     client_certificate: str = ""
     client_key: str = ""
     insecure: bool = False
+    unusable: str = field(default="", compare=False)
 
     @property
     def address(self) -> str:

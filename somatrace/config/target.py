@@ -95,24 +95,28 @@ def _langfuse(reader: SettingsReader) -> Target:
         if not key
     ]
     if missing:
-        reader.report(
+        problem = reader.report(
             " and ".join(missing), "Langfuse needs both keys: nothing is sent until both are readable"
         )
-        return Target("none")
+        return Target("none", unusable=problem)
     if public.startswith("sk-lf-") or private.startswith("pk-lf-") or ":" in public:
-        reader.report("LANGFUSE_PUBLIC_KEY", "public and secret key are swapped: nothing is sent")
-        return Target("none")
+        problem = reader.report(
+            reader.label("langfuse_public_key"), "public and secret key are swapped: nothing is sent"
+        )
+        return Target("none", unusable=problem)
     url = reader.read("langfuse_host")
     if not url:
+        problem = reader.problem_of("langfuse_host")
         if reader.sources["langfuse_host"] == DEFAULT:
-            reader.report(
+            problem = reader.report(
                 "LANGFUSE_BASE_URL",
                 "Langfuse keys are set without a host: spans go to the local store until it is set",
             )
-        return Target("local")
-    _warn_about_plain_http(reader, "LANGFUSE_BASE_URL", url)
+        return Target("local", unusable=problem)
+    _warn_about_plain_http(reader, reader.label("langfuse_host"), url)
     if any(candidate.raw == "grpc" for candidate in reader.candidates("protocol", ours=True)):
-        reader.report("SOMATRACE_PROTOCOL", "Langfuse accepts only http/protobuf, which is used instead")
+        reader.read("protocol", ours=True)
+        reader.report(reader.label("protocol"), "Langfuse accepts only http/protobuf, which is used instead")
     reader.sources["protocol"] = reader.sources["insecure"] = DEFAULT
     extra = {
         name: content
@@ -144,7 +148,7 @@ def _otlp(reader: SettingsReader) -> Target:
         return _grpc(reader)
     url = reader.read("endpoint")
     if not url and reader.candidates("endpoint"):
-        return Target("local")
+        return Target("local", unusable=reader.problem_of("endpoint"))
     headers = reader.read("headers")
     if headers:
         _warn_about_plain_http(reader, reader.label("headers"), url)
@@ -160,8 +164,7 @@ def _grpc(reader: SettingsReader) -> Target:
     try:
         address, by_scheme = urls_and_headers.grpc_address(endpoints[0].raw if endpoints else _DEFAULT_GRPC)
     except BadValueError as bad:
-        reader.report(reader.label("endpoint"), str(bad))
-        return Target("local")
+        return Target("local", unusable=reader.report(reader.label("endpoint"), str(bad)))
     insecure = reader.read("insecure") if by_scheme is None else by_scheme
     headers = reader.read("headers")
     return _target(reader, "otlp", address, headers=headers, grpc=True, insecure=insecure)
@@ -185,7 +188,8 @@ def _target(
     certificate, key = reader.read("client_certificate", ours=ours), reader.read("client_key", ours=ours)
     if bool(certificate) != bool(key):
         reader.report(
-            "SOMATRACE_CLIENT_CERTIFICATE", "client certificate and key must both be set: neither is used"
+            reader.label("client_certificate" if certificate else "client_key"),
+            "client certificate and key must both be set: neither is used",
         )
         certificate = key = ""
     return Target(

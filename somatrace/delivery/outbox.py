@@ -76,6 +76,7 @@ class Outbox:
         self._failures = 0
         self._rejections = 0
         self._accepted = 0
+        self._failure = ""
         self._too_large: int | None = None  # size in bytes of the smallest rejected as too large
         self._reported = False
         self._next = self._not_before = 0.0
@@ -100,6 +101,11 @@ class Outbox:
     def away(self) -> bool:
         """Whether the target failed to accept the last batch."""
         return self._failures > 0
+
+    @property
+    def problem(self) -> str:
+        """Why the target does not accept spans; "" while it does."""
+        return f"target: {self._failure}" if self.away else ""
 
     def interrupt(self) -> None:
         self._transport.interrupt()
@@ -174,7 +180,7 @@ class Outbox:
                 self._ledger.lose("rejected", rejected)
             self._recovered()
             return True
-        self._ledger.last_error = result.message
+        self._failure = self._ledger.last_error = result.message
         if result.outcome in ("rejected", "too_large"):
             return self._reject(batch, result)
         batch.ambiguous = result.ambiguous

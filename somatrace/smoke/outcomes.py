@@ -31,6 +31,11 @@ OUTCOMES: Final[dict[str, Outcome]] = {
         "nothing would be sent: {what}",
         "`somatrace doctor` shows the setting responsible",
     ),
+    "unusable": Outcome(
+        2,
+        "the configured target is not used: {what}",
+        "until this setting is mended, spans of services go to the local store, or nowhere without keys",
+    ),
     "model": Outcome(
         2,
         "the model call failed: {what}",

@@ -42,7 +42,8 @@ class SmokeReport:
         yield f"target: {self.target}"
         yield from (f"note: {note}" for note in self.notes)
         if self.trace_id:
-            yield f"trace {self.trace_id}: {self.spans} spans, {self.made_by}"
+            made = f"{self.spans} spans, {self.made_by}" if self.made_by else "nothing of it was sent"
+            yield f"trace {self.trace_id}: {made}"
         if self.seconds_to_visible is not None:
             yield f"visible after {self.seconds_to_visible:.2f} s"
         for check in self.checks:

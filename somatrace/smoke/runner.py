@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from somatrace import semconv
 from somatrace.config import Config, Settings, resolve
+from somatrace.delivery.factory import transport_of
 from somatrace.delivery.probe import probe
 from somatrace.smoke.canaries import CanarySet
 from somatrace.smoke.checks import ExpectedTrace, Observation, check_trace, text_of
@@ -90,10 +90,13 @@ class _Run:
             log.note("problem", what=problem)
         if not settings.enabled:
             raise EndedError("off", what=f"{settings.sources['enabled']} disables tracing")
+        if target.unusable:
+            raise EndedError("unusable", what=target.unusable)
         if target.kind == "none":
             raise EndedError("off", what="the target is none")
-        if target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
-            raise EndedError("off", what="OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
+        _, prevented = transport_of(settings)
+        if prevented:
+            raise EndedError("off", what=prevented)
         if settings.sampler != "parentbased_always_on":
             log.note("sampling", what=f"{settings.sample_rate:g} ({settings.sampler})")
         if self._granted != "none":

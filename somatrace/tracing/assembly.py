@@ -28,6 +28,7 @@ from somatrace.pipeline.resource import resource_of
 from somatrace.pipeline.sampling import sampler_of
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.limits import LOAD_LIMIT
+from somatrace.runtime.misuse import misuses
 from somatrace.runtime.status import Status
 from somatrace.tracing.content_policy import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
@@ -81,7 +82,13 @@ class Tracing:
             unheard=ledger.unheard,
             ignored=propagation.ignored(),
             last_error=ledger.last_error,
-            problems=(*map(str, settings.problems), *self.coverage.problems, *self.policy_problems),
+            problems=(
+                *map(str, settings.problems),
+                *self.coverage.problems,
+                *self.policy_problems,
+                *misuses(),
+                *([outbox.problem] if outbox is not None and outbox.problem else ()),
+            ),
             instruments=self.coverage.states,
             unprotected=tuple(self.unprotected),
         )

@@ -65,15 +65,17 @@ def test_usage_records_model_and_tokens_by_convention_and_omits_unknown_values()
     ids=lambda value: type(value).__name__,
 )
 def test_usage_omits_a_number_that_is_no_count_with_one_debug_line(
-    value: Any, caplog: pytest.LogCaptureFixture
+    value: Any, caplog: pytest.LogCaptureFixture, no_misuses: None
 ) -> None:
     with caplog.at_level("DEBUG", "somatrace"), capture() as seen, span("call", kind="llm"):
         usage(input_tokens=value, output_tokens=3)
     attributes = seen.named("call").attributes
     assert "gen_ai.usage.input_tokens" not in attributes
     assert attributes["gen_ai.usage.output_tokens"] == 3
-    lines = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
-    assert lines == [f"usage: gen_ai.usage.input_tokens: a value of type {type(value).__name__} is skipped"]
+    lines = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
+    assert lines == [
+        f"usage: gen_ai.usage.input_tokens: a {type(value).__name__} that is no such number is ignored"
+    ]
 
 
 def test_fail_exports_the_code_but_not_the_message() -> None:

@@ -378,7 +378,48 @@ def test_a_client_certificate_without_its_key_is_not_used():
     settings = settings_of({**COLLECTOR, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": "/etc/client.pem"})
 
     assert settings.target.client_certificate == ""
-    assert complaints(settings) == ["SOMATRACE_CLIENT_CERTIFICATE"]
+    assert complaints(settings) == ["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({**KEYS, "LANGFUSE_HOST": "http://langfuse.example.com"}, "LANGFUSE_HOST"),
+        ({**KEYS, "SOMATRACE_LANGFUSE_HOST": "http://langfuse.example.com"}, "SOMATRACE_LANGFUSE_HOST"),
+        ({**KEYS, "LANGFUSE_HOST": "langfuse.example.com:3000"}, "LANGFUSE_HOST"),
+        (
+            {
+                "SOMATRACE_LANGFUSE_PUBLIC_KEY": "sk-lf-1",
+                "SOMATRACE_LANGFUSE_SECRET_KEY": "pk-lf-1",
+                "LANGFUSE_HOST": "https://langfuse.example.com",
+            },
+            "SOMATRACE_LANGFUSE_PUBLIC_KEY",
+        ),
+        (
+            {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "100", "SOMATRACE_QUEUE_SIZE": "10"},
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        ),
+    ],
+)
+def test_a_problem_names_the_variable_that_is_set(environ, named):
+    assert complaints(settings_of(environ)) == [named]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {**KEYS},
+        {**KEYS, "LANGFUSE_HOST": "langfuse.example.com:3000"},
+        {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_HOST": "https://langfuse.example.com"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    ],
+)
+def test_a_target_that_stands_in_for_the_configured_one_says_why(environ):
+    settings = settings_of(environ)
+
+    assert settings.target.kind in ("local", "none")
+    assert settings.target.unusable in map(str, settings.problems)
 
 
 def test_somatrace_settings_override_variables_injected_by_an_operator():

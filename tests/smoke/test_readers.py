@@ -125,12 +125,15 @@ def test_a_failed_real_call_exits_with_2_and_shows_neither_key_nor_prompt(smoke,
     assert PROMPT not in report.as_json()
 
 
+LANGFUSE_KEYS = {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}
+
+
 @pytest.mark.parametrize(
     ("env", "expected"),
     [
         ({"SOMATRACE_ENABLED": "false"}, "SOMATRACE_ENABLED disables tracing"),
         ({"SOMATRACE_TARGET": "none"}, "the target is none"),
-        ({"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_HOST": "http://localhost"}, "the target is none"),
+        ({"SOMATRACE_DATA_DIR": "/dev/null/traces"}, "SOMATRACE_DATA_DIR: no directory for the local store"),
     ],
 )
 def test_it_exits_with_2_when_nothing_would_be_sent(smoke, env, expected):
@@ -138,6 +141,29 @@ def test_it_exits_with_2_when_nothing_would_be_sent(smoke, env, expected):
 
     assert (report.exit_code, report.outcome) == (2, "off")
     assert expected in report.message
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        ({"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_HOST": "http://localhost"}, "LANGFUSE_SECRET_KEY"),
+        ({**LANGFUSE_KEYS}, "LANGFUSE_BASE_URL"),
+        ({**LANGFUSE_KEYS, "LANGFUSE_HOST": "localhost:3000"}, "LANGFUSE_HOST"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    ],
+)
+def test_it_exits_with_2_when_the_configured_target_cannot_be_used(smoke, env, named):
+    report = smoke(env)
+
+    assert (report.exit_code, report.outcome) == (2, "unusable")
+    assert report.message.startswith(f"the configured target is not used: {named}: ")
+    assert report.trace_id == ""
+
+
+def test_a_misspelled_variable_is_a_note(smoke, by_hand):
+    report = smoke({"SOMATRACE_TARGT": "langfuse"})
+
+    assert any("did you mean SOMATRACE_TARGET?" in note for note in report.notes)
 
 
 # -- after acceptance --------------------------------------------------------------------------------

@@ -316,9 +316,12 @@ def test_status_reflects_each_state(server):
         away = status()
         assert (away.available, away.queued_spans, away.delivered) == (False, 1, 0), away
         assert away.queued_bytes > 0 and "503" in away.last_error, away
+        [problem] = away.problems
+        assert problem.startswith("target: ") and "503" in problem, away
         assert flush(20)
         back = status()
         assert (back.available, back.queued_spans, back.queued_bytes, back.delivered) == (True, 0, 0, 1), back
+        assert back.problems == (), back
         assert back.success_rate == 1.0 and back.latency_p50 > 0 and back.throughput > 0, back
         """,
         otlp_env(server.url),
