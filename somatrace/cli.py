@@ -6,10 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
@@ -17,30 +18,44 @@ from somatrace.config import Config, Settings, resolve
 from somatrace.semconv import VERSION
 
 if TYPE_CHECKING:
+    from somatrace.doctor.findings import Level
     from somatrace.local.access.keys import Keys
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,  # plain text, as in the help of `check`
     pretty_exceptions_enable=False,
     help="Tracing for Python LLM services.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_COLORS: Final[dict[Level, str]] = {"ok": "green", "note": "cyan", "wrong": "red", "unknown": "yellow"}
 _EnvFile = Annotated[
     Path | None, typer.Option(help="Read settings from this .env file; the environment takes precedence.")
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
-    """Make every command a sub-command, even if there is only one."""
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Options of all commands."""
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(VERSION)
+    _print_version(wanted=True)
 
 
 @app.command(
@@ -124,17 +139,34 @@ def doctor(
     factory: Annotated[bool, typer.Option(help="Treat --app as an app factory.")] = False,
     env_file: _EnvFile = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Timeout per probe, in seconds.")] = 10,
+    send: Annotated[
+        bool, typer.Option("--send", help="Also send one span, to try the target's storage.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every setting and every check that passed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Show all settings with their sources, the installed libraries, and any problems."""
+    """Report problems with settings, target, installed libraries and one service.
+
+    Exit codes: 0 no problem, 1 a problem, 2 bad input, 3 not everything could be checked.
+    """
     _settings(env_file)
     if service is not None and re.fullmatch(r"\w+(\.\w+)*(:\w+(\.\w+)*)?", service) is None:
         _stop("--app takes module:app, as uvicorn does")
     from somatrace.doctor import DoctorOptions, examine
 
-    diagnosis = examine(DoctorOptions(str(env_file) if env_file else None, service, factory, timeout))
-    _print([diagnosis.as_json()] if as_json else diagnosis.lines())
+    options = DoctorOptions(str(env_file) if env_file else None, service, factory, timeout, send)
+    diagnosis = examine(options)
+    _print([diagnosis.as_json()] if as_json else diagnosis.lines(everything=everything, mark=_colored))
     raise typer.Exit(diagnosis.exit_code)
+
+
+def _colored(level: Level, mark: str) -> str:
+    """A mark in color on a terminal, unless NO_COLOR (no-color.org) is set."""
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return mark
+    return typer.style(mark, fg=_COLORS[level])
 
 
 def _print(lines: Iterable[str]) -> None:

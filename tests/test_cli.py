@@ -39,8 +39,22 @@ def test_bad_input_prints_one_line_and_exits_with_2(arguments, message) -> None:
 
 
 def test_version_and_help_are_printed() -> None:
+    assert run("version").stdout == run("--version").stdout
     assert run("version").stdout.strip().count(".") == 2
     assert "local" in run("--help").stdout
+
+
+@pytest.mark.parametrize("command", ["check", "local", "smoke", "doctor"])
+def test_the_help_of_every_command_has_one_style(command: str) -> None:
+    lines = run(command, "--help").stdout.splitlines()
+
+    assert lines[0].startswith(f"Usage: somatrace {command} [OPTIONS]")
+    assert "Options:" in lines
+    assert any(line.startswith("  -h, --help ") for line in lines)
+
+
+def test_completion_can_be_installed() -> None:
+    assert "--install-completion" in run("--help").stdout
 
 
 def test_local_writes_a_private_ready_file_and_stops_on_an_interrupt(tmp_path: Path) -> None:

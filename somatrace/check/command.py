@@ -8,7 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from somatrace.check import fixer, report, settings, suppressions
 from somatrace.check.cache import cached
@@ -20,6 +20,13 @@ from somatrace.check.rules import catalogue
 
 _STACK = 512 * 1024 * 1024
 _DEPTH = 100_000
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Help in the style of the other commands."""
+
+    def add_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,29 +60,37 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="somatrace check",
+        usage="%(prog)s [OPTIONS] [PATH]...",
         description="Find services that would run untraced. Nothing from the tree is imported or run.",
+        formatter_class=_HelpFormatter,
+        add_help=False,
     )
-    parser.add_argument("paths", nargs="*", default=["."], metavar="PATH", help="roots to check (default: .)")
-    parser.add_argument(
-        "--format", choices=tuple(report.FORMATS), default="full", help="output format (default: full)"
+    arguments = parser.add_argument_group("Arguments")
+    arguments.add_argument(
+        "paths", nargs="*", default=["."], metavar="PATH", help="Roots to check (default: .)."
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write to FILE instead of standard output"
+    options = parser.add_argument_group("Options")
+    options.add_argument(
+        "--format", choices=tuple(report.FORMATS), default="full", help="Output format (default: full)."
     )
-    parser.add_argument("--select", metavar="CODES", help="report only these codes, separated by commas")
-    parser.add_argument("--ignore", metavar="CODES", help="skip these codes, separated by commas")
-    parser.add_argument("--explain", metavar="CODE", help="explain a code")
-    parser.add_argument(
-        "--list", action="store_true", help="list every process: its launcher and where it is traced"
+    options.add_argument(
+        "--output", type=Path, metavar="FILE", help="Write to FILE instead of standard output."
     )
-    parser.add_argument(
-        "--json", action="store_true", help="same as --format json; with --list, print the list as JSON"
+    options.add_argument("--select", metavar="CODES", help="Report only these codes, separated by commas.")
+    options.add_argument("--ignore", metavar="CODES", help="Skip these codes, separated by commas.")
+    options.add_argument("--explain", metavar="CODE", help="Explain a code.")
+    options.add_argument(
+        "--list", action="store_true", help="List every process: its launcher and where it is traced."
     )
-    parser.add_argument("--no-cache", action="store_true", help="do not read or write .somatrace_cache")
-    parser.add_argument(
-        "--write-baseline", metavar="FILE", help="accept the current findings and write them to FILE"
+    options.add_argument(
+        "--json", action="store_true", help="Same as --format json; with --list, print the list as JSON."
     )
-    parser.add_argument("--fix", action="store_true", help="add a missing call where its place is obvious")
+    options.add_argument("--no-cache", action="store_true", help="Do not read or write .somatrace_cache.")
+    options.add_argument(
+        "--write-baseline", metavar="FILE", help="Accept the current findings and write them to FILE."
+    )
+    options.add_argument("--fix", action="store_true", help="Add a missing call where its place is obvious.")
+    options.add_argument("-h", "--help", action="help", help="Show this message and exit.")
     return parser
 
 

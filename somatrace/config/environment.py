@@ -33,7 +33,7 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _LITERAL: Final = r"'([^']*)'\s*(?:#.*)?"
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?'
 
-ReportProblem = Callable[[str, str], None]
+ReportProblem = Callable[[str, str], object]
 
 
 class FoundVariable(NamedTuple):

@@ -17,22 +17,28 @@ from somatrace.tracing.content_policy import grants_of
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Command-line options. `timeout` in seconds applies to the target's answer and to loading the app."""
+    """Command-line options. `timeout` in seconds applies to each answer of the target and to loading the app;
+    `send` sends one span to a network target."""
 
     env_file: str | None = None
     app: str | None = None
     factory: bool = False
     timeout: float = 10.0
+    send: bool = False
 
 
 def examine(options: DoctorOptions) -> Diagnosis:
     """Run every check; probes the target once and, with `app`, loads the service in a child process."""
     config = Config(env_file=options.env_file) if options.env_file else None
     settings = resolve("somatrace", config)
+    faulty = {problem.setting for problem in settings.problems}
     # variables without effect are reported as findings instead
     explained = tuple(
         # `explain` masks settings that hold secrets; secrets also turn up in settings that should not
-        line._replace(value=redact_text(line.value, categories=("secrets",)))
+        line._replace(
+            value=redact_text(line.value, categories=("secrets",)),
+            source=f"{line.source}, with a problem" if line.source in faulty else line.source,
+        )
         for line in explain(settings)
         if line.setting not in settings.unused
     )
@@ -47,7 +53,7 @@ def _findings(settings: Settings, options: DoctorOptions) -> Iterator[DoctorFind
     policy = _policy_problems(settings)
     for what in policy:
         yield finding("policy", what=what)
-    yield from target_findings(settings, options.timeout)
+    yield from target_findings(settings, options.timeout, send=options.send)
     yield from installed_findings()
     if options.app is not None:
         known = {*map(str, settings.problems), *policy}

@@ -8,16 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-#: ok and note require no action; wrong sets exit code 1; unknown (a check that could not run) sets 2.
+#: ok and note require no action; wrong sets exit code 1; unknown (a check that could not run) sets 3.
 Level = Literal["ok", "note", "wrong", "unknown"]
 
 
 class FindingKind(NamedTuple):
-    """The level, text and advice of one kind of finding."""
+    """The level, text and advice of one kind of finding; `detail`: shown only with `--all`."""
 
     level: Level
     text: str
     advice: str = ""
+    detail: bool = False
 
 
 KINDS: Final[dict[str, FindingKind]] = {
@@ -54,8 +55,14 @@ KINDS: Final[dict[str, FindingKind]] = {
         "ok",
         "no disk spool: while the target is unavailable, spans wait in memory, at most "
         "{size} (SOMATRACE_QUEUE_BYTES) plus {spans} not yet encoded (SOMATRACE_QUEUE_SIZE)",
+        detail=True,
     ),
-    "answers": FindingKind("ok", "the target answers: {what} in {milliseconds} ms"),
+    "answers": FindingKind(
+        "ok",
+        "the target answers: {what} in {milliseconds} ms to an export without spans, which tries no storage "
+        "(--send does, with one span)",
+    ),
+    "sent": FindingKind("ok", "the target has accepted one span: trace {trace_id}, tenant {tenant}"),
     "dns": FindingKind(
         "wrong",
         "DNS: {what}",
@@ -105,7 +112,9 @@ KINDS: Final[dict[str, FindingKind]] = {
     ),
     # -- installed packages
     "python": FindingKind(
-        "ok", "Python {version}, somatrace {somatrace}, all {count} dependencies in their supported ranges"
+        "ok",
+        "Python {version}, somatrace {somatrace}, all {count} dependencies in their supported ranges",
+        detail=True,
     ),
     "outside": FindingKind(
         "wrong",
@@ -118,21 +127,14 @@ KINDS: Final[dict[str, FindingKind]] = {
         "somatrace is not installed as a package, so dependency versions cannot be checked",
         "install it with `pip install` instead of adding its source to the path",
     ),
-    "old_pip": FindingKind(
-        "note",
-        "pip {version} needs many minutes to resolve somatrace[traceloop]: use pip 24 or newer, or uv",
-    ),
-    "distro": FindingKind(
-        "note",
-        "opentelemetry-distro {version} is installed: under opentelemetry-instrument its exporter receives "
-        "guarded copies of spans, or none if it sends to the same target",
-    ),
     "agent": FindingKind(
         "note",
         "this process runs under opentelemetry-instrument; services started that way have two span pipelines",
     ),
     "library": FindingKind(
-        "ok", "{library} {version}: instrumented by {instrumentor} {its_version} when imported"
+        "ok",
+        "{library} {version}: instrumented by {instrumentor} {its_version} when imported",
+        detail=True,
     ),
     "library_without": FindingKind(
         "note",
@@ -201,6 +203,11 @@ class DoctorFinding:
     level: Level
     text: str
     advice: str
+
+    @property
+    def detail(self) -> bool:
+        """Whether it is shown only with `--all`."""
+        return KINDS[self.kind].detail
 
 
 def finding(kind: str, **fields: object) -> DoctorFinding:

@@ -19,30 +19,18 @@ from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.libraries import INSTRUMENTED, Library
 
 _PACKAGE: Final = "somatrace"
-_GOOD_PIP: Final = 24
 
 
 def installed_findings() -> Iterator[DoctorFinding]:
-    """Findings on versions, pip, the OpenTelemetry agent, and libraries that are or could be instrumented."""
+    """Findings on versions, the OpenTelemetry agent, and libraries that are or could be instrumented."""
     yield from _versions()
-    yield from pip_findings(version_of("pip"), version_of("traceloop-sdk"))
-    distro = version_of("opentelemetry-distro")
     if any(
         path.rstrip("/").endswith("opentelemetry/instrumentation/auto_instrumentation") for path in sys.path
     ):
         yield finding("agent")
-    elif distro:
-        yield finding("distro", version=distro)
     for library in INSTRUMENTED:
         for module in library.modules:
             yield from library_findings(library, module)
-
-
-def pip_findings(pip: str, traceloop: str) -> Iterator[DoctorFinding]:
-    """Report a pip that is too old to install the extra `traceloop`, unless the extra is installed."""
-    major = pip.partition(".")[0]
-    if major.isdigit() and int(major) < _GOOD_PIP and not traceloop:
-        yield finding("old_pip", version=pip)
 
 
 def version_of(distribution: str) -> str:

@@ -6,20 +6,29 @@ import importlib.util
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
+from opentelemetry.sdk.trace import ReadableSpan
+
+from somatrace import semconv
 from somatrace.config import Settings
 from somatrace.config.reader import DEFAULT
 from somatrace.config.urls_and_headers import clear_text_abroad
+from somatrace.delivery import encoding
+from somatrace.delivery.factory import transport_of
 from somatrace.delivery.probe import probe
 from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.local.data_dir import data_dir
 from somatrace.local.store.database import FILE
 from somatrace.local.store.store import Store
 
+#: Tenant of the span sent by `--send`.
+_TENANT: Final = "somatrace-doctor"
 
-def target_findings(settings: Settings, timeout: float) -> Iterator[DoctorFinding]:
-    """Findings about the target; probes it once."""
+
+def target_findings(settings: Settings, timeout: float, *, send: bool = False) -> Iterator[DoctorFinding]:
+    """Findings about the target; probes it once, and with `send` sends one span."""
     target, variable = settings.target, settings.sources.get("target", DEFAULT)
     if not settings.enabled:
         yield finding("off", variable=settings.sources["enabled"])
@@ -34,7 +43,10 @@ def target_findings(settings: Settings, timeout: float) -> Iterator[DoctorFindin
     else:
         if _is_clear_text(settings):
             yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
-        yield _probe_finding(settings, timeout)
+        answered = _probe_finding(settings, timeout)
+        yield answered
+        if send and answered.level == "ok":
+            yield _sent_finding(settings, timeout)
         yield _waiting(settings)
 
 
@@ -50,6 +62,33 @@ def _probe_finding(settings: Settings, timeout: float) -> DoctorFinding:
     if result.better:
         return finding("elsewhere", url=settings.target.address, what=result.message, better=result.better)
     return finding(result.fault, url=settings.target.address, what=result.message)
+
+
+def _sent_finding(settings: Settings, timeout: float) -> DoctorFinding:
+    """Send one span, which the target stores under a tenant of its own."""
+    transport, _ = transport_of(settings)
+    assert transport is not None  # the probe would have failed without one
+    body, trace_id = _one_span()
+    try:
+        result = transport.send(body, timeout)
+    finally:
+        transport.close()
+    if result.outcome == "accepted" and not result.rejected:
+        return finding("sent", trace_id=trace_id, tenant=_TENANT)
+    return finding(result.fault or "server", url=settings.target.address, what=result.message)
+
+
+def _one_span() -> tuple[bytes, str]:
+    """An encoded span without content, and its trace id."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = TracerProvider(resource=Resource({semconv.SERVICE_NAME: "somatrace-doctor"}))
+    span = provider.get_tracer(semconv.SCOPE, semconv.VERSION).start_span("doctor")
+    span.set_attribute(semconv.TENANT, _TENANT)
+    span.end()
+    assert isinstance(span, ReadableSpan)
+    return encoding.encode([span]), format(span.get_span_context().trace_id, "032x")
 
 
 def _is_clear_text(settings: Settings) -> bool:

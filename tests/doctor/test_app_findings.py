@@ -183,7 +183,7 @@ def test_a_service_that_fails_to_load_exits_with_2_and_shows_only_the_error_type
     diagnosis = doctor({}, app=app)
 
     assert texts(diagnosis, "app_failed") == [f"{app} could not be loaded: {what}"]
-    assert diagnosis.exit_code == 2
+    assert diagnosis.exit_code == 3
 
 
 START_UP = """
@@ -230,7 +230,7 @@ def test_a_service_that_hangs_during_import_exits_with_2(doctor, service):
     diagnosis = doctor({}, app="svc:app", timeout=2.0)
 
     assert texts(diagnosis, "app_slow") == ["svc:app did not load within 2 s"]
-    assert diagnosis.exit_code == 2
+    assert diagnosis.exit_code == 3
 
 
 def test_service_threads_do_not_block_doctor_and_its_output_is_hidden(doctor, service, capfd):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,14 +10,16 @@ import sys
 
 import pytest
 
+COMMAND = [sys.executable, "-m", "somatrace", "doctor"]
+
 
 def doctor(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "somatrace", "doctor", *arguments],
+        [*COMMAND, *arguments],
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
         check=False,
     )
 
@@ -25,7 +28,7 @@ def test_the_diagnosis_is_printed_as_text_or_as_one_json_object():
     lines, as_json = doctor(), doctor("--json")
 
     assert (lines.returncode, lines.stderr) == (0, "")
-    assert lines.stdout.splitlines()[-1].endswith("(exit code 0)")
+    assert lines.stdout.splitlines()[0].endswith("(exit code 0)")
     diagnosis = json.loads(as_json.stdout)
     assert (as_json.returncode, diagnosis["exit_code"]) == (0, 0)
     assert {"setting", "value", "source", "why"} == set(diagnosis["settings"][0])
@@ -36,8 +39,44 @@ def test_a_wrong_finding_exits_with_1_and_gives_advice():
     done = doctor(env={"SOMATRACE_SAMPLE_RATE": "7"})
 
     assert done.returncode == 1
-    assert "WRONG" in done.stdout
-    assert "-> fix it where it is set" in done.stdout
+    verdict, _, problem, advice, *_ = done.stdout.splitlines()
+    assert verdict.startswith("doctor: 1 wrong, ")
+    assert problem.startswith("WRONG    setting: SOMATRACE_SAMPLE_RATE: ")
+    assert advice.strip().startswith("-> fix it where it is set")
+    assert "1.0  (SOMATRACE_SAMPLE_RATE, with a problem)" in done.stdout
+
+
+def test_only_settings_that_are_set_are_shown_and_all_of_them_with_all():
+    usual, everything = doctor(env={"SOMATRACE_QUEUE_SIZE": "10"}), doctor("--all")
+
+    assert "queue_size  10  (SOMATRACE_QUEUE_SIZE)" in usual.stdout
+    assert "flush_interval" not in usual.stdout
+    assert "instrumented by" not in usual.stdout
+    assert "flush_interval" in everything.stdout
+    assert "dependencies in their supported ranges" in everything.stdout
+
+
+def test_findings_are_colored_on_a_terminal_only_and_not_with_no_color():
+    def on_a_terminal(**env: str) -> str:
+        given = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        terminal, end = os.openpty()
+        with subprocess.Popen(COMMAND, env={**given, **env}, stdout=end, stdin=end):
+            os.close(end)
+            text = b""
+            with contextlib.suppress(OSError):  # Linux reports the end of a terminal as an error
+                while read := os.read(terminal, 65536):
+                    text += read
+        os.close(terminal)
+        return text.decode()
+
+    assert "\x1b[36mnote" in on_a_terminal()
+    assert "\x1b[" not in on_a_terminal(NO_COLOR="1")
+    assert "\x1b[" not in doctor().stdout
+
+
+def test_bad_input_and_checks_that_could_not_run_have_codes_of_their_own(tmp_path):
+    assert doctor("--app", "no good").returncode == 2
+    assert doctor("--app", "nothing:app").returncode == 3
 
 
 def test_settings_can_come_from_an_env_file(tmp_path):

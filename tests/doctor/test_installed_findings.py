@@ -13,7 +13,6 @@ from somatrace.doctor.installed_findings import (
     distribution_of,
     installed_findings,
     library_findings,
-    pip_findings,
 )
 from somatrace.libraries import Library
 
@@ -96,13 +95,6 @@ def test_a_library_that_has_become_a_namespace_package_is_reported(install, tmp_
 
     assert (reported.kind, reported.level) == ("library_namespace", "wrong")
     assert reported.text.startswith("smallmodel 3.0 is not instrumented: its module smallmodel has become ")
-
-
-def test_an_old_pip_is_noted_unless_the_traceloop_extra_is_installed():
-    [noted] = pip_findings("23.2.1", "")
-
-    assert noted.text.startswith("pip 23.2.1 needs many minutes")
-    assert not [*pip_findings("23.2.1", "0.62.4"), *pip_findings("24.0", ""), *pip_findings("", "")]
 
 
 def test_a_module_maps_to_its_distribution_or_to_its_own_name():

@@ -244,8 +244,43 @@ def test_grpc_without_its_extra_is_wrong(doctor, monkeypatch):
     assert level(diagnosis, "grpc_missing") == "wrong"
 
 
-def test_exit_code_1_for_wrong_takes_precedence_over_2_for_unknown(doctor, tmp_path, monkeypatch):
+def test_exit_code_1_for_wrong_takes_precedence_over_3_for_unknown(doctor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    assert doctor({}, app="nothing:app").exit_code == 2
+    assert doctor({}, app="nothing:app").exit_code == 3
     assert doctor({"SOMATRACE_SAMPLE_RATE": "7"}, app="nothing:app").exit_code == 1
+
+
+def langfuse(url: str) -> dict[str, str]:
+    return {"LANGFUSE_HOST": url, "LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}
+
+
+def test_send_sends_one_span_without_content_and_names_its_trace(doctor):
+    with otlp_server() as server:
+        diagnosis = doctor(langfuse(server.url), send=True)
+
+    [span] = server.spans
+    [line] = texts(diagnosis, "sent")
+    assert span.trace_id in line
+    assert span.attributes == {"tenant_id": "somatrace-doctor"}
+
+
+def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):
+    with otlp_server() as server:
+        usual = doctor(langfuse(server.url))
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(200 if number == 0 else 500)
+        sending = doctor(langfuse(server.url), send=True)
+
+    assert usual.exit_code == 0
+    [answers] = texts(usual, "answers")
+    assert answers.endswith("to an export without spans, which tries no storage (--send does, with one span)")
+    assert sending.exit_code == 1
+    assert level(sending, "server") == "wrong"
+
+
+def test_without_send_nothing_is_stored_in_the_target(doctor):
+    with otlp_server() as server:
+        doctor(langfuse(server.url))
+
+    assert server.spans == []
