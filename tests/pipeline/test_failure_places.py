@@ -180,7 +180,7 @@ def test_records_and_third_party_processors_see_the_place_and_no_text(run: Calla
         try:
             with pytest.raises(ShopError):
                 run()
-            tracing.flush(5)
+            tracing.flush(60)
         finally:
             processor.remove_span_processor(collector)
     (ended,) = [record for record in seen.records if record.phase == "ended"]
@@ -407,7 +407,7 @@ for tenant in ("redacted", "full", "none"):
                 run()
             except ValueError:
                 pass
-assert flush(10), status()
+assert flush(60), status()
 """
 
 

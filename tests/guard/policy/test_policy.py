@@ -441,7 +441,7 @@ def test_a_late_callable_grants_nothing_and_does_not_block():
     release = threading.Event()
 
     def stuck(tenant: str) -> str:
-        release.wait(20)
+        release.wait(60)
         return "redacted"
 
     grants = PolicyResolver(stuck, default="redacted")
@@ -513,11 +513,11 @@ def held(lock):
     def hold():
         with lock:
             taken.set()
-            release.wait(30)
+            release.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    taken.wait(30)
+    taken.wait(60)
     try:
         yield
     finally:
@@ -555,7 +555,7 @@ def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock():
 
     def stuck_in_the_parent(tenant: str) -> str:
         if os.getpid() == parent and tenant == "stuck":
-            release.wait(30)
+            release.wait(60)
         return "redacted"
 
     grants = PolicyResolver(stuck_in_the_parent)

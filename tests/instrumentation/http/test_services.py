@@ -42,7 +42,7 @@ def call(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     connection.request("GET", "/items/7", headers=headers or {})
     answer = connection.getresponse()
     body = answer.read()
