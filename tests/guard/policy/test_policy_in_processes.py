@@ -125,6 +125,8 @@ def test_a_program_can_supply_its_policy_as_a_callable(tmp_path: Path) -> None:
     program = PROGRAM.replace(
         'init_tracing("svc")',
         "from somatrace import Config\n"
+        "from somatrace.guard.policy import callable_source\n"
+        "callable_source.LIMIT = 60.0\n"
         'init_tracing("svc", config=Config(content_policy=lambda t: "redacted" if t == "closed" else None))',
     )
     server = run(tmp_path, "default: none", program)

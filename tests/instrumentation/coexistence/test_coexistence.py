@@ -213,6 +213,7 @@ def test_spans_of_tasks_on_uvloop_arrive_with_their_tenants() -> None:
         await asyncio.gather(*(work(f"tenant-{number}") for number in range(8)))
 
     uvloop.run(work_for_all())
+    assert flush(60)
     """
     )
     with llm_server() as llm, otlp_server() as ours:
