@@ -6,16 +6,17 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "somatrace"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.parametrize(
@@ -66,12 +67,10 @@ def test_local_writes_a_private_ready_file_and_stops_on_an_interrupt(tmp_path: P
         text=True,
     )
     try:
-        until = time.monotonic() + 20
-        while not ready.exists() and time.monotonic() < until:
-            time.sleep(0.02)
+        wait_until(ready.exists)
         announced = json.loads(ready.read_text())
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=180)
     finally:
         process.kill()
     assert announced["url"].startswith("http://127.0.0.1:")

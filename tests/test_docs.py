@@ -6,7 +6,6 @@ import dataclasses
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import yaml
 from somatrace import Status
 from somatrace.config import resolve
 from somatrace.config.specs import ALSO_READ, SPECS
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,13 +104,11 @@ def model_server(tmp_path_factory) -> Iterator[str]:
     arguments = [sys.executable, "-m", "somatrace.modelserver", "--port", "0", "--ready-file", str(ready)]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
-        while not ready.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(ready.exists)
         yield ready.read_text().strip()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
@@ -126,7 +124,7 @@ def test_python_in_the_documentation_does_what_it_says(block, model_server, tmp_
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 0, done.stderr
@@ -143,7 +141,7 @@ def test_every_command_in_the_documentation_is_run_somewhere(command):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=180,
         )
         assert done.returncode == 0, done.stderr
         return

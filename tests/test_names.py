@@ -117,7 +117,7 @@ def is_importable(dotted: str) -> bool:
 @pytest.mark.parametrize("module", ["somatrace", "somatrace.check", "somatrace.modelserver"])
 def test_a_module_that_is_run_by_name_runs(module):
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False, timeout=180
     )
 
     assert done.returncode == 0, done.stderr

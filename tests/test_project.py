@@ -64,7 +64,7 @@ def tracked() -> list[Path]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=180,
     )
     if listing.returncode != 0:
         pytest.skip("not a git checkout: no list of tracked files")
@@ -128,7 +128,7 @@ def test_the_layers_contract_holds():
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
     assert lint.returncode == 0, lint.stdout
@@ -189,7 +189,7 @@ def test_the_check_lists_the_four_services_and_not_the_demo():
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
     services = {f"services/{path.parent.name}" for path in (ROOT / "services").glob("*/app")}
@@ -300,7 +300,7 @@ def test_the_package_is_marked_as_typed():
 
 def run_python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=180
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

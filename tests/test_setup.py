@@ -41,7 +41,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=180,
         )
 
 
@@ -109,7 +109,7 @@ def test_a_missing_python_from_the_variable_is_reported(machine):
 
 
 def test_make_without_arguments_lists_the_targets():
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
 
     assert listed.returncode == 0
     for target in (
@@ -131,7 +131,7 @@ def test_make_without_arguments_lists_the_targets():
 def checkout(tmp_path):
     """A copy of the tracked files only."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=180
     )
     if listing.returncode != 0:
         pytest.skip("not a git checkout: no list of tracked files")

@@ -48,7 +48,7 @@ def run(installed: Path, directory: Path, *arguments: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -103,7 +103,7 @@ while not local.started:
 try:
     for path in ("/static/page.css", "/static/page.js", "/"):
         try:
-            answer = urllib.request.urlopen(local.url + path, timeout=10)
+            answer = urllib.request.urlopen(local.url + path, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         print(path, answer.status, answer.headers["content-type"].partition(";")[0], len(answer.read()) > 200)

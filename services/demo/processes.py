@@ -6,16 +6,17 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-START_LIMIT = 60.0
+START_LIMIT = 180.0
 STOP_LIMIT = 5.0
 LAST_LINES = 15
 
@@ -120,14 +121,19 @@ def wait_for_port(child: Child, port: int) -> None:
     _wait(child, lambda: _listens(port))
 
 
-def free_ports(number: int) -> list[int]:
-    """Currently unused loopback ports."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [int(listener.getsockname()[1]) for listener in held]
-    finally:
-        for listener in held:
-            listener.close()
+@contextmanager
+def held_ports(number: int) -> Iterator[list[int]]:
+    """Unused loopback ports for children to listen on. Within the block no other program is given one."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            # Linux lets a server listen on a port that others have bound in this way, as servers do
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.bind(("127.0.0.1", 0))
+        ports = [int(each.getsockname()[1]) for each in sockets]
+        if sys.platform != "linux":
+            held.close()
+        yield ports
 
 
 def _wait(child: Child, ready: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.demo.processes import Processes, free_ports, wait_for_file, wait_for_port
+from services.demo.processes import Processes, held_ports, wait_for_file, wait_for_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TENANTS = Path(__file__).with_name("tenants.toml")
@@ -88,31 +88,32 @@ def start_model(processes: Processes, data: Path) -> str:
 
 def start_services(processes: Processes, data: Path, model_url: str, tracing: Mapping[str, str]) -> str:
     """Start the four services with the settings in `tracing` and return the gateway's URL."""
-    ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
-    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    env = {
-        **clean_environment(),
-        "MODEL_URL": model_url,
-        "RECALL_URL": urls["recall-service"],
-        "SLM_URL": urls["slm-service"],
-        "ORCHESTRATOR_URL": urls["orchestrator"],
-        "TENANTS_FILE": str(TENANTS),
-        "SOMATRACE_DATA_DIR": str(data / "spool"),
-        # a key for this run, so that services trust each other's signed tags
-        "SOMATRACE_TRUST_KEYS": "demo:" + base64.b64encode(secrets.token_bytes(32)).decode(),
-        **tracing,
-    }
-    children = {
-        name: processes.start(
-            name,
-            [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--no-access-log"],
-            env={"SOMATRACE_SERVICE_VERSION": SERVICES[name], **env},
-            cwd=ROOT / "services" / name,
-        )
-        for name, port in ports.items()
-    }
-    for name, child in children.items():
-        wait_for_port(child, ports[name])
+    with held_ports(len(SERVICES)) as numbers:
+        ports = dict(zip(SERVICES, numbers, strict=True))
+        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+        env = {
+            **clean_environment(),
+            "MODEL_URL": model_url,
+            "RECALL_URL": urls["recall-service"],
+            "SLM_URL": urls["slm-service"],
+            "ORCHESTRATOR_URL": urls["orchestrator"],
+            "TENANTS_FILE": str(TENANTS),
+            "SOMATRACE_DATA_DIR": str(data / "spool"),
+            # a key for this run, so that services trust each other's signed tags
+            "SOMATRACE_TRUST_KEYS": "demo:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+            **tracing,
+        }
+        children = {
+            name: processes.start(
+                name,
+                [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--no-access-log"],
+                env={"SOMATRACE_SERVICE_VERSION": SERVICES[name], **env},
+                cwd=ROOT / "services" / name,
+            )
+            for name, port in ports.items()
+        }
+        for name, child in children.items():
+            wait_for_port(child, ports[name])
     return urls["gateway-api"]
 
 

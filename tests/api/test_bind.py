@@ -235,9 +235,9 @@ def test_no_tenant_holds_in_threads_pools_tasks_and_generators_created_inside() 
         with bind(tenant_id=None):
             thread = threading.Thread(target=work)
             thread.start()
-            thread.join(5)
+            thread.join(60)
             with ThreadPoolExecutor(1) as pool:
-                pool.submit(work).result(5)
+                pool.submit(work).result(60)
             asyncio.run(task())
             running = pieces()
         list(running)
@@ -439,12 +439,12 @@ def test_one_bind_object_entered_by_many_threads_at_once_leaks_nothing() -> None
 
     def work() -> None:
         with shared:
-            gate.wait(5)
+            gate.wait(60)
         left.append(bound())
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert left == [{}] * 4

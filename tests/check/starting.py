@@ -96,7 +96,7 @@ def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> li
     )
     waited = True
     try:
-        process.communicate(timeout=10)
+        process.communicate(timeout=180)
     except subprocess.TimeoutExpired:
         waited = False
     finally:

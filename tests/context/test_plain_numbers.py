@@ -144,6 +144,6 @@ def test_no_number_delays_the_program() -> None:
         "print('done')\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=True
     )
     assert ran.stdout == "done\n"

@@ -15,6 +15,7 @@ from somatrace.config import Target
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.otlp_http import HttpTransport
 from somatrace.delivery.outbox import Outbox
+from tests.support.waiting import HANG
 
 
 def batch(*names: str) -> bytes:
@@ -67,7 +68,7 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     return Outbox(transport, ledger, **settings), ledger
 
 
-def deliver(outbox: Outbox, seconds: float = 10.0) -> None:
+def deliver(outbox: Outbox, seconds: float = HANG) -> None:
     """Send like the worker until nothing waits."""
     until = time.monotonic() + seconds
     while not outbox.empty and time.monotonic() < until:

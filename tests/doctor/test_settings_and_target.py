@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from somatrace.local.ingest.sink import LocalSink
 from tests.delivery.support import batch
 from tests.doctor.conftest import CANARY
 from tests.support.otlp_server import Reply, otlp_server
+from tests.support.ports import refusing_port
 
 
 def texts(diagnosis, kind: str) -> list[str]:
@@ -192,12 +192,9 @@ def test_a_wrong_path_is_reported_with_a_working_one(doctor):
 
 
 def test_dns_failures_and_closed_ports_are_distinguished(doctor):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-
     assert level(doctor({"SOMATRACE_ENDPOINT": "http://collector.invalid"}), "dns") == "wrong"
-    assert level(doctor({"SOMATRACE_ENDPOINT": f"http://127.0.0.1:{port}"}), "refused") == "wrong"
+    with refusing_port() as port:
+        assert level(doctor({"SOMATRACE_ENDPOINT": f"http://127.0.0.1:{port}"}), "refused") == "wrong"
 
 
 @pytest.mark.slow

@@ -154,8 +154,8 @@ def main(client: str, directory: Path, order: str) -> None:
         join()
         _load(client)
     init_tracing("matrix", listeners=[listen])
-    join()
     if order == "after":
+        join()
         _load(client)
     for mode, tenant in TENANTS.items():
         for name, function in CASES.items():
@@ -169,9 +169,9 @@ def main(client: str, directory: Path, order: str) -> None:
                     asyncio.run(result)
             sent += [[name, text] for text in provider.headers]
             provider.headers.clear()
-    assert flush(20), "not all arrived"
+    assert flush(60), "not all arrived"
     state = status()
-    shutdown(10)
+    shutdown(60)
     unseen = [index for index, one in enumerate(third_party) if not one.keep.seen]
     (directory / "canaries.json").write_text(dump(canaries))
     (directory / "recorded.json").write_text(json.dumps(recorded, default=repr))

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.leak_matrix import dialects
+from tests.support.http_server import PromptHandler
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 Json = dict[str, Any]
@@ -50,9 +51,7 @@ class Provider:
 
 
 def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 - counts the methods inside
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(PromptHandler):
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             provider.headers.append(str(self.headers))
@@ -117,9 +116,6 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
-
-        def log_message(self, *args: object) -> None:
-            """Log nothing."""
 
     return Handler
 

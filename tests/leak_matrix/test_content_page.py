@@ -17,7 +17,7 @@ def test_the_page_matches_the_code(root: Path) -> None:
         [sys.executable, root / "ci" / "tools" / "content-page", "--check"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -14,10 +14,9 @@ import pytest
 import uvicorn
 
 from somatrace.local.connections import ConnectionLimits, limited_protocol
-from tests.support.local_server import Running, wait_until
+from tests.support.local_server import Running
+from tests.support.waiting import HANG, wait_until
 
-#: only ends a hang
-HANG = 60.0
 #: lets one side of a connection wait for ever, as far as a test is concerned
 NEVER = 3600.0
 QUICK = ConnectionLimits(request_seconds=0.2, transfer_seconds=0.2)

@@ -50,10 +50,10 @@ def test_it_prints_its_address_and_a_link_that_opens_the_page(command):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_quietly_when_interrupted(command, how):
     address = command.stdout.readline().split()[-1]
-    with urllib.request.urlopen(f"{address}/api/public/health", timeout=10) as answer:
+    with urllib.request.urlopen(f"{address}/api/public/health", timeout=60) as answer:
         assert answer.status == 200
     command.send_signal(how)
-    _, errors = command.communicate(timeout=20)
+    _, errors = command.communicate(timeout=180)
     assert errors == ""
     assert command.returncode in (0, -how)
 
@@ -65,7 +65,7 @@ def test_neither_output_nor_log_contains_a_secret(command, tmp_path):
         httpx.post(f"{address}/v1/traces", content=b"\xff", headers={"Authorization": header})
     httpx.get(f"{address}/trace/x?token={keys.secret_key}")
     command.send_signal(signal.SIGINT)
-    output, errors = command.communicate(timeout=20)
+    output, errors = command.communicate(timeout=180)
     for secret in (keys.secret_key, keys.page_secret, keys.public_key):
         assert secret not in output + errors
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,6 +12,7 @@ import pytest
 import uvicorn
 
 from somatrace.modelserver.app import create_app
+from tests.support.waiting import wait_until
 
 Serving = Callable[..., AbstractContextManager[str]]
 
@@ -25,15 +25,12 @@ def _serving(**options: object) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert server.started
+    wait_until(lambda: server.started)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listener.close()
 
 
@@ -51,5 +48,5 @@ def base_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(base_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=20) as made:
+    with openai.OpenAI(base_url=base_url, api_key="none", max_retries=0, timeout=60) as made:
         yield made

@@ -237,7 +237,7 @@ class TestMemory:
         assert depth < 200
 
     def test_a_long_lived_span_keeps_a_bounded_number_of_requests(self) -> None:
-        with capture(timeout=30):
+        with capture(timeout=60):
             loop = start("loop", FRAMEWORK, {})
             for number in range(500):
                 end(start("client", OPENAI, above=loop), tokens(1, f"r-{number}"))

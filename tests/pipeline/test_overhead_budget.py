@@ -89,7 +89,7 @@ def test_a_slow_third_party_processor_reduces_the_share_but_failures_are_kept() 
                     pass
                 with span("failing"):
                     fail("code")
-            flush(5)
+            flush(60)
             print(status().kept_share < 0.01, status().lost.get("over_budget", 0) > 20)
             """,
             otlp_env(server.url, SOMATRACE_MAX_LATENCY_MS="1"),

@@ -26,7 +26,7 @@ def blocked_worker() -> Iterator[None]:
     def wait(record: Record) -> None:
         if record.span_name == "plug":
             reached.set()
-            go_on.wait(30)
+            go_on.wait(60)
 
     with capture() as seen:
         pipeline = tracing.installed().pipeline
@@ -34,7 +34,7 @@ def blocked_worker() -> Iterator[None]:
         try:
             with span("plug"):
                 pass
-            assert reached.wait(10)
+            assert reached.wait(60)
             yield
         finally:
             go_on.set()
@@ -72,16 +72,16 @@ def test_spans_beyond_the_queues_bytes_are_counted_as_lost_and_the_others_arrive
         reached, go_on = threading.Event(), threading.Event()
         def wait(record):
             reached.set()
-            go_on.wait(30)
+            go_on.wait(60)
         init_tracing("full", config=Config(target="console", queue_bytes=4 * 2**20), listeners=[wait])
         with span("plug"):
             pass
-        reached.wait(10)
+        reached.wait(60)
         for _ in range(20):
             with span("heavy") as current:
                 current.add_event("message", {"content": "x" * 2**20})
         go_on.set()
-        flush(20)
+        flush(60)
         found = status()
         assert found.created == 21 == found.delivered + found.lost["queue_full"], found
         assert found.lost["queue_full"] >= 16, found

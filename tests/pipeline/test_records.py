@@ -37,7 +37,7 @@ def test_spans_created_by_a_listener_do_not_notify_listeners(server) -> None:
         with span("work"):
             event("happened")
         for _ in range(3):
-            assert flush(10), status()
+            assert flush(60), status()
         print(heard)
         """,
         otlp_env(server.url),
@@ -57,10 +57,10 @@ def test_a_listener_that_exits_its_thread_loses_at_most_its_batch(server) -> Non
         init_tracing("leaving", listeners=[leave])
         with span("last straw"):
             pass
-        flush(2)
+        flush(60)
         with span("after"):
             pass
-        assert flush(10), status()
+        assert flush(60), status()
         """,
         otlp_env(server.url),
     )
@@ -73,7 +73,7 @@ def test_a_slow_third_party_processor_is_logged_once(caplog) -> None:
 
     class Stuck(SpanProcessor):
         def on_end(self, span: object) -> None:
-            go_on.wait(30)
+            go_on.wait(60)
 
     with caplog.at_level(logging.WARNING, "somatrace"), capture() as seen:
         span_processor, stuck = tracing.installed().span_processor, Stuck()
@@ -81,7 +81,7 @@ def test_a_slow_third_party_processor_is_logged_once(caplog) -> None:
         for _ in range(3000):
             with span("work"):
                 pass
-        tracing.installed().pipeline._worker.flush(20)
+        tracing.installed().pipeline._worker.flush(60)
         go_on.set()
         span_processor.remove_span_processor(stuck)
     lines = [record.message for record in caplog.records if record.message.startswith("Stuck")]
@@ -104,7 +104,7 @@ def test_changes_by_a_third_party_processor_are_not_sent(server) -> None:
         for _ in range(50):
             with span("work"):
                 pass
-        assert flush(10), status()
+        assert flush(60), status()
         """,
         otlp_env(server.url),
     )
@@ -123,7 +123,7 @@ def test_a_value_that_cannot_be_weighed_loses_no_span(server) -> None:
                 raise ZeroDivisionError
         with span("work"):
             trace.get_current_span()._attributes._dict["app.value"] = Weightless("a")
-        assert flush(10), status()
+        assert flush(60), status()
         assert status().created == status().delivered == 1
         """,
         otlp_env(server.url),

@@ -28,7 +28,7 @@ PROGRAM = """
         trace.get_tracer("theirs").start_span(
             "long", attributes={"gen_ai.request.model": "0123456789"}
         ).end()
-    assert flush(5)
+    assert flush(60)
     """
 
 

@@ -78,7 +78,7 @@ def test_a_time_that_is_no_number_of_nanoseconds_is_the_current_one(given: Any) 
             work.add_event("happened", timestamp=given)
             work.record_exception(ValueError(), timestamp=given)
             work.end(given)
-            tracing.flush(5)
+            tracing.flush(60)
         finally:
             processor.remove_span_processor(collector)
     found = seen.named("work")

@@ -113,7 +113,7 @@ with bind(tenant_id="acme"), span("falcon rollout", kind="workflow"), span("eagl
         pass
 with bind(tenant_id="initech"), span("falcon rollout", kind="workflow"):
     pass
-assert flush(10), status()
+assert flush(60), status()
 """
 
 

@@ -20,6 +20,7 @@ from tests.propagation.conftest import KEY_A, KEY_B
 from tests.support.echo_server import Echo
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env
+from tests.support.waiting import wait_until
 from tests.support.web import service
 
 pytestmark = pytest.mark.slow
@@ -66,7 +67,7 @@ class Service:
     def ask(self, *headers: bytes | str) -> Answer:
         """Send one request with the given raw header lines."""
         lines = [line.encode("latin-1") if isinstance(line, str) else line for line in headers]
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             head = [b"GET /items/7 HTTP/1.1", b"Host: svc", b"Connection: close", *lines]
             connection.sendall(b"\r\n".join(head) + b"\r\n\r\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -75,14 +76,14 @@ class Service:
 
     def spans_of(self, correlation_id: str) -> list[Received]:
         """The two spans of one request."""
-        until = time.monotonic() + 10
-        found: list[Received] = []
-        while len(found) < 2 and time.monotonic() < until:
-            time.sleep(0.01)
+
+        def found() -> list[Received]:
             everything = list(self.spans.spans)
-            found = [each for each in everything if each.attributes.get("correlation_id") == correlation_id]
-        assert len(found) == 2
-        return found
+            return [each for each in everything if each.attributes.get("correlation_id") == correlation_id]
+
+        wait_until(lambda: len(found()) >= 2)
+        assert len(found()) == 2
+        return found()
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ init_tracing("test")
 freeze()
 for number in range(3):
     with span("work"): pass
-    assert flush(20)
+    assert flush(60)
 """,
             otlp_env(server.url),
         )
@@ -159,7 +159,7 @@ with span("work"): pass
 print(flush(0.5), flush(0.5), shutdown(0.5))
 """,
             otlp_env(url),
-            timeout=40,
+            timeout=180,
         )
     assert done.stdout == "False False False\n"
 
@@ -180,7 +180,7 @@ for _ in range(3):
     assert os.waitpid(child, 0)[1] == 0
 """,
         {"SOMATRACE_DATA_DIR": str(tmp_path / "data")},
-        timeout=40,
+        timeout=180,
     )
 
 
@@ -194,11 +194,11 @@ def test_a_program_that_freezes_time_in_the_future_deletes_no_stored_span(freeze
 from somatrace import Config, flush, init_tracing, span
 init_tracing("test", config=Config(local_max_days=1))
 with span("before"): pass
-assert flush(20)
+assert flush(60)
 freeze()
 for _ in range(3):
     with span("after"): pass
-    assert flush(20)
+    assert flush(60)
 """,
         {"SOMATRACE_DATA_DIR": str(tmp_path / "data")},
     )

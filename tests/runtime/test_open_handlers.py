@@ -100,7 +100,7 @@ def test_work():
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     assert done.stderr == ""

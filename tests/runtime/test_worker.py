@@ -25,7 +25,7 @@ class Sink:
         self.gate.set()
 
     def __call__(self, items) -> float | None:
-        self.gate.wait(10)
+        self.gate.wait(60)
         if items:
             self.batches.append(list(items))
         return None
@@ -67,9 +67,9 @@ def test_accepted_items_are_processed_once_and_in_order(operations, batch, size)
             if worker.put(number):
                 taken.append(number)
         else:
-            assert worker.flush(10)
+            assert worker.flush(60)
             after_flush.append(sink.items == taken)
-    closed = worker.close(10)
+    closed = worker.close(60)
 
     assert closed
     assert all(after_flush)
@@ -91,7 +91,7 @@ def test_the_queue_stays_within_both_bounds(weights, size, limit):
         assert queued <= limit
     sink.gate.set()
 
-    assert worker.close(10)
+    assert worker.close(60)
     assert len(sink.items) == taken
     assert worker.depth == (0, 0)
 
@@ -110,7 +110,7 @@ def test_items_from_many_threads_are_kept_in_each_threads_order(worker_of):
     for producer in producers:
         producer.join()
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert sorted(sink.items) == list(range(8000))
     for start in range(0, 8000, 2000):
         mine = [item for item in sink.items if start <= item < start + 2000]
@@ -139,7 +139,7 @@ def test_flush_waits_for_earlier_items_while_others_keep_arriving(worker_of):
     producer.start()
     try:
         worker.put(1)
-        assert worker.flush(10)
+        assert worker.flush(60)
         assert 1 in sink.items
     finally:
         stop.set()
@@ -156,9 +156,9 @@ def test_flush_returns_at_its_timeout_when_the_step_blocks(worker_of):
     flushed = worker.flush(0.2)
 
     assert not flushed
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30  # the step would take 60
     sink.gate.set()
-    assert worker.flush(10)
+    assert worker.flush(60)
 
 
 def test_flush_waits_until_the_work_behind_the_step_is_drained(worker_of):
@@ -171,7 +171,7 @@ def test_flush_waits_until_the_work_behind_the_step_is_drained(worker_of):
     worker = worker_of(step, drained=lambda: remaining[0] <= 0)
     worker.put(1)
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert remaining[0] == 0
 
 
@@ -180,7 +180,7 @@ def test_flush_on_the_workers_own_thread_does_not_wait_for_itself(worker_of):
     worker = worker_of(lambda items: answers.append(worker.flush(30)) if items else None)
     worker.put(1)
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert answers == [False]
 
 
@@ -196,7 +196,7 @@ def test_each_flush_marks_one_step_urgent(worker_of):
     worker = worker_of(step, drained=lambda: remaining[0] <= 0, linger=60)
     worker.put(1)
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert urgent[:5] == [True, False, False, False, False]
 
 
@@ -212,7 +212,7 @@ def test_a_step_that_raises_loses_its_items_and_logs_one_line(worker_of, caplog)
     with caplog.at_level(logging.WARNING, logger="somatrace"):
         for number in range(5):
             worker.put(number)
-        assert worker.flush(10)
+        assert worker.flush(60)
 
     assert seen == [0, 1, 2, 3, 4]
     assert len(caplog.records) == 1
@@ -224,7 +224,7 @@ def test_items_after_close_are_rejected(worker_of):
     worker = worker_of(Sink())
     worker.put(1)
 
-    assert worker.close(10)
+    assert worker.close(60)
     assert not worker.put(2)
     assert worker.closed
     assert threads() == []
@@ -233,7 +233,7 @@ def test_items_after_close_are_rejected(worker_of):
 def test_close_interrupts_a_blocked_step_and_returns_in_time(worker_of):
     interrupted, released = threading.Event(), threading.Event()
     worker = worker_of(
-        lambda items: interrupted.wait(30) and None, interrupt=interrupted.set, release=released.set
+        lambda items: interrupted.wait(60) and None, interrupt=interrupted.set, release=released.set
     )
     worker.put(1)
     started = time.monotonic()
@@ -241,8 +241,8 @@ def test_close_interrupts_a_blocked_step_and_returns_in_time(worker_of):
     closed = worker.close(0.3)
 
     assert not closed
-    assert time.monotonic() - started < 3
-    assert released.wait(5)
+    assert time.monotonic() - started < 30  # the step would take 60
+    assert released.wait(60)
 
 
 def test_closing_twice_waits_once(worker_of):
@@ -253,9 +253,9 @@ def test_closing_twice_waits_once(worker_of):
     worker.close(0.1)
     started = time.monotonic()
 
-    worker.close(30)
+    worker.close(60)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     sink.gate.set()
 
 
@@ -264,7 +264,7 @@ def test_the_thread_releases_its_connections_when_it_ends(worker_of):
     worker = worker_of(Sink(), release=lambda: ended_on.append(threading.current_thread().name))
     worker.put(1)
 
-    worker.close(10)
+    worker.close(60)
 
     assert ended_on == ["somatrace-test"]
 
@@ -279,7 +279,7 @@ def test_close_processes_items_inline_if_no_thread_can_start(worker_of, monkeypa
     for number in range(7):
         assert worker.put(number)
 
-    assert worker.close(5)
+    assert worker.close(60)
     assert sink.items == list(range(7))
 
 
@@ -294,7 +294,7 @@ def test_a_signal_handler_may_put_in_the_middle_of_put(worker_of):
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         number = 0
         while len(handled) < 100 and time.monotonic() < until:
             worker.put(number)
@@ -304,7 +304,7 @@ def test_a_signal_handler_may_put_in_the_middle_of_put(worker_of):
         signal.signal(signal.SIGALRM, before)
 
     assert len(handled) >= 100
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert [item for item in sink.items if item >= 0] == list(range(number))
     assert sink.items.count(-1) == handled.count(True)
 
@@ -333,12 +333,12 @@ def test_a_finalizer_that_puts_does_not_deadlock(worker_of):
             worker.put(number)
     finally:
         gc.set_threshold(*before)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(finalized) < 2000 and time.monotonic() < deadline:
         gc.collect()  # does nothing while another thread is collecting
         time.sleep(0.01)
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert [item for item in sink.items if item >= 0] == list(range(2000))
     assert sink.items.count(-1) == 2000
 
@@ -370,11 +370,11 @@ def test_a_finalizer_that_puts_in_a_thread_being_started_does_not_deadlock(worke
 
     thread = threading.Thread(target=program, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
     assert done.is_set()
     assert in_new_thread == [True, True]
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert sorted(sink.items) == [1, 2]
 
 
@@ -391,7 +391,7 @@ def test_an_interrupted_holder_of_the_lock_starts_the_thread_itself(worker_of):
 
     assert worker.put(2, Weight(1))
 
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert sink.items == [1, 2]
 
 
@@ -409,7 +409,7 @@ def test_a_thread_that_cannot_start_is_tried_again_with_the_next_item(worker_of,
         assert not worker.flush(5)
 
     assert worker.put(2)
-    assert worker.flush(10)
+    assert worker.flush(60)
     assert sink.items == [1, 2]
 
 
@@ -422,7 +422,7 @@ def test_an_idle_traced_process_uses_no_cpu():
         assert not any(thread.name.startswith("somatrace") for thread in threading.enumerate())
         with span("one"):
             pass
-        flush(10)
+        flush(60)
         assert any(thread.name.startswith("somatrace") for thread in threading.enumerate())
         before = time.process_time()
         time.sleep(2)
@@ -443,5 +443,5 @@ def test_a_step_run_inline_is_not_asked_to_stop(worker_of, monkeypatch):
     worker = worker_of(lambda items: stopping.append(worker.stopping))
     worker.put(1)
 
-    assert worker.close(5)
+    assert worker.close(60)
     assert stopping == [False]

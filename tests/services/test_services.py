@@ -8,7 +8,6 @@ import itertools
 import json
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from services.demo import report, workload
 from services.demo.processes import Processes
 from services.demo.stack import Ingester, running, start_ingester
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 WORKFLOWS = 46
@@ -129,7 +129,7 @@ def test_a_caller_cannot_attribute_its_work_to_another_tenant(tmp_path):
                 f"{gateway}/v1/workflows/order-status",
                 json={"question": "Where is order A-1001?", "tenant_id": "globex"},
                 headers=forged,
-                timeout=60,
+                timeout=180,
             )
             observations = stored(ingester, workflows=1)
 
@@ -140,13 +140,13 @@ def test_a_caller_cannot_attribute_its_work_to_another_tenant(tmp_path):
 
 def stored(ingester: Ingester, workflows: int) -> list[report.Observation]:
     """The stored observations, once there are that many workflows."""
-    deadline = time.monotonic() + 20
-    while True:
-        found = report.read_back(ingester.url, ingester.public_key, ingester.secret_key)
-        if sum(row.workflows for row in report.rows(found) if row.tenant == "acme") >= workflows:
-            return found
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+
+    def found() -> list[report.Observation]:
+        read = report.read_back(ingester.url, ingester.public_key, ingester.secret_key)
+        whole = sum(row.workflows for row in report.rows(read) if row.tenant == "acme") >= workflows
+        return read if whole else []
+
+    return wait_until(found)
 
 
 # -- answers of the services -------------------------------------------------------------------------

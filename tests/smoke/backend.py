@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from somatrace.local.langfuse_api import observations
 from somatrace.local.otlp.decode import Limits, from_protobuf
 from somatrace.local.store.store import Store
+from tests.support.http_server import PromptHandler
 
 PUBLIC, SECRET = "pk-lf-smoke", "sk-lf-SECRETCANARY"
 OTLP = "/api/public/otel/v1/traces"
@@ -102,9 +103,7 @@ class Backend:
 def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
     expected = "Basic " + base64.b64encode(f"{PUBLIC}:{SECRET}".encode()).decode()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(PromptHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             if self.headers.get("content-encoding") == "gzip":
@@ -135,9 +134,6 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
-
-        def log_message(self, *args: object) -> None:
-            """Log nothing."""
 
     return Handler
 

@@ -31,7 +31,7 @@ def trace_smoke(*arguments: str, env: dict[str, str], directory: Path) -> subpro
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -128,7 +128,7 @@ def test_the_script_keeps_its_exit_code_when_its_output_is_closed(tmp_path):
         cwd=tmp_path,
         stdout=writing,
         stderr=subprocess.PIPE,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     os.close(writing)

@@ -12,16 +12,11 @@ import trustme
 from tests.delivery.support import raw_server, read_request
 from tests.smoke.backend import OTLP, running
 from tests.support.otlp_server import Reply, otlp_server
+from tests.support.ports import refusing_port
 
 
 def langfuse(url: str, backend) -> dict[str, str]:
     return {**backend.env, "LANGFUSE_HOST": url}
-
-
-def closed_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def test_an_unresolvable_host_exits_with_10(smoke, backend):
@@ -33,9 +28,8 @@ def test_an_unresolvable_host_exits_with_10(smoke, backend):
 
 
 def test_a_closed_port_exits_with_11(smoke, backend):
-    port = closed_port()
-
-    report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
+    with refusing_port() as port:
+        report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
 
     assert (report.exit_code, report.outcome) == (11, "refused")
     assert report.message == f"connection failed: no connection to 127.0.0.1:{port}: Connection refused"
@@ -182,7 +176,8 @@ def test_grpc_faults_have_the_same_exit_codes(smoke):
         return {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
 
     assert smoke(env("http://collector.invalid:4317")).exit_code == 10
-    assert smoke(env(f"http://127.0.0.1:{closed_port()}")).exit_code == 11
+    with refusing_port() as port:
+        assert smoke(env(f"http://127.0.0.1:{port}")).exit_code == 11
     for code, expected in (("UNAUTHENTICATED", 13), ("UNIMPLEMENTED", 14), ("INTERNAL", 15)):
         with grpc_server(aborting(code, times=9)) as (_, port):
             report = smoke(env(f"http://127.0.0.1:{port}"))

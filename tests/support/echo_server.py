@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from tests.support.http_server import PromptHandler
 
 
 class Echo:
@@ -22,9 +24,7 @@ class Echo:
         self._lock = threading.Lock()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(PromptHandler):
             def do_GET(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with outer._lock:
@@ -33,7 +33,7 @@ class Echo:
                     outer.lines.append(self.headers.items())
                     outer.requests.append({name.lower(): value for name, value in self.headers.items()})
                 if outer.together is not None:
-                    outer.together.wait(30)
+                    outer.together.wait(60)
                 target = self.path.partition("/to/")[2]
                 self.send_response(302 if target else outer.status)
                 if target:
@@ -43,9 +43,6 @@ class Echo:
                 self.end_headers()
 
             do_CONNECT = do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *args: object) -> None:
-                """Quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

@@ -11,9 +11,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, Final
 
+from tests.support.http_server import PromptHandler
 from tests.support.llm_server import _chat_chunks, _message_events, _response_events
 
 DIALECTS: Final = ("null", "missing", "empty", "extra", "usage_only", "error", "keep_alive")
@@ -147,9 +148,7 @@ def gateway() -> Iterator[str]:
         server.server_close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(PromptHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
         path = self.path.partition("?")[0]
@@ -165,6 +164,3 @@ class _Handler(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The same for every answer, which some clients hand on."""
         return "Thu, 01 Jan 2026 00:00:00 GMT"
-
-    def log_message(self, *args: object) -> None:
-        """Log nothing."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.http_server import PromptHandler
+
 #: Texts that must never appear in exported data.
 PROMPT = "PROMPT-CANARY-7f3a"
 SYSTEM = "SYSTEM-CANARY-11bd"
@@ -72,9 +74,7 @@ def llm_server() -> Iterator[LlmServer]:
 
 
 def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(PromptHandler):
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -106,9 +106,6 @@ def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
-
-        def log_message(self, *args: object) -> None:
-            """Log nothing."""
 
     return Handler
 

@@ -24,18 +24,10 @@ from somatrace.local.access.keys import Keys
 from somatrace.local.ingest.sink import LocalSink
 from somatrace.local.server import LocalServer
 from somatrace.local.store.store import Store
+from tests.support.waiting import HANG, wait_until
 
 LANGFUSE = "/api/public/otel/v1/traces"
 NOW = time.time_ns()
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait until `holds` returns a true value and return it; fail on timeout."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "never happened"
-        time.sleep(0.01)
-    return found
 
 
 def any_value(value: Any) -> AnyValue:
@@ -140,7 +132,7 @@ class Running:
     @contextmanager
     def browser(self) -> Iterator[httpx.Client]:
         """A browser client that has signed in by a link."""
-        with httpx.Client(base_url=self.url, timeout=60) as client:
+        with httpx.Client(base_url=self.url, timeout=HANG) as client:
             token = auth.link(self.keys, self.url, 60).partition("#")[2]
             assert client.post("/open", data={"token": token}).status_code == 303
             yield client
@@ -155,7 +147,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
         local = LocalServer(data_dir, **options)
         thread = threading.Thread(target=local.serve)
         thread.start()
-        client = httpx.Client(timeout=60)  # only ends a hang
+        client = httpx.Client(timeout=HANG)
         running.append((local, thread, client))
         wait_until(lambda: local.started)
         return Running(local.url, local.keys, data_dir, client)
@@ -165,7 +157,7 @@ def start_server() -> Iterator[Callable[..., Running]]:
         client.close()
         local.stop()
     for local, thread, _ in running:
-        thread.join(10)
+        thread.join(HANG)
         local.close()
 
 

@@ -15,6 +15,9 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
+from tests.support.http_server import PromptHandler
+from tests.support.waiting import HANG
+
 
 @dataclass(frozen=True)
 class Received:
@@ -75,7 +78,7 @@ class OtlpServer:
     def named(self, name: str) -> list[Received]:
         return [span for span in list(self.spans) if span.name == name]
 
-    def wait_for(self, count: int, timeout: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, timeout: float = HANG) -> list[Received]:
         """The spans, once at least `count` have arrived or time runs out."""
         until = time.monotonic() + timeout
         while len(self.spans) < count and time.monotonic() < until:
@@ -107,9 +110,7 @@ class OtlpServer:
         return reply
 
     def _handler(outer) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - the handler has its own `self` inside
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(PromptHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 reply = outer._take(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
@@ -127,9 +128,6 @@ class OtlpServer:
                 self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 self.wfile.write(reply.body)
-
-            def log_message(self, *args: object) -> None:
-                """Log nothing."""
 
         return Handler
 

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+
+from tests.support.waiting import HANG, wait_until
 
 _SERVE = """
 def serve(app):
@@ -35,15 +36,12 @@ def serving(app: Any) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 10
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.005)
-    assert server.started
+    wait_until(lambda: server.started)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(HANG)
 
 
 @contextmanager
@@ -52,20 +50,24 @@ def service(
 ) -> Iterator[str]:
     """Run a program that ends with `serve(app)`, and stop it as an operator would; yields its URL."""
     script = directory / "service.py"
+    errors = directory / "service.errors"
     script.write_text(_SERVE + textwrap.dedent(source))
-    with subprocess.Popen(
-        [*command, str(script)],
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with (
+        errors.open("wb") as output,  # a pipe that nobody reads fills up
+        subprocess.Popen(
+            [*command, str(script)],
+            env={**os.environ, **env},
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        ) as process,
+    ):
         try:
             port = process.stdout.readline().strip() if process.stdout else ""
             if not port:
                 process.kill()
-                raise AssertionError(process.stderr.read() if process.stderr else "no port")
+                raise AssertionError(errors.read_text())
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(HANG)

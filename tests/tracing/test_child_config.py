@@ -25,12 +25,13 @@ PROGRAM = """
 import multiprocessing, os, sys, traceback
 from pathlib import Path
 from tests.support.config_samples import samples
-from somatrace import Config, bind, init_tracing, shutdown, span
+from somatrace import Config, bind, flush, init_tracing, shutdown, span
 
 METHOD, URL, NAMES = CASE
 
 def work(name):
     with span(name): pass
+    flush(60)  # an exit waits a second, in which a busy machine may not get to it
 
 def main(name):
     init_tracing("parent", config=Config(**samples(URL, Path.cwd())[name]))
@@ -38,7 +39,7 @@ def main(name):
         child = multiprocessing.get_context(METHOD).Process(target=work, args=(name,))
         child.start()
         child.join(60)
-    shutdown(10)
+    shutdown(60)
     return child.exitcode
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from somatrace import init_tracing, span, bind, flush, status
 init_tracing("orchestrator")
 with bind(tenant_id="acme"), span("work"):
     pass
-assert flush(5)
+assert flush(60)
 """
 
 
@@ -139,7 +139,7 @@ def test_without_configuration_spans_go_to_the_local_store(tmp_path) -> None:
         init_tracing("svc")
         with span("work"):
             pass
-        print(flush(5), status().delivered, status().target)
+        print(flush(60), status().delivered, status().target)
         """,
         {"SOMATRACE_DATA_DIR": str(tmp_path)},
     )
@@ -234,7 +234,7 @@ def test_without_a_writable_directory_the_program_runs_and_the_problem_names_the
         init_tracing("hardened")
         with span("work"):
             pass
-        flush(5)
+        flush(60)
         print(status().problems, dict(status().lost))
         """
     )
@@ -248,7 +248,7 @@ from somatrace import bind, flush, init_tracing, span
 init_tracing("svc")
 with bind(tenant_id="acme"), span("work") as current:
     current.set_attribute("gen_ai.input.messages", "canary")
-flush(5)
+flush(60)
 """
     (line,) = run_program(source, {"OTEL_TRACES_EXPORTER": "console"}).stdout.splitlines()
     assert json.loads(line)["span"]["name"] == "work"
@@ -267,7 +267,7 @@ def test_the_default_tenant_labels_spans_without_a_bound_tenant() -> None:
                 pass
             with bind(tenant_id="acme"), span("somebody's"):
                 pass
-            assert flush(10)
+            assert flush(60)
             assert status().unknown_tenant == 1
             """,
             otlp_env(server.url, SOMATRACE_DEFAULT_TENANT="platform"),

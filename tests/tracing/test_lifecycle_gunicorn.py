@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env
+from tests.support.waiting import HANG, wait_until
 
 APP = """
     import os
@@ -85,16 +86,14 @@ def gunicorn(directory: Path, server, init: str, *options: str):
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
 
 
 def _await_two(log: Path, line: str) -> None:
-    until = time.monotonic() + 20
-    while log.read_text().count(line) < 2 and time.monotonic() < until:
-        time.sleep(0.02)
+    wait_until(lambda: log.read_text().count(line) >= 2)
 
 
 class _Connection(http.client.HTTPConnection):
@@ -106,12 +105,12 @@ class _Connection(http.client.HTTPConnection):
         import socket
 
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(HANG)
         self.sock.connect(str(self._path))
 
 
 def _request(address: Path) -> int:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         connection = _Connection(address)
         try:
@@ -143,7 +142,7 @@ def test_the_spans_of_every_worker_arrive(tmp_path, server, worker, init, preloa
         # a worker misses a signal sent before it is up
         _await_two(tmp_path / "log", "startup complete" if "uvicorn" in worker else "worker ready")
         process.send_signal(signal.SIGTERM)  # a graceful stop: unsent spans are still sent
-        process.wait(20)
+        process.wait(60)
 
     spans = server.named("request")
     assert sorted(span.attributes["pid"] for span in spans) == sorted(pids)

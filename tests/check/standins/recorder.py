@@ -32,8 +32,11 @@ def written() -> None:
     """Write down what has happened so far."""
     folder = os.environ.get("RECORD_TO")
     if folder:
-        record = {"events": _events}
-        Path(folder, f"{os.getpid()}.json").write_text(json.dumps(record))
+        draft = Path(folder, f"{os.getpid()}.draft")
+        draft.write_text(json.dumps({"events": _events}))
+        draft.replace(
+            draft.with_suffix(".json")
+        )  # it appears whole: others wait for it and then end this one
 
 
 atexit.register(written)

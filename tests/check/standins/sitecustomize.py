@@ -53,10 +53,9 @@ def _celery(module):
 
     def ready(**_):
         folder = pathlib.Path(os.environ["RECORD_TO"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not list(folder.glob("*.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.1)
         os._exit(0)
 
     def beat(**_):
@@ -72,11 +71,11 @@ def _celery_pool(module):
 
     def process_initializer(app, hostname):
         initialize(app, hostname)
-        recorder.serving()
+        recorder.note("serving")
         for name, task in app.tasks.items():
             if not name.startswith("celery."):
                 task()
-        recorder.written()
+        recorder.written()  # only now: the parent ends this process when it sees the record
 
     module.process_initializer = process_initializer
 

@@ -29,7 +29,7 @@ def test_a_resolver_that_never_answers_is_a_dns_fault(monkeypatch):
     over = threading.Event()
 
     def silent(*_: object, **__: object) -> None:
-        over.wait(30)
+        over.wait(60)
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", silent)

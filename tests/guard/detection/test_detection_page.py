@@ -19,7 +19,7 @@ def test_the_detector_table_matches_the_code(root):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
 
     assert done.returncode == 0, done.stderr

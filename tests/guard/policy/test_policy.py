@@ -21,6 +21,7 @@ from somatrace.guard.policy import resolver as resolver_module
 from somatrace.guard.policy.model import FULL_DAYS, NOTHING, Grant, PolicyEntry, PolicyError
 from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.runtime.clock import clock
+from tests.support.waiting import HANG
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 FULL = {"content": "full", "until": "2026-12-31", "reason": "acme asked for it"}
@@ -32,6 +33,12 @@ def granted(source, tenant="acme", **options):
         return grants.resolve(tenant)
     finally:
         grants.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A callable that answers has the time that a busy machine needs for it."""
+    monkeypatch.setattr(asking_module, "LIMIT", HANG)
 
 
 @pytest.fixture
@@ -437,13 +444,14 @@ def test_a_callable_may_raise_any_exception_and_is_reported_once(raised, caplog,
     grants.close()
 
 
-def test_a_late_callable_grants_nothing_and_does_not_block():
+def test_a_late_callable_grants_nothing_and_does_not_block(monkeypatch):
     release = threading.Event()
 
     def stuck(tenant: str) -> str:
-        release.wait(20)
+        release.wait(60)
         return "redacted"
 
+    monkeypatch.setattr(asking_module, "LIMIT", 0.25)
     grants = PolicyResolver(stuck, default="redacted")
     try:
         assert grants.resolve("acme") == NOTHING
@@ -513,11 +521,11 @@ def held(lock):
     def hold():
         with lock:
             taken.set()
-            release.wait(30)
+            release.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    taken.wait(30)
+    taken.wait(60)
     try:
         yield
     finally:
@@ -550,18 +558,20 @@ def test_a_grant_ends_in_a_child_forked_while_a_thread_held_the_lock():
         assert in_a_child(ends)
 
 
-def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock():
+def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock(monkeypatch):
     parent, release = os.getpid(), threading.Event()
 
     def stuck_in_the_parent(tenant: str) -> str:
         if os.getpid() == parent and tenant == "stuck":
-            release.wait(30)
+            release.wait(60)
         return "redacted"
 
     grants = PolicyResolver(stuck_in_the_parent)
     try:
         assert grants.resolve("acme").mode == "redacted"
-        assert grants.resolve("stuck") == NOTHING
+        with monkeypatch.context() as impatient:
+            impatient.setattr(asking_module, "LIMIT", 0.25)
+            assert grants.resolve("stuck") == NOTHING
 
         with held(grants._lock):
             assert in_a_child(lambda: grants.resolve("other").mode == "redacted")

@@ -23,7 +23,7 @@ for tenant in ("open", "masked", "closed", None):
                 raise ValueError(f"provider echoed the words of {tenant}")
         except ValueError:
             pass
-assert flush(5)
+assert flush(60)
 """
 UNTIL = str(dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30))
 POLICY = f"""
@@ -107,7 +107,7 @@ def test_a_changed_file_applies_within_a_second(tmp_path: Path) -> None:
     def call(name):
         with bind(tenant_id="late"), span(name):
             content(input="the words")
-        flush(5)
+        flush(60)
     call("before")
     with open(os.environ["SOMATRACE_CONTENT_POLICY_FILE"], "w") as file:
         file.write("tenants: {late: {content: redacted}}")
@@ -125,6 +125,8 @@ def test_a_program_can_supply_its_policy_as_a_callable(tmp_path: Path) -> None:
     program = PROGRAM.replace(
         'init_tracing("svc")',
         "from somatrace import Config\n"
+        "from somatrace.guard.policy import callable_source\n"
+        "callable_source.LIMIT = 60.0\n"
         'init_tracing("svc", config=Config(content_policy=lambda t: "redacted" if t == "closed" else None))',
     )
     server = run(tmp_path, "default: none", program)
@@ -140,7 +142,7 @@ def test_traceloop_properties_are_not_released_by_the_next_tenants_policy(tmp_pa
     with bind(tenant_id="masked"), trace.get_tracer("lib").start_as_current_span("call") as call:
         call.set_attribute("traceloop.association.properties.note", "words of the tenant before")
         call.set_attribute("gen_ai.input.messages", "words of this one")
-    assert flush(5)
+    assert flush(60)
     """
     server = run(tmp_path, program=program)
     assert b"words of this one" in server.bytes
@@ -155,7 +157,7 @@ def test_content_of_work_without_a_tenant_does_not_leave_below_an_opted_in_one(t
     def ask(name):
         with span(name, kind="llm"):
             content(input="the words of nobody")
-        flush(5)
+        flush(60)
     if __name__ == "__main__":
         with span("call-open", tenant_id="open"):
             content(input="the words of open")
@@ -165,7 +167,7 @@ def test_content_of_work_without_a_tenant_does_not_leave_below_an_opted_in_one(t
                     for method in ("fork", "spawn"):
                         child = multiprocessing.get_context(method).Process(target=ask, args=(method,))
                         child.start()
-                        child.join(30)
+                        child.join(60)
             ask("inherits")
     """
     file = tmp_path / "policy.yaml"

@@ -581,14 +581,14 @@ def test_a_forked_child_redacts_like_its_parent():
         "if child == 0: os._exit(0 if clean == 'pwd=[PASSWORD] [EMAIL]' else 1)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=180).returncode == 0
 
 
 @pytest.mark.usefixtures("unmeasured")
 def test_importing_the_guard_loads_no_detector_and_neither_opentelemetry_nor_openssl():
     code = "import sys, somatrace.guard; print(*sys.modules)"
     loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180
     ).stdout
 
     assert not {

@@ -187,7 +187,7 @@ def test_with_a_provider_that_cannot_be_guarded_nothing_is_exported_or_instrumen
     """
     )
     with llm_server() as llm, otlp_server() as ours:
-        run_program(source, otlp_env(ours.url, **llm.env), timeout=60)
+        run_program(source, otlp_env(ours.url, **llm.env), timeout=180)
 
         assert ours.requests == 0
 
@@ -213,10 +213,11 @@ def test_spans_of_tasks_on_uvloop_arrive_with_their_tenants() -> None:
         await asyncio.gather(*(work(f"tenant-{number}") for number in range(8)))
 
     uvloop.run(work_for_all())
+    assert flush(60)
     """
     )
     with llm_server() as llm, otlp_server() as ours:
-        run_program(source, otlp_env(ours.url, **llm.env), timeout=60)
+        run_program(source, otlp_env(ours.url, **llm.env), timeout=180)
 
         assert len(ours.spans) == 16
         for span in ours.spans:

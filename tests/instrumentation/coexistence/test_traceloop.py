@@ -77,6 +77,7 @@ DECORATED = f"""
     assert len(own) == threading.active_count(), threading.enumerate()
     assert somatrace.status().instruments["traceloop"] == "on"
     assert somatrace.status().problems == ()
+    assert somatrace.flush(60)
     """
 
 

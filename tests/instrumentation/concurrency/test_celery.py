@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.otlp_server import OtlpServer, otlp_server
 from tests.support.programs import otlp_env, run_program
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,15 +54,13 @@ def retried(self):
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("redis")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    address = directory / "socket"  # needs no free port
     command = [
         "redis-server",
         "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
+        "0",
+        "--unixsocket",
+        str(address),
         "--save",
         "",
         "--dir",
@@ -70,8 +68,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
         try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0"
+            wait_until(lambda: _listens(address))
+            yield f"redis+socket://{address}"
         finally:
             redis.terminate()
 
@@ -98,7 +96,7 @@ def worker(
             yield
         finally:
             process.terminate()  # a warm shutdown, as operators do it
-            process.wait(30)
+            process.wait(60)
     print(log.read_text())
 
 
@@ -107,14 +105,9 @@ def send(server: OtlpServer, broker: str, directory: Path, source: str) -> str:
     return run_program(program, {**otlp_env(server.url), "BROKER": broker}, directory=directory).stdout
 
 
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("redis did not start")
+def _listens(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(address)) == 0
 
 
 @pytest.mark.parametrize(
@@ -137,10 +130,10 @@ def test_tasks_have_their_senders_tenant_and_trace_and_leave_nothing_behind(
             tmp_path,
             """
             with bind(tenant_id="acme"), span("sender"):
-                first = work.delay(1).get(timeout=30)
-            second = work.delay(2).get(timeout=30)
+                first = work.delay(1).get(timeout=60)
+            second = work.delay(2).get(timeout=60)
             with bind(tenant_id="globex"):
-                third = work.delay(3).get(timeout=30)
+                third = work.delay(3).get(timeout=60)
             print(first, second, third)
             """,
         )
@@ -169,8 +162,8 @@ def test_a_task_sent_without_a_tenant_does_not_get_the_workers_own(server, broke
             tmp_path,
             """
             with span("sender", tenant_id="acme"), bind(tenant_id=None):
-                first = work.delay("for none").get(timeout=30)
-            second = work.delay("not said").get(timeout=30)
+                first = work.delay("for none").get(timeout=60)
+            second = work.delay("not said").get(timeout=60)
             print(first, second)
             """,
         )
@@ -192,9 +185,9 @@ def test_failures_are_recorded_without_their_text_and_a_retry_keeps_the_tenant(
             tmp_path,
             """
             with bind(tenant_id="acme"), span("sender"):
-                try: fails.delay().get(timeout=30)
+                try: fails.delay().get(timeout=60)
                 except LookupError as error: print("raised:", error)
-                print(retried.delay().get(timeout=30))
+                print(retried.delay().get(timeout=60))
             """,
         )
     assert out == "raised: secret\nacme\n"

@@ -187,11 +187,11 @@ def test_a_childs_exit_is_bounded_when_the_target_is_unreachable(tmp_path) -> No
             init_tracing("parent")
             child = multiprocessing.get_context("fork").Process(target=work, args=(1,))
             child.start()
-            child.join(30)
+            child.join(60)
             print(child.exitcode)
         """
     )
-    done = run_program(program, otlp_env("http://127.0.0.1:9"), directory=tmp_path, timeout=40)
+    done = run_program(program, otlp_env("http://127.0.0.1:9"), directory=tmp_path, timeout=180)
     assert done.stdout == "0\n"
 
 

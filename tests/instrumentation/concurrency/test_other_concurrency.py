@@ -25,15 +25,15 @@ if __name__ == "__main__":
 GREENLETS = """
     import gevent, gevent.pool, gevent.threadpool
     with bind(tenant_id="acme"), span("parent span"):
-        seen = [gevent.spawn(work, 1).get(timeout=20), *gevent.pool.Pool(2).map(work, [2, 3])]
-        seen.append(gevent.spawn_later(0, work, 4).get(timeout=20))
+        seen = [gevent.spawn(work, 1).get(timeout=60), *gevent.pool.Pool(2).map(work, [2, 3])]
+        seen.append(gevent.spawn_later(0, work, 4).get(timeout=60))
         seen.append(gevent.threadpool.ThreadPool(1).apply(work, (5,)))
-        with gevent.threadpool.ThreadPoolExecutor(1) as pool: seen.append(pool.submit(work, 6).result(20))
+        with gevent.threadpool.ThreadPoolExecutor(1) as pool: seen.append(pool.submit(work, 6).result(60))
     assert seen == ["acme"] * 6, seen
-    assert gevent.spawn(bound).get(timeout=20) == {}
+    assert gevent.spawn(bound).get(timeout=60) == {}
     own = __import__("contextvars").ContextVar("own", default="default")
     own.set("changed")
-    with bind(tenant_id="acme"): assert gevent.spawn(own.get).get(timeout=20) == "default"
+    with bind(tenant_id="acme"): assert gevent.spawn(own.get).get(timeout=60) == "default"
 """
 PROCESSES = """
     import multiprocess
@@ -47,7 +47,7 @@ PROCESSES = """
 LOKY = """
     import loky
     with bind(tenant_id="acme"), span("parent span"), loky.ProcessPoolExecutor(2) as pool:
-        assert [*pool.map(work, range(1, 6)), pool.submit(work, 6).result(30)] == ["acme"] * 6
+        assert [*pool.map(work, range(1, 6)), pool.submit(work, 6).result(60)] == ["acme"] * 6
 """
 CASES = {
     "gevent": ("gevent", GREENLETS),

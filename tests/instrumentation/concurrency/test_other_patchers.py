@@ -21,7 +21,7 @@ from tests.support import patchers
 
 def join(thread):
     thread.start()
-    thread.join(20)
+    thread.join(60)
 
 def by_thread(work): join(threading.Thread(target=work))
 def by_timer(work): join(threading.Timer(0, work))
@@ -30,7 +30,7 @@ def by_subclass(work):
         def run(self): work()
     join(Worker())
 def by_executor(work):
-    with ThreadPoolExecutor(1) as pool: pool.submit(work).result(20)
+    with ThreadPoolExecutor(1) as pool: pool.submit(work).result(60)
 def by_map(work):
     with ThreadPoolExecutor(1) as pool: list(pool.map(lambda _: work(), [1]))
 def by_to_thread(work): asyncio.run(asyncio.wait_for(asyncio.to_thread(work), 20))

@@ -240,7 +240,7 @@ def test_a_thread_can_be_started_only_once() -> None:
     tenants, release = [], threading.Event()
 
     def work() -> None:
-        release.wait(10)
+        release.wait(60)
         tenants.append(bound().get("tenant_id"))
 
     thread = threading.Thread(target=work)

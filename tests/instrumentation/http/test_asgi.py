@@ -167,7 +167,7 @@ def test_background_tasks_keep_the_tags_and_do_not_extend_the_request() -> None:
 
     with capture() as seen:
         answer = get(app, "/jobs", method="POST")
-        assert done.wait(10)
+        assert done.wait(60)
     (served,) = server_spans(seen)
     assert seen.named("later").attributes["correlation_id"] == answer.json()
     assert seen.named("later").context.trace_id == served.context.trace_id
@@ -400,7 +400,7 @@ def _raw(url: str, headers: dict[str, str]) -> httpx.Response:
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     connection.request("GET", "/", headers=headers)
     answer = connection.getresponse()
     body = answer.read()

@@ -19,6 +19,7 @@ from somatrace import bind, propagation, span
 from somatrace.config import Settings
 from somatrace.testing import capture
 from tests.support.echo_server import Echo
+from tests.support.ports import refusing_port
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
 
@@ -78,7 +79,7 @@ def by_httpx2(url: str, headers: dict[str, str] | None = None) -> int:
 
 
 def by_requests(url: str, headers: dict[str, str] | None = None) -> int:
-    return requests.get(url, headers=headers, timeout=10).status_code
+    return requests.get(url, headers=headers, timeout=60).status_code
 
 
 def by_aiohttp(url: str, headers: dict[str, str] | None = None) -> int:
@@ -244,10 +245,8 @@ def test_an_error_response_sets_the_error_type_to_its_status(get, echo: Echo) ->
 
 @each_client
 def test_an_exception_propagates_unchanged_and_only_its_type_is_recorded(get) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with capture() as seen, pytest.raises(Exception) as caught:  # noqa: PT011 - the class depends on the library
+    failing = pytest.raises(Exception)  # noqa: PT011 - the class depends on the library
+    with refusing_port() as port, capture() as seen, failing as caught:
         get(f"http://localhost:{port}/secret")
     (request_span,) = clients(seen)
     kind = type(caught.value)
@@ -262,7 +261,7 @@ def test_the_programs_request_object_keeps_its_headers() -> None:
             "GET", f"http://localhost:{server.port}/", headers={"traceparent": "mine"}
         )
         client.send(request)
-        prepared = requests.get(f"http://localhost:{server.port}/", timeout=10).request
+        prepared = requests.get(f"http://localhost:{server.port}/", timeout=60).request
     server.close()
     assert request.headers["traceparent"] == "mine"
     assert "x-somatrace-tags" not in request.headers

@@ -59,7 +59,7 @@ def by_httpx(url: str, headers: Mapping[str, str]) -> object:
 
 
 def by_requests(url: str, headers: Mapping[str, str]) -> object:
-    return requests.get(url, headers=dict(headers), timeout=10)
+    return requests.get(url, headers=dict(headers), timeout=60)
 
 
 def by_aiohttp(url: str, headers: Mapping[str, str]) -> object:
@@ -84,7 +84,7 @@ def through_a_gateway(forward: Forward, echo: Echo, headers: dict[str, str]) -> 
     gateway.__annotations__ = {"request": fastapi.Request}
     app.get("/")(gateway)
     with serving(app) as url:
-        urlopen(Request(url, headers=headers), timeout=10).close()
+        urlopen(Request(url, headers=headers), timeout=60).close()
     (sent,) = echo.requests
     return sent
 

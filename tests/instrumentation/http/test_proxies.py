@@ -63,7 +63,7 @@ def by_httpx2(url: str, proxy: str) -> None:
 
 
 def by_requests(url: str, proxy: str) -> None:
-    requests.get(url, proxies={"all": proxy}, timeout=10)
+    requests.get(url, proxies={"all": proxy}, timeout=60)
 
 
 def by_aiohttp(url: str, proxy: str) -> None:

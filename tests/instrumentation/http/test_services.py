@@ -42,7 +42,7 @@ def call(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
     connection.request("GET", "/items/7", headers=headers or {})
     answer = connection.getresponse()
     body = answer.read()
@@ -197,13 +197,15 @@ def test_signed_tags_reach_the_next_service_only_with_the_key(server, tmp_path) 
     key = "demo:" + base64.b64encode(b"k" * 32).decode()
     caller = """
         import sys, httpx
-        from somatrace import bind, init_tracing, span
+        from somatrace import bind, flush, init_tracing, span
         init_tracing("front")
         with bind(tenant_id="acme"), span("ask", kind="workflow"):
             print(httpx.get(sys.argv[1] if len(sys.argv) > 1 else URL).json().get("tenant_id"))
+        assert flush(60)
         """
     source = APP + "init_tracing('back')\nserve(make())"
-    with service(source, otlp_env(server.url, SOMATRACE_TRUST_KEYS=key), tmp_path) as url:
+    env = otlp_env(server.url, SOMATRACE_TRUST_KEYS=key, SOMATRACE_FLUSH_INTERVAL="0.02")
+    with service(source, env, tmp_path) as url:
         program = f"URL = {url + '/items/1'!r}\n"
         import textwrap
 
@@ -211,8 +213,8 @@ def test_signed_tags_reach_the_next_service_only_with_the_key(server, tmp_path) 
             program + textwrap.dedent(caller), otlp_env(server.url, SOMATRACE_TRUST_KEYS=key)
         )
         untrusted = run_program(program + textwrap.dedent(caller), otlp_env(server.url))
+        server.wait_for(8)
     assert (trusted.stdout, untrusted.stdout) == ("acme\n", "None\n")
-    server.wait_for(8)
     tenants = [
         found.attributes["tenant_id"] for found in server.spans if found.resource["service.name"] == "back"
     ]

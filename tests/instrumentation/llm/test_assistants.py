@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, ClassVar
 
 import pytest
 
+from tests.support.http_server import PromptHandler
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env, run_program
 
@@ -84,14 +85,13 @@ PROGRAM = """
     print(json.dumps({"runs": sum(type(one) is Run for one in gc.get_objects()),
                       "kept": len(assistant_wrappers.runs),
                       "assistants": len(assistant_wrappers.assistants)}))
-    assert flush(20)
+    assert flush(60)
 """
 
 
-class Assistants(BaseHTTPRequestHandler):
+class Assistants(PromptHandler):
     """Runs are over at the third question."""
 
-    protocol_version = "HTTP/1.1"
     asked: ClassVar[dict[str, int]] = {}
     wanted: ClassVar[dict[str, str]] = {}
     numbers = iter(range(10**6))
@@ -147,9 +147,6 @@ class Assistants(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
-
-    def log_message(self, *args: object) -> None:
-        """Log nothing."""
 
 
 class Run:

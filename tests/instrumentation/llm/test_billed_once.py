@@ -114,7 +114,7 @@ PROGRAM = """
         next(chunks)
         usage(model="late", input_tokens=11, output_tokens=7)
     for _ in chunks: pass
-    assert flush(20)
+    assert flush(60)
 """
 
 

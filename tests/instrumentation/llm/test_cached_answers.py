@@ -53,7 +53,7 @@ PROGRAM = """
         litellm.completion(model="openai/litellm", messages=messages, caching=True)
         for _ in litellm.completion(model="openai/litellm-stream", messages=messages, caching=True,
                                     stream=True, stream_options=usage_wanted): pass
-    assert flush(20)
+    assert flush(60)
 """
 CHATS = (
     "langchain",

@@ -104,7 +104,7 @@ def google_genai_async(url: str) -> None:
 
 def voyageai(url: str) -> None:
     module = library("voyageai")
-    module.Client(api_key="k", base_url=url, max_retries=0, timeout=10).embed(["hi"], model="m")
+    module.Client(api_key="k", base_url=url, max_retries=0, timeout=60).embed(["hi"], model="m")
 
 
 def replicate(url: str) -> None:

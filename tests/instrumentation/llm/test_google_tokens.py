@@ -98,7 +98,7 @@ class TestTheClient:
         pytest.importorskip("google.genai")
         answer = dialects._gemini
         monkeypatch.setattr(dialects, "_gemini", lambda *given: {**answer(*given), "usageMetadata": USAGE})
-        with capture(timeout=20) as captured:
+        with capture(timeout=60) as captured:
             from google import genai
 
             options = genai.types.HttpOptions(base_url=provider.url)

@@ -32,7 +32,7 @@ class State(TypedDict):
 
 @pytest.fixture
 def seen(caplog: pytest.LogCaptureFixture) -> Iterator[Captured]:
-    with caplog.at_level(logging.WARNING), capture(timeout=20) as captured:
+    with caplog.at_level(logging.WARNING), capture(timeout=60) as captured:
         yield captured
     assert not [record.getMessage() for record in caplog.records if "Error in" in record.getMessage()]
 

@@ -318,7 +318,7 @@ def test_a_callers_meta_is_not_believed(edge: bool, address: dict[str, Any], por
         {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"},
     )
 
-    with capture(), urlopen(request, timeout=10) as sent:
+    with capture(), urlopen(request, timeout=60) as sent:
         answer = json.loads(json.load(sent)["result"]["content"][0]["text"])
 
     assert answer["meta"]["traceparent"] == meta["traceparent"]

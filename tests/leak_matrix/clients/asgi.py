@@ -33,7 +33,7 @@ async def customers(name: str, request: Request) -> Response:
 def _serve() -> str:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical"))
     threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True).start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not server.started and time.monotonic() < until:
         time.sleep(0.01)
     return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"

@@ -55,13 +55,13 @@ async def of_asynchronous_httpx(c: Planted) -> None:
 @case()
 def of_requests(c: Planted) -> None:
     for url in urls(c):
-        requests.post(url, headers=headers(c), data=c("body").encode(), timeout=5)
+        requests.post(url, headers=headers(c), data=c("body").encode(), timeout=60)
     with failing():
-        found = requests.get(f"{provider.url}/web/401/{c.word('path')}?t={c.key('query')}", timeout=5)
+        found = requests.get(f"{provider.url}/web/401/{c.word('path')}?t={c.key('query')}", timeout=60)
         found.raise_for_status()
     for base in (CLOSED, f"{provider.url}/web/0"):
         with failing():
-            requests.get(f"{base}/{c.word('path')}?token={c.key('query')}", timeout=5)
+            requests.get(f"{base}/{c.word('path')}?token={c.key('query')}", timeout=60)
 
 
 @case()
@@ -89,7 +89,7 @@ def in_a_failing_span(c: Planted) -> None:
     with failing(), span("fetch", kind="tool"):
         httpx.get(f"{provider.url}/web/401/{c.word('path')}?token={c.key('query')}").raise_for_status()
     with failing(), span("fetch", kind="tool"):
-        requests.get(f"{CLOSED}/{c.word('path')}?token={c.key('query')}", timeout=5)
+        requests.get(f"{CLOSED}/{c.word('path')}?token={c.key('query')}", timeout=60)
 
 
 @case()

@@ -83,7 +83,7 @@ def test_processes_that_start_together_get_the_same_keys(tmp_path):
         subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
         for _ in range(4)
     ]
-    printed = {process.communicate(timeout=60)[0] for process in started}
+    printed = {process.communicate(timeout=180)[0] for process in started}
     assert len(printed) == 1
     assert printed.pop().startswith(b"sk-lf-")
 

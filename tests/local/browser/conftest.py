@@ -15,7 +15,8 @@ import pytest
 
 from somatrace.guard.removal_notes import RemovalNote, note
 from somatrace.local.access import auth
-from tests.support.local_server import NOW, Export, Running, start_server, wait_until
+from tests.support.local_server import NOW, Export, Running, start_server
+from tests.support.waiting import HANG, wait_until
 
 __all__ = ["start_server"]
 
@@ -70,7 +71,7 @@ class Visitor:
 
     def becomes(self, expression: str) -> None:
         """Wait until a JavaScript expression is true; the page's CSP forbids evaluating it inside."""
-        wait_until(lambda: self.page.evaluate(expression), 45)
+        wait_until(lambda: self.page.evaluate(expression))
 
     def arrives_at(self, pattern: str) -> None:
         self.page.wait_for_url(pattern)
@@ -87,7 +88,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
         context = chromium.new_context(
             viewport=viewport, color_scheme=scheme, timezone_id="Asia/Tokyo", **options
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1000 * HANG)
         context.add_init_script(
             "document.addEventListener('securitypolicyviolation', "
             "event => console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI))"
@@ -124,7 +125,7 @@ def unscripted(chromium: Any, visit: Callable[..., Visitor]) -> Iterator[Callabl
         cookies = visit(server).page.context.cookies()
         context = chromium.new_context(java_script_enabled=False, viewport=DESK)
         contexts.append(context)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(1000 * HANG)
         context.add_cookies(cookies)
         page = context.new_page()
         page.goto(server.url + address)

@@ -426,7 +426,7 @@ def test_a_batch_waits_for_a_page_but_not_forever():
     order: list[str] = []
 
     def batch() -> None:
-        priority.wait(30)
+        priority.wait(60)
         order.append("batch")
 
     with priority.page():
@@ -434,7 +434,7 @@ def test_a_batch_waits_for_a_page_but_not_forever():
         thread.start()
         priority.wait(0.05)
         order.append("page")
-    thread.join(30)
+    thread.join(60)
     assert order == ["page", "batch"]
 
 
@@ -460,7 +460,7 @@ def test_a_waiting_batch_continues_when_the_page_is_done():
     priority.wait(0.05)
     before = list(taken)
     page.__exit__(None, None, None)
-    thread.join(30)
+    thread.join(60)
 
     assert before == []
     assert taken == list(range(100))

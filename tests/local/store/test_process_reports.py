@@ -14,7 +14,8 @@ from pathlib import Path
 from somatrace.local.queries import services
 from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
-from tests.support.local_server import NOW, Export, wait_until
+from tests.support.local_server import NOW, Export
+from tests.support.waiting import wait_until
 
 SERVICE = """
 import json, os, sys
@@ -44,7 +45,7 @@ def run(data_dir: Path, spans: int, *words: str, **environment: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, done.stderr
 
@@ -99,7 +100,7 @@ def test_a_running_process_reports_periodically(tmp_path):
         env={**os.environ, "SOMATRACE_DATA_DIR": str(tmp_path)},
         stdin=subprocess.PIPE,
     ):
-        wait_until(lambda: (tmp_path / "local.db").exists() and _ready(tmp_path), 30)
+        wait_until(lambda: (tmp_path / "local.db").exists() and _ready(tmp_path))
 
         assert reports_in(tmp_path)[0]["delivered"] == 2
 

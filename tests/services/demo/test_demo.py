@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -18,6 +17,7 @@ import pytest
 from services.demo import report, workload
 from services.demo.processes import Processes
 from services.demo.stack import SERVICES, start_ingester
+from tests.support.waiting import wait_until
 
 
 def demo(*arguments: object) -> list[str]:
@@ -77,7 +77,7 @@ def test_deleting_a_stored_span_changes_the_table(finished, tmp_path):
         ingester = start_ingester(processes, data)
         keys = (ingester.url, ingester.public_key, ingester.secret_key)
         before = report.rows(report.read_back(*keys))
-        with contextlib.closing(sqlite3.connect(data / "local.db", timeout=20)) as store, store:
+        with contextlib.closing(sqlite3.connect(data / "local.db", timeout=60)) as store, store:
             victim = store.execute("SELECT rowid FROM spans WHERE type = 'GENERATION' LIMIT 1").fetchone()
             store.execute("DELETE FROM spans WHERE rowid = ?", victim)
         after = report.rows(report.read_back(*keys))
@@ -143,12 +143,10 @@ def test_interrupting_it_stops_every_child(root, tmp_path, number, least):
     process = subprocess.Popen(
         demo("--data-dir", data), cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while len(children_of(data)) < least and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(children_of(data)) >= least)
 
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
 
     assert process.returncode == 128 + number
     assert "Traceback" not in errors
@@ -172,10 +170,10 @@ def test_on_a_terminal_the_page_stays_up_until_a_key_is_pressed(root, tmp_path, 
         while b"Enter ends the demo." not in shown:
             shown += os.read(terminal, 65_536)
         page = re.search(rb"or now:\s+(http://[0-9.:]+/open#)", shown)
-        kept = httpx.get(page[1].decode(), timeout=20)
+        kept = httpx.get(page[1].decode(), timeout=60)
         os.write(terminal, key)
 
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert kept.status_code == 200
         assert children_of(tmp_path) == []
     finally:
@@ -188,7 +186,7 @@ def test_a_directory_it_did_not_create_is_left_alone(root, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
 
     done = subprocess.run(
-        demo("--data-dir", tmp_path), cwd=root, capture_output=True, text=True, check=False, timeout=60
+        demo("--data-dir", tmp_path), cwd=root, capture_output=True, text=True, check=False, timeout=180
     )
 
     assert done.returncode == 2
@@ -199,7 +197,7 @@ def test_a_directory_it_did_not_create_is_left_alone(root, tmp_path):
 @pytest.mark.parametrize("number", ["0", "-3", "many", "10001"])
 def test_an_invalid_number_of_workflows_is_rejected(root, number):
     done = subprocess.run(
-        demo(f"--workflows={number}"), cwd=root, capture_output=True, text=True, check=False, timeout=60
+        demo(f"--workflows={number}"), cwd=root, capture_output=True, text=True, check=False, timeout=180
     )
 
     assert done.returncode == 2

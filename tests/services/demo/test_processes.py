@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from services.demo.processes import Processes, StartError, free_ports, wait_for_file, wait_for_port
+from services.demo.processes import Processes, StartError, held_ports, wait_for_file, wait_for_port
+from tests.support.waiting import wait_until
 
 SERVE = (
     "import http.server,sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), None).serve_forever()"
@@ -40,14 +41,23 @@ def test_a_child_that_exits_early_raises_an_error_with_the_last_lines_of_its_log
 
 
 def test_it_waits_until_a_child_listens(tmp_path):
-    [port] = free_ports(1)
-    with Processes(tmp_path) as processes:
+    with held_ports(1) as [port], Processes(tmp_path) as processes:
         child = processes.start("server", python(SERVE, port), env=os.environ)
 
         wait_for_port(child, port)
 
         assert child.process.poll() is None
     assert child.process.returncode == -signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a held port cannot be listened on")
+def test_no_other_program_is_given_a_held_port():
+    with held_ports(4) as ports:
+        for _ in range(2000):
+            with socket.create_server(("127.0.0.1", 0)) as other:
+                assert other.getsockname()[1] not in ports
+        with pytest.raises(OSError, match="in use"), socket.socket() as other:
+            other.bind(("127.0.0.1", ports[0]))
 
 
 def test_children_and_their_descendants_are_stopped_when_the_block_fails(tmp_path):
@@ -64,11 +74,8 @@ def test_children_and_their_descendants_are_stopped_when_the_block_fails(tmp_pat
         inner = int(wait_for_file(child, pids))
         raise KeyboardInterrupt
 
-    deadline = time.monotonic() + 10
-    while alive(inner) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: not alive(inner))
     assert child.process.returncode is not None
-    assert not alive(inner)
 
 
 @pytest.mark.slow

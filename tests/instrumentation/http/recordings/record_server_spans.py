@@ -66,7 +66,7 @@ def keeps(key: str, value: Any) -> bool:
 
 def ask(port: int) -> None:
     for method, path in (("GET", PATHS[0]), ("GET", PATHS[1]), (PLANTED.upper(), PATHS[0])):
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
         with suppress(Exception):
             connection.request(method, path)
             connection.getresponse().read()
@@ -98,7 +98,7 @@ def serve_asgi(app: Any) -> None:
     for path in (f"/rooms/{PLANTED}", PATHS[1]):
         with suppress(Exception), connect(f"ws://127.0.0.1:{port}{path}") as socket:
             socket.send("hello")
-            socket.recv(timeout=5)
+            socket.recv(timeout=60)
     server.should_exit = True
     thread.join()
 
@@ -275,7 +275,7 @@ def grpc(provider: Any) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         for method in ("/users.Users/Get", f"/users.Users/{PLANTED}"):
             with suppress(Exception):
-                channel.unary_unary(method)(b"", timeout=5)
+                channel.unary_unary(method)(b"", timeout=60)
     server.stop(None).wait()
 
 

@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
+from tests.support.http_server import PromptHandler
 from tests.support.llm_server import llm_server
 from tests.support.programs import run_program
 
@@ -29,6 +30,8 @@ gc.disable()  # a stream that is collected inside httpx waits for the lock of it
 if MODE != "off":
     import somatrace
     from somatrace.config import Config
+    from somatrace.guard.policy import callable_source
+    callable_source.LIMIT = 60.0  # a busy machine takes long to ask
     grant = {"content": "redacted", "reason": "a test"} if MODE == "content" else None
     def policy(tenant): return grant
     somatrace.init_tracing("svc", config=Config(target="none", content_policy=policy))
@@ -102,6 +105,12 @@ async def aclose(a):
 
 AREADING = {"anext": anext_, "arest": arest, "abreak": abreak, "awith": awithin, "aclose": aclose}
 
+def settle():
+    "Leave what the libraries have made out of every later collection, which else takes most of the time."
+    if not log:
+        gc.collect()
+        gc.freeze()
+
 def note(name, step, outcome, error):
     if error is not None:
         context = type(error.__context__).__name__
@@ -110,6 +119,7 @@ def note(name, step, outcome, error):
         log.append([name, step, outcome])
 
 def drive(name, make, more={}, rounds=10):
+    settle()
     for _ in range(rounds):
         answer = make()
         steps = {**READING, **more}
@@ -123,6 +133,7 @@ def drive(name, make, more={}, rounds=10):
         gc.collect()
 
 async def adrive(name, make, more={}, rounds=10):
+    settle()
     for _ in range(rounds):
         answer = make()
         if inspect.isawaitable(answer): answer = await answer
@@ -249,9 +260,7 @@ _ANSWER = {
 }
 
 
-class _Bedrock(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Bedrock(PromptHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         answer = json.dumps(_ANSWER, indent=1).encode()
@@ -264,9 +273,6 @@ class _Bedrock(BaseHTTPRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The same for every answer, which clients hand on."""
         return "Thu, 01 Jan 2026 00:00:00 GMT"
-
-    def log_message(self, *args: object) -> None:
-        """Log nothing."""
 
 
 @contextmanager

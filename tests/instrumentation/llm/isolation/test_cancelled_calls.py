@@ -38,7 +38,7 @@ SOURCE = """
         server.close()
 
     asyncio.run(main())
-    assert flush(20)
+    assert flush(60)
     """
 MESSAGES = '[{"role": "user", "content": "hello"}]'
 CALLS = {
