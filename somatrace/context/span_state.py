@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from somatrace.context.exception_identity import ExceptionIdentity
@@ -51,69 +52,51 @@ class SpanState:
     tags bound later inside a local root that names no tenant: it is used for grouping, never for policy.
     """
 
-    __slots__ = (
-        "above",
-        "allows_text",
-        "billing",
-        "declared",
-        "depth",
-        "enclosing",
-        "ended",
-        "failures",
-        "holds_foreign_text",
-        "kind",
-        "label",
-        "last_failure",
-        "name",
-        "naming",
-        "notifies_listeners",
-        "on_event",
-        "outcome",
-        "pid",
-        "root",
-        "shares_label",
-        "spent_ns",
-        "tags",
-        "workflow",
-    )
+    # the defaults are those of the class, because a state is made for each span, and few spans differ
+
+    #: Tags bound later, inside a local root that names no tenant.
+    label: Tags | None = None
+    #: Of a local root, as far as it is known: it names the workflow of the spans below it.
+    naming: Naming | None = None
+    #: The workflow, as the guard has named it, and the naming that it was made from.
+    workflow: tuple[Naming | None, str] = (None, "")
+    #: Other tenants of the spans around it, whose names it may have inherited.
+    enclosing: tuple[str, ...] = ()
+    kind: str | None = None
+    #: The name given to `span`; another name of the span is not the program's.
+    name: str | None = None
+    spent_ns = 0
+    #: False for spans created by a listener, which would otherwise trigger it endlessly.
+    notifies_listeners = True
+    #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
+    on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
+    #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
+    declared: Mapping[str, Any] = MappingProxyType({})
+    #: Tells whether the policy of a tenant allows content at the moment.
+    content_policy: Callable[[str | None], bool] | None = None
+    #: The recorded exceptions, the first ones if there are many.
+    failures: tuple[NotedFailure, ...] = ()
+    last_failure: ExceptionIdentity | None = None
+    #: Whether texts of the span may quote an exception of another tenant's work.
+    holds_foreign_text = False
+    #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
+    outcome: tuple[int, frozenset[int]] | None = None
+    #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
+    above: SpanState | None = None
+    depth = 0
+    ended = False
+    #: Whose usage it has, kept by `pipeline.billed_usage`.
+    billing: Any = None
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
         self.tags = tags
-        self.label: Tags | None = None
         self.root: SpanState = root if root is not None else self
-        #: Of a local root, as far as it is known: it names the workflow of the spans below it.
-        self.naming: Naming | None = None
-        #: The workflow, as the guard has named it, and the naming that it was made from.
-        self.workflow: tuple[Naming | None, str] = (None, "")
-        #: Other tenants of the spans around it, whose names it may have inherited.
-        self.enclosing: tuple[str, ...] = ()
         self.shares_label = shares_label
         self.pid = os.getpid()
-        self.kind: str | None = None
-        #: The name given to `span`; another name of the span is not the program's.
-        self.name: str | None = None
-        self.spent_ns = 0
-        #: False for spans created by a listener, which would otherwise trigger it endlessly.
-        self.notifies_listeners = True
-        #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
-        self.on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
-        #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
-        self.declared: Mapping[str, Any] = {}
-        #: Whether the policy of a tenant allows content at the moment.
-        self.allows_text: Callable[[str | None], bool] = lambda _: False
-        #: The recorded exceptions, the first ones if there are many.
-        self.failures: tuple[NotedFailure, ...] = ()
-        self.last_failure: ExceptionIdentity | None = None
-        #: Whether texts of the span may quote an exception of another tenant's work.
-        self.holds_foreign_text = False
-        #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
-        self.outcome: tuple[int, frozenset[int]] | None = None
-        #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
-        self.above: SpanState | None = None
-        self.depth = 0
-        self.ended = False
-        #: Whose usage it has, kept by `pipeline.billed_usage`.
-        self.billing: Any = None
+
+    def allows_text(self, tenant: str | None) -> bool:
+        """Whether the policy of a tenant allows content at the moment."""
+        return self.content_policy is not None and self.content_policy(tenant)
 
     def put_below(self, upper: SpanState) -> None:
         """Record the local parent, or the nearest span above it that is still open."""

@@ -26,6 +26,8 @@ class OverheadBudget:
         self._lock = threading.Lock()
         self._calm = 0
         self.share = 1.0
+        #: Whether there is a limit, so that time has to be measured.
+        self.limited = self._limit_ns > 0
 
     def spend(self, state: SpanState, nanoseconds: int) -> None:
         """Add time spent on tracing in the program's threads to the span's local root."""
@@ -33,7 +35,7 @@ class OverheadBudget:
 
     def settle(self, root: SpanState) -> None:
         """Adjust the share when a local root ends."""
-        if self._limit_ns <= 0:
+        if not self.limited:
             return
         over = root.spent_ns > self._limit_ns
         if not over and self.share == 1.0:

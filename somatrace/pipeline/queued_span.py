@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from somatrace.listeners.record import Phase
-from somatrace.pipeline.span_parts import attributes_of, plain
+from somatrace.pipeline.span_parts import attributes_of, events_of, plain
 
 #: Estimated bytes of a queued SDK span, excluding its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048
@@ -35,17 +35,32 @@ def weight_of(item: QueuedSpan) -> int:
 
 
 def _estimated_size(item: QueuedSpan) -> int:
-    events = item.span.events if item.phase == "ended" else (item.event,) if item.event is not None else ()
-    weight = sum(EVENT_WEIGHT + _text_size(plain(event.attributes)) for event in events)
-    return weight + SPAN_WEIGHT + _text_size(attributes_of(item.span)) if item.phase == "ended" else weight
+    weight = 0
+    if item.phase == "ended":
+        weight = SPAN_WEIGHT + _texts_size(attributes_of(item.span))
+        events = events_of(item.span, None)
+    else:
+        events = (item.event,) if item.event is not None else ()
+    for event in events:
+        weight += EVENT_WEIGHT + _texts_size(plain(event.attributes))
+    return weight
+
+
+def _texts_size(attributes: dict[str, Any]) -> int:
+    """The number of characters in the values of attributes, most of which are texts and numbers."""
+    size = 0
+    for value in attributes.values():
+        kind = type(value)
+        if kind is str:
+            size += len(value)
+        elif kind is not int and kind is not float and kind is not bool:
+            size += _text_size(value)
+    return size
 
 
 def _text_size(value: Any) -> int:
     """The number of characters in an attribute value, including nested sequences and mappings."""
-    kind = type(value)
-    if kind is str:
-        return len(value)
-    if kind is int or kind is float or kind is bool:  # before the slow isinstance check for Mapping
+    if isinstance(value, (int, float)):  # before the slow check for Mapping
         return 0
     if isinstance(value, (str, bytes)):
         return len(value)

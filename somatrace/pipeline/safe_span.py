@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from opentelemetry.sdk.trace import _Span
+from opentelemetry.sdk.trace import ReadableSpan, _Span
 from opentelemetry.trace import SpanContext, Status, StatusCode
 from opentelemetry.util import types
 
-from somatrace.pipeline.safe_values import safe_attributes, safe_text, safe_value
+from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text, safe_value
 from somatrace.pipeline.span_times_and_kinds import valid_time
-from somatrace.runtime.fail_safe import fail_safe, text_of
+from somatrace.runtime.fail_safe import fail_safe, is_suppressed, text_of
 from somatrace.runtime.type_names import qualified_type_name, type_name
 
 
@@ -20,14 +20,22 @@ class SafeSpan(_Span):
 
     def set_attribute(self, key: str, value: types.AnyValue) -> None:
         """Like the SDK's; what is no key is ignored."""
-        with fail_safe("set_attribute"):
-            if issubclass(type(key), str):
-                super().set_attribute(safe_text(key), safe_value(value))
+        try:
+            if type(key) is str and type(value) in EXACT:
+                _Span.set_attribute(self, key, value)
+            elif issubclass(type(key), str):
+                _Span.set_attribute(self, safe_text(key), safe_value(value))
+        except Exception as error:
+            if not is_suppressed("set_attribute", error):
+                raise
 
     def set_attributes(self, attributes: Any) -> None:
         """Like the SDK's; what is no mapping is ignored."""
-        with fail_safe("set_attributes"):
-            super().set_attributes(safe_attributes(attributes) or {})
+        try:
+            _Span.set_attributes(self, safe_attributes(attributes) or {})
+        except Exception as error:
+            if not is_suppressed("set_attributes", error):
+                raise
 
     def add_event(self, name: str, attributes: types.Attributes = None, timestamp: int | None = None) -> None:
         """Like the SDK's."""
@@ -52,8 +60,15 @@ class SafeSpan(_Span):
 
     def end(self, end_time: int | None = None) -> None:
         """Like the SDK's."""
-        with fail_safe("end"):
-            super().end(valid_time(end_time))
+        try:
+            _Span.end(self, valid_time(end_time))
+        except Exception as error:
+            if not is_suppressed("end", error):
+                raise
+
+    def _readable_span(self) -> ReadableSpan:
+        """The span itself: what the SDK passes to `on_end` here needs no copy, since nothing reads it."""
+        return self
 
     def record_exception(
         self,

@@ -18,7 +18,8 @@ from somatrace.runtime.type_names import type_name
 #: Items of containers of other classes than the built-in ones, which may be endless.
 MAX_ITEMS: Final = 4096
 _MAX_DEPTH: Final = 16
-_EXACT: Final = frozenset({str, bool, int, float, bytes, type(None)})
+#: Types whose values the SDK stores without a call to code of the program.
+EXACT: Final = frozenset({str, bool, int, float, bytes, type(None)})
 _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int.__int__,
@@ -30,9 +31,9 @@ _PLAIN: Final[dict[type, Callable[[Any], Any]]] = {
 def safe_value(value: Any, depth: int = 0) -> Any:
     """`value` with plain values, lists and dicts only, as the SDK would convert it."""
     kind = type(value)
-    if kind in _EXACT:
+    if kind in EXACT:
         return value
-    if kind in (list, tuple) and all(type(item) in _EXACT for item in value):
+    if kind in (list, tuple) and all(type(item) in EXACT for item in value):
         return value
     for base, plain in _PLAIN.items():
         if issubclass(kind, base):
@@ -51,14 +52,22 @@ def safe_attributes(attributes: Any) -> Any:
     """A mapping of attributes without what is no attribute; None if it is no mapping."""
     if attributes is None:
         return None
-    if type(attributes) is dict and all(
-        type(key) is str and type(value) in _EXACT for key, value in attributes.items()
-    ):
+    if type(attributes) is dict and _is_plain(attributes):
         return attributes
     with fail_safe("attributes"):
         if issubclass(type(attributes), Mapping):
             return _safe_mapping(attributes, 0)
     return None
+
+
+def _is_plain(attributes: dict[Any, Any]) -> bool:
+    try:
+        for key, value in attributes.items():
+            if type(key) is not str or type(value) not in EXACT:
+                return False
+    except RuntimeError:  # another thread changes it
+        return False
+    return True
 
 
 def _safe_mapping(mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -68,6 +77,8 @@ def _safe_mapping(mapping: Mapping[Any, Any], depth: int) -> dict[str, Any]:
 
 def safe_links(links: Any) -> tuple[Link, ...]:
     """The links among `links`, with safe attributes."""
+    if type(links) is tuple and not links:  # most spans
+        return ()
     if not isinstance(links, (list, tuple)) and not issubclass(type(links), Iterable):
         return ()
     with fail_safe("links"):

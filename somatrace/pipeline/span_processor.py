@@ -54,6 +54,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         super().__init__()  # type: ignore[no-untyped-call]
         setattr(self, MARK, True)
         self._pipeline = pipeline
+        self._budget = pipeline.budget
         self._allows_text = pipeline.copier.allows_text
         self._exports_elsewhere = exports_elsewhere
         self._warnings = LogOnce()
@@ -67,12 +68,12 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
     # -- called by the SDK --------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        began = clock.perf_counter_ns()
+        began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
             state = _state_for(span, parent_context)
             state.on_event = self._pipeline.event_declared
-            state.allows_text = self._allows_text
+            state.content_policy = self._allows_text
             make_recording(span)
             attach_state(span, state)
             self._pipeline.started(span)
@@ -83,11 +84,11 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
                 processor.on_start(self._guarded(span), parent_context=parent_context)
             except Exception as error:
                 self._warn(type(processor).__name__, error)
-        if state is not None:
-            self._pipeline.budget.spend(state, clock.perf_counter_ns() - began)
+        if began and state is not None:
+            self._budget.spend(state, clock.perf_counter_ns() - began)
 
     def _on_ending(self, span: Span) -> None:
-        began = clock.perf_counter_ns()
+        began = clock.perf_counter_ns() if self._budget.limited else 0
         for processor in self._span_processors:
             try:
                 processor._on_ending(self._guarded(span))
@@ -97,15 +98,16 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             state = state_of(span)
             if state is not None:
                 state.ended = True
-                self._pipeline.budget.spend(state, clock.perf_counter_ns() - began)
-                if state.root is state:
-                    self._pipeline.budget.settle(state)
+                if began:
+                    self._budget.spend(state, clock.perf_counter_ns() - began)
+                    if state.root is state:
+                        self._budget.settle(state)
             self._pipeline.ended(span)
         except Exception as error:
             self._warn("queue", error)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Do nothing: `_on_ending` has handled the span, with the state that this copy lacks."""
+        """Do nothing: `_on_ending` has handled the span."""
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Add a third-party processor. It receives guarded copies of spans that end from now on."""
@@ -176,6 +178,8 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
 
 def _enclosing(parent: SpanState, tags: Tags) -> tuple[str, ...]:
     """The last tenants of the spans around one with these tags, other than its own."""
+    if parent.tags is tags:  # most spans
+        return parent.enclosing
     tenant = parent.tags.tenant
     if tenant is None or tenant == tags.tenant or tenant in parent.enclosing:
         return parent.enclosing

@@ -15,7 +15,7 @@ from somatrace import semconv
 from somatrace.context.context_tokens import leave_closed_blocks
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
-from somatrace.runtime.fail_safe import fail_safe
+from somatrace.runtime.fail_safe import is_suppressed
 
 
 class SomatraceTracer(Tracer):
@@ -39,12 +39,12 @@ class SomatraceTracer(Tracer):
         """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
         attributes = safe_attributes(attributes)
         span: Span = INVALID_SPAN
-        with fail_safe("start_span"):
+        try:
             if context is None:
                 leave_closed_blocks()
             span = super().start_span(
                 safe_text(name),
-                _instance(context, Context, None),
+                context if isinstance(context, Context) else None,
                 valid_kind(kind),
                 attributes,
                 safe_links(links),
@@ -52,13 +52,12 @@ class SomatraceTracer(Tracer):
                 record_exception,
                 set_status_on_exception,
             )
+        except Exception as error:
+            if not is_suppressed("start_span", error):
+                raise
         if type(span) is not NonRecordingSpan:
             return span
         return UnrecordedSpan(span.get_span_context(), self._instrumentation_scope, attributes)
-
-
-def _instance(value: Any, kind: type, otherwise: Any) -> Any:
-    return value if isinstance(value, kind) else otherwise
 
 
 class UnrecordedSpan(NonRecordingSpan):

@@ -31,11 +31,19 @@ class fail_safe:  # noqa: N801 - reads as a verb phrase: `with fail_safe("event"
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if not isinstance(error, Exception) or from_a_signal(error):
-            return False
-        fault = self._operation, type_name(error)
-        _warnings.warning(fault, "%s: %s in tracing; the program is not affected", *fault)
-        return True
+        return isinstance(error, Exception) and is_suppressed(self._operation, error)
+
+
+def is_suppressed(operation: str, error: Exception) -> bool:
+    """Whether `fail_safe` suppresses `error`; if so, it is logged.
+
+    For `except` clauses in methods that run so often that the `with` block would be the larger part.
+    """
+    if from_a_signal(error):
+        return False
+    fault = operation, type_name(error)
+    _warnings.warning(fault, "%s: %s in tracing; the program is not affected", *fault)
+    return True
 
 
 def from_a_signal(error: BaseException) -> bool:

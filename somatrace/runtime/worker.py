@@ -71,7 +71,8 @@ class BackgroundWorker(Generic[T]):
         self._items: deque[tuple[T, int]] = deque()
         self._weight = 0
         # Reentrant: a signal handler or finalizer may end a span in the middle of `put`.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._forks = 0
         self._closed = False
@@ -88,7 +89,7 @@ class BackgroundWorker(Generic[T]):
 
     def put(self, item: T, weight: int = 1) -> bool:
         """Queue `item`; False if the queue is full (by items or weight) or closed. Never blocks on I/O."""
-        with self._changed:
+        with self._lock:  # of the condition, whose own methods are written in Python
             if self._closed or len(self._items) >= self._size or self._weight + weight > self._weight_limit:
                 return False
             self._items.append((item, weight))
