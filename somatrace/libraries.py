@@ -28,6 +28,8 @@ _OPENINFERENCE: Final = {
     "openai_agents": "openai_agents",
     "vertexai": "vertexai",
 }
+#: The libraries that logfire instruments with scopes of its own.
+_LOGFIRE: Final = frozenset({"anthropic", "openai", "openai_agents"})
 
 
 class RequestMethods(NamedTuple):
@@ -91,6 +93,7 @@ class Library(NamedTuple):
             *((self.instrumentor_module,) if self.package else ()),
             *self.other_scopes,
             *((f"openinference.instrumentation.{openinference}",) if openinference else ()),
+            *((f"logfire.{self.name}",) if self.name in _LOGFIRE else ()),
         )
 
     @property

@@ -98,7 +98,6 @@ def usage(
                 semconv.COST_SOURCE: "provider",
             }
             attributes[semconv.OBSERVATION_COST] = json.dumps({"total": paid})
-            attributes[semconv.OBSERVATION_USAGE] = json.dumps(_usage_details(attributes))
         span.set_attributes({key: value for key, value in attributes.items() if value is not None})
 
 
@@ -134,23 +133,6 @@ def _recording_span(caller: str) -> Span | None:
 def _expect_text(caller: str, argument: str, value: object) -> None:
     if not isinstance(value, str):
         report_misuse(f"{caller}: {argument} is a {type_name(value)}: pass a short string")
-
-
-def _usage_details(attributes: dict[str, Any]) -> dict[str, int]:
-    """Usage in Langfuse's terms, as disjoint counts. Without it Langfuse counts every number under
-    `gen_ai.usage.` as tokens, including the cost amount."""
-    parts = {
-        "input_cached_tokens": attributes[semconv.CACHE_READ_TOKENS],
-        "input_cache_creation": attributes[semconv.CACHE_CREATION_TOKENS],
-        "output_reasoning_tokens": attributes[semconv.REASONING_TOKENS],
-    }
-    known = {name: count for name, count in parts.items() if count is not None}
-    if attributes[semconv.INPUT_TOKENS] is not None:
-        cached = known.get("input_cached_tokens", 0) + known.get("input_cache_creation", 0)
-        known["input"] = max(0, attributes[semconv.INPUT_TOKENS] - cached)
-    if attributes[semconv.OUTPUT_TOKENS] is not None:
-        known["output"] = max(0, attributes[semconv.OUTPUT_TOKENS] - known.get("output_reasoning_tokens", 0))
-    return known
 
 
 def _read(convert: Callable[[object], N | None], name: str, value: object) -> N | None:

@@ -19,7 +19,7 @@ from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.removal_notes import note
 from somatrace.guard.term_filter import TermFilter
 from somatrace.guard.verdict_cache import MAX_KNOWN
-from somatrace.pipeline.billed_usage import without_counted
+from somatrace.pipeline.billed_usage import complete_usage
 from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.guarded_origins import ResourceCopier, ScopeCopier
@@ -231,8 +231,7 @@ class SpanCopier:
             # above the attribute limit the SDK drops the oldest attributes, which include the kind
             for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():
                 kept.setdefault(key, value)
-        if state is not None and state.billing is not None:
-            without_counted(kept, state)
+        complete_usage(kept, span, state)
         if state is not None and state.outcome is not None:
             without_failure(kept, state, span.status.status_code)
         return kept

@@ -21,7 +21,7 @@ from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
-from somatrace.pipeline.billed_usage import settle
+from somatrace.pipeline.billed_usage import BilledUsage
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
@@ -65,6 +65,7 @@ class Pipeline:
         self._queue_size = queue_size
         self._queue_bytes = queue_bytes
         self._order = FairOrder()
+        self._usage = BilledUsage()
         self._step_thread = 0  # the id of the thread in `_step`
         self._listeners = tuple(listeners)
         self._warnings = LogOnce()
@@ -222,7 +223,7 @@ class Pipeline:
         try:
             if item.phase == "ended" and state is not None:
                 with fail_safe("usage"):
-                    settle(item.span, state)
+                    self._usage.settle(item.span, state)
             with shared_work(work):
                 copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
         except Exception as error:
@@ -282,6 +283,7 @@ class Pipeline:
     def _forget(self) -> None:
         self.ledger.reset()
         self._order.clear()
+        self._usage.forget()
         if self._reports is not None:
             self._reports.forget()
         self.copier.forget()

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from somatrace import span, usage
+from somatrace import bind, span, usage
 from somatrace.context.span_state import state_of
 from somatrace.local.otlp import usage as langfuse
+from somatrace.pipeline.billed_request import Counted, RecentRequests, Request
+from somatrace.pipeline.token_counts import token_counts
 from somatrace.testing import Captured, capture
 
 FRAMEWORK = "pydantic-ai"
@@ -218,7 +220,247 @@ class TestASpanThatEndsAfterTheOneAbove:
         assert counted(seen) == {"stream": 11}
 
 
+class TestASumOfSeveralRequests:
+    """The total of an agent, of which some requests may have no span."""
+
+    AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o"}
+
+    def test_is_counted_below_if_all_its_requests_have_spans(self) -> None:
+        with capture() as seen, within("agent", FRAMEWORK, self.AGENT) as agent:
+            for name in ("first", "second"):
+                with within(name, OPENAI) as client:
+                    client.set_attributes(tokens(10))
+            agent.set_attributes({**tokens(20), "gen_ai.usage.output_tokens": 2})
+
+        assert counted(seen) == {"first": 11, "second": 11}
+
+    def test_keeps_the_tokens_of_requests_without_spans(self) -> None:
+        with capture() as seen, within("agent", FRAMEWORK, self.AGENT) as agent:
+            with within("client", OPENAI) as client:
+                client.set_attributes(tokens(10))
+            agent.set_attributes({**tokens(30), "gen_ai.usage.output_tokens": 3})
+
+        assert counted(seen) == {"client": 11, "agent": 22}
+        attributes = seen.named("agent").attributes or {}
+        assert attributes["somatrace.usage_counted"] == "partly below"
+        assert attributes["gen_ai.usage.input_tokens"] == 20
+
+    def test_keeps_the_parts_of_those_tokens(self) -> None:
+        parts = {"gen_ai.usage.cache_read.input_tokens": 12, "gen_ai.usage.reasoning_tokens": 2}
+        with capture() as seen, within("agent", FRAMEWORK, self.AGENT) as agent:
+            with within("client", OPENAI) as client:
+                client.set_attributes({**tokens(10), "gen_ai.usage.cache_read.input_tokens": 4})
+            agent.set_attributes({**tokens(30), "gen_ai.usage.output_tokens": 4, **parts})
+
+        details = (seen.named("agent").attributes or {})["langfuse.observation.usage_details"]
+        assert json.loads(str(details)) == {
+            "input": 12,
+            "input_cached_tokens": 8,
+            "output": 1,
+            "output_reasoning_tokens": 2,
+        }
+
+    def test_is_not_reduced_by_the_embeddings_of_its_tools_if_it_is_a_models(self) -> None:
+        with capture() as seen, within("chat", FRAMEWORK) as chat:
+            with within("embedding", OPENAI, EMBEDDING) as client:
+                client.set_attributes(tokens(5))
+            chat.set_attributes(tokens(30))
+
+        assert counted(seen) == {"embedding": 6, "chat": 31}
+
+    def test_that_counts_the_output_otherwise_is_no_further_request(self) -> None:
+        with capture() as seen, within("agent", FRAMEWORK, self.AGENT) as agent:
+            with within("client", OPENAI) as client:
+                client.set_attributes(tokens(10))
+            agent.set_attributes({**tokens(10), "gen_ai.usage.output_tokens": 3})
+
+        assert counted(seen) == {"client": 11}
+
+    def test_contains_the_rest_of_a_sum_below(self) -> None:
+        with capture() as seen, within("outer", FRAMEWORK, self.AGENT) as outer:
+            with within("inner", FRAMEWORK, self.AGENT) as inner:
+                with within("client", OPENAI) as client:
+                    client.set_attributes(tokens(10))
+                inner.set_attributes({**tokens(30), "gen_ai.usage.output_tokens": 3})
+            outer.set_attributes({**tokens(40), "gen_ai.usage.output_tokens": 4})
+
+        assert counted(seen) == {"client": 11, "inner": 22, "outer": 11}
+
+
+class TestASecondInstrumentorOfTheSameLibrary:
+    OPENINFERENCE = "openinference.instrumentation.openai"
+    LLM = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06"}
+
+    def spans(self, scopes: tuple[str, str], *, above: trace.Span | None = None, **changed: Any) -> None:
+        """Two spans beside each other, as two wrappers of one call make them."""
+        first = start("first", scopes[0], above=above)
+        second = start("second", scopes[1], self.LLM, above=above)
+        end(second, {"llm.token_count.prompt": 10, "llm.token_count.completion": 1, **changed})
+        end(first, tokens(10))
+
+    def test_counts_the_request_once(self) -> None:
+        with capture() as seen, within("request", "program", {}) as above:
+            self.spans((OPENAI, self.OPENINFERENCE), above=above)
+
+        assert counted(seen) == {"second": 11}
+        assert (seen.named("first").attributes or {})["somatrace.usage_counted"] == "beside"
+
+    def test_counts_it_once_if_both_spans_are_roots(self) -> None:
+        with capture() as seen:
+            self.spans((OPENAI, self.OPENINFERENCE))
+
+        assert counted(seen) == {"second": 11}
+
+    @pytest.mark.parametrize(
+        "scopes",
+        [
+            (OPENAI, "logfire.openai"),
+            (OPENAI, "langfuse-sdk"),
+            (OPENAI, "opentelemetry.util.genai.handler"),
+            ("opentelemetry.instrumentation.anthropic", "openinference.instrumentation.anthropic"),
+            ("opentelemetry.instrumentation.langchain", "openinference.instrumentation.langchain"),
+            ("opentelemetry.instrumentation.langchain", "langfuse-sdk"),
+            ("opentelemetry.instrumentation.litellm", "openinference.instrumentation.litellm"),
+        ],
+    )
+    def test_is_known_by_its_scope(self, scopes: tuple[str, str]) -> None:
+        with capture() as seen:
+            self.spans(scopes)
+
+        assert counted(seen) == {"second": 11}
+
+    def test_reports_each_of_several_requests_at_the_same_time(self) -> None:
+        with capture() as seen, within("request", "program", {}) as above:
+            opened = [
+                (
+                    start(f"first-{n}", OPENAI, above=above),
+                    start(f"second-{n}", self.OPENINFERENCE, above=above),
+                )
+                for n in range(3)
+            ]
+            for first, second in opened:
+                end(second, tokens(10))
+                end(first, tokens(10))
+
+        assert counted(seen) == {"second-0": 11, "second-1": 11, "second-2": 11}
+
+    def test_is_one_of_three(self) -> None:
+        with capture() as seen, within("request", "program", {}) as above:
+            opened = [
+                start(scope, scope, above=above) for scope in (OPENAI, self.OPENINFERENCE, "logfire.openai")
+            ]
+            for one in opened:
+                end(one, tokens(10))
+
+        assert counted(seen) == {OPENAI: 11}
+
+    def test_takes_nothing_from_a_sum_above_twice(self) -> None:
+        with capture() as seen, within("agent", FRAMEWORK, {}) as agent:
+            self.spans((OPENAI, self.OPENINFERENCE), above=agent)
+            agent.set_attributes({**tokens(20), "gen_ai.usage.output_tokens": 2})
+
+        assert counted(seen) == {"second": 11, "agent": 11}
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"llm.token_count.prompt": 9},
+            {"llm.model_name": "o4-mini"},
+            {"openinference.span.kind": "EMBEDDING"},
+        ],
+        ids=["tokens", "model", "operation"],
+    )
+    def test_has_reported_another_request_if_it_differs(self, other: dict[str, Any]) -> None:
+        with capture() as seen:
+            self.spans((OPENAI, self.OPENINFERENCE), **other)
+
+        assert len(counted(seen)) == 2
+
+    def test_has_reported_another_request_at_another_time(self) -> None:
+        with capture() as seen:
+            end(start("first", OPENAI), tokens(10))
+            end(start("second", self.OPENINFERENCE), tokens(10))
+
+        assert len(counted(seen)) == 2
+
+    def test_has_reported_another_request_for_another_tenant(self) -> None:
+        with capture() as seen:
+            with bind(tenant_id="acme"):
+                first = start("first", OPENAI)
+            with bind(tenant_id="globex"):
+                second = start("second", self.OPENINFERENCE)
+            end(first, tokens(10))
+            end(second, tokens(10))
+
+        assert len(counted(seen)) == 2
+
+    def test_is_not_the_spans_of_one_instrumentor(self) -> None:
+        with capture() as seen:
+            opened = [start(name, f"{OPENAI}.{name}") for name in ("first", "second")]
+            for one in opened:
+                end(one, tokens(10))
+
+        assert len(counted(seen)) == 2
+
+    def test_is_not_another_librarys(self) -> None:
+        with capture() as seen:
+            opened = [start("first", OPENAI), start("second", "opentelemetry.instrumentation.litellm")]
+            for one in opened:
+                end(one, tokens(10))
+
+        assert len(counted(seen)) == 2
+
+
+class TestAnAgentsSpan:
+    """Langfuse ignores the usage of spans whose operation is `invoke_agent`."""
+
+    def test_with_usage_is_an_agent_by_its_type_only(self) -> None:
+        with capture() as seen, span("planner", kind="agent"):
+            usage(model="own", input_tokens=10, output_tokens=1)
+
+        attributes = seen.named("planner").attributes or {}
+        assert "gen_ai.operation.name" not in attributes
+        assert attributes["langfuse.observation.type"] == "agent"
+
+    def test_with_a_cost_alone_is_an_agent_by_its_type_only(self) -> None:
+        with capture() as seen, span("planner", kind="agent"):
+            usage(model="own", cost=0.5)
+
+        assert "gen_ai.operation.name" not in (seen.named("planner").attributes or {})
+
+    def test_of_a_framework_with_usage_is_an_agent_by_its_type_only(self) -> None:
+        with capture() as seen:
+            end(start("agent", FRAMEWORK, {"gen_ai.operation.name": "invoke_agent"}), tokens(10))
+
+        attributes = seen.named("agent").attributes or {}
+        assert "gen_ai.operation.name" not in attributes
+        assert attributes["langfuse.observation.type"] == "agent"
+
+    def test_without_usage_keeps_its_operation(self) -> None:
+        with capture() as seen, span("planner", kind="agent"):
+            pass
+
+        assert (seen.named("planner").attributes or {})["gen_ai.operation.name"] == "invoke_agent"
+
+    def test_whose_usage_is_counted_below_keeps_its_operation(self) -> None:
+        with capture() as seen, span("planner", kind="agent"):
+            with within("client", OPENAI) as client:
+                client.set_attributes(tokens(10))
+            usage(model="own", input_tokens=10, output_tokens=1)
+
+        assert (seen.named("planner").attributes or {})["gen_ai.operation.name"] == "invoke_agent"
+
+
 class TestMemory:
+    def test_many_requests_keep_a_bounded_number_of_them(self) -> None:
+        recent = RecentRequests()
+        for number in range(2000):
+            opened = start("client", OPENAI)
+            end(opened, tokens(number))
+            recent.add(Counted(opened, Request(), token_counts(opened.attributes), None))
+
+        assert len(recent) <= 512
+
     def test_work_handed_on_from_span_to_span_keeps_a_bounded_number_of_states(self) -> None:
         with capture():
             states = []

@@ -22,6 +22,7 @@ from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import (
+    answer_usage,
     assistants,
     cached_answers,
     google_tokens,
@@ -127,16 +128,20 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
     if library == "openai":
         repairs.forget_finished_responses()
         assistants.report_runs(package)
+        answer_usage.complete_openai(package)
     if library == "langchain":
         langchain_events.take_unknown_events(package)
         cached_answers.mark_langchain(package)
+        answer_usage.complete_langchain(package)
     if library in ("google.genai", "vertexai"):
         google_tokens.count_all(package)
     if library == "google.genai":
         google_tokens.note_requests(library)
     if library == "litellm":
         cached_answers.mark_litellm(package)
+        answer_usage.complete_litellm(package)
     if library == "anthropic":
+        answer_usage.complete_anthropic(package)
         return repairs.disable_native_anthropic_spans(loaded)
     return None
 

@@ -33,6 +33,10 @@ _CACHE_CREATION: Final = (
     "prompt_details.cache_write",
     "input_cache_creation",
 )
+_OPENAI_SIDES: Final = (
+    {"input": "prompt_tokens", "output": "completion_tokens"},
+    {"input": "input_tokens", "output": "output_tokens"},
+)
 _REASONING: Final = ("reasoning.output_tokens", "completion_details.reasoning")
 _AUDIO: Final = ("completion_details.audio",)
 _NAMED: Final = frozenset(_INPUT + _OUTPUT + _TOTAL + _CACHE_READ + _CACHE_CREATION + _REASONING + _AUDIO)
@@ -64,7 +68,7 @@ def json_object(value: Any) -> dict[str, Any] | None:
 def usage(attributes: Mapping[str, Any]) -> UsageAmounts:
     """Tokens: `langfuse.observation.usage_details`, else the GenAI and OpenInference counts."""
     given = json_object(attributes.get(semconv.OBSERVATION_USAGE))
-    raw = given if given is not None else _generic(attributes)
+    raw = _generic(attributes) if given is None else _of_openai(given) or given
     details = {key: count for key, value in raw.items() if (count := _count(value)) is not None}
     return _summed(details)
 
@@ -89,6 +93,23 @@ def _summed(details: dict[str, Any]) -> UsageAmounts:
         values = [value for key, value in details.items() if side in key.lower()]
         parts[side] = sum(values) if values else None
     return UsageAmounts(details, parts["input"], parts["output"], details["total"])
+
+
+def _of_openai(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The counts of OpenAI's own usage object, which the langfuse SDK passes on; None for other objects."""
+    for sides in _OPENAI_SIDES:
+        details = {side: f"{key}_details" for side, key in sides.items()}
+        keys = {*sides.values(), "total_tokens"}
+        if not keys <= given.keys() or not given.keys() <= {*keys, *details.values()}:
+            continue
+        out: dict[str, Any] = {"total": _count(given["total_tokens"])}
+        for side, key in sides.items():
+            parts = given.get(details[side])
+            counts = {name: _count(value) for name, value in parts.items()} if isinstance(parts, dict) else {}
+            known = {f"{side}_{name}": count for name, count in counts.items() if count is not None}
+            out |= {side: max((_count(given[key]) or 0) - sum(known.values()), 0), **known}
+        return out
+    return None
 
 
 def _generic(attributes: Mapping[str, Any]) -> dict[str, Any]:

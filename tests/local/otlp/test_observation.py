@@ -143,6 +143,37 @@ def test_given_usage_details_win():
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        {
+            "prompt_tokens": 100,
+            "prompt_tokens_details": {"cached_tokens": 30, "audio_tokens": None},
+            "completion_tokens": 50,
+            "completion_tokens_details": {"reasoning_tokens": 20},
+            "total_tokens": 150,
+        },
+        {
+            "input_tokens": 100,
+            "input_tokens_details": {"cached_tokens": 30},
+            "output_tokens": 50,
+            "output_tokens_details": {"reasoning_tokens": 20},
+            "total_tokens": 150,
+        },
+    ],
+)
+def test_the_usage_object_of_openai_is_taken_apart(given):
+    found = mapped({"langfuse.observation.usage_details": json.dumps(given)})
+
+    assert json.loads(found.extra)["usage"] == {
+        "input": 70,
+        "input_cached_tokens": 30,
+        "output": 30,
+        "output_reasoning_tokens": 20,
+        "total": 150,
+    }
+
+
+@pytest.mark.parametrize(
     "given", ["{", "[1]", '{"input": -1}', '{"input": "many"}', '{"input": true}', "null"]
 )
 def test_usage_that_is_not_a_count_is_ignored(given):

@@ -1,0 +1,155 @@
+"""Record what instrumentors leave out of an answer's usage, or count twice.
+
+They record the sums and some of their parts. What is missing here and there: reasoning, audio, writes to a
+cache and how long it keeps them; and the model that answered a stream.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from somatrace import semconv
+from somatrace.runtime.fail_safe import fail_safe
+
+_IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_OUT: Final = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_CACHE: Final = ("cache_creation", "cache_creation_token_details")
+#: By attribute: the objects of an answer's usage that may hold the count, and its names there.
+_PARTS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
+    (
+        semconv.CACHE_READ_TOKENS,
+        ("", *_IN),
+        ("cache_read_input_tokens", "cached_tokens", "cache_read"),
+    ),
+    (
+        semconv.CACHE_CREATION_TOKENS,
+        ("", *_IN),
+        ("cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens", "cache_creation"),
+    ),
+    (semconv.CACHE_CREATION_5M_TOKENS, (*_CACHE, *_IN), ("ephemeral_5m_input_tokens",)),
+    (semconv.CACHE_CREATION_1H_TOKENS, (*_CACHE, *_IN), ("ephemeral_1h_input_tokens",)),
+    (semconv.INPUT_AUDIO_TOKENS, _IN, ("audio_tokens", "audio")),
+    (semconv.REASONING_TOKENS, _OUT, ("reasoning_tokens", "reasoning")),
+    (semconv.OUTPUT_AUDIO_TOKENS, _OUT, ("audio_tokens", "audio")),
+)
+
+
+def complete_openai(package: str) -> None:
+    """Record all parts of the usage of completions, embeddings and answers of the Responses API."""
+    _after(package, "_set_response_attributes", lambda span, answer: _note(span, answer.get("usage")))
+    _after(package, "set_data_attributes", lambda answer, span: _note(span, answer.usage))
+
+
+def complete_anthropic(package: str) -> None:
+    """Record all parts of the usage of messages, and count the output of a stream once."""
+    for name in ("_set_token_usage", "_aset_token_usage"):
+        _after(package, name, _note_message, only=package)
+    streaming = f"{package}.streaming"
+    _after(streaming, "_process_response_item", _replace_output, only=streaming)
+    _after(
+        streaming,
+        "_set_token_usage",
+        lambda span, answer, *_, **__: _note(span, answer.get("usage")),
+        only=streaming,
+    )
+
+
+def complete_litellm(package: str) -> None:
+    """Record all parts of the usage of completions, and the model that answers a stream."""
+    _after(package, "_set_response_attributes", lambda span, _, answer: _note(span, answer.get("usage")))
+    _after(package, "_accumulate_chunk", _take_model)
+
+
+def complete_langchain(package: str) -> None:
+    """Record all parts of the usage of chat models, once per answer, and the model that answers a stream."""
+    _after(package, "set_chat_response_usage", _note_result, only=f"{package}.callback_handler")
+
+
+def _after(package: str, name: str, step: Callable[..., None], *, only: str = "") -> None:
+    """Run a step, with the same arguments, after each function `name` of a loaded package."""
+    for loaded, module in list(sys.modules.items()):
+        if loaded != package and not loaded.startswith(package + "."):
+            continue
+        function = vars(module).get(name)
+        if callable(function) and only in ("", loaded):
+            setattr(module, name, _then(function, step))
+
+
+def _then(function: Callable[..., Any], step: Callable[..., None]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if hasattr(result, "__await__"):
+            return _awaited(result, args, kwargs)
+        with fail_safe("usage"):
+            step(*args, **kwargs)
+        return result
+
+    async def _awaited(result: Any, args: Any, kwargs: Any) -> Any:
+        found = await result
+        with fail_safe("usage"):
+            step(*args, **kwargs)
+        return found
+
+    return called
+
+
+def _read(holder: Any, name: str) -> Any:
+    if holder is None or isinstance(holder, (int, float, str)):
+        return None
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+def _parts(usage: Any) -> dict[str, int]:
+    """The parts of the sums of one answer, by attribute. Those that are 0 or unknown are left out."""
+    found = {}
+    for key, holders, names in _PARTS:
+        counts = (
+            _read(_read(usage, holder) if holder else usage, name) for holder in holders for name in names
+        )
+        count = next((count for count in counts if type(count) is int and count > 0), None)
+        if count is not None:
+            found[key] = count
+    return found
+
+
+def _note(span: Any, usage: Any) -> None:
+    if usage is not None and span.is_recording() and (found := _parts(usage)):
+        span.set_attributes(found)
+
+
+def _note_message(span: Any, _: Any, __: Any, answer: Any, *___: Any, **____: Any) -> None:
+    parse = getattr(answer, "parse", None)  # of an answer that was asked for raw; it is kept there
+    _note(span, getattr(parse() if callable(parse) else answer, "usage", None))
+
+
+def _replace_output(item: Any, answer: dict[str, Any]) -> None:
+    """Take over the counts of a delta: they are those of the message so far, and the instrumentor adds up."""
+    if item.type != "message_delta" or not item.usage:
+        return
+    usage = answer.setdefault("usage", {})
+    usage |= {name: count for name, count in dict(item.usage).items() if type(count) is int}
+
+
+def _take_model(answer: dict[str, Any], chunk: Any) -> None:
+    hidden = getattr(chunk, "_hidden_params", None)
+    model = _read(hidden, "provider_response_model")
+    if isinstance(model, str) and model:
+        answer["model"] = model
+
+
+def _note_result(span: Any, result: Any, *_: Any, **__: Any) -> None:
+    for answers in result.generations:
+        messages = [message for one in answers if (message := getattr(one, "message", None)) is not None]
+        _note_messages(span, messages)
+
+
+def _note_messages(span: Any, messages: Iterable[Any]) -> None:
+    for message in messages:
+        _note(span, getattr(message, "usage_metadata", None))
+        model = (getattr(message, "response_metadata", None) or {}).get("model_name")
+        if isinstance(model, str) and model:
+            span.set_attribute(semconv.RESPONSE_MODEL, model)

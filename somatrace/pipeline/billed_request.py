@@ -1,0 +1,190 @@
+"""Recognize one billed request on the spans of several instrumentors."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from opentelemetry.sdk.trace import ReadableSpan
+
+from somatrace import semconv
+from somatrace.libraries import LIBRARIES, Library
+from somatrace.pipeline.token_counts import TokenCounts
+
+MODEL_KEYS: Final = (
+    semconv.REQUEST_MODEL,
+    semconv.RESPONSE_MODEL,
+    "langfuse.observation.model.name",
+    "llm.model_name",
+)
+_EMBEDDING: Final = frozenset({"embedding", "embeddings"})
+_COMPLETION: Final = frozenset(
+    {"chat", "completion", "generate_content", "generation", "llm", "response", "text_completion"}
+)
+#: The longest first: "openai_agents" begins with "openai".
+_SCOPES: Final = sorted(
+    ((scope, row) for row in LIBRARIES for scope in row.scopes), key=lambda found: -len(found[0])
+)
+#: Spans that may be of any library's requests: the SDK wraps clients and adds handlers to frameworks.
+_ANY_LIBRARY: Final = "langfuse-sdk"
+#: Characters of a response's id; longer ones are unknown.
+_MAX_ID: Final = 128
+#: Requests that another instrumentor's span is compared with.
+_MAX_RECENT: Final = 512
+
+
+class Request(NamedTuple):
+    """What tells one billed request from another; empty where it is unknown."""
+
+    client: str = ""
+    operation: str = ""
+    response: str = ""
+
+    def may_be(self, below: Request) -> bool:
+        """Whether the request that a span below has reported may be this one, or one of this span's."""
+        if self.operation and below.operation and self.operation != below.operation:
+            return False
+        if not self.client:
+            return True
+        same_response = not self.response or not below.response or self.response == below.response
+        return self.client == below.client and same_response
+
+    @property
+    def is_single(self) -> bool:
+        """Whether a span with it reports one call of a model, and not the sum of several."""
+        return bool(self.client or self.operation)
+
+
+def request_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> Request:
+    """The request that a span reports."""
+    library = _instrumentor(scope_of(span))[1]
+    response = attributes.get(semconv.RESPONSE_ID)
+    return Request(
+        # a gateway and a framework send their requests through other clients, which may have spans
+        library.name if library and library.role == "model" and not library.is_gateway else "",
+        _operation(attributes),
+        response if type(response) is str and len(response) <= _MAX_ID else "",
+    )
+
+
+def scope_of(span: ReadableSpan) -> str:
+    """The name of a span's instrumentation scope."""
+    name = getattr(span.instrumentation_scope, "name", "")
+    return name if type(name) is str else ""
+
+
+class Counted:
+    """A request whose usage is counted on a span, compared with the spans of other instrumentors."""
+
+    __slots__ = (
+        "carriers",
+        "end",
+        "instrumentor",
+        "models",
+        "request",
+        "seen_by",
+        "start",
+        "tenant",
+        "tokens",
+    )
+
+    def __init__(self, span: ReadableSpan, request: Request, tokens: TokenCounts, tenant: str | None) -> None:
+        attributes = span.attributes or {}
+        self.instrumentor = _instrumentor(scope_of(span))
+        self.models = tuple(name for key in MODEL_KEYS if type(name := attributes.get(key)) is str)
+        self.request, self.tokens, self.tenant = request, tokens, tenant
+        self.start, self.end = span.start_time or 0, span.end_time or 0
+        #: The instrumentors that have reported it as well: each reports a request once.
+        self.seen_by: set[str] = set()
+        #: What is kept on the spans above it, which contain its tokens.
+        self.carriers: tuple[Any, ...] = ()
+
+    def is_same(self, other: Counted) -> bool:
+        """Whether another instrumentor's span reports this request: at the same time, as many tokens."""
+        (mine, my_library), (theirs, their_library) = self.instrumentor, other.instrumentor
+        if mine == theirs or theirs in self.seen_by or self.tenant != other.tenant:
+            return False
+        if my_library is not their_library and _ANY_LIBRARY not in (mine, theirs):
+            return False
+        if self.start > other.end or other.start > self.end:
+            return False
+        ids = self.request.response, other.request.response
+        operations = self.request.operation, other.request.operation
+        return (
+            (not all(ids) or ids[0] == ids[1])
+            and (not all(operations) or operations[0] == operations[1])
+            and _inputs(self.tokens) & _inputs(other.tokens) != set()
+            and _may_be_one(self.models, other.models)
+        )
+
+
+class RecentRequests:
+    """The last requests that were counted, by their output."""
+
+    def __init__(self) -> None:
+        self._order: deque[Counted] = deque()
+        self._by_output: dict[int, list[Counted]] = {}
+
+    def find(self, one: Counted) -> Counted | None:
+        """The same request as another instrumentor has reported it."""
+        for known in self._by_output.get(one.tokens.output or 0, ()):
+            if known.is_same(one):
+                known.seen_by.add(one.instrumentor[0])
+                return known
+        return None
+
+    def add(self, one: Counted) -> None:
+        """Note a request, if its span is of an instrumentor."""
+        if not one.instrumentor[0]:
+            return
+        self._order.append(one)
+        self._by_output.setdefault(one.tokens.output or 0, []).append(one)
+        if len(self._order) > _MAX_RECENT:
+            oldest = self._order.popleft()
+            output = oldest.tokens.output or 0
+            self._by_output[output].remove(oldest)
+            if not self._by_output[output]:
+                del self._by_output[output]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._order.clear()
+        self._by_output.clear()
+
+
+@lru_cache(maxsize=256)
+def _instrumentor(scope: str) -> tuple[str, Library | None]:
+    """The instrumentor whose spans have this scope, and its library; ("", None) for programs."""
+    if scope.startswith(_ANY_LIBRARY):
+        return _ANY_LIBRARY, None
+    return next(((prefix, row) for prefix, row in _SCOPES if scope.startswith(prefix)), ("", None))
+
+
+def _operation(attributes: Mapping[str, Any]) -> str:
+    for key in (semconv.OPERATION, "llm.request.type", semconv.OBSERVATION_TYPE, "openinference.span.kind"):
+        value = attributes.get(key)
+        name = value.lower() if type(value) is str else ""
+        if name in _EMBEDDING:
+            return "embedding"
+        if name in _COMPLETION:
+            return "completion"
+    return ""
+
+
+def _inputs(tokens: TokenCounts) -> set[int]:
+    """The input as instrumentors may count it: with what a cache has read or written, and without."""
+    total = tokens.total or tokens.input or 0
+    return {total, total - sum(count for name, count in tokens.parts.items() if "cache" in name)}
+
+
+def _may_be_one(models: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether two spans may name the same model: some add its provider or its date."""
+    if not models or not others:
+        return True
+    pairs = [(one.rpartition("/")[2], two.rpartition("/")[2]) for one in models for two in others]
+    return any(one.startswith(two) or two.startswith(one) for one, two in pairs)

@@ -1,0 +1,190 @@
+"""Each client's answers count as billed, whatever their usage consists of: streams too, and with their model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from somatrace.local.otlp.usage import usage
+from tests.support.otlp_server import OtlpServer, otlp_server
+from tests.support.programs import otlp_env, run_program
+from tests.support.usage_server import ANTHROPIC, DATE, OPENAI, usage_server
+
+PROGRAM = """
+    import asyncio
+    from somatrace import bind, flush, init_tracing
+    init_tracing("usage")
+    import anthropic, litellm, openai
+    from langchain_core.messages import HumanMessage
+    from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+    litellm.suppress_debug_info = True
+    client, aclient = openai.OpenAI(), openai.AsyncOpenAI()
+    claude, aclaude = anthropic.Anthropic(), anthropic.AsyncAnthropic()
+    messages = [{"role": "user", "content": "hi"}]
+    asked = {"stream": True, "stream_options": {"include_usage": True}}
+
+    def drained(stream):
+        for _ in stream: pass
+
+    async def adrained(stream):
+        async for _ in stream: pass
+
+    def managed(model):
+        with claude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            stream.get_final_message()
+
+    async def amanaged(model):
+        async with aclaude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            await stream.get_final_message()
+
+    chat, achat = client.chat.completions, aclient.chat.completions
+    OPENAI = {
+        "chat": lambda m: chat.create(model=m, messages=messages),
+        "raw chat": lambda m: chat.with_raw_response.create(model=m, messages=messages).parse(),
+        "chat stream": lambda m: drained(chat.create(model=m, messages=messages, **asked)),
+        "responses": lambda m: client.responses.create(model=m, input="hi"),
+        "responses stream": lambda m: drained(client.responses.create(model=m, input="hi", stream=True)),
+        "litellm": lambda m: litellm.completion(model=f"openai/{m}", messages=messages),
+        "litellm stream": lambda m: drained(
+            litellm.completion(model=f"openai/{m}", messages=messages, **asked)),
+        "langchain": lambda m: ChatOpenAI(model=m).invoke("hi"),
+        "langchain stream": lambda m: drained(ChatOpenAI(model=m, stream_usage=True).stream("hi")),
+        "langchain two answers": lambda m: ChatOpenAI(model=m, n=2).generate([[HumanMessage("hi")]]),
+        "langchain responses": lambda m: ChatOpenAI(model=m, use_responses_api=True).invoke("hi"),
+        "langchain responses stream": lambda m: drained(
+            ChatOpenAI(model=m, use_responses_api=True).stream("hi")),
+    }
+    ASYNC_OPENAI = {
+        "async chat": lambda m: achat.create(model=m, messages=messages),
+        "async chat stream": lambda m: astreamed(achat.create(model=m, messages=messages, **asked)),
+        "async responses": lambda m: aclient.responses.create(model=m, input="hi"),
+        "async responses stream": lambda m: astreamed(
+            aclient.responses.create(model=m, input="hi", stream=True)),
+        "async litellm": lambda m: litellm.acompletion(model=f"openai/{m}", messages=messages),
+        "async litellm stream": lambda m: astreamed(
+            litellm.acompletion(model=f"openai/{m}", messages=messages, **asked)),
+        "async langchain": lambda m: ChatOpenAI(model=m).ainvoke("hi"),
+        "async langchain stream": lambda m: adrained(ChatOpenAI(model=m, stream_usage=True).astream("hi")),
+    }
+    ANTHROPIC = {
+        "messages": lambda m: claude.messages.create(model=m, max_tokens=5, messages=messages),
+        "raw messages": lambda m: claude.messages.with_raw_response.create(
+            model=m, max_tokens=5, messages=messages).parse(),
+        "messages stream": lambda m: drained(
+            claude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
+        "managed stream": managed,
+        "litellm anthropic": lambda m: litellm.completion(model=f"anthropic/{m}", messages=messages),
+        "litellm anthropic stream": lambda m: drained(
+            litellm.completion(model=f"anthropic/{m}", messages=messages, **asked)),
+    }
+    ASYNC_ANTHROPIC = {
+        "async messages": lambda m: aclaude.messages.create(model=m, max_tokens=5, messages=messages),
+        "async messages stream": lambda m: astreamed(
+            aclaude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
+        "async managed stream": amanaged,
+    }
+    EMBEDDINGS = {
+        "embeddings": lambda m: client.embeddings.create(model=m, input="hi"),
+        "litellm embeddings": lambda m: litellm.embedding(model=f"openai/{m}", input=["hi"]),
+        "langchain embeddings": lambda m: OpenAIEmbeddings(
+            model=m, check_embedding_ctx_length=False).embed_query("hi"),
+    }
+
+    async def astreamed(stream):
+        await adrained(await stream)
+
+    for shapes, calls in ((%r, OPENAI), (%r, ANTHROPIC), (["plain"], EMBEDDINGS)):
+        for shape in shapes:
+            for name, call in calls.items():
+                with bind(run_id=f"{name}, {shape}"):
+                    call(shape)
+
+    async def asynchronous():
+        for shapes, calls in ((%r, ASYNC_OPENAI), (%r, ASYNC_ANTHROPIC)):
+            for shape in shapes:
+                for name, call in calls.items():
+                    with bind(run_id=f"{name}, {shape}"):
+                        await call(shape)
+
+    asyncio.run(asynchronous())
+    assert flush(20)
+"""
+
+OPENAI_DETAILS: dict[str, dict[str, int]] = {
+    "plain": {"input": 100, "output": 1000},
+    "cached": {"input": 60, "input_cached_tokens": 40, "output": 1000},
+    "reasoning": {
+        "input": 60, "input_cached_tokens": 40, "output": 100, "output_reasoning_tokens": 900,
+    },
+    "audio": {"input": 70, "input_audio_tokens": 30, "output": 500, "output_audio_tokens": 500},
+}  # fmt: skip
+ANTHROPIC_DETAILS: dict[str, dict[str, int]] = {
+    "plain": {"input": 100, "output": 1000},
+    "deltas": {"input": 100, "output": 1000},
+    "cached": {"input": 100, "input_cached_tokens": 40, "output": 1000},
+    "written": {"input": 100, "input_cached_tokens": 40, "input_cache_creation_5m": 30, "output": 1000},
+    "hour": {"input": 100, "input_cache_creation_5m": 10, "input_cache_creation_1h": 20, "output": 1000},
+}
+OF_OPENAI = (
+    *("chat", "raw chat", "chat stream", "responses", "responses stream"),
+    *("litellm", "litellm stream", "langchain", "langchain stream", "langchain two answers"),
+    *("langchain responses", "langchain responses stream"),
+    *("async chat", "async chat stream", "async responses", "async responses stream"),
+    *("async litellm", "async litellm stream", "async langchain", "async langchain stream"),
+)
+OF_ANTHROPIC = (
+    *("messages", "raw messages", "messages stream", "managed stream", "litellm anthropic"),
+    *("litellm anthropic stream", "async messages", "async messages stream", "async managed stream"),
+)
+EMBEDDINGS = ("embeddings", "litellm embeddings", "langchain embeddings")
+CASES = [
+    *((client, shape, details) for client in OF_OPENAI for shape, details in OPENAI_DETAILS.items()),
+    *((client, shape, details) for client in OF_ANTHROPIC for shape, details in ANTHROPIC_DETAILS.items()),
+    *((client, "plain", {"input": 100}) for client in EMBEDDINGS),
+]
+#: litellm takes the first delta's output for that of the stream, and gives the program no other.
+FAULTS_OF_THE_CLIENT = {("litellm anthropic stream", "deltas")}
+
+
+class Run:
+    def __init__(self, otlp: OtlpServer) -> None:
+        self.otlp = otlp
+
+    def billed(self, client: str, shape: str) -> list[dict[str, Any]]:
+        """The attributes of the spans of a call that have tokens."""
+        named = [span.attributes for span in self.otlp.spans]
+        return [one for one in named if one.get("run_id") == f"{client}, {shape}" and usage(one).total]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    with usage_server() as env, otlp_server() as otlp:
+        env |= {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+            "SOMATRACE_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        }
+        shapes = (list(OPENAI), list(ANTHROPIC)) * 2
+        run_program(PROGRAM % shapes, otlp_env(otlp.url, **env), timeout=280)
+        yield Run(otlp)
+
+
+@pytest.mark.slow
+class TestAnAnswer:
+    @pytest.mark.parametrize(("client", "shape", "details"), CASES)
+    def test_counts_as_billed(self, run: Run, client: str, shape: str, details: dict[str, int]) -> None:
+        if (client, shape) in FAULTS_OF_THE_CLIENT:
+            pytest.skip("a fault of the client")
+        (billed,) = run.billed(client, shape)
+
+        assert json.loads(billed["langfuse.observation.usage_details"]) == details
+
+    @pytest.mark.parametrize(("client", "shape", "details"), CASES)
+    def test_names_the_model_that_answered(
+        self, run: Run, client: str, shape: str, details: dict[str, int]
+    ) -> None:
+        (billed,) = run.billed(client, shape)
+
+        assert billed["gen_ai.response.model"] == shape + DATE
