@@ -45,6 +45,8 @@ KNOWN_TAGS: Final = (
     "interaction_id",
 )
 UNKNOWN_TENANT: Final = "unknown"
+#: What a root span without a tenant shows if there are several below it.
+SEVERAL_TENANTS: Final = "several"
 CLIENT_CORRELATION: Final = "client.correlation_id"
 
 # -- kinds of a unit of work ----------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from somatrace.context.below_root import BelowRoot
 from somatrace.context.exception_identity import ExceptionIdentity
 from somatrace.context.tags import Tags
 
@@ -58,8 +59,8 @@ class SpanState:
     label: Tags | None = None
     #: Of a local root, as far as it is known: it names the workflow of the spans below it.
     naming: Naming | None = None
-    #: The workflow, as the guard has named it, and the naming that it was made from.
-    workflow: tuple[Naming | None, str] = (None, "")
+    #: The workflow, as the guard has named it, and the naming or tag that it was made from.
+    workflow: tuple[Naming | Tags | None, str] = (None, "")
     #: Other tenants of the spans around it, whose names it may have inherited.
     enclosing: tuple[str, ...] = ()
     kind: str | None = None
@@ -85,12 +86,18 @@ class SpanState:
     above: SpanState | None = None
     depth = 0
     ended = False
+    #: Of a local root: the workflow and the tenants below it.
+    below: BelowRoot | None = None
+    #: The workflow that had named the trace when the span ended.
+    ended_in: Tags | None = None
     #: Whose usage it has, kept by `pipeline.billed_usage`.
     billing: Any = None
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
         self.tags = tags
         self.root: SpanState = root if root is not None else self
+        if root is None:
+            self.below = BelowRoot(tags)
         self.shares_label = shares_label
         self.pid = os.getpid()
 
@@ -106,11 +113,29 @@ class SpanState:
         if above is not None and above.depth < _MAX_ABOVE:
             self.above, self.depth = above, above.depth + 1
 
+    def note_below(self, tags: Tags) -> None:
+        """Note the tags of a span or block that starts below this local root while it is open."""
+        if self.below is not None and not self.ended:
+            self.below.note(tags)
+
+    @property
+    def trace_workflow(self) -> Tags | None:
+        """The tag of the workflow that names the trace: the first one, if it began before the span ended."""
+        if self.ended:
+            return self.ended_in
+        return self.root.below.workflow if self.root.below is not None else None
+
+    def end(self) -> None:
+        """Mark the span as ended. A workflow that begins later does not name it."""
+        self.ended_in = self.trace_workflow
+        self.ended = True
+
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.
 
         A root that was started for a tenant, or explicitly for none, keeps its own.
         """
+        self.note_below(tags)
         if tags.tenant is None or self.tags.names_tenant:
             return
         if self.label is None or self.label.tenant == tags.tenant:
@@ -125,10 +150,26 @@ class SpanState:
         """Whether this exception is the last one recorded on the span."""
         return self.last_failure is not None and self.last_failure.is_of(error)
 
+    def other_tenants(self) -> Collection[str | None]:
+        """Other tenants whose names the span may carry: of spans around it, of the root's label, and of the
+        workflow that names the trace."""
+        root, own = self.root, self.tags.tenant
+        namer = None if root.below is None else root.below.namer
+        if not self.enclosing and root.label is None and (namer is None or namer == own):
+            return ()
+        return {*self.enclosing, namer, None if root.label is None else root.label.tenant} - {None, own}
+
     @property
     def effective(self) -> Tags:
-        """The tags to show: those at the start, or the label if no tenant was named then."""
+        """The tags to pass on: those at the start, or the label if no tenant was named then."""
         return self.label if self.label is not None and not self.tags.names_tenant else self.tags
+
+    @property
+    def shown(self) -> Tags:
+        """The tags to show: the effective ones, of a local root without a tenant with the one below it."""
+        if self.below is None or self.tags.names_tenant:
+            return self.effective
+        return self.below.shown(self.effective)
 
 
 def state_of(span: object) -> SpanState | None:

@@ -23,6 +23,8 @@ from somatrace.pipeline.billed_usage import complete_usage
 from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.guarded_origins import ResourceCopier, ScopeCopier
+from somatrace.pipeline.observation_types import add_type
+from somatrace.pipeline.own_trace_attributes import add_tags, filtered
 from somatrace.pipeline.span_naming import is_plain, naming_of
 from somatrace.pipeline.span_parts import (
     NONE_DROPPED,
@@ -34,8 +36,6 @@ from somatrace.pipeline.span_parts import (
     with_exception_type,
 )
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
-
-_TRACELOOP_KINDS = {kind: observation for observation, _, kind in semconv.KINDS.values() if kind is not None}
 
 #: Number of tag sets whose attributes are cached. Each workflow has its own set (because of its request id),
 #: so few are in use at once.
@@ -80,13 +80,10 @@ class SpanCopier:
         return found.closed if state is not None and state.holds_foreign_text else found
 
     def _further_terms(self, state: SpanState | None) -> Sequence[TermFilter]:
-        """The terms of other tenants whose names a span may carry: those of enclosing spans and labels."""
-        if state is None or not (state.enclosing or state.root.label):
-            return ()
-        label = state.root.label
-        tenants = {*state.enclosing, None if label is None else label.tenant} - {None, state.tags.tenant}
-        found = (self._guard.content_filter(tenant).terms for tenant in sorted(map(str, tenants)))
-        return [terms for terms in found if terms]
+        """The terms of other tenants whose names a span may carry."""
+        others = state.other_tenants() if state is not None else ()
+        found = (self._guard.content_filter(tenant).terms for tenant in sorted(map(str, others)))
+        return [terms for terms in found if terms] if others else ()
 
     def _tagged(
         self,
@@ -96,7 +93,7 @@ class SpanCopier:
         further: Sequence[TermFilter] = (),
     ) -> tuple[Tags, dict[str, Any]]:
         """The tags of a span and their guarded attributes, cached because spans of one block share them."""
-        found = state.effective if state is not None else EMPTY
+        found = state.shown if state is not None else EMPTY
         workflow = self._workflow(span, state)
         known = self._tags.get((id(found), workflow))
         if (
@@ -112,24 +109,29 @@ class SpanCopier:
                 content_filter,
                 {semconv.TENANT: tenant, semconv.WORKFLOW: workflow, semconv.AGENT: self._service},
             )
+            named = self._guard.tags(EMPTY, content_filter, {semconv.WORKFLOW: workflow})
             for terms in further:
-                filled = terms.tags(filled)
+                filled, named = terms.tags(filled), terms.tags(named)
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            attributes = dict(filled.attributes)
+            # a trace has one name, whatever further workflows run in it
+            attributes = {**filled.attributes, semconv.TRACE_NAME: str(named[semconv.WORKFLOW])}
             known = self._tags[id(found), workflow] = (found, content_filter, further, filled, attributes)
         return known[3], known[4]
 
     def _workflow(self, span: ReadableSpan, state: SpanState | None) -> str:
-        """The default workflow: the guarded name of the span's local root."""
+        """The name of the trace: the guarded name of its first workflow, or else of the span's local root."""
         root = state.root if state is not None else None
-        if root is None or root.naming is None:
+        given = None if state is None else state.trace_workflow or state.root.naming
+        if root is None or given is None:
             return self._name(naming_of(span), "span")
-        naming, workflow = root.workflow
-        if naming is not root.naming:
-            naming = root.naming
-            workflow = self._name(naming, root.kind or "span")
-            root.workflow = naming, workflow
+        known, workflow = root.workflow
+        if known is not given:
+            if isinstance(given, Naming):
+                workflow = self._name(given, root.kind or "span")
+            else:
+                workflow = str(self._guard.tags(given, self._guard.without_content())[semconv.WORKFLOW])
+            root.workflow = given, workflow
         return workflow
 
     def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
@@ -171,7 +173,8 @@ class SpanCopier:
         if further and labeled:
             attributes = safely(further[0].mapping, {}, attributes)
         try:
-            attributes.update(self._tagged(span, state, content_filter, further)[1])
+            tagged = self._tagged(span, state, content_filter, further)[1]
+            add_tags(attributes, tagged, state, content_filter.words)
         except Exception:
             guard.faulted()
         name = content_filter.words(
@@ -179,6 +182,7 @@ class SpanCopier:
         )
         if further and labeled:
             name = further[0].words(name)
+        add_type(attributes, scope_name, name)
         chosen, code = events_of(span, events), span.status.status_code
         # most spans have neither events nor links: empty tuples cost the garbage collector nothing
         copied = (
@@ -218,15 +222,10 @@ class SpanCopier:
         # an ended span no longer changes: its attributes are read in place
         held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
         given = held if type(held) is dict else attributes_of(span)
-        kept, removed = content_filter.attributes(
-            given, state.declared if state is not None else NOTHING_DECLARED
-        )
+        declared = state.declared if state is not None else NOTHING_DECLARED
+        kept, removed = filtered(given, declared, content_filter)
         if removed:
             kept[semconv.GUARD_REMOVED] = note(removed)
-        kind = kept.get(semconv.TRACELOOP_KIND)
-        observation = _TRACELOOP_KINDS.get(str(kind)) if kind is not None else None
-        if observation is not None:  # Langfuse does not read traceloop.span.kind
-            kept.setdefault(semconv.OBSERVATION_TYPE, observation)
         if state is not None and state.kind is not None and semconv.SPAN_KIND not in kept:
             # above the attribute limit the SDK drops the oldest attributes, which include the kind
             for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():

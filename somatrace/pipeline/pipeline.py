@@ -243,7 +243,7 @@ class Pipeline:
         if reason:
             self.ledger.lose(reason)
             return None
-        if state is None or state.effective.tenant is None:
+        if state is None or state.shown.tenant is None:
             self.ledger.count("unknown_tenant")
         return copy
 

@@ -97,7 +97,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         try:
             state = state_of(span)
             if state is not None:
-                state.ended = True
+                state.end()
                 if began:
                     self._budget.spend(state, clock.perf_counter_ns() - began)
                     if state.root is state:
@@ -173,6 +173,7 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     else:
         state.enclosing = _enclosing(parent, tags)
         state.put_below(parent)
+        parent.root.note_below(tags)
     return state
 
 

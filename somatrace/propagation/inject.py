@@ -92,7 +92,15 @@ def _signed(payload: str, traceparent: str) -> str:
 
 
 def effective() -> Tags:
-    """The current tags; if they name no tenant, combined with those of the current span."""
+    """The current tags; if they name no tenant, combined with those of the current span.
+
+    Without a workflow, they get the one that has named the trace.
+    """
     tags = current.get()
     state = state_of(trace.get_current_span())
-    return tags if state is None else tags.within(state.effective)
+    if state is None:
+        return tags
+    found = tags.within(state.effective)
+    named = state.trace_workflow
+    # work outside the workflow's block belongs to its request, in other services too
+    return found if named is None or semconv.WORKFLOW in found else found.deriving(**named)

@@ -211,7 +211,7 @@ def test_in_a_request_no_tenant_does_not_inherit_from_blocks_before_and_around_i
             with span("globex's"):
                 pass
     tenants = {found.name: found.attributes["tenant_id"] for found in seen.spans}
-    assert tenants["POST"] == "acme"
+    assert tenants["POST"] == "several"
     assert {tenants[name] for name in ("after her block", "inside another's", "below")} == {"unknown"}
     assert tenants["globex's"] == "globex"
 

@@ -1,0 +1,53 @@
+"""What a local root span learns from the spans below it: the name of its trace, and their tenants."""
+
+from __future__ import annotations
+
+from somatrace import semconv
+from somatrace.context.tags import Tags
+
+
+class BelowRoot:
+    """The workflow and the tenants of the spans below a local root, kept while it is open.
+
+    The first workflow names the trace. A root without a tenant shows the tenant below it. This is for reading
+    and searching only: nothing inherits it, and no policy follows it.
+    """
+
+    __slots__ = ("_shown", "name", "namer", "tenant", "workflow")
+
+    def __init__(self, tags: Tags) -> None:
+        #: The tag of the workflow that names the trace, and the tenant whose work it is.
+        self.workflow: Tags | None = None
+        self.namer: str | None = None
+        #: The only tenant below, or `semconv.SEVERAL_TENANTS`.
+        self.tenant: str | None = None
+        #: The trace's name, as the program has set it on a span, without what must not leave.
+        self.name = ""
+        self._shown: tuple[Tags, str, Tags] | None = None
+        self._take_workflow(tags)
+
+    def note(self, tags: Tags) -> None:
+        """Note the tags of a span that starts below the root."""
+        if self.workflow is None:
+            self._take_workflow(tags)
+        tenant = tags.tenant
+        if tenant is not None and tenant != self.tenant:
+            self.tenant = tenant if self.tenant is None else semconv.SEVERAL_TENANTS
+
+    def shown(self, own: Tags) -> Tags:
+        """The root's `own` tags, with the tenant below it. Equal results are the same object."""
+        tenant = self.tenant
+        if tenant is None or tenant == own.tenant:
+            return own
+        if self._shown is None or self._shown[0] is not own or self._shown[1] != tenant:
+            self._shown = own, tenant, own.binding(**{semconv.TENANT: tenant})
+        return self._shown[2]
+
+    def _take_workflow(self, tags: Tags) -> None:
+        if semconv.WORKFLOW in tags.bound:
+            self.workflow = Tags({semconv.WORKFLOW: tags.bound[semconv.WORKFLOW]})
+        elif semconv.WORKFLOW in tags.derived:
+            self.workflow = Tags(derived={semconv.WORKFLOW: tags.derived[semconv.WORKFLOW]})
+        else:
+            return
+        self.namer = tags.tenant
