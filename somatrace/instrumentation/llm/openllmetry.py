@@ -27,12 +27,12 @@ from somatrace.instrumentation.llm import (
     cached_answers,
     google_tokens,
     langchain_events,
+    mcp_streams,
     mcp_transports,
     repairs,
 )
-from somatrace.instrumentation.llm.isolation.installation import isolate
+from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
 from somatrace.instrumentation.llm.log_filter import silence_prints
-from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
@@ -111,7 +111,10 @@ class Switch:
         else:
             _defer(self._package, self._library.name, self._coverage)
             if self._library.name == "mcp":
-                replace_dont_throw(self._package)
+                mcp_streams.isolate_streams(self._package)
+            if self._library.name == "langchain":
+                langchain_events.add_handler(self._package)
+                langchain_events.watch_runs(self._coverage)
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,
@@ -119,10 +122,11 @@ class Switch:
             )
         self._capture.gate(self._package)
         silence_prints(self._package)
-        return _repair(self._library.name, self._package, loaded) or state
+        return _repair(self._library, self._package, loaded) or state
 
 
-def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
+def _repair(row: Library, package: str, loaded: ModuleType) -> str | None:
+    library = row.name
     if library in ("anthropic", "openai"):
         repairs.remove_event_loops(package)
     if library == "openai":
@@ -130,9 +134,9 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
         assistants.report_runs(package)
         answer_usage.complete_openai(package)
     if library == "langchain":
-        langchain_events.take_unknown_events(package)
         cached_answers.mark_langchain(package)
         answer_usage.complete_langchain(package)
+        langchain_events.isolate_handler(package, data_packages(row))
     if library in ("google.genai", "vertexai"):
         google_tokens.count_all(package)
     if library == "google.genai":

@@ -9,46 +9,40 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
-from opentelemetry import trace
-
-from somatrace import semconv
-from somatrace.context.control_flow import outcome_of
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
-from somatrace.instrumentation.llm.isolation.noted_spans import noted_by
+from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
 from somatrace.instrumentation.llm.isolation.observed import observe
-from somatrace.instrumentation.llm.isolation.passive import given, passive
 from somatrace.instrumentation.llm.isolation.stand_ins import StandIn
 from somatrace.runtime.fail_safe import from_a_signal
-from somatrace.runtime.log_once import LogOnce
-from somatrace.runtime.type_names import type_name
 
 Wrapper = Callable[[Any, Any, Any, Any], Any]
+#: What a wrapper gets to read in place of the positional and the keyword arguments of a call.
+Arguments = Callable[[Any, Any], tuple[tuple[Any, ...], dict[str, Any]]]
 
-_warnings: Final = LogOnce(limit=100)
 #: The outcome of a wrapper that has failed.
 NOTHING: Final = object()
 
 
-def around_call(wrapper: Wrapper, packages: tuple[str, ...], name: str) -> Wrapper:
+def around_call(
+    wrapper: Wrapper, arguments: Arguments, name: str, read: Callable[[Any], Any] | None = None
+) -> Wrapper:
     """`wrapper`, which instruments the method `name`, isolated from the call.
 
-    `packages` are the client's own, whose data types the wrapper may read.
+    With `read` it gets `read(answer)` in place of an answer that is no stream.
     """
 
     @functools.wraps(wrapper)
     def called(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        return guarded(
-            lambda call, *given: wrapper(call, instance, *given), _Call(wrapped, args, kwargs, name), packages
-        )
+        call = GuardedCall(wrapped, args, kwargs, name, read)
+        return guarded(lambda call, *given: wrapper(call, instance, *given), call, arguments)
 
     return called
 
 
-def around_method(factory: Callable[..., Any], packages: tuple[str, ...], name: str) -> Callable[..., Any]:
+def around_method(factory: Callable[..., Any], arguments: Arguments, name: str) -> Callable[..., Any]:
     """`factory(method, *given)`, which returns the instrumented method, with that isolated from its calls."""
 
     @functools.wraps(factory)
@@ -58,21 +52,19 @@ def around_method(factory: Callable[..., Any], packages: tuple[str, ...], name: 
 
         @functools.wraps(method)
         def called(*args: Any, **kwargs: Any) -> Any:
-            return guarded(wrapper, _Call(method, args, kwargs, name), packages)
+            return guarded(wrapper, GuardedCall(method, args, kwargs, name), arguments)
 
         return called
 
     return instrumented
 
 
-def guarded(wrapper: Callable[..., Any], call: _Call, packages: tuple[str, ...]) -> Any:
+def guarded(wrapper: Callable[..., Any], call: GuardedCall, arguments: Arguments) -> Any:
     """The answer of the program's call, made through `wrapper(call, args, kwargs)`."""
     outcome = NOTHING
     try:
         with call.noting():
-            outcome = wrapper(
-                call, tuple(passive(value, packages) for value in call.args), given(call.kwargs, packages)
-            )
+            outcome = wrapper(call, *arguments(call.args, call.kwargs))
     except Exception as error:
         call.raised(error)
     except BaseException as error:
@@ -86,7 +78,7 @@ def guarded(wrapper: Callable[..., Any], call: _Call, packages: tuple[str, ...])
     return call.settled(outcome)
 
 
-async def _awaited(call: _Call, outcome: Any) -> Any:
+async def _awaited(call: GuardedCall, outcome: Any) -> Any:
     if outcome is not NOTHING:
         coroutine, outcome = outcome, NOTHING
         try:
@@ -105,15 +97,22 @@ async def _awaited(call: _Call, outcome: Any) -> Any:
     return call.settled(outcome)
 
 
-class _Call:
+class GuardedCall(CallSpans):
     """The program's own call: the instrumentor calls it, at most once has it an effect."""
 
-    def __init__(self, wrapped: Any, args: Any, kwargs: Any, name: str) -> None:
+    def __init__(
+        self,
+        wrapped: Any,
+        args: Any,
+        kwargs: Any,
+        name: str,
+        read: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._read = read
         self._wrapped = wrapped
         self.args = args
         self.kwargs = kwargs
-        self._name = name
-        self._spans: list[trace.Span] = []
         self._result: Any = None
         self._given: Any = None
         self._stand_in: StandIn | None = None
@@ -164,6 +163,8 @@ class _Call:
         try:
             self._stand_in = StandIn(result)
             self._given = self._stand_in.given
+            if self._read is not None and not self._stand_in.streams:
+                self._given = self._read(self._given)
         except Exception as error:
             self.fault(error)
         return self._given
@@ -174,9 +175,6 @@ class _Call:
         self._trace = trace_.tb_next if trace_ is not None else None
         self._context = error.__context__
 
-    def started(self, span: trace.Span) -> None:
-        self._spans.append(span)
-
     def stream_of(self, feed: Feed) -> Any:
         """The program's stream, of which the instrumentor has got `feed`."""
         streams = self._stand_in.streams.values() if self._stand_in is not None else ()
@@ -186,9 +184,6 @@ class _Call:
         """Keep the spans open until `close` is called, though the call is done."""
         self._deferred = True
 
-    def noting(self) -> AbstractContextManager[None]:
-        return noted_by(self)
-
     def raised(self, error: Exception) -> None:
         """The instrumentor's wrapper has raised `error`."""
         if error is self.failure:
@@ -197,13 +192,6 @@ class _Call:
             self.close()
             raise error
         self.fault(error)
-
-    def fault(self, error: Exception) -> None:
-        """Log an instrumentor's failure, once of a kind and without its text, which may quote the call."""
-        kind = type_name(error)
-        _warnings.warning(
-            (self._name, kind), "%s: %s in its instrumentation; the call is not affected", self._name, kind
-        )
 
     def settled(self, outcome: Any) -> Any:
         """The program's answer, or its exception raised as the client raised it."""
@@ -235,16 +223,3 @@ class _Call:
             failure.__context__ = context
             del failure, context
             self._trace = None
-
-    def close(self, error: BaseException | None = None) -> None:
-        """End the spans that are still open, with what they have."""
-        for span in self._spans:
-            if span.is_recording():
-                outcome = outcome_of(error)
-                if outcome:
-                    span.set_attribute(semconv.OUTCOME, outcome)
-                elif error is not None:
-                    span.set_status(trace.Status(trace.StatusCode.ERROR, type_name(error)))
-                    span.set_attribute(semconv.ERROR_TYPE, type_name(error))
-                span.end()
-        self._spans.clear()

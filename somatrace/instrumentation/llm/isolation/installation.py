@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from somatrace.instrumentation.llm.isolation.bodies import after_reading
-from somatrace.instrumentation.llm.isolation.guarded_calls import around_call, around_method
+from somatrace.instrumentation.llm.isolation.framework_runs import around_run
+from somatrace.instrumentation.llm.isolation.framework_values import PassiveAttributes, arguments_for, copied
+from somatrace.instrumentation.llm.isolation.guarded_calls import Wrapper, around_call, around_method
 from somatrace.instrumentation.llm.isolation.noted_spans import NotingProvider
+from somatrace.instrumentation.llm.isolation.passive import arguments_of
+from somatrace.instrumentation.llm.isolation.quiet_context import detach_quietly
 from somatrace.libraries import Library
 
-#: Instrumentors whose wrappers work on more than one call. `mcp_errors` does this for mcp.
-_OTHERS: Final = ("mcp", "sqlalchemy")
+#: Instrumentors whose wrappers work on more than one call.
+_OTHERS: Final = ("sqlalchemy",)
+#: Libraries that hand on objects of their own, as frameworks do.
+_LIKE_FRAMEWORKS: Final = ("mcp",)
 #: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients,
 #: OpenAI's assistants and its realtime connections.
 _REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list", "Realtime.")
+#: Methods whose instrumentor gives streams of its own to the program on purpose: MCP's transports.
+_TRANSPORTS: Final = ("connect_sse", "sse_client", "stdio_client", "stdio_server", "streamablehttp_client",
+    "StreamableHTTPServerTransport.connect")  # fmt: skip
+#: Methods whose instrumentor reads attributes of the instance that come from the program.
+_GIVEN_ATTRIBUTES: Final = ("Command.__init__",)
+#: Further packages whose objects a framework hands on.
+_FAMILIES: Final = {
+    "langchain": ("langchain", "langchain_openai", "langgraph"),
+    "llama_index": ("llama_index", "llama_index_instrumentation", "workflows"),
+}
 #: Modules that an instrumentor imports only when it instruments.
 _LATER: Final = {"openai": "v1"}
 #: Instrumentors that read the bodies of answers.
@@ -27,29 +44,60 @@ _FACTORIES: Final = "_instrumented_"
 
 def isolate(library: Library) -> dict[str, Any]:
     """Isolate the instrumentor of `library`. Returns the arguments that its instrumentor needs for it."""
-    if library.role == "framework" or library.name in _OTHERS:
+    if library.name in _OTHERS:
         return {}
-    packages = tuple(dict.fromkeys((*library.import_names, *library.modules)))
     package = library.instrumentor_module
     if library.name in _LATER:
         importlib.import_module(f"{package}.{_LATER[library.name]}")
+    is_framework = library.role == "framework" or library.name in _LIKE_FRAMEWORKS
+    around = _framework(library) if is_framework else _client(library)
     for name, module in list(sys.modules.items()):
         if name == package or name.startswith(package + "."):
+            detach_quietly(module)
             wrap = getattr(module, "wrap_function_wrapper", None)
             if wrap is not None:
-                module.wrap_function_wrapper = _wrapping(wrap, packages)  # type: ignore[attr-defined]
+                module.wrap_function_wrapper = _wrapping(wrap, around)  # type: ignore[attr-defined]
             for factory in [name for name in vars(module) if name.startswith(_FACTORIES)]:
-                around = around_method(getattr(module, factory), packages, library.name)
-                setattr(module, factory, around)
+                arguments = arguments_of(data_packages(library))
+                setattr(module, factory, around_method(getattr(module, factory), arguments, library.name))
             if library.name in _READS_BODIES and hasattr(module, "_handle_call"):
                 module._handle_call = after_reading(module._handle_call)  # type: ignore[attr-defined]
     return {"tracer_provider": NotingProvider()}
 
 
-def _wrapping(wrap: Callable[..., Any], packages: tuple[str, ...]) -> Callable[..., Any]:
+def data_packages(library: Library) -> tuple[str, ...]:
+    """The packages whose data types an instrumentor may read."""
+    names = (*library.import_names, *library.modules, *_FAMILIES.get(library.name, ()))
+    return tuple(dict.fromkeys(name for name in names if not name.endswith("*")))
+
+
+def _client(library: Library) -> Callable[[Wrapper, str], Wrapper]:
+    arguments = arguments_of(data_packages(library))
+    return lambda wrapper, name: around_call(wrapper, arguments, name)
+
+
+def _framework(library: Library) -> Callable[[Wrapper, str], Wrapper]:
+    packages = data_packages(library)
+    read = functools.partial(copied, packages=packages)
+
+    def around(wrapper: Wrapper, name: str) -> Wrapper:
+        if any(part in name for part in _TRANSPORTS):
+            return wrapper
+        if name not in _GIVEN_ATTRIBUTES:
+            return around_run(wrapper, arguments_for(name, packages), name, read)
+
+        def with_attributes(call: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+            return wrapper(call, PassiveAttributes(instance, packages), args, kwargs)
+
+        return around_run(with_attributes, arguments_for(name, packages), name, read)
+
+    return around
+
+
+def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper]) -> Callable[..., Any]:
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
-        return wrap(target, name, around_call(wrapper, packages, name))
+        return wrap(target, name, around(wrapper, name))
 
     return wrap_function_wrapper

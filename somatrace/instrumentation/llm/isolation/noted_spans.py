@@ -1,14 +1,21 @@
-"""A tracer provider that tells the current call which spans the instrumentor has started for it."""
+"""The spans that an instrumentor starts for one call, which end with it whatever the instrumentor does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from opentelemetry import trace
 from opentelemetry.util._decorator import _agnosticcontextmanager
+
+from somatrace import semconv
+from somatrace.context.control_flow import outcome_of
+from somatrace.runtime.log_once import LogOnce
+from somatrace.runtime.type_names import type_name
+
+_warnings: Final = LogOnce(limit=100)
 
 
 class StartsSpans(Protocol):
@@ -27,7 +34,46 @@ def noted_by(call: StartsSpans | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _call.reset(token)
+        with suppress(ValueError):  # the end of a generator, in another context
+            _call.reset(token)
+
+
+def log_fault(name: str, error: BaseException) -> None:
+    """Log an instrumentor's failure, once of a kind and without its text, which may quote the call."""
+    kind = type_name(error)
+    _warnings.warning((name, kind), "%s: %s in its instrumentation; the call is not affected", name, kind)
+
+
+class CallSpans:
+    """The spans that an instrumentor has started for one call of the method `name`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._spans: list[trace.Span] = []
+
+    def started(self, span: trace.Span) -> None:
+        self._spans.append(span)
+
+    def noting(self) -> AbstractContextManager[None]:
+        """Note the spans that start in a block."""
+        return noted_by(self)
+
+    def fault(self, error: BaseException) -> None:
+        """Take note of an instrumentor's failure."""
+        log_fault(self._name, error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the spans that are still open, with what they have."""
+        for span in self._spans:
+            if span.is_recording():
+                outcome = outcome_of(error)
+                if outcome:
+                    span.set_attribute(semconv.OUTCOME, outcome)
+                elif error is not None:
+                    span.set_status(trace.Status(trace.StatusCode.ERROR, type_name(error)))
+                    span.set_attribute(semconv.ERROR_TYPE, type_name(error))
+                span.end()
+        self._spans.clear()
 
 
 def current_call() -> StartsSpans | None:
