@@ -65,7 +65,16 @@ class Runner:
         suite = self.suite
         plugins = ("timeout", *(("xdist",) if suite.processes else ()), *suite.plugins, "traced_tests")
         options = [option for plugin in plugins for option in ("-p", plugin)]
-        options += ["-o", "addopts=", "--tb=short", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_LIMIT}"]
+        options += [
+            "-o",
+            "addopts=",
+            "--tb=short",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--continue-on-collection-errors",
+            f"--timeout={TEST_LIMIT}",
+        ]
         if suite.processes and not tests:
             options += ["-n", str(suite.processes), "--dist", "loadfile"]
         options += [f"--ignore={path}" for path in suite.ignore]

@@ -168,3 +168,34 @@ def test_the_plugin_writes_outcomes_and_traces_as_its_mode_says(mode, tmp_path, 
     assert run.complete
     assert len(run.outcomes) == 8
     assert {"without": inside == 0, "none": 0 < inside < 8, "full": inside == 8}[mode]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_test_that_fails_only_with_tracing_fails_the_command(tmp_path, root):
+    version, _ = pinned("httpx", LOCK.read_text())
+    tests = tmp_path / f"httpx-{version}" / "tests"
+    tests.mkdir(parents=True)
+    (tests / "test_one.py").write_text(
+        "import sys\n"
+        "from pathlib import Path\n\n"
+        "def test_same():\n"
+        "    assert True\n\n"
+        "def test_different():\n"
+        "    assert 'somatrace' not in sys.modules\n\n"
+        "def test_flaky():\n"
+        "    runs = Path('runs')\n"
+        "    runs.write_text(runs.read_text() + '.' if runs.exists() else '.')\n"
+        "    assert len(runs.read_text()) % 2\n"
+    )
+    command = [sys.executable, "-m", "benchmarks.differential", "httpx", "--folder", str(tmp_path)]
+
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=800, check=False)
+
+    assert done.returncode == 1, done.stderr
+    row, *below = done.stdout.splitlines()[2:]
+    assert [cell.strip() for cell in row.split("|")[1:5]] == ["httpx", version, "2", "1"]
+    assert below == [
+        f"httpx: tests/test_one.py::test_different: passed without tracing, failed with content {mode}"
+        for mode in ("none", "full")
+    ]
