@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock interop record-matrix bench-start bench-hot bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-hot bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -59,6 +59,10 @@ interop: ## run the tests beside other tools that patch a process (sentry-sdk, d
 	@.venv-interop/bin/python -m pytest -n 4 --dist worksteal -m interop \
 		tests/instrumentation/concurrency/test_other_concurrency.py \
 		tests/instrumentation/concurrency/test_other_patchers.py tests/runtime/test_clock.py
+
+differential: ## run the test suites of ten libraries without and with tracing, and compare (hours; SUITES="httpx mcp")
+	@ci/tools/venv .venv-differential ci/locks/requirements-differential.lock
+	@.venv-differential/bin/python -m benchmarks.differential $(SUITES)
 
 record-matrix: ## run the libraries of the leak matrix that have recordings, and compare with those
 	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock

@@ -1,0 +1,88 @@
+"""Outcomes of one run of a suite, and how runs differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: the last line of a run, with pytest's exit status
+END = "end"
+#: exit statuses of a run in which all tests were run: all passed, some failed
+COMPLETE = ("0", "1")
+ABSENT = "absent"
+_SEVERITY = ("passed", "skipped", "xfailed", "xpassed", "failed", "error")
+
+
+@dataclass
+class Run:
+    """The outcome of each test by its id, the text of those that did not pass, and pytest's exit status."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    status: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.status in COMPLETE
+
+    def only(self, tests: Iterable[str]) -> Run:
+        """The run's outcomes of these tests."""
+        return Run({test: self.outcomes[test] for test in tests if test in self.outcomes})
+
+
+@dataclass(frozen=True, order=True)
+class Difference:
+    """A test whose outcome with tracing (`mode`) is not the one without."""
+
+    test: str
+    mode: str
+    without: str
+    traced: str
+
+
+def read(path: Path) -> Run:
+    """The run that `traced_tests` has written; one that ended early has no status."""
+    run = Run()
+    if not path.exists():
+        return run
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["phase"] == END:
+            run.status = entry["outcome"]
+            continue
+        if entry["phase"] == "setup":  # also that of another attempt
+            run.outcomes.pop(entry["test"], None)
+            run.texts.pop(entry["test"], None)
+        _add(run, entry)
+    return run
+
+
+def _add(run: Run, entry: Mapping[str, str]) -> None:
+    outcome = entry["outcome"]
+    if outcome == "rerun":
+        return
+    if outcome == "failed" and entry["phase"] != "call":
+        outcome = "error"
+    before = run.outcomes.get(entry["test"], "passed")
+    run.outcomes[entry["test"]] = max(before, outcome, key=_SEVERITY.index)
+    if entry["text"]:
+        run.texts[entry["test"]] = entry["text"]
+
+
+def flaky(runs: Iterable[Run]) -> set[str]:
+    """Tests that do not have the same outcome in all of the runs, which are all without tracing."""
+    several = [run.outcomes for run in runs]
+    tests = set().union(*several)
+    return {test for test in tests if len({run.get(test, ABSENT) for run in several}) > 1}
+
+
+def differences(without: Run, traced: Run, mode: str, excluded: Iterable[str]) -> list[Difference]:
+    """The tests whose outcome changes with tracing, in the order of their ids."""
+    tests = (without.outcomes.keys() | traced.outcomes.keys()) - set(excluded)
+    found = [
+        Difference(test, mode, without.outcomes.get(test, ABSENT), traced.outcomes.get(test, ABSENT))
+        for test in tests
+    ]
+    return sorted(one for one in found if one.without != one.traced)
