@@ -42,7 +42,8 @@ def capture(service_name: str = "test", *, timeout: float = 30.0) -> Iterator[Ca
 
     Waits up to `timeout` seconds at the end; AssertionError if tracing cannot be started.
     """
-    tracing.init_tracing(service_name, config=Config(target="none"))
+    if tracing.installed() is None:
+        tracing.init_tracing(service_name, config=Config(target="none"))
     live = tracing.installed()
     assert live is not None, "init_tracing failed: see the log"
     assert live.pipeline is not None, tracing.status().problems

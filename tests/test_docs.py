@@ -113,6 +113,8 @@ def model_server(tmp_path_factory) -> Iterator[str]:
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_python_in_the_documentation_does_what_it_says(block, model_server, tmp_path, monkeypatch):
+    for package in re.findall(r"^(?:from|import) (\w+)", block.text, re.MULTILINE):
+        pytest.importorskip(package, reason="a library that this example is about")
     monkeypatch.setenv("OPENAI_BASE_URL", f"{model_server}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "local")
     program = tmp_path / "program.py"
@@ -170,8 +172,9 @@ def test_every_variable_named_in_the_documentation_exists():
     honoured_elsewhere = {"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", *ALSO_READ}
     # not the markers of the guard, such as [LANGFUSE_KEY]
     variable = re.compile(r"(?<!\[)\b(?:SOMATRACE|OTEL|LANGFUSE|TRACELOOP)_[A-Z_]*[A-Z]\b")
-    # these two pages have tests of their own, which walk their tables
-    pages = [page for page in PAGES if page.name not in {"compatibility.md", "configuration.md"}]
+    # these pages have tests of their own, which walk their tables or compare them with the code
+    checked_elsewhere = {"api.md", "compatibility.md", "configuration.md"}
+    pages = [page for page in PAGES if page.name not in checked_elsewhere]
 
     known = known_variables() | honoured_elsewhere
     named = {name for page in pages for name in variable.findall(page.read_text())}
@@ -196,6 +199,19 @@ def test_every_make_target_named_in_the_documentation_exists():
     }
 
     assert named <= targets
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="signatures as Python 3.11 shows them")
+def test_the_api_reference_matches_the_code():
+    done = subprocess.run(
+        [sys.executable, ROOT / "ci" / "tools" / "api-reference", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

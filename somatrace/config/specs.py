@@ -225,9 +225,7 @@ SPECS: Final = (
         number(0.0, 600_000.0),
         "LANGFUSE_MAX_LATENCY_MS",
     ),
-    _spec(
-        "data_dir", "directory of the local store and unsent spans; on a volume they survive the pod", text()
-    ),
+    _spec("data_dir", "directory of the local store; on a volume it survives the pod", text()),
     _spec(
         "local_max_bytes",
         "size limit of the local store, oldest spans are deleted first; accepts K, M, G",
