@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from somatrace.config import Target
 from somatrace.guard import Guard
 from somatrace.instrumentation.coexistence import langfuse, log_records, propagators, traceloop, use_span
 from somatrace.instrumentation.coexistence.duplicate_exporters import exports_elsewhere
@@ -24,12 +25,14 @@ def install(
     shutdown: Callable[[float], object],
     content: Callable[[str | None], bool],
     guard: Guard,
+    target: Target,
 ) -> None:
     """Wait for the imports of all supported libraries. Imports none of them.
 
     `start` (which must be picklable) traces a child process like this one. `shutdown` ends tracing within
     the given seconds, in processes that exit without `atexit`. `flush` only sends the ended spans.
-    `content` decides whether a tenant's content may be recorded. `guard` filters log records, on any thread.
+    `content` decides whether a tenant's content may be recorded. `guard` filters log records, on any thread. Requests to
+    `target` are not traced.
     """
     capture = ContentCapture(content)
     log_filter.install()
@@ -42,7 +45,7 @@ def install(
     langfuse.install(coverage)
     asgi.install(coverage)
     server_exit.install(coverage, flush)
-    clients.install(coverage)
+    clients.install(coverage, target)
     client_calls.install(coverage)
     threads.install(coverage)
     greenlets.install(coverage)

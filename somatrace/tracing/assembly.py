@@ -163,6 +163,7 @@ def assemble(
             flush=flush,
             shutdown=shutdown,
             content=allows_content(live.grants),
+            target=settings.target,
             guard=new_guard(),  # of its own: the other one belongs to the worker's thread
         )
     return live

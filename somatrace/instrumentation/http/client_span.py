@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from somatrace import semconv
 from somatrace.instrumentation.call_context import in_http_span, in_llm_call, llm_call_in, without_http
+from somatrace.instrumentation.http.telemetry_requests import is_telemetry
 
 log = logging.getLogger("somatrace")
 
@@ -63,6 +64,9 @@ class ClientRequest:
     def _start(self, library: str, method: str, host: str, port: int | None) -> None:
         if in_llm_call():
             self._token = otel_context.attach(without_http(llm_call_in(otel_context.get_current())))
+            return
+        if is_telemetry(host, port):
+            self._token = otel_context.attach(without_http(otel_context.get_current()))
             return
         if in_http_span():
             return

@@ -9,17 +9,20 @@ from urllib.parse import urlsplit
 
 from opentelemetry import trace
 
+from somatrace.config import Target
 from somatrace.instrumentation.call_context import continued_llm_call, scope_name
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes
+from somatrace.instrumentation.http.telemetry_requests import set_target
 from somatrace.instrumentation.http.wire_headers import Destination, copy_of, wire_headers
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-def install(coverage: Coverage) -> None:
-    """Wait for the imports of the HTTP clients."""
+def install(coverage: Coverage, target: Target) -> None:
+    """Wait for the imports of the HTTP clients. Requests to `target` are not traced."""
+    set_target(target)
     for library in ("httpx", "httpx2"):
         when_imported(f"{library}._transports.default", coverage, _httpx(library))
         when_imported(f"{library}._client", coverage, _httpx_clients, library=f"{library} client")
@@ -159,7 +162,9 @@ def _aiohttp(module: ModuleType) -> None:
     """One span per call of the session, which follows redirects; headers per request on the wire."""
 
     async def request(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""))
+        # a path alone is relative to the session's base URL, and the server known only below
+        url = args[1] if len(args) > 1 else kwargs.get("str_or_url")
+        call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""), *_split(url))
         try:
             response = await wrapped(*args, **kwargs)
         except BaseException as error:

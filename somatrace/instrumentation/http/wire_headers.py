@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from somatrace import propagation, semconv
 from somatrace.instrumentation.call_context import in_llm_call
+from somatrace.instrumentation.http.telemetry_requests import is_to_target
 
 log = logging.getLogger("somatrace")
 
@@ -40,6 +41,7 @@ class Destination(NamedTuple):
         return (
             propagation.may_carry(self.host, self.port)
             and (not seen_by_proxy or self.proxy is None or propagation.may_carry(*self.proxy))
+            and not is_to_target(self.host, self.port)
             and not in_llm_call()
         )
 
