@@ -155,11 +155,13 @@ def shape(printed: str) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("unmeasured")
 def test_make_demo_on_a_clean_checkout_with_an_empty_home_prints_the_table(checkout, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SOMATRACE_")}
-    environ |= {"HOME": str(home), "PYTHON": sys.executable}
+    cache = subprocess.check_output([sys.executable, "-m", "pip", "cache", "dir"], text=True).strip()
+    environ |= {"HOME": str(home), "PYTHON": sys.executable, "PIP_CACHE_DIR": cache}
     run = {"cwd": checkout, "env": environ, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
 
     first = subprocess.run(["make", "demo"], check=False, timeout=400, **run)
@@ -167,7 +169,6 @@ def test_make_demo_on_a_clean_checkout_with_an_empty_home_prints_the_table(check
     assert first.returncode == 0, first.stdout + first.stderr
     assert shape(promised_by_the_readme()) <= shape(first.stdout)
     assert "Traceback" not in first.stdout + first.stderr
-    # pip keeps its cache there
     assert list(home.rglob("*somatrace*")) == []
 
     second = subprocess.run(["make", "demo"], check=False, timeout=200, **run)
@@ -178,6 +179,7 @@ def test_make_demo_on_a_clean_checkout_with_an_empty_home_prints_the_table(check
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+@pytest.mark.usefixtures("unmeasured")
 def test_the_startup_benchmark_measures_every_case_and_prints_its_limits():
     # one round is too few for the ratios; the benchmark itself checks that each span arrives
     done = subprocess.run(
@@ -194,6 +196,7 @@ def test_the_startup_benchmark_measures_every_case_and_prints_its_limits():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_hot_path_benchmark_measures_every_case():
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "hot_path.py", "--rounds", "1", "--spans", "500"],

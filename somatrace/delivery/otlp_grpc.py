@@ -34,10 +34,12 @@ class GrpcTransport:
         self._channel: grpc.Channel | None = None
         self._owns_threads = False
         self._call: Any = None
+        self._interrupted = False
 
     def send(self, body: bytes, timeout: float) -> SendResult:
         import grpc
 
+        self._interrupted = False
         certificates = certificate_state(self._target)
         if certificates != self._certificates:
             self.close()
@@ -51,6 +53,8 @@ class GrpcTransport:
                 compression=_compression(self._target.compression),
             )
             self._call = pending
+            if self._interrupted:  # while the call was being made
+                pending.cancel()
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             return _result(self._address, error)
@@ -64,6 +68,7 @@ class GrpcTransport:
             self._call = None
 
     def interrupt(self) -> None:
+        self._interrupted = True
         call = self._call
         if call is not None:
             call.cancel()

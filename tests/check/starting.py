@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ ALTERNATIVES: tuple[dict[str, str], ...] = (
     {"PYTHONOPTIMIZE": "1"},
     {"WITHOUT_UVLOOP": "1"},
 )
+
+
+#: The time that a command has until it serves, and from then on until it ends.
+START_SECONDS, END_SECONDS = 40.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -91,22 +96,27 @@ def start(command: str, folder: Path, extra: dict[str, str], record: Path) -> li
         cwd=folder,
         env=environ,
         start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
-    waited = True
+    until = time.monotonic() + START_SECONDS
     try:
-        process.communicate(timeout=180)
-    except subprocess.TimeoutExpired:
-        waited = False
+        while (status := process.poll()) is None and time.monotonic() < until:
+            if any(events for events in _recorded(record) if "serving" in events):
+                until = min(until, time.monotonic() + END_SECONDS)
+            time.sleep(0.05)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    records = [json.loads(path.read_text()) for path in record.glob("*.json")]
-    failed = waited and process.returncode != 0
-    happened = [Happened(tuple(one["events"]), failed) for one in records]
+        process.wait()
+    failed = status not in (0, None)
+    happened = [Happened(tuple(events), failed) for events in _recorded(record)]
     return [one for one in happened if one.served] or happened or [Happened((), failed)]
+
+
+def _recorded(record: Path) -> list[list[str]]:
+    """The events of every process that wrote down some, which appear whole."""
+    return [json.loads(path.read_text())["events"] for path in record.glob("*.json")]
 
 
 def observed(sample: Sample, folder: Path, record: Path) -> list[str]:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_benchmark_measures_a_tree_in_which_every_service_is_traced(tmp_path):
     report = tmp_path / "report.json"
     command = [

@@ -242,6 +242,9 @@ def test_an_unreadable_certificate_is_reported():
 PROGRAM = """
 import os, sys, time
 from somatrace import flush, init_tracing, span, status
+from somatrace.delivery import otlp_grpc
+from somatrace.runtime import fork
+otlp_grpc._END_TIMEOUT = fork._KERNEL_LIMIT = 60.0  # of a busy machine's fork
 init_tracing("grpc")
 """
 
@@ -318,3 +321,33 @@ def test_the_exit_is_bounded_when_the_server_hangs():
 
     assert done.stderr == ""
     assert took < 40  # the server takes 60; of ours is one, the rest a busy machine may need
+
+
+def test_an_interruption_while_a_call_is_being_made_ends_it(monkeypatch):
+    release = threading.Event()
+    with (
+        grpc_server(lambda number, body, context: release.wait(60)) as (_, port),
+        transport_to(port) as transport,
+    ):
+
+        class Channel:
+            def unary_unary(self, method):
+                call = real.unary_unary(method)
+
+                class Call:
+                    def future(self, *args, **kwargs):
+                        pending = call.future(*args, **kwargs)
+                        transport.interrupt()  # by another thread, before the transport knows the call
+                        return pending
+
+                return Call()
+
+            def close(self):
+                real.close()
+
+        real = transport._open()
+        monkeypatch.setattr(transport, "_open", Channel)
+        answer = transport.send(batch("a"), 50)
+        release.set()
+
+    assert (answer.outcome, "CANCELLED" in answer.message) == ("retry", True)

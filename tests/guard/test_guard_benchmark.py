@@ -10,6 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_benchmark_prints_the_guards_share_under_each_policy(root: Path) -> None:
     command = [sys.executable, root / "benchmarks" / "guard.py", "--rounds", "1", "--workflows", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)

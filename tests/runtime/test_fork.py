@@ -12,8 +12,9 @@ STRICT = ("-W", "error", "-W", "ignore:SelectableGroups dict interface:Deprecati
 PRELUDE = """
 import os, random, sys, threading, time
 from somatrace import flush, init_tracing, shutdown, span, status
-from somatrace.runtime import worker
-worker.IMPORT_LIMIT = 60.0  # a busy machine takes long to import what sends; a child without it sends nothing
+from somatrace.runtime import fork, worker
+# what a fork waits for: the thread that sends, in the middle of its work or of its imports
+worker.FORK_LIMIT = worker.IMPORT_LIMIT = fork._KERNEL_LIMIT = 60.0
 init_tracing("forker")
 
 def child(work):
@@ -368,6 +369,7 @@ def test_a_slow_dns_lookup_barely_delays_a_fork_and_does_not_affect_the_child(se
         warnings.simplefilter("ignore", DeprecationWarning)  # the thread stays, a lookup cannot be stopped
         real = socket.getaddrinfo
         parent = os.getpid()
+        worker.FORK_LIMIT = 0.5
         asked = threading.Event()
         def slow(*args, **kwargs):
             if os.getpid() == parent and not asked.is_set():

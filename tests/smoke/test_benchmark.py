@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_time_to_visibility_is_measured_for_both_targets():
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "smoke.py"), "--rounds", "1"],

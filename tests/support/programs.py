@@ -9,6 +9,12 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+#: The first lines of a program whose spans leave at its exit, which waits a second for a target in use.
+PATIENT = """
+from somatrace.runtime import limits
+limits.EXIT_LIMIT = limits.LOAD_LIMIT = 60.0  # a busy machine needs more
+"""
+
 
 def run_program(
     source: str,

@@ -72,10 +72,12 @@ def _celery_pool(module):
     def process_initializer(app, hostname):
         initialize(app, hostname)
         recorder.note("serving")
-        for name, task in app.tasks.items():
-            if not name.startswith("celery."):
-                task()
-        recorder.written()  # only now: the parent ends this process when it sees the record
+        try:
+            for name, task in app.tasks.items():
+                if not name.startswith("celery."):
+                    task()
+        finally:
+            recorder.written()  # only now: the parent ends this process when it sees the record
 
     module.process_initializer = process_initializer
 

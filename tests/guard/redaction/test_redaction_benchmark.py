@@ -10,6 +10,7 @@ import pytest
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unmeasured")
 def test_the_benchmark_prints_speed_growth_and_delay(root: Path) -> None:
     command = [sys.executable, root / "benchmarks" / "redact.py", "--rounds", "1", "--texts", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.support.otlp_server import OtlpServer, otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 
 pytestmark = pytest.mark.slow
 METHODS = ("fork", "spawn", "forkserver")
 each_method = pytest.mark.parametrize("method", METHODS)
 
-WORK = """
+WORK = f"""{PATIENT}
 import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
 from somatrace import bind, bound, init_tracing, span
 
 def work(name):
-    with span(f"work {name}"):
+    with span(f"work {{name}}"):
         return dict(bound()).get("tenant_id")
 
 class Worker(multiprocessing.Process):

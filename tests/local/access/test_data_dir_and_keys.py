@@ -76,7 +76,8 @@ def test_keys_do_not_show_in_a_repr(tmp_path):
 
 def test_processes_that_start_together_get_the_same_keys(tmp_path):
     program = (
-        "import sys, pathlib; from somatrace.local.access.keys import load_keys; "
+        "import sys, pathlib; from somatrace.local import data_dir; data_dir._LOCK_SECONDS = 60.0; "
+        "from somatrace.local.access.keys import load_keys; "
         "print(load_keys(pathlib.Path(sys.argv[1])).secret_key)"
     )
     started = [

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_benchmark_of_the_page_measures_every_page_and_the_memory():
     done = subprocess.run(
         [

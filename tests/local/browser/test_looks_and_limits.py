@@ -95,7 +95,7 @@ def test_a_span_at_the_bottom_of_a_deep_trace_has_a_link_to_its_ancestors(server
     (found,) = server.api.observations.get_many(trace_id=deep, name="level 2999").data
     visitor = visit(server)
     visitor.goto(f"/trace/{deep}?span={found.id}")
-    assert visitor.page.locator("tr[aria-selected]").is_visible()
+    visitor.page.locator("tr[aria-selected]").wait_for()
     visitor.page.get_by_role("link", name="20 levels up").click()
     visitor.page.get_by_role("link", name="level 2960", exact=True).wait_for()
 

@@ -392,7 +392,7 @@ def test_a_trace_opens_at_the_top_unless_a_span_is_requested(large_trace, visit)
     assert visitor.page.evaluate("scrollY") == 0
     (last,) = server.api.observations.get_many(trace_id=root.trace_id.hex(), name="document 1999").data
     visitor.goto(path(root, f"?span={last.id}"))
-    assert visitor.page.locator("tr[aria-selected]").is_visible()
+    visitor.page.locator("tr[aria-selected]").wait_for()
     assert visitor.page.evaluate("scrollY") > 0
 
 
@@ -503,7 +503,7 @@ def test_a_trace_over_the_limit_includes_failed_spans_and_their_ancestors(server
     visitor.goto(path(over_the_limit[0]))
     assert "107 of 300 spans (limit)" in visitor.text("main")
     assert "late failure" in visitor.text("#pane")
-    assert row(visitor, "item 295").is_visible()
+    row(visitor, "item 295").wait_for()
     assert "never arrived" not in visitor.text("main")
 
 

@@ -148,7 +148,7 @@ def test_a_paused_list_sends_no_requests(server, visit):
     visitor = visit(server)
     visitor.goto("/traces")
     visitor.press("p")
-    assert visitor.page.get_by_role("button", name="resume").is_visible()
+    visitor.page.get_by_role("button", name="resume").wait_for()
     visitor.requests.clear()
     # by the page's own clock, it would have polled at least twice
     visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 5")
@@ -477,7 +477,7 @@ def test_dragging_over_a_chart_zooms_and_a_click_lists_the_traces_of_a_point(hou
     visitor.page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
     visitor.page.mouse.up()
     visitor.page.wait_for_url("**/?**from=*")
-    assert visitor.page.get_by_role("link", name="reset zoom").is_visible()
+    visitor.page.get_by_role("link", name="reset zoom").wait_for()
 
     visitor.page.locator(".plot[data-drawn]").first.wait_for()
     points = visitor.page.eval_on_selector_all(
@@ -612,7 +612,7 @@ def test_a_trace_of_ten_thousand_spans_stays_usable(server, visit):
     visitor.press("Enter")
     visitor.arrives_at("**find=document*")
     assert visitor.text("#hits") == "1 of 10,000 spans matches"
-    assert visitor.page.get_by_role("link", name="document 5000").is_visible()
+    visitor.page.get_by_role("link", name="document 5000").wait_for()
 
     visitor.goto(f"/trace/{root.trace_id.hex()}?show=errors")
     assert visitor.page.locator("tr.failed").count() == 3
@@ -729,7 +729,7 @@ def test_previewing_a_trace_does_not_leave_the_list(day_server, visit):
     visitor.page.locator("#peek[open]").wait_for()
     assert "index shard 3 did not answer" in visitor.text("#peek")
     visitor.press("Escape")
-    assert not visitor.page.locator("#peek").is_visible()
+    visitor.page.locator("#peek").wait_for(state="hidden")
     assert "/traces" in visitor.page.url
 
 
@@ -743,7 +743,7 @@ def test_an_unreachable_server_is_reported_and_the_last_figures_stay(start_serve
     visitor.page.route("**/traces/new**", lambda route: route.abort())
     visitor.page.locator("#status.error").wait_for()
     assert "did not respond" in visitor.text("#status")
-    assert visitor.page.get_by_role("cell", name="acme").is_visible()
+    visitor.page.get_by_role("cell", name="acme").wait_for()
     visitor.problems.clear()
 
 
@@ -779,7 +779,7 @@ def test_a_refresh_keeps_the_table_open_and_waits_for_the_mouse_to_leave_a_chart
     server.send(later)
     visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 6")
     assert visitor.page.get_by_role("row", name="globex").count() == 0
-    assert visitor.page.locator("#figures table").is_visible()
+    visitor.page.locator("#figures table").wait_for()
 
     visitor.page.locator("h1").hover()
     visitor.page.get_by_role("row", name="globex").wait_for()
@@ -807,4 +807,4 @@ def test_a_failure_is_found_and_read_on_a_phone(day_server, visit):
     assert visitor.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     visitor.page.get_by_role("link", name="chat small-1").tap()
     visitor.page.locator("#pane h2", has_text="chat small-1").wait_for()
-    assert visitor.page.locator("#pane h2").is_visible()
+    visitor.page.locator("#pane h2").wait_for()

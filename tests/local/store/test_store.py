@@ -21,6 +21,7 @@ from somatrace.local.store import database, retention, trace_rollup
 from somatrace.local.store.database import FILE, StoreError
 from somatrace.local.store.schema import VERSION
 from somatrace.local.store.store import Store
+from tests.support.waiting import HANG
 
 ORIGIN = SpanOrigin({"service.name": "s"}, "scope", "", {})
 
@@ -216,6 +217,8 @@ def test_lowering_the_limit_never_blocks_for_long(tmp_path, monkeypatch):
 WRITER = """
 import sys
 from somatrace.local.ingest.sink import LocalSink
+from somatrace.local.store import database
+database._BUSY_SECONDS = 60.0
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 import os
 sink = LocalSink(sys.argv[1], 1 << 40, 7)
@@ -245,6 +248,14 @@ def test_several_processes_create_write_and_read_one_store_concurrently(tmp_path
     assert count(store) == 4 * 20 * 25
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Let writers and forks wait for another one as long as a busy machine needs."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", HANG)
+    monkeypatch.setattr(database, "_FORK_SECONDS", HANG)
+
+
+@pytest.mark.usefixtures("patient")
 def test_several_threads_write_and_read_one_store_concurrently(store):
     failures = []
 
@@ -270,6 +281,7 @@ def _child(store: Store, number: int) -> None:
         store.add([make(batch, trace=number)])
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_parent_and_forked_children_keep_writing_to_the_same_store(store):
     store.add([make(0, trace=100)])
@@ -286,6 +298,7 @@ def test_parent_and_forked_children_keep_writing_to_the_same_store(store):
     assert store.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_during_writes_of_other_threads_loses_nothing(store):
     done = threading.Event()
