@@ -65,11 +65,9 @@ class ContextDecorator:
         entered = self._entered[::-1]  # one object may be entered by several tasks and threads at once
         if not entered:
             return
-        for one in entered:
-            if one[1] is not None and is_open_here(one[1]):
-                break
-        else:
-            one = entered[-1]  # left in another context than it was entered in
+        one = entered[-1]  # also if left in another context than it was entered in
+        if len(entered) > 1:
+            one = next((each for each in entered if each[1] is not None and is_open_here(each[1])), one)
         self._entered.remove(one)
         scope = one[0]
         scope.detach()

@@ -108,12 +108,13 @@ def open_context() -> Context:
     return _open_part(otel_context.get_current())
 
 
-def leave_closed_blocks() -> None:
-    """Make `open_context` the current one."""
+def leave_closed_blocks() -> Context:
+    """Make `open_context` the current one, and return it."""
     attached = otel_context.get_current()
     found = _open_part(attached)
     if found is not attached:
         otel_context.attach(found)
+    return found
 
 
 def tenant_in_force() -> str | None:

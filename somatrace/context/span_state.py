@@ -69,6 +69,8 @@ class SpanState:
     spent_ns = 0
     #: False for spans created by a listener, which would otherwise trigger it endlessly.
     notifies_listeners = True
+    #: Of the pipeline that it was started for; another one after a fork.
+    process: object = None
     #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
     on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
     #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
@@ -95,11 +97,15 @@ class SpanState:
 
     def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
         self.tags = tags
-        self.root: SpanState = root if root is not None else self
+        self._root = root  # not itself: a cycle would have to be collected as garbage
         if root is None:
             self.below = BelowRoot(tags)
         self.shares_label = shares_label
-        self.pid = os.getpid()
+
+    @property
+    def root(self) -> SpanState:
+        """The state of its local root, which is itself for one."""
+        return self if self._root is None else self._root
 
     def allows_text(self, tenant: str | None) -> bool:
         """Whether the policy of a tenant allows content at the moment."""

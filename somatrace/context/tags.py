@@ -19,12 +19,14 @@ Scalar = str | int | float | bool
 MAX_TAGS: Final = 32
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 200
+_KNOWN: Final = frozenset(semconv.KNOWN_TAGS)
 _LABELS: Final = ("tenant", "workflow", "agent")
 _READ_BY_LANGFUSE: Final = (
     (semconv.TRACE_NAME, semconv.WORKFLOW),
     (semconv.SESSION_ID, semconv.SESSION),
     (semconv.USER_ID, semconv.USER),
 )
+_NOTHING: Final[frozenset[str]] = frozenset()
 _RESERVED = ("langfuse.", "gen_ai.", "somatrace.", "traceloop.", "otel.")
 
 
@@ -46,7 +48,7 @@ class Tags(Mapping[str, Scalar]):
     ) -> None:
         self._bound: Mapping[str, Scalar] = bound or {}
         self._derived: Mapping[str, Scalar] = derived or {}
-        self._unbound = frozenset(unbound)
+        self._unbound = frozenset(unbound) if unbound else _NOTHING
 
     def __getitem__(self, name: str) -> Scalar:
         try:
@@ -106,7 +108,9 @@ class Tags(Mapping[str, Scalar]):
         if len(merged) > MAX_TAGS:
             _warn_once("bind", f"more than {MAX_TAGS} tags")
             merged = {name: merged[name] for name in _most_important(merged)}
-        return Tags(merged, self._derived, _most_important(unbound))
+        if len(unbound) > MAX_TAGS:
+            unbound = dict.fromkeys(_most_important(unbound))
+        return Tags(merged, self._derived, unbound)
 
     def over(self, around: Tags) -> Tags:
         """These tags, and those of `around` that these neither bind nor unbind."""
@@ -180,7 +184,9 @@ def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
         if name == semconv.TENANT:
             kept[name] = None
         try:
-            kept[check_name(name)] = None if value is None else check_value(name, value)
+            if name not in _KNOWN:
+                check_name(name)
+            kept[name] = None if value is None else check_value(name, value)
         except ValueError as error:
             _warn_once(name, str(error))
         except Exception as error:  # a value may be any object, and fail on any access

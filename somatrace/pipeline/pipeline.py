@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -66,6 +65,8 @@ class Pipeline:
         self._queue_bytes = queue_bytes
         self._order = FairOrder()
         self._usage = BilledUsage()
+        #: Identifies the process: a new object after a fork.
+        self.process = object()
         self._step_thread = 0  # the id of the thread in `_step`
         self._listeners = tuple(listeners)
         self._warnings = LogOnce()
@@ -122,7 +123,7 @@ class Pipeline:
     def ended(self, span: Span) -> None:
         state = state_of(span)
         if state is not None:
-            if state.pid != os.getpid():
+            if state.process is not self.process:
                 return  # open during a fork: the parent ends, sends and counts it
             if state.root is state:
                 state.naming = naming_of(span)
@@ -281,6 +282,7 @@ class Pipeline:
             self._reports.close()
 
     def _forget(self) -> None:
+        self.process = object()
         self.ledger.reset()
         self._order.clear()
         self._usage.forget()

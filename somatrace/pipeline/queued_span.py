@@ -60,12 +60,10 @@ def _texts_size(attributes: dict[str, Any]) -> int:
 
 def _text_size(value: Any) -> int:
     """The number of characters in an attribute value, including nested sequences and mappings."""
-    if isinstance(value, (int, float)):  # before the slow check for Mapping
-        return 0
     if isinstance(value, (str, bytes)):
         return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(_text_size, value.values()))
     if isinstance(value, (tuple, list)):
         return 8 * len(value) + sum(map(_text_size, value))
-    return 0
+    if isinstance(value, (int, float)):  # before the slow check for Mapping
+        return 0
+    return sum(map(_text_size, value.values())) if isinstance(value, Mapping) else 0

@@ -55,6 +55,8 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         setattr(self, MARK, True)
         self._pipeline = pipeline
         self._budget = pipeline.budget
+        # bound here: a method object for each span would be garbage
+        self._on_event = pipeline.event_declared
         self._allows_text = pipeline.copier.allows_text
         self._exports_elsewhere = exports_elsewhere
         self._warnings = LogOnce()
@@ -72,7 +74,8 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         state: SpanState | None = None
         try:
             state = _state_for(span, parent_context)
-            state.on_event = self._pipeline.event_declared
+            state.process = self._pipeline.process
+            state.on_event = self._on_event
             state.content_policy = self._allows_text
             make_recording(span)
             attach_state(span, state)

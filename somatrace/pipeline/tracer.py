@@ -40,11 +40,10 @@ class SomatraceTracer(Tracer):
         attributes = safe_attributes(attributes)
         span: Span = INVALID_SPAN
         try:
-            if context is None:
-                leave_closed_blocks()
+            parent = leave_closed_blocks() if context is None else context
             span = super().start_span(
                 safe_text(name),
-                context if isinstance(context, Context) else None,
+                parent if isinstance(parent, Context) else None,
                 valid_kind(kind),
                 attributes,
                 safe_links(links),
