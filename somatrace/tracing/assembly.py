@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 
 from somatrace import instrumentation, propagation, semconv
-from somatrace.api import annotate
+from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.delivery.factory import load, renewer, transport_of
 from somatrace.delivery.ledger import Ledger
@@ -81,7 +81,12 @@ class Tracing:
             unheard=ledger.unheard,
             ignored=propagation.ignored(),
             last_error=ledger.last_error,
-            problems=(*map(str, settings.problems), *self.coverage.problems, *self.policy_problems),
+            problems=(
+                *map(str, settings.problems),
+                *self.coverage.problems,
+                *self.policy_problems,
+                *costs.problems(),
+            ),
             instruments=self.coverage.states,
             unprotected=tuple(self.unprotected),
         )

@@ -99,14 +99,14 @@ PROGRAM = """
     for shapes, calls in ((%r, OPENAI), (%r, ANTHROPIC), (["plain"], EMBEDDINGS)):
         for shape in shapes:
             for name, call in calls.items():
-                with bind(run_id=f"{name}, {shape}"):
+                with bind(run_id=f"{name}-{shape}".replace(" ", "-")):
                     call(shape)
 
     async def asynchronous():
         for shapes, calls in ((%r, ASYNC_OPENAI), (%r, ASYNC_ANTHROPIC)):
             for shape in shapes:
                 for name, call in calls.items():
-                    with bind(run_id=f"{name}, {shape}"):
+                    with bind(run_id=f"{name}-{shape}".replace(" ", "-")):
                         await call(shape)
 
     asyncio.run(asynchronous())
@@ -156,7 +156,7 @@ class Run:
     def billed(self, client: str, shape: str) -> list[dict[str, Any]]:
         """The attributes of the spans of a call that have tokens."""
         named = [span.attributes for span in self.otlp.spans]
-        return [one for one in named if one.get("run_id") == f"{client}, {shape}" and usage(one).total]
+        return [one for one in named if one.get("run_id") == f"{client}-{shape}".replace(" ", "-") and usage(one).total]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable
 from typing import Any, Final
+
+from opentelemetry import context
+from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
 
 from somatrace.instrumentation.llm.isolation.bodies import after_reading
 from somatrace.instrumentation.llm.isolation.guarded_calls import around_call, around_method
@@ -17,6 +21,8 @@ _OTHERS: Final = ("mcp", "sqlalchemy")
 #: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients,
 #: OpenAI's assistants and its realtime connections.
 _REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list", "Realtime.")
+#: Methods whose instrumentor makes a span beside that of the framework or gateway that calls them.
+_RESPONSES: Final = "Responses."
 #: Modules that an instrumentor imports only when it instruments.
 _LATER: Final = {"openai": "v1"}
 #: Instrumentors that read the bodies of answers.
@@ -50,6 +56,20 @@ def _wrapping(wrap: Callable[..., Any], packages: tuple[str, ...]) -> Callable[.
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
+        if _RESPONSES in name:
+            wrapper = _unless_suppressed(wrapper)
         return wrap(target, name, around_call(wrapper, packages, name))
 
     return wrap_function_wrapper
+
+
+def _unless_suppressed(wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    """The wrapper, except in calls of a framework or gateway whose own span reports the request."""
+
+    @functools.wraps(wrapper)
+    def called(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        if context.get_value(SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY):
+            return wrapped(*args, **kwargs)
+        return wrapper(wrapped, instance, args, kwargs)
+
+    return called
