@@ -403,6 +403,18 @@ class TestASecondInstrumentorOfTheSameLibrary:
 
         assert len(counted(seen)) == 2
 
+    def test_of_a_framework_reports_the_request_of_the_client_below_it(self) -> None:
+        with capture() as seen, within("request", "program", {}) as above:
+            self.spans(("openinference.instrumentation.langchain", OPENAI), above=above)
+
+        assert counted(seen) == {"second": 11}
+
+    def test_of_a_framework_reports_another_request_than_a_client_elsewhere(self) -> None:
+        with capture() as seen:
+            self.spans(("openinference.instrumentation.langchain", OPENAI))
+
+        assert len(counted(seen)) == 2
+
     def test_is_not_another_librarys(self) -> None:
         with capture() as seen:
             opened = [start("first", OPENAI), start("second", "opentelemetry.instrumentation.litellm")]
