@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from somatrace import semconv
+from somatrace.api import costs
 from somatrace.context.attribute_values import attribute_text, attribute_value
 from somatrace.context.plain_numbers import amount, count, plain_number
 from somatrace.context.span_state import DECLARED_MARK, state_of
@@ -69,10 +70,12 @@ def usage(
     reasoning_tokens: int | None = None,
     cost: float | None = None,
     currency: str = "USD",
+    usd_rate: float | None = None,
 ) -> None:
     """Record the usage of the current span's model call. `input_tokens` includes cached tokens.
 
-    Omit unknown values: unknown is not 0. `cost` is in `currency` (ISO 4217).
+    Omit unknown values: unknown is not 0. `cost` is in `currency` (ISO 4217), of which one unit is worth
+    `usd_rate` US dollars. Langfuse reads every cost as dollars: without a rate, it gets none in another one.
     """
     span = _recording_span("usage")
     if span is None:
@@ -92,12 +95,15 @@ def usage(
         attributes |= {semconv.REQUEST_MODEL: name, semconv.RESPONSE_MODEL: name}
         paid = _read(amount, semconv.COST_AMOUNT, cost)
         if paid is not None:
+            code = attribute_text(currency)
             attributes |= {
                 semconv.COST_AMOUNT: paid,
-                semconv.COST_CURRENCY: attribute_text(currency),
+                semconv.COST_CURRENCY: code,
                 semconv.COST_SOURCE: "provider",
             }
-            attributes[semconv.OBSERVATION_COST] = json.dumps({"total": paid})
+            dollars = costs.in_dollars(paid, code, _read(amount, "usd_rate", usd_rate))
+            if dollars is not None:
+                attributes[semconv.OBSERVATION_COST] = json.dumps({"total": dollars})
         span.set_attributes({key: value for key, value in attributes.items() if value is not None})
 
 

@@ -8,9 +8,7 @@ from typing import Final, NamedTuple
 from somatrace import semconv
 from somatrace.context.span_state import Naming
 from somatrace.guard.allow_list import (
-    ROUTE,
     SAFE_KEYS,
-    SafeShape,
     fits,
     is_familiar,
     is_measure,
@@ -27,6 +25,7 @@ from somatrace.guard.name_forms import library_name
 from somatrace.guard.program_scopes import is_program_scope
 from somatrace.guard.redaction.redact import find, redact_text
 from somatrace.guard.request_names import RequestName, request_name
+from somatrace.guard.safe_shapes import ROUTE, SafeShape
 
 MAX_NAME: Final = 128
 #: Characters. A longer text is not a name, and scanning it would take as long as scanning a prompt.

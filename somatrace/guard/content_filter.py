@@ -10,13 +10,16 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
-from somatrace.guard.allow_list import IDENTIFIER, is_listed, is_response_id, looks_like_identifier
-from somatrace.guard.attribute_names import UNKNOWN, KeyVerdict, utf8_safe
+from somatrace.guard.allow_list import is_listed, is_response_id, looks_like_identifier
+from somatrace.guard.attribute_names import MAX_READ, UNKNOWN, KeyVerdict, utf8_safe
 from somatrace.guard.detection.detectors.structured_values import names_its_entry, values_its_entry
+from somatrace.guard.langfuse_keys import PARAMETERS
+from somatrace.guard.model_parameters import without_content
 from somatrace.guard.policy.model import Grant
 from somatrace.guard.redaction.redact import OVERFLOW, find, redact_text
 from somatrace.guard.redaction.work import is_exhausted
 from somatrace.guard.removal_notes import RemovalNote, length_of
+from somatrace.guard.safe_shapes import IDENTIFIER
 from somatrace.guard.term_filter import TermFilter
 from somatrace.guard.verdict_cache import VerdictCache
 
@@ -176,7 +179,7 @@ class ContentFilter:
             text = value if type(value) is str else str.__str__(value)
             if declared or self._opened(name):
                 return self._known.declared(key, text)
-            return text if self._known.fits(name, key, text) else None
+            return text if self._known.fits(name, key, text) else _reduced(key, text)
         if isinstance(value, bool):
             return value
         if isinstance(value, (int, float)):
@@ -295,6 +298,11 @@ class ContentFilter:
             if found and self._known.fits(name, self._known.names.key(name), found):
                 return self.words(found)
         return ""
+
+
+def _reduced(key: KeyVerdict, text: str) -> str | None:
+    """What of a text may leave that does not have the shape of its key."""
+    return without_content(text) if key.shape is PARAMETERS and len(text) <= MAX_READ else None
 
 
 def _is_card(value: float) -> bool:

@@ -7,7 +7,8 @@ import re
 from typing import Final, NamedTuple
 
 from somatrace import semconv
-from somatrace.guard.allow_list import DATABASE, fits
+from somatrace.guard.allow_list import fits
+from somatrace.guard.safe_shapes import DATABASE
 
 _WORD: Final = re.compile(r"[A-Za-z0-9._/{}:-]{1,64}")
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from somatrace.guard.allow_list import IDENTIFIER, fits, is_response_id
+from somatrace.guard.allow_list import fits, is_response_id
 from somatrace.guard.attribute_names import AttributeNames, KeyVerdict, utf8_safe
 from somatrace.guard.redaction.redact import OVERFLOW, find, redact_text
 from somatrace.guard.redaction.work import is_exhausted
+from somatrace.guard.safe_shapes import IDENTIFIER
 
 MAX_DECLARED: Final = 256
 MAX_KNOWN: Final = 4096

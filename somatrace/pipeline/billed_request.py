@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 
 from somatrace import semconv
+from somatrace.context.span_state import SpanState
 from somatrace.libraries import LIBRARIES, Library
 from somatrace.pipeline.token_counts import TokenCounts
 
@@ -84,17 +85,22 @@ class Counted:
         "instrumentor",
         "models",
         "request",
+        "root",
         "seen_by",
         "start",
         "tenant",
         "tokens",
     )
 
-    def __init__(self, span: ReadableSpan, request: Request, tokens: TokenCounts, tenant: str | None) -> None:
+    def __init__(
+        self, span: ReadableSpan, request: Request, tokens: TokenCounts, state: SpanState | None
+    ) -> None:
         attributes = span.attributes or {}
         self.instrumentor = _instrumentor(scope_of(span))
         self.models = tuple(name for key in MODEL_KEYS if type(name := attributes.get(key)) is str)
-        self.request, self.tokens, self.tenant = request, tokens, tenant
+        self.request, self.tokens = request, tokens
+        self.tenant = None if state is None else state.tags.tenant
+        self.root = None if state is None else state.root
         self.start, self.end = span.start_time or 0, span.end_time or 0
         #: The instrumentors that have reported it as well: each reports a request once.
         self.seen_by: set[str] = set()
@@ -106,7 +112,11 @@ class Counted:
         (mine, my_library), (theirs, their_library) = self.instrumentor, other.instrumentor
         if mine == theirs or theirs in self.seen_by or self.tenant != other.tenant:
             return False
-        if my_library is not their_library and _ANY_LIBRARY not in (mine, theirs):
+        if (
+            my_library is not their_library
+            and _ANY_LIBRARY not in (mine, theirs)
+            and not self._is_around(other)
+        ):
             return False
         if self.start > other.end or other.start > self.end:
             return False
@@ -118,6 +128,18 @@ class Counted:
             and _inputs(self.tokens) & _inputs(other.tokens) != set()
             and _may_be_one(self.models, other.models)
         )
+
+    def _is_around(self, other: Counted) -> bool:
+        """Whether one is of a framework's call, and the other of a client's request within it.
+
+        Instrumentors of one origin leave one of the two out, or make one below the other.
+        """
+        if self.root is not other.root or bool(self.request.client) == bool(other.request.client):
+            return False
+        if self.instrumentor[0].partition(".")[0] == other.instrumentor[0].partition(".")[0]:
+            return False
+        call, request = (other, self) if self.request.client else (self, other)
+        return call.start <= request.start and request.end <= call.end
 
 
 class RecentRequests:

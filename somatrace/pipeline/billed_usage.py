@@ -118,7 +118,7 @@ class BilledUsage:
         self, span: ReadableSpan, state: SpanState, request: Request, tokens: TokenCounts
     ) -> None:
         """Settle usage that no span below has."""
-        one = Counted(span, request, tokens, state.tags.tenant)
+        one = Counted(span, request, tokens, state)
         other = self._recent.find(one)
         if other is not None:
             state.billing.place = "beside"

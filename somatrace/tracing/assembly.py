@@ -11,7 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 
 from somatrace import instrumentation, propagation, semconv
-from somatrace.api import annotate
+from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.delivery.factory import load, renewer, transport_of
 from somatrace.delivery.ledger import Ledger
@@ -86,6 +86,7 @@ class Tracing:
                 *map(str, settings.problems),
                 *self.coverage.problems,
                 *self.policy_problems,
+                *costs.problems(),
                 *misuses(),
                 *([outbox.problem] if outbox is not None and outbox.problem else ()),
             ),

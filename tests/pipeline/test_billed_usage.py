@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 
 from somatrace import bind, span, usage
 from somatrace.context.span_state import state_of
@@ -223,7 +224,7 @@ class TestASpanThatEndsAfterTheOneAbove:
 class TestASumOfSeveralRequests:
     """The total of an agent, of which some requests may have no span."""
 
-    AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o"}
+    AGENT: ClassVar = {"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o"}
 
     def test_is_counted_below_if_all_its_requests_have_spans(self) -> None:
         with capture() as seen, within("agent", FRAMEWORK, self.AGENT) as agent:
@@ -289,7 +290,7 @@ class TestASumOfSeveralRequests:
 
 class TestASecondInstrumentorOfTheSameLibrary:
     OPENINFERENCE = "openinference.instrumentation.openai"
-    LLM = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06"}
+    LLM: ClassVar = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-2024-08-06"}
 
     def spans(self, scopes: tuple[str, str], *, above: trace.Span | None = None, **changed: Any) -> None:
         """Two spans beside each other, as two wrappers of one call make them."""
@@ -402,6 +403,18 @@ class TestASecondInstrumentorOfTheSameLibrary:
 
         assert len(counted(seen)) == 2
 
+    def test_of_a_framework_reports_the_request_of_the_client_below_it(self) -> None:
+        with capture() as seen, within("request", "program", {}) as above:
+            self.spans(("openinference.instrumentation.langchain", OPENAI), above=above)
+
+        assert counted(seen) == {"second": 11}
+
+    def test_of_a_framework_reports_another_request_than_a_client_elsewhere(self) -> None:
+        with capture() as seen:
+            self.spans(("openinference.instrumentation.langchain", OPENAI))
+
+        assert len(counted(seen)) == 2
+
     def test_is_not_another_librarys(self) -> None:
         with capture() as seen:
             opened = [start("first", OPENAI), start("second", "opentelemetry.instrumentation.litellm")]
@@ -457,7 +470,7 @@ class TestMemory:
         for number in range(2000):
             opened = start("client", OPENAI)
             end(opened, tokens(number))
-            recent.add(Counted(opened, Request(), token_counts(opened.attributes), None))
+            recent.add(Counted(cast(ReadableSpan, opened), Request(), token_counts(tokens(number)), None))
 
         assert len(recent) <= 512
 

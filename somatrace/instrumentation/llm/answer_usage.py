@@ -16,7 +16,9 @@ from somatrace.runtime.fail_safe import fail_safe
 
 _IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 _OUT: Final = ("completion_tokens_details", "output_tokens_details", "output_token_details")
-_CACHE: Final = ("cache_creation", "cache_creation_token_details")
+_DURATIONS: Final = ("cache_creation", "prompt_tokens_details.cache_creation_token_details", *_IN)
+#: The entry of an accumulated stream that holds the model that serves it.
+_SERVED: Final = "somatrace_served_model"
 #: By attribute: the objects of an answer's usage that may hold the count, and its names there.
 _PARTS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     (
@@ -29,8 +31,8 @@ _PARTS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
         ("", *_IN),
         ("cache_creation_input_tokens", "cache_creation_tokens", "cache_write_tokens", "cache_creation"),
     ),
-    (semconv.CACHE_CREATION_5M_TOKENS, (*_CACHE, *_IN), ("ephemeral_5m_input_tokens",)),
-    (semconv.CACHE_CREATION_1H_TOKENS, (*_CACHE, *_IN), ("ephemeral_1h_input_tokens",)),
+    (semconv.CACHE_CREATION_5M_TOKENS, _DURATIONS, ("ephemeral_5m_input_tokens",)),
+    (semconv.CACHE_CREATION_1H_TOKENS, _DURATIONS, ("ephemeral_1h_input_tokens",)),
     (semconv.INPUT_AUDIO_TOKENS, _IN, ("audio_tokens", "audio")),
     (semconv.REASONING_TOKENS, _OUT, ("reasoning_tokens", "reasoning")),
     (semconv.OUTPUT_AUDIO_TOKENS, _OUT, ("audio_tokens", "audio")),
@@ -108,7 +110,9 @@ def _parts(usage: Any) -> dict[str, int]:
     found = {}
     for key, holders, names in _PARTS:
         counts = (
-            _read(_read(usage, holder) if holder else usage, name) for holder in holders for name in names
+            _read(functools.reduce(_read, filter(None, holder.split(".")), usage), name)
+            for holder in holders
+            for name in names
         )
         count = next((count for count in counts if type(count) is int and count > 0), None)
         if count is not None:
@@ -135,10 +139,10 @@ def _replace_output(item: Any, answer: dict[str, Any]) -> None:
 
 
 def _take_model(answer: dict[str, Any], chunk: Any) -> None:
-    hidden = getattr(chunk, "_hidden_params", None)
-    model = _read(hidden, "provider_response_model")
-    if isinstance(model, str) and model:
-        answer["model"] = model
+    """Keep the provider's name of the model: litellm's chunks have the requested one."""
+    served = _read(getattr(chunk, "_hidden_params", None), "provider_response_model") or answer.get(_SERVED)
+    if isinstance(served, str) and served:
+        answer[_SERVED] = answer["model"] = served
 
 
 def _note_result(span: Any, result: Any, *_: Any, **__: Any) -> None:

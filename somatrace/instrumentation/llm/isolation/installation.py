@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from opentelemetry import context
+from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
+
 from somatrace.instrumentation.llm.isolation.bodies import after_reading
 from somatrace.instrumentation.llm.isolation.framework_runs import around_run
 from somatrace.instrumentation.llm.isolation.framework_values import PassiveAttributes, arguments_for, copied
@@ -34,6 +37,8 @@ _FAMILIES: Final = {
     "langchain": ("langchain", "langchain_openai", "langgraph"),
     "llama_index": ("llama_index", "llama_index_instrumentation", "workflows"),
 }
+#: Methods whose instrumentor makes a span beside that of the framework or gateway that calls them.
+_RESPONSES: Final = "Responses."
 #: Modules that an instrumentor imports only when it instruments.
 _LATER: Final = {"openai": "v1"}
 #: Instrumentors that read the bodies of answers.
@@ -98,6 +103,20 @@ def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
+        if _RESPONSES in name:
+            wrapper = _unless_suppressed(wrapper)
         return wrap(target, name, around(wrapper, name))
 
     return wrap_function_wrapper
+
+
+def _unless_suppressed(wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    """The wrapper, except in calls of a framework or gateway whose own span reports the request."""
+
+    @functools.wraps(wrapper)
+    def called(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        if context.get_value(SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY):
+            return wrapped(*args, **kwargs)
+        return wrapper(wrapped, instance, args, kwargs)
+
+    return called
