@@ -106,7 +106,10 @@ def test_the_sums_always_match_the_traces(tmp_path, history):
             store.add(given_)
         else:
             store.delete(f"{given_ + 1:032x}")
-    for since, until in ((NOON // 10**9, NOON // 10**9 + 4 * 3600), (NOON // 10**9, NOON // 10**9 + 7 * 3600)):
+    for since, until in (
+        (NOON // 10**9, NOON // 10**9 + 4 * 3600),
+        (NOON // 10**9, NOON // 10**9 + 7 * 3600),
+    ):
         whole = overview_of(store, OverviewScope(since, until))
         assert whole.whole.sums["traces"] == value(store, "SELECT count(*) FROM traces")
         assert whole.whole.sums["failed"] == value(store, "SELECT count(*) FROM traces WHERE failed")

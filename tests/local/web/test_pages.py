@@ -105,7 +105,16 @@ def test_an_empty_store_shows_setup_instructions(browser):
 
 def test_the_list_shows_tenants_workflows_failures_durations_and_tokens(filled, browser):
     page = Document(browser.get("/traces").text)
-    for expected in ("acme", "pay", "✕ failed, 2 errors", "4 s", "1,234 in / 56 out", "globex", "refunds", "500 ms"):
+    for expected in (
+        "acme",
+        "pay",
+        "✕ failed, 2 errors",
+        "4 s",
+        "1,234 in / 56 out",
+        "globex",
+        "refunds",
+        "500 ms",
+    ):
         assert expected in page.text
     assert "search: index away" in page.text
 
