@@ -100,10 +100,10 @@ def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
 
 
 def table(found: Iterable[Row]) -> Table:
-    title = "Per tenant, read back from the store"
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    title = "Per tenant, read back from the store (in, out: tokens)"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0, pad_edge=False)
     shown.add_column("tenant")
-    for heading in ("workflows", "errors", "recovered", "LLM calls", "tokens in", "tokens out", "p50", "p95"):
+    for heading in ("workflows", "errors", "recovered", "LLM calls", "in", "out", "p50", "p95"):
         shown.add_column(heading, justify="right")
     for row in found:
         counts = (
