@@ -1,6 +1,7 @@
 """Read observations back from the store, sum them up per tenant and compare them with the workflows sent.
 
-Only `differences` knows what the demo sent; delete a stored span and the table changes.
+What counts as a workflow, an error, a recovered error and an LLM call is what the local page counts, by the
+same code. Only `differences` knows what the demo sent; delete a stored span and the table changes.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ import httpx
 from rich import box
 from rich.table import Table
 
+from somatrace import semconv
+from somatrace.local.otlp.observation import compact
+from somatrace.local.otlp.row import SpanRow
+from somatrace.local.store import shares, trace_summary
+from somatrace.local.store.shares import Share
+
 PAGE = 1000
 MOST_PAGES = 200
-TOKEN_TYPES = ("GENERATION", "EMBEDDING")
 Observation = Mapping[str, Any]
 
 
@@ -29,6 +35,7 @@ class Row:
     tenant: str
     workflows: int
     errors: int
+    recovered: int
     llm_calls: int
     input_tokens: int
     output_tokens: int
@@ -63,11 +70,20 @@ def read_back(url: str, public_key: str, secret_key: str) -> list[Observation]:
 
 
 def rows(observations: Iterable[Observation]) -> list[Row]:
-    """One row per tenant, sorted by name. Each span of kind workflow counts as one workflow."""
-    by_tenant: dict[str, list[Observation]] = defaultdict(list)
+    """One row per tenant, sorted by name. Each of its traces counts as one workflow."""
+    traces: dict[str, list[SpanRow]] = defaultdict(list)
     for observation in observations:
-        by_tenant[str((observation.get("metadata") or {}).get("tenant_id", "unknown"))].append(observation)
-    return [_row(tenant, by_tenant[tenant]) for tenant in sorted(by_tenant)]
+        span = _span(observation)
+        traces[span.trace_id].append(span)
+    of_tenants: dict[str, list[Share]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for spans in traces.values():
+        trace, parts = shares.settled(trace_summary.of(spans, 0), shares.of(spans).values())
+        for share in parts:
+            of_tenants[share.tenant].append(share)
+            if share.leads:
+                seconds[share.tenant].append((trace.end_ns - trace.start_ns) / 1e9)
+    return [_row(tenant, of_tenants[tenant], seconds[tenant]) for tenant in sorted(seconds)]
 
 
 def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
@@ -84,13 +100,15 @@ def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
 
 
 def table(found: Iterable[Row]) -> Table:
-    title = "Per tenant, read back from the store"
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    title = "Per tenant, read back from the store (in, out: tokens)"
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0, pad_edge=False)
     shown.add_column("tenant")
-    for heading in ("workflows", "errors", "LLM calls", "tokens in", "tokens out", "p50", "p95"):
+    for heading in ("workflows", "errors", "recovered", "LLM calls", "in", "out", "p50", "p95"):
         shown.add_column(heading, justify="right")
     for row in found:
-        counts = (row.workflows, row.errors, row.llm_calls, row.input_tokens, row.output_tokens)
+        counts = (
+            row.workflows, row.errors, row.recovered, row.llm_calls, row.input_tokens, row.output_tokens
+        )  # fmt: skip
         shown.add_row(row.tenant, *(f"{count:,}" for count in counts), _shown(row.p50), _shown(row.p95))
     return shown
 
@@ -101,25 +119,46 @@ def percentile(values: list[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _row(tenant: str, observations: list[Observation]) -> Row:
-    workflows = [each for each in observations if each["type"] == "CHAIN"]
-    priced = [each.get("usageDetails") or {} for each in observations if each["type"] in TOKEN_TYPES]
-    times = [_seconds(each) for each in workflows]
+def _row(tenant: str, parts: list[Share], seconds: list[float]) -> Row:
+    leading = [share for share in parts if share.leads]
     return Row(
-        tenant=tenant,
-        workflows=len(workflows),
-        errors=sum(each["level"] == "ERROR" for each in workflows),
-        llm_calls=sum(each["type"] == "GENERATION" for each in observations),
-        input_tokens=sum(int(usage.get("input", 0)) for usage in priced),
-        output_tokens=sum(int(usage.get("output", 0)) for usage in priced),
-        p50=percentile(times, 0.50),
-        p95=percentile(times, 0.95),
+        tenant=tenant or semconv.UNKNOWN_TENANT,
+        workflows=len(leading),
+        errors=sum(share.tenant_failed for share in leading),
+        recovered=sum(share.tenant_errors > 0 and not share.tenant_failed for share in leading),
+        llm_calls=sum(share.calls for share in parts),
+        input_tokens=sum(share.input_tokens for share in parts),
+        output_tokens=sum(share.output_tokens for share in parts),
+        p50=percentile(seconds, 0.50),
+        p95=percentile(seconds, 0.95),
     )
 
 
-def _seconds(observation: Observation) -> float:
-    start, end = (datetime.fromisoformat(observation[name]) for name in ("startTime", "endTime"))
-    return (end - start).total_seconds()
+def _span(observation: Observation) -> SpanRow:
+    """The observation with the fields that are counted."""
+    metadata = observation.get("metadata") or {}
+    usage = observation.get("usageDetails") or {}
+    given = {
+        "trace_id": str(observation["traceId"]),
+        "span_id": str(observation["id"]),
+        "parent_id": observation.get("parentObservationId"),
+        "is_root": not observation.get("parentObservationId"),
+        "name": str(observation.get("name") or ""),
+        "type": observation["type"],
+        "level": observation["level"],
+        "tenant_id": metadata.get(semconv.TENANT),
+        "workflow_name": metadata.get(semconv.WORKFLOW),
+        "input_tokens": int(usage.get("input", 0)),
+        "output_tokens": int(usage.get("output", 0)),
+        "start_ns": _nanoseconds(observation["startTime"]),
+        "end_ns": _nanoseconds(observation["endTime"]),
+        "metadata": compact(metadata),
+    }
+    return SpanRow(**{**dict.fromkeys(SpanRow._fields), **given})
+
+
+def _nanoseconds(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp() * 1000) * 1_000_000
 
 
 def _shown(seconds: float | None) -> str:

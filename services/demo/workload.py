@@ -32,7 +32,7 @@ class Question:
     text: str
     stream: bool = False
     status: int = 200
-    llm_calls: int = 2
+    llm_calls: int = 3
 
 
 @dataclass(frozen=True)

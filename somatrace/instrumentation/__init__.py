@@ -31,8 +31,8 @@ def install(
 
     `start` (which must be picklable) traces a child process like this one. `shutdown` ends tracing within
     the given seconds, in processes that exit without `atexit`. `flush` only sends the ended spans.
-    `content` decides whether a tenant's content may be recorded. `guard` filters log records, on any thread. Requests to
-    `target` are not traced.
+    `content` decides whether a tenant's content may be recorded. `guard` filters log records, on any thread.
+    Requests to `target` are not traced.
     """
     capture = ContentCapture(content)
     log_filter.install()

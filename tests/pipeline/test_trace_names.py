@@ -43,7 +43,7 @@ def post(app: FastAPI, path: str = "/ask") -> None:
         client.post(path)
 
 
-# -- names ----------------------------------------------------------------------------------------------------
+# -- names ------------------------------------------------------------------------------------------------
 
 
 def test_a_workflow_in_a_route_names_the_request_and_all_that_ends_after_it_began() -> None:
@@ -139,7 +139,7 @@ def test_the_name_reaches_inner_services_also_from_outside_the_workflows_block(l
     assert seen.named("score").attributes["workflow_name"] == "ask"
 
 
-# -- tenants --------------------------------------------------------------------------------------------------
+# -- tenants ----------------------------------------------------------------------------------------------
 
 
 def test_a_root_without_a_tenant_shows_the_only_one_below_it_and_nothing_inherits_it() -> None:
@@ -224,7 +224,7 @@ def test_a_trace_named_by_a_tenants_workflow_does_not_show_its_terms_elsewhere()
     assert "falcon" not in str(copy.attributes)
 
 
-# -- what the program sets itself -----------------------------------------------------------------------------
+# -- what the program sets itself -------------------------------------------------------------------------
 
 
 def test_a_trace_name_set_by_the_program_wins_on_all_spans_that_end_later() -> None:

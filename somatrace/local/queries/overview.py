@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from somatrace.local.store import histogram
-from somatrace.local.store.time_buckets import HOUR, MINUTE, SUMS
+from somatrace.local.store.time_buckets import ALL, GROUP, HOUR, MINUTE, SUMS, TENANT, WORKFLOW
 
 GROUPS: Final = 200
 #: longest range in seconds with one chart point per minute; longer ranges have one per hour
@@ -63,13 +63,12 @@ def read(connection: sqlite3.Connection, scope: OverviewScope) -> Overview:
     whole = _Sum()
     points: dict[int, _Sum] = {}
     groups: dict[tuple[str, str], _Sum] = {}
-    for since, tenant, workflow, *sums, durations in _rows(connection, scope):
+    for since, kind, tenant, workflow, *sums, durations in _rows(connection, scope):
         counted = histogram.unpacked(durations)
-        for total in (
-            whole,
-            points.get(since) or points.setdefault(since, _Sum()),
-            groups.get((tenant, workflow)) or groups.setdefault((tenant, workflow), _Sum()),
-        ):
+        totals = [whole, points.get(since) or points.setdefault(since, _Sum())]
+        if kind == GROUP:
+            totals.append(groups.get((tenant, workflow)) or groups.setdefault((tenant, workflow), _Sum()))
+        for total in totals:
             total.add(sums, counted)
     found = [total.figures(tenant=tenant, workflow=workflow) for (tenant, workflow), total in groups.items()]
     found.sort(key=lambda group: (-group.sums["failed"], -group.sums["traces"], group.sums["tenant"]))
@@ -119,11 +118,17 @@ def _rows(connection: sqlite3.Connection, scope: OverviewScope) -> list[Any]:
     step = scope.step
     where = "step = ? AND since >= ? AND since < ?"
     values: list[Any] = [step, scope.since - scope.since % step, scope.until]
-    for column, wanted in (("tenant", scope.tenant), ("workflow", scope.workflow)):
-        if wanted or column in scope.unset:
-            where += f" AND {column} = ?"
-            values.append(wanted)
-    columns = ", ".join(("since", "tenant", "workflow", *SUMS, "durations"))
+    chosen = {
+        column: wanted
+        for column, wanted in (("tenant", scope.tenant), ("workflow", scope.workflow))
+        if wanted or column in scope.unset
+    }
+    of_groups = " AND ".join(("scope = ?", *(f"{column} = ?" for column in chosen)))
+    # a trace in several groups is counted once in their sum
+    where += f" AND (({of_groups}) OR (scope = ? AND tenant = ? AND workflow = ?))"
+    correction = {(): ALL, (TENANT,): TENANT, (WORKFLOW,): WORKFLOW}.get(tuple(chosen), "")
+    values += [GROUP, *chosen.values(), correction, chosen.get(TENANT, ""), chosen.get(WORKFLOW, "")]
+    columns = ", ".join(("since", "scope", "tenant", "workflow", *SUMS, "durations"))
     (text,) = connection.execute(
         f"SELECT json_group_array(json_array({columns})) FROM figures WHERE {where}", values
     ).fetchone()

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from somatrace.local.store.time_buckets import HOUR
+from somatrace.local.store.time_buckets import GROUP, HOUR
 
 MOST: Final = 50
 #: longer names are not useful in a list
@@ -21,8 +21,8 @@ def read(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """At most `MOST` names for each name filter, in alphabetical order."""
     groups = connection.execute(
         "SELECT DISTINCT tenant, workflow FROM "
-        "(SELECT tenant, workflow FROM figures WHERE step = ? ORDER BY since DESC LIMIT ?)",
-        (HOUR, _GROUPS),
+        "(SELECT tenant, workflow FROM figures WHERE step = ? AND scope = ? ORDER BY since DESC LIMIT ?)",
+        (HOUR, GROUP, _GROUPS),
     ).fetchall()
     sets = connection.execute(
         "SELECT DISTINCT agents, models, services FROM "

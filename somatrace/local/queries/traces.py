@@ -9,26 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
+from somatrace.local.queries.trace_filter import SORTS, Source, TraceFilter, on_traces, scanned
 
 PAGE: Final = 50
 SCAN_LIMIT: Final = 20_000
 #: counts stop here and are shown as "1,000+"
 COUNTED: Final = 1000
-
-#: sort orders of a list, largest first
-SORTS: Final = {
-    "start": "start_ns",
-    "duration": "end_ns - start_ns",
-    "tokens": "input_tokens + output_tokens",
-    "spans": "spans",
-    "cost": "cost",
-}
-_DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
-_NAME_LISTS: Final = {"model": "models", "agent": "agents", "service": "services"}
-_TAG_COLUMNS: Final = {"tenant": "tenant_id", "workflow": "workflow_name"}
-_WORDS: Final = ("name", "workflow_name", "failure")
 
 
 class PagePosition(NamedTuple):
@@ -36,32 +24,6 @@ class PagePosition(NamedTuple):
 
     value: float
     trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TraceFilter:
-    """Filter and order of a trace list; an empty value means all. `status` is "failed", "ok" or "open"
-    (no root so far). Traces must not have the tags in `unset` ("tenant", "workflow").
-
-    `since_ns` is inclusive, `until_ns` exclusive. Durations are nanoseconds.
-    """
-
-    tenant: str = ""
-    workflow: str = ""
-    unset: tuple[str, ...] = ()
-    agent: str = ""
-    model: str = ""
-    service: str = ""
-    status: str = ""
-    text: str = ""
-    correlation: str = ""
-    min_ns: int = 0
-    max_ns: int = 0
-    min_tokens: int = 0
-    since_ns: int = 0
-    until_ns: int = 0
-    sort: str = "start"
-    before: tuple[float, str] | None = None
 
 
 class TracePage(NamedTuple):
@@ -75,24 +37,6 @@ class TracePage(NamedTuple):
     searched_to: int | None = None
 
 
-class _Conditions:
-    """SQL conditions with their values."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self.values: list[Any] = []
-
-    def add(self, sql: str, *values: Any) -> None:
-        self._parts.append(sql)
-        self.values.extend(values)
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
-
-    def __str__(self) -> str:
-        return " AND ".join(self._parts) or "1"
-
-
 def newest(
     connection: sqlite3.Connection, chosen: TraceFilter
 ) -> tuple[list[dict[str, Any]], PagePosition | None]:
@@ -103,32 +47,25 @@ def newest(
 
 def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
     """One page of the matching traces, in the requested order."""
-    indexed, scanned = _indexed(chosen), _scanned(chosen)
+    source, others = Source(chosen), scanned(chosen)
     by_start = chosen.sort not in SORTS or chosen.sort == "start"
     value = SORTS["start" if by_start else chosen.sort]
     if chosen.before is not None:
-        (indexed if by_start else scanned).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
-    if by_start and not scanned:
-        sql = f"SELECT * FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC LIMIT {PAGE + 1}"
-        return _page(dicts(connection.execute(sql, indexed.values)), "start")
-    newest_first = f"SELECT rowid FROM traces WHERE {indexed} ORDER BY start_ns DESC, trace_id DESC"
+        (source.where if by_start else others).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
+    unscanned = by_start and not others
+    near = source.near(PAGE + 1 if unscanned else SCAN_LIMIT)
     rows = dicts(
         connection.execute(
-            f"SELECT traces.* FROM ({newest_first} LIMIT {SCAN_LIMIT}) AS near "
-            f"CROSS JOIN traces ON traces.rowid = near.rowid WHERE {scanned} "
+            f"SELECT traces.* FROM ({near}) AS near {source.joined} WHERE {others} "
             + ("" if by_start else f"ORDER BY {value} DESC, trace_id DESC ")
             + f"LIMIT {PAGE + 1}",
-            [*indexed.values, *scanned.values],
+            [*source.where.values, *others.values],
         )
     )
     found = _page(rows, "start" if by_start else chosen.sort)
-    if by_start and found.older:
+    if unscanned or (by_start and found.older):
         return found
-    edge = connection.execute(
-        f"SELECT start_ns, trace_id FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns DESC, trace_id DESC LIMIT 1 OFFSET {SCAN_LIMIT - 1}",
-        indexed.values,
-    ).fetchone()
+    edge = connection.execute(source.edge(SCAN_LIMIT - 1), source.where.values).fetchone()
     if edge is None:
         return found
     return TracePage(found.rows, PagePosition(*edge) if by_start else found.older, edge[0])
@@ -150,9 +87,7 @@ def arrived(
     A trace is new if its first span came since then, and changed if a later one did (a late failure, for
     example). `shown` are the traces on the list; those unchanged since `polled_ns` are left out.
     """
-    wanted = _scanned(chosen)
-    for part, values in _indexed_parts(chosen):
-        wanted.add(part, *values)
+    wanted = on_traces(chosen)
     marks = ", ".join("?" * len(shown))
     count, new = connection.execute(
         "SELECT count(*), ifnull(sum(received_ns > ?), 0) FROM (SELECT traces.received_ns FROM ("
@@ -181,16 +116,12 @@ def neighbours(
 def _neighbour(
     connection: sqlite3.Connection, chosen: TraceFilter, trace: dict[str, Any], side: str, order: str
 ) -> str | None:
-    indexed, scanned = _indexed(chosen), _scanned(chosen)
-    indexed.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
-    near = (
-        f"SELECT rowid FROM traces WHERE {indexed} "
-        f"ORDER BY start_ns {order}, trace_id {order} LIMIT {SCAN_LIMIT}"
-    )
+    source, others = Source(chosen), scanned(chosen)
+    source.where.add(f"(start_ns, trace_id) {side} (?, ?)", trace["start_ns"], trace["trace_id"])
     found = connection.execute(
-        f"SELECT trace_id FROM ({near}) AS near CROSS JOIN traces ON traces.rowid = near.rowid "
-        f"WHERE {scanned} LIMIT 1",
-        [*indexed.values, *scanned.values],
+        f"SELECT trace_id FROM ({source.near(SCAN_LIMIT, order)}) AS near {source.joined} "
+        f"WHERE {others} LIMIT 1",
+        [*source.where.values, *others.values],
     ).fetchone()
     return found[0] if found else None
 
@@ -208,71 +139,6 @@ def _page(rows: list[dict[str, Any]], sort: str) -> TracePage:
         "cost": last["cost"],
     }[sort]
     return TracePage(page, PagePosition(value, last["trace_id"]))
-
-
-def _indexed(chosen: TraceFilter) -> _Conditions:
-    found = _Conditions()
-    for part, values in _indexed_parts(chosen):
-        found.add(part, *values)
-    return found
-
-
-def _indexed_parts(chosen: TraceFilter) -> list[tuple[str, list[Any]]]:
-    parts: list[tuple[str, list[Any]]] = []
-    parts += _tag_condition(chosen, "tenant")
-    if _has_tenant(chosen):
-        parts += _tag_condition(chosen, "workflow")
-    if chosen.correlation:
-        parts.append(("correlation_id = ?", [chosen.correlation]))
-    if chosen.status == "failed":
-        parts.append(("errors > 0", []))
-    if chosen.since_ns:
-        parts.append(("start_ns >= ?", [chosen.since_ns]))
-    if chosen.until_ns:
-        parts.append(("start_ns < ?", [chosen.until_ns]))
-    return parts
-
-
-def _has_tenant(chosen: TraceFilter) -> bool:
-    return bool(_tag_condition(chosen, "tenant"))
-
-
-def _tag_condition(chosen: TraceFilter, name: str) -> list[tuple[str, list[Any]]]:
-    column = _TAG_COLUMNS[name]
-    if wanted := getattr(chosen, name):
-        return [(f"{column} = ?", [wanted])]
-    return [(f"{column} IS NULL", [])] if name in chosen.unset else []
-
-
-def _scanned(chosen: TraceFilter) -> _Conditions:
-    found = _Conditions()
-    if not _has_tenant(chosen):
-        # the workflow index starts with the tenant
-        for part, values in _tag_condition(chosen, "workflow"):
-            found.add(part, *values)
-    if chosen.status == "ok":
-        found.add("errors = 0 AND head_root")
-    if chosen.status == "open":
-        found.add("NOT head_root")
-    for limit, condition in (
-        (chosen.min_ns, f"{_DURATION} >= ?"),
-        (chosen.max_ns, f"{_DURATION} <= ?"),
-        (chosen.min_tokens, f"{_TOKENS} >= ?"),
-    ):
-        if limit:
-            found.add(condition, limit)
-    for name, column in _NAME_LISTS.items():
-        if wanted := getattr(chosen, name):
-            found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
-    anywhere = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)
-    for word in chosen.text.split():
-        found.add(f"({anywhere})", *[_plain(word)] * len(_WORDS))
-    return found
-
-
-def _plain(word: str) -> str:
-    """`word` with LIKE wildcards escaped."""
-    return "".join("!" + letter if letter in "!%_" else letter for letter in word)
 
 
 def dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

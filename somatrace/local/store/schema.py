@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 #: `received_ns` is the time at which a span's row was last written; for a trace, the time of its first span,
 #: and `changed_ns` the time of its last one.
@@ -12,8 +12,10 @@ VERSION: Final = 4
 #: `head_*` identify the span its descriptive columns come from: the earliest root, else the earliest span;
 #: `models`, `agents` and `services` list the names in all its spans, one per line; `failure` is the message
 #: of the failed span that started last, which is the deepest one when failures propagate.
-#: `figures` sums `traces` by the minute and the hour in which they started; its durations are a
-#: histogram. `arrivals` counts spans by the minute in which they arrived.
+#: `shares` has one row per trace, tenant and workflow: a trace is listed for each one that `belongs`.
+#: `figures` sums them by the minute and the hour in which the traces started; its durations are a
+#: histogram. Rows of other scopes than "group" correct sums over groups, which may count a trace repeatedly.
+#: `arrivals` counts spans by the minute in which they arrived.
 #: `reports` has the latest tracing report of each process.
 #: `origins` has the metadata shared by all spans of one resource and scope.
 SCHEMA: Final = """
@@ -35,28 +37,44 @@ CREATE INDEX IF NOT EXISTS spans_tenant ON spans (tenant_id, start_ns);
 CREATE TABLE IF NOT EXISTS traces (
     trace_id TEXT PRIMARY KEY,
     head_root INTEGER NOT NULL, head_start INTEGER NOT NULL, head_span TEXT NOT NULL,
+    head_tenant TEXT, head_failed INTEGER NOT NULL,
     name TEXT, tenant_id TEXT, workflow_name TEXT, agent_id TEXT, service TEXT,
     start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
     received_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, correlation_id TEXT,
     models TEXT NOT NULL, agents TEXT NOT NULL, services TEXT NOT NULL,
-    failure_start INTEGER, failure_span TEXT, failure TEXT
+    failure_start INTEGER, failure_span TEXT, failure TEXT, failed INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS traces_start ON traces (start_ns, trace_id);
-CREATE INDEX IF NOT EXISTS traces_tenant ON traces (tenant_id, start_ns, trace_id);
-CREATE INDEX IF NOT EXISTS traces_workflow ON traces (tenant_id, workflow_name, start_ns, trace_id);
-CREATE INDEX IF NOT EXISTS traces_failed ON traces (start_ns, trace_id) WHERE errors > 0;
+CREATE INDEX IF NOT EXISTS traces_failed ON traces (start_ns, trace_id) WHERE failed;
+CREATE INDEX IF NOT EXISTS traces_errors ON traces (start_ns, trace_id) WHERE errors > 0;
 CREATE INDEX IF NOT EXISTS traces_received ON traces (received_ns, spans);
 CREATE INDEX IF NOT EXISTS traces_changed ON traces (changed_ns);
 CREATE INDEX IF NOT EXISTS traces_correlation ON traces (correlation_id) WHERE correlation_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS shares (
+    trace_id TEXT NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL, start_ns INTEGER NOT NULL,
+    spans INTEGER NOT NULL, errors INTEGER NOT NULL, calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
+    workflows INTEGER NOT NULL, failed_workflows INTEGER NOT NULL,
+    belongs INTEGER NOT NULL, leads INTEGER NOT NULL, failed INTEGER NOT NULL,
+    tenant_failed INTEGER NOT NULL, tenant_errors INTEGER NOT NULL,
+    PRIMARY KEY (trace_id, tenant, workflow)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS shares_tenant ON shares (tenant, start_ns, trace_id) WHERE leads;
+CREATE INDEX IF NOT EXISTS shares_workflow ON shares (tenant, workflow, start_ns, trace_id) WHERE belongs;
+CREATE INDEX IF NOT EXISTS shares_tenant_failed ON shares (tenant, start_ns, trace_id)
+    WHERE leads AND tenant_failed;
+CREATE INDEX IF NOT EXISTS shares_workflow_failed ON shares (tenant, workflow, start_ns, trace_id)
+    WHERE belongs AND failed;
 CREATE TABLE IF NOT EXISTS figures (
-    step INTEGER NOT NULL, since INTEGER NOT NULL, tenant TEXT NOT NULL, workflow TEXT NOT NULL,
-    traces INTEGER NOT NULL, failed INTEGER NOT NULL, spans INTEGER NOT NULL,
+    step INTEGER NOT NULL, since INTEGER NOT NULL, scope TEXT NOT NULL,
+    tenant TEXT NOT NULL, workflow TEXT NOT NULL,
+    traces INTEGER NOT NULL, failed INTEGER NOT NULL, recovered INTEGER NOT NULL, spans INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cost REAL NOT NULL,
     durations TEXT NOT NULL,
-    PRIMARY KEY (step, since, tenant, workflow)
+    PRIMARY KEY (step, since, scope, tenant, workflow)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS arrivals (
     minute INTEGER NOT NULL, service TEXT NOT NULL, version TEXT NOT NULL,

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from somatrace.local.otlp.row import SpanRow
+from somatrace.local.store.definitions import is_call
 
-#: model calls; usage is summed only over these, since spans around them may repeat it
-CALLS: Final = frozenset(("GENERATION", "EMBEDDING"))
 _MAX_NAMES: Final = 20
 _MAX_TEXT: Final = 200
 
@@ -20,6 +19,8 @@ class TraceSummary(NamedTuple):
     head_root: bool
     head_start: int
     head_span: str
+    head_tenant: str | None
+    head_failed: bool
     name: str | None
     tenant_id: str | None
     workflow_name: str | None
@@ -43,12 +44,13 @@ class TraceSummary(NamedTuple):
     failure_start: int | None
     failure_span: str | None
     failure: str | None
+    failed: bool
 
 
 def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
-    """The summary of some spans of one trace."""
+    """The summary of some spans of one trace, not settled yet: see `shares.settled`."""
     head = max(spans, key=lambda span: (bool(span.is_root), -span.start_ns, span.span_id))
-    calls = [span for span in spans if span.type in CALLS]
+    calls = [span for span in spans if is_call(span)]
     failed = [span for span in spans if span.level == "ERROR"]
     last = max(failed, key=lambda span: (span.start_ns, span.span_id), default=None)
     return TraceSummary(
@@ -56,6 +58,8 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
         head_root=bool(head.is_root),
         head_start=head.start_ns,
         head_span=head.span_id,
+        head_tenant=head.tenant_id,
+        head_failed=head.level == "ERROR",
         name=head.trace_name or head.name,
         tenant_id=head.tenant_id,
         workflow_name=head.workflow_name,
@@ -79,6 +83,7 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
         failure_start=last.start_ns if last else None,
         failure_span=last.span_id if last else None,
         failure=_failure(last) if last else None,
+        failed=False,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from somatrace.local.store.trace_summary import CALLS
+from somatrace.local.store.definitions import CALLS
 
 
 class LightSpan(NamedTuple):

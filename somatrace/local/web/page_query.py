@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from somatrace.local.queries.overview import OverviewScope
-from somatrace.local.queries.traces import SORTS, TraceFilter
+from somatrace.local.queries.trace_filter import SORTS, TraceFilter
 
 RANGES: Final = {"1h": 3600, "24h": 86_400, "7d": 604_800}
 DEFAULT_RANGE: Final = "24h"
-STATUSES: Final = ("failed", "ok", "open")
+STATUSES: Final = ("failed", "recovered", "errors", "ok", "open")
 #: traces without a tenant or a workflow have parameters of their own, since any value may be a real name
 UNSET: Final = {"no_tenant": "tenant", "no_workflow": "workflow"}
 _TEXTS: Final = ("tenant", "workflow", "agent", "model", "service", "q", "correlation")

@@ -121,7 +121,7 @@ def test_a_listed_trace_that_continues_is_updated_in_place(server, visit):
     visitor.press("j")
 
     server.send(later)
-    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+    visitor.page.locator("#results tr", has_text="✕ failed").wait_for()
 
     names = visitor.page.locator("a[data-open]").all_inner_texts()
     assert names == ["answer-question", "other"]
@@ -129,19 +129,19 @@ def test_a_listed_trace_that_continues_is_updated_in_place(server, visit):
     visitor.becomes("document.activeElement.matches('#results tr')")
 
 
-def test_a_late_failure_is_announced_on_the_list_of_failures(server, visit):
+def test_a_late_error_is_announced_on_the_list_of_errors(server, visit):
     export, later = Export(), Export()
     root = export.span("root")
     server.send(export)
     visitor = visit(server)
-    visitor.goto("/traces?status=failed")
+    visitor.goto("/traces?status=errors")
 
     later.span("late", parent=root, failed="no")
     server.send(later)
 
     visitor.page.locator("#announcement", has_text="1 changed").wait_for(state="attached")
     visitor.page.get_by_role("link", name="1 changed").click()
-    visitor.page.locator("#results tr", has_text="✕ 1 failed").wait_for()
+    visitor.page.locator("#results tr", has_text="▲ 1 recovered").wait_for()
 
 
 def test_a_paused_list_sends_no_requests(server, visit):
@@ -333,7 +333,7 @@ def test_ignored_parts_of_an_address_are_reported_until_another_filter_is_chosen
     for path in ("/", "/traces"):
         visitor.goto(f"{path}?tenant=globex&status=fialed&{'x' * 100}={'y' * 100}")
         assert visitor.text("#ignored").startswith(
-            "▲ Ignored parts of the address: status fialed (expected failed, ok or open), xxxx"
+            "▲ Ignored parts of the address: status fialed (expected failed, recovered, errors, ok or open), xxxx"
         )
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= look[0]["width"]
         check_accessibility(visitor)

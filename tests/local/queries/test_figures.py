@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from somatrace.local.otlp import export, observation
 from somatrace.local.otlp.decode import DecodedSpan, Limits, SpanOrigin, from_json
 from somatrace.local.queries import overview, services, traces
+from somatrace.local.queries.overview import Overview, OverviewScope
 from somatrace.local.store import histogram
 from somatrace.local.store.database import FILE
 from somatrace.local.store.store import Store
@@ -77,12 +78,15 @@ spans = st.builds(
     trace=st.integers(0, 3),
     start_ns=st.integers(NOON, NOON + 3 * HOUR),
     long=st.integers(0, HOUR),
+    parent_id=st.sampled_from([None, f"{99:016x}"]),
     status=st.sampled_from([0, 2]),
     attributes=st.sampled_from(
         [
             {},
             tagged("acme"),
             tagged("acme", "v"),
+            tagged("globex") | CALL,
+            tagged("acme", "span 1") | {"langfuse.observation.type": "chain"},
             CALL,
         ]
     ),
@@ -102,24 +106,47 @@ def test_the_sums_always_match_the_traces(tmp_path, history):
             store.add(given_)
         else:
             store.delete(f"{given_ + 1:032x}")
-    for step in (60, 3600):
-        kept, counted = store.read(
-            lambda connection, step=step: (
-                connection.execute(
-                    "SELECT since, tenant, workflow, traces, failed, spans, input_tokens FROM figures "
-                    "WHERE step = ? ORDER BY 1, 2, 3",
-                    (step,),
-                ).fetchall(),
-                connection.execute(
-                    "SELECT start_ns / 1000000000 / :step * :step, ifnull(tenant_id, ''), "
-                    "ifnull(workflow_name, ''), count(*), sum(errors > 0), sum(spans), sum(input_tokens) "
-                    "FROM traces GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-                    {"step": step},
-                ).fetchall(),
-            )
-        )
-        assert kept == counted
+    for since, until in (
+        (NOON // 10**9, NOON // 10**9 + 4 * 3600),
+        (NOON // 10**9, NOON // 10**9 + 7 * 3600),
+    ):
+        whole = overview_of(store, OverviewScope(since, until))
+        assert whole.whole.sums["traces"] == value(store, "SELECT count(*) FROM traces")
+        assert whole.whole.sums["failed"] == value(store, "SELECT count(*) FROM traces WHERE failed")
+        assert whole.whole.sums["spans"] == value(store, "SELECT count(*) FROM spans")
+        assert sum(point.sums["traces"] for point in whole.points) == whole.whole.sums["traces"]
+        for tenant in ("acme", "globex", ""):
+            scope = OverviewScope(since, until, tenant, unset=() if tenant else ("tenant",))
+            found = overview_of(store, scope).whole.sums
+            assert found["traces"] == len(listed(store, tenant=tenant, unset=scope.unset))
+            for status in ("failed", "recovered"):
+                chosen = {"tenant": tenant, "unset": scope.unset, "status": status}
+                assert found[status] == len(listed(store, **chosen))
+            of_spans = "SELECT ifnull(sum(input_tokens), 0) FROM spans WHERE ifnull(tenant_id, '') = ?"
+            assert found["input_tokens"] == value(store, of_spans, tenant)
+        for group in whole.groups:
+            tenant, workflow = group.sums["tenant"], group.sums["workflow"]
+            unset = tuple(name for name in ("tenant", "workflow") if not group.sums[name])
+            chosen = {"tenant": tenant, "workflow": workflow, "unset": unset}
+            assert group.sums["traces"] == len(listed(store, **chosen))
+            assert group.sums["failed"] == len(listed(store, status="failed", **chosen))
+    for trace in range(4):
+        store.delete(f"{trace + 1:032x}")
+    assert value(store, "SELECT (SELECT count(*) FROM figures) + (SELECT count(*) FROM shares)") == 0
     store.close()
+
+
+def overview_of(store: Store, scope: OverviewScope) -> Overview:
+    return store.read(lambda connection: overview.read(connection, scope))
+
+
+def value(store: Store, sql: str, *values: object) -> object:
+    return store.read(lambda connection: connection.execute(sql, values).fetchone()[0])
+
+
+def listed(store: Store, **chosen) -> list[str]:
+    found = store.read(lambda connection: traces.search(connection, traces.TraceFilter(**chosen)))
+    return [row["trace_id"] for row in found.rows]
 
 
 def test_an_overview_sums_points_groups_and_the_total(store):

@@ -71,7 +71,8 @@ def tagged(tenant, workflow="pay", **more):
 @pytest.fixture
 def filled(server, export):
     request = export()
-    root = request.span("checkout", seconds=4, attributes=tagged("acme", agent_id="orchestrator"))
+    tags = tagged("acme", agent_id="orchestrator")
+    root = request.span("checkout", seconds=4, failed="no answer", attributes=tags)
     request.span(
         "ask",
         parent=root,
@@ -89,6 +90,7 @@ def filled(server, export):
         "search",
         parent=root,
         failed="index away",
+        start_ns=NOW + 1,
         attributes=tagged("acme", **{"gen_ai.tool.name": "search"}),
     )
     request.span("refund", seconds=0.5, attributes=tagged("globex", "refunds"))
@@ -103,7 +105,16 @@ def test_an_empty_store_shows_setup_instructions(browser):
 
 def test_the_list_shows_tenants_workflows_failures_durations_and_tokens(filled, browser):
     page = Document(browser.get("/traces").text)
-    for expected in ("acme", "pay", "✕ 1 failed", "4 s", "1,234 in / 56 out", "globex", "refunds", "500 ms"):
+    for expected in (
+        "acme",
+        "pay",
+        "✕ failed, 2 errors",
+        "4 s",
+        "1,234 in / 56 out",
+        "globex",
+        "refunds",
+        "500 ms",
+    ):
         assert expected in page.text
     assert "search: index away" in page.text
 
@@ -165,7 +176,7 @@ def test_the_list_of_the_last_hour_leaves_out_what_began_before_it(server, brows
 @pytest.mark.parametrize(
     ("query", "notice"),
     [
-        ("status=fialed", "status fialed (expected failed, ok or open)."),
+        ("status=fialed", "status fialed (expected failed, recovered, errors, ok or open)."),
         ("tokens=-1", "tokens -1 (expected a whole number, at most 13 digits)."),
         ("min=12345678901234", "min 12345678901234 (expected whole milliseconds, at most 13 digits)."),
         ("range=nonsense", "range nonsense (expected 1h, 24h, 7d or all)."),
@@ -279,7 +290,7 @@ def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
         assert expected in " ".join(page.text.split())
     bars = [attributes for tag, attributes in page.tags if tag == "rect"]
     assert {"x": "0.00000", "width": "100.00000"}.items() <= bars[0].items()
-    assert bars[0]["class"].split()[0] == "other"
+    assert bars[0]["class"].split()[0] == "error"
 
 
 def test_without_a_model_call_there_are_no_tokens_to_count(server, export, browser):

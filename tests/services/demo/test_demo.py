@@ -17,6 +17,9 @@ import pytest
 from services.demo import report, workload
 from services.demo.processes import Processes
 from services.demo.stack import SERVICES, start_ingester
+from somatrace.local.queries import overview
+from somatrace.local.queries.overview import OverviewScope
+from somatrace.local.store.store import Store
 from tests.support.waiting import wait_until
 
 
@@ -68,6 +71,29 @@ def test_it_leaves_no_process_behind_and_prints_no_key(finished):
     assert children_of(data) == []
     assert "sk-" not in done.stdout
     assert not (data / "ingester.json").exists()
+
+
+@pytest.mark.slow
+def test_the_table_and_the_page_agree_over_the_same_store(finished, tmp_path):
+    _, data = finished
+    with Processes(tmp_path) as processes:
+        ingester = start_ingester(processes, data)
+        found = report.rows(report.read_back(ingester.url, ingester.public_key, ingester.secret_key))
+    store = Store(data)
+
+    for row in found:
+        scope = OverviewScope(0, 2**31, tenant=row.tenant)
+        sums = store.read(lambda connection, scope=scope: overview.read(connection, scope)).whole.sums
+        shown = (
+            sums["traces"], sums["failed"], sums["recovered"],
+            sums["calls"], sums["input_tokens"], sums["output_tokens"],
+        )  # fmt: skip
+        counted = (
+            row.workflows, row.errors, row.recovered,
+            row.llm_calls, row.input_tokens, row.output_tokens,
+        )  # fmt: skip
+        assert counted == shown, row.tenant
+    assert {row.tenant for row in found} == {"acme", "globex", "initech", "platform"}
 
 
 @pytest.mark.slow
