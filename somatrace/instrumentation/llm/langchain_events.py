@@ -29,7 +29,7 @@ _CONTENT: Final = frozenset(
 #: The events whose second argument without a name is content, after the description of the run's object.
 _STARTS: Final = "_start"
 #: Runs whose end langchain does not report if they are cancelled or interrupted.
-_UNREPORTED: Final = {
+_UNREPORTED: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "langchain_core.language_models.chat_models": {"BaseChatModel": ("agenerate",)},
     "langchain_core.language_models.llms": {"BaseLLM": ("agenerate",)},
     "langchain_core.retrievers": {"BaseRetriever": ("invoke", "ainvoke")},
@@ -70,11 +70,11 @@ def isolate_handler(package: str, packages: tuple[str, ...]) -> None:
     such as langgraph with its `on_interrupt`.
     """
     module: Any = sys.modules.get(f"{package}.callback_handler")
-    handler: Any = vars(module).get("TraceloopCallbackHandler") if module is not None else None
+    handler: Any = getattr(module, "TraceloopCallbackHandler", None)
     if handler is None or hasattr(handler, "__getattr__"):
         return
     wanted = getattr(module, "should_send_prompts", lambda: False)
-    for name, method in dict(vars(handler)).items():
+    for name, method in list(vars(handler).items()):
         if name.startswith("on_") and isinstance(method, FunctionType):
             setattr(handler, name, _isolated(name, method, packages, wanted))
     handler.__getattr__ = _unknown
@@ -103,7 +103,7 @@ def _isolated(
             def of(value: Any, content: bool) -> Any:
                 if content and not record:
                     return Unread()
-                return value if isinstance(value, BaseException) else copied(value, packages)
+                return value if issubclass(type(value), BaseException) else copied(value, packages)
 
             method(
                 self,
