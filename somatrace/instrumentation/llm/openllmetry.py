@@ -26,6 +26,7 @@ from somatrace.instrumentation.llm import (
     cached_answers,
     google_tokens,
     langchain_events,
+    langchain_runs,
     mcp_streams,
     mcp_transports,
     repairs,
@@ -113,7 +114,7 @@ class Switch:
                 mcp_streams.isolate_streams(self._package)
             if self._library.name == "langchain":
                 langchain_events.add_handler(self._package)
-                langchain_events.watch_runs(self._coverage)
+                langchain_runs.install(self._coverage)
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,
