@@ -27,6 +27,8 @@ from somatrace.instrumentation.llm import (
     cached_answers,
     google_tokens,
     langchain_events,
+    langchain_runs,
+    llama_index_events,
     mcp_streams,
     mcp_transports,
     repairs,
@@ -114,7 +116,9 @@ class Switch:
                 mcp_streams.isolate_streams(self._package)
             if self._library.name == "langchain":
                 langchain_events.add_handler(self._package)
-                langchain_events.watch_runs(self._coverage)
+                langchain_runs.install(self._coverage)
+            if self._library.name == "llama_index":
+                llama_index_events.isolate_handler(self._package, data_packages(self._library))
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Protocol
@@ -237,3 +238,16 @@ def stepped(awaitable: Any) -> Any:
 def is_generator(stream: object) -> bool:
     """Whether the stream is a generator of either kind: those have no methods that could be observed."""
     return isinstance(stream, (GeneratorType, AsyncGeneratorType))
+
+
+def unlisted(step: Callable[[], Any]) -> Any:
+    """The awaitable of a step of an asynchronous generator that is closed by another one around it.
+
+    The event loop does not get to know it: on its shutdown it would close both at once, which fails.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+    try:
+        return step()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)

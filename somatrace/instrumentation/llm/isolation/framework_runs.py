@@ -16,7 +16,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from somatrace.instrumentation.llm.isolation.feed import stepped
+from somatrace.instrumentation.llm.isolation.feed import stepped, unlisted
 from somatrace.instrumentation.llm.isolation.guarded_calls import Arguments, Wrapper, around_call
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
 from somatrace.runtime.fail_safe import from_a_signal
@@ -35,18 +35,28 @@ def around_run(wrapper: Wrapper, arguments: Arguments, name: str, read: Callable
         stream = wrapped(*args, **kwargs)
         if not inspect.isgenerator(stream) and not inspect.isasyncgen(stream):
             return stream
-        run = _Run(stream, lambda read: wrapper(read, instance, *arguments(args, kwargs)), name)
-        around: Any = _items(run) if inspect.isgenerator(stream) else _async_items(run)
-        around.__name__, around.__qualname__ = stream.__name__, stream.__qualname__
-        return around
+        return _generator(_Run(stream, lambda read: wrapper(read, instance, *arguments(args, kwargs)), name))
 
     return called
+
+
+def in_own_context(stream: Any) -> Any:
+    """A generator like `stream`, which leaves the context of the code that reads it as it is."""
+    if not inspect.isgenerator(stream) and not inspect.isasyncgen(stream):
+        return stream
+    return _generator(_Run(stream, None, ""))
+
+
+def _generator(run: _Run) -> Any:
+    around: Any = _items(run) if inspect.isgenerator(run.stream) else _async_items(run)
+    around.__name__, around.__qualname__ = run.stream.__name__, run.stream.__qualname__
+    return around
 
 
 class _Run:
     """The framework's generator, and the instrumentor's that reads it."""
 
-    def __init__(self, stream: Any, wrap: Callable[[Any], Any], name: str) -> None:
+    def __init__(self, stream: Any, wrap: Callable[[Any], Any] | None, name: str) -> None:
         self.stream = stream
         #: What the framework has given and the program has not got yet.
         self.items: list[Any] = []
@@ -55,7 +65,7 @@ class _Run:
         self._wrap = wrap
         #: The instrumentor's generator. None before the first step, and once it has ended or failed.
         self._around: Any = None
-        self._wraps = True
+        self._wraps = wrap is not None
         self._spans = CallSpans(name)
         self._failure: BaseException | None = None
         #: The next step of the framework's generator.
@@ -84,7 +94,7 @@ class _Run:
             try:
                 if self._wraps:
                     with self._spans.noting():
-                        await self._started().__anext__()
+                        await unlisted(self._started().__anext__)
             except StopAsyncIteration:
                 self._wraps = False
             except BaseException as error:
@@ -106,7 +116,7 @@ class _Run:
     async def close_async(self) -> None:
         """The same for an asynchronous generator."""
         with self._inside():
-            await self.stream.aclose()
+            await unlisted(self.stream.aclose)
 
     def end(self, error: BaseException | None = None) -> None:
         """End the instrumentor's generator and its spans."""
@@ -150,13 +160,16 @@ class _Run:
         return self.items[-1]
 
     def _started(self) -> Any:
-        if self._around is None:
+        if self._around is None and self._wrap is not None:
             self._around = self._wrap(self)
         return self._around
 
     def _take(self) -> Callable[[], Any]:
         step, self._next = self._next, None
-        return step or getattr(self.stream, "__next__", None) or self.stream.__anext__
+        return step or getattr(self.stream, "__next__", None) or self._anext
+
+    def _anext(self) -> Any:
+        return unlisted(self.stream.__anext__)
 
     def _read(self, step: Callable[[], Any]) -> None:
         if self.ended:

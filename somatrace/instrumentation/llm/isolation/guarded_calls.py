@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -70,12 +71,13 @@ def guarded(wrapper: Callable[..., Any], call: GuardedCall, arguments: Arguments
     except BaseException as error:
         call.close(error)
         raise
-    if inspect.iscoroutine(outcome) or (outcome is NOTHING and call.pending is not None):
-        call.asynchronous = True
-        return _awaited(call, outcome)
-    if call.failure is None and not call.made:
-        call()
-    return call.settled(outcome)
+    if not inspect.iscoroutine(outcome):
+        call.make()
+        if call.pending is None:
+            return call.settled(outcome)
+        outcome = NOTHING  # the program awaits the call itself
+    call.asynchronous = True
+    return _awaited(call, outcome)
 
 
 async def _awaited(call: GuardedCall, outcome: Any) -> Any:
@@ -89,10 +91,9 @@ async def _awaited(call: GuardedCall, outcome: Any) -> Any:
         except BaseException as error:
             call.close(error)
             raise
-    if call.failure is None:
-        if not call.made:
-            call()
-        if call.pending is not None:
+    call.make()
+    if call.pending is not None:
+        with suppress(BaseException):  # raised again by `settled`
             await call.completed()
     return call.settled(outcome)
 
@@ -131,21 +132,26 @@ class GuardedCall(CallSpans):
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Make the program's call with the program's arguments, whatever the instrumentor passes on."""
+        self.make()
         if self.failure is not None:
             raise self.failure
+        return self._given if self.pending is None else self.completed()
+
+    def make(self) -> None:
+        """Make the call, unless it is made."""
         if self.made:
-            return self._given
+            return
         self.made = True
         try:
             with noted_by(None):
                 result = self._wrapped(*self.args, **self.kwargs)
         except BaseException as error:
             self._failed(error)
-            raise
-        if inspect.iscoroutine(result) or (self.asynchronous and inspect.isawaitable(result)):
-            self.pending = result
-            return self.completed()
-        return self._answered(result)
+        else:
+            if inspect.iscoroutine(result) or (self.asynchronous and inspect.isawaitable(result)):
+                self.pending = result
+            else:
+                self._answered(result)
 
     async def completed(self) -> Any:
         """Await the program's awaitable."""

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, Protocol
 
-from somatrace.instrumentation.llm.isolation.feed import is_generator
+from somatrace.instrumentation.llm.isolation.feed import is_generator, unlisted
 
 
 class Observes(Protocol):
@@ -178,7 +178,7 @@ def _around(generator: Generator[Any, Any, Any], observer: Observes, whole: bool
 async def _around_async(
     generator: AsyncGenerator[Any, Any], observer: Observes, whole: bool
 ) -> AsyncGenerator[Any, Any]:
-    step: Callable[[], Any] = generator.__anext__
+    step: Callable[[], Any] = functools.partial(unlisted, generator.__anext__)
     while True:
         try:
             with _Reading(observer):

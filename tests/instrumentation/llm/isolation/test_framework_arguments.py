@@ -1,0 +1,204 @@
+"""What the program passes into a framework is read by the framework alone, also where content is recorded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.instrumentation.llm.isolation.argument_kinds import PRELUDE
+from tests.support.llm_server import llm_server
+from tests.support.programs import run_program
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+KINDS = """
+class Awkward:
+    def __init__(self, *_): pass
+    def __str__(self): reads.append("str"); return "awkward"
+    def __repr__(self): reads.append("repr"); raise RuntimeError("no repr")
+    def __iter__(self): reads.append("iter"); raise RuntimeError("no iter")
+    def __bool__(self): reads.append("bool"); raise RuntimeError("no bool")
+    def __eq__(self, other): reads.append("eq"); raise RuntimeError("no eq")
+    def to_json(self): reads.append("to_json"); return "x"
+    __hash__ = object.__hash__
+
+@dataclasses.dataclass
+class Deep:
+    value: object
+    def __deepcopy__(self, memo):
+        reads.append("deepcopy")
+        return self
+
+def outcome(error):
+    "An exception is recorded with its text, for which some libraries ask the values inside."
+    noted = [read for read in reads if error is None or read not in ("repr", "str")]
+    outcomes.append([type(error).__name__, str(error)[:60].partition(" at 0x")[0], noted])
+    reads.clear()
+
+SEQUENCES += [Awkward, lambda v: {"a": Deep(Awkward(v))}, Deep]
+"""
+CALLS = {
+    "langchain_openai": """
+from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.messages import HumanMessage, AIMessage
+from langchain_core.tools import tool, StructuredTool
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_openai import ChatOpenAI, OpenAI
+class Kept(HumanMessage):
+    def model_dump(self, *a, **k):
+        reads.append("model_dump"); return super().model_dump(*a, **k)
+    def to_json(self):
+        reads.append("to_json"); return super().to_json()
+MESSAGES += [lambda v: Kept(v["content"])]
+chain = RunnableLambda(lambda v: v)
+llm = ChatOpenAI(model="m", max_retries=0)
+each(lambda v: chain.invoke(v))
+each(lambda v: chain.invoke({"x": v}))
+each(lambda v: list(chain.stream(v)))
+each(lambda v: chain.batch([v]))
+each(lambda v: chain.invoke(1, {"metadata": {"x": v}, "tags": ["a"]}))
+each(lambda v: chain.invoke(1, {"configurable": {"x": v, "thread_id": v}}))
+each(lambda v: llm.invoke(v))
+each(lambda v: llm.stream(v))
+each(lambda v: llm.invoke("x", stop=v))
+each(lambda v: llm.invoke("x", extra_body={"y": v}))
+each(lambda v: llm.bind_tools(v).invoke("x"))
+each(lambda v: llm.generate([[HumanMessage("x")]], metadata=v))
+asyncio.run(aeach(lambda v: llm.ainvoke(v)))
+asyncio.run(aeach(lambda v: chain.ainvoke({"x": v})))
+@tool
+def t(x: typing.Any) -> typing.Any:
+    "A tool."
+    return x
+each(lambda v: t.invoke({"x": v}))
+asyncio.run(aeach(lambda v: t.ainvoke({"x": v})))
+class R(BaseRetriever):
+    def _get_relevant_documents(self, query, *, run_manager):
+        return [Document("a", metadata={"x": query})]
+each(lambda v: R().invoke(v))
+async def events(v):
+    async for _ in chain.astream_events({"x": v}, version="v2"): pass
+asyncio.run(aeach(events))
+""",
+    "langgraph": """
+from langgraph.graph import StateGraph, START, MessagesState
+from langgraph.types import Command, Send
+from langgraph.prebuilt import ToolNode, create_react_agent
+from langchain_core.messages import HumanMessage, AIMessage
+from langchain_core.language_models.fake_chat_models import FakeListChatModel, GenericFakeChatModel
+from langchain_core.tools import tool
+class State(typing.TypedDict):
+    x: typing.Any
+def graph(node, state=State, **more):
+    g = StateGraph(state); g.add_node("node", node); g.add_edge(START, "node")
+    for n, f in more.items(): g.add_node(n, f)
+    return g.compile()
+class PState(pydantic.BaseModel):
+    x: typing.Any = None
+@dataclasses.dataclass
+class DState:
+    x: typing.Any = None
+for S in (State, PState, DState):
+    app = graph(lambda s: {"x": 1}, S)
+    each(lambda v: app.invoke({"x": v}))
+    each(lambda v: app.stream({"x": v}))
+    asyncio.run(aeach(lambda v: app.ainvoke({"x": v})))
+app = graph(lambda s: {"x": 1})
+each(lambda v: app.invoke({"x": 1}, v))
+each(lambda v: app.invoke({"x": 1}, {"configurable": {"thread_id": v}}))
+each(lambda v: app.invoke({"x": 1}, {"run_name": v}))
+each(lambda v: graph(lambda s: {"x": v}).invoke({"x": 1}))
+each(lambda v: graph(lambda s: Command(goto=v)).invoke({"x": 1}))
+each(lambda v: graph(lambda s: Command(update={"x": v}, goto="other"), other=lambda s: None).invoke({"x": 1}))
+app2 = graph(lambda s: None, MessagesState)
+each(lambda v: app2.invoke({"messages": v}))
+import warnings; warnings.simplefilter("ignore")
+@tool
+def add(a: int) -> int:
+    "Add."
+    return a
+def tools_of(make):
+    return make([add])
+class Fake(GenericFakeChatModel):
+    def bind_tools(self, tools, **k):
+        return self
+HELLO = {"messages": [("user", "x")]}
+def model():
+    return Fake(messages=iter([AIMessage("x")]))
+def agent(make):
+    create_react_agent(model(), make([add])).invoke(HELLO)
+from langchain.agents import create_agent
+def agent2(make):
+    create_agent(model(), tools=make([add])).invoke(HELLO)
+for a in (agent, agent2):
+    for make in SEQUENCES:
+        try: a(make); outcome(None)
+        except Exception as e: outcome(e)
+each(lambda v: create_agent(model(), [], system_prompt=v).invoke(HELLO))
+""",
+    "mcp": """
+import anyio
+from mcp import ClientSession
+from mcp.types import JSONRPCResponse, JSONRPCMessage
+from mcp.shared.message import SessionMessage
+import mcp.types as T
+wire = []
+async def main():
+    to_server, at_server = anyio.create_memory_object_stream(10)
+    to_client, at_client = anyio.create_memory_object_stream(10)
+    async def serve():
+        async for m in at_server:
+            wire.append(m.message.model_dump_json(by_alias=True, exclude_none=True))
+            r = m.message.root
+            if not hasattr(r, "id"): continue
+            if r.method == "initialize":
+                result = {"protocolVersion": T.LATEST_PROTOCOL_VERSION, "capabilities": {"tools": {}},
+                          "serverInfo": {"name": "s", "version": "1"}}
+            elif r.method == "tools/list":
+                result = {"tools": []}
+            else:
+                result = {"content": [{"type": "text", "text": "hi"}]}
+            response = JSONRPCResponse(jsonrpc="2.0", id=r.id, result=result)
+            await to_client.send(SessionMessage(JSONRPCMessage(response)))
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(serve)
+        async with ClientSession(at_client, to_server) as s:
+            await s.initialize()
+            await aeach(lambda v: s.call_tool("t", {"x": v}))
+            await aeach(lambda v: s.call_tool("t", v))
+            await aeach(lambda v: s.call_tool("t", {"x": 1}, meta={"y": v}))
+            await aeach(lambda v: s.get_prompt("p", {"x": v}))
+            await aeach(lambda v: s.read_resource(v))
+            def request(v):
+                params = T.CallToolRequestParams(name="t", arguments={"x": v})
+                return T.ClientRequest(T.CallToolRequest(params=params))
+            await aeach(lambda v: s.send_request(request(v), T.CallToolResult))
+        tg.cancel_scope.cancel()
+asyncio.run(main())
+outcomes.append(wire)
+""",
+}
+
+
+@pytest.mark.parametrize("framework", CALLS)
+def test_values_are_read_as_without_tracing(framework: str) -> None:
+    if importlib.util.find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed in this environment")
+
+    def run(mode: str) -> tuple[list[bytes], list[object]]:
+        with llm_server() as llm:
+            source = PRELUDE + KINDS + CALLS[framework] + "\nprint(json.dumps(outcomes))\n"
+            done = run_program(source, {**llm.env, "MODE": mode}, timeout=600)
+            return llm.bodies, json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor() as pool:
+        off, on, content = pool.map(run, ("off", "on", "content"))
+
+    assert len(off[1]) > 100
+    for traced in (on, content):
+        assert traced[0] == off[0]
+        assert [pair for pair in zip(off[1], traced[1], strict=True) if pair[0] != pair[1]] == []
