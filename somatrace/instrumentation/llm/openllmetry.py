@@ -32,6 +32,7 @@ from somatrace.instrumentation.llm import (
 from somatrace.instrumentation.llm.isolation.installation import isolate
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
+from somatrace.instrumentation.llm.mcp_streams import replace_streams
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
@@ -111,6 +112,7 @@ class Switch:
             _defer(self._package, self._library.name, self._coverage)
             if self._library.name == "mcp":
                 replace_dont_throw(self._package)
+                replace_streams(self._package)
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,
@@ -129,6 +131,7 @@ def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
         assistants.report_runs(package)
     if library == "langchain":
         langchain_events.take_unknown_events(package)
+        langchain_events.start_all_handlers(package)
         cached_answers.mark_langchain(package)
     if library in ("google.genai", "vertexai"):
         google_tokens.count_all(package)
