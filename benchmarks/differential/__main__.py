@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.differential import outcomes
-from benchmarks.differential.explained import FLAKY, explanation
+from benchmarks.differential.explained import explanation, flaky_by_name
 from benchmarks.differential.sink import sink
 from benchmarks.differential.sources import ROOT, download
 from benchmarks.differential.suites import SUITES, Suite
@@ -114,7 +114,7 @@ def compare(suite: Suite, folder: Path) -> Result:
         if not run.complete:
             result.problems.append(f"the run {name} ended early (status {run.status or 'none'})")
 
-    unsteady = outcomes.flaky(bases) | set(FLAKY.get(suite.library, ()))
+    unsteady = outcomes.flaky(bases) | flaky_by_name(suite.library, bases[0].outcomes)
     found = _differences(bases[0], traced, unsteady)
     unexplained = {one.test for one in found if explanation(suite.library, one) is None}
     again = sorted(unexplained & bases[0].outcomes.keys())

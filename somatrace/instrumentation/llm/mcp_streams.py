@@ -76,7 +76,7 @@ class _Sending:
         self._stream = stream
         message = getattr(item, "message", item)
         self._request = getattr(message, "root", message)
-        self._params = getattr(self._request, "params", None)
+        self._params: Any = getattr(self._request, "params", None)
         self._had_meta = isinstance(self._params, dict) and "_meta" in self._params
         self.called = False
         self.failure: Exception | None = None
@@ -92,7 +92,7 @@ class _Sending:
 
     def restore(self) -> None:
         """Take an empty `_meta` out of the request that it did not have."""
-        params = getattr(self._request, "params", None)
+        params: Any = getattr(self._request, "params", None)
         if self._had_meta or not isinstance(params, dict) or params.get("_meta") != {}:
             return
         if self._params is not params:

@@ -42,9 +42,11 @@ def test_a_servers_request_is_sent_as_it_was_given(params, inside):
     given = json.loads(json.dumps(params))
 
     async def serve():
-        async with stdio_server(anyio.AsyncFile(io.StringIO("")), anyio.AsyncFile(out)) as (_, writer):
-            async with writer:
-                await writer.send(request(given))
+        async with (
+            stdio_server(anyio.AsyncFile(io.StringIO("")), anyio.AsyncFile(out)) as (_, writer),
+            writer,
+        ):
+            await writer.send(request(given))
 
     with capture(), span("work") if inside else contextlib.nullcontext():
         anyio.run(serve)
@@ -87,12 +89,12 @@ async def anext_of(stream):
 async def iterate(stream):
     async for item in stream:
         return item
+    raise AssertionError("the stream ended")
 
 
 async def iterate_entered(stream):
     async with stream as entered:
-        async for item in entered:
-            return item
+        return await iterate(entered)
 
 
 async def receive_from_a_clone(stream):
