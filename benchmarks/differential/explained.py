@@ -50,6 +50,16 @@ EXPLAINED: tuple[Explained, ...] = (
         "tests/middleware/test_base.py::test_multiple_middlewares_stacked_client_disconnected[*]",
         "compares all headers of a response, which has `x-correlation-id` too",
     ),
+    Explained(
+        "starlette",
+        "tests/middleware/test_opentelemetry.py::test_explicit_*",
+        "expects no span of the global provider beside that of the middleware's own; somatrace makes one",
+    ),
+    Explained(
+        "starlette",
+        "tests/middleware/test_opentelemetry.py::test_non_http_scopes_are_not_traced",
+        "expects no span of a websocket, which Starlette's middleware does not trace; somatrace does",
+    ),
 )
 
 #: tests, with wildcards, that have failed without tracing too, but too rarely for two runs to show it: they

@@ -110,7 +110,8 @@ class ServerRequest:
         another instrumentation further inside gets only the trace headers that somatrace accepts."""
         around, inside = (
             in_third_party_server_span(),
-            bool(getattr(app, "_is_instrumented_by_opentelemetry", False)) or has_tracing_middleware(app),
+            bool(getattr(app, "_is_instrumented_by_opentelemetry", False))
+            or (self.scope["type"] == "http" and has_tracing_middleware(app)),
         )
         headers = self.scope.get("headers", ())
         if self.scope["type"] == "http":

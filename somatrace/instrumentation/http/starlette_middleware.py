@@ -1,4 +1,4 @@
-"""Starlette's own `OpenTelemetryMiddleware` (1.7 and later), which makes a server span of each request."""
+"""Starlette's own `OpenTelemetryMiddleware` (1.7 and later): a server span of each HTTP request."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ with capture():  # apps created before `init_tracing` are tested as processes (t
     from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-    from starlette.routing import Mount, Route
+    from starlette.routing import Mount, Route, WebSocketRoute
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
@@ -406,6 +406,25 @@ def test_a_starlette_middleware_with_a_provider_of_its_own_takes_no_span_away(pr
 
     (served,) = server_spans(seen)
     assert served.instrumentation_scope.name == "somatrace.asgi"
+
+
+def test_a_websocket_keeps_its_span_beside_starlettes_middleware() -> None:
+    from websockets.sync.client import connect
+
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+
+    async def room(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    routes = [WebSocketRoute("/ws/{room}", room)]
+    app = Starlette(routes=routes, middleware=[Middleware(native.OpenTelemetryMiddleware)])
+
+    with capture() as seen, serving(app) as url, connect(url.replace("http", "ws") + "/ws/1"):
+        pass
+
+    (served,) = server_spans(seen)
+    assert served.name == "WEBSOCKET /ws/{room}"
 
 
 def test_an_untrusted_callers_sampling_does_not_reach_starlettes_middleware(rules) -> None:
