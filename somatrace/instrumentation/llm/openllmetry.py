@@ -30,6 +30,7 @@ from somatrace.instrumentation.llm import (
     repairs,
 )
 from somatrace.instrumentation.llm.isolation.installation import isolate
+from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
 from somatrace.instrumentation.llm.mcp_streams import replace_streams
@@ -113,6 +114,8 @@ class Switch:
             if self._library.name == "mcp":
                 replace_dont_throw(self._package)
                 replace_streams(self._package)
+            if self._library.name == "langchain":
+                close_streams(self._package)
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(),
                 raise_exception_on_conflict=True,
