@@ -81,6 +81,8 @@ SUITES = (
             "t/unit/backends/test_mongodb.py",
             "t/unit/backends/test_s3.py",
         ),
+        # a fixture compares the threads after each test with those at the start
+        environment=(("DIFFERENTIAL_START_THREAD", "true"),),
     ),
     Suite("mcp", "src/mcp", ("anyio", "inline_snapshot", "examples")),
     Suite("aiohttp", "aiohttp", ("pytest_mock", "codspeed")),
