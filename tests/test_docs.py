@@ -28,6 +28,7 @@ RUN_IN = {
     "make lint": ("ci/run", "ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
     "make bench-page": ("tests/local/browser/test_benchmark.py", '"benchmarks" / "page.py"'),
+    "make differential": ("tests/benchmarks/test_differential.py", '"benchmarks.differential", "httpx"'),
     "make bench-hot": ("tests/test_setup.py", '"benchmarks" / "hot_path.py"'),
     "pip install .": ("ci/run", "pip install -qq"),
     "pip install '.[cli,local]' openai": ("ci/tools/venv", "install --no-deps"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -18,17 +19,68 @@ class Explained:
     modes: tuple[str, ...] = ("none", "full")
 
 
-EXPLAINED: tuple[Explained, ...] = ()
+EXPLAINED: tuple[Explained, ...] = (
+    Explained(
+        "httpx",
+        "tests/test_main.py::test_auth",
+        "compares all headers that are sent to a host on loopback, which gets `traceparent` too",
+    ),
+    Explained(
+        "httpx",
+        "tests/test_main.py::test_verbose",
+        "compares all headers that are sent to a host on loopback, which gets `traceparent` too",
+    ),
+    Explained(
+        "langchain-core",
+        "tests/unit_tests/callbacks/test_sync_callback_manager.py::test_merge_preserves_handler_distinction",
+        "compares all handlers of a callback manager, among which is the instrumentor's",
+    ),
+    Explained(
+        "langchain-core",
+        "tests/unit_tests/runnables/test_config.py::test_merge_config_callbacks",
+        "counts the handlers of a callback manager, among which is the instrumentor's",
+    ),
+    Explained(
+        "mcp",
+        "tests/client/test_stdio.py::test_stdio_client",
+        "compares a request to a child process, which gets the trace in `_meta` too",
+    ),
+    Explained(
+        "starlette",
+        "tests/middleware/test_base.py::test_multiple_middlewares_stacked_client_disconnected[*]",
+        "compares all headers of a response, which has `x-correlation-id` too",
+    ),
+    Explained(
+        "starlette",
+        "tests/middleware/test_opentelemetry.py::test_explicit_*",
+        "expects no span of the global provider beside that of the middleware's own; somatrace makes one",
+    ),
+    Explained(
+        "starlette",
+        "tests/middleware/test_opentelemetry.py::test_non_http_scopes_are_not_traced",
+        "expects no span of a websocket, which Starlette's middleware does not trace; somatrace does",
+    ),
+)
 
-#: tests that have failed without tracing as well, but too rarely for two runs to show it
-FLAKY: dict[str, tuple[str, ...]] = {}
+#: tests, with wildcards, that have failed without tracing too, but too rarely for two runs to show it: they
+#: measure time
+FLAKY: dict[str, tuple[str, ...]] = {
+    "langchain-core": ("tests/unit_tests/language_models/chat_models/test_rate_limiting.py::*",),
+}
 
 
 def explanation(suite: str, difference: Difference, table: tuple[Explained, ...] = EXPLAINED) -> str | None:
     """The reason why the test may differ, if it may."""
     for row in table:
-        # brackets of parameters are not wildcards
-        pattern = row.test.replace("[", "[[]")
-        if row.suite == suite and difference.mode in row.modes and fnmatchcase(difference.test, pattern):
+        if row.suite == suite and difference.mode in row.modes and _fits(difference.test, row.test):
             return row.reason
     return None
+
+
+def flaky_by_name(suite: str, tests: Iterable[str]) -> set[str]:
+    """Those of the suite's tests that `FLAKY` names."""
+    return {test for test in tests if any(_fits(test, pattern) for pattern in FLAKY.get(suite, ()))}
+
+
+def _fits(test: str, pattern: str) -> bool:
+    return fnmatchcase(test, pattern.replace("[", "[[]"))  # the brackets of parameters are no wildcard

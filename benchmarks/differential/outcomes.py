@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: the last line of a run, with pytest's exit status
-END = "end"
+#: the last lines of a run: pytest's exit status, and the number of spans that arrived
+END, SPANS = "end", "spans"
 #: exit statuses of a run in which all tests were run: all passed, some failed
 COMPLETE = ("0", "1")
 ABSENT = "absent"
@@ -17,19 +17,17 @@ _SEVERITY = ("passed", "skipped", "xfailed", "xpassed", "failed", "error")
 
 @dataclass
 class Run:
-    """The outcome of each test by its id, the text of those that did not pass, and pytest's exit status."""
+    """The outcome of each test by its id, the texts of those that did not pass, pytest's exit status, and the
+    number of spans."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     status: str = ""
+    spans: int = 0
 
     @property
     def complete(self) -> bool:
         return self.status in COMPLETE
-
-    def only(self, tests: Iterable[str]) -> Run:
-        """The run's outcomes of these tests."""
-        return Run({test: self.outcomes[test] for test in tests if test in self.outcomes})
 
 
 @dataclass(frozen=True, order=True)
@@ -52,11 +50,20 @@ def read(path: Path) -> Run:
         if entry["phase"] == END:
             run.status = entry["outcome"]
             continue
+        if entry["phase"] == SPANS:
+            run.spans = int(entry["outcome"])
+            continue
         if entry["phase"] == "setup":  # also that of another attempt
             run.outcomes.pop(entry["test"], None)
             run.texts.pop(entry["test"], None)
         _add(run, entry)
     return run
+
+
+def add_spans(path: Path, spans: int) -> None:
+    """Add the number of spans that arrived to the outcomes of a run."""
+    with path.open("a") as written:
+        written.write(json.dumps({"test": "", "phase": SPANS, "outcome": str(spans), "text": ""}) + "\n")
 
 
 def _add(run: Run, entry: Mapping[str, str]) -> None:

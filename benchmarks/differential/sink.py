@@ -25,6 +25,9 @@ class Sink(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1/traces"
 
+    def handle_error(self, *_: object) -> None:
+        """Print nothing about a process that ended while it was sending."""
+
     def add(self, body: bytes) -> None:
         request = ExportTraceServiceRequest.FromString(body)
         count = sum(len(scope.spans) for one in request.resource_spans for scope in one.scope_spans)

@@ -23,8 +23,8 @@ def pinned(library: str, lock: str) -> tuple[str, str]:
     return found[1], re.sub(r"^ +#.*\n?", "", found[0], flags=re.MULTILINE).rstrip()
 
 
-def download(suite: Suite, folder: Path) -> tuple[str, Path]:
-    """The version, and the folder of the unpacked source distribution without the package itself."""
+def download(suite: Suite, folder: Path) -> Path:
+    """The folder of the unpacked source distribution, without the package itself."""
     version, requirement = pinned(suite.library, LOCK.read_text())
     target = folder / f"{suite.library}-{version}"
     if not target.exists():
@@ -37,7 +37,7 @@ def download(suite: Suite, folder: Path) -> tuple[str, Path]:
         shutil.rmtree(source / suite.package)
         source.rename(target)
         unpacked.rmdir()
-    return version, target
+    return target
 
 
 def _archive(library: str, requirement: str, folder: Path) -> Path:

@@ -21,6 +21,8 @@ import pytest
 MODE = os.environ.get("DIFFERENTIAL_MODE", "without")
 ENDPOINT = os.environ.get("DIFFERENTIAL_ENDPOINT", "")
 OUTCOMES = os.environ.get("DIFFERENTIAL_OUTCOMES", "")
+#: whether somatrace's thread starts before the tests, and not with the first span
+START_THREAD = bool(os.environ.get("DIFFERENTIAL_START_THREAD"))
 TENANT = "differential"
 
 
@@ -29,10 +31,14 @@ def pytest_load_initial_conftests() -> None:
     """Start tracing before the suite imports its library."""
     if MODE == "without":
         return
-    from somatrace import Config, init_tracing, status
+    from somatrace import Config, flush, init_tracing, span, status
 
     init_tracing("differential", config=Config(endpoint=ENDPOINT, content_policy=_policy()))
     assert status().enabled, status().problems
+    if START_THREAD:
+        with span("start"):
+            pass
+        flush(30)
 
 
 def _policy() -> object:

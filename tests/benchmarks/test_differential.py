@@ -110,9 +110,7 @@ def test_every_explanation_gives_its_reason_for_a_suite_of_the_table():
 
 def test_unexplained_differences_and_early_ends_are_reported_below_the_table():
     difference = Difference("tests/test_a.py::test_x", "none", "passed", "failed")
-    kept = Result(
-        "kept", "1.0", tests=1200, flaky=["tests/test_b.py::test_y"], spans={"none": 7, "full": 1000}
-    )
+    kept = Result("kept", "1.0", tests=1200, passed=1100, flaky=["tests/test_b.py::test_y"], spans=1007)
     changed = Result(
         "changed", "2.0", tests=5, differences=[difference], problems=["the run full ended early"]
     )
@@ -120,8 +118,8 @@ def test_unexplained_differences_and_early_ends_are_reported_below_the_table():
     lines = report([kept, changed]).splitlines()
 
     assert lines[2:] == [
-        "| kept | 1.0 | 1,200 | 1 | 1,007 | 0 | 0 |",
-        "| changed | 2.0 | 5 | 0 | 0 | 1 | 0 |",
+        "| kept | 1.0 | 1,200 | 1,100 | 1 | 1,007 | 0 | 0 |",
+        "| changed | 2.0 | 5 | 0 | 0 | 0 | 1 | 0 |",
         "changed: the run full ended early",
         "changed: tests/test_a.py::test_x: passed without tracing, failed with content none",
     ]
@@ -194,7 +192,7 @@ def test_a_test_that_fails_only_with_tracing_fails_the_command(tmp_path, root):
 
     assert done.returncode == 1, done.stderr
     row, *below = done.stdout.splitlines()[2:]
-    assert [cell.strip() for cell in row.split("|")[1:5]] == ["httpx", version, "2", "1"]
+    assert [cell.strip() for cell in row.split("|")[1:6]] == ["httpx", version, "2", "2", "1"]
     assert below == [
         f"httpx: tests/test_one.py::test_different: passed without tracing, failed with content {mode}"
         for mode in ("none", "full")

@@ -16,6 +16,7 @@ from somatrace import propagation, semconv
 from somatrace.context.span_state import state_of
 from somatrace.instrumentation.call_context import in_third_party_server_span
 from somatrace.instrumentation.http.client_span import METHOD, METHODS, STATUS, error_type
+from somatrace.instrumentation.http.starlette_middleware import has_tracing_middleware
 
 log = logging.getLogger("somatrace")
 Scope = MutableMapping[str, Any]
@@ -109,7 +110,8 @@ class ServerRequest:
         another instrumentation further inside gets only the trace headers that somatrace accepts."""
         around, inside = (
             in_third_party_server_span(),
-            bool(getattr(app, "_is_instrumented_by_opentelemetry", False)),
+            bool(getattr(app, "_is_instrumented_by_opentelemetry", False))
+            or (self.scope["type"] == "http" and has_tracing_middleware(app)),
         )
         headers = self.scope.get("headers", ())
         if self.scope["type"] == "http":

@@ -1,11 +1,14 @@
 """Isolate the handler by which langchain's instrumentor gets the events of runs.
 
 Langchain calls its methods in the middle of the program's runs, with the program's own objects, and logs
-their faults on the program's stderr.
+their faults on the program's stderr. The handler is an inline one: beside it, `on_llm_start` of
+`AsyncCallbackManager` in langchain-core calls no others, so that the program's own handlers would lose the
+asynchronous calls of (completion) models.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from somatrace.instrumentation.llm import langchain_runs
 from somatrace.instrumentation.llm.isolation.framework_values import copied
 from somatrace.instrumentation.llm.isolation.noted_spans import log_fault
 from somatrace.instrumentation.llm.isolation.passive import Unread
-from somatrace.runtime.fail_safe import from_a_signal
+from somatrace.runtime.fail_safe import fail_safe, from_a_signal
 
 #: The arguments of events that hold content, which the handler reads only where content may be recorded.
 _CONTENT: Final = frozenset(
@@ -64,6 +67,40 @@ def isolate_handler(package: str, packages: tuple[str, ...]) -> None:
         if name.startswith("on_") and isinstance(method, FunctionType):
             setattr(handler, name, _isolated(name, method, packages, wanted))
     handler.__getattr__ = _unknown
+
+
+def start_all_handlers(package: str) -> None:
+    """Start an asynchronous model call for the program's handlers as if there were no others."""
+    module = sys.modules.get(f"{package}.callback_handler")
+    own_class = getattr(module, "TraceloopCallbackHandler", None)
+    manager: Any = sys.modules.get("langchain_core.callbacks.manager")
+    managers = getattr(manager, "AsyncCallbackManager", None)
+    if own_class is None or managers is None:
+        return
+    start = managers.on_llm_start
+
+    @functools.wraps(start)
+    async def on_llm_start(
+        self: Any, serialized: Any, prompts: Any, run_id: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        own = [handler for handler in self.handlers if isinstance(handler, own_class)]
+        others = [handler for handler in self.handlers if not isinstance(handler, own_class)]
+        if not own or not others:
+            return await start(self, serialized, prompts, run_id, **kwargs)  # type: ignore[no-any-return]
+        without = copy.copy(self)
+        without.handlers = others
+        runs: list[Any] = await start(without, serialized, prompts, run_id, **kwargs)
+        for run, prompt in zip(runs, prompts, strict=False):
+            run.handlers = self.handlers
+            with fail_safe("langchain"):
+                await manager.ahandle_event(
+                    own, "on_llm_start", "ignore_llm", serialized, [prompt],
+                    run_id=run.run_id, parent_run_id=self.parent_run_id, tags=self.tags,
+                    metadata=self.metadata, **kwargs,
+                )  # fmt: skip
+        return runs
+
+    managers.on_llm_start = on_llm_start
 
 
 def _isolated(

@@ -1,7 +1,8 @@
 """Replace the streams that the mcp instrumentor puts around those of a connection.
 
 They swallow the exceptions of a broken connection, so that a client waits for ever, and those of the
-program in its `async with` block, and they write into the program's messages. These do not.
+program in its `async with` block, and they write into the program's messages. A reader is one only in an
+`async for`. These behave like the streams of the SDK.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from somatrace.instrumentation.llm.isolation.quiet_context import detach
 
 #: The package whose messages the instrumentor reads.
 _PACKAGES: Final = ("mcp",)
+_STREAMS: Final = (
+    "ContextAttachingStreamReader",
+    "ContextSavingStreamWriter",
+    "InstrumentedStreamReader",
+    "InstrumentedStreamWriter",
+)
 
 
 def isolate_streams(package: str) -> None:
@@ -36,7 +43,37 @@ def isolate_streams(package: str) -> None:
     module.ContextSavingStreamWriter.send = functools.partialmethod(
         _send_with_context, module.ItemWithContext
     )
+    for name in _STREAMS:
+        _complete(getattr(module, name))
     module.McpInstrumentor._transport_wrapper = _transport_wrapper(module)
+
+
+def _complete(stream: Any) -> None:
+    """Give a class of wrappers what else a stream has: `async with`, clones, and items one by one."""
+
+    async def entered(self: Any) -> Any:
+        await self.__wrapped__.__aenter__()
+        return self
+
+    stream.__aenter__ = entered
+    stream.clone = lambda self: stream(self.__wrapped__.clone(), self._tracer)
+    if "__aiter__" in vars(stream):
+        stream.__anext__ = _next
+        stream.receive = _receive
+        stream.receive_nowait = lambda self: _item(self.__wrapped__.receive_nowait())
+
+
+async def _next(self: Any) -> Any:
+    return _item(await self.__wrapped__.__anext__())
+
+
+async def _receive(self: Any) -> Any:
+    return _item(await self.__wrapped__.receive())
+
+
+def _item(received: Any) -> Any:
+    """The message without the context that a writer has put beside it."""
+    return received.item if hasattr(received, "ctx") and hasattr(received, "item") else received
 
 
 def _transport_wrapper(module: Any) -> Any:

@@ -34,6 +34,7 @@ from somatrace.instrumentation.llm import (
     repairs,
 )
 from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
+from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.libraries import INSTRUMENTED, Library
 
@@ -116,6 +117,7 @@ class Switch:
                 mcp_streams.isolate_streams(self._package)
             if self._library.name == "langchain":
                 langchain_events.add_handler(self._package)
+                close_streams(self._package)
                 langchain_runs.install(self._coverage)
             if self._library.name == "llama_index":
                 llama_index_events.isolate_handler(self._package, data_packages(self._library))
@@ -138,6 +140,7 @@ def _repair(row: Library, package: str, loaded: ModuleType) -> str | None:
         assistants.report_runs(package)
         answer_usage.complete_openai(package)
     if library == "langchain":
+        langchain_events.start_all_handlers(package)
         cached_answers.mark_langchain(package)
         answer_usage.complete_langchain(package)
         langchain_events.isolate_handler(package, data_packages(row))

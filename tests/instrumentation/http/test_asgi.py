@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from somatrace import bind, bound, propagation, span
@@ -20,9 +21,10 @@ from tests.support.web import serving
 with capture():  # apps created before `init_tracing` are tested as processes (test_services.py)
     from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSocket
     from starlette.applications import Starlette
+    from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-    from starlette.routing import Mount, Route
+    from starlette.routing import Mount, Route, WebSocketRoute
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
 
@@ -367,6 +369,90 @@ def test_under_opentelemetrys_middleware_its_span_is_the_only_one_and_gets_the_t
     assert seen.named("inner").attributes["workflow_name"] == "GET /jobs/{id}"
 
 
+@pytest.mark.parametrize("place", ["inside", "outside"])
+def test_under_starlettes_opentelemetry_middleware_its_span_is_the_only_one(place, rules) -> None:
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+    app = starlette_traced_by(native.OpenTelemetryMiddleware, place)
+
+    with capture() as seen, serving(app) as url:
+        answer = _raw(url, {}, "/jobs/7?q=secret-q")
+
+    (served,) = server_spans(seen)
+    assert served.instrumentation_scope.name == "starlette"
+    assert served.name == "GET /jobs/{id}"
+    assert seen.named("inner").parent.span_id == served.context.span_id
+    assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
+    assert b"secret" not in seen.bytes
+
+
+def test_requests_that_starlettes_middleware_excludes_have_no_server_span(rules) -> None:
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+    app = starlette_traced_by(native.OpenTelemetryMiddleware, "inside", excluded_urls="/jobs")
+
+    with capture() as seen, serving(app) as url:
+        answer = _raw(url, {}, "/jobs/7")
+
+    assert server_spans(seen) == []
+    assert answer.headers["x-correlation-id"] == answer.json()["correlation_id"]
+
+
+@pytest.mark.parametrize("provider", [trace.NoOpTracerProvider, TracerProvider])
+def test_a_starlette_middleware_with_a_provider_of_its_own_takes_no_span_away(provider, rules) -> None:
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+    app = starlette_traced_by(native.OpenTelemetryMiddleware, "inside", tracer_provider=provider())
+
+    with capture() as seen, serving(app) as url:
+        _raw(url, {}, "/jobs/7")
+
+    (served,) = server_spans(seen)
+    assert served.instrumentation_scope.name == "somatrace.asgi"
+
+
+def test_a_websocket_keeps_its_span_beside_starlettes_middleware() -> None:
+    from websockets.sync.client import connect
+
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+
+    async def room(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+
+    routes = [WebSocketRoute("/ws/{room}", room)]
+    app = Starlette(routes=routes, middleware=[Middleware(native.OpenTelemetryMiddleware)])
+
+    with capture() as seen, serving(app) as url, connect(url.replace("http", "ws") + "/ws/1"):
+        pass
+
+    (served,) = server_spans(seen)
+    assert served.name == "WEBSOCKET /ws/{room}"
+
+
+def test_an_untrusted_callers_sampling_does_not_reach_starlettes_middleware(rules) -> None:
+    rules(trust=("192.0.2.0/24",))
+    native = pytest.importorskip("starlette.middleware.opentelemetry", exc_type=ImportError)
+    app = starlette_traced_by(native.OpenTelemetryMiddleware, "inside")
+
+    with capture() as seen, serving(app) as url:
+        _raw(url, {"traceparent": TRACE}, "/jobs/7")
+
+    (served,) = server_spans(seen)
+    assert served.instrumentation_scope.name == "starlette"
+    assert format(served.context.trace_id, "032x") == TRACE[3:35]
+
+
+def starlette_traced_by(middleware, place, **options):
+    """An app with Starlette's own OpenTelemetry middleware among its middleware, or around it."""
+
+    def handler(request):
+        with span("inner"):
+            return JSONResponse(dict(bound()))
+
+    routes = [Route("/jobs/{id}", handler)]
+    if place == "outside":
+        return middleware(Starlette(routes=routes), **options)
+    return Starlette(routes=routes, middleware=[Middleware(middleware, **options)])
+
+
 def test_an_app_called_in_process_inside_a_span_is_its_child() -> None:
     app = Starlette(routes=[Route("/", lambda request: PlainTextResponse(""))])
 
@@ -395,13 +481,13 @@ def test_a_fault_in_somatrace_never_fails_the_request(monkeypatch: pytest.Monkey
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def _raw(url: str, headers: dict[str, str]) -> httpx.Response:
+def _raw(url: str, headers: dict[str, str], path: str = "/") -> httpx.Response:
     """A request by a caller that is not instrumented, with these headers only."""
     import http.client
 
     host, _, port = url.removeprefix("http://").partition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=60)
-    connection.request("GET", "/", headers=headers)
+    connection.request("GET", path, headers=headers)
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
