@@ -18,6 +18,7 @@ from opentelemetry import trace
 from somatrace import semconv
 from somatrace.context.control_flow import outcome_of
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
+from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.noted_spans import noted_by
 from somatrace.instrumentation.llm.isolation.observed import observe
 from somatrace.instrumentation.llm.isolation.passive import given, passive
@@ -60,7 +61,12 @@ def around_method(factory: Callable[..., Any], packages: tuple[str, ...], name: 
         def called(*args: Any, **kwargs: Any) -> Any:
             return guarded(wrapper, _Call(method, args, kwargs, name), packages)
 
-        return called
+        @functools.wraps(method)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            answer = guarded(wrapper, _Call(method, args, kwargs, name), packages)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        return awaited if inspect.iscoroutinefunction(method) else called
 
     return instrumented
 
@@ -181,6 +187,10 @@ class _Call:
         """The program's stream, of which the instrumentor has got `feed`."""
         streams = self._stand_in.streams.values() if self._stand_in is not None else ()
         return next((stream for stream, given in streams if given is feed), None)
+
+    def answering(self) -> None:
+        """Note on the spans that the first token of the answer has just arrived."""
+        arrived(self._spans)
 
     def defer(self) -> None:
         """Keep the spans open until `close` is called, though the call is done."""
