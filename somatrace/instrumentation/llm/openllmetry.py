@@ -29,6 +29,7 @@ from somatrace.instrumentation.llm import (
     mcp_transports,
     repairs,
 )
+from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
 from somatrace.instrumentation.llm.isolation.installation import isolate
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.instrumentation.llm.mcp_errors import replace_dont_throw
@@ -75,9 +76,11 @@ class Switch:
         self._coverage = coverage
         self._capture = capture
         self._loaded: ModuleType | None = None
+        self._deferred = DeferredWrapping(library.name, self._package, _guarded_hooks(library.name, coverage))
 
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
+        self._deferred.wait()
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
         _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
 
@@ -111,24 +114,25 @@ class Switch:
             _defer(self._package, self._library.name, self._coverage)
             if self._library.name == "mcp":
                 replace_dont_throw(self._package)
+            isolation = isolate(self._library)
+            self._deferred.install()
             instrumentor.instrument(
-                meter_provider=NoOpMeterProvider(),
-                raise_exception_on_conflict=True,
-                **isolate(self._library),
+                meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True, **isolation
             )
         self._capture.gate(self._package)
         silence_prints(self._package)
-        return _repair(self._library.name, self._package, loaded) or state
+        return _repair(self._library.name, self._package, loaded, self._coverage) or state
 
 
-def _repair(library: str, package: str, loaded: ModuleType) -> str | None:
+def _repair(library: str, package: str, loaded: ModuleType, coverage: Coverage) -> str | None:
     if library in ("anthropic", "openai"):
         repairs.remove_event_loops(package)
     if library == "openai":
         repairs.forget_finished_responses()
-        assistants.report_runs(package)
+        assistants.report_runs(package, _guarded_hooks(library, coverage))
     if library == "langchain":
         langchain_events.take_unknown_events(package)
+        langchain_events.note_first_tokens(package)
         cached_answers.mark_langchain(package)
     if library in ("google.genai", "vertexai"):
         google_tokens.count_all(package)
