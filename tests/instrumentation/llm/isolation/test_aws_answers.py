@@ -80,7 +80,7 @@ async def main():
         async def streamed(): return (await models.invoke_model_with_response_stream(**invocation))["body"]
         async def conversed(): return (await models.converse_stream(**conversation))["stream"]
         async def twice(r): return [await r["body"].read(), await r["body"].read()]
-        await adrive("body", invoked, reading, 60)
+        await adrive("body", invoked, reading, 30)
         await adrive("answer", lambda: models.invoke_model(**invocation), {**fields, "twice": twice}, 6)
         await adrive("conversation", lambda: models.converse(**conversation), fields, 6)
         await adrive("stream", streamed, events, 20)
