@@ -119,8 +119,9 @@ LIBRARIES: Final = (
         ("agno",),
         "agno",
         "AgnoInstrumentor",
-        packages=("agno.models", "agno.embedder"),
-        tool_callers=("agno.tools",),
+        packages=("agno.models", "agno.embedder", "agno.knowledge.embedder", "agno.knowledge.reranker"),
+        # tools that are generators run in `agno.models.base`, all others in `agno.tools`
+        tool_callers=("agno.models.base", "agno.tools"),
     ),
     Library("ai21", "model", ("ai21",)),
     Library("aleph_alpha", "model", ("aleph_alpha_client",), "alephalpha", "AlephAlphaInstrumentor"),

@@ -12,12 +12,17 @@ import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import wrapt
 
 from somatrace.context.exception_origins import note_thrown
 from somatrace.context.open_blocks import Block, is_open_here, resume, suspend_above, top_block
+
+if TYPE_CHECKING:
+    _FunctionWrapper = wrapt.FunctionWrapper[Any, Any]
+else:
+    _FunctionWrapper = wrapt.FunctionWrapper  # takes no type parameters before wrapt 2
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -156,7 +161,7 @@ async def _awaited(scope: ContextScope, function: Callable[..., Any], args: Any,
     return result
 
 
-class _GeneratorFunction(wrapt.FunctionWrapper[Any, Any]):
+class _GeneratorFunction(_FunctionWrapper):
     """A wrapped generator function that opens its scope when called.
 
     `inspect` still recognizes it as one (FastAPI checks), and it pickles by name like a plain function.

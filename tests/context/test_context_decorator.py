@@ -15,6 +15,7 @@ from opentelemetry import trace
 
 from somatrace import bind, bound, span
 from somatrace.testing import Captured, capture
+from tests.support.programs import run_program
 
 
 def tenant(seen: Captured, name: str) -> object:
@@ -267,3 +268,24 @@ def test_one_span_object_entered_in_separate_contexts_ends_each_time() -> None:
                 None, None, None
             )  # in a context where none is open, as FastAPI does with sync generators
     assert [found.name for found in seen.spans] == ["shared"] * 3
+
+
+@pytest.mark.slow
+def test_generators_are_wrapped_with_a_wrapt_whose_types_take_no_parameters():
+    done = run_program("""
+        import wrapt
+
+        class Older(wrapt.FunctionWrapper):  # as before version 2
+            __class_getitem__ = None
+
+        wrapt.FunctionWrapper = Older
+        from somatrace import span
+
+        @span("numbers")
+        def numbers():
+            yield 1
+
+        print(list(numbers()))
+    """)
+
+    assert done.stdout == "[1]\n"

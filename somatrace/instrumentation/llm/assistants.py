@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -30,23 +33,40 @@ _OVER: Final = ("cancelled", "completed", "expired", "failed", "incomplete")
 _THREADS: Final = "openai.resources.beta.threads"
 
 
-def report_runs(package: str) -> None:
-    """Report the runs of assistants. To be called after the instrumentor `package`, which loads modules."""
+def report_runs(package: str, register: Callable[[Callable[[ModuleType], Any], str], None]) -> None:
+    """Report the runs of assistants, after the instrumentor `package`.
+
+    The client loads their modules when the program uses them: `register(hook, module)` waits for that.
+    """
     wrappers: Any = sys.modules.get(f"{package}.v1.assistant_wrappers")
     if wrappers is not None:
         wrappers.assistants = _Newest()  # kept with their instructions, for streamed runs
     capture = getattr(sys.modules.get(f"{package}.utils"), "should_send_prompts", lambda: False)
     runs = Runs(f"{package}.v1", capture)
-    for module, owner, method, wrapper in (
-        ("runs.runs", "Runs", "create", runs.creating),
-        ("runs.runs", "Runs", "retrieve", runs.retrieving),
-        ("messages", "Messages", "list", runs.listing),
-    ):
-        resource: Any = getattr(sys.modules.get(f"{_THREADS}.{module}"), owner, None)
+    methods: dict[str, list[tuple[str, str, Callable[..., Any]]]] = {
+        "runs": [
+            ("Runs", "create", runs.creating),
+            ("Runs", "retrieve", runs.retrieving),
+            ("AsyncRuns", "create", runs.creating_async),
+            ("AsyncRuns", "retrieve", runs.retrieving_async),
+        ],
+        "messages": [("Messages", "list", runs.listing), ("AsyncMessages", "list", runs.listing_async)],
+        "threads": [
+            ("Threads", "create_and_run", runs.creating),
+            ("AsyncThreads", "create_and_run", runs.creating_async),
+        ],
+    }
+    for module, wrapped in methods.items():
+        register(functools.partial(_wrap, wrapped), f"{_THREADS}.{module}")
+    register(_instrument_handled_streams, f"{_THREADS}.runs")
+
+
+def _wrap(methods: list[tuple[str, str, Callable[..., Any]]], module: ModuleType) -> None:
+    for owner, method, wrapper in methods:
+        resource: Any = getattr(module, owner, None)
         if hasattr(resource, method):
             setattr(resource, method, _plain(getattr(resource, method)))
             wrap_method(resource, method, wrapper)
-    _instrument_handled_streams(getattr(sys.modules.get(f"{_THREADS}.runs.runs"), "Runs", None))
 
 
 class _Newest(dict[Any, Any]):
@@ -79,20 +99,60 @@ class Runs:
         self._runs: dict[str, Run] = {}
 
     def creating(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
-        try:
+        with self._reporting_failure():
             answer = call(*args, **kwargs)
-        except Exception as error:
-            with fail_safe("assistants"):
-                self._report_failure(error)
-            raise
-        with fail_safe("assistants"):
-            run = _parsed(answer)
-            if _is_run(run):
-                self._keep(run.thread_id, Run(run))
+        self._created(answer)
+        return answer
+
+    def creating_async(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        """A plain function, as the client's own: it raises at once if an argument is missing."""
+        answer = call(*args, **kwargs)
+        return self._creating(answer) if inspect.iscoroutine(answer) else answer
+
+    async def _creating(self, coroutine: Any) -> Any:
+        with self._reporting_failure():
+            answer = await coroutine
+        self._created(answer)
         return answer
 
     def retrieving(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
         answer = call(*args, **kwargs)
+        self._seen(answer)
+        return answer
+
+    async def retrieving_async(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = await call(*args, **kwargs)
+        self._seen(answer)
+        return answer
+
+    def listing(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = call(*args, **kwargs)
+        with fail_safe("assistants"):
+            self._listed(args[0] if args else kwargs["thread_id"], answer)
+        return answer
+
+    def listing_async(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        """The answer requests its page when it is awaited or iterated."""
+        answer = call(*args, **kwargs)
+        with fail_safe("assistants"):
+            thread, request = args[0] if args else kwargs["thread_id"], answer._get_page
+
+            async def page() -> Any:
+                messages = await request()
+                with fail_safe("assistants"):
+                    self._listed(thread, messages)
+                return messages
+
+            answer._get_page = page
+        return answer
+
+    def _created(self, answer: Any) -> None:
+        with fail_safe("assistants"):
+            run = _parsed(answer)
+            if _is_run(run):
+                self._keep(run.thread_id, Run(run))
+
+    def _seen(self, answer: Any) -> None:
         with fail_safe("assistants"):
             seen = _parsed(answer)
             run = self._runs.get(seen.thread_id) if _is_run(seen) else None
@@ -100,18 +160,16 @@ class Runs:
                 run.seen = seen
                 if seen.status in _OVER and run.end_ns is None:
                     run.end_ns = time.time_ns()
-        return answer
+                    if not run.context.run(self._capture):  # no need to wait for its messages
+                        self._runs.pop(seen.thread_id, None)
+                        self._report(run)
 
-    def listing(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
-        answer = call(*args, **kwargs)
-        with fail_safe("assistants"):
-            thread = args[0] if args else kwargs["thread_id"]
-            run = self._runs.get(thread)
-            if run is not None and run.end_ns is not None:
-                run = self._runs.pop(thread, None)  # only one of several calls gets it
-                if run is not None:
-                    self._report(run, getattr(_parsed(answer), "data", ()))
-        return answer
+    def _listed(self, thread: str, messages: Any) -> None:
+        run = self._runs.get(thread)
+        if run is not None and run.end_ns is not None:
+            run = self._runs.pop(thread, None)  # only one of several calls gets it
+            if run is not None:
+                self._report(run, getattr(_parsed(messages), "data", ()))
 
     def _keep(self, thread: str, run: Run) -> None:
         before = self._runs.pop(thread, None)
@@ -145,6 +203,15 @@ class Runs:
             span.set_status(StatusCode.ERROR)
         span.end(run.end_ns)
 
+    @contextmanager
+    def _reporting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            with fail_safe("assistants"):
+                self._report_failure(error)
+            raise
+
     def _report_failure(self, error: Exception) -> None:
         """Report a run that could not be created."""
         span = self._start(None)
@@ -162,8 +229,9 @@ class Runs:
         )
 
 
-def _instrument_handled_streams(resource: Any) -> None:
+def _instrument_handled_streams(module: ModuleType) -> None:
     """The instrumentor wraps the program's handler of a stream's events, and raises if there is none."""
+    resource: Any = getattr(module, "Runs", None)
     instrumented = getattr(resource, "create_and_stream", None)
     if instrumented is None:
         return

@@ -1,4 +1,4 @@
-"""Isolate the handler by which langchain's instrumentor gets the events of runs.
+"""Isolate the handler by which langchain's instrumentor gets the events of runs, and note first tokens.
 
 Langchain calls its methods in the middle of the program's runs, with the program's own objects, and logs
 their faults on the program's stderr. The handler is an inline one: beside it, `on_llm_start` of
@@ -16,6 +16,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from somatrace.instrumentation.llm import langchain_runs
+from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.framework_values import copied
 from somatrace.instrumentation.llm.isolation.noted_spans import log_fault
 from somatrace.instrumentation.llm.isolation.passive import Unread
@@ -27,6 +28,8 @@ _CONTENT: Final = frozenset(
 )
 #: The events whose second argument without a name is content, after the description of the run's object.
 _STARTS: Final = "_start"
+#: The mark of a call of a model whose first token has arrived.
+_ARRIVED = "_somatrace_has_token"
 
 
 def add_handler(package: str) -> None:
@@ -146,3 +149,25 @@ def _unknown(handler: object, name: str) -> Any:
 
 def _ignore(*_: object, **__: object) -> None:
     """Do nothing with an event."""
+
+
+def note_first_tokens(package: str) -> None:
+    """Make the handler note when the first token of a model's streamed answer arrives."""
+    handler = getattr(sys.modules.get(f"{package}.callback_handler"), "TraceloopCallbackHandler", None)
+    if handler is not None:
+        handler.on_llm_new_token = _new_token
+
+
+def _new_token(handler: Any, token: object, *, run_id: object = None, chunk: Any = None, **_: object) -> None:
+    with fail_safe("first token"):
+        call = handler.spans.get(run_id)
+        if call is None or hasattr(call, _ARRIVED):
+            return
+        if token or _is_made(getattr(chunk, "message", None)):
+            setattr(call, _ARRIVED, True)
+            arrived([call.span])
+
+
+def _is_made(message: Any) -> bool:
+    """Whether a message without text holds something else of the model: a call of a tool, reasoning."""
+    return bool(getattr(message, "tool_call_chunks", None) or getattr(message, "additional_kwargs", None))

@@ -33,6 +33,7 @@ from somatrace.instrumentation.llm import (
     mcp_transports,
     repairs,
 )
+from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
 from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
 from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
@@ -79,9 +80,11 @@ class Switch:
         self._coverage = coverage
         self._capture = capture
         self._loaded: ModuleType | None = None
+        self._deferred = DeferredWrapping(library.name, self._package, _guarded_hooks(library.name, coverage))
 
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
+        self._deferred.wait()
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
         _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
 
@@ -121,29 +124,30 @@ class Switch:
                 langchain_runs.install(self._coverage)
             if self._library.name == "llama_index":
                 llama_index_events.isolate_handler(self._package, data_packages(self._library))
+            isolation = isolate(self._library)
+            self._deferred.install()
             instrumentor.instrument(
-                meter_provider=NoOpMeterProvider(),
-                raise_exception_on_conflict=True,
-                **isolate(self._library),
+                meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True, **isolation
             )
         self._capture.gate(self._package)
         silence_prints(self._package)
-        return _repair(self._library, self._package, loaded) or state
+        return _repair(self._library, self._package, loaded, self._coverage) or state
 
 
-def _repair(row: Library, package: str, loaded: ModuleType) -> str | None:
+def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) -> str | None:
     library = row.name
     if library in ("anthropic", "openai"):
         repairs.remove_event_loops(package)
     if library == "openai":
         repairs.forget_finished_responses()
-        assistants.report_runs(package)
+        assistants.report_runs(package, _guarded_hooks(library, coverage))
         answer_usage.complete_openai(package)
     if library == "langchain":
         langchain_events.start_all_handlers(package)
         cached_answers.mark_langchain(package)
         answer_usage.complete_langchain(package)
         langchain_events.isolate_handler(package, data_packages(row))
+        langchain_events.note_first_tokens(package)
     if library in ("google.genai", "vertexai"):
         google_tokens.count_all(package)
     if library == "google.genai":

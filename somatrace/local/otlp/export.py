@@ -136,7 +136,7 @@ def _langfuse_attributes(row: Mapping[str, Any], extra: Mapping[str, Any]) -> di
             found[key] = json.dumps(extra[field])
     if row["first_token_ns"] is not None:
         moment = datetime.fromtimestamp(row["first_token_ns"] / 1e9, UTC)
-        found["langfuse.observation.completion_start_time"] = moment.isoformat()
+        found[semconv.COMPLETION_START] = moment.isoformat()
     return found
 
 

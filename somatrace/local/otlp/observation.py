@@ -252,7 +252,7 @@ def _prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
 
 
 def _first_token(attributes: Mapping[str, Any]) -> int | None:
-    given = attributes.get("langfuse.observation.completion_start_time")
+    given = attributes.get(semconv.COMPLETION_START)
     if not isinstance(given, str):
         return None
     try:

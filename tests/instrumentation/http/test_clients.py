@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 from collections.abc import Iterator
 
@@ -15,7 +16,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode
 
-from somatrace import bind, propagation, span
+from somatrace import bind, init_tracing, propagation, span
 from somatrace.config import Settings
 from somatrace.testing import capture
 from tests.support.echo_server import Echo
@@ -303,3 +304,15 @@ def test_real_llm_clients_send_no_trace_headers_even_to_a_local_provider(echo: E
     assert not [
         found for found in seen.spans if found.instrumentation_scope.name.startswith("somatrace.http")
     ]
+
+
+def test_a_reload_of_httpx_and_a_second_init_change_nothing(echo):
+    with capture() as seen, bind(tenant_id="acme"), span("outer"):
+        importlib.reload(httpx)
+        init_tracing("again")
+        by_httpx(f"http://127.0.0.1:{echo.port}/")
+        by_httpx_async(f"http://127.0.0.1:{echo.port}/")
+
+    assert sorted(one.name for one in seen.spans) == ["GET", "GET", "outer"]
+    names = [[name.lower() for name, _ in lines] for lines in echo.lines]
+    assert [found.count("traceparent") for found in names] == [1, 1]

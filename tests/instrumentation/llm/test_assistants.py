@@ -6,10 +6,13 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
+from somatrace.instrumentation.llm.assistants import Runs
+from somatrace.testing import capture
 from tests.support.http_server import PromptHandler
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -26,11 +29,12 @@ IMAGE = {"type": "image_file", "image_file": {"file_id": "file_1"}}
 USAGE = {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 
 PROGRAM = """
-    import json, warnings
+    import asyncio, json, sys, warnings
     warnings.simplefilter("ignore")
     import openai
     from somatrace import bind, flush, init_tracing
     init_tracing("assistants")
+    loaded = sorted(name for name in sys.modules if name.startswith("openai.resources"))
     client = openai.OpenAI(max_retries=0)
     beta = client.beta
     assistant = beta.assistants.create(model="gpt-4o", instructions="Answer.")
@@ -78,13 +82,56 @@ PROGRAM = """
     with bind(tenant_id="unlisted"):
         for _ in range(300):
             beta.threads.runs.create(beta.threads.create().id, assistant_id=assistant.id)
+    with bind(tenant_id="in one request"):
+        running = beta.threads.create_and_run_poll(assistant_id=assistant.id, poll_interval_ms=1)
+        beta.threads.messages.list(running.thread_id)
+
+    async def asynchronously():
+        beta = openai.AsyncOpenAI(max_retries=0).beta
+        thread = await beta.threads.create()
+        with bind(tenant_id="async thrice"):
+            running = await beta.threads.runs.create(thread.id, assistant_id=assistant.id)
+            assert len((await beta.threads.messages.list(thread.id)).data) == 2  # the run is not over
+            await beta.threads.runs.poll(running.id, thread_id=thread.id, poll_interval_ms=1)
+        with bind(tenant_id="async listing"):
+            assert len([message async for message in beta.threads.messages.list(thread_id=thread.id)]) == 2
+            for _ in range(2):
+                assert len((await beta.threads.messages.list(thread.id)).data) == 2
+        with bind(tenant_id="async again"):
+            await beta.threads.runs.create_and_poll(
+                thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=1)
+            answer = await beta.threads.messages.with_raw_response.list(thread.id)
+            assert len(answer.parse().data) == 2
+        with bind(tenant_id="async in one request"):
+            running = await beta.threads.create_and_run_poll(
+                assistant_id=assistant.id, poll_interval_ms=1)
+            await beta.threads.messages.list(running.thread_id)
+        with bind(tenant_id="async refused"):
+            try:
+                await beta.threads.runs.create(thread.id, assistant_id=assistant.id, instructions="refuse")
+            except openai.BadRequestError:
+                pass
+            try:
+                beta.threads.runs.create(thread.id)  # raises before it is awaited
+            except TypeError:
+                pass
+
+        async def one(number):
+            with bind(tenant_id=f"task {number}"):
+                thread = await beta.threads.create()
+                await beta.threads.runs.create_and_poll(
+                    thread_id=thread.id, assistant_id=assistant.id, poll_interval_ms=1)
+                await beta.threads.messages.list(thread.id)
+        await asyncio.gather(*(one(number) for number in range(5)))
+    asyncio.run(asynchronously())
+
     import gc
     from opentelemetry.instrumentation.openai.v1 import assistant_wrappers
     from somatrace.instrumentation.llm.assistants import Run
     gc.collect()
     print(json.dumps({"runs": sum(type(one) is Run for one in gc.get_objects()),
                       "kept": len(assistant_wrappers.runs),
-                      "assistants": len(assistant_wrappers.assistants)}))
+                       "assistants": len(assistant_wrappers.assistants), "loaded": loaded}))
     assert flush(60)
 """
 
@@ -102,6 +149,10 @@ class Assistants(PromptHandler):
             self._answer({**ASSISTANT, "id": f"asst_{next(self.numbers)}"})
         elif self.path.endswith("/threads"):
             self._answer({"id": f"thread_{next(self.numbers)}", "object": "thread", "created_at": 1})
+        elif self.path.endswith("/threads/runs"):
+            run = f"run_{next(self.numbers)}"
+            self.wanted[run] = ""
+            self._answer({**self._run(run), "thread_id": f"thread_{next(self.numbers)}"})
         elif body.get("instructions") == "refuse":
             self._answer({"error": {"message": "no"}}, 400)
         else:
@@ -111,7 +162,8 @@ class Assistants(PromptHandler):
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0].endswith("/messages"):
-            self._answer({"object": "list", "data": [self._message(role) for role in ("user", "assistant")]})
+            messages = [self._message(role) for role in ("user", "assistant")]
+            self._answer({"object": "list", "data": messages, "has_more": False})
             return
         run = self.path.rpartition("/")[2]
         self.asked[run] = self.asked.get(run, 0) + 1
@@ -150,7 +202,7 @@ class Assistants(PromptHandler):
 
 
 class Run:
-    def __init__(self, otlp: OtlpServer, printed: dict[str, int]) -> None:
+    def __init__(self, otlp: OtlpServer, printed: dict[str, Any]) -> None:
         self.otlp = otlp
         self.printed = printed
 
@@ -222,4 +274,60 @@ class TestARun:
         assert span.attributes["error.type"] == "BadRequestError"
 
     def test_keeps_state_only_until_it_is_reported_or_among_the_newest(self, run: Run) -> None:
-        assert run.printed == {"runs": 256, "kept": 0, "assistants": 256}
+        kept = {name: run.printed[name] for name in ("runs", "kept", "assistants")}
+
+        assert kept == {"runs": 256, "kept": 0, "assistants": 256}
+
+    def test_that_is_created_with_its_thread_is_one_span(self, run: Run) -> None:
+        assert run.tokens("in one request") == [11]
+
+
+@pytest.mark.slow
+class TestARunOfTheAsynchronousClient:
+    def test_is_one_span_however_often_messages_are_listed(self, run: Run) -> None:
+        assert run.tokens("async thrice") == [11]
+
+    def test_belongs_to_the_tenant_that_created_it(self, run: Run) -> None:
+        assert run.spans("async listing") == []
+
+    def test_has_the_texts_of_its_thread_where_content_is_allowed(self, run: Run) -> None:
+        (span,) = run.spans("async thrice")
+
+        assert json.loads(span.attributes["gen_ai.output.messages"])[0]["parts"][0]["content"] == "hello"
+
+    def test_whose_messages_are_listed_as_a_raw_response_is_one_span(self, run: Run) -> None:
+        assert run.tokens("async again") == [11]
+
+    def test_that_is_created_with_its_thread_is_one_span(self, run: Run) -> None:
+        assert run.tokens("async in one request") == [11]
+
+    def test_that_cannot_be_created_is_one_failed_span(self, run: Run) -> None:
+        (span,) = run.spans("async refused")
+
+        assert span.status_code == 2
+        assert span.attributes["error.type"] == "BadRequestError"
+
+    def test_belongs_to_its_task(self, run: Run) -> None:
+        assert [run.tokens(f"task {number}") for number in range(5)] == [[11]] * 5
+
+
+@pytest.mark.slow
+def test_resources_of_the_client_are_loaded_at_their_first_use(run: Run) -> None:
+    assert run.printed["loaded"] == []
+
+
+class TestARunWithoutContent:
+    def test_is_reported_when_it_is_over_without_its_messages(self) -> None:
+        usage = SimpleNamespace(prompt_tokens=7, completion_tokens=4, total_tokens=11)
+        given = {"object": "thread.run", "id": "run_1", "thread_id": "t", "model": "gpt-4o", "usage": usage}
+        states = [SimpleNamespace(**given, status=status) for status in ("queued", "completed", "completed")]
+        runs = Runs("opentelemetry.instrumentation.openai.v1", lambda: False)
+
+        with capture() as seen:
+            runs.creating(lambda: states[0], None, (), {})
+            for state in states:
+                runs.retrieving(lambda state=state: state, None, (), {})
+            runs.listing(lambda thread_id: SimpleNamespace(data=[]), None, (), {"thread_id": "t"})
+
+        (span,) = seen.spans
+        assert (span.attributes or {})["gen_ai.usage.input_tokens"] == 7

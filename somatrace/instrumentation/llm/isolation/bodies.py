@@ -6,12 +6,13 @@ The bedrock and sagemaker instrumentors read the body in the call, and leave ano
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from somatrace.instrumentation.llm.isolation.feed import Feed
+from somatrace.instrumentation.llm.isolation.feed import Feed, stepped
 from somatrace.instrumentation.llm.isolation.noted_spans import current_call
 from somatrace.instrumentation.llm.isolation.observed import observe
 
@@ -38,22 +39,44 @@ def after_reading(handle: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(handle)
     def deferred(*given: Any) -> Any:
-        call: Any = current_call()
-        found = _body_of(call, given)
-        if found is None:
-            return handle(*given)
-        at, field, body = found
-        kind, response = type(body), given[at]
+        return None if _defer(handle, given) else handle(*given)
 
-        def finish(data: bytes) -> None:  # without the body itself, whose end as garbage is awaited
-            whole = {**response, field: kind(io.BytesIO(data), len(data))}
-            handle(*given[:at], whole, *given[at + 1 :])
+    @functools.wraps(handle)
+    async def deferred_awaitable(*given: Any) -> Any:
+        return None if _defer(handle, given) else await handle(*given)
 
-        call.defer()
-        observe(body._raw_stream, _Body(call, finish, body._content_length))
-        return None
+    return deferred_awaitable if inspect.iscoroutinefunction(handle) else deferred
 
-    return deferred
+
+def _defer(handle: Callable[..., Any], given: tuple[Any, ...]) -> bool:
+    """Call `handle` when the program has read the body among its arguments. False if there is none."""
+    call: Any = current_call()
+    found = _body_of(call, given)
+    if found is None:
+        return False
+    at, field, body = found
+    kind, response = type(body), given[at]
+    asynchronous = inspect.iscoroutinefunction(kind.read)
+
+    def finish(data: bytes) -> None:  # without the body itself, whose end as garbage is awaited
+        read = _Read(data) if asynchronous else kind(io.BytesIO(data), len(data))
+        done = handle(*given[:at], {**response, field: read}, *given[at + 1 :])
+        if asynchronous:
+            stepped(done)
+
+    call.defer()
+    observe(body if asynchronous else body._raw_stream, _Body(call, finish, body._content_length))
+    return True
+
+
+class _Read:
+    """A body of aiobotocore that has been read."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self) -> bytes:
+        return self._data
 
 
 def _body_of(call: _Call | None, given: tuple[Any, ...]) -> tuple[int, str, Any] | None:

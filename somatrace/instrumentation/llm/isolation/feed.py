@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Protocol
 
+from somatrace.instrumentation.llm.isolation.first_token import has_token
 from somatrace.runtime.fail_safe import from_a_signal
 
 #: Methods by which streams, managers of streams and nothing else are recognized.
@@ -28,6 +30,9 @@ class Call(Protocol):
 
     def noting(self) -> Any:
         """A context manager that notes the spans that start in it."""
+
+    def answering(self) -> None:
+        """Note on the spans of the call that the first token of its answer has just arrived."""
 
     def close(self, error: BaseException | None = None) -> None:
         """End the spans of the call."""
@@ -72,7 +77,10 @@ class Feed:
 
     def __next__(self) -> Any:
         if self._somatrace_items:
-            return self._somatrace_items.popleft()
+            item = self._somatrace_items.popleft()
+            parse = vars(self).get("_parse_event")
+            parsed = item if parse is None else parse(item)
+            return stepped(parsed) if inspect.isawaitable(parsed) else parsed
         end = self._somatrace_end
         raise _StarvedError if end is None else end
 
@@ -104,11 +112,15 @@ class Feed:
 
     def _parse_event(self, event: Any) -> Any:
         """Botocore's parser of events, which an instrumentor may replace. The events are parsed already."""
-        return event
+        return _Event(event)
 
-    def _somatrace_parse(self) -> None:
-        while self._somatrace_items:
-            self._parse_event(self._somatrace_items.popleft())
+
+class _Event(dict[str, Any]):
+    """A parsed event, also for those who await the parser, as with aiobotocore."""
+
+    def __await__(self) -> Generator[None, None, _Event]:
+        yield from ()
+        return self
 
 
 class Observer:
@@ -123,6 +135,7 @@ class Observer:
         self._feed = feed
         self._iterator: Any = None
         self._done = False
+        self._has_token = False
         #: Whether the program's stream is being read right now, and by it any stream inside.
         self.busy = False
         kind = feed._somatrace_kind
@@ -135,6 +148,9 @@ class Observer:
         """The program has read `item`."""
         if self._done:
             return
+        if not self._has_token and has_token(item):
+            self._has_token = True
+            self._call.answering()
         self._feed._somatrace_items.append(item)
         self._step()
 
@@ -179,7 +195,7 @@ class Observer:
         try:
             with self._call.noting():
                 if self._outcome is self._feed:  # the instrumentor has replaced the parser of events only
-                    self._feed._somatrace_parse()
+                    next(self._feed)
                 elif self._asynchronous:
                     if self._iterator is None:
                         self._iterator = self._outcome.__aiter__()

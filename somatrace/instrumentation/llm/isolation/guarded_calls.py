@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
+from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
 from somatrace.instrumentation.llm.isolation.observed import observe
 from somatrace.instrumentation.llm.isolation.stand_ins import StandIn
@@ -55,7 +56,12 @@ def around_method(factory: Callable[..., Any], arguments: Arguments, name: str) 
         def called(*args: Any, **kwargs: Any) -> Any:
             return guarded(wrapper, GuardedCall(method, args, kwargs, name), arguments)
 
-        return called
+        @functools.wraps(method)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            answer = guarded(wrapper, GuardedCall(method, args, kwargs, name), arguments)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        return awaited if inspect.iscoroutinefunction(method) else called
 
     return instrumented
 
@@ -185,6 +191,10 @@ class GuardedCall(CallSpans):
         """The program's stream, of which the instrumentor has got `feed`."""
         streams = self._stand_in.streams.values() if self._stand_in is not None else ()
         return next((stream for stream, given in streams if given is feed), None)
+
+    def answering(self) -> None:
+        """Note on the spans that the first token of the answer has just arrived."""
+        arrived(self._spans)
 
     def defer(self) -> None:
         """Keep the spans open until `close` is called, though the call is done."""

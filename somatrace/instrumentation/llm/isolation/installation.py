@@ -39,10 +39,12 @@ _FAMILIES: Final = {
 }
 #: Methods whose instrumentor makes a span beside that of the framework or gateway that calls them.
 _RESPONSES: Final = "Responses."
+#: Methods whose calls another instrumented method makes: their clients would have two spans for each call.
+_TWICE: Final = ("Session.create_client",)
 #: Modules that an instrumentor imports only when it instruments.
 _LATER: Final = {"openai": "v1"}
-#: Instrumentors that read the bodies of answers.
-_READS_BODIES: Final = ("bedrock", "sagemaker")
+#: Functions of instrumentors that read the bodies of answers.
+_READERS: Final = {"bedrock": ("_handle_call", "_handle_async_call"), "sagemaker": ("_handle_call",)}
 #: Functions of the AWS instrumentors that instrument a method of a client.
 _FACTORIES: Final = "_instrumented_"
 
@@ -65,8 +67,9 @@ def isolate(library: Library) -> dict[str, Any]:
             for factory in [name for name in vars(module) if name.startswith(_FACTORIES)]:
                 arguments = arguments_of(data_packages(library))
                 setattr(module, factory, around_method(getattr(module, factory), arguments, library.name))
-            if library.name in _READS_BODIES and hasattr(module, "_handle_call"):
-                module._handle_call = after_reading(module._handle_call)  # type: ignore[attr-defined]
+            for reader in _READERS.get(library.name, ()):
+                if hasattr(module, reader):
+                    setattr(module, reader, after_reading(getattr(module, reader)))
     return {"tracer_provider": NotingProvider()}
 
 
@@ -101,6 +104,8 @@ def _framework(library: Library) -> Callable[[Wrapper, str], Wrapper]:
 
 def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper]) -> Callable[..., Any]:
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
+        if name in _TWICE:
+            return None
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
         if _RESPONSES in name:

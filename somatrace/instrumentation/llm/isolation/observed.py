@@ -11,29 +11,12 @@ import inspect
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from somatrace.instrumentation.llm.isolation.feed import is_generator, unlisted
+from somatrace.instrumentation.llm.isolation.observers import Observes, Reading, observer_of, register
+from somatrace.instrumentation.llm.isolation.reads import reading, reading_into
 
-
-class Observes(Protocol):
-    """Follows what the program reads of one stream."""
-
-    #: Whether the stream is being read right now: reads inside are parts of that.
-    busy: bool
-
-    def item(self, item: Any) -> None:
-        """The program has read `item`."""
-
-    def ended(self, error: BaseException | None = None) -> None:
-        """The stream is exhausted, has failed or was given up."""
-
-    def entered(self, stream: object) -> Observes | None:
-        """The program has entered the manager and got `stream`. Returns the observer of that."""
-
-
-#: Observess by the id of their stream, with a reference that ends them when the stream is given up.
-_observers: Final[dict[int, tuple[weakref.ref[Any], Observes]]] = {}
 #: The classes whose methods are replaced.
 _patched: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 _patching: Final = threading.Lock()
@@ -46,33 +29,14 @@ def observe(stream: Any, observer: Observes) -> Any:
     """
     if is_generator(stream):
         around = _around_generator(stream, observer, whole=True)
-        _register(around, observer)
+        register(around, observer)
         return around
     try:
         _patch(type(stream))
-        _register(stream, observer)
+        register(stream, observer)
     except TypeError:  # a type of the C API
         observer.ended()
     return stream
-
-
-def _register(stream: Any, observer: Observes) -> None:
-    key = id(stream)
-
-    def given_up(_: object) -> None:
-        found = _observers.pop(key, None)
-        if found is not None:
-            found[1].ended()
-
-    _observers[key] = weakref.ref(stream, given_up), observer
-
-
-def _observer_of(stream: object) -> Observes | None:
-    """The observer of this stream, unless it is in the middle of reading itself."""
-    found = _observers.get(id(stream))
-    if found is None or found[1].busy or found[0]() is not stream:
-        return None
-    return found[1]
 
 
 def _patch(kind: type) -> None:
@@ -88,30 +52,13 @@ def _patch(kind: type) -> None:
         _patched.add(kind)
 
 
-class _Reading:
-    """One read of a stream. Reads inside it are parts of it."""
-
-    __slots__ = ("_item", "_observer")
-
-    def __init__(self, observer: Observes) -> None:
-        self._observer = observer
-
-    def __enter__(self) -> None:
-        self._observer.busy = True
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._observer.busy = False
-        if error is not None:
-            self._observer.ended(None if isinstance(error, (StopIteration, StopAsyncIteration)) else error)
-
-
 def _next(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def observed(self: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         if observer is None:
             return method(self)
-        with _Reading(observer):
+        with Reading(observer):
             item = method(self)
         observer.item(item)
         return item
@@ -120,12 +67,15 @@ def _next(method: Callable[..., Any]) -> Any:
 
 
 def _anext(method: Callable[..., Any]) -> Any:
+    if inspect.isasyncgenfunction(method):  # of aiobotocore's event streams, for their `__aiter__`
+        return _iter(method)
+
     @functools.wraps(method)
     async def observed(self: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         if observer is None:
             return await method(self)
-        with _Reading(observer):
+        with Reading(observer):
             item = await method(self)
         observer.item(item)
         return item
@@ -136,9 +86,9 @@ def _anext(method: Callable[..., Any]) -> Any:
 def _iter(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         iterator = method(self, *args, **kwargs)
-        if observer is None or iterator is self or not is_generator(iterator):
+        if observer is None or iterator is self or not is_generator(iterator) or _is_around(iterator):
             return iterator
         return _around_generator(iterator, observer, whole=False)
 
@@ -157,7 +107,7 @@ def _around(generator: Generator[Any, Any, Any], observer: Observes, whole: bool
     step: Callable[[], Any] = functools.partial(next, generator)
     while True:
         try:
-            with _Reading(observer):
+            with Reading(observer):
                 item = step()
         except StopIteration as stop:
             return stop.value
@@ -181,7 +131,7 @@ async def _around_async(
     step: Callable[[], Any] = functools.partial(unlisted, generator.__anext__)
     while True:
         try:
-            with _Reading(observer):
+            with Reading(observer):
                 item = await step()
         except StopAsyncIteration:
             return
@@ -199,13 +149,19 @@ async def _around_async(
             step = functools.partial(generator.asend, sent)
 
 
+def _is_around(generator: Any) -> bool:
+    """Whether it is a generator of this module: a method that calls another has observed that already."""
+    code = getattr(generator, "gi_code", None) or getattr(generator, "ag_code", None)
+    return code in (_around.__code__, _around_async.__code__)
+
+
 def _enter(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def observed(self: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         if observer is None:
             return method(self)
-        with _Reading(observer):
+        with Reading(observer):
             entered = method(self)
         return _entered(self, entered, observer)
 
@@ -215,10 +171,10 @@ def _enter(method: Callable[..., Any]) -> Any:
 def _aenter(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     async def observed(self: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         if observer is None:
             return await method(self)
-        with _Reading(observer):
+        with Reading(observer):
             entered = await method(self)
         return _entered(self, entered, observer)
 
@@ -237,7 +193,7 @@ def _close(method: Callable[..., Any]) -> Any:
 
     @functools.wraps(method)
     def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         try:
             return method(self, *args, **kwargs)
         finally:
@@ -246,7 +202,7 @@ def _close(method: Callable[..., Any]) -> Any:
 
     @functools.wraps(method)
     async def awaited(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = _observer_of(self)
+        observer = observer_of(self)
         try:
             return await method(self, *args, **kwargs)
         finally:
@@ -254,41 +210,6 @@ def _close(method: Callable[..., Any]) -> Any:
                 observer.ended()
 
     return awaited if inspect.iscoroutinefunction(method) else observed
-
-
-def _read(method: Callable[..., Any]) -> Any:
-    @functools.wraps(method)
-    def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        observer = _observer_of(self)
-        if observer is None:
-            return method(self, *args, **kwargs)
-        with _Reading(observer):
-            data = method(self, *args, **kwargs)
-        amount = args[0] if args else kwargs.get("amt")
-        if isinstance(data, bytes):
-            observer.item(data)
-            if amount is None or (not data and amount != 0):
-                observer.ended()
-        return data
-
-    return observed
-
-
-def _readinto(method: Callable[..., Any]) -> Any:
-    @functools.wraps(method)
-    def observed(self: Any, buffer: Any) -> Any:
-        observer = _observer_of(self)
-        if observer is None:
-            return method(self, buffer)
-        with _Reading(observer):
-            count = method(self, buffer)
-        if count:
-            observer.item(bytes(memoryview(buffer)[:count]))
-        elif len(buffer):
-            observer.ended()
-        return count
-
-    return observed
 
 
 _METHODS: Final[dict[str, Callable[[Callable[..., Any]], Any]]] = {
@@ -303,9 +224,9 @@ _METHODS: Final[dict[str, Callable[[Callable[..., Any]], Any]]] = {
     "close": _close,
     "aclose": _close,
     # of the bodies of AWS's answers
-    "read": _read,
-    "read1": _read,
-    "readinto": _readinto,
+    "read": reading,
+    "read1": reading,
+    "readinto": reading_into,
     "read_chunked": _iter,
     "stream": _iter,
 }
