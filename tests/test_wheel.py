@@ -84,7 +84,7 @@ def test_the_commands_of_the_wheel_run(installed, tmp_path):
     (tmp_path / "services" / "orders" / "app" / "main.py").write_text("import openai\n")
 
     checked = run(installed, tmp_path, "-m", "somatrace.check", "--no-cache", "--format", "concise")
-    smoked = run(installed, tmp_path, "-m", "somatrace", "smoke", "--timeout", "30")
+    smoked = run(installed, tmp_path, "-m", "somatrace", "smoke", "--timeout", "120")
 
     assert checked.returncode == 1, checked.stderr
     assert "ST" in checked.stdout

@@ -23,7 +23,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 #: Seconds for what answers, and for a service that loads: these only end a hang. A machine that has much
 #: else to do takes several times as long as an idle one for the imports of a service.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

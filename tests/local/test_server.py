@@ -14,6 +14,7 @@ import pytest
 
 from somatrace.local.access.keys import FILE, load_keys
 from somatrace.local.server import LocalServer, ServeError, run
+from tests.support.waiting import HANG
 
 PROGRAM = """
 import sys, pathlib
@@ -40,7 +41,7 @@ def test_it_prints_its_address_and_a_link_that_opens_the_page(command):
     link = command.stdout.readline().split()[-1]
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address)
     assert link.startswith(f"{address}/open#")
-    with httpx.Client(base_url=address) as client:
+    with httpx.Client(base_url=address, timeout=HANG) as client:
         assert (
             client.post("/open", data={"token": link.partition("#")[2]}, follow_redirects=True).status_code
             == 200
@@ -62,8 +63,8 @@ def test_neither_output_nor_log_contains_a_secret(command, tmp_path):
     address = command.stdout.readline().split()[-1]
     keys = load_keys(tmp_path / "data")
     for header in (keys.basic(), f"Bearer {keys.secret_key}", "Basic x"):
-        httpx.post(f"{address}/v1/traces", content=b"\xff", headers={"Authorization": header})
-    httpx.get(f"{address}/trace/x?token={keys.secret_key}")
+        httpx.post(f"{address}/v1/traces", content=b"\xff", headers={"Authorization": header}, timeout=HANG)
+    httpx.get(f"{address}/trace/x?token={keys.secret_key}", timeout=HANG)
     command.send_signal(signal.SIGINT)
     output, errors = command.communicate(timeout=180)
     for secret in (keys.secret_key, keys.page_secret, keys.public_key):

@@ -7,7 +7,7 @@ import sys
 
 import httpx
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG, wait_until
 
 
 def command(*arguments: object) -> list[str]:
@@ -21,7 +21,7 @@ def test_it_prints_its_url_in_one_line_and_writes_the_ready_file(tmp_path):
         wait_until(ready.exists)
         url = ready.read_text().strip()
 
-        assert httpx.get(f"{url}/v1/models").json()["data"][0]["id"] == "local-extractive"
+        assert httpx.get(f"{url}/v1/models", timeout=HANG).json()["data"][0]["id"] == "local-extractive"
         assert process.stdout.readline().strip().endswith(f"{url}/v1")
     finally:
         process.terminate()

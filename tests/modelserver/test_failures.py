@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from somatrace.modelserver.facts import structure
 from somatrace.modelserver.protocol import MAX_BODY
 from somatrace.modelserver.text import count_tokens, tokens
+from tests.support.waiting import HANG
 
 MODEL = "local-extractive"
 QUESTION = [{"role": "user", "content": "What does error E12 mean?"}]
@@ -87,11 +88,11 @@ def test_only_the_configured_key_is_accepted_and_errors_do_not_repeat_keys(servi
         with pytest.raises(openai.AuthenticationError) as raised:
             wrong.models.list()
         assert "planted" not in str(raised.value)
-        assert httpx.get(f"{url}/models").status_code == 401
+        assert httpx.get(f"{url}/models", timeout=HANG).status_code == 401
 
 
 def test_a_host_header_other_than_loopback_is_rejected(base_url):
-    answer = httpx.get(f"{base_url}/models", headers={"host": "evil.example"})
+    answer = httpx.get(f"{base_url}/models", headers={"host": "evil.example"}, timeout=HANG)
 
     assert answer.status_code == 400
 
@@ -122,7 +123,9 @@ def test_a_host_header_other_than_loopback_is_rejected(base_url):
     ids=str,
 )
 def test_a_malformed_request_is_a_400_in_openais_shape(base_url, change):
-    answer = httpx.post(f"{base_url}/chat/completions", json={"model": MODEL, "messages": QUESTION} | change)
+    answer = httpx.post(
+        f"{base_url}/chat/completions", json={"model": MODEL, "messages": QUESTION} | change, timeout=HANG
+    )
 
     assert answer.status_code == 400
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
@@ -132,7 +135,7 @@ def test_a_malformed_request_is_a_400_in_openais_shape(base_url, change):
     "body", [b"", b"[]", b"{", b'{"n": NaN}', b'{"n": 1e999}', b"[" * 100_000, b"\xff\xfe"]
 )
 def test_a_body_that_is_not_a_json_object_is_a_400(base_url, body):
-    answer = httpx.post(f"{base_url}/chat/completions", content=body)
+    answer = httpx.post(f"{base_url}/chat/completions", content=body, timeout=HANG)
 
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
@@ -142,19 +145,22 @@ def test_a_body_over_the_limit_is_rejected_without_reading_all_of_it(base_url):
         for _ in range(MAX_BODY // 65_536 + 4):
             yield b" " * 65_536
 
-    answer = httpx.post(f"{base_url}/chat/completions", content=endless())
+    answer = httpx.post(f"{base_url}/chat/completions", content=endless(), timeout=HANG)
 
     assert answer.status_code == 413
 
 
 def test_an_unknown_path_is_a_404_in_openais_shape(base_url):
-    assert httpx.get(f"{base_url}/nothing").json()["error"]["message"] == "Invalid URL (GET /v1/nothing)"
+    assert (
+        httpx.get(f"{base_url}/nothing", timeout=HANG).json()["error"]["message"]
+        == "Invalid URL (GET /v1/nothing)"
+    )
 
 
 def test_a_lone_surrogate_does_not_break_the_answer(base_url):
     body = '{"model":"local-extractive","messages":[{"role":"user","content":"\\ud800 warranty"}]}'
 
-    assert httpx.post(f"{base_url}/chat/completions", content=body).status_code == 200
+    assert httpx.post(f"{base_url}/chat/completions", content=body, timeout=HANG).status_code == 200
 
 
 def test_a_response_cannot_refer_to_an_earlier_one(client):
@@ -190,6 +196,8 @@ def test_a_recursive_schema_terminates():
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(["messages", "tools", "stop", "n", "stream", "tool_choice"]), JSON))
 def test_any_json_object_is_answered_or_rejected_without_a_server_error(base_url, values):
-    answer = httpx.post(f"{base_url}/chat/completions", json={"model": MODEL, "messages": QUESTION, **values})
+    answer = httpx.post(
+        f"{base_url}/chat/completions", json={"model": MODEL, "messages": QUESTION, **values}, timeout=HANG
+    )
 
     assert answer.status_code in (200, 400)

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
+from tests.support.waiting import HANG
+
 MODEL = "local-extractive"
 TOOLS = [
     {
@@ -85,8 +87,8 @@ def test_the_same_body_gets_the_same_bytes_regardless_of_headers(base_url):
     body = {"model": MODEL, "messages": asked("How long is the warranty?")}
     trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 
-    plain = httpx.post(f"{base_url}/chat/completions", json=body)
-    traced = httpx.post(f"{base_url}/chat/completions", json=body, headers=trace)
+    plain = httpx.post(f"{base_url}/chat/completions", json=body, timeout=HANG)
+    traced = httpx.post(f"{base_url}/chat/completions", json=body, headers=trace, timeout=HANG)
 
     assert plain.status_code == 200
     assert plain.content == traced.content

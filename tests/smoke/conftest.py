@@ -37,7 +37,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 Smoke = Callable[..., SmokeReport]
 #: Seconds that only end a hang: the trace is made by a process of its own, and a machine that has much else
 #: to do takes several times as long as an idle one for that process's imports.
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

@@ -26,12 +26,18 @@ SMOKE = "python ci/trace_smoke.py --timeout 60 --report trace-smoke.json"
 
 def trace_smoke(*arguments: str, env: dict[str, str], directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(ROOT / "ci" / "trace_smoke.py"), *arguments],
+        [
+            sys.executable,
+            str(ROOT / "ci" / "trace_smoke.py"),
+            "--timeout",
+            "120",
+            *arguments,
+        ],  # the last counts
         env={**os.environ, **env},
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=280,
         check=False,
     )
 

@@ -16,11 +16,11 @@ COMMAND = [sys.executable, "-m", "somatrace", "smoke"]
 
 def smoke(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments],
+        [*COMMAND, "--timeout", "120", *arguments],  # the last one given counts
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=280,
         check=False,
     )
 

@@ -30,11 +30,11 @@ for number in range(int(sys.argv[1])):
 if "fork" in sys.argv and not os.fork():
     with tracer.start_as_current_span("in the child"):
         pass
-    somatrace.shutdown(1)
+    somatrace.shutdown(60)
     os._exit(0)
 if "fork" in sys.argv:
     os.wait()
-somatrace.shutdown(1)
+somatrace.shutdown(60)
 """
 
 
@@ -94,7 +94,7 @@ def test_a_forked_child_reports_separately(tmp_path):
 
 
 def test_a_running_process_reports_periodically(tmp_path):
-    program = SERVICE.rpartition("somatrace.shutdown(1)")[0] + "sys.stdin.read()"
+    program = SERVICE.rpartition("somatrace.shutdown(60)")[0] + "sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program, "2"],
         env={**os.environ, "SOMATRACE_DATA_DIR": str(tmp_path)},

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from somatrace.local import data_dir
 from somatrace.local.otlp.decode import DecodedSpan, Limits, SpanOrigin, from_protobuf
 from somatrace.local.queries import traces
 from somatrace.local.store import database, retention, trace_rollup
@@ -214,11 +215,20 @@ def test_lowering_the_limit_never_blocks_for_long(tmp_path, monkeypatch):
     capped.close()
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """Let writers and forks wait for another one as long as a busy machine needs."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", HANG)
+    monkeypatch.setattr(database, "_FORK_SECONDS", HANG)
+    monkeypatch.setattr(data_dir, "_LOCK_SECONDS", HANG)
+
+
 WRITER = """
 import sys
 from somatrace.local.ingest.sink import LocalSink
+from somatrace.local import data_dir
 from somatrace.local.store import database
-database._BUSY_SECONDS = 60.0
+database._BUSY_SECONDS = data_dir._LOCK_SECONDS = 60.0
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 import os
 sink = LocalSink(sys.argv[1], 1 << 40, 7)
@@ -236,6 +246,7 @@ for batch in range(20):
 """
 
 
+@pytest.mark.usefixtures("patient")
 def test_several_processes_create_write_and_read_one_store_concurrently(tmp_path, store):
     writers = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(number)], stderr=subprocess.PIPE)
@@ -246,13 +257,6 @@ def test_several_processes_create_write_and_read_one_store_concurrently(tmp_path
         time.sleep(0.05)
     assert [writer.communicate(timeout=180)[1] for writer in writers] == [b""] * 4
     assert count(store) == 4 * 20 * 25
-
-
-@pytest.fixture
-def patient(monkeypatch):
-    """Let writers and forks wait for another one as long as a busy machine needs."""
-    monkeypatch.setattr(database, "_BUSY_SECONDS", HANG)
-    monkeypatch.setattr(database, "_FORK_SECONDS", HANG)
 
 
 @pytest.mark.usefixtures("patient")

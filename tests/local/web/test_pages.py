@@ -16,6 +16,7 @@ from somatrace.local import formatting
 from somatrace.local.access import auth
 from somatrace.local.trace_view import span_tree, window
 from tests.support.local_server import NOW
+from tests.support.waiting import HANG
 
 SCRIPT = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 RIGHT_TO_LEFT = "user\u202egnp.exe"
@@ -717,7 +718,7 @@ def test_a_link_ends_with_the_server_that_printed_it(start_server, tmp_path, use
     before = start_server(tmp_path / "data")
     token = auth.link(before.keys, before.url, 60).partition("#")[2]
     if used:
-        with httpx.Client(base_url=before.url) as client:
+        with httpx.Client(base_url=before.url, timeout=HANG) as client:
             assert client.post("/open", data={"token": token}).status_code == 303
     after = start_server(tmp_path / "data")
     answer = after.client.post(after.url + "/open", data={"token": token})
@@ -730,7 +731,7 @@ def test_a_session_outlives_a_restart(start_server, tmp_path):
         value = next(iter(client.cookies.values()))
     after = start_server(tmp_path / "data")
     name = f"somatrace_{after.url.rpartition(':')[2]}"
-    assert httpx.get(after.url, headers={"Cookie": f"{name}={value}"}).status_code == 200
+    assert httpx.get(after.url, headers={"Cookie": f"{name}={value}"}, timeout=HANG).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "x", "1.2.3", "9999999999.aaaa.bbbb", "\u20ac", "a" * 5000])
@@ -750,7 +751,7 @@ def test_session_and_link_tokens_are_not_interchangeable(server, browser):
     answer = server.client.post(server.url + "/open", data={"token": browser.cookies[name]})
     assert answer.status_code == 403
     token = auth.link(server.keys, server.url, 60).partition("#")[2]
-    assert httpx.get(server.url, headers={"Cookie": f"{name}={token}"}).status_code == 401
+    assert httpx.get(server.url, headers={"Cookie": f"{name}={token}"}, timeout=HANG).status_code == 401
 
 
 @pytest.mark.parametrize(
