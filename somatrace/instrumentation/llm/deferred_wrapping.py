@@ -2,7 +2,8 @@
 
 openai loads its resources at their first use: loading all of them takes longer than the rest of
 `init_tracing`. The instrumentor of AWS's clients would also import aiobotocore wherever that is installed,
-and fail where the program is just importing it.
+and fail where the program is just importing it. That of langchain would import langgraph and langchain into
+programs that use neither; its switch, langchain-core, is imported in the middle of their imports.
 """
 
 from __future__ import annotations
@@ -16,9 +17,24 @@ from typing import Any, Final
 Hook = Callable[[ModuleType], Any]
 
 #: The modules of instrumentors that wrap what may be loaded later, by library.
-_MODULES: Final = {"bedrock": "", "openai": ".v1"}
+_MODULES: Final = {"bedrock": "", "langchain": "", "openai": ".v1"}
 #: Modules whose import has begun, and not ended, when that of the library ends.
-_BEGUN: Final = {"bedrock": ("aiobotocore.session",)}
+_BEGUN: Final = {
+    "bedrock": ("aiobotocore.session",),
+    "langchain": (
+        "langchain.agents",
+        "langchain.agents.factory",
+        "langchain.agents.middleware.types",
+        "langchain_community.llms.openai",
+        "langchain_core.callbacks",
+        "langchain_openai.chat_models.base",
+        "langchain_openai.llms.base",
+        "langgraph.prebuilt",
+        "langgraph.prebuilt.chat_agent_executor",
+        "langgraph.pregel",
+        "langgraph.types",
+    ),
+}
 
 
 class DeferredWrapping:

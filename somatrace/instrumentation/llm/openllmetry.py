@@ -162,14 +162,11 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
 
 
 def _defer(package: str, library: str, coverage: Coverage) -> None:
-    """Keep failing import hooks of an instrumentor from failing the program's import, and keep the
-    langchain one from importing langgraph and langchain into programs that use neither."""
+    """Keep failing import hooks of an instrumentor from failing the program's import."""
     for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(package + "."):
-            if getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
-                module.register_post_import_hook = _guarded_hooks(library, coverage)  # type: ignore[attr-defined]
-            if library == "langchain" and hasattr(module, "wrap_function_wrapper"):
-                module.wrap_function_wrapper = _wrap_when_imported(library, coverage)  # type: ignore[attr-defined]
+        is_part = name == package or name.startswith(package + ".")
+        if is_part and getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
+            module.register_post_import_hook = _guarded_hooks(library, coverage)  # type: ignore[attr-defined]
 
 
 def _guarded_hooks(library: str, coverage: Coverage) -> Callable[[Callable[[ModuleType], Any], str], None]:
@@ -183,12 +180,3 @@ def _guarded_hooks(library: str, coverage: Coverage) -> Callable[[Callable[[Modu
         wrapt.register_post_import_hook(run, name)
 
     return register
-
-
-def _wrap_when_imported(library: str, coverage: Coverage) -> Callable[[str, str, Any], None]:
-    register = _guarded_hooks(library, coverage)
-
-    def wrap(module: str, name: str, wrapper: Any) -> None:
-        register(lambda loaded: wrapt.wrap_function_wrapper(loaded, name, wrapper), module)
-
-    return wrap
