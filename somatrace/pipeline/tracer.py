@@ -40,7 +40,7 @@ class SomatraceTracer(Tracer):
         attributes = safe_attributes(attributes)
         span: Span = INVALID_SPAN
         try:
-            parent = leave_closed_blocks() if context is None else context
+            parent: Any = leave_closed_blocks() if context is None else context
             span = super().start_span(
                 safe_text(name),
                 parent if isinstance(parent, Context) else None,

@@ -20,6 +20,9 @@ AROUND: Final = 160
 #: How far a value or word may extend past the end of a view, and a word before its beginning.
 FURTHER: Final = 1024
 WORD: Final = 64
+#: Characters that one call of a regular expression reads, and more than any match of `_triggers` has.
+_PIECE: Final = 16 * 1024
+_LONGEST: Final = 64
 #: Nested escapes: %2540, \\u0025..., entities in JSON in a query.
 LEVELS: Final = 3
 
@@ -105,7 +108,7 @@ def _surroundings(text: str) -> Iterator[tuple[int, int]]:
     if pattern is None:
         return
     start, end = 0, -1
-    for match in pattern.finditer(text):
+    for match in _matches(pattern, text):
         low, high = max(0, match.start() - AROUND), min(len(text), match.end() + AROUND)
         if end < 0:
             start = low
@@ -115,6 +118,20 @@ def _surroundings(text: str) -> Iterator[tuple[int, int]]:
         end = high
     if end >= 0:
         yield _whole_words(text, start, end)
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """The matches of the pattern of `_triggers`, searched for piece by piece: other threads of the program
+    wait while an expression runs, and a text in another script may have none."""
+    at = 0
+    while at < len(text):
+        stop = at + _PIECE
+        for match in pattern.finditer(text, at, stop + _LONGEST):
+            if match.start() >= stop:
+                break
+            yield match
+            at = match.end()
+        at = max(at, stop)
 
 
 def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somatrace.guard import redact_text
-from somatrace.guard.detection.decoded_views import decoded_views
+from somatrace.guard.detection.decoded_views import _PIECE, decoded_views
 from tests.guard.detection.corpus import ENCODINGS, encoded_texts
 
 
@@ -183,3 +183,13 @@ def test_a_card_in_the_digits_of_any_script_is_found(zero):
 def test_circled_letters_and_dot_leaders_hide_nothing():
     assert redact_text("ⓟⓐⓢⓢⓦⓞⓡⓓ: hunter2x") == "ⓟⓐⓢⓢⓦⓞⓡⓓ: [PASSWORD]"
     assert redact_text("mail ada@example\u2024com now") == "mail [EMAIL] now"
+
+
+@pytest.mark.parametrize("before", range(2 * _PIECE - 40, 2 * _PIECE + 10, 3))
+def test_a_value_across_two_pieces_of_a_long_text_is_found(before):
+    text = f"{'да' * (before // 2)} ada.lovelace\\u0040example\\u002ecom и дальше"
+
+    redacted = redact_text(text)
+
+    assert "lovelace" not in redacted
+    assert redacted.endswith(" и дальше")
