@@ -38,19 +38,15 @@ LIBRARIES: Final = (
     "haystack",
     "llama_index",
     "openai_agents",
-    "openinference_langchain",
-    "openinference_openai",
     "pydantic_ai",
 )
 #: The clients below them, as rows of the registry.
-CLIENTS: Final = ("openai", "google.genai", "langchain")
+CLIENTS: Final = ("openai", "google.genai")
 _KEPT: Final = (
     "gen_ai.operation.name",
     "gen_ai.request.model",
     "gen_ai.response.id",
     "gen_ai.response.model",
-    "llm.model_name",
-    "openinference.span.kind",
 )
 _PREFIXES: Final = ("gen_ai.usage.", "gen_ai.aggregated_usage.", "llm.usage.", "llm.token_count.")
 
