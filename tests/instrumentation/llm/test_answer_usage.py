@@ -1,4 +1,4 @@
-"""Answers of each client count as billed, whatever their usage consists of, and have the model that answered."""
+"""Answers of each client count as billed, whatever their usage consists of, under the model that answered."""
 
 from __future__ import annotations
 

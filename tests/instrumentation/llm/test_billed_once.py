@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,10 +35,13 @@ def test_the_usage_of_recorded_frameworks_is_that_of_the_answers(library: str, c
 
 def _replay(steps: list[dict[str, Any]]) -> None:
     spans: list[trace.Span] = []
+    began = []
     for step in steps:
+        began.append(time.time_ns())
         if "start" in step:
+            start = began[step["began"]] if "began" in step else None
             above = None if step["parent"] is None else trace.set_span_in_context(spans[step["parent"]])
-            spans.append(trace.get_tracer(step["scope"]).start_span("step", above))
+            spans.append(trace.get_tracer(step["scope"]).start_span("step", above, start_time=start))
         else:
             span = spans[step["end"]]
             span.set_attributes(step["attributes"])

@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,17 +98,26 @@ class Recorder(SpanProcessor):
     def clear(self) -> None:
         self.steps: list[Json] = []
         self.places: dict[int, int] = {}
+        self.times: list[int] = []
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         parent = self.places.get(span.parent.span_id) if span.parent else None
         place = self.places[span.context.span_id] = len(self.places)
-        self.steps.append({"start": place, "parent": parent, "scope": span.instrumentation_scope.name})
+        step = {"start": place, "parent": parent, "scope": span.instrumentation_scope.name}
+        began = sum(moment <= span.start_time for moment in self.times)
+        if began < len(self.steps):  # the instrumentor has given it an earlier start
+            step["began"] = began
+        self._add(step)
 
     def on_end(self, span: Any) -> None:
         place = self.places.get(span.context.span_id)
         attributes = {k: v for k, v in span.attributes.items() if k in _KEPT or k.startswith(_PREFIXES)}
         if place is not None:
-            self.steps.append({"end": place, "name": span.name, "attributes": attributes})
+            self._add({"end": place, "name": span.name, "attributes": attributes})
+
+    def _add(self, step: Json) -> None:
+        self.steps.append(step)
+        self.times.append(time.time_ns())
 
 
 def capture(library: str, file: Path) -> None:
