@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS traces (
     trace_id TEXT PRIMARY KEY,
     head_root INTEGER NOT NULL, head_start INTEGER NOT NULL, head_span TEXT NOT NULL,
     head_tenant TEXT, head_failed INTEGER NOT NULL,
+    head_name TEXT, head_workflow TEXT, head_is_plain INTEGER NOT NULL,
     name TEXT, tenant_id TEXT, workflow_name TEXT, agent_id TEXT, service TEXT,
     start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, spans INTEGER NOT NULL, errors INTEGER NOT NULL,
     calls INTEGER NOT NULL, unmeasured INTEGER NOT NULL,

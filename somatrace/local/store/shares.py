@@ -100,17 +100,25 @@ def merged(
 def settled(trace: TraceSummary, shares: Iterable[Share]) -> tuple[TraceSummary, list[Share]]:
     """The trace with its tenant and outcome, and its shares with what depends on the other ones.
 
-    A root without a tenant shows the only one below it. The failure of the outermost span is that of the
-    workflow and tenant that the trace shows. Until it has arrived, any error counts as a failure.
+    A root without a tenant shows the only one below it. A root that only names itself, as that of a service
+    which calls the workflow's, has the name of the only workflow below it. The failure of the outermost span
+    is that of the workflow and tenant that the trace shows; until it has arrived, any error is a failure.
     """
     ordered = sorted(shares, key=lambda share: share.key)
     named = {share.tenant for share in ordered} - UNNAMED
     tenant = trace.head_tenant
     if (tenant or "") in UNNAMED and named:
         tenant = next(iter(named)) if len(named) == 1 else semconv.SEVERAL_TENANTS
+    workflow, name = trace.head_workflow, trace.head_name
+    workflows = {share.workflow for share in ordered if share.workflows} if trace.head_is_plain else set()
+    if len(workflows) == 1:
+        name = min(workflows) if name == workflow else name
+        workflow = min(workflows)
     root_failed = trace.head_failed and trace.head_root
     trace = trace._replace(
         tenant_id=tenant,
+        workflow_name=workflow,
+        name=name,
         failed=root_failed
         or any(share.failed_workflows for share in ordered)
         or (not trace.head_root and trace.errors > 0),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from somatrace.local.otlp.row import SpanRow
-from somatrace.local.store.definitions import is_call
+from somatrace.local.store.definitions import is_call, is_workflow
 
 _MAX_NAMES: Final = 20
 _MAX_TEXT: Final = 200
@@ -21,6 +21,9 @@ class TraceSummary(NamedTuple):
     head_span: str
     head_tenant: str | None
     head_failed: bool
+    head_name: str | None
+    head_workflow: str | None
+    head_is_plain: bool
     name: str | None
     tenant_id: str | None
     workflow_name: str | None
@@ -60,6 +63,9 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
         head_span=head.span_id,
         head_tenant=head.tenant_id,
         head_failed=head.level == "ERROR",
+        head_name=head.trace_name or head.name,
+        head_workflow=head.workflow_name,
+        head_is_plain=head.workflow_name == head.name and not is_workflow(head),
         name=head.trace_name or head.name,
         tenant_id=head.tenant_id,
         workflow_name=head.workflow_name,

@@ -31,7 +31,9 @@ PROGRAM = f"""
         return openai.OpenAI().chat.completions.create(model="m", messages=[{{"role": "user", "content": q}}])
 
     with bind(tenant_id="acme"), span("outer"):
-        with propagate_attributes(session_id="s-1", tags=["evil"], metadata={{"tenant_id": "evil"}}):
+        metadata = {{"tenant_id": "evil"}}
+        tags = ["beta", "tenant:evil"]
+        with propagate_attributes(session_id="s-1", trace_name="joke-run", tags=tags, metadata=metadata):
             joke(PROMPT)
             with langfuse.start_as_current_observation(
                 name="gen", as_type="generation", model="m", input=PROMPT
@@ -77,6 +79,9 @@ def test_spans_of_a_client_of_the_same_project_arrive_once_with_tags(order: str)
         assert all(span.attributes["langfuse.trace.tags"][0] == "tenant:acme" for span in run.ours.spans)
         inside = [span for span in run.ours.spans if span.name != "outer"]
         assert {span.attributes["session.id"] for span in inside} == {"s-1"}  # its on_start is kept
+        assert all("beta" in span.attributes["langfuse.trace.tags"] for span in inside)
+        assert "tenant:evil" not in str([span.attributes["langfuse.trace.tags"] for span in run.ours.spans])
+        assert {span.attributes["langfuse.trace.name"] for span in run.ours.spans} == {"joke-run"}
         assert not [span for span in inside if "langfuse.internal.is_app_root" in span.attributes]
         assert set(run.ours.paths) == {"/api/public/otel/v1/traces"}
         assert {headers["x-langfuse-sdk-name"] for headers in run.ours.headers} == {"somatrace"}

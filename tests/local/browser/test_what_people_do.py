@@ -333,7 +333,8 @@ def test_ignored_parts_of_an_address_are_reported_until_another_filter_is_chosen
     for path in ("/", "/traces"):
         visitor.goto(f"{path}?tenant=globex&status=fialed&{'x' * 100}={'y' * 100}")
         assert visitor.text("#ignored").startswith(
-            "▲ Ignored parts of the address: status fialed (expected failed, recovered, errors, ok or open), xxxx"
+            "▲ Ignored parts of the address: "
+            "status fialed (expected failed, recovered, errors, ok or open), xxxx"
         )
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= look[0]["width"]
         check_accessibility(visitor)

@@ -136,6 +136,18 @@ def test_the_sums_always_match_the_traces(tmp_path, history):
     store.close()
 
 
+def test_the_root_of_a_calling_service_has_the_name_of_the_workflow_below_it(store):
+    calling = {"name": "POST /v1", "attributes": {"tenant_id": "unknown", "workflow_name": "POST /v1"}}
+    chain = {**tagged("acme", "ask"), "langfuse.observation.type": "chain"}
+    store.add([make(0, **calling)])
+    store.add([make(1, parent_id=f"{1:016x}", name="ask", attributes=chain)])
+
+    (row,) = store.read(lambda c: traces.search(c, traces.TraceFilter(workflow="ask"))).rows
+    assert (row["name"], row["workflow_name"], row["tenant_id"]) == ("ask", "ask", "acme")
+    found = overview_of(store, OverviewScope(NOON // 10**9, NOON // 10**9 + 3600))
+    assert [(group.sums["tenant"], group.sums["workflow"]) for group in found.groups] == [("acme", "ask")]
+
+
 def overview_of(store: Store, scope: OverviewScope) -> Overview:
     return store.read(lambda connection: overview.read(connection, scope))
 

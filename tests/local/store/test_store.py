@@ -100,7 +100,7 @@ def test_a_duplicate_span_in_one_batch_counts_once_and_the_last_one_wins(store):
     assert store.read(lambda connection: connection.execute("SELECT name FROM spans").fetchall()) == [
         ("last",)
     ]
-    assert trace_rows(store)[0][11:14] == (10**18, 10**18 + 5, 1)
+    assert trace_rows(store)[0][14:17] == (10**18, 10**18 + 5, 1)
 
 
 spans = st.builds(
@@ -143,7 +143,7 @@ def test_the_row_of_a_trace_always_matches_its_spans(tmp_path, batches):
 def test_deleting_a_span_or_a_trace_updates_the_row_of_the_trace(store):
     store.add([make(0), make(1, parent=0), make(2, trace=1)])
     assert store.delete(f"{1:032x}", f"{2:016x}") == 1
-    assert [row[13] for row in trace_rows(store)] == [1, 1]
+    assert [row[16] for row in trace_rows(store)] == [1, 1]
     assert store.delete(f"{1:032x}") == 1
     assert [row[0] for row in trace_rows(store)] == [f"{2:032x}"]
     assert store.delete("nothing") == 0
