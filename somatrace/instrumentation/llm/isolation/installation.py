@@ -21,9 +21,12 @@ from somatrace.libraries import Library
 _OTHERS: Final = ("sqlalchemy",)
 #: Libraries that hand on objects of their own, as frameworks do.
 _LIKE_FRAMEWORKS: Final = ("mcp",)
-#: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients,
-#: OpenAI's assistants and its realtime connections.
-_REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list", "Realtime.")
+#: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients and
+#: OpenAI's assistants.
+_REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list")
+#: Methods that stay as they are. The instrumentor gives the program another connection than OpenAI's, which
+#: is no context manager for a synchronous client.
+_LEFT_OUT: Final = ("Realtime.connect", "AsyncRealtime.connect")
 #: Methods whose instrumentor gives streams of its own to the program on purpose: MCP's transports.
 _TRANSPORTS: Final = ("connect_sse", "sse_client", "stdio_client", "stdio_server", "streamablehttp_client",
     "StreamableHTTPServerTransport.connect")  # fmt: skip
@@ -96,6 +99,8 @@ def _framework(library: Library) -> Callable[[Wrapper, str], Wrapper]:
 
 def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper]) -> Callable[..., Any]:
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
+        if name in _LEFT_OUT:
+            return None
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
         return wrap(target, name, around(wrapper, name))
