@@ -8,7 +8,7 @@ from typing import Any, Final
 #: Deeper containers are left unread.
 _MAX_DEPTH: Final = 64
 #: Values after these are left unread: a container that holds itself twice has no end.
-_MAX_VALUES: Final = 500_000
+_MAX_VALUES: Final = 200_000
 #: The types of the clients' sentinels for omitted parameters.
 _SENTINELS: Final = ("NotGiven", "Omit", "Unset")
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
