@@ -19,6 +19,7 @@ from somatrace.instrumentation.llm.isolation.passive import (
     PassiveReader,
     Unread,
     fields_of_model,
+    has_own_dict,
     is_data_of,
 )
 
@@ -128,7 +129,7 @@ def _fields_of_dataclass(kind: type, value: Any) -> dict[str, Any] | None:
     if names is None:
         return None
     fields = {name: item for name, item in _slots(kind, value).items() if name in names}
-    if not any(_has_own_dict(base) for base in kind.__mro__):
+    if not any(has_own_dict(base) for base in kind.__mro__):
         try:
             stored = object.__getattribute__(value, "__dict__")
         except AttributeError:
@@ -152,7 +153,3 @@ def _slots(kind: type, value: Any) -> dict[str, Any]:
 
 def _is_dataclass(kind: type) -> bool:
     return type(vars(kind).get("__dataclass_fields__")) is dict
-
-
-def _has_own_dict(kind: type) -> bool:
-    return type(vars(kind).get("__dict__")) not in (types.GetSetDescriptorType, type(None))

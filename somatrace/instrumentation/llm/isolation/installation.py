@@ -24,9 +24,13 @@ from somatrace.libraries import Library
 _OTHERS: Final = ("sqlalchemy",)
 #: Libraries that hand on objects of their own, as frameworks do.
 _LIKE_FRAMEWORKS: Final = ("mcp",)
-#: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients,
-#: OpenAI's assistants and its realtime connections.
-_REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list", "Realtime.")
+#: Methods whose instrumentor replaces an argument or the answer on purpose: AWS's factories of clients and
+#: OpenAI's assistants.
+_REPLACED: Final = ("ClientCreator.", "AioSession.", "Assistants.", "Runs.", "Messages.list")
+#: Methods that stay as they are. The instrumentor gives the program another realtime connection than
+#: OpenAI's, which is no context manager for a synchronous client. aiobotocore's session is instrumented in
+#: the method that calls `create_client`: its clients would have two spans for each call.
+_LEFT_OUT: Final = ("AsyncRealtime.connect", "Realtime.connect", "Session.create_client")
 #: Methods whose instrumentor gives streams of its own to the program on purpose: MCP's transports.
 _TRANSPORTS: Final = ("connect_sse", "sse_client", "stdio_client", "stdio_server", "streamablehttp_client",
     "StreamableHTTPServerTransport.connect")  # fmt: skip
@@ -39,8 +43,6 @@ _FAMILIES: Final = {
 }
 #: Methods whose instrumentor makes a span beside that of the framework or gateway that calls them.
 _RESPONSES: Final = "Responses."
-#: Methods whose calls another instrumented method makes: their clients would have two spans for each call.
-_TWICE: Final = ("Session.create_client",)
 #: Modules that an instrumentor imports only when it instruments.
 _LATER: Final = {"openai": "v1"}
 #: Functions of instrumentors that read the bodies of answers.
@@ -104,7 +106,7 @@ def _framework(library: Library) -> Callable[[Wrapper, str], Wrapper]:
 
 def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper]) -> Callable[..., Any]:
     def wrap_function_wrapper(target: Any, name: str, wrapper: Any) -> Any:
-        if name in _TWICE:
+        if name in _LEFT_OUT:
             return None
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 #: Deeper containers are left unread.
 _MAX_DEPTH: Final = 64
 #: Values after these are left unread: a container that holds itself twice has no end.
-_MAX_VALUES: Final = 500_000
+_MAX_VALUES: Final = 200_000
 #: The types of the clients' sentinels for omitted parameters.
 _SENTINELS: Final = ("NotGiven", "Omit", "Unset")
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
@@ -106,7 +107,12 @@ def fields_of_model(kind: type, value: Any) -> Mapping[str, Any] | None:
     """The fields of a pydantic model, as they are stored."""
     if not any(base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in kind.__mro__):
         return None
-    if any("__dict__" in vars(base) for base in kind.__mro__ if base.__module__ != "pydantic.main"):
+    if any(has_own_dict(base) for base in kind.__mro__ if base.__module__ != "pydantic.main"):
         return None
     fields = object.__getattribute__(value, "__dict__")
     return fields if type(fields) is dict else None
+
+
+def has_own_dict(kind: type) -> bool:
+    """Whether a class replaces the `__dict__` of its instances."""
+    return type(vars(kind).get("__dict__")) not in (types.GetSetDescriptorType, type(None))
