@@ -26,8 +26,8 @@ EXPLAINED: tuple[Explained, ...] = (
         Explained(
             "anthropic",
             f"tests/{module}.py::*",
-            "tests anthropic's own spans, which are off beside the instrumentor's, and trace headers, which no "
-            "model server gets; some expect that no span is around the test",
+            "tests anthropic's own spans, which are off beside the instrumentor's, and trace headers, which "
+            "no model server gets; some expect that no span is around the test",
         )
         for module in ("test_open_telemetry", "test_tracing", "lib/tools/test_open_telemetry")
     ),
