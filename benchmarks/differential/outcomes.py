@@ -12,7 +12,8 @@ END, SPANS = "end", "spans"
 #: exit statuses of a run in which all tests were run: all passed, some failed
 COMPLETE = ("0", "1")
 ABSENT = "absent"
-_SEVERITY = ("passed", "skipped", "xfailed", "xpassed", "failed", "error")
+#: an error in the teardown does not hide a failure
+_SEVERITY = ("passed", "skipped", "xfailed", "xpassed", "error", "failed")
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Difference:
     mode: str
     without: str
     traced: str
+    #: why it did not pass with tracing
+    text: str = field(default="", compare=False)
 
 
 def read(path: Path) -> Run:
@@ -74,7 +77,7 @@ def _add(run: Run, entry: Mapping[str, str]) -> None:
         outcome = "error"
     before = run.outcomes.get(entry["test"], "passed")
     run.outcomes[entry["test"]] = max(before, outcome, key=_SEVERITY.index)
-    if entry["text"]:
+    if entry["text"] and run.outcomes[entry["test"]] != before:
         run.texts[entry["test"]] = entry["text"]
 
 
@@ -89,7 +92,13 @@ def differences(without: Run, traced: Run, mode: str, excluded: Iterable[str]) -
     """The tests whose outcome changes with tracing, in the order of their ids."""
     tests = (without.outcomes.keys() | traced.outcomes.keys()) - set(excluded)
     found = [
-        Difference(test, mode, without.outcomes.get(test, ABSENT), traced.outcomes.get(test, ABSENT))
+        Difference(
+            test,
+            mode,
+            without.outcomes.get(test, ABSENT),
+            traced.outcomes.get(test, ABSENT),
+            traced.texts.get(test, ""),
+        )
         for test in tests
     ]
     return sorted(one for one in found if one.without != one.traced)

@@ -42,6 +42,14 @@ def test_the_outcome_of_a_test_is_the_worst_of_its_phases(outcome, tmp_path):
     assert run.outcomes == {"t": outcome}
 
 
+def test_an_error_in_the_teardown_does_not_hide_a_failure(tmp_path):
+    path = written(
+        tmp_path / "run", ("t", "setup", "passed"), ("t", "call", "failed"), ("t", "teardown", "failed")
+    )
+
+    assert outcomes.read(path).outcomes == {"t": "failed"}
+
+
 def test_the_last_attempt_of_a_test_counts(tmp_path):
     path = written(
         tmp_path / "run",
@@ -101,6 +109,13 @@ def test_an_explanation_holds_for_its_suite_tests_and_modes():
     assert (
         explanation("lib", Difference("tests/test_a.py::test_y", "full", "passed", "failed"), table) is None
     )
+
+
+def test_an_explanation_with_a_text_holds_only_for_failures_with_it():
+    table = (Explained("lib", "tests/*", "a reason", text="worker"),)
+
+    assert explanation("lib", Difference("tests/t", "none", "passed", "error", "a worker"), table)
+    assert not explanation("lib", Difference("tests/t", "none", "passed", "failed", "1 != 2"), table)
 
 
 def test_every_explanation_gives_its_reason_for_a_suite_of_the_table():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from somatrace.instrumentation.llm.isolation.feed import Feed, is_stream
@@ -58,4 +60,20 @@ def _copy_of_raw(answer: Any) -> Any:
         return Unread()
     given = copy.copy(answer)
     given._parsed_by_type = {}
+    if inspect.iscoroutinefunction(given.parse):
+        given.parse = functools.partial(_parsed, given.parse)
     return given
+
+
+def _parsed(parse: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
+    """The outcome of an asynchronous `parse`, which awaits nothing after the response has been read.
+
+    Instrumentors call it, but do not await it.
+    """
+    parsing = parse(*args, **kwargs)
+    try:
+        parsing.send(None)
+    except StopIteration as done:
+        return done.value
+    parsing.close()
+    return Unread()
