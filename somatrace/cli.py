@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -164,9 +163,10 @@ def doctor(
 
 def _colored(level: Level, mark: str) -> str:
     """A mark in color on a terminal, unless NO_COLOR (no-color.org) is set."""
-    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
-        return mark
-    return typer.style(mark, fg=_COLORS[level])
+    from rich.console import Console
+
+    terminal = Console()
+    return typer.style(mark, fg=_COLORS[level]) if terminal.is_terminal and not terminal.no_color else mark
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from opentelemetry import context as otel_context
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
 
@@ -44,6 +46,14 @@ def root() -> Path:
 def _own_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep spool and local store of this test, and of the processes it starts, in its own directory."""
     monkeypatch.setenv("SOMATRACE_DATA_DIR", str(tmp_path / "somatrace-data"))
+
+
+@pytest.fixture(autouse=True)
+def _own_context() -> Iterator[None]:
+    """What a test leaves in OpenTelemetry's context does not reach the next one."""
+    token = otel_context.attach(otel_context.get_current())
+    yield
+    otel_context.detach(token)
 
 
 @pytest.fixture

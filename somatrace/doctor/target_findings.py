@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from opentelemetry.sdk.trace import ReadableSpan
-
-from somatrace import semconv
 from somatrace.config import Settings
 from somatrace.config.reader import DEFAULT
 from somatrace.config.urls_and_headers import clear_text_abroad
-from somatrace.delivery import encoding
 from somatrace.delivery.factory import transport_of
 from somatrace.delivery.probe import probe
+from somatrace.delivery.probe.probe_span import probe_span
 from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.local.data_dir import data_dir
 from somatrace.local.store.database import FILE
@@ -68,7 +65,7 @@ def _sent_finding(settings: Settings, timeout: float) -> DoctorFinding:
     """Send one span, which the target stores under a tenant of its own."""
     transport, _ = transport_of(settings)
     assert transport is not None  # the probe would have failed without one
-    body, trace_id = _one_span()
+    body, trace_id = probe_span(_TENANT)
     try:
         result = transport.send(body, timeout)
     finally:
@@ -76,19 +73,6 @@ def _sent_finding(settings: Settings, timeout: float) -> DoctorFinding:
     if result.outcome == "accepted" and not result.rejected:
         return finding("sent", trace_id=trace_id, tenant=_TENANT)
     return finding(result.fault or "server", url=settings.target.address, what=result.message)
-
-
-def _one_span() -> tuple[bytes, str]:
-    """An encoded span without content, and its trace id."""
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-
-    provider = TracerProvider(resource=Resource({semconv.SERVICE_NAME: "somatrace-doctor"}))
-    span = provider.get_tracer(semconv.SCOPE, semconv.VERSION).start_span("doctor")
-    span.set_attribute(semconv.TENANT, _TENANT)
-    span.end()
-    assert isinstance(span, ReadableSpan)
-    return encoding.encode([span]), format(span.get_span_context().trace_id, "032x")
 
 
 def _is_clear_text(settings: Settings) -> bool:

@@ -2,7 +2,8 @@
 
 Langchain tells handlers of the end of an asynchronous run in a task of its own, where the instrumentor cannot
 take back the context that it has set at the start: the program went on in the finished span, with model
-calls left out. It tells them nothing of models, tools and retrievers that are cancelled.
+calls left out. The same follows from a fault of the instrumentor at the end of any run. Langchain tells
+handlers nothing of models, tools and retrievers that are cancelled.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ from somatrace.instrumentation.llm.isolation.noted_spans import log_fault
 
 #: The methods that start a run, by module and class.
 _RUNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
-    "langchain_core.language_models.chat_models": {"BaseChatModel": ("agenerate", "stream", "astream")},
-    "langchain_core.language_models.llms": {"BaseLLM": ("agenerate", "stream", "astream")},
+    "langchain_core.language_models.chat_models": {
+        "BaseChatModel": ("generate", "agenerate", "stream", "astream"),
+    },
+    "langchain_core.language_models.llms": {"BaseLLM": ("generate", "agenerate", "stream", "astream")},
     "langchain_core.retrievers": {"BaseRetriever": ("invoke", "ainvoke")},
     "langchain_core.runnables.base": {
         "Runnable": (
-            "_acall_with_config", "_transform_stream_with_config", "_atransform_stream_with_config",
+            "_call_with_config", "_acall_with_config", "_batch_with_config", "_abatch_with_config",
+            "_transform_stream_with_config", "_atransform_stream_with_config",
         ),
-        "RunnableParallel": ("ainvoke",),
-        "RunnableSequence": ("ainvoke",),
+        "RunnableParallel": ("invoke", "ainvoke"),
+        "RunnableSequence": ("invoke", "ainvoke", "batch", "abatch"),
     },
     "langchain_core.tools.base": {"BaseTool": ("run", "arun")},
 }  # fmt: skip
@@ -86,6 +90,7 @@ def _streamed(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
 
 def _called(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
     runs: list[tuple[Any, Any]] = []
+    outside = otel_context.get_current()
     token = _started.set(runs)
     try:
         return call(*args, **kwargs)
@@ -94,6 +99,7 @@ def _called(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
         raise
     finally:
         _started.reset(token)
+        _return_to(outside)
 
 
 async def _awaited(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
@@ -107,8 +113,12 @@ async def _awaited(call: Any, _: Any, args: Any, kwargs: Any) -> Any:
         raise
     finally:
         _started.reset(token)
-        if otel_context.get_current() is not outside:
-            otel_context.attach(outside)
+        _return_to(outside)
+
+
+def _return_to(outside: otel_context.Context) -> None:
+    if otel_context.get_current() is not outside:
+        otel_context.attach(outside)
 
 
 def _end_all(runs: list[tuple[Any, Any]], error: BaseException) -> None:

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
-from opentelemetry import propagate
 
 from somatrace.instrumentation.llm.isolation.framework_values import arguments_for, copied
 from somatrace.instrumentation.llm.isolation.guarded_calls import GuardedCall, guarded
@@ -122,6 +121,8 @@ async def _received(self: Any) -> AsyncIterator[Any]:
     async for item in self.__wrapped__:
         context = None
         try:
+            from opentelemetry import propagate  # late: it raises for unknown names in OTEL_PROPAGATORS
+
             request: Any = getattr(getattr(item, "message", item), "root", None)
             if hasattr(request, "method") and hasattr(request, "id") and isinstance(request.params, dict):
                 meta = request.params.get("_meta")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypedDict
 
 import pytest
+from opentelemetry import context as otel_context
 from opentelemetry.trace import StatusCode
 
 from somatrace import flush
@@ -139,8 +140,10 @@ def test_a_fault_of_the_instrumentor_changes_no_result(
     importlib.import_module(f"{INSTRUMENTOR}.{module}")
     monkeypatch.setattr(f"{INSTRUMENTOR}.{module}.{path}", broken)
 
-    for run, expected in RUNS.values():
+    context = otel_context.get_current()
+    for name, (run, expected) in RUNS.items():
         assert run() == expected
+        assert otel_context.get_current() is context, name
     for failing in (RunnableLambda(fail), graph(fail)):
         with pytest.raises(OwnError):
             failing.invoke({"x": 1})
