@@ -6,13 +6,14 @@ docs/propagation.md describes the formats and rules.
 from __future__ import annotations
 
 from somatrace.propagation.claimed_ids import is_claimed
-from somatrace.propagation.extract import Caller, ExtractedScope, accepted, incoming
+from somatrace.propagation.extract import SIGNED, Caller, ExtractedScope, accepted, incoming
 from somatrace.propagation.inject import headers_for, outgoing, trace_context
 from somatrace.propagation.messages import message_headers, received
 from somatrace.propagation.snapshot import ContextSnapshot, PicklableSnapshot
 from somatrace.propagation.trust import configure, ignored, may_carry
 
 __all__ = [
+    "SIGNED",
     "Caller",
     "ContextSnapshot",
     "ExtractedScope",

@@ -30,6 +30,8 @@ from somatrace.propagation.trusted_networks import is_inside, networks
 from somatrace.propagation.untrusted_parent import untrusted_parent
 from somatrace.runtime.clock import clock
 
+#: The headers that a signature covers, and the one that holds it.
+SIGNED: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TAGS)
 _TRACE: Final = TraceContextTextMapPropagator()
 _BAGGAGE: Final = W3CBaggagePropagator()
 

@@ -191,7 +191,9 @@ def test_usage_that_the_program_gives_in_langfuses_form_stays() -> None:
     [{}, {"gen_ai.request.model": "m"}, genai(reasoning_tokens=5), {"gen_ai.usage.input_tokens": -1}],
 )
 def test_unknown_usage_is_not_sent_as_0(attributes: dict[str, Any]) -> None:
-    assert sent("a.scope.of.these.tests", attributes).get("langfuse.observation.usage_details") in (None, "{}")
+    details = sent("a.scope.of.these.tests", attributes).get("langfuse.observation.usage_details")
+
+    assert details in (None, "{}")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator, default_getter, default_setter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from somatrace import propagation, semconv
+from somatrace import propagation
 from somatrace.instrumentation.call_context import in_llm_call
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported
@@ -56,8 +56,6 @@ _BETWEEN: Final = Packages(
 )
 #: The botocore instrumentation uses it whatever the global propagator is.
 _AWS: Final = "opentelemetry.propagators.aws.aws_xray_propagator"
-#: What a signature covers.
-_SIGNED: Final = (semconv.HEADER_TRACEPARENT, semconv.HEADER_TAGS)
 
 
 def install(coverage: Coverage) -> None:
@@ -152,7 +150,7 @@ def _request(carrier: Any, getter: Any) -> tuple[object, object]:
                 if isinstance(name, str) and name.startswith("HTTP_")
             ]
             return headers, carrier.get("REMOTE_ADDR")
-    return [(name, getter.get(carrier, name)) for name in _SIGNED], None
+    return [(name, getter.get(carrier, name)) for name in propagation.SIGNED], None
 
 
 def _is_read_by(getter: object, module: str, name: str) -> bool:

@@ -15,7 +15,10 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import default_getter
 
+from somatrace import propagation
 from somatrace.instrumentation.llm.isolation.framework_values import arguments_for, copied
 from somatrace.instrumentation.llm.isolation.guarded_calls import GuardedCall, guarded
 from somatrace.instrumentation.llm.isolation.noted_spans import log_fault
@@ -121,12 +124,10 @@ async def _received(self: Any) -> AsyncIterator[Any]:
     async for item in self.__wrapped__:
         context = None
         try:
-            from opentelemetry import propagate  # late: it raises for unknown names in OTEL_PROPAGATORS
-
             request: Any = getattr(getattr(item, "message", item), "root", None)
             if hasattr(request, "method") and hasattr(request, "id") and isinstance(request.params, dict):
                 meta = request.params.get("_meta")
-                context = propagate.extract(meta) if isinstance(meta, dict) and meta else None
+                context = _callers(meta) if isinstance(meta, dict) and meta else None
         except Exception as error:
             log_fault("mcp receive", error)
         token = None if context is None else otel_context.attach(context)
@@ -135,6 +136,14 @@ async def _received(self: Any) -> AsyncIterator[Any]:
         finally:
             if token is not None:
                 detach(token)
+
+
+def _callers(meta: dict[str, Any]) -> Context:
+    """The context that a message carries, as far as its sender, whose address is not known, is believed."""
+    from opentelemetry import propagate  # late: it raises for unknown names in OTEL_PROPAGATORS
+
+    headers = [(name, default_getter.get(meta, name)) for name in propagation.SIGNED]
+    return propagation.accepted(propagate.extract(meta), propagate.extract({}), headers, None)
 
 
 async def _received_with_context(self: Any) -> AsyncIterator[Any]:

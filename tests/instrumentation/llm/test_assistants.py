@@ -274,9 +274,9 @@ class TestARun:
         assert span.attributes["error.type"] == "BadRequestError"
 
     def test_keeps_state_only_until_it_is_reported_or_among_the_newest(self, run: Run) -> None:
-        kept = {name: run.printed[name] for name in ("runs", "kept", "assistants")}
-
-        assert kept == {"runs": 256, "kept": 0, "assistants": 256}
+        # the five tasks at the end may each have taken the place of an older run, and given it back
+        assert 256 - 5 <= run.printed["runs"] <= 256
+        assert (run.printed["kept"], run.printed["assistants"]) == (0, 256)
 
     def test_that_is_created_with_its_thread_is_one_span(self, run: Run) -> None:
         assert run.tokens("in one request") == [11]

@@ -34,7 +34,7 @@ class Deep:
 
 def outcome(error):
     "An exception is recorded with its text, for which some libraries ask the values inside."
-    noted = [read for read in reads if error is None or read not in ("repr", "str")]
+    noted = [read for read in reads if error is None or read not in ("repr", "str", "made")]
     outcomes.append([type(error).__name__, str(error)[:60].partition(" at 0x")[0], noted])
     reads.clear()
 
