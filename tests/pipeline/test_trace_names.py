@@ -107,7 +107,9 @@ def test_work_after_the_end_of_a_request_keeps_the_name_of_its_trace() -> None:
     with capture() as seen:
         post(app)
 
-    assert names(seen) == {"POST /ask": "POST /ask", "index": "POST /ask"}
+    # OpenTelemetry's instrumentation of FastAPI, once used in a process, adds a span around each such task
+    found = names(seen)
+    assert (found["POST /ask"], found["index"]) == ("POST /ask", "POST /ask")
 
 
 @pytest.fixture

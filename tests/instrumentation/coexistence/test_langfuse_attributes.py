@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langfuse._client.attributes import LangfuseOtelSpanAttributes
 
 from tests.support.otlp_server import OtlpServer, otlp_server
 from tests.support.programs import run_program
+
+pytest.importorskip("langfuse", reason="the extra langfuse")
+
+from langfuse._client.attributes import LangfuseOtelSpanAttributes
 
 CONTENT = "PROMPT-CANARY-7f3a of Zoe"
 PROGRAM = f"""
@@ -102,6 +105,8 @@ EXPERIMENT_REMOVED = (
 )
 #: Those of datasets of the server, those that the SDK does not write here, and those that tags decide.
 ELSEWHERE = (
+    "langfuse.trace.input",
+    "langfuse.trace.output",
     "langfuse.trace.name",
     "langfuse.trace.tags",
     "langfuse.experiment.dataset.id",

@@ -10,10 +10,13 @@ from somatrace import bind, span
 from somatrace.config import Target
 from somatrace.instrumentation.http.telemetry_requests import set_target
 from somatrace.testing import capture
-from tests.instrumentation.http.test_clients import TRACE_HEADERS, clients, each_client
 from tests.support.echo_server import Echo
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import run_program
+
+pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
+
+from tests.instrumentation.http.test_clients import TRACE_HEADERS, clients, each_client
 
 
 @pytest.fixture
