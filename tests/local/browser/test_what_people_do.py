@@ -788,6 +788,30 @@ def test_a_refresh_keeps_the_table_open_and_waits_for_the_mouse_to_leave_a_chart
     visitor.page.locator("#figures table").wait_for()
 
 
+def test_two_refreshes_that_overlap_keep_the_table_open(server, visit):
+    day = Day()
+    day.workflow("acme")
+    server.send(day)
+    visitor = visit(server)
+    visitor.page.locator("#figures summary").click()
+    visitor.page.locator("#figures table").wait_for()
+
+    visitor.page.evaluate(
+        """() => {
+          const happens = (name) => document.dispatchEvent(new CustomEvent(name, {detail: {ctx: {}}}));
+          const table = document.getElementById("figures");
+          const replaced = table.cloneNode(true);
+          replaced.open = false;
+          happens("htmx:before:swap");
+          table.replaceWith(replaced);
+          happens("htmx:before:swap");
+          happens("htmx:after:swap");
+        }"""
+    )
+
+    visitor.page.locator("#figures table").wait_for()
+
+
 @pytest.mark.parametrize("path", ["/", "/traces", "/services", "/traces?tenant=nobody"])
 @pytest.mark.parametrize("width", [320, 360, 641, 768, 901, 1001, 1024, 1280])
 def test_no_view_is_wider_than_the_screen_and_tables_keep_names_on_one_line(scene_server, visit, path, width):

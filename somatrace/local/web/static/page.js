@@ -215,12 +215,20 @@ document.addEventListener("htmx:before:swap", (event) => {
   if (status === 401) location.reload();
   if (status >= 500) showError("The store could not be read. The data below may be out of date. Run somatrace doctor for details.");
   if (status >= 400) event.preventDefault();
-  opened = all("#overview details[open]").map((details) => [details.id, find(".scroll", details).scrollTop]);
+  all("#overview details[open]").forEach((details) => opened.set(details.id, find(".scroll", details).scrollTop));
   focused = document.activeElement?.closest("tr[data-id]")?.dataset.id;
 });
 let lastNews = "";
 let focused;
-let opened = [];
+//: the open tables, each with its scroll position: kept here, because a second swap may begin before the tables
+//: of the first are open again
+const opened = new Map();
+document.addEventListener("toggle", (event) => {
+  const details = event.target;
+  if (!details.matches("#overview details")) return;
+  if (!details.open) opened.delete(details.id);
+  else if (!opened.has(details.id)) opened.set(details.id, 0);
+}, true);
 document.addEventListener("htmx:after:swap", () => {
   localize();
   for (const [id, top] of opened) {
