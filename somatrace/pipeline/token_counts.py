@@ -80,7 +80,7 @@ _REASONING: Final = "output_reasoning_tokens"
 SUMS: Final = frozenset((*_INPUT, *_OUTPUT, *_TOTAL))
 #: Langfuse counts every number under `gen_ai.usage.` as tokens if it finds no details.
 _COUNTED: Final = SUMS | {semconv.COST_AMOUNT}
-#: Scopes whose input leaves out what was read from or written to a cache.
+#: Scopes whose input does not include the tokens read from or written to a cache.
 _WITHOUT_CACHED: Final = ("opentelemetry.instrumentation.bedrock",)
 #: Models whose texts Langfuse prices under names of their own, since their audio has another price.
 _SPEAKING: Final = re.compile(r"(?i)(?:.*/)?gpt-(?:4o-)?(?:mini-)?(?:audio|realtime)")

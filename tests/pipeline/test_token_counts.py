@@ -21,7 +21,7 @@ O4_MINI = {
 
 
 def genai(**counts: int) -> dict[str, int]:
-    """Attributes of the GenAI conventions; `__` stands for a dot."""
+    """Attributes of the GenAI conventions; `__` in a name becomes a dot."""
     return {f"gen_ai.usage.{name.replace('__', '.')}": count for name, count in counts.items()}
 
 

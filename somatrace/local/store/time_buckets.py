@@ -111,7 +111,7 @@ def _lines(trace: TraceSummary, shares: list[Share]) -> Iterator[tuple[_Place, _
 def _correction(
     place: _Place, right: _Line, shares: list[Share], duration: int
 ) -> Iterator[tuple[_Place, _Line]]:
-    """What is missing from the sum over `shares` to the `right` figures, if anything is."""
+    """The difference between the `right` figures and the sum over `shares`; nothing if they are equal."""
     line = right
     for share in shares:
         own = _figures(share.spans, share.failed, share.errors, duration)

@@ -1,4 +1,4 @@
-"""The observers of the program's streams, and when they are told."""
+"""The observers of the program's streams, and when they are notified."""
 
 from __future__ import annotations
 
