@@ -86,14 +86,14 @@ def like_ours(spans: list[ReadableSpan]) -> bytes:
 
 
 @given(st.lists(st.lists(spans, max_size=6), max_size=3))
-def test_batches_are_those_of_opentelemetrys_encoder(batches) -> None:
+def test_batches_are_those_of_opentelemetrys_encoder(batches):
     encoder = SpanEncoder()  # one for all batches: what it remembers must not change the next
     for batch in batches:
         body = encoder.encode(batch)
         assert parsed(body).SerializeToString(deterministic=True) == like_ours(batch)
 
 
-def test_spans_of_the_sdk_are_encoded_like_opentelemetrys_encoder_does() -> None:
+def test_spans_of_the_sdk_are_encoded_like_opentelemetrys_encoder_does():
     tracer = TracerProvider(resource=RESOURCES[1]).get_tracer("lib", "1.2", "https://example.com/2")
     with (
         tracer.start_as_current_span("outer", kind=SpanKind.SERVER) as outer,
@@ -120,7 +120,7 @@ def only_span(body: bytes) -> Any:
 
 
 @pytest.mark.parametrize("equal", [(True, 1, 1.0), (1.0, True, 1), (0, False, 0.0)])
-def test_equal_values_of_different_types_keep_their_types(equal) -> None:
+def test_equal_values_of_different_types_keep_their_types(equal):
     encoder = SpanEncoder()
     kinds = [
         only_span(encoder.encode([span({"key": value})])).attributes[0].value.WhichOneof("value")
@@ -130,7 +130,7 @@ def test_equal_values_of_different_types_keep_their_types(equal) -> None:
 
 
 @pytest.mark.parametrize("value", [2**63, -(2**63) - 1, object(), {1, 2}, (1, object()), {"deep": 2**64}])
-def test_a_value_that_otlp_cannot_hold_costs_only_itself_and_is_counted(value, caplog) -> None:
+def test_a_value_that_otlp_cannot_hold_costs_only_itself_and_is_counted(value, caplog):
     with caplog.at_level(logging.DEBUG):
         found = only_span(encode([span({"first": 1, "wrong": value, "last": "kept"})]))
 
@@ -139,21 +139,21 @@ def test_a_value_that_otlp_cannot_hold_costs_only_itself_and_is_counted(value, c
     assert caplog.records == []
 
 
-def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
+def test_half_a_surrogate_pair_becomes_a_question_mark():
     found = only_span(encode([span({"k\ud800": "a\udfffb"}, status=Status(StatusCode.ERROR, "\ud800"))]))
 
     assert [(pair.key, pair.value.string_value) for pair in found.attributes] == [("k?", "a?b")]
     assert found.status.message == "?"
 
 
-def test_links_keep_their_tracestate() -> None:
+def test_links_keep_their_tracestate():
     link = Link(SpanContext(3, 4, is_remote=True, trace_state=TraceState([("vendor", "x")])))
     (found,) = only_span(encode([span(links=[link])])).links
 
     assert found.trace_state == "vendor=x"
 
 
-def test_keys_and_values_that_never_recur_are_not_remembered_without_limit() -> None:
+def test_keys_and_values_that_never_recur_are_not_remembered_without_limit():
     encoder = SpanEncoder()
     for number in range(30_000):
         encoder.encode([span({f"key-{number}": f"value-{number}", "id": f"id-{number}", "model": "small"})])
@@ -164,7 +164,7 @@ def test_keys_and_values_that_never_recur_are_not_remembered_without_limit() -> 
     assert only_span(encoder.encode([span({"model": "small"})])).attributes[0].value.string_value == "small"
 
 
-def test_long_texts_are_not_remembered() -> None:
+def test_long_texts_are_not_remembered():
     encoder = SpanEncoder()
     text = "long " * 1000
     encoder.encode([span({"text": text})])
