@@ -16,7 +16,7 @@ import pytest
 from somatrace.guard.removal_notes import RemovalNote, note
 from somatrace.local.access import auth
 from tests.support.local_server import NOW, Export, Running, start_server
-from tests.support.waiting import HANG, wait_until
+from tests.support.waiting import HANG, Found, wait_until
 
 __all__ = ["start_server"]
 
@@ -72,6 +72,16 @@ class Visitor:
     def becomes(self, expression: str) -> None:
         """Wait until a JavaScript expression is true; the page's CSP forbids evaluating it inside."""
         wait_until(lambda: self.page.evaluate(expression))
+
+    def until(self, holds: Callable[[], Found]) -> Found:
+        """Wait until `holds` returns a true value and return it; meanwhile, handlers receive events."""
+
+        def look() -> Found:
+            # Playwright calls handlers only while one of its functions runs
+            self.page.wait_for_timeout(10)
+            return holds()
+
+        return wait_until(look)
 
     def arrives_at(self, pattern: str) -> None:
         self.page.wait_for_url(pattern)

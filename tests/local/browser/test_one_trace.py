@@ -358,6 +358,8 @@ def test_a_loading_span_is_marked_busy_and_selected_when_loaded(day_server, visi
     row(visitor, "search articles").locator("a[data-open]").click()
     visitor.page.locator("#pane[aria-busy=true]").wait_for()
     assert visitor.page.locator("tr[aria-selected]").count() == 0
+    # the page marks the pane when it sends the request, which may not have arrived here yet
+    visitor.until(lambda: held)
     held.pop().continue_()
     visitor.page.locator("#pane h2", has_text="search articles").wait_for()
     assert visitor.page.locator("#pane[aria-busy]").count() == 0
