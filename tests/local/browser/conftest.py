@@ -93,11 +93,6 @@ class Visitor:
         self.expected += ["net::ERR_FAILED", "htmx:error"]
         self.page.route(pattern, lambda route: route.abort())
 
-    def leave(self) -> None:
-        """Go to an empty page, which ends the polling of the page before it, and forget all requests."""
-        self.page.goto("about:blank")
-        self.requests.clear()
-
 
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Callable[..., Visitor]]:
