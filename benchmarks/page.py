@@ -287,8 +287,7 @@ def visited(browser: Any, url: str, cookies: dict[str, str], path: str) -> tuple
         developer.send("Performance.enable")
         # not until the network is idle: pages poll, and on a busy machine one request follows the other
         page.goto(url + path)
-        if page.locator(".plot").count():
-            page.locator(".plot[data-drawn]").last.wait_for()
+        page.locator(".plot:not([data-drawn])").first.wait_for(state="detached")
         # after its tasks and two frames everything has been painted and the observers have been notified
         page.evaluate(
             "new Promise(done => requestIdleCallback("

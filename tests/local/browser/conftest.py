@@ -85,6 +85,9 @@ class Visitor:
 
         return wait_until(look)
 
+    def charts_are_drawn(self) -> None:
+        self.page.locator(".plot:not([data-drawn])").first.wait_for(state="detached")
+
     def arrives_at(self, pattern: str) -> None:
         self.page.wait_for_url(pattern)
 

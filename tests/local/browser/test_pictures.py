@@ -46,8 +46,7 @@ def large_trace(
 def shoot(visitor: Visitor, name: str) -> None:
     """Save a screenshot, full-length on narrow screens, and check accessibility."""
     page = visitor.page
-    if page.locator(".plot").count():
-        page.locator(".plot[data-drawn]").last.wait_for()
+    visitor.charts_are_drawn()
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     PICTURES.mkdir(parents=True, exist_ok=True)

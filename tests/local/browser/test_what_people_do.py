@@ -483,7 +483,7 @@ def test_a_span_id_or_a_trace_id_prefix_opens_the_trace(server, visit):
 def test_dragging_over_a_chart_zooms_and_a_click_lists_the_traces_of_a_point(hour_server, visit):
     visitor = visit(hour_server)
     visitor.goto("/?range=1h")
-    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    visitor.charts_are_drawn()
     box = visitor.page.locator("[data-chart=traces] .u-over").bounding_box()
     middle = box["y"] + box["height"] / 2
     visitor.page.mouse.move(box["x"] + 5, middle)
@@ -493,7 +493,7 @@ def test_dragging_over_a_chart_zooms_and_a_click_lists_the_traces_of_a_point(hou
     visitor.page.wait_for_url("**/?**from=*")
     visitor.page.get_by_role("link", name="reset zoom").wait_for()
 
-    visitor.page.locator(".plot[data-drawn]").first.wait_for()
+    visitor.charts_are_drawn()
     points = visitor.page.eval_on_selector_all(
         "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
     )
@@ -509,12 +509,14 @@ def test_dragging_over_a_chart_zooms_and_a_click_lists_the_traces_of_a_point(hou
 def test_a_point_of_the_duration_chart_lists_its_slowest_traces(hour_server, visit):
     visitor = visit(hour_server)
     visitor.goto("/?range=1h")
-    visitor.page.locator(".plot[data-drawn]").last.wait_for()
+    visitor.charts_are_drawn()
+    chart = visitor.page.locator("[data-chart=latency] .u-over")
+    # under the mouse, no refresh moves the points that are read here
+    chart.hover()
     points = visitor.page.eval_on_selector_all(
         "[data-point]", "rows => rows.map(row => +row.dataset.point.split(',')[0])"
     )
     edges = visitor.page.eval_on_selector(".charts", "box => [+box.dataset.since, +box.dataset.until]")
-    chart = visitor.page.locator("[data-chart=latency] .u-over")
     box = chart.bounding_box()
     share = (points[-1] - edges[0] + 30) / (edges[1] - edges[0])
 
