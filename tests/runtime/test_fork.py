@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.otlp_server import Reply, otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 
 # SDK 1.42 causes this warning on import
 STRICT = ("-W", "error", "-W", "ignore:SelectableGroups dict interface:DeprecationWarning")
@@ -44,7 +44,7 @@ def server():
 def run(server, source: str, *, timeout: float = 180, **env: str) -> str:
     import textwrap
 
-    program = PRELUDE + textwrap.dedent(source)
+    program = PATIENT + PRELUDE + textwrap.dedent(source)
     done = run_program(program, otlp_env(server.url, **env), python_options=STRICT, timeout=timeout)
     assert done.stderr == ""
     return done.stdout
