@@ -23,10 +23,7 @@ _OF_SHARES: Final = ("tokens", "cost")
 _NAME_LISTS: Final = {"model": "models", "agent": "agents", "service": "services"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 _ANYWHERE: Final = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)
-_SUM_OF_SHARES: Final = (
-    "(SELECT ifnull(sum({}), 0) FROM shares WHERE shares.trace_id = traces.trace_id AND {})"
-)
-_SHARE_OF: Final = "EXISTS (SELECT 1 FROM shares WHERE shares.trace_id = traces.trace_id AND {})"
+_SHARES_OF: Final = "SELECT {} FROM shares WHERE shares.trace_id = traces.trace_id AND {}"
 #: by status: conditions on a trace, on a tenant's share of it, and on a workflow's
 _STATUSES: Final = {
     "failed": ("failed", "tenant_failed", "failed"),
@@ -118,7 +115,12 @@ def failed_column(chosen: TraceFilter) -> str:
 
 def _sum_of_shares(sql: str, chosen: TraceFilter) -> Value:
     shares = of_shares(chosen)
-    return Value(_SUM_OF_SHARES.format(sql, shares), tuple(shares.values))
+    total = _SHARES_OF.format(f"ifnull(sum({sql}), 0)", shares)
+    return Value(f"({total})", tuple(shares.values))
+
+
+def _has_share(conditions: object) -> str:
+    return f"EXISTS ({_SHARES_OF.format(1, conditions)})"
 
 
 class Source:
@@ -182,22 +184,14 @@ def scanned(chosen: TraceFilter) -> Conditions:
         if chosen.correlation:
             found.add("correlation_id = ?", chosen.correlation)
     elif chosen.names("workflow"):
-        found.add(_SHARE_OF.format("workflow = ? AND belongs"), chosen.workflow)
+        found.add(_has_share("workflow = ? AND belongs"), chosen.workflow)
     if chosen.status in _SCANNED_STATUSES:
         found.add(_SCANNED_STATUSES[chosen.status])
     if chosen.status == "ok":
         of_own = f"errors + {failed_column(chosen)}"
         errors = _sum_of_shares(of_own, chosen) if of_shares(chosen) else Value("errors")
         found.add(f"{errors.sql} = 0", *errors.values)
-    for limit, condition in (
-        (chosen.min_ns, f"{_DURATION} >= ?"),
-        (chosen.max_ns, f"{_DURATION} <= ?"),
-    ):
-        if limit:
-            found.add(condition, limit)
-    if chosen.min_tokens:
-        tokens = value_of("tokens", chosen)
-        found.add(f"{tokens.sql} >= ?", *tokens.values, chosen.min_tokens)
+    _add_limits(found, chosen)
     for name, column in _NAME_LISTS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
@@ -206,12 +200,22 @@ def scanned(chosen: TraceFilter) -> Conditions:
     return found
 
 
+def _add_limits(found: Conditions, chosen: TraceFilter) -> None:
+    if chosen.min_ns:
+        found.add(f"{_DURATION} >= ?", chosen.min_ns)
+    if chosen.max_ns:
+        found.add(f"{_DURATION} <= ?", chosen.max_ns)
+    if chosen.min_tokens:
+        tokens = value_of("tokens", chosen)
+        found.add(f"{tokens.sql} >= ?", *tokens.values, chosen.min_tokens)
+
+
 def on_traces(chosen: TraceFilter) -> Conditions:
     """All conditions, on the table of traces."""
     found = scanned(chosen)
     if chosen.names("tenant"):
         share = _share(chosen)
-        found.add(_SHARE_OF.format(share), *share.values)
+        found.add(_has_share(share), *share.values)
         chosen = TraceFilter(since_ns=chosen.since_ns, until_ns=chosen.until_ns)
     rest = indexed(chosen)
     if rest:

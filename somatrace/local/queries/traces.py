@@ -120,7 +120,7 @@ def arrived(
 
 
 def _show_own(connection: sqlite3.Connection, chosen: TraceFilter, rows: list[dict[str, Any]]) -> None:
-    """Give rows the figures and the outcome of the chosen tenant and workflow instead of the whole trace's."""
+    """Give rows the figures and the outcome of the chosen tenant and workflow, not of the whole trace."""
     shares = of_shares(chosen)
     if not shares or not rows:
         return
