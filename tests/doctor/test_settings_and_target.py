@@ -259,7 +259,22 @@ def test_send_sends_one_span_without_content_and_names_its_trace(doctor):
     [span] = server.spans
     [line] = texts(diagnosis, "sent")
     assert span.trace_id in line
-    assert span.attributes == {"tenant_id": "somatrace-doctor"}
+    tags = {"tenant_id": "somatrace-doctor", "workflow_name": "doctor"}
+    assert span.attributes == {
+        **tags,
+        **{f"langfuse.trace.metadata.{name}": value for name, value in tags.items()},
+        "langfuse.trace.name": "doctor",
+        "langfuse.trace.tags": ["tenant:somatrace-doctor", "workflow:doctor"],
+    }
+
+
+def test_send_tries_the_local_store_too(doctor, tmp_path):
+    usual, sending = doctor({}), doctor({}, send=True)
+
+    assert texts(usual, "sent") == []
+    [line] = texts(sending, "sent")
+    assert line.endswith("tenant somatrace-doctor")
+    assert "1 spans in 1 traces" in texts(doctor({}), "store")[0]
 
 
 def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):
