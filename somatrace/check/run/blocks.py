@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from somatrace.check.run import names
 from somatrace.check.run.cells import Changes
-from somatrace.check.run.machine import Machine, PathEnded, RunningLoop, RunningTry
+from somatrace.check.run.machine import Frame, Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
     UNKNOWN,
     Arguments,
@@ -22,6 +22,8 @@ from somatrace.check.run.values import (
 )
 
 _MOST_ROUNDS = 12
+_ENDLESS = {"itertools.count()", "itertools.cycle()", "itertools.repeat()"}
+_CATCH_EXITS = {"SystemExit", "BaseException"}
 _CATCH_IMPORTS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -33,6 +35,10 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
             over, machine.place(node, scope), lambda value: _one_round(machine, node, value, scope)
         )
         _else(machine, node.orelse, scope)
+        return
+    if isinstance(over, External) and over.path in _ENDLESS:
+        twice = [lambda: names.bind(machine, node.target, UNKNOWN, scope)] * 2
+        _loop(machine, node, twice, scope, endless=True, certain=True)
         return
     elements = machine.elements(over.ident) if isinstance(over, Items) else None
     if elements is None:
@@ -76,6 +82,7 @@ def _loop(
     loop = RunningLoop(machine.store.begin())
     machine.loops.append(loop)
     ends: list[Changes] = []
+    ways_out = _ways_out(machine, scope)
     if not certain:
         machine.conditions.append(machine.place(node, scope))
         ends.append({})
@@ -90,6 +97,8 @@ def _loop(
     machine.loops.pop()
     if alive and not endless:
         ends.append(machine.store.since(loop.depth))
+    elif alive and not loop.breaks and _ways_out(machine, scope) == ways_out:
+        machine.end("endless")
     machine.store.rollback()
     if ends:
         machine.store.begin()
@@ -101,6 +110,12 @@ def _loop(
     if not loop.breaks:
         raise PathEnded
     machine.store.merge(loop.breaks)
+
+
+def _ways_out(machine: Machine, scope: NameScope) -> int:
+    """How many returns and caught exceptions were met so far: a loop that adds one can be left."""
+    returns = len(scope.frame.returns) if isinstance(scope.frame, Frame) else 0
+    return returns + sum(len(guard.raised) for guard in machine.guards)
 
 
 def _round(machine: Machine, body: Sequence[ast.stmt], scope: NameScope, loop: RunningLoop) -> bool:
@@ -140,8 +155,9 @@ def try_block(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -
 def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -> bool:
     if not node.handlers:
         return machine.execute(node.body, scope) and machine.execute(node.orelse, scope)
-    imports = any(_catches_imports(handler.type) for handler in node.handlers)
-    guard = RunningTry(machine.store.begin(), imports)
+    imports = any(_catches(handler.type, _CATCH_IMPORTS) for handler in node.handlers)
+    exits = any(_catches(handler.type, _CATCH_EXITS) for handler in node.handlers)
+    guard = RunningTry(machine.store.begin(), imports, exits)
     machine.guards.append(guard)
     ended = machine.execute(node.body, scope)
     machine.guards.pop()
@@ -156,7 +172,7 @@ def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) ->
         ways.append(normally)
     for handler in node.handlers:
         starts = [*guard.raised, *([end] if ended else [])]
-        if _catches_imports(handler.type):
+        if _catches(handler.type, _CATCH_IMPORTS):
             starts += guard.import_failed
         ways.append(_handler(machine, handler, scope, starts, perhaps=ended))
     return machine.split(*ways)
@@ -183,11 +199,11 @@ def _handler(
     return run
 
 
-def _catches_imports(caught: ast.expr | None) -> bool:
+def _catches(caught: ast.expr | None, wanted: set[str]) -> bool:
     if caught is None:
         return True
     types = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    return any(isinstance(type_, ast.Name) and type_.id in _CATCH_IMPORTS for type_ in types)
+    return any(isinstance(type_, ast.Name) and type_.id in wanted for type_ in types)
 
 
 # -- with -----------------------------------------------------------------------------------------
@@ -240,7 +256,11 @@ def _entered(
 
 def _suppressed(machine: Machine, manager: External, body: Callable[[], None]) -> None:
     caught = [value.path for value in manager.arguments.all() if isinstance(value, External)]
-    guard = RunningTry(machine.store.begin(), any(path in _CATCH_IMPORTS for path in caught))
+    guard = RunningTry(
+        machine.store.begin(),
+        any(path in _CATCH_IMPORTS for path in caught),
+        any(path in _CATCH_EXITS for path in caught),
+    )
     machine.guards.append(guard)
     ends = guard.raised
     try:

@@ -58,7 +58,7 @@ def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, p
 
         return run
 
-    if not machine.split(*map(way, choices), under=place):
+    if not machine.split(*map(way, choices), under=place, exits_count=True):
         raise PathEnded
     result = results[0]
     for value in results[1:]:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import hooks, serving
+from somatrace.check.run import exits, hooks, serving
 from somatrace.check.run.cells import CALLS, SERVED
-from somatrace.check.run.machine import CodePlace, Machine, PathEnded, SeenEvent, stop_there
+from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
 from somatrace.check.run.values import (
     NONE,
@@ -29,10 +29,6 @@ from somatrace.check.run.values import (
     options,
 )
 
-_EXITS = {
-    "sys.exit", "os._exit", "exit", "quit", "os.abort", "os.execv", "os.execve", "os.execvp",
-    "os.execvpe", "os.execl", "os.execlp",
-}  # fmt: skip
 _RUNS_COROUTINE = {
     "asyncio.run", "uvloop.run", "asyncio.get_event_loop().run_until_complete", "asyncio.Runner().run",
     "asyncio.new_event_loop().run_until_complete", "uvloop.new_event_loop().run_until_complete",
@@ -59,8 +55,8 @@ _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "colle
 def call(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """Call something outside the tree."""
     path = value.path
-    if path in _EXITS:
-        raise PathEnded
+    if exits.is_exit(path):
+        exits.exit_process(machine, path, arguments)
     handler = _EXACT.get(path)
     if handler is not None:
         return handler(machine, arguments, place)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
 from somatrace.check.run import serving
-from somatrace.check.run.cells import CALLS, HOOKS, SERVED
+from somatrace.check.run.cells import HOOKS, SERVED
 from somatrace.check.run.externals import awaited
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
@@ -66,16 +66,17 @@ def run(
     loader = Loader(tree, sources, start.roots, own_package)
     machine = Interpreter(loader, sources, wrappers)
     found = _target(start, loader, tree)
-    exhausted = False
+    exhausted = finished = False
     app: Value = UNKNOWN
     if found is not None:
         try:
             app = _start(machine, start, found)
+            finished = True
         except PathEnded:
             pass
         except (StepLimitReached, RecursionError):
             exhausted = True
-    low, high = machine.store.get(CALLS)
+    low, high = machine.outcome(finished=finished)
     if not exhausted and high == 0:
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
