@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from somatrace.check.run import names
+from somatrace.check.run import blocking, names, serving, waiting
 from somatrace.check.run.cells import Changes
-from somatrace.check.run.machine import Frame, Machine, PathEnded, RunningLoop, RunningTry
+from somatrace.check.run.machine import CodePlace, Frame, Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
     UNKNOWN,
     Arguments,
@@ -40,6 +40,8 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
         twice = [lambda: names.bind(machine, node.target, UNKNOWN, scope)] * 2
         _loop(machine, node, twice, scope, endless=True, certain=True)
         return
+    if isinstance(over, External) and blocking.waits_for_messages(over.path):
+        serving.start(machine, over, machine.place(node, scope))
     elements = machine.elements(over.ident) if isinstance(over, Items) else None
     if elements is None:
         rounds: list[Callable[[], None]] = [lambda: names.bind(machine, node.target, UNKNOWN, scope)]
@@ -234,8 +236,20 @@ def _enter(machine: Machine, node: ast.With | ast.AsyncWith, number: int, scope:
         _entered(machine, manager, body, node)
     elif isinstance(manager, External) and manager.path == "contextlib.suppress()":
         _suppressed(machine, manager, lambda: body(UNKNOWN))
+    elif isinstance(manager, External):
+        _entered_external(machine, manager, place, body)
     else:
         body(manager)
+
+
+def _entered_external(
+    machine: Machine, manager: External, place: CodePlace, body: Callable[[Value], None]
+) -> None:
+    if manager.owner is not None and blocking.serves_inside(manager.owner.path):
+        serving.start(machine, manager, place)
+    body(manager)
+    if waiting.is_group(manager):
+        waiting.leave_group(machine, manager, place)
 
 
 def _entered(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import exits, hooks, serving
+from somatrace.check.run import exits, hooks, waiting
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
@@ -26,8 +26,8 @@ from somatrace.check.run.values import (
     Partial,
     Value,
     is_init_tracing,
-    options,
 )
+from somatrace.check.run.waiting import awaited
 
 _RUNS_COROUTINE = {
     "asyncio.run", "uvloop.run", "asyncio.get_event_loop().run_until_complete", "asyncio.Runner().run",
@@ -68,8 +68,8 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
         return run_function(machine, arguments, place)
     if note_model(machine, value, arguments, place):
         return value.made(arguments)
-    if serving.serves(path):
-        return serving.serve(machine, value, arguments, place)
+    if waiting.blocks(machine, value, arguments, place):
+        return NONE
     wired = hooks.wire(machine, value, arguments, place)
     if wired is not None:
         return wired
@@ -131,22 +131,9 @@ def run_function(machine: Machine, arguments: Arguments, place: CodePlace) -> Va
     return awaited(machine, machine.call(arguments.positional[0], given, place), place)
 
 
-def awaited(machine: Machine, value: Value, place: CodePlace) -> Value:
-    """The result of a coroutine, or the value itself."""
-    for option in options(value):
-        if isinstance(option, Deferred) and option.kind == "coroutine":
-            return machine.run_deferred(option, place)
-    return value
-
-
 def _run_coroutine(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     for value in arguments.positional[:1]:
-        awaited(machine, value, place)
-        if isinstance(value, External):
-            if serving.serves(value.path.removesuffix("()")):
-                return value
-            for inner in value.arguments.all():
-                awaited(machine, inner, place)
+        return awaited(machine, value, place)
     return UNKNOWN
 
 

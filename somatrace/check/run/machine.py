@@ -126,6 +126,8 @@ class Machine(ABC):
         self.loops: list[RunningLoop] = []
         self.conditions: list[CodePlace] = []
         self.ends: list[ProcessEnd] = []
+        #: how many threads are waited for while their functions run
+        self.threads = 0
         self.chain: list[CodePlace] = []
         self.steps = 0
         #: package of each module, for resolving relative imports
@@ -182,6 +184,11 @@ class Machine(ABC):
     def end(self, kind: str) -> None:
         """Record that the process ends on this path, or never leaves this line."""
         self.ends.append(ProcessEnd(kind, self.store.get(CALLS)))
+
+    def recall(self, certain: int, possible: int) -> None:
+        """Count the calls of a path that never ends beside this one, which include those before it."""
+        low, high = self.store.get(CALLS)
+        self.store.set(CALLS, (max(low, certain), max(high, possible)))
 
     def outcome(self, *, finished: bool) -> tuple[int, int]:
         """How often tracing certainly and possibly started, over all ways in which the process goes on.

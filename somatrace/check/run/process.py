@@ -9,7 +9,6 @@ from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
 from somatrace.check.run import serving
 from somatrace.check.run.cells import HOOKS, SERVED
-from somatrace.check.run.externals import awaited
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
 from somatrace.check.run.machine import CodePlace, EventLog, InitCall, PathEnded, StepLimitReached
@@ -24,6 +23,7 @@ from somatrace.check.run.values import (
     Value,
     options,
 )
+from somatrace.check.run.waiting import awaited
 
 #: Hooks of a gunicorn configuration, in the order they run before a worker's first request.
 _MASTER = ("on_starting", "when_ready")

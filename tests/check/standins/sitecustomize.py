@@ -82,7 +82,15 @@ def _celery_pool(module):
     module.process_initializer = process_initializer
 
 
+def _asyncio(module):
+    async def serve_forever(self):
+        recorder.serving()
+
+    module.Server.serve_forever = serve_forever
+
+
 _PATCHES = {
+    "asyncio.base_events": _asyncio,
     "uvicorn.server": _uvicorn,
     "uvicorn.supervisors.multiprocess": _uvicorn_supervisor,
     "gunicorn.workers.sync": _gunicorn,
