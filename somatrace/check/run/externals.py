@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import exits, hooks, waiting
+from somatrace.check.run import exits, flask_commands, hooks, waiting
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
@@ -47,7 +47,8 @@ _SAME = {
     "staticmethod", "classmethod", "property", "functools.cache", "functools.lru_cache",
     "functools.cached_property", "functools.wraps()", "functools.lru_cache()", "dataclasses.dataclass",
     "dataclasses.dataclass()", "typing.cast", "abc.abstractmethod", "typing.final", "typing.override",
-    "typing.no_type_check", "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
+    "typing.no_type_check", "flask.cli.with_appcontext", "click.pass_context", "click.pass_obj",
+    "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
@@ -68,9 +69,10 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
         return run_function(machine, arguments, place)
     if note_model(machine, value, arguments, place):
         return value.made(arguments)
-    if waiting.blocks(machine, value, arguments, place):
+    if waiting.blocks(machine, value, arguments, place) or flask_commands.run_group(machine, value, place):
         return NONE
-    wired = hooks.wire(machine, value, arguments, place)
+    wired = flask_commands.add_command(machine, value, arguments)
+    wired = hooks.wire(machine, value, arguments, place) if wired is None else wired
     if wired is not None:
         return wired
     escape(machine, arguments, path, place)

@@ -126,6 +126,8 @@ class Machine(ABC):
         self.loops: list[RunningLoop] = []
         self.conditions: list[CodePlace] = []
         self.ends: list[ProcessEnd] = []
+        #: the command that the program is given: `manage.py consume`
+        self.command = ""
         #: how many threads are waited for while their functions run
         self.threads = 0
         self.chain: list[CodePlace] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
-from somatrace.check.run import serving
+from somatrace.check.run import flask_commands, serving
 from somatrace.check.run.cells import HOOKS, SERVED
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
@@ -33,7 +33,9 @@ _WORKER = ("post_fork", "post_worker_init")
 @dataclass(frozen=True, slots=True)
 class ProcessStart:
     """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
-    `import` imports it and serves `attribute`, `function` calls `attribute` of it.
+    `import` imports it and serves `attribute`, `function` calls `attribute` of it. `server` is the program
+    that imports it, where it finds the application in a way of its own; `command` is the command that the
+    program is given.
     """
 
     kind: str
@@ -43,6 +45,8 @@ class ProcessStart:
     role: str = "server"
     factory: bool = False
     settings: str = ""
+    server: str = ""
+    command: str = ""
     roots: tuple[SearchRoot, ...] = ()
 
 
@@ -65,6 +69,7 @@ def run(
     """Follow one process."""
     loader = Loader(tree, sources, start.roots, own_package)
     machine = Interpreter(loader, sources, wrappers)
+    machine.command = start.command
     found = _target(start, loader, tree)
     exhausted = finished = False
     app: Value = UNKNOWN
@@ -114,8 +119,12 @@ def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Val
     if start.kind == "function":
         awaited(machine, machine.call(app, Arguments(open=True), place), place)
         return UNKNOWN
+    if start.server == "flask" and not start.attribute:
+        app = flask_commands.best_app(machine, module, place)
     if start.factory:
         app = machine.call(app, Arguments(), place)
+    elif start.server:
+        app = serving.made_without_arguments(machine, app, place)
     _serve(machine, start, app, place)
     return app
 
@@ -174,7 +183,16 @@ def _arq(machine: Interpreter, app: Value, place: CodePlace) -> None:
     machine.store.set(SERVED, value=True)
 
 
-_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": _celery, "arq": _arq}
+def _command(machine: Interpreter, _: Value, place: CodePlace) -> None:
+    """A command of the application itself: `flask consume`."""
+    flask_commands.run_command(machine, place)
+
+
+_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {
+    "celery": _celery,
+    "arq": _arq,
+    "command": _command,
+}
 
 
 def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:

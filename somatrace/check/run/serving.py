@@ -39,8 +39,20 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
         machine.ledger.respawned.append((name, place))
     elif isinstance(name, str) and ":" in name:
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
+    if app is not None and value.path.startswith("uvicorn."):
+        app = made_without_arguments(machine, machine.solid(app), place)
     start(machine, app if app is not None else UNKNOWN, place)
     return NONE
+
+
+def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
+    """The application; uvicorn and flask call what they are given if it is a function without parameters."""
+    if isinstance(app, Function):
+        spec = app.node.args
+        taken = len(spec.posonlyargs) + len(spec.args) - len(spec.defaults)
+        if taken <= 0 and all(default is not None for default in spec.kw_defaults):
+            return machine.call(app, Arguments(), place)
+    return app
 
 
 def _runs_apart(arguments: Arguments) -> bool:
