@@ -200,7 +200,7 @@ def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
     machine.store.set(SERVED, value=True)
     nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
-    if start.role == "lambda" and isinstance(app, Function):
+    if start.role in {"lambda", "server"} and isinstance(app, Function):
         waiting.append((app, nowhere))
     if start.role == "arq" and isinstance(app, Class):
         waiting.extend(

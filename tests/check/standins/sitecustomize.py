@@ -83,7 +83,11 @@ def _celery_pool(module):
 
 
 def _asyncio(module):
+    serve = module.Server.serve_forever
+
     async def serve_forever(self):
+        if "gunicorn" in sys.modules:  # its master serves a socket of its own, for control
+            await serve(self)
         recorder.serving()
 
     module.Server.serve_forever = serve_forever
