@@ -210,6 +210,7 @@ def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
             attribute=attribute.partition("(")[0],
             roots=launch.start.roots,
             factory=attribute.endswith(")"),
+            server="uvicorn",
         )
         yield Launch(
             LaunchOrigin(place.path, place.line, f"uvicorn imports {name} in child processes"),

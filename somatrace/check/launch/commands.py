@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from posixpath import basename
 
-from somatrace.check.launch import programs, servers, words
+from somatrace.check.launch import management, programs, servers, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.run.process import ProcessStart
@@ -40,10 +40,6 @@ _ONE_OFF_MODULES = frozenset([
     "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
     "debugpy", "site", "coverage", "aerich", "awslambdaric",
 ])  # fmt: skip
-_MANAGE_PROCESSES = frozenset([
-    "runserver", "runserver_plus", "runworker", "rqworker", "celery", "qcluster", "process_tasks",
-    "daphne", "run_huey",
-])  # fmt: skip
 #: Programs that start Python code in ways the check does not follow.
 _SUSPECTS = frozenset([
     "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
@@ -61,6 +57,7 @@ def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
+    around = _assigned(argv, around)
     argv = _bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -78,6 +75,18 @@ def launches(
     if known is not None:
         return known(ServerOptions.of(argv[1:]), around, origin)
     return _unknown(argv, around, origin, depth)
+
+
+def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
+    """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
+    given: dict[str, str] = {}
+    for word in argv:
+        if _ASSIGNMENT.match(word):
+            name, _, value = word.partition("=")
+            given[name] = value
+        elif word not in {"env", "exec"}:
+            break
+    return replace(around, variables={**around.variables, **given}) if given else around
 
 
 def _bare(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -147,7 +156,7 @@ def text(
             or basename(argv[0]) in words.SHELLS | {".", "source"}
         )
         if stays or programs.serves(argv):
-            found.extend(launches(argv, around, here, depth=depth + 1))
+            found.extend(launches(argv, _assigned(step.words, around), here, depth=depth + 1))
     return found
 
 
@@ -187,7 +196,7 @@ def _script(
         )
     content = around.tree.text(found) or ""
     if content.startswith("#!") and "python" in content.partition("\n")[0]:
-        return servers.script(found, around, origin)
+        return _file(path, arguments, around, origin)
     if depth > _MOST_DEPTH:
         return []
     if around.scripts_left is None:
@@ -234,7 +243,8 @@ def _module(rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, 
 
 
 def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    if basename(path) == "manage.py" and (not rest or rest[0] not in _MANAGE_PROCESSES):
+    managed = basename(path) == "manage.py"
+    if managed and management.is_one_off(path, rest, around):
         return []
     if "$" in path:
         return [undecidable(origin, path, f"`{path}` is known only at run time")]
@@ -243,7 +253,8 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
     if around.tree.is_folder(found):
         found = f"{found}/__main__.py"
-    return servers.script(found, around, origin)
+    command = management.command_of(rest) if managed else ""
+    return servers.script(found, around, origin, command=command)
 
 
 def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:

@@ -84,6 +84,8 @@ def _same(launch: Launch) -> tuple[Any, ...]:
         start.role,
         start.factory,
         start.settings,
+        start.server,
+        start.command,
         first,
     )
 

@@ -11,7 +11,7 @@ from somatrace.check.launch.servers import ServerOptions
 from somatrace.check.launch.workers import celery, faust, locust, modal, rq, streamlit, uwsgi, worker
 
 PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[Launch]]] = {
-    "uvicorn": servers.asgi,
+    "uvicorn": servers.uvicorn,
     "hypercorn": servers.asgi,
     "granian": servers.asgi,
     "daphne": servers.asgi,

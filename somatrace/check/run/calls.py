@@ -33,7 +33,7 @@ from somatrace.check.run.values import (
 
 def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: bool = False) -> Value:
     """Record a call to somatrace's `init_tracing`."""
-    served = bool(machine.store.get(SERVED))
+    served = bool(machine.store.get(SERVED)) or machine.threads > 0
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
     service = name.value if isinstance(name, Const) and isinstance(name.value, str) else None
     conditions = [*machine.conditions]
@@ -58,7 +58,7 @@ def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, p
 
         return run
 
-    if not machine.split(*map(way, choices), under=place):
+    if not machine.split(*map(way, choices), under=place, exits_count=True):
         raise PathEnded
     result = results[0]
     for value in results[1:]:
@@ -193,6 +193,7 @@ def deferred(
 def construct(machine: Machine, cls: Class, arguments: Arguments, place: CodePlace) -> Value:
     """Create an instance and run its `__init__`."""
     made = Instance(cls, fresh())
+    machine.store.set((made.ident, "instance"), made)
     for name in ("__new__", "__init__", "__post_init__"):
         method = lookup(machine, cls, name)
         if isinstance(method, Function):

@@ -15,6 +15,7 @@ _MISSING: Any = object()
 CALLS: Key = ("#", "calls")
 SERVED: Key = ("#", "served")
 HOOKS: Key = ("#", "hooks")
+TASKS: Key = ("#", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ def _join_hooks(first: tuple[Hook, ...], second: tuple[Hook, ...]) -> tuple[Hook
     return tuple(kept)
 
 
-_STARTS: dict[Key, Any] = {CALLS: (0, 0), SERVED: False, HOOKS: ()}
+_STARTS: dict[Key, Any] = {CALLS: (0, 0), SERVED: False, HOOKS: (), TASKS: ()}
 _JOINS: dict[Key, Callable[[Any, Any], Any]] = {
     CALLS: lambda first, second: (min(first[0], second[0]), max(first[1], second[1])),
     SERVED: lambda first, second: first or second,
     HOOKS: _join_hooks,
+    TASKS: lambda first, second: first if len(first) > len(second) else second,
 }
 
 

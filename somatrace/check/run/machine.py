@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from somatrace.check.project.source import Sources
-from somatrace.check.run.cells import CellStore, Changes
+from somatrace.check.run.cells import CALLS, CellStore, Changes
 from somatrace.check.run.loader import Loader
 from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value, fresh
 
@@ -75,6 +75,16 @@ class EventLog:
     modules: dict[str, None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """A place where a path ends the process or stays for good, and how often tracing had certainly and
+    possibly started by then. `kind`: `endless`, `exit` or `failure`.
+    """
+
+    kind: str
+    calls: tuple[int, int]
+
+
 @dataclass(slots=True)
 class Frame:
     """A running function body or module. A `yield` in it passes control to `resume`."""
@@ -100,6 +110,7 @@ class RunningTry:
 
     depth: int
     imports: bool
+    exits: bool = False
     raised: list[Changes] = field(default_factory=list)
     import_failed: list[Changes] = field(default_factory=list)
 
@@ -114,6 +125,11 @@ class Machine(ABC):
         self.guards: list[RunningTry] = []
         self.loops: list[RunningLoop] = []
         self.conditions: list[CodePlace] = []
+        self.ends: list[ProcessEnd] = []
+        #: the command that the program is given: `manage.py consume`
+        self.command = ""
+        #: how many threads are waited for while their functions run
+        self.threads = 0
         self.chain: list[CodePlace] = []
         self.steps = 0
         #: package of each module, for resolving relative imports
@@ -167,10 +183,37 @@ class Machine(ABC):
     def place(self, node: ast.AST, scope: NameScope) -> CodePlace:
         return CodePlace(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
 
-    def split(self, *alternatives: Callable[[], bool], under: CodePlace | None = None) -> bool:
-        """Run each alternative from here and join the results. False if none continues."""
+    def end(self, kind: str) -> None:
+        """Record that the process ends on this path, or never leaves this line."""
+        self.ends.append(ProcessEnd(kind, self.store.get(CALLS)))
+
+    def recall(self, certain: int, possible: int) -> None:
+        """Count the calls of a path that never ends beside this one, which include those before it."""
+        low, high = self.store.get(CALLS)
+        self.store.set(CALLS, (max(low, certain), max(high, possible)))
+
+    def outcome(self, *, finished: bool) -> tuple[int, int]:
+        """How often tracing certainly and possibly started, over all ways in which the process goes on.
+
+        A path that exits early counts only where no path goes on: a missing setting may end any process.
+        """
+        ways = [end.calls for end in self.ends if end.kind == "endless"]
+        if finished:
+            ways.append(self.store.get(CALLS))
+        for kind in ("exit", "failure"):
+            ways = ways or [end.calls for end in self.ends if end.kind == kind]
+        ways = ways or [self.store.get(CALLS)]
+        return min(low for low, _ in ways), max(high for _, high in ways)
+
+    def split(
+        self, *alternatives: Callable[[], bool], under: CodePlace | None = None, exits_count: bool = False
+    ) -> bool:
+        """Run each alternative from here and join the results. False if none continues.
+
+        The alternatives that end the process are forgotten if another continues, unless `exits_count`.
+        """
         ends = []
-        outer = len(self.conditions)
+        outer, earlier = len(self.conditions), len(self.ends)
         if under is not None:
             self.conditions.append(under)
         for alternative in alternatives:
@@ -187,7 +230,16 @@ class Machine(ABC):
                 ends.append(changes)
         del self.conditions[outer:]
         self.store.merge(ends)
+        if exits_count:
+            self._keep_exits(earlier)
+        elif ends:
+            self.ends[earlier:] = [end for end in self.ends[earlier:] if end.kind == "endless"]
         return bool(ends)
+
+    def _keep_exits(self, earlier: int) -> None:
+        """Count exits as a way in which the process goes on: each is the end of a command."""
+        kept = (replace(end, kind="endless") if end.kind == "exit" else end for end in self.ends[earlier:])
+        self.ends[earlier:] = list(kept)
 
     def perhaps(self, action: Callable[[], object], under: CodePlace | None) -> None:
         """Run an action that happens only on some paths. Raises PathEnded only if both alternatives end."""

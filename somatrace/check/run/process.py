@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
-from somatrace.check.run import serving
-from somatrace.check.run.cells import CALLS, HOOKS, SERVED
-from somatrace.check.run.externals import awaited
+from somatrace.check.run import flask_commands, serving
+from somatrace.check.run.cells import HOOKS, SERVED
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
 from somatrace.check.run.machine import CodePlace, EventLog, InitCall, PathEnded, StepLimitReached
@@ -24,6 +23,7 @@ from somatrace.check.run.values import (
     Value,
     options,
 )
+from somatrace.check.run.waiting import awaited
 
 #: Hooks of a gunicorn configuration, in the order they run before a worker's first request.
 _MASTER = ("on_starting", "when_ready")
@@ -33,7 +33,9 @@ _WORKER = ("post_fork", "post_worker_init")
 @dataclass(frozen=True, slots=True)
 class ProcessStart:
     """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
-    `import` imports it and serves `attribute`, `function` calls `attribute` of it.
+    `import` imports it and serves `attribute`, `function` calls `attribute` of it. `server` is the program
+    that imports it, where it finds the application in a way of its own; `command` is the command that the
+    program is given.
     """
 
     kind: str
@@ -43,6 +45,8 @@ class ProcessStart:
     role: str = "server"
     factory: bool = False
     settings: str = ""
+    server: str = ""
+    command: str = ""
     roots: tuple[SearchRoot, ...] = ()
 
 
@@ -65,17 +69,19 @@ def run(
     """Follow one process."""
     loader = Loader(tree, sources, start.roots, own_package)
     machine = Interpreter(loader, sources, wrappers)
+    machine.command = start.command
     found = _target(start, loader, tree)
-    exhausted = False
+    exhausted = finished = False
     app: Value = UNKNOWN
     if found is not None:
         try:
             app = _start(machine, start, found)
+            finished = True
         except PathEnded:
             pass
         except (StepLimitReached, RecursionError):
             exhausted = True
-    low, high = machine.store.get(CALLS)
+    low, high = machine.outcome(finished=finished)
     if not exhausted and high == 0:
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
@@ -113,8 +119,12 @@ def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Val
     if start.kind == "function":
         awaited(machine, machine.call(app, Arguments(open=True), place), place)
         return UNKNOWN
+    if start.server == "flask" and not start.attribute:
+        app = flask_commands.best_app(machine, module, place)
     if start.factory:
         app = machine.call(app, Arguments(), place)
+    elif start.server:
+        app = serving.made_without_arguments(machine, app, place)
     _serve(machine, start, app, place)
     return app
 
@@ -173,7 +183,16 @@ def _arq(machine: Interpreter, app: Value, place: CodePlace) -> None:
     machine.store.set(SERVED, value=True)
 
 
-_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": _celery, "arq": _arq}
+def _command(machine: Interpreter, _: Value, place: CodePlace) -> None:
+    """A command of the application itself: `flask consume`."""
+    flask_commands.run_command(machine, place)
+
+
+_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {
+    "celery": _celery,
+    "arq": _arq,
+    "command": _command,
+}
 
 
 def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
@@ -181,7 +200,7 @@ def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
     machine.store.set(SERVED, value=True)
     nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
-    if start.role == "lambda" and isinstance(app, Function):
+    if start.role in {"lambda", "server"} and isinstance(app, Function):
         waiting.append((app, nowhere))
     if start.role == "arq" and isinstance(app, Class):
         waiting.extend(

@@ -22,41 +22,6 @@ from somatrace.check.run.values import (
     truth,
 )
 
-_SERVES = {
-    "uvicorn.run", "uvicorn.Server().run", "uvicorn.Server().serve", "hypercorn.asyncio.serve",
-    "hypercorn.trio.serve", "hypercorn.run.run", "granian.Granian().serve", "granian.Granian().run",
-    "waitress.serve", "aiohttp.web.run_app", "flask.Flask().run", "quart.Quart().run",
-    "quart.Quart().run_task", "sanic.Sanic().run", "bottle.run", "tornado.ioloop.IOLoop.current().start",
-    "tornado.ioloop.IOLoop.instance().start", "celery.Celery().worker_main", "celery.Celery().start",
-    "celery.Celery().Worker().start", "rq.Worker().work", "rq.SimpleWorker().work",
-    "rq.worker.Worker().work", "arq.run_worker", "arq.worker.run_worker",
-    "temporalio.worker.Worker().run", "nicegui.ui.run", "gunicorn.app.base.BaseApplication().run",
-    "gunicorn.app.wsgiapp.WSGIApplication().run", "discord.Client().run",
-    "discord.ext.commands.Bot().run", "discord.Bot().run", "dash.Dash().run", "dash.Dash().run_server",
-    "signal.pause", "fastmcp.FastMCP().run", "mcp.server.fastmcp.FastMCP().run",
-    "litserve.LitServer().run", "runpod.serverless.start",
-    "apscheduler.schedulers.blocking.BlockingScheduler().start", "slack_bolt.App().start", "kopf.run",
-    "streamlit.run", "slack_bolt.adapter.socket_mode.SocketModeHandler().start",
-    "faststream.FastStream().run", "ray.serve.run", "wsgiref.simple_server.make_server().serve_forever",
-    "socketio.AsyncServer().wait", "gevent.pywsgi.WSGIServer().serve_forever", "litestar.Litestar().run",
-    "robyn.Robyn().start", "faust.App().main", "bentoml.serve", "locust.main.main",
-    "asyncio.Event().wait", "twisted.internet.reactor.run", "eventlet.wsgi.server",
-    "confluent_kafka.Consumer().poll", "aiogram.Dispatcher().start_polling",
-    "aiogram.Dispatcher().run_polling", "livekit.agents.cli.run_app",
-}  # fmt: skip
-_SERVING_METHODS = {
-    "serve_forever", "run_forever", "wait_for_termination", "start_consuming", "run_polling",
-    "infinity_polling", "start_polling", "launch", "run_server", "run_until_disconnected",
-}  # fmt: skip
-
-
-def serves(path: str) -> bool:
-    """Whether a call to that path blocks while the process does its work."""
-    if path in _SERVES:
-        return True
-    head, _, last = path.rpartition(".")
-    return last in _SERVING_METHODS and head.endswith(")")
-
 
 def serve(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """Start serving: the program passes control to a server."""
@@ -74,8 +39,20 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
         machine.ledger.respawned.append((name, place))
     elif isinstance(name, str) and ":" in name:
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
+    if app is not None and value.path.startswith("uvicorn."):
+        app = made_without_arguments(machine, machine.solid(app), place)
     start(machine, app if app is not None else UNKNOWN, place)
     return NONE
+
+
+def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
+    """The application; uvicorn and flask call what they are given if it is a function without parameters."""
+    if isinstance(app, Function):
+        spec = app.node.args
+        taken = len(spec.posonlyargs) + len(spec.args) - len(spec.defaults)
+        if taken <= 0 and all(default is not None for default in spec.kw_defaults):
+            return machine.call(app, Arguments(), place)
+    return app
 
 
 def _runs_apart(arguments: Arguments) -> bool:
@@ -99,6 +76,7 @@ def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool
 
 def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
+    threads, machine.threads = machine.threads, 0
     owners = set(_owners(machine, app))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
@@ -108,6 +86,7 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
     for made in _made(machine, app):
         _run_arguments(machine, made, place)
     machine.store.set(SERVED, value=True)
+    machine.threads = threads
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
