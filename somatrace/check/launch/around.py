@@ -28,6 +28,11 @@ class Launch:
     start: ProcessStart
     problem: str = ""
     target: str = ""
+    #: what is assumed because nothing in the tree says it, and how to settle it
+    guess: str = ""
+    #: why it counts as a process that nothing names (ST042), and the line to report it at
+    unnamed: str = ""
+    line: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 from typing import Any
 
-from somatrace.check.launch import compose, dockerfile, files, pods, servers
+from somatrace.check.launch import compose, dockerfile, files, pods, servers, unlaunched
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import yaml_reader
 from somatrace.check.project.file_tree import FileTree, beside, is_test
@@ -62,6 +62,9 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
+    if not found:
+        for launch in unlaunched.launches(tree, around):
+            found.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
         for launch in found.values()
