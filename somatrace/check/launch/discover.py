@@ -63,7 +63,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
     if not found:
-        for launch in unlaunched.launches(tree, around):
+        for launch in unlaunched.launches(tree, around, services):
             found.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)

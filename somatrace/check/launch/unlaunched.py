@@ -46,8 +46,11 @@ class _Program:
     reached: frozenset[str]
 
 
-def launches(tree: FileTree, around: LaunchContext) -> list[Launch]:
-    """The processes to assume in a tree in which nothing starts one."""
+def launches(tree: FileTree, around: LaunchContext, services: tuple[str, ...]) -> list[Launch]:
+    """The processes to assume in a tree in which nothing starts one.
+
+    A model client in one of the `services` is reported for the service (ST040).
+    """
     uses = _uses(tree)
     sources = Sources(tree)
     able = [path for path, use in uses.items() if use.app or use.serves or use.runs][:_MOST_PROGRAMS]
@@ -57,7 +60,12 @@ def launches(tree: FileTree, around: LaunchContext) -> list[Launch]:
     callers = [one for one in found if one not in served and one.reached & hidden]
     if served:
         return [_assumed(one) for one in _outermost([*callers, *served])]
-    models = {path: use.model for path, use in uses.items() if use.model and not _is_packaged(tree, path)}
+    reported = tuple(f"{service}/" for service in services)
+    models = {
+        path: use.model
+        for path, use in uses.items()
+        if use.model and not path.startswith(reported) and not _is_packaged(tree, path)
+    }
     programs = [one for one in found if not models.keys().isdisjoint(one.reached)]
     if models and not programs:
         path = min(models)
