@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from posixpath import join, normpath
 
 from somatrace.check.project.file_tree import FileTree, beside
@@ -18,6 +18,15 @@ class LaunchOrigin:
     path: str
     line: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """The content of a file in an image that a here-document holds, and the line where it begins."""
+
+    text: str
+    path: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class LaunchContext:
     pythonpath: tuple[str, ...] = ()
     shared: tuple[SearchRoot, ...] = ()
     scripts: Mapping[str, str] = field(default_factory=dict)
+    #: files that the image's Dockerfile itself contains
+    written: Mapping[str, WrittenFile] = field(default_factory=dict)
     #: how many more scripts one launcher may start, shared by all that it starts
     scripts_left: list[int] | None = None
 
@@ -54,6 +65,19 @@ class LaunchContext:
         if self.scripts_left is not None:
             self.scripts_left[0] -= 1
         return self.scripts_left is None or self.scripts_left[0] >= 0
+
+    def at(self, folder: str) -> LaunchContext:
+        """The context of a command that runs in a directory of the tree, as on a checkout of it."""
+        return replace(self, workdir=f"/{folder}", mounts=(("/", ""),))
+
+    def holds_python(self) -> bool:
+        """Whether there is a Python file in what the process sees of the tree."""
+        places = {source for _, source in self.mounts}
+        return any(
+            path in places or any(not place or path.startswith(f"{place}/") for place in places)
+            for path in self.tree.files
+            if path.endswith(".py")
+        )
 
     def in_image(self, path: str) -> str:
         return normpath(join(self.workdir, path))

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from posixpath import basename
 
-from somatrace.check.launch import programs, servers, words
+from somatrace.check.launch import programs, servers, supervised, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.run.process import ProcessStart
@@ -74,6 +74,8 @@ def launches(
         return _script(argv[1], argv[2:], around, origin, depth)
     if _PYTHON.match(program):
         return _python(argv, around, origin, depth)
+    if program == "supervisord":
+        return _supervisord(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
     if known is not None:
         return known(ServerOptions.of(argv[1:]), around, origin)
@@ -178,14 +180,13 @@ def _script(
     path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
     """Follow a shell script; its lines become the origin."""
-    found = around.file(path)
+    written = around.written.get(around.in_image(path))
+    found = around.file(path) if written is None else written.path
     if found is None:
-        return (
-            [undecidable(origin, path, f"the script `{path}` is not in the tree")]
-            if "/" not in path[:1]
-            else []
-        )
-    content = around.tree.text(found) or ""
+        return _absent(path, arguments, around, origin, depth)
+    content = around.tree.text(found) or "" if written is None else written.text
+    if written is not None and content.startswith("#!") and "python" in content.partition("\n")[0]:
+        return [undecidable(origin, path, f"`{path}` is Python that the Dockerfile itself contains")]
     if content.startswith("#!") and "python" in content.partition("\n")[0]:
         return servers.script(found, around, origin)
     if depth > _MOST_DEPTH:
@@ -194,7 +195,38 @@ def _script(
         around = replace(around, scripts_left=[_MOST_SCRIPTS])
     if not around.has_scripts_left():
         return [undecidable(origin, path, f"more than {_MOST_SCRIPTS} scripts start one another")]
-    return text(content, around, LaunchOrigin(found, 1, origin.text), positional=arguments, depth=depth + 1)
+    start = LaunchOrigin(found, 1 if written is None else written.line, origin.text)
+    return text(content, around, start, positional=arguments, depth=depth + 1)
+
+
+def _absent(
+    path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> list[Launch]:
+    """A script that is not in the tree. One of the base image runs the command that it is given, if any."""
+    given = launches(arguments, around, origin, depth=depth + 1) if path.startswith("/") else []
+    if given:
+        return given
+    if path.startswith("/") and not around.holds_python():
+        return []
+    return [undecidable(origin, path, f"the script `{path}` is not in the tree")]
+
+
+def _supervisord(
+    argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> list[Launch]:
+    """The programs of a configuration that the Dockerfile contains; one in the tree is a launcher itself."""
+    written = [file for file in around.written.values() if supervised.SECTION in file.text]
+    found: list[Launch] = []
+    for file in written:
+        for program in supervised.programs(file.text, file.line):
+            inside = replace(around, workdir=around.in_image(program.folder))
+            where = LaunchOrigin(file.path, program.line, program.command)
+            found += text(program.command, inside, where, depth=depth + 1)
+    if written or not around.holds_python() or supervised.in_tree(around.tree):
+        return found
+    options = ServerOptions.of(argv[1:])
+    named = options.get("-c", "--configuration") or "supervisord.conf"
+    return [undecidable(origin, named, f"the configuration `{named}` is not in the tree")]
 
 
 def _python(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from somatrace.check.launch import dockerfile, words
 from somatrace.check.launch.around import Launch, LaunchContext
-from somatrace.check.launch.dockerfile import ContainerCommand, DeclaredCommand, Override
+from somatrace.check.launch.container import ContainerCommand, DeclaredCommand, Override
 from somatrace.check.project.file_tree import beside
 from somatrace.check.project.yaml_reader import YamlText
 

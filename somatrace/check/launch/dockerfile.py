@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from posixpath import basename, dirname, join, normpath
 
 from somatrace.check.launch import commands, instructions, servers, words
-from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin, WrittenFile
+from somatrace.check.launch.container import AS_BUILT, ContainerCommand, DeclaredCommand, Override
+from somatrace.check.launch.instructions import HereDocument, Instruction
+from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOINT, handled, is_lambda
 from somatrace.check.project.file_tree import FileTree, beside
 
 #: Files that a RUN writes: by redirection or `tee`.
@@ -20,15 +23,6 @@ _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerCommand:
-    """An ENTRYPOINT or CMD, as a list of words or as shell text."""
-
-    words: tuple[str, ...]
-    shell: str
-    line: int
 
 
 @dataclass(slots=True)
@@ -44,7 +38,7 @@ class BuildStage:
     variables: dict[str, str] = field(default_factory=dict)
     switches: list[tuple[str, str, int]] = field(default_factory=list)
     #: files whose content the Dockerfile itself contains, and files that its commands write
-    written: frozenset[str] = frozenset()
+    written: Mapping[str, WrittenFile] = field(default_factory=dict)
     redirected: frozenset[str] = frozenset()
 
 
@@ -60,7 +54,8 @@ def stages(text: str) -> list[BuildStage]:
     """All stages, each with the instructions it inherits from an earlier one."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
-    for line, instruction, rest in instructions.read(text).found:
+    for read in instructions.read(text).found:
+        instruction, rest = read.name, read.rest
         if instruction == "FROM":
             if len(found) > _MOST_STAGES:
                 break
@@ -69,7 +64,7 @@ def stages(text: str) -> list[BuildStage]:
             name, _, value = rest.partition("=")
             variables[name] = value.strip("\"'")
         elif found:
-            _apply(found[-1], instruction, rest, line)
+            _apply(found[-1], read)
     return found
 
 
@@ -79,7 +74,11 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
     parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
     if parent is None:
-        return BuildStage(name, base)
+        return (
+            BuildStage(name, base, BASE_FOLDER, variables={**BASE_VARIABLES})
+            if is_lambda(base)
+            else BuildStage(name, base)
+        )
     return replace(
         parent,
         name=name,
@@ -90,15 +89,19 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     )
 
 
-def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
+def _apply(stage: BuildStage, read: Instruction) -> None:
+    line, instruction, rest, documents = read
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
     elif instruction in {"ENV", "ARG"}:
         _environment(stage, rest, line, instruction)
     elif instruction in {"COPY", "ADD"}:
-        _copy(stage, rest)
+        _copy(stage, rest, documents)
     elif instruction == "RUN":
-        stage.redirected |= _in_image(stage, _WRITTEN.findall(rest))
+        paths = _WRITTEN.findall(rest)
+        stage.redirected |= _in_image(stage, paths)
+        if len(paths) == len(documents):
+            _hold(stage, paths, documents)
     elif instruction == "ENTRYPOINT":
         stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
@@ -113,7 +116,7 @@ def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> N
             stage.switches.append((name, stage.variables[name], line))
 
 
-def _copy(stage: BuildStage, rest: str) -> None:
+def _copy(stage: BuildStage, rest: str, documents: tuple[HereDocument, ...]) -> None:
     if "--from=" in rest:
         return
     try:
@@ -127,12 +130,21 @@ def _copy(stage: BuildStage, rest: str) -> None:
     if any(part.startswith("<<") for part in parts):
         names = [re.sub(r"\W", "", part) for part in parts[:-1]]
         into_folder = parts[-1].endswith("/")
-        stage.written |= _in_image(stage, [join(target, name) for name in names] if into_folder else [target])
+        _hold(stage, [join(target, name) for name in names] if into_folder else [target], documents)
         return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
     stage.copies.extend(
         (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
     )
+
+
+def _hold(stage: BuildStage, paths: Sequence[str], documents: tuple[HereDocument, ...]) -> None:
+    """Note the files that here-documents write."""
+    held = dict(stage.written)
+    for path, document in zip(paths, documents, strict=False):
+        text = document.text if document.quoted else words.expand(document.text, stage.variables)
+        held[normpath(join(stage.workdir, path))] = WrittenFile(text.replace("\\$", "$"), "", document.line)
+    stage.written = held
 
 
 def _in_image(stage: BuildStage, paths: Sequence[str]) -> frozenset[str]:
@@ -183,18 +195,7 @@ def _exists(tree: FileTree, path: str) -> bool:
     return tree.is_file(path) or tree.is_folder(path)
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Overrides from a compose file or a pod: context, stage, command and entrypoint."""
-
-    origin: str = ""
-    context: str | None = None
-    target: str = ""
-    command: ContainerCommand | None = None
-    entrypoint: ContainerCommand | None = None
-
-
-def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
+def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) -> list[Launch]:
     """The processes of a container of this image. `around` holds the tree and its projects' shared paths."""
     text = around.tree.text(path) or ""
     read = instructions.read(text)
@@ -211,6 +212,8 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
     stage = next((one for one in found if one.name == override.target), found[-1])
     context = override.context if override.context is not None else context_of(path, stage, around.tree)
     inside = surroundings(stage, around, context)
+    held = {name: replace(file, path=path) for name, file in stage.written.items()}
+    inside = replace(inside, written=held)
     first = (
         DeclaredCommand(override.entrypoint, override.origin)
         if override.entrypoint
@@ -224,6 +227,8 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
             origin = LaunchOrigin(declared.path, declared.command.line, written)
             reason = f"`{written}` is written by the Dockerfile itself, and such files are not followed"
             return [servers.undecidable(origin, written, reason)]
+    if is_lambda(stage.base) and (first.command is None or first.command.words == (ENTRYPOINT,)):
+        return handled(last, inside)
     return started(first, last, inside)
 
 
@@ -236,7 +241,9 @@ def _written(command: ContainerCommand | None, stage: BuildStage, inside: Launch
         for name in (word, f"{module}.py"):
             path = normpath(join(stage.workdir, name))
             if path in stage.written:
-                return word
+                if path.endswith(".py"):
+                    return word
+                continue
             if path in stage.redirected and not path.startswith("/dev/") and inside.file(name) is None:
                 return word
     return ""
@@ -248,14 +255,6 @@ def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> Laun
     path = stage.variables.get("PYTHONPATH", "")
     extra = tuple(part for part in path.split(":") if part and "$" not in part)
     return replace(around, workdir=stage.workdir, mounts=placed, variables=stage.variables, pythonpath=extra)
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredCommand:
-    """An ENTRYPOINT or CMD (or neither) and the file it comes from."""
-
-    command: ContainerCommand | None
-    path: str
 
 
 def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from posixpath import dirname
 from typing import Any
 
-from somatrace.check.launch import commands, servers
+from somatrace.check.launch import commands, servers, supervised
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.words import unquoted
 from somatrace.check.project import toml_reader
@@ -16,7 +16,6 @@ from somatrace.check.project.file_tree import beside
 
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
 _ENTRY = re.compile(r"^([A-Za-z0-9_-]+):(.*)$")
-_SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
 def _in(around: LaunchContext, folder: str) -> LaunchContext:
@@ -35,28 +34,14 @@ def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
 
 def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:
     """`[program:x] command=…`, in its `directory`."""
-    section: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate([*(around.tree.text(path) or "").split("\n"), "[end]"], 1):
-        if line.lstrip().startswith("["):
-            yield from _program(path, section, around)
-            section = {"": ("", number)} if _SECTION.match(line) else {}
-        elif section and "=" in line and not line.lstrip().startswith((";", "#")):
-            name, _, value = line.partition("=")
-            section[name.strip()] = (re.split(r"\s;", value)[0].strip(), number)
-
-
-def _program(path: str, section: dict[str, tuple[str, int]], around: LaunchContext) -> list[Launch]:
-    if "command" not in section:
-        return []
-    command, line = section["command"]
-    command = re.sub(r"%\(ENV_(\w+)\)s", r"${\1}", command)
-    folder = section.get("directory", ("", 0))[0]
-    inside = _in(around, dirname(path))
-    if folder.startswith("/"):
-        inside = replace(inside, workdir=folder, mounts=((folder, dirname(path)), (folder, "")))
-    elif folder:
-        inside = _in(around, beside(dirname(path), folder))
-    return commands.text(command, inside, LaunchOrigin(path, line, command))
+    for program in supervised.programs(around.tree.text(path) or ""):
+        inside = _in(around, dirname(path))
+        if program.folder.startswith("/"):
+            places = ((program.folder, dirname(path)), (program.folder, ""))
+            inside = replace(inside, workdir=program.folder, mounts=places)
+        elif program.folder:
+            inside = _in(around, beside(dirname(path), program.folder))
+        yield from commands.text(program.command, inside, LaunchOrigin(path, program.line, program.command))
 
 
 def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:

@@ -43,6 +43,8 @@ class ProcessStart:
     role: str = "server"
     factory: bool = False
     settings: str = ""
+    #: modules that are imported next
+    also: tuple[str, ...] = ()
     roots: tuple[SearchRoot, ...] = ()
 
 
@@ -110,6 +112,8 @@ def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Val
     app: Value = module
     for part in start.attribute.split(".") if start.attribute else ():
         app = machine.solid(machine.attribute(app, part, place))
+    for name in start.also:
+        machine.module(name, place)
     if start.kind == "function":
         awaited(machine, machine.call(app, Arguments(open=True), place), place)
         return UNKNOWN
