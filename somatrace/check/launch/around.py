@@ -10,6 +10,8 @@ from somatrace.check.project.file_tree import FileTree, beside
 from somatrace.check.run.loader import SearchRoot
 from somatrace.check.run.process import ProcessStart
 
+_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrigin:
@@ -96,6 +98,17 @@ class LaunchContext:
     def file(self, path: str) -> str | None:
         """The file in the tree that `path` refers to in the process."""
         return next((found for found in self.candidates(path) if self.tree.is_file(found)), None)
+
+    def on_path(self, program: str) -> str:
+        """The path of a program that a search path of the image leads to a file of the tree; or empty."""
+        if "/" in program:
+            return ""
+        searched = [one for one in self.variables.get("PATH", "").split(":") if one.startswith("/")]
+        for folder in dict.fromkeys([*searched, *_PATH]):
+            path = join(folder, program)
+            if path in self.written or self.file(path) is not None:
+                return path
+        return ""
 
     def roots(self, *folders: str) -> tuple[SearchRoot, ...]:
         """The module search path of a process with these directories on it."""

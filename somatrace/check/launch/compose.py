@@ -8,7 +8,7 @@ from dataclasses import replace
 from posixpath import basename, dirname
 from typing import Any
 
-from somatrace.check.launch import dockerfile, words
+from somatrace.check.launch import dockerfile, steps, words
 from somatrace.check.launch.around import Launch, LaunchContext
 from somatrace.check.launch.container import ContainerCommand, DeclaredCommand, Override
 from somatrace.check.project.file_tree import beside
@@ -60,10 +60,10 @@ def container_command(value: Any) -> ContainerCommand | None:
         return ContainerCommand(listed, "", getattr(value[0], "line", 1))
     if isinstance(value, YamlText) and value.strip():
         try:
-            steps = words.split(value.replace("$$", "$"))
+            found = steps.split(value.replace("$$", "$"))
         except words.UnsplittableError:  # reported where the text is followed
-            steps = []
-        if len(steps) == 1:
-            return ContainerCommand(steps[0].words, "", value.line)
+            found = []
+        if len(found) == 1:
+            return ContainerCommand(found[0].words, "", value.line)
         return ContainerCommand((), str(value), value.line)
     return None

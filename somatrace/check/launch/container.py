@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+from somatrace.check.launch.around import WrittenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,25 @@ class DeclaredCommand:
 
     command: ContainerCommand | None
     path: str
+
+
+@dataclass(slots=True)
+class BuildStage:
+    """One build stage, starting at a FROM."""
+
+    name: str
+    base: str
+    workdir: str = "/"
+    entrypoint: ContainerCommand | None = None
+    command: ContainerCommand | None = None
+    copies: list[tuple[str, str]] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    switches: list[tuple[str, str, int]] = field(default_factory=list)
+    #: directories that exist because of WORKDIR and mkdir
+    folders: frozenset[str] = frozenset()
+    #: files whose content the Dockerfile itself contains, and files that its commands write
+    written: Mapping[str, WrittenFile] = field(default_factory=dict)
+    redirected: frozenset[str] = frozenset()
 
 
 AS_BUILT: Final = Override()

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from posixpath import basename, dirname, join, normpath
+from collections.abc import Sequence
+from dataclasses import replace
+from posixpath import basename, join, normpath
 
 from somatrace.check.launch import commands, instructions, servers, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin, WrittenFile
-from somatrace.check.launch.container import AS_BUILT, ContainerCommand, DeclaredCommand, Override
+from somatrace.check.launch.container import AS_BUILT, BuildStage, ContainerCommand, DeclaredCommand, Override
+from somatrace.check.launch.copies import context_of, mounts
 from somatrace.check.launch.instructions import HereDocument, Instruction
 from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOINT, handled, is_lambda
-from somatrace.check.project.file_tree import FileTree, beside
 
 #: Files that a RUN writes: by redirection or `tee`.
 _WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
+_MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
 _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".rs", ".java", ".sh", ".json")
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
-
-
-@dataclass(slots=True)
-class BuildStage:
-    """One build stage, starting at a FROM."""
-
-    name: str
-    base: str
-    workdir: str = "/"
-    entrypoint: ContainerCommand | None = None
-    command: ContainerCommand | None = None
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    switches: list[tuple[str, str, int]] = field(default_factory=list)
-    #: files whose content the Dockerfile itself contains, and files that its commands write
-    written: Mapping[str, WrittenFile] = field(default_factory=dict)
-    redirected: frozenset[str] = frozenset()
 
 
 def is_dockerfile(path: str) -> bool:
@@ -93,11 +77,13 @@ def _apply(stage: BuildStage, read: Instruction) -> None:
     line, instruction, rest, documents = read
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
+        stage.folders |= {stage.workdir}
     elif instruction in {"ENV", "ARG"}:
         _environment(stage, rest, line, instruction)
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest, documents)
     elif instruction == "RUN":
+        stage.folders |= _made(stage, rest)
         paths = _WRITTEN.findall(rest)
         stage.redirected |= _in_image(stage, paths)
         if len(paths) == len(documents):
@@ -106,6 +92,12 @@ def _apply(stage: BuildStage, read: Instruction) -> None:
         stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
         stage.command = _container_command(rest, line)
+
+
+def _made(stage: BuildStage, rest: str) -> frozenset[str]:
+    """The directories that a RUN makes."""
+    named = [word for made in _MKDIR.findall(words.expand(rest, stage.variables)) for word in made.split()]
+    return _in_image(stage, [word.strip("\"'") for word in named if not word.startswith("-")])
 
 
 def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
@@ -160,39 +152,6 @@ def _container_command(rest: str, line: int) -> ContainerCommand:
         if isinstance(listed, list):
             return ContainerCommand(tuple(word for word in listed if isinstance(word, str)), "", line)
     return ContainerCommand((), rest, line)
-
-
-def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
-    """Map image paths to paths in the tree, for one build context."""
-    found: list[tuple[str, str]] = []
-    for source, target in stage.copies:
-        path = beside(context, source.rstrip("*"))
-        if path.startswith("../"):
-            continue
-        if tree.is_folder(path):
-            found.append((target.rstrip("/") or "/", path))
-        elif tree.is_file(path):
-            found.append((join(target, basename(path)) if target.endswith("/") else target, path))
-        elif "*" in source:
-            found.append((target.rstrip("/"), beside(context, dirname(source))))
-    return tuple(found)
-
-
-def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
-    """Infer the build context: the nearest enclosing directory in which the COPY sources exist."""
-    folder = dirname(path)
-    best, most = folder, -1
-    while True:
-        here = sum(1 for source, _ in stage.copies if _exists(tree, beside(folder, source.rstrip("*"))))
-        if here > most:
-            best, most = folder, here
-        if not folder:
-            return best
-        folder = dirname(folder)
-
-
-def _exists(tree: FileTree, path: str) -> bool:
-    return tree.is_file(path) or tree.is_folder(path)
 
 
 def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) -> list[Launch]:
