@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from somatrace.check.launch.around import WrittenFile
+from somatrace.check.launch.around import LaunchContext, WrittenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +20,27 @@ class ContainerCommand:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Overrides from a compose file or a pod: context, stage, command and entrypoint."""
+    """What a compose file, a pod or a platform replaces: context, stage, commands, directories, variables."""
 
     origin: str = ""
     context: str | None = None
     target: str = ""
     command: ContainerCommand | None = None
     entrypoint: ContainerCommand | None = None
+    workdir: str = ""
+    mounts: tuple[tuple[str, str], ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def applied(self, inside: LaunchContext) -> LaunchContext:
+        """The image's context with these directories and variables."""
+        path = self.variables.get("PYTHONPATH", "")
+        return replace(
+            inside,
+            workdir=inside.in_image(self.workdir) if self.workdir else inside.workdir,
+            mounts=(*self.mounts, *inside.mounts),
+            variables={**inside.variables, **self.variables},
+            pythonpath=(*(part for part in path.split(":") if part), *inside.pythonpath),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     elif kind == "compose":
         yield from compose.launches(path, documents, around)
     elif kind == "functions":
-        yield from files.functions(path, documents, around)
+        yield from files.functions(path, documents, around, images)
     else:
         yield from pods.launches(path, documents, around, images)
 

@@ -170,7 +170,7 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
         ]
     stage = next((one for one in found if one.name == override.target), found[-1])
     context = override.context if override.context is not None else context_of(path, stage, around.tree)
-    inside = surroundings(stage, around, context)
+    inside = override.applied(surroundings(stage, around, context))
     held = {name: replace(file, path=path) for name, file in stage.written.items()}
     inside = replace(inside, written=held)
     first = (
