@@ -94,7 +94,7 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
 def _process(verdict: ProcessVerdict) -> CheckedProcess:
     origin = verdict.launch.origin
     text = " ".join(origin.text.split())
-    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
+    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else text
     traced = f"{verdict.traced.path}:{verdict.traced.line}" if verdict.traced is not None else ""
     codes = tuple(sorted({finding.code for finding in verdict.findings}))
     return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)

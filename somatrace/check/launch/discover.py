@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 from typing import Any
 
-from somatrace.check.launch import compose, dockerfile, files, pods, servers
+from somatrace.check.launch import (
+    compose,
+    dockerfile,
+    files,
+    graphs,
+    platforms,
+    pods,
+    servers,
+    supervised,
+    units,
+    unlaunched,
+)
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import yaml_reader
 from somatrace.check.project.file_tree import FileTree, beside, is_test
@@ -62,6 +73,9 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
+    if not found:
+        for launch in unlaunched.launches(tree, around, services):
+            found.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
         for launch in found.values()
@@ -97,17 +111,8 @@ def _all(
     scripts: dict[str, dict[str, tuple[str, int]]],
 ) -> Iterator[Launch]:
     for path in tree.files:
-        if is_test(path):
-            continue
-        name = basename(path)
-        if dockerfile.is_dockerfile(path):
-            yield from dockerfile.launches(path, around)
-        elif name == "Procfile":
-            yield from files.procfile(path, around)
-        elif name.endswith((".conf", ".ini")) and "[program:" in (tree.text(path) or ""):
-            yield from files.supervisor(path, around)
-        elif name.endswith((".yml", ".yaml")):
-            yield from _yaml(path, around, images)
+        if not is_test(path):
+            yield from _launcher(path, tree, around, images)
     for path, found in scripts.items():
         for name, (target, line) in found.items():
             launch = files.console(path, name, target, line, around)
@@ -115,13 +120,33 @@ def _all(
                 yield launch
 
 
+def _launcher(path: str, tree: FileTree, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
+    """The processes that one file starts."""
+    if dockerfile.is_dockerfile(path):
+        yield from dockerfile.launches(path, around)
+    elif basename(path) == "Procfile":
+        yield from files.procfile(path, around)
+    elif supervised.is_configuration(path, tree):
+        yield from files.supervisor(path, around)
+    elif path.endswith((".yml", ".yaml")):
+        yield from _yaml(path, around, images)
+    elif path.endswith((".toml", ".json")):
+        yield from platforms.settings(path, around)
+        yield from graphs.launches(path, around)
+    elif units.is_unit(path):
+        yield from units.launches(path, around)
+
+
 def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
     name = basename(path)
     text = around.tree.text(path) or ""
+    hosted = platforms.yaml_reader_of(path, text)
     if compose.is_compose(path):
         kind = "compose"
     elif name.startswith("serverless.") or "AWS::Serverless" in text:
         kind = "functions"
+    elif hosted is not None:
+        kind = "hosted"
     elif "kind:" in text and "containers:" in text:
         kind, text = "pods", _without_templates(text)
     else:
@@ -131,10 +156,12 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     except yaml_reader.UndecidableError as error:
         yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be interpreted: {error}")
         return
-    if kind == "compose":
+    if hosted is not None and kind == "hosted":
+        yield from hosted(path, documents, around)
+    elif kind == "compose":
         yield from compose.launches(path, documents, around)
     elif kind == "functions":
-        yield from files.functions(path, documents, around)
+        yield from files.functions(path, documents, around, images)
     else:
         yield from pods.launches(path, documents, around, images)
 
