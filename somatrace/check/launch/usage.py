@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import serving
+from somatrace.check.run import blocking
 
 #: A file without any of these words exposes no app, serves nothing and calls no model.
 WORTH_PARSING = re.compile(
@@ -24,7 +24,7 @@ _APPS = frozenset([
 _ROLES = {"celery.Celery": "celery", "modal.App": "server", "modal.Stub": "server"}
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 #: Calls that block and are no servers by themselves.
-_NO_SERVERS = ("asyncio.", "threading.", "concurrent.", "subprocess.", "multiprocessing.", "signal.")
+_NO_SERVERS = ("anyio.", "asyncio.Event", "signal.", "threading.", "trio.Event", "trio.sleep")
 
 
 @dataclass(slots=True)
@@ -104,11 +104,17 @@ def _call(use: ModuleUse, node: ast.Call) -> None:
         return
     if path.startswith("chainlit.on_"):
         use.app = use.app or "__name__"
-    use.serves = use.serves or (serving.serves(path) and not path.startswith(_NO_SERVERS))
+    use.serves = use.serves or (_serves(path) and not path.startswith(_NO_SERVERS))
     if not use.model:
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
         if model_clients.is_client(path, first):
             use.model = node.lineno
+
+
+def _serves(path: str) -> bool:
+    """Whether a call of that path serves or waits for work, by itself or when it is awaited or iterated."""
+    rows = blocking.blocks, blocking.blocks_awaited, blocking.serves_inside, blocking.waits_for_messages
+    return any(row(path) for row in rows)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
