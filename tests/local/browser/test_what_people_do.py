@@ -150,16 +150,10 @@ def test_a_paused_list_sends_no_requests(server, visit):
     visitor.goto("/traces")
     visitor.press("p")
     visitor.page.get_by_role("button", name="resume").wait_for()
-    # of earlier requests, some may still be under way
-    visitor.page.evaluate("performance.mark('paused')")
+    visitor.start_recording()
     # by the page's own clock, it would have polled at least twice
     visitor.becomes(f"seconds >= {visitor.page.evaluate('seconds')} + 5")
-    later = (
-        "performance.getEntriesByType('resource')"
-        ".filter(entry => entry.startTime > performance.getEntriesByName('paused')[0].startTime)"
-        ".map(entry => entry.name)"
-    )
-    assert visitor.page.evaluate(later) == []
+    assert visitor.recorded() == []
 
 
 def test_an_empty_page_updates_when_the_first_spans_arrive(server, visit):
@@ -222,7 +216,7 @@ def test_fields_suggest_stored_names_without_extra_requests(day_server, visit):
     visitor = visit(day_server)
     visitor.goto("/traces")
     offered = "field => [...field.list.options].map(option => option.value).join()"
-    visitor.requests.clear()
+    visitor.start_recording()
     visitor.page.get_by_text("More", exact=True).click()
     for label, names in (
         ("Tenant", "acme,globex,initech"),
@@ -233,8 +227,7 @@ def test_fields_suggest_stored_names_without_extra_requests(day_server, visit):
     ):
         field = visitor.page.get_by_label(label, exact=True)
         assert field.evaluate(offered) == names
-    others = ("/static/icon.svg", "/traces/new")
-    assert [url for url in visitor.requests if not any(path in url for path in others)] == []
+    assert [url for url in visitor.recorded() if "/traces/new" not in url] == []
 
     with visitor.page.expect_response("**/traces?tenant=acme**") as part:
         visitor.page.get_by_label("Tenant", exact=True).fill("acme")
@@ -364,6 +357,21 @@ def test_text_filters_while_it_is_typed_and_the_field_keeps_the_focus(day_server
     visitor.arrives_at("**q=shard**")
     visitor.becomes("document.querySelectorAll('tr[data-row]').length === 1")
     assert visitor.page.evaluate("document.activeElement.id") == "filter-q"
+
+
+def test_of_two_quick_choices_the_list_shows_the_later(day_server, visit):
+    visitor = visit(day_server)
+    visitor.goto("/traces")
+    held: list[Any] = []
+    visitor.page.route("**/traces?**", lambda route: route.continue_() if held else held.append(route))
+    status = visitor.page.get_by_label("Status")
+    status.select_option("failed")
+    visitor.until(lambda: held)
+    status.select_option("ok")
+    held[0].continue_()
+
+    visitor.arrives_at("**/traces?**status=ok**")
+    visitor.becomes("document.querySelectorAll('tr[data-row]').length === 19")
 
 
 def test_going_back_from_a_trace_returns_to_the_filtered_list(day_server, visit):
