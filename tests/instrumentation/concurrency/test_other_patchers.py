@@ -39,7 +39,7 @@ def by_loop(work):
         await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work), 20)
     asyncio.run(run())
 def by_thread_pool(work):
-    with multiprocessing.pool.ThreadPool(1) as pool: pool.apply_async(work).get(20)
+    with multiprocessing.pool.ThreadPool(1) as pool: pool.apply_async(work).get(60)
 
 WAYS = (by_thread, by_timer, by_subclass, by_executor, by_map, by_to_thread, by_loop, by_thread_pool)
 
