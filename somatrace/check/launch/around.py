@@ -28,6 +28,8 @@ class Launch:
     start: ProcessStart
     problem: str = ""
     target: str = ""
+    #: no launcher names it: it is a process only if it serves, or works for ever
+    if_it_works: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ _SAME = {
     "typing.no_type_check", "flask.cli.with_appcontext", "click.pass_context", "click.pass_obj",
     "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
+_ASKS = {"input", "click.prompt", "typer.prompt"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
@@ -75,6 +76,14 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
     wired = hooks.wire(machine, value, arguments, place) if wired is None else wired
     if wired is not None:
         return wired
+    return _unknown(machine, value, arguments, place)
+
+
+def _unknown(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
+    """A call whose effects are not known. A decorator's result is taken for the function itself."""
+    path = value.path
+    if path in _ASKS or path.endswith((".prompt", ".Prompt.ask")):
+        machine.ledger.asks = True
     escape(machine, arguments, path, place)
     if (
         path.endswith("()")

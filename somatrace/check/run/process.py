@@ -61,6 +61,8 @@ class RunOutcome:
     found: FoundModule | None
     exhausted: bool = False
     supervises: bool = False
+    #: whether the process serves, or works for ever without a user
+    works: bool = False
 
 
 def run(
@@ -87,7 +89,9 @@ def run(
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
     supervises = bool(machine.ledger.respawned) and low == 0
-    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises)
+    works = machine.ledger.serves or bool(machine.ledger.respawned)
+    works = works or (not machine.ledger.asks and any(end.kind == "endless" for end in machine.ends))
+    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises, works)
 
 
 def _target(start: ProcessStart, loader: Loader, tree: FileTree) -> FoundModule | None:

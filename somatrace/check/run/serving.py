@@ -78,6 +78,8 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
     threads, machine.threads = machine.threads, 0
     owners = set(_owners(machine, app))
+    machine.ledger.serves = True
+    machine.ledger.served.update(dict.fromkeys(_homes(machine, owners)))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
@@ -99,10 +101,20 @@ def _owners(machine: Machine, app: Value) -> Iterator[int]:
         yield made.ident
 
 
+def _homes(machine: Machine, owners: set[int]) -> Iterator[str]:
+    """The modules that hold one of these applications under a name."""
+    if owners:
+        held = machine.store.holders(
+            lambda value: isinstance(value, External | Instance) and value.ident in owners
+        )
+        yield from (scope.module.path for scope in machine.scopes.values() if scope.ident in held)
+
+
 def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:
     """The app itself and the apps it wraps: `Middleware(app)`, or one of several."""
     if depth > 4:
         return
+    app = machine.solid(app)
     if isinstance(app, Either):
         for option in app.options:
             yield from _made(machine, option, depth + 1)
