@@ -227,8 +227,10 @@ class _Checker:
 
 def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
     """Child processes that a supervisor starts: `uvicorn.run("m:app", workers=4)`."""
-    for name, place in outcome.ledger.respawned:
+    for respawn in outcome.ledger.respawned:
+        name, place = respawn.name, respawn.place
         module, _, attribute = name.partition(":")
+        verb = "imports" if respawn.certain else "may import"
         start = ProcessStart(
             "import",
             module,
@@ -238,7 +240,7 @@ def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
             server="uvicorn",
         )
         yield Launch(
-            LaunchOrigin(place.path, place.line, f"uvicorn imports {name} in child processes"),
+            LaunchOrigin(place.path, place.line, f"uvicorn {verb} {name} in child processes"),
             start,
             target=name,
         )

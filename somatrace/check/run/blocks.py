@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from somatrace.check.run import blocking, names, serving, waiting
+from somatrace.check.run import blocking, names, patching, serving, waiting
 from somatrace.check.run.cells import Changes
 from somatrace.check.run.machine import CodePlace, Frame, Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
@@ -247,7 +247,10 @@ def _entered_external(
 ) -> None:
     if manager.owner is not None and blocking.serves_inside(manager.owner.path):
         serving.start(machine, manager, place)
+    restore = patching.apply(machine, manager, place) if patching.is_patch(manager) else None
     body(manager)
+    if restore is not None:
+        restore()
     if waiting.is_group(manager):
         waiting.leave_group(machine, manager, place)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import exits, flask_commands, hooks, waiting
+from somatrace.check.run import exits, flask_commands, hooks, patching, waiting
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
@@ -50,6 +50,7 @@ _SAME = {
     "typing.no_type_check", "flask.cli.with_appcontext", "click.pass_context", "click.pass_obj",
     "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
+_ROUTER_HOOKS = {"lifespan", "on_startup"}
 _ASKS = {"input", "click.prompt", "typer.prompt"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
@@ -82,6 +83,11 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
 def _unknown(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """A call whose effects are not known. A decorator's result is taken for the function itself."""
     path = value.path
+    first = arguments.positional[0] if arguments.positional else None
+    if patching.is_patch(value) and isinstance(first, Function):
+        return patching.decorate(machine, value, first)
+    if path.endswith("().start") and value.owner is not None and patching.is_patch(value.owner):
+        patching.apply(machine, value.owner, place)
     if path in _ASKS or path.endswith((".prompt", ".Prompt.ask")):
         machine.ledger.asks = True
     escape(machine, arguments, path, place)
@@ -107,7 +113,8 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
     """Functions passed to a library, which may call them at any later time."""
-    waiting = list(arguments.all())
+    unused = _ROUTER_HOOKS if path.endswith("Router") else ()  # an app that includes the router calls them
+    waiting = [*arguments.positional, *(value for name, value in arguments.named if name not in unused)]
     opened: set[int] = set()
     while waiting:
         value = waiting.pop()

@@ -66,6 +66,15 @@ class SeenEvent:
     chain: tuple[CodePlace, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Respawn:
+    """An application that uvicorn imports in child processes; perhaps, unless `certain`."""
+
+    name: str
+    place: CodePlace
+    certain: bool
+
+
 @dataclass(slots=True)
 class EventLog:
     """The events of one run."""
@@ -75,7 +84,7 @@ class EventLog:
     shadows: list[SeenEvent] = field(default_factory=list)
     unreadable: dict[str, SeenEvent] = field(default_factory=dict)
     escaped: dict[int, tuple[Value, str, CodePlace]] = field(default_factory=dict)
-    respawned: list[tuple[str, CodePlace]] = field(default_factory=list)
+    respawned: list[Respawn] = field(default_factory=list)
     modules: dict[str, None] = field(default_factory=dict)
     #: paths of the modules whose applications were served
     served: dict[str, None] = field(default_factory=dict)

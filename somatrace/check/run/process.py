@@ -84,14 +84,22 @@ def run(
         except (StepLimitReached, RecursionError):
             exhausted = True
     low, high = machine.outcome(finished=finished)
-    if not exhausted and high == 0:
+    if exhausted:
+        low = high = _certain_before_the_limit(machine)
+    elif high == 0:
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
-    supervises = bool(machine.ledger.respawned) and low == 0
+    supervises = any(respawn.certain for respawn in machine.ledger.respawned) and low == 0
     works = machine.ledger.serves or bool(machine.ledger.respawned)
     works = works or (not machine.ledger.asks and any(end.kind == "endless" for end in machine.ends))
     return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises, works)
+
+
+def _certain_before_the_limit(machine: Interpreter) -> int:
+    """How many calls were certain before a start-up that is too large to follow."""
+    calls = [call for call in machine.ledger.inits if not call.served and not call.conditions]
+    return len({call.place for call in calls})
 
 
 def _target(start: ProcessStart, loader: Loader, tree: FileTree) -> FoundModule | None:

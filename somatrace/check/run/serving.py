@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from somatrace.check.run.cells import HOOKS, SERVED, Hook
-from somatrace.check.run.machine import CodePlace, Machine
+from somatrace.check.run.machine import CodePlace, Machine, Respawn
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -19,6 +19,7 @@ from somatrace.check.run.values import (
     Items,
     LocalModule,
     Value,
+    options,
     truth,
 )
 
@@ -35,9 +36,10 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
     elif value.owner is not None and "()" in value.path:
         app = value.root()
     name = app.value if isinstance(app, Const) else None
-    if isinstance(name, str) and ":" in name and _runs_apart(given):
-        machine.ledger.respawned.append((name, place))
-    elif isinstance(name, str) and ":" in name:
+    apart = _runs_apart(given) if isinstance(name, str) and ":" in name else False
+    if isinstance(name, str) and apart is not False:
+        machine.ledger.respawned.append(Respawn(name, place, apart is True))
+    if isinstance(name, str) and ":" in name and not apart:
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
     if app is not None and value.path.startswith("uvicorn."):
         app = made_without_arguments(machine, machine.solid(app), place)
@@ -55,12 +57,19 @@ def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Va
     return app
 
 
-def _runs_apart(arguments: Arguments) -> bool:
-    """Whether uvicorn imports the app in child processes. Unknown settings count as in-process."""
-    if truth(arguments.get("reload") or NONE) is True:
+def _runs_apart(arguments: Arguments) -> bool | None:
+    """Whether uvicorn imports the app in child processes; None if that is known only at run time."""
+    reload = truth(arguments.get("reload") or NONE)
+    workers = {_is_several(option) for option in options(arguments.get("workers") or NONE)}
+    if reload is True or workers == {True}:
         return True
-    workers = arguments.get("workers")
-    return isinstance(workers, Const) and isinstance(workers.value, int) and workers.value > 1
+    return False if reload is False and workers == {False} else None
+
+
+def _is_several(workers: Value) -> bool | None:
+    if not isinstance(workers, Const):
+        return None
+    return isinstance(workers.value, int) and workers.value > 1
 
 
 def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool) -> Value:
