@@ -78,7 +78,7 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     """Check one tree. Reads its files and runs none of them."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _own_package(tree))
+    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings)
     followed, lines = checker.spread(inventory.launches)
     followed = _without_phantoms(followed)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
@@ -119,14 +119,6 @@ def _process(verdict: ProcessVerdict) -> CheckedProcess:
     return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)
 
 
-def _own_package(tree: FileTree) -> str | None:
-    """The package directory if the tree is somatrace's own repository, where it does not shadow somatrace."""
-    project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
-    if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
-        return "somatrace"
-    return None
-
-
 def _distinct(findings: list[Finding]) -> list[Finding]:
     """One finding per code and line, however many processes lead to it."""
     found: dict[tuple[str, int, str], Finding] = {}
@@ -141,7 +133,6 @@ class _Checker:
     sources: Sources
     code: ServiceCode
     settings: CheckSettings
-    own_package: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
         """Follow every process, and scan the lines of its service."""
@@ -182,7 +173,7 @@ class _Checker:
         waiting, known = [launch], {launch.start}
         while waiting:
             one = waiting.pop()
-            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.own_package)
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers)
             path = outcome.found.path if outcome.found is not None else ""
             if one.if_it_works and not outcome.works:
                 continue

@@ -65,11 +65,9 @@ class RunOutcome:
     works: bool = False
 
 
-def run(
-    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], own_package: str | None
-) -> RunOutcome:
+def run(start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...]) -> RunOutcome:
     """Follow one process."""
-    loader = Loader(tree, sources, start.roots, own_package)
+    loader = Loader(tree, sources, start.roots)
     machine = Interpreter(loader, sources, wrappers)
     machine.command = start.command
     found = _target(start, loader, tree)
