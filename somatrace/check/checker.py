@@ -80,6 +80,8 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     inventory = discover.discover(tree, settings.entrypoints)
     checker = _Checker(tree, sources, ServiceCode(tree, sources), settings)
     followed, lines = checker.spread(inventory.launches)
+    if not followed:
+        followed, lines = checker.spread(inventory.assumed)
     followed = _without_phantoms(followed)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
     verdicts = tuple(checker.verdict(one, done) for one in followed)
@@ -113,7 +115,7 @@ def _is_phantom(one: _Followed, served: set[tuple[str, str]], loaded: set[tuple[
 def _process(verdict: ProcessVerdict) -> CheckedProcess:
     origin = verdict.launch.origin
     text = " ".join(origin.text.split())
-    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else "convention"
+    launched = f"{origin.path}:{origin.line}: {text}" if origin.line else text
     traced = f"{verdict.traced.path}:{verdict.traced.line}" if verdict.traced is not None else ""
     codes = tuple(sorted({finding.code for finding in verdict.findings}))
     return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)

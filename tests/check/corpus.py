@@ -50,7 +50,7 @@ def samples() -> list[Sample]:
 
 
 def read(path: Path) -> list[Sample]:
-    """A file of trees. One without a launcher is served by `uvicorn app:app`."""
+    """A file of trees. One without a launcher or `.run` is served by `uvicorn app:app`."""
     found = []
     for part in ("\n" + path.read_text()).split("\n== ")[1:]:
         head, _, body = part.partition("\n")
@@ -60,7 +60,7 @@ def read(path: Path) -> list[Sample]:
         for block in ("\n" + body).split("\n-- ")[1:]:
             file, _, text = block.partition("\n")
             files[file.strip()] = text.rstrip("\n") + "\n" if text.strip() else ""
-        if "app.py" in files and not LAUNCHERS & set(files):
+        if "app.py" in files and not (LAUNCHERS | {".run"}) & set(files):
             files["Procfile"] = "web: uvicorn app:app\n"
         found.append(Sample(name.strip(), expected.strip(), files, why.strip()))
     return found

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from posixpath import basename
+from posixpath import basename, dirname
 
-from somatrace.check.launch import management, programs, servers, words
+from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.blocks import ASSIGNMENT
 from somatrace.check.launch.servers import ServerOptions, undecidable
+from somatrace.check.launch.steps import ShellStep
+from somatrace.check.launch.wrappers import bare
 from somatrace.check.run.process import ProcessStart
 
-#: Wrapper programs that precede a command, and the number of arguments each takes.
-_PREFIXES = {
-    "exec": 0, "nohup": 0, "sudo": 0, "command": 0, "time": 0, "dumb-init": 0, "tini": 0, "catatonit": 0,
-    "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
-    "ddtrace-run": 0, "xvfb-run": 0, "setpriv": 0, "chpst": 0, "env": 0, "eatmydata": 0, "unbuffer": 0,
-    "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "pytest-watch": 0, "honcho": 0,
-    "memray": 1,
-}  # fmt: skip
-_RUNNERS = {
-    "poetry": ("run",), "uv": ("run",), "pipenv": ("run",), "pdm": ("run",), "hatch": ("run",),
-    "rye": ("run",), "pixi": ("run",), "conda": ("run",), "newrelic-admin": ("run-program",),
-    "doppler": ("run",), "infisical": ("run",), "micromamba": ("run",), "watchmedo": ("auto-restart",),
-    "aws-vault": ("exec",),
-}  # fmt: skip
-_RUNNER_VALUES = {
-    "-n", "-p", "--name", "--prefix", "--with", "--extra", "--group", "--python", "--project",
-    "--directory", "--env-file", "--package", "-e", "--environment", "-C", "--config", "-d", "--pattern",
-    "-E", "--only-group", "--no-group", "-g", "-u", "-s", "--signal", "-k", "--service_name",
-    "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--exporter_otlp_endpoint",
-    "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package",
-}  # fmt: skip
 _PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
 _OTHER_USERS = frozenset(["su", "runuser"])
 _PYTHON_VALUES = {"-W", "-X", "--check-hash-based-pycs"}
@@ -45,7 +27,18 @@ _SUSPECTS = frozenset([
     "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
     "mlflow", "prefect", "dagster", "litestar",
 ])  # fmt: skip
-_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
+#: Servers that are not Python.
+_OTHERS = frozenset([
+    "nginx", "node", "npm", "npx", "yarn", "pnpm", "bun", "deno", "caddy", "httpd", "apache2", "apache2ctl",
+    "apachectl", "java", "php-fpm", "redis-server", "postgres", "mysqld", "mongod", "traefik", "haproxy",
+    "envoy",
+    "docker", "docker-compose", "docker-entrypoint.sh",
+    "ollama", "cron", "crond", "s6-svscan", "runsvdir",
+])  # fmt: skip
+#: Files outside the tree that only set variables: environment files, virtual environments, profiles.
+_SETS_VARIABLES = re.compile(
+    r"(?:^|/)\.?env(?:rc|[._-][\w.-]*)?$|\.env(?:[._-]\w+)*$|/activate$|^/etc/|profile$|rc$|^<|^/dev/|^\$"
+)
 _SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
 _MOST_DEPTH = 8
 _MOST_SOURCED = 20
@@ -58,7 +51,7 @@ def launches(
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
     around = _assigned(argv, around)
-    argv = _bare(argv)
+    argv = bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
     program = basename(argv[0])
@@ -68,9 +61,13 @@ def launches(
         given = argv.index("-c") + 1 if "-c" in argv else len(argv)
         return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
+        if around.file(argv[1]) is None and _SETS_VARIABLES.search(argv[1]):
+            return []
         return _script(argv[1], argv[2:], around, origin, depth)
     if _PYTHON.match(program):
         return _python(argv, around, origin, depth)
+    if program == "supervisord":
+        return _supervisord(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
     if known is not None:
         return known(ServerOptions.of(argv[1:]), around, origin)
@@ -81,44 +78,12 @@ def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
     """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
     given: dict[str, str] = {}
     for word in argv:
-        if _ASSIGNMENT.match(word):
+        if ASSIGNMENT.match(word):
             name, _, value = word.partition("=")
             given[name] = value
         elif word not in {"env", "exec"}:
             break
     return replace(around, variables={**around.variables, **given}) if given else around
-
-
-def _bare(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command without leading wrapper programs."""
-    rest = list(argv)
-    while rest:
-        program = basename(rest[0])
-        if _ASSIGNMENT.match(rest[0]):
-            rest.pop(0)
-        elif program in _RUNNERS and len(rest) > 1:
-            if _RUNNERS[program][0] not in rest[:4]:
-                return tuple(rest)
-            del rest[: rest.index(_RUNNERS[program][0]) + 1]
-            _drop_options(rest)
-        elif program in _PREFIXES:
-            rest.pop(0)
-            _drop_options(rest)
-            if _PREFIXES[program]:
-                del rest[: _PREFIXES[program]]
-                _drop_options(rest)
-        else:
-            return tuple(rest)
-    return ()
-
-
-def _drop_options(rest: list[str]) -> None:
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option == "--":
-            return
-        if option in _RUNNER_VALUES and rest:
-            rest.pop(0)
 
 
 def text(
@@ -135,12 +100,13 @@ def text(
         around = replace(around, scripts_left=[_MOST_SCRIPTS])
     command = _with_sourced(command, around)
     try:
-        steps = words.split(command, around.variables, positional)
+        commands = steps.split(command, around.variables, positional)
     except words.UnsplittableError as error:
         where = replace(origin, line=origin.line + error.line - 1) if origin.line else origin
         return [undecidable(where, origin.path, f"its shell text cannot be followed: {error.reason}")]
-    for step in steps:
-        argv = _bare(step.words)
+    foreground: list[Launch] = []
+    for step in commands:
+        argv = bare(step.words)
         if not argv:
             continue
         if argv[0] == "cd" and len(argv) > 1:
@@ -149,15 +115,38 @@ def text(
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
-        stays = (
-            step.last
-            or step.behind
-            or step.words[0] == "exec"
-            or basename(argv[0]) in words.SHELLS | {".", "source"}
-        )
-        if stays or programs.serves(argv):
+        if _stays(step, argv):
             found.extend(launches(argv, _assigned(step.words, around), here, depth=depth + 1))
+        elif _may_stay(argv, around):
+            foreground = launches(argv, _assigned(step.words, around), here, depth=depth + 1) or foreground
+    if not found and not _replaces(commands):
+        return foreground
     return found
+
+
+def _stays(step: ShellStep, argv: tuple[str, ...]) -> bool:
+    """Whether a command is a process by its place or its program."""
+    if step.last or step.behind or step.words[0] == "exec" or programs.serves(argv):
+        return True
+    name = basename(argv[0])
+    return name in words.SHELLS | {".", "source"} or (step.endless and _is_python(argv))
+
+
+def _is_python(argv: tuple[str, ...]) -> bool:
+    return _PYTHON.match(basename(argv[0])) is not None or argv[0].endswith(".py")
+
+
+def _may_stay(argv: tuple[str, ...], around: LaunchContext) -> bool:
+    """Whether a command in the foreground may be what its script is for, if nothing after it stays."""
+    if _is_python(argv):
+        return True
+    return "$" not in argv[0] and "/" in argv[0] and around.file(argv[0]) is not None
+
+
+def _replaces(commands: list[ShellStep]) -> bool:
+    """Whether a script ends as another program, to which what it runs before is preparation."""
+    last = commands[-1].words if commands else ()
+    return bool(last) and (last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in _OTHERS)
 
 
 def _with_sourced(command: str, around: LaunchContext) -> str:
@@ -187,14 +176,13 @@ def _script(
     path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
     """Follow a shell script; its lines become the origin."""
-    found = around.file(path)
+    written = around.written.get(around.in_image(path))
+    found = around.file(path) if written is None else written.path
     if found is None:
-        return (
-            [undecidable(origin, path, f"the script `{path}` is not in the tree")]
-            if "/" not in path[:1]
-            else []
-        )
-    content = around.tree.text(found) or ""
+        return _absent(path, arguments, around, origin, depth)
+    content = around.tree.text(found) or "" if written is None else written.text
+    if written is not None and content.startswith("#!") and "python" in content.partition("\n")[0]:
+        return [undecidable(origin, path, f"`{path}` is Python that the Dockerfile itself contains")]
     if content.startswith("#!") and "python" in content.partition("\n")[0]:
         return _file(path, arguments, around, origin)
     if depth > _MOST_DEPTH:
@@ -203,7 +191,40 @@ def _script(
         around = replace(around, scripts_left=[_MOST_SCRIPTS])
     if not around.has_scripts_left():
         return [undecidable(origin, path, f"more than {_MOST_SCRIPTS} scripts start one another")]
-    return text(content, around, LaunchOrigin(found, 1, origin.text), positional=arguments, depth=depth + 1)
+    content = own_folder.resolved(content, dirname(around.in_image(path)))
+    start = LaunchOrigin(found, 1 if written is None else written.line, origin.text)
+    return text(content, around, start, positional=arguments, depth=depth + 1)
+
+
+def _absent(
+    path: str, arguments: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> list[Launch]:
+    """A script that is not in the tree. One of the base image runs the command that it is given, if any."""
+    foreign = path.startswith("/") or "/" not in path
+    given = launches(arguments, around, origin, depth=depth + 1) if foreign else []
+    if given:
+        return given
+    if foreign and not around.holds_python():
+        return []
+    return [undecidable(origin, path, f"the script `{path}` is not in the tree")]
+
+
+def _supervisord(
+    argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> list[Launch]:
+    """The programs of a configuration that the Dockerfile contains; one in the tree is a launcher itself."""
+    written = [file for file in around.written.values() if supervised.SECTION in file.text]
+    found: list[Launch] = []
+    for file in written:
+        for program in supervised.programs(file.text, file.line):
+            inside = replace(around, workdir=around.in_image(program.folder))
+            where = LaunchOrigin(file.path, program.line, program.command)
+            found += text(program.command, inside, where, depth=depth + 1)
+    if written or not around.holds_python() or supervised.in_tree(around.tree):
+        return found
+    options = ServerOptions.of(argv[1:])
+    named = options.get("-c", "--configuration") or "supervisord.conf"
+    return [undecidable(origin, named, f"the configuration `{named}` is not in the tree")]
 
 
 def _python(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
@@ -262,8 +283,9 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
     program = argv[0]
     if "$" in program:
         return [undecidable(origin, program, f"`{program}` is known only at run time")]
-    if program.endswith(".sh") or ("/" in program and around.file(program)):
-        return _script(program, argv[1:], around, origin, depth)
+    on_path = around.on_path(program)
+    if program.endswith(".sh") or on_path or ("/" in program and around.file(program)):
+        return _script(on_path or program, argv[1:], around, origin, depth)
     if program.endswith(".py"):
         return _file(program, argv[1:], around, origin)
     console = around.scripts.get(basename(program))

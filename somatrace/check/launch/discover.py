@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 from typing import Any
 
-from somatrace.check.launch import compose, dockerfile, files, pods, servers
+from somatrace.check.launch import (
+    compose,
+    dockerfile,
+    files,
+    graphs,
+    platforms,
+    pods,
+    servers,
+    supervised,
+    units,
+    unlaunched,
+)
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import yaml_reader
 from somatrace.check.project.file_tree import FileTree, beside, is_test
@@ -38,11 +49,15 @@ _MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The processes found, and the directories under `services/` that have none."""
+    """The processes found, and the directories under `services/` that have none.
+
+    `assumed` are the processes to assume if none of those found is one.
+    """
 
     launches: tuple[Launch, ...]
     silent: tuple[str, ...]
     images: tuple[str, ...]
+    assumed: tuple[Launch, ...] = ()
 
 
 def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
@@ -60,6 +75,10 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
+    assumed: dict[tuple[Any, ...], Launch] = {}
+    if all(launch.if_it_works for launch in found.values()):
+        for launch in unlaunched.launches(tree, around, services):
+            assumed.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
         for launch in found.values()
@@ -67,7 +86,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
         for path in (launch.origin.path, _target(launch, tree))
     }
     silent = tuple(name for name in services if name not in covered)
-    return Inventory(tuple(found.values()), silent, images)
+    return Inventory(tuple(found.values()), silent, images, tuple(assumed.values()))
 
 
 def _same(launch: Launch) -> tuple[Any, ...]:
@@ -96,17 +115,8 @@ def _all(
     scripts: dict[str, dict[str, tuple[str, int]]],
 ) -> Iterator[Launch]:
     for path in tree.files:
-        if is_test(path):
-            continue
-        name = basename(path)
-        if dockerfile.is_dockerfile(path):
-            yield from dockerfile.launches(path, around)
-        elif name == "Procfile":
-            yield from files.procfile(path, around)
-        elif name.endswith((".conf", ".ini")) and "[program:" in (tree.text(path) or ""):
-            yield from files.supervisor(path, around)
-        elif name.endswith((".yml", ".yaml")):
-            yield from _yaml(path, around, images)
+        if not is_test(path):
+            yield from _launcher(path, tree, around, images)
     for path, found in scripts.items():
         for name, (target, line) in found.items():
             launch = files.console(path, name, target, line, around)
@@ -114,13 +124,33 @@ def _all(
                 yield replace(launch, if_it_works=True)
 
 
+def _launcher(path: str, tree: FileTree, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
+    """The processes that one file starts."""
+    if dockerfile.is_dockerfile(path):
+        yield from dockerfile.launches(path, around)
+    elif basename(path) == "Procfile":
+        yield from files.procfile(path, around)
+    elif supervised.is_configuration(path, tree):
+        yield from files.supervisor(path, around)
+    elif path.endswith((".yml", ".yaml")):
+        yield from _yaml(path, around, images)
+    elif path.endswith((".toml", ".json")):
+        yield from platforms.settings(path, around)
+        yield from graphs.launches(path, around)
+    elif units.is_unit(path):
+        yield from units.launches(path, around)
+
+
 def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
     name = basename(path)
     text = around.tree.text(path) or ""
+    hosted = platforms.yaml_reader_of(path, text)
     if compose.is_compose(path):
         kind = "compose"
     elif name.startswith("serverless.") or "AWS::Serverless" in text:
         kind = "functions"
+    elif hosted is not None:
+        kind = "hosted"
     elif "kind:" in text and "containers:" in text:
         kind, text = "pods", _without_templates(text)
     else:
@@ -130,10 +160,12 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     except yaml_reader.UndecidableError as error:
         yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be interpreted: {error}")
         return
-    if kind == "compose":
+    if hosted is not None and kind == "hosted":
+        yield from hosted(path, documents, around)
+    elif kind == "compose":
         yield from compose.launches(path, documents, around)
     elif kind == "functions":
-        yield from files.functions(path, documents, around)
+        yield from files.functions(path, documents, around, images)
     else:
         yield from pods.launches(path, documents, around, images)
 

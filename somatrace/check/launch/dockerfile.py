@@ -5,47 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from posixpath import basename, dirname, join, normpath
+from dataclasses import replace
+from posixpath import basename, join, normpath
 
 from somatrace.check.launch import commands, instructions, servers, words
-from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.project.file_tree import FileTree, beside
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin, WrittenFile
+from somatrace.check.launch.container import AS_BUILT, BuildStage, ContainerCommand, DeclaredCommand, Override
+from somatrace.check.launch.copies import context_of, mounts
+from somatrace.check.launch.instructions import HereDocument, Instruction
+from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOINT, handled, is_lambda
 
 #: Files that a RUN writes: by redirection or `tee`.
 _WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
+_MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
 _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".rs", ".java", ".sh", ".json")
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerCommand:
-    """An ENTRYPOINT or CMD, as a list of words or as shell text."""
-
-    words: tuple[str, ...]
-    shell: str
-    line: int
-
-
-@dataclass(slots=True)
-class BuildStage:
-    """One build stage, starting at a FROM."""
-
-    name: str
-    base: str
-    workdir: str = "/"
-    entrypoint: ContainerCommand | None = None
-    command: ContainerCommand | None = None
-    copies: list[tuple[str, str]] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-    switches: list[tuple[str, str, int]] = field(default_factory=list)
-    #: files whose content the Dockerfile itself contains, and files that its commands write
-    written: frozenset[str] = frozenset()
-    redirected: frozenset[str] = frozenset()
 
 
 def is_dockerfile(path: str) -> bool:
@@ -60,7 +38,8 @@ def stages(text: str) -> list[BuildStage]:
     """All stages, each with the instructions it inherits from an earlier one."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
-    for line, instruction, rest in instructions.read(text).found:
+    for read in instructions.read(text).found:
+        instruction, rest = read.name, read.rest
         if instruction == "FROM":
             if len(found) > _MOST_STAGES:
                 break
@@ -69,7 +48,7 @@ def stages(text: str) -> list[BuildStage]:
             name, _, value = rest.partition("=")
             variables[name] = value.strip("\"'")
         elif found:
-            _apply(found[-1], instruction, rest, line)
+            _apply(found[-1], read)
     return found
 
 
@@ -79,7 +58,11 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
     parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
     if parent is None:
-        return BuildStage(name, base)
+        return (
+            BuildStage(name, base, BASE_FOLDER, variables={**BASE_VARIABLES})
+            if is_lambda(base)
+            else BuildStage(name, base)
+        )
     return replace(
         parent,
         name=name,
@@ -90,19 +73,31 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     )
 
 
-def _apply(stage: BuildStage, instruction: str, rest: str, line: int) -> None:
+def _apply(stage: BuildStage, read: Instruction) -> None:
+    line, instruction, rest, documents = read
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
+        stage.folders |= {stage.workdir}
     elif instruction in {"ENV", "ARG"}:
         _environment(stage, rest, line, instruction)
     elif instruction in {"COPY", "ADD"}:
-        _copy(stage, rest)
+        _copy(stage, rest, documents)
     elif instruction == "RUN":
-        stage.redirected |= _in_image(stage, _WRITTEN.findall(rest))
+        stage.folders |= _made(stage, rest)
+        paths = _WRITTEN.findall(rest)
+        stage.redirected |= _in_image(stage, paths)
+        if len(paths) == len(documents):
+            _hold(stage, paths, documents)
     elif instruction == "ENTRYPOINT":
         stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
         stage.command = _container_command(rest, line)
+
+
+def _made(stage: BuildStage, rest: str) -> frozenset[str]:
+    """The directories that a RUN makes."""
+    named = [word for made in _MKDIR.findall(words.expand(rest, stage.variables)) for word in made.split()]
+    return _in_image(stage, [word.strip("\"'") for word in named if not word.startswith("-")])
 
 
 def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
@@ -113,7 +108,7 @@ def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> N
             stage.switches.append((name, stage.variables[name], line))
 
 
-def _copy(stage: BuildStage, rest: str) -> None:
+def _copy(stage: BuildStage, rest: str, documents: tuple[HereDocument, ...]) -> None:
     if "--from=" in rest:
         return
     try:
@@ -127,12 +122,21 @@ def _copy(stage: BuildStage, rest: str) -> None:
     if any(part.startswith("<<") for part in parts):
         names = [re.sub(r"\W", "", part) for part in parts[:-1]]
         into_folder = parts[-1].endswith("/")
-        stage.written |= _in_image(stage, [join(target, name) for name in names] if into_folder else [target])
+        _hold(stage, [join(target, name) for name in names] if into_folder else [target], documents)
         return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
     stage.copies.extend(
         (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
     )
+
+
+def _hold(stage: BuildStage, paths: Sequence[str], documents: tuple[HereDocument, ...]) -> None:
+    """Note the files that here-documents write."""
+    held = dict(stage.written)
+    for path, document in zip(paths, documents, strict=False):
+        text = document.text if document.quoted else words.expand(document.text, stage.variables)
+        held[normpath(join(stage.workdir, path))] = WrittenFile(text.replace("\\$", "$"), "", document.line)
+    stage.written = held
 
 
 def _in_image(stage: BuildStage, paths: Sequence[str]) -> frozenset[str]:
@@ -150,51 +154,7 @@ def _container_command(rest: str, line: int) -> ContainerCommand:
     return ContainerCommand((), rest, line)
 
 
-def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
-    """Map image paths to paths in the tree, for one build context."""
-    found: list[tuple[str, str]] = []
-    for source, target in stage.copies:
-        path = beside(context, source.rstrip("*"))
-        if path.startswith("../"):
-            continue
-        if tree.is_folder(path):
-            found.append((target.rstrip("/") or "/", path))
-        elif tree.is_file(path):
-            found.append((join(target, basename(path)) if target.endswith("/") else target, path))
-        elif "*" in source:
-            found.append((target.rstrip("/"), beside(context, dirname(source))))
-    return tuple(found)
-
-
-def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
-    """Infer the build context: the nearest enclosing directory in which the COPY sources exist."""
-    folder = dirname(path)
-    best, most = folder, -1
-    while True:
-        here = sum(1 for source, _ in stage.copies if _exists(tree, beside(folder, source.rstrip("*"))))
-        if here > most:
-            best, most = folder, here
-        if not folder:
-            return best
-        folder = dirname(folder)
-
-
-def _exists(tree: FileTree, path: str) -> bool:
-    return tree.is_file(path) or tree.is_folder(path)
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Overrides from a compose file or a pod: context, stage, command and entrypoint."""
-
-    origin: str = ""
-    context: str | None = None
-    target: str = ""
-    command: ContainerCommand | None = None
-    entrypoint: ContainerCommand | None = None
-
-
-def launches(path: str, around: LaunchContext, override: Override = Override()) -> list[Launch]:
+def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) -> list[Launch]:
     """The processes of a container of this image. `around` holds the tree and its projects' shared paths."""
     text = around.tree.text(path) or ""
     read = instructions.read(text)
@@ -210,7 +170,9 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
         ]
     stage = next((one for one in found if one.name == override.target), found[-1])
     context = override.context if override.context is not None else context_of(path, stage, around.tree)
-    inside = surroundings(stage, around, context)
+    inside = override.applied(surroundings(stage, around, context))
+    held = {name: replace(file, path=path) for name, file in stage.written.items()}
+    inside = replace(inside, written=held)
     first = (
         DeclaredCommand(override.entrypoint, override.origin)
         if override.entrypoint
@@ -224,6 +186,8 @@ def launches(path: str, around: LaunchContext, override: Override = Override()) 
             origin = LaunchOrigin(declared.path, declared.command.line, written)
             reason = f"`{written}` is written by the Dockerfile itself, and such files are not followed"
             return [servers.undecidable(origin, written, reason)]
+    if is_lambda(stage.base) and (first.command is None or first.command.words == (ENTRYPOINT,)):
+        return handled(last, inside)
     return started(first, last, inside)
 
 
@@ -236,7 +200,9 @@ def _written(command: ContainerCommand | None, stage: BuildStage, inside: Launch
         for name in (word, f"{module}.py"):
             path = normpath(join(stage.workdir, name))
             if path in stage.written:
-                return word
+                if path.endswith(".py"):
+                    return word
+                continue
             if path in stage.redirected and not path.startswith("/dev/") and inside.file(name) is None:
                 return word
     return ""
@@ -248,14 +214,6 @@ def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> Laun
     path = stage.variables.get("PYTHONPATH", "")
     extra = tuple(part for part in path.split(":") if part and "$" not in part)
     return replace(around, workdir=stage.workdir, mounts=placed, variables=stage.variables, pythonpath=extra)
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredCommand:
-    """An ENTRYPOINT or CMD (or neither) and the file it comes from."""
-
-    command: ContainerCommand | None
-    path: str
 
 
 def started(first: DeclaredCommand, last: DeclaredCommand, around: LaunchContext) -> list[Launch]:

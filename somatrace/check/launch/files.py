@@ -8,8 +8,10 @@ from dataclasses import replace
 from posixpath import dirname
 from typing import Any
 
-from somatrace.check.launch import commands, servers
+from somatrace.check.launch import commands, dockerfile, servers, supervised
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.compose import container_command
+from somatrace.check.launch.container import Override
 from somatrace.check.launch.words import unquoted
 from somatrace.check.project import toml_reader
 from somatrace.check.project.file_tree import beside
@@ -17,7 +19,6 @@ from somatrace.check.project.file_tree import beside
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
 _ENTRY = re.compile(r"^([A-Za-z0-9_-]+):(.*)$")
 _SCRIPT = re.compile(r"(?:[\"'\[,]|^)[ \t]*([\w.-]+)[ \t]*=[ \t]*(\w+(?:\.\w+)*:\w+(?:\.\w+)*)", re.MULTILINE)
-_SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
 def _in(around: LaunchContext, folder: str) -> LaunchContext:
@@ -36,28 +37,14 @@ def procfile(path: str, around: LaunchContext) -> Iterator[Launch]:
 
 def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:
     """`[program:x] command=…`, in its `directory`."""
-    section: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate([*(around.tree.text(path) or "").split("\n"), "[end]"], 1):
-        if line.lstrip().startswith("["):
-            yield from _program(path, section, around)
-            section = {"": ("", number)} if _SECTION.match(line) else {}
-        elif section and "=" in line and not line.lstrip().startswith((";", "#")):
-            name, _, value = line.partition("=")
-            section[name.strip()] = (re.split(r"\s;", value)[0].strip(), number)
-
-
-def _program(path: str, section: dict[str, tuple[str, int]], around: LaunchContext) -> list[Launch]:
-    if "command" not in section:
-        return []
-    command, line = section["command"]
-    command = re.sub(r"%\(ENV_(\w+)\)s", r"${\1}", command)
-    folder = section.get("directory", ("", 0))[0]
-    inside = _in(around, dirname(path))
-    if folder.startswith("/"):
-        inside = replace(inside, workdir=folder, mounts=((folder, dirname(path)), (folder, "")))
-    elif folder:
-        inside = _in(around, beside(dirname(path), folder))
-    return commands.text(command, inside, LaunchOrigin(path, line, command))
+    for program in supervised.programs(around.tree.text(path) or ""):
+        inside = _in(around, dirname(path))
+        if program.folder.startswith("/"):
+            places = ((program.folder, dirname(path)), (program.folder, ""))
+            inside = replace(inside, workdir=program.folder, mounts=places)
+        elif program.folder:
+            inside = _in(around, beside(dirname(path), program.folder))
+        yield from commands.text(program.command, inside, LaunchOrigin(path, program.line, program.command))
 
 
 def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
@@ -99,20 +86,59 @@ def console(path: str, name: str, target: str, line: int, around: LaunchContext)
     return servers.console(target, _in(around, dirname(path)), LaunchOrigin(path, line, f"{name} = {target}"))
 
 
-def functions(path: str, documents: list[Any], around: LaunchContext) -> Iterator[Launch]:
-    """Handlers in serverless.yml and SAM: the module is imported once, the handler called per invocation."""
+def functions(
+    path: str, documents: list[Any], around: LaunchContext, images: tuple[str, ...]
+) -> Iterator[Launch]:
+    """Handlers in serverless.yml and SAM: the module is imported once, the handler called per invocation.
+
+    A function of SAM takes from `Globals` what it does not set itself (see "Globals section of the AWS SAM
+    template", https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/).
+    """
     for document in documents:
         if not isinstance(document, dict):
             continue
+        shared = document.get("provider")
         for function in _named(document.get("functions")):
-            yield from _handler(path, function.get("handler"), "", around)
+            if _is_python({**(shared if isinstance(shared, dict) else {}), **function}, "runtime"):
+                yield from _handler(path, function.get("handler"), "", around)
+        settings = document.get("Globals")
+        common = settings.get("Function") if isinstance(settings, dict) else None
         for resource in _named(document.get("Resources")):
             if str(resource.get("Type", "")).endswith("Serverless::Function"):
                 properties = resource.get("Properties")
-                if isinstance(properties, dict):
-                    yield from _handler(
-                        path, properties.get("Handler"), str(properties.get("CodeUri") or ""), around
-                    )
+                given = {
+                    **(common if isinstance(common, dict) else {}),
+                    **(properties if isinstance(properties, dict) else {}),
+                }
+                yield from _function(path, resource, given, around, images)
+
+
+def _function(
+    path: str,
+    resource: dict[str, Any],
+    given: dict[str, Any],
+    around: LaunchContext,
+    images: tuple[str, ...],
+) -> Iterator[Launch]:
+    """A function of SAM: a handler in its CodeUri, or an image, whose command ImageConfig may replace."""
+    if given.get("PackageType") != "Image":
+        if _is_python(given, "Runtime"):
+            yield from _handler(path, given.get("Handler"), str(given.get("CodeUri") or ""), around)
+        return
+    built, settings = resource.get("Metadata"), given.get("ImageConfig")
+    command = container_command(settings.get("Command")) if isinstance(settings, dict) else None
+    if not isinstance(built, dict) or command is None:
+        return
+    context = beside(dirname(path), str(built.get("DockerContext") or "."))
+    image = beside(context, str(built.get("Dockerfile") or "Dockerfile"))
+    if image in images:
+        target = str(built.get("DockerBuildTarget") or "")
+        yield from dockerfile.launches(image, around, Override(path, context, target, command))
+
+
+def _is_python(settings: dict[str, Any], name: str) -> bool:
+    """Whether a function's runtime is Python, or not known."""
+    return str(settings.get(name) or "python").startswith(("python", "$"))
 
 
 def _named(value: Any) -> list[dict[str, Any]]:

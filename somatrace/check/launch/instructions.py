@@ -10,12 +10,21 @@ _HEREDOC = re.compile(r"(?<!\S)\d*<<(-?)([\"']?)([A-Za-z0-9_.-]+)\2(?!\S)")
 _WITH_HEREDOC = frozenset(["RUN", "COPY", "ADD"])
 
 
+class HereDocument(NamedTuple):
+    """The text of a here-document and its first line. A `quoted` delimiter keeps its variables."""
+
+    text: str
+    line: int
+    quoted: bool
+
+
 class Instruction(NamedTuple):
-    """One instruction with its line, its name in capitals, and the text after it."""
+    """One instruction with its line, its name in capitals, the text after it, and its here-documents."""
 
     line: int
     name: str
     rest: str
+    documents: tuple[HereDocument, ...] = ()
 
 
 class Instructions(NamedTuple):
@@ -40,12 +49,15 @@ def read(text: str) -> Instructions:
         joined, number = _joined(first, lines, number)
         name, _, rest = re.sub(r"^(\S+)\s+", r"\1 ", joined).partition(" ")
         name = name.upper()
+        documents: list[HereDocument] = []
         for heredoc in _HEREDOC.finditer(rest) if name in _WITH_HEREDOC else ():
             after = _after(heredoc, lines, number)
             if after is None:
                 return Instructions(found, f"the here-document {heredoc[3]!r} does not end", started + 1)
+            body = [line.lstrip("\t") if heredoc[1] else line for line in lines[number : after - 1]]
+            documents.append(HereDocument("\n".join(body), number + 1, bool(heredoc[2])))
             number = after
-        found.append(Instruction(started + 1, name, rest.strip()))
+        found.append(Instruction(started + 1, name, rest.strip(), tuple(documents)))
     return Instructions(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from somatrace.check.launch import dockerfile
 from somatrace.check.launch.around import Launch, LaunchContext
 from somatrace.check.launch.compose import container_command
-from somatrace.check.launch.dockerfile import DeclaredCommand, Override
+from somatrace.check.launch.container import DeclaredCommand, Override
 
 _KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
 _MOST_DEPTH = 12

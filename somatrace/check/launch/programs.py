@@ -7,8 +7,22 @@ from posixpath import basename
 
 from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.lambdas import handler
 from somatrace.check.launch.servers import ServerOptions
-from somatrace.check.launch.workers import celery, faust, locust, modal, rq, streamlit, uwsgi, worker
+from somatrace.check.launch.workers import (
+    celery,
+    chainlit,
+    faust,
+    functions_framework,
+    locust,
+    mcp,
+    modal,
+    rq,
+    sanic,
+    streamlit,
+    uwsgi,
+    worker,
+)
 
 PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[Launch]]] = {
     "uvicorn": servers.uvicorn,
@@ -28,6 +42,12 @@ PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[
     "modal": modal,
     "locust": locust,
     "uwsgi": uwsgi,
+    "awslambdaric": handler,
+    "chainlit": chainlit,
+    "sanic": sanic,
+    "functions-framework": functions_framework,
+    "fastmcp": mcp,
+    "mcp": mcp,
 }
 #: `python -m NAME` for programs whose module name differs.
 MODULES = {

@@ -1,11 +1,10 @@
-"""Parser for the shell syntax used by launchers: words, variables with defaults, commands."""
+"""The words of shell text: tokens, variables with defaults, quotation marks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from posixpath import basename
+from typing import NamedTuple
 
 #: Inside `$( )`: quoted text, nested parentheses (`awk '{if(x) y}'`), anything else.
 _QUOTED = r"""'[^']*'|(?:"(?:[^"\\]|\\.)*")"""
@@ -21,51 +20,14 @@ _TOKEN = re.compile(
     )""",
     re.DOTALL | re.VERBOSE,
 )
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-=])([^}]{0,300}))?\}|(\w+))")
+VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-=])([^}]{0,300}))?\}|(\w+))")
 _PIECE = re.compile(r"""\\(.)|"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\\"']+)""", re.DOTALL)
-_KEYWORDS = frozenset(
-    [
-        "if",
-        "then",
-        "else",
-        "elif",
-        "fi",
-        "do",
-        "done",
-        "while",
-        "until",
-        "for",
-        "case",
-        "esac",
-        "in",
-        "{",
-        "}",
-        "!",
-        "function",
-        "select",
-        "time",
-    ]
-)
 SHELLS = frozenset(["sh", "bash", "dash", "ash", "zsh", "ksh"])
-_BEFORE_SHELL = frozenset(["exec", "sudo"])
 #: What may follow the last command of a text.
 _BLANK = " \t\r\n\\"
-_BLOCK_ENDS = frozenset(["fi", "else", "elif", "done", ";;", "esac", "}", ")"])
-_ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _MOST_TOKENS = 5_000
-_MOST_DEPTH = 8
 #: Variables that hold each other double in length with every line.
 _LONGEST = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ShellStep:
-    """One simple command. `last` if it ends its block; `behind` if it runs in the background."""
-
-    words: tuple[str, ...]
-    line: int
-    last: bool
-    behind: bool = False
 
 
 def expand(word: str, variables: Mapping[str, str]) -> str:
@@ -80,7 +42,7 @@ def expand(word: str, variables: Mapping[str, str]) -> str:
             return variables[name] if left > 0 else match[0]
         return expand(match[3], variables) if match[2] else match[0]
 
-    return _VARIABLE.sub(replaced, word)
+    return VARIABLE.sub(replaced, word)
 
 
 def unquoted(word: str, variables: Mapping[str, str]) -> str:
@@ -107,26 +69,16 @@ class UnsplittableError(Exception):
         self.reason, self.line = reason, line
 
 
-def split(
-    text: str,
-    variables: Mapping[str, str] | None = None,
-    positional: tuple[str, ...] = (),
-    *,
-    depth: int = 0,
-) -> list[ShellStep]:
-    """The commands of a script or command line, with `"$@"` replaced by `positional`.
+class Token(NamedTuple):
+    """A word, an operator, a comment, a line break, an arithmetic command, or the body of a here-document."""
 
-    Raises `UnsplittableError` if a part of it cannot be understood.
-    """
-    splitter = _Splitter(dict(variables or {}), positional, depth)
-    for kind, token, line in _tokens(text.rstrip()):
-        splitter.take(kind, token, line)
-    splitter.close("\n")
-    _mark_last(splitter.steps, found_after=False)
-    return splitter.steps
+    kind: str
+    text: str
+    line: int
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
+def tokens(text: str) -> Iterator[Token]:
+    """The tokens of a script. Raises `UnsplittableError` if a part of it cannot be understood."""
     at, line = 0, 1
     #: the operators of here-documents whose delimiter follows, and the documents whose body follows
     operator, announced = "", list[tuple[str, str]]()
@@ -138,7 +90,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
                 raise UnsplittableError("a quotation mark or a bracket has no counterpart", line)
             break
         line += text.count("\n", at, match.start(kind))
-        yield kind, match[kind], line
+        yield Token(kind, match[kind], line)
         line += match[kind].count("\n")
         at = match.end()
         if kind == "word" and operator:
@@ -146,7 +98,7 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
         operator = match[kind] if kind == "operator" and match[kind] in {"<<", "<<-"} else ""
         for delimiter, begins in announced if kind == "newline" else ():
             body, at = _document(text, at, delimiter, line, strips_tabs=begins == "<<-")
-            yield "document", body, line
+            yield Token("document", body, line)
             line += body.count("\n") + 1
         if kind == "newline":
             announced = []
@@ -168,85 +120,3 @@ def _document(text: str, at: int, delimiter: str, line: int, *, strips_tabs: boo
             return text[at:end], min(stop + 1, len(text))
         end = stop + 1
     raise UnsplittableError(f"the here-document {delimiter!r} does not end", line)
-
-
-@dataclass(slots=True)
-class _Splitter:
-    known: dict[str, str]
-    positional: tuple[str, ...]
-    #: of here-documents that shells read
-    depth: int
-    steps: list[ShellStep] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    line: int = 1
-    redirected: bool = False
-
-    def take(self, kind: str, token: str, line: int) -> None:
-        if kind in {"word", "arithmetic"}:
-            self._word(token, line)
-        elif kind == "document":
-            self._document(token, line)
-        elif kind == "operator" and token[0] in "<>":
-            self.redirected = True
-            if self.words and self.words[-1].isdigit():
-                self.words.pop()
-        elif kind != "comment":
-            self.close(token)
-
-    def _word(self, token: str, line: int) -> None:
-        if self.redirected:
-            self.redirected = False
-        elif token in {'"$@"', "$@", "$*", '"$*"'}:
-            self.words.extend(self.positional)
-        else:
-            self.line = line if not self.words else self.line
-            word = unquoted(token, self.known)
-            # an unquoted variable on its own expands to as many words as its value has
-            self.words += word.split() if _VARIABLE.fullmatch(token) else [word]
-
-    def _document(self, body: str, line: int) -> None:
-        """The body of a here-document is a script if a shell reads it, and text otherwise."""
-        reader = [word for word in self.steps[-1].words if word not in _BEFORE_SHELL] if self.steps else []
-        if reader and basename(reader[0]) in SHELLS and all(word.startswith("-") for word in reader[1:]):
-            if self.depth >= _MOST_DEPTH:
-                raise UnsplittableError("here-documents are nested too deeply", line)
-            inner = split(body, self.known, self.positional, depth=self.depth + 1)
-            self.steps += [
-                ShellStep(step.words, step.line + line - 1, step.last, step.behind) for step in inner
-            ]
-
-    def close(self, end: str) -> None:
-        """End the current command."""
-        kept = _without_keywords(self.words)
-        if kept:
-            self.steps.append(ShellStep(tuple(kept), self.line, last=False, behind=end == "&"))
-            _learn(kept, self.known)
-        if any(word in _BLOCK_ENDS for word in self.words[:1]) or end in {";;", ")"}:
-            _mark_last(self.steps, bool(kept) and end not in {";;", ")"})
-        self.words = []
-
-
-def _mark_last(steps: list[ShellStep], found_after: bool) -> None:
-    index = len(steps) - (2 if found_after else 1)
-    if index >= 0:
-        step = steps[index]
-        steps[index] = ShellStep(step.words, step.line, last=True, behind=step.behind)
-
-
-def _without_keywords(words: list[str]) -> list[str]:
-    start = 0
-    while start < len(words) and words[start] in _KEYWORDS:
-        if words[start] in {"for", "case", "select", "function"}:
-            return []
-        start += 1
-    return words[start:]
-
-
-def _learn(words: list[str], known: dict[str, str]) -> None:
-    """Record assignments: `PORT=8000`, `export PORT=8000`, `: "${PORT:=8000}"`."""
-    given = words[1:] if words[0] in {"export", "readonly", "local"} else words
-    if all(_ASSIGNMENT.match(word) for word in given):
-        for word in given:
-            name, _, value = word.partition("=")
-            if "$" not in value and "`" not in value:
-                known[name] = value

@@ -88,6 +88,50 @@ def modal(options: servers.ServerOptions, around: LaunchContext, origin: LaunchO
     return servers.imported(target.partition("::")[0], around, origin)
 
 
+def chainlit(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
+    """`chainlit run FILE`: its server imports the file (https://docs.chainlit.io)."""
+    return _imported_file(options, around, origin, {"run"})
+
+
+def mcp(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
+    """`fastmcp run FILE:server` and `mcp run FILE` (https://gofastmcp.com/deployment/running-server)."""
+    return _imported_file(options, around, origin, {"run", "dev"})
+
+
+def _imported_file(
+    options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin, commands: set[str]
+) -> list[Launch]:
+    if len(options.rest) < 2 or options.rest[0] not in commands:
+        return []
+    target = options.rest[1]
+    file = target.partition(":")[0]
+    if file.endswith(".py") and around.file(file) is None and "$" not in file:
+        return [servers.undecidable(origin, target, f"`{file}` is not in the tree")]
+    return servers.imported(target, around, origin) if file.endswith(".py") else []
+
+
+def sanic(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
+    """`sanic module:app` or `sanic module.app` (https://sanic.dev/en/guide/running/running.html)."""
+    target = next(iter(options.rest), "")
+    if ":" not in target and "." in target and not target.endswith(".py"):
+        module, _, attribute = target.rpartition(".")
+        target = f"{module}:{attribute}"
+    return servers.imported(target, around, origin, factory="--factory" in options.named) if target else []
+
+
+def functions_framework(
+    options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin
+) -> list[Launch]:
+    """`functions-framework --target=F` imports main.py, or the `--source`
+    (https://github.com/GoogleCloudPlatform/functions-framework-python).
+    """
+    target = options.get("--target") or around.variables.get("FUNCTION_TARGET") or ""
+    source = options.get("--source") or "main.py"
+    if around.file(source) is None:
+        return [servers.undecidable(origin, source, f"`{source}` is not in the tree")]
+    return servers.imported(f"{source}:{target}", around, origin, role="lambda")
+
+
 def locust(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
     """`locust -f FILE`."""
     target = options.get("-f", "--locustfile") or "locustfile.py"

@@ -9,7 +9,7 @@ ALIAS = re.compile(r"^\*([\w.-]+)$")
 _MOST_VALUES = 100_000
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "/": "/", "0": "\0", "r": "\r", " ": " ", "e": "\x1b"}
 _TOKEN = re.compile(
-    r"""\s*(?:\#[^\n]*\s*)*
+    r"""\s*+(?:\#[^\n]*+\s*+)*+
     ("(?:[^"\\]|\\.)*" | '(?:[^']|'')*' | [\[\]{},] | :(?=[\s,\[\]{}]|$)
     | (?:[^\s,\[\]{}:\#] | :(?=\S)(?![,\[\]{}]) | (?<=\S)\# | [ ](?=[^\s,\[\]{}:\#]))+)""",
     re.VERBOSE,
@@ -102,7 +102,7 @@ class YamlFlow:
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                if re.match(r"\s*#[^\n]*$", text[at:]):
+                if re.fullmatch(r"\s*+(?:#[^\n]*+\s*+)*+", text[at:]):
                     break
                 raise UndecidableError(f"line {number}: a flow collection")
             self._tokens.append(match[1])

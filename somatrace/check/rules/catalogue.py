@@ -19,6 +19,7 @@ from somatrace.check.rules import (
     st030_bypass,
     st040_no_entrypoint,
     st041_undecidable,
+    st042_unnamed,
     st090_no_reason,
     st091_stale,
 )
@@ -40,6 +41,7 @@ _MODULES = (
     st030_bypass,
     st040_no_entrypoint,
     st041_undecidable,
+    st042_unnamed,
     st090_no_reason,
     st091_stale,
 )

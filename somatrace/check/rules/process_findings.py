@@ -34,11 +34,15 @@ class ProcessFindings:
             rule.code,
             place.column,
             message,
-            advice or rule.advice.format(path=self.path),
+            self._advice(advice or rule.advice.format(path=self.path)),
             self._chain(steps, place),
             self.service,
             self.sources.line(place.path, place.line),
         )
+
+    def _advice(self, advice: str) -> str:
+        """The advice, and the assumption that the finding rests on."""
+        return f"{advice}; {self.launch.guess}" if self.launch.guess else advice
 
     def process(self) -> str:
         """The process as the subject of a message."""

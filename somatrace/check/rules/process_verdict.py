@@ -19,6 +19,7 @@ from somatrace.check.rules import (
     st010_name,
     st020_content_argument,
     st041_undecidable,
+    st042_unnamed,
 )
 from somatrace.check.rules.finding import Finding
 from somatrace.check.rules.process_findings import ProcessFindings
@@ -53,6 +54,8 @@ def decide(
 
 def undecided(launch: Launch, service: str, sources: Sources) -> ProcessVerdict:
     """The verdict on a launcher whose target cannot be followed."""
+    if launch.unnamed:
+        return ProcessVerdict(launch, "", service, (st042_unnamed.finding(launch, service, sources),))
     return ProcessVerdict(launch, "", service, (st041_undecidable.undecided(launch, service, sources),))
 
 
@@ -96,7 +99,11 @@ def _uncalled(
         return st006_shadowed.finding(process, outcome.ledger.shadows[0])
     if written:
         return st002_unreachable.finding(process, written)
-    return None if outcome.ledger.unreadable else st001_missing.finding(process)
+    if outcome.ledger.unreadable:
+        return None
+    if process.launch.unnamed:
+        return st042_unnamed.finding(process.launch, process.service, process.sources)
+    return st001_missing.finding(process)
 
 
 def _arguments(process: ProcessFindings, outcome: RunOutcome) -> Iterator[Finding]:

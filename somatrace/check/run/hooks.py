@@ -174,8 +174,12 @@ def _take_over(machine: Machine, inner: External, owner: int, place: CodePlace) 
         add(machine, "lifespan", machine.solid(lifespan), owner)
 
 
+_MODAL_STARTS = frozenset(["modal.enter", "modal.asgi_app", "modal.wsgi_app", "modal.web_server"])
+
+
 def _modal(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
-    if value.path not in {"modal.enter", "modal.enter()"}:
+    """Functions that a container calls once as it starts; those of web servers build the app they serve."""
+    if value.path.removesuffix("()") not in _MODAL_STARTS:
         return None
     function = _callable(arguments)
     if function is None:

@@ -151,6 +151,17 @@ class Loader:
             self._quiet[name] = True
         return True
 
+    def reached(self, found: FoundModule) -> set[str]:
+        """The files that importing a module reads, as far as its import statements say."""
+        seen, paths, waiting = {found.name}, set[str](), [found]
+        while waiting:
+            for needed in self._needed(waiting.pop()):
+                if needed.name not in seen:
+                    seen.add(needed.name)
+                    paths |= {needed.path} - {""}
+                    waiting += [needed] if needed.path else []
+        return paths
+
     def _needed(self, here: FoundModule) -> Iterator[FoundModule]:
         for imported in self._sources.glance(here.path).imports:
             name = self.absolute(here.package, imported)

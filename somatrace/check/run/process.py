@@ -35,7 +35,7 @@ class ProcessStart:
     """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
     `import` imports it and serves `attribute`, `function` calls `attribute` of it. `server` is the program
     that imports it, where it finds the application in a way of its own; `command` is the command that the
-    program is given.
+    program is given. `also` names modules that are imported next.
     """
 
     kind: str
@@ -47,6 +47,7 @@ class ProcessStart:
     settings: str = ""
     server: str = ""
     command: str = ""
+    also: tuple[str, ...] = ()
     roots: tuple[SearchRoot, ...] = ()
 
 
@@ -126,17 +127,23 @@ def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Val
     app: Value = module
     for part in start.attribute.split(".") if start.attribute else ():
         app = machine.solid(machine.attribute(app, part, place))
+    for name in start.also:
+        machine.module(name, place)
     if start.kind == "function":
         awaited(machine, machine.call(app, Arguments(open=True), place), place)
         return UNKNOWN
+    app = _made(machine, start, module, app, place)
+    _serve(machine, start, app, place)
+    return app
+
+
+def _made(machine: Interpreter, start: ProcessStart, module: Value, app: Value, place: CodePlace) -> Value:
+    """The application that the server takes from the module or makes with its factory."""
     if start.server == "flask" and not start.attribute:
         app = flask_commands.best_app(machine, module, place)
     if start.factory:
-        app = machine.call(app, Arguments(), place)
-    elif start.server:
-        app = serving.made_without_arguments(machine, app, place)
-    _serve(machine, start, app, place)
-    return app
+        return machine.call(app, Arguments(), place)
+    return serving.made_without_arguments(machine, app, place) if start.server else app
 
 
 def _parents(name: str) -> list[str]:

@@ -1,0 +1,59 @@
+"""Where the files of a tree are in an image, by the COPY instructions of a stage."""
+
+from __future__ import annotations
+
+from posixpath import basename, dirname, join
+
+from somatrace.check.launch.container import BuildStage
+from somatrace.check.project.file_tree import FileTree, beside
+
+#: Directories of every image.
+_FOLDERS = frozenset([
+    "/", "/bin", "/sbin", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/usr/local", "/usr/local/bin",
+    "/usr/local/sbin", "/usr/local/lib", "/usr/share", "/usr/src", "/etc", "/opt", "/srv", "/home",
+    "/tmp",  # noqa: S108 -- a directory of the image
+    "/root", "/var", "/var/lib", "/var/task", "/mnt",
+])  # fmt: skip
+
+
+def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
+    """Map image paths to paths in the tree, for one build context."""
+    found: list[tuple[str, str]] = []
+    folders = set(stage.folders)
+    for source, target in stage.copies:
+        path = beside(context, source.rstrip("*"))
+        if path.startswith("../"):
+            continue
+        if tree.is_folder(path):
+            folders.add(target.rstrip("/") or "/")
+            found.append((target.rstrip("/") or "/", path))
+        elif tree.is_file(path):
+            into = target.endswith("/") or _is_folder(target, folders)
+            found.append((join(target, basename(path)) if into else target, path))
+        elif "*" in source:
+            found.append((target.rstrip("/"), beside(context, dirname(source))))
+    return tuple(found)
+
+
+def _is_folder(target: str, folders: set[str]) -> bool:
+    """Whether an image has a directory of that name: COPY then puts a file into it."""
+    if target in folders or target in _FOLDERS:
+        return True
+    return any(one.startswith(f"{target.rstrip('/')}/") for one in folders)
+
+
+def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
+    """Infer the build context: the nearest enclosing directory in which the COPY sources exist."""
+    folder = dirname(path)
+    best, most = folder, -1
+    while True:
+        here = sum(1 for source, _ in stage.copies if _exists(tree, beside(folder, source.rstrip("*"))))
+        if here > most:
+            best, most = folder, here
+        if not folder:
+            return best
+        folder = dirname(folder)
+
+
+def _exists(tree: FileTree, path: str) -> bool:
+    return tree.is_file(path) or tree.is_folder(path)
