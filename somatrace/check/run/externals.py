@@ -51,6 +51,7 @@ _SAME = {
     "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
 _ROUTER_HOOKS = {"lifespan", "on_startup"}
+_LONGEST_RANGE = 4
 _ASKS = {"input", "click.prompt", "typer.prompt"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
@@ -226,6 +227,19 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     return Items(machine.items(None))
 
 
+def _range(machine: Machine, arguments: Arguments, _: CodePlace) -> Value:
+    """A short range of known numbers; a longer one counts as unknown."""
+    numbers = [value.value for value in arguments.positional if isinstance(value, Const)]
+    if len(numbers) != len(arguments.positional) or not all(type(number) is int for number in numbers):
+        return Items(machine.items(None))
+    try:
+        values = range(*numbers)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return UNKNOWN
+    short = len(values) <= _LONGEST_RANGE
+    return Items(machine.items(tuple(Const(number) for number in values) if short else None))
+
+
 def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
     """`map` calls nothing until it is iterated."""
     return External("map").made(arguments)
@@ -266,6 +280,7 @@ _EXACT: dict[str, Callable[[Machine, Arguments, CodePlace], Value]] = {
     "next": _next,
     "anext": _next,
     "map": _map,
+    "range": _range,
     "contextlib.ExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_async_context": _enter_async_context,

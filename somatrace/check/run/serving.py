@@ -10,6 +10,7 @@ from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
     Arguments,
+    Bound,
     Const,
     Deferred,
     Either,
@@ -43,8 +44,18 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
     if app is not None and value.path.startswith("uvicorn."):
         app = made_without_arguments(machine, machine.solid(app), place)
+    _hooks_of_class(machine, value, place)
     start(machine, app if app is not None else UNKNOWN, place)
     return NONE
+
+
+def _hooks_of_class(machine: Machine, value: External, place: CodePlace) -> None:
+    """Discord calls `setup_hook` of a client of the project's own class before it connects."""
+    instance = machine.store.get((value.root().ident, "instance"))
+    if isinstance(instance, Instance):
+        hook = machine.attribute(instance, "setup_hook", place)
+        if isinstance(hook, Bound) and isinstance(hook.function, Function):
+            _begin(machine, hook, UNKNOWN, place)
 
 
 def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
