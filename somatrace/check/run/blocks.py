@@ -260,7 +260,8 @@ def _entered(
 ) -> None:
     prefix = "__a" if isinstance(node, ast.AsyncWith) else "__"
     place = machine.place(node, manager.cls.scope)
-    value = machine.call(machine.attribute(manager, f"{prefix}enter__", place), Arguments(), place)
+    enter = machine.attribute(manager, f"{prefix}enter__", place)
+    value = manager if isinstance(enter, External) else machine.call(enter, Arguments(), place)
     if isinstance(value, Deferred) and value.kind == "coroutine":
         value = machine.run_deferred(value, place)
     body(value)

@@ -229,11 +229,12 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
 
 def _range(machine: Machine, arguments: Arguments, _: CodePlace) -> Value:
     """A short range of known numbers; a longer one counts as unknown."""
-    numbers = [value.value for value in arguments.positional if isinstance(value, Const)]
-    if len(numbers) != len(arguments.positional) or not all(type(number) is int for number in numbers):
+    consts = [value.value for value in arguments.positional if isinstance(value, Const)]
+    numbers = [value for value in consts if isinstance(value, int)]
+    if len(numbers) != len(arguments.positional):
         return Items(machine.items(None))
     try:
-        values = range(*numbers)  # type: ignore[arg-type]
+        values = range(*numbers)
     except (TypeError, ValueError):
         return UNKNOWN
     short = len(values) <= _LONGEST_RANGE
