@@ -145,7 +145,7 @@ def _program(path: str, use: ModuleUse, around: LaunchContext, sources: Sources)
             kind, name, attribute=attribute, role=use.role if use.app else "script", roots=roots
         )
         first = FoundModule(name, path, (folder,) if path.endswith("__init__.py") else ())
-    loader = Loader(around.tree, sources, start.roots, None)
+    loader = Loader(around.tree, sources, start.roots)
     return _Program(path, use, start, frozenset([path, *loader.reached(first)]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from somatrace.check.run import blocking, names, serving, waiting
+from somatrace.check.run import blocking, names, patching, serving, waiting
 from somatrace.check.run.cells import Changes
 from somatrace.check.run.machine import CodePlace, Frame, Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
@@ -247,7 +247,10 @@ def _entered_external(
 ) -> None:
     if manager.owner is not None and blocking.serves_inside(manager.owner.path):
         serving.start(machine, manager, place)
+    restore = patching.apply(machine, manager, place) if patching.is_patch(manager) else None
     body(manager)
+    if restore is not None:
+        restore()
     if waiting.is_group(manager):
         waiting.leave_group(machine, manager, place)
 
@@ -257,7 +260,8 @@ def _entered(
 ) -> None:
     prefix = "__a" if isinstance(node, ast.AsyncWith) else "__"
     place = machine.place(node, manager.cls.scope)
-    value = machine.call(machine.attribute(manager, f"{prefix}enter__", place), Arguments(), place)
+    enter = machine.attribute(manager, f"{prefix}enter__", place)
+    value = manager if isinstance(enter, External) else machine.call(enter, Arguments(), place)
     if isinstance(value, Deferred) and value.kind == "coroutine":
         value = machine.run_deferred(value, place)
     body(value)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from functools import cache
 
-from somatrace.check.run import names
+from somatrace.check.run import names, patching
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import MOST_CALLS, CodePlace, Frame, InitCall, Machine, PathEnded
 from somatrace.check.run.values import (
@@ -113,8 +113,9 @@ def body(
     outer, loops = machine.conditions, machine.loops
     machine.conditions = frame.conditions = [*outer]
     machine.loops = []
+    restore = [patching.apply(machine, patch, place) for patch in patching.patches(machine, value)]
     try:
-        return _ended(machine, value, scope, frame)
+        return _ended(machine, value, scope, frame, restore)
     finally:
         machine.chain.pop()
         machine.conditions, machine.loops = outer, loops
@@ -136,7 +137,9 @@ def _stars(machine: Machine, value: Function, arguments: Arguments, scope: NameS
         machine.store.set((scope.ident, spec.kwarg.arg), UNKNOWN if arguments.open else table)
 
 
-def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) -> Value:
+def _ended(
+    machine: Machine, value: Function, scope: NameScope, frame: Frame, restore: list[Callable[[], None]]
+) -> Value:
     try:
         if isinstance(value.node, ast.Lambda):
             result = machine.evaluate(value.node.body, scope)
@@ -148,6 +151,7 @@ def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) ->
         raise
     if alive and not frame.returns:
         machine.store.commit()
+        _put_back(restore)
         return NONE
     results = [given for given, _ in frame.returns]
     ends = [changes for _, changes in frame.returns]
@@ -158,10 +162,16 @@ def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) ->
     if not ends:
         raise PathEnded
     machine.store.merge(ends)
+    _put_back(restore)
     result = results[0]
     for other in results[1:]:
         result = joined(result, other)
     return result
+
+
+def _put_back(restore: list[Callable[[], None]]) -> None:
+    for put_back in reversed(restore):
+        put_back()
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import exits, flask_commands, hooks, waiting
+from somatrace.check.run import exits, flask_commands, hooks, patching, waiting
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
@@ -50,6 +50,9 @@ _SAME = {
     "typing.no_type_check", "flask.cli.with_appcontext", "click.pass_context", "click.pass_obj",
     "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
+_ROUTER_HOOKS = {"lifespan", "on_startup"}
+_LONGEST_RANGE = 4
+_ASKS = {"input", "click.prompt", "typer.prompt"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
@@ -75,6 +78,19 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
     wired = hooks.wire(machine, value, arguments, place) if wired is None else wired
     if wired is not None:
         return wired
+    return _unknown(machine, value, arguments, place)
+
+
+def _unknown(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
+    """A call whose effects are not known. A decorator's result is taken for the function itself."""
+    path = value.path
+    first = arguments.positional[0] if arguments.positional else None
+    if patching.is_patch(value) and isinstance(first, Function):
+        return patching.decorate(machine, value, first)
+    if path.endswith("().start") and value.owner is not None and patching.is_patch(value.owner):
+        patching.apply(machine, value.owner, place)
+    if path in _ASKS or path.endswith((".prompt", ".Prompt.ask")):
+        machine.ledger.asks = True
     escape(machine, arguments, path, place)
     if (
         path.endswith("()")
@@ -98,7 +114,8 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
     """Functions passed to a library, which may call them at any later time."""
-    waiting = list(arguments.all())
+    unused = _ROUTER_HOOKS if path.endswith("Router") else ()  # an app that includes the router calls them
+    waiting = [*arguments.positional, *(value for name, value in arguments.named if name not in unused)]
     opened: set[int] = set()
     while waiting:
         value = waiting.pop()
@@ -210,6 +227,20 @@ def _drain(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     return Items(machine.items(None))
 
 
+def _range(machine: Machine, arguments: Arguments, _: CodePlace) -> Value:
+    """A short range of known numbers; a longer one counts as unknown."""
+    consts = [value.value for value in arguments.positional if isinstance(value, Const)]
+    numbers = [value for value in consts if isinstance(value, int)]
+    if len(numbers) != len(arguments.positional):
+        return Items(machine.items(None))
+    try:
+        values = range(*numbers)
+    except (TypeError, ValueError):
+        return UNKNOWN
+    short = len(values) <= _LONGEST_RANGE
+    return Items(machine.items(tuple(Const(number) for number in values) if short else None))
+
+
 def _map(_: Machine, arguments: Arguments, __: CodePlace) -> Value:
     """`map` calls nothing until it is iterated."""
     return External("map").made(arguments)
@@ -250,6 +281,7 @@ _EXACT: dict[str, Callable[[Machine, Arguments, CodePlace], Value]] = {
     "next": _next,
     "anext": _next,
     "map": _map,
+    "range": _range,
     "contextlib.ExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_context": _enter_context,
     "contextlib.AsyncExitStack().enter_async_context": _enter_async_context,

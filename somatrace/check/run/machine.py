@@ -19,6 +19,10 @@ MOST_CALLS = 60
 MOST_ITEMS = 10_000
 
 
+#: Ends that count although another path goes on.
+_STAY = frozenset(["endless", "command"])
+
+
 class PathEnded(Exception):  # noqa: N818 -- the end of a path is not an error
     """The path cannot continue: it returned, raised, exited the process, or never ends."""
 
@@ -62,6 +66,15 @@ class SeenEvent:
     chain: tuple[CodePlace, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Respawn:
+    """An application that uvicorn imports in child processes; perhaps, unless `certain`."""
+
+    name: str
+    place: CodePlace
+    certain: bool
+
+
 @dataclass(slots=True)
 class EventLog:
     """The events of one run."""
@@ -71,14 +84,20 @@ class EventLog:
     shadows: list[SeenEvent] = field(default_factory=list)
     unreadable: dict[str, SeenEvent] = field(default_factory=dict)
     escaped: dict[int, tuple[Value, str, CodePlace]] = field(default_factory=dict)
-    respawned: list[tuple[str, CodePlace]] = field(default_factory=list)
+    respawned: list[Respawn] = field(default_factory=list)
     modules: dict[str, None] = field(default_factory=dict)
+    #: paths of the modules whose applications were served
+    served: dict[str, None] = field(default_factory=dict)
+    #: whether the process served, and whether it asked its user something
+    serves: bool = False
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
     """A place where a path ends the process or stays for good, and how often tracing had certainly and
-    possibly started by then. `kind`: `endless`, `exit` or `failure`.
+    possibly started by then. `kind`: `endless`, `command` (the exit of one of several commands), `exit` or
+    `failure`.
     """
 
     kind: str
@@ -197,7 +216,7 @@ class Machine(ABC):
 
         A path that exits early counts only where no path goes on: a missing setting may end any process.
         """
-        ways = [end.calls for end in self.ends if end.kind == "endless"]
+        ways = [end.calls for end in self.ends if end.kind in _STAY]
         if finished:
             ways.append(self.store.get(CALLS))
         for kind in ("exit", "failure"):
@@ -233,12 +252,12 @@ class Machine(ABC):
         if exits_count:
             self._keep_exits(earlier)
         elif ends:
-            self.ends[earlier:] = [end for end in self.ends[earlier:] if end.kind == "endless"]
+            self.ends[earlier:] = [end for end in self.ends[earlier:] if end.kind in _STAY]
         return bool(ends)
 
     def _keep_exits(self, earlier: int) -> None:
         """Count exits as a way in which the process goes on: each is the end of a command."""
-        kept = (replace(end, kind="endless") if end.kind == "exit" else end for end in self.ends[earlier:])
+        kept = (replace(end, kind="command") if end.kind == "exit" else end for end in self.ends[earlier:])
         self.ends[earlier:] = list(kept)
 
     def perhaps(self, action: Callable[[], object], under: CodePlace | None) -> None:

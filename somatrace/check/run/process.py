@@ -62,13 +62,13 @@ class RunOutcome:
     found: FoundModule | None
     exhausted: bool = False
     supervises: bool = False
+    #: whether the process serves, or works for ever without a user
+    works: bool = False
 
 
-def run(
-    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], own_package: str | None
-) -> RunOutcome:
+def run(start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...]) -> RunOutcome:
     """Follow one process."""
-    loader = Loader(tree, sources, start.roots, own_package)
+    loader = Loader(tree, sources, start.roots)
     machine = Interpreter(loader, sources, wrappers)
     machine.command = start.command
     found = _target(start, loader, tree)
@@ -83,12 +83,22 @@ def run(
         except (StepLimitReached, RecursionError):
             exhausted = True
     low, high = machine.outcome(finished=finished)
-    if not exhausted and high == 0:
+    if exhausted:
+        low = high = _certain_before_the_limit(machine)
+    elif high == 0:
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
-    supervises = bool(machine.ledger.respawned) and low == 0
-    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises)
+    supervises = any(respawn.certain for respawn in machine.ledger.respawned) and low == 0
+    works = machine.ledger.serves or bool(machine.ledger.respawned)
+    works = works or (not machine.ledger.asks and any(end.kind == "endless" for end in machine.ends))
+    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises, works)
+
+
+def _certain_before_the_limit(machine: Interpreter) -> int:
+    """How many calls were certain before a start-up that is too large to follow."""
+    calls = [call for call in machine.ledger.inits if not call.served and not call.conditions]
+    return len({call.place for call in calls})
 
 
 def _target(start: ProcessStart, loader: Loader, tree: FileTree) -> FoundModule | None:

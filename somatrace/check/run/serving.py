@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from somatrace.check.run.cells import HOOKS, SERVED, Hook
-from somatrace.check.run.machine import CodePlace, Machine
+from somatrace.check.run.machine import CodePlace, Machine, Respawn
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
     Arguments,
+    Bound,
     Const,
     Deferred,
     Either,
@@ -19,6 +20,7 @@ from somatrace.check.run.values import (
     Items,
     LocalModule,
     Value,
+    options,
     truth,
 )
 
@@ -35,14 +37,25 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
     elif value.owner is not None and "()" in value.path:
         app = value.root()
     name = app.value if isinstance(app, Const) else None
-    if isinstance(name, str) and ":" in name and _runs_apart(given):
-        machine.ledger.respawned.append((name, place))
-    elif isinstance(name, str) and ":" in name:
+    apart = _runs_apart(given) if isinstance(name, str) and ":" in name else False
+    if isinstance(name, str) and apart is not False:
+        machine.ledger.respawned.append(Respawn(name, place, apart is True))
+    if isinstance(name, str) and ":" in name and not apart:
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
     if app is not None and value.path.startswith("uvicorn."):
         app = made_without_arguments(machine, machine.solid(app), place)
+    _hooks_of_class(machine, value, place)
     start(machine, app if app is not None else UNKNOWN, place)
     return NONE
+
+
+def _hooks_of_class(machine: Machine, value: External, place: CodePlace) -> None:
+    """Discord calls `setup_hook` of a client of the project's own class before it connects."""
+    instance = machine.store.get((value.root().ident, "instance"))
+    if isinstance(instance, Instance):
+        hook = machine.attribute(instance, "setup_hook", place)
+        if isinstance(hook, Bound) and isinstance(hook.function, Function):
+            _begin(machine, hook, UNKNOWN, place)
 
 
 def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
@@ -55,12 +68,19 @@ def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Va
     return app
 
 
-def _runs_apart(arguments: Arguments) -> bool:
-    """Whether uvicorn imports the app in child processes. Unknown settings count as in-process."""
-    if truth(arguments.get("reload") or NONE) is True:
+def _runs_apart(arguments: Arguments) -> bool | None:
+    """Whether uvicorn imports the app in child processes; None if that is known only at run time."""
+    reload = truth(arguments.get("reload") or NONE)
+    workers = {_is_several(option) for option in options(arguments.get("workers") or NONE)}
+    if reload is True or workers == {True}:
         return True
-    workers = arguments.get("workers")
-    return isinstance(workers, Const) and isinstance(workers.value, int) and workers.value > 1
+    return False if reload is False and workers == {False} else None
+
+
+def _is_several(workers: Value) -> bool | None:
+    if not isinstance(workers, Const):
+        return None
+    return isinstance(workers.value, int) and workers.value > 1
 
 
 def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool) -> Value:
@@ -78,6 +98,8 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
     threads, machine.threads = machine.threads, 0
     owners = set(_owners(machine, app))
+    machine.ledger.serves = True
+    machine.ledger.served.update(dict.fromkeys(_homes(machine, owners)))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
@@ -99,10 +121,20 @@ def _owners(machine: Machine, app: Value) -> Iterator[int]:
         yield made.ident
 
 
+def _homes(machine: Machine, owners: set[int]) -> Iterator[str]:
+    """The modules that hold one of these applications under a name."""
+    if owners:
+        held = machine.store.holders(
+            lambda value: isinstance(value, External | Instance) and value.ident in owners
+        )
+        yield from (scope.module.path for scope in machine.scopes.values() if scope.ident in held)
+
+
 def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:
     """The app itself and the apps it wraps: `Middleware(app)`, or one of several."""
     if depth > 4:
         return
+    app = machine.solid(app)
     if isinstance(app, Either):
         for option in app.options:
             yield from _made(machine, option, depth + 1)

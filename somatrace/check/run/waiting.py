@@ -162,7 +162,7 @@ def start_in_group(machine: Machine, value: External, arguments: Arguments) -> N
     """Remember what a group is given to run."""
     root = value.root()
     member = value.path.rpartition(".")[2]
-    if root.path in _GROUPS and member in {*_TASK_METHODS, "submit"} and arguments.positional:
+    if root.path in _GROUPS and member in {*_TASK_METHODS, "submit", "map"} and arguments.positional:
         key = (root.ident, "tasks")
         held = machine.store.get(key)
         machine.store.set(
@@ -176,6 +176,8 @@ def leave_group(machine: Machine, group: External, place: CodePlace) -> None:
     values: list[Value] = []
     for member, arguments in held if isinstance(held, tuple) else ():
         first, rest = arguments.positional[0], arguments.positional[1:]
+        if member == "map":
+            rest = tuple(_flat(machine, rest)[:1])
         if member == "create_task":
             values.append(first)
         elif member == "start_soon":
