@@ -163,8 +163,8 @@ def test_a_large_tree_in_which_nothing_starts_a_process_gets_a_verdict(tmp_path,
         folder.mkdir()
         (folder / "__init__.py").write_text("")
 
-        text = f"from p{(number + 1) % 150}.app import app as other\nfrom fastapi import FastAPI\napp = FastAPI()\n"
-        (folder / "app.py").write_text(text)
+        other = f"from p{(number + 1) % 150}.app import app as other\n"
+        (folder / "app.py").write_text(f"{other}from fastapi import FastAPI\napp = FastAPI()\n")
     (tmp_path / "deep.py").write_text("import openai\nx = " + "-" * 50_000 + "1\n")
     (tmp_path / "bytes.py").write_bytes(b"import openai\n\xff")
 

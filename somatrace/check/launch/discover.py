@@ -74,7 +74,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
     if not found:
-        for launch in unlaunched.launches(tree, around, services):
+        for launch in unlaunched.launches(tree, around, services, images):
             found.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
@@ -222,7 +222,8 @@ def _conventional(
     for service in services:
         for path in _entries(tree, service):
             if path not in launched:
-                yield by_convention(path, service, tree, around)
+                launch = by_convention(path, service, tree, around)
+                yield replace(launch, guess=unlaunched.guessed(path, launch.start))
 
 
 def _entries(tree: FileTree, service: str) -> Iterator[str]:
