@@ -12,7 +12,11 @@ SOURCE = os.path.realpath(f"{__file__}/../..")
 if os.access(f"{SOURCE}/somatrace/check", os.F_OK):
     sys.path.insert(0, SOURCE)
 
-from somatrace.check.import_path import drop_working_directory  # noqa: E402 - after the path change above
+from somatrace.check.python_version import require_python  # noqa: E402 - after the path change above
+
+require_python()
+
+from somatrace.check.import_path import drop_working_directory  # noqa: E402 - needs this Python
 
 drop_working_directory()
 

@@ -5,6 +5,9 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    from somatrace.check.python_version import require_python
+
+    require_python()
     if sys.argv[1:2] == ["check"]:
         from somatrace.check.import_path import drop_working_directory
 

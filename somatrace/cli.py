@@ -61,7 +61,7 @@ def version() -> None:
     add_help_option=False, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
 )
 def check(context: typer.Context) -> None:
-    """Find services that would run without tracing, without importing or running them."""
+    """Find services that would run untraced. Nothing from the tree is imported or run."""
     from somatrace.check.command import main
 
     raise typer.Exit(main(context.args))
@@ -80,7 +80,7 @@ def local(
     ] = None,
     env_file: _EnvFile = None,
 ) -> None:
-    """Run the local trace server and web page: an ingester compatible with Langfuse's API."""
+    """Run the local trace server and web page. Its API is compatible with Langfuse's."""
     _need("starlette", "uvicorn", "jinja2", extra="local")
     settings = _settings(env_file)
     from somatrace.local.data_dir import data_dir as place
@@ -117,7 +117,11 @@ def smoke(
     model: Annotated[str | None, typer.Option(help="Model name for --real.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Send one real trace to the configured target, read it back and check it."""
+    """Send one real trace, read it back and check it.
+
+    Exit codes: 0 it arrived, 1 it could not be created, 2 bad input or settings, 10 and above a problem with
+    the target or the trace.
+    """
     _settings(env_file)
     if real != (model is not None):
         _stop("--real and --model go together: pass the name of the model to call")
@@ -146,7 +150,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Report problems with settings, target, installed libraries and one service.
+    """Report problems with settings, target, libraries and a service.
 
     Exit codes: 0 no problem, 1 a problem, 2 bad input, 3 not everything could be checked.
     """

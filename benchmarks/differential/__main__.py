@@ -2,8 +2,9 @@
 
 Each suite comes from its library's source distribution. It runs twice without tracing, once with content none
 and once with content full; spans go to a sink on loopback. A test with two outcomes without tracing is flaky
-and excluded; a test that differs is run again without tracing before it counts. Exits with 1 if there is a
-difference that `explained.py` does not explain.
+and excluded; a test that differs is run twice more without tracing before it counts, and one that exceeded
+the time limit with tracing runs alone, which then counts. Exits with 1 if there is a difference that
+`explained.py` does not explain.
 
     make differential [SUITES="httpx mcp"]
 """
@@ -15,7 +16,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks.differential.comparison import AGAIN, MODES, WITHOUT, Comparison
+from benchmarks.differential.comparison import AGAIN, ALONE, MODES, WITHOUT, Comparison
 from benchmarks.differential.runner import Runner
 from benchmarks.differential.sources import LOCK, ROOT, download, pinned
 from benchmarks.differential.suites import SUITES, Suite
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument(
         "--report", action="store_true", help="report the runs that are there, and run nothing"
     )
+    parser.add_argument("--resume", action="store_true", help="keep the complete runs that are there")
     given = parser.parse_args()
     if unknown := set(given.suites) - set(names):
         parser.error(f"no suite is named {', '.join(sorted(unknown))}")
@@ -39,23 +41,29 @@ def main() -> int:
         if (given.suites and suite.library not in given.suites) or (given.report and not folder.exists()):
             continue
         if not given.report:
-            _run(suite, given.folder.resolve(), folder)
+            _run(suite, given.folder.resolve(), folder, keep=given.resume)
         results.append(_result(suite, folder))
         print(results[-1].row(), file=sys.stderr, flush=True)
     print(report(results))
     return int(any(result.failed for result in results))
 
 
-def _run(suite: Suite, folder: Path, results: Path) -> None:
-    """Run the suite four times, and those of its tests that differ twice more."""
+def _run(suite: Suite, folder: Path, results: Path, *, keep: bool) -> None:
+    """Run the suite four times, and tests that differ again. `keep`: complete runs are not repeated."""
     source = download(suite, folder)
-    shutil.rmtree(results, ignore_errors=True)
-    results.mkdir(parents=True)
+    if not keep:
+        shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True, exist_ok=True)
+    for name in (*AGAIN, *ALONE.values()):
+        (results / f"{name}.jsonl").unlink(missing_ok=True)
     runner = Runner(suite, source, results)
-    for name in WITHOUT:
-        runner.run(name, "without")
-    for mode in MODES:
-        runner.run(mode, mode)
+    there = Comparison(suite.library, results)
+    for name in (*WITHOUT, *MODES):
+        if not there.complete(name):
+            runner.run(name, name if name in MODES else "without")
+    for mode, name in ALONE.items():
+        if alone := Comparison(suite.library, results).to_run_alone(mode):
+            runner.run(name, mode, alone)
     again = Comparison(suite.library, results).to_run_again()
     for name in AGAIN if again else ():
         runner.run(name, "without", again)

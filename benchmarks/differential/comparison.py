@@ -14,6 +14,11 @@ WITHOUT = ("without-1", "without-2")
 MODES = ("none", "full")
 #: the runs, without tracing, of tests that differ
 AGAIN = ("again-1", "again-2")
+#: the runs, by their mode, of tests that exceeded the time limit with tracing
+ALONE = {mode: f"alone-{mode}" for mode in MODES}
+#: in the failure of a test that did so
+_TIME_LIMIT = "from pytest-timeout"
+_NAMES = (*WITHOUT, *MODES, *AGAIN, *ALONE.values())
 
 
 class Comparison:
@@ -21,13 +26,22 @@ class Comparison:
 
     def __init__(self, library: str, folder: Path) -> None:
         self._library = library
-        self._runs = {name: outcomes.read(folder / f"{name}.jsonl") for name in (*WITHOUT, *MODES, *AGAIN)}
+        self._runs = {name: outcomes.read(folder / f"{name}.jsonl") for name in _NAMES}
         self._base = self._runs[WITHOUT[0]]
 
     def to_run_again(self) -> list[str]:
         """The tests that differ without an explanation, as far as they exist without tracing."""
         found = (one.test for one in self._differences() if explanation(self._library, one) is None)
         return sorted(set(found) & self._base.outcomes.keys())
+
+    def to_run_alone(self, mode: str) -> list[str]:
+        """The tests that exceeded the time limit with tracing, which a busy machine can cause too."""
+        found = (one for one in self._differences() if one.mode == mode and _TIME_LIMIT in one.text)
+        return sorted({one.test for one in found})
+
+    def complete(self, name: str) -> bool:
+        """Whether the run `name` has come to its end."""
+        return self._runs[name].complete
 
     def result(self, version: str) -> Result:
         flaky = self._flaky()
@@ -46,8 +60,13 @@ class Comparison:
     def _differences(self) -> list[Difference]:
         flaky = self._flaky()
         return [
-            one for mode in MODES for one in outcomes.differences(self._base, self._runs[mode], mode, flaky)
+            one for mode in MODES for one in outcomes.differences(self._base, self._traced(mode), mode, flaky)
         ]
+
+    def _traced(self, mode: str) -> Run:
+        """The run with tracing, with the later outcomes of tests that ran alone."""
+        run, alone = self._runs[mode], self._runs[ALONE[mode]]
+        return Run({**run.outcomes, **alone.outcomes}, {**run.texts, **alone.texts})
 
     def _flaky(self) -> set[str]:
         found = outcomes.flaky(self._runs[name] for name in WITHOUT)

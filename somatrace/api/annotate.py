@@ -84,16 +84,16 @@ def usage(
         if model is not None:
             _expect_text("usage", "model", model)
         tokens = {
-            semconv.INPUT_TOKENS: input_tokens,
-            semconv.OUTPUT_TOKENS: output_tokens,
-            semconv.CACHE_READ_TOKENS: cache_read_tokens,
-            semconv.CACHE_CREATION_TOKENS: cache_creation_tokens,
-            semconv.REASONING_TOKENS: reasoning_tokens,
+            semconv.INPUT_TOKENS: ("input_tokens", input_tokens),
+            semconv.OUTPUT_TOKENS: ("output_tokens", output_tokens),
+            semconv.CACHE_READ_TOKENS: ("cache_read_tokens", cache_read_tokens),
+            semconv.CACHE_CREATION_TOKENS: ("cache_creation_tokens", cache_creation_tokens),
+            semconv.REASONING_TOKENS: ("reasoning_tokens", reasoning_tokens),
         }
-        attributes: dict[str, Any] = {key: _read(count, key, value) for key, value in tokens.items()}
+        attributes: dict[str, Any] = {key: _read(count, *given) for key, given in tokens.items()}
         name = None if model is None else attribute_text(model)
         attributes |= {semconv.REQUEST_MODEL: name, semconv.RESPONSE_MODEL: name}
-        paid = _read(amount, semconv.COST_AMOUNT, cost)
+        paid = _read(amount, "cost", cost)
         if paid is not None:
             code = attribute_text(currency)
             attributes |= {
@@ -143,9 +143,14 @@ def _expect_text(caller: str, argument: str, value: object) -> None:
 
 def _read(convert: Callable[[object], N | None], name: str, value: object) -> N | None:
     """The converted number of any number type; None if it is not one, because unknown is not 0."""
-    number = None if value is None else convert(value)
-    if number is None and value is not None:
-        report_misuse(f"usage: {name}: a {type_name(value)} that is no such number is ignored")
+    if value is None:
+        return None
+    number = convert(value)
+    if number is None:
+        wanted = "a number" if convert is amount else "a number of 0 or more"
+        report_misuse(f"usage: {name}: a value of type {type_name(value)} is ignored: pass {wanted}")
+    elif isinstance(value, str):
+        report_misuse(f"usage: {name}: text is read as a number: pass the number itself")
     return number
 
 

@@ -1,6 +1,10 @@
 """`python -I -m somatrace.check`: the check without any extra installed."""
 
-from somatrace.check.import_path import drop_working_directory
+from somatrace.check.python_version import require_python
+
+require_python()
+
+from somatrace.check.import_path import drop_working_directory  # noqa: E402 - needs this Python
 
 drop_working_directory()
 

@@ -78,17 +78,38 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
     """Check one tree. Reads its files and runs none of them."""
     sources = Sources(tree, settings.wrappers)
     inventory = discover.discover(tree, settings.entrypoints)
-    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings, _own_package(tree))
+    checker = _Checker(tree, sources, ServiceCode(tree, sources), settings)
     followed, lines = checker.spread(inventory.launches)
+    if not followed:
+        followed, lines = checker.spread(inventory.assumed)
+    followed = _without_phantoms(followed)
     done = {call.place for one in followed if one.outcome for call in one.outcome.ledger.inits}
     verdicts = tuple(checker.verdict(one, done) for one in followed)
-    lines += checker.rest(inventory, {process.service for process in verdicts})
+    seen = {process.service for process in verdicts}
+    lines += checker.rest(inventory, seen)
     findings = [finding for process in verdicts for finding in process.findings]
     findings += (finding for finding in lines if finding.code != st091_stale.RULE.code)
-    findings += checker.silent(inventory)
+    findings += checker.silent(inventory, seen)
     findings += st011_same_name.findings(verdicts, sources)
     noqas = tuple(dict.fromkeys(finding for finding in lines if finding.code == st091_stale.RULE.code))
     return CheckReport(tuple(map(_process, verdicts)), tuple(_distinct(findings)), noqas)
+
+
+def _without_phantoms(followed: list[_Followed]) -> list[_Followed]:
+    """Without entrypoints by convention that a launched process of the same service serves or runs."""
+    served: set[tuple[str, str]] = set()
+    loaded: set[tuple[str, str]] = set()
+    for one in followed:
+        if one.outcome is not None and one.launch.origin.line:
+            served.update((one.service, path) for path in one.outcome.ledger.served)
+            loaded.update((one.service, path) for path in one.outcome.ledger.modules)
+    return [one for one in followed if not _is_phantom(one, served, loaded)]
+
+
+def _is_phantom(one: _Followed, served: set[tuple[str, str]], loaded: set[tuple[str, str]]) -> bool:
+    if one.launch.origin.text != "convention" or one.launch.origin.line:
+        return False
+    return (one.service, one.path) in (served if one.launch.start.kind == "import" else loaded)
 
 
 def _process(verdict: ProcessVerdict) -> CheckedProcess:
@@ -98,14 +119,6 @@ def _process(verdict: ProcessVerdict) -> CheckedProcess:
     traced = f"{verdict.traced.path}:{verdict.traced.line}" if verdict.traced is not None else ""
     codes = tuple(sorted({finding.code for finding in verdict.findings}))
     return CheckedProcess(verdict.service, verdict.path, launched, verdict.name, traced, codes)
-
-
-def _own_package(tree: FileTree) -> str | None:
-    """The package directory if the tree is somatrace's own repository, where it does not shadow somatrace."""
-    project = tree.text("pyproject.toml") or "" if tree.is_file("pyproject.toml") else ""
-    if 'name = "somatrace"' in project and tree.is_file("somatrace/semconv.py"):
-        return "somatrace"
-    return None
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:
@@ -122,7 +135,6 @@ class _Checker:
     sources: Sources
     code: ServiceCode
     settings: CheckSettings
-    own_package: str | None
 
     def spread(self, launches: Sequence[Launch]) -> tuple[list[_Followed], list[Finding]]:
         """Follow every process, and scan the lines of its service."""
@@ -140,8 +152,10 @@ class _Checker:
         lines: list[Finding] = []
         for service in dict.fromkeys(one.service for one in followed if one.path or one.service):
             self.sources.forget()
-            entrypoints = {one.path for one in followed if one.path and one.service == service}
-            lines += self.code.findings(service, entrypoints)
+            own = [one for one in followed if one.service == service]
+            loaded = {path for one in own if one.outcome for path in one.outcome.ledger.modules}
+            loaded.update(one.path for one in own if one.path)
+            lines += self.code.findings(service, loaded)
         return _Part(followed, lines, self.tree.consulted(), self.tree.probed())
 
     def _follow(self, launches: Sequence[Launch]) -> Iterator[_Followed]:
@@ -161,8 +175,10 @@ class _Checker:
         waiting, known = [launch], {launch.start}
         while waiting:
             one = waiting.pop()
-            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers, self.own_package)
+            outcome = run(one.start, self.tree, self.sources, self.settings.wrappers)
             path = outcome.found.path if outcome.found is not None else ""
+            if one.if_it_works and not outcome.works:
+                continue
             yield _Followed(one, service_of(path, self.tree) if path else service, outcome)
             children = [child for child in _children(one, outcome) if child.start not in known]
             known.update(child.start for child in children)
@@ -195,24 +211,29 @@ class _Checker:
         for image in inventory.images:
             yield from self.code.switches(image)
 
-    def silent(self, inventory: Inventory) -> Iterator[Finding]:
+    def silent(self, inventory: Inventory, seen: set[str]) -> Iterator[Finding]:
         for service in inventory.silent:
+            if service in seen:
+                continue
             yield from st040_no_entrypoint.findings(service, self.code.of(service), self.sources)
 
 
 def _children(launch: Launch, outcome: RunOutcome) -> Iterator[Launch]:
     """Child processes that a supervisor starts: `uvicorn.run("m:app", workers=4)`."""
-    for name, place in outcome.ledger.respawned:
+    for respawn in outcome.ledger.respawned:
+        name, place = respawn.name, respawn.place
         module, _, attribute = name.partition(":")
+        verb = "imports" if respawn.certain else "may import"
         start = ProcessStart(
             "import",
             module,
             attribute=attribute.partition("(")[0],
             roots=launch.start.roots,
             factory=attribute.endswith(")"),
+            server="uvicorn",
         )
         yield Launch(
-            LaunchOrigin(place.path, place.line, f"uvicorn imports {name} in child processes"),
+            LaunchOrigin(place.path, place.line, f"uvicorn {verb} {name} in child processes"),
             start,
             target=name,
         )

@@ -61,7 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="somatrace check",
         usage="%(prog)s [OPTIONS] [PATH]...",
-        description="Find services that would run untraced. Nothing from the tree is imported or run.",
+        description="Find services that would run untraced. Nothing from the tree is imported or run. "
+        "Exit codes: 0 every process is traced, 1 findings, 2 bad input.",
         formatter_class=_HelpFormatter,
         add_help=False,
     )

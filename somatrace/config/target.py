@@ -26,7 +26,7 @@ def choose(reader: SettingsReader) -> Target:
         return _langfuse(reader)
     if kind == "otlp":
         return _otlp(reader)
-    return Target(kind)
+    return Target(kind, unusable=reader.problem_of("target") if kind == "local" else "")
 
 
 def _kind(reader: SettingsReader) -> TargetKind:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
-from somatrace.delivery import encoding
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
@@ -77,7 +76,6 @@ def load(target: Target) -> None:
     """Import what is otherwise imported with the first batch for `target`."""
     if target.kind == "none":
         return
-    encoding.load()
     if target.kind == "local":
         import somatrace.local.ingest.sink
     elif target.protocol == "grpc":

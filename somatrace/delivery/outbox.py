@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from os import urandom
 from typing import Final
 
-from somatrace.delivery.encoding import halves
 from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.request_halves import halves
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.runtime.clock import clock
 

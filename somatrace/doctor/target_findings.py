@@ -34,7 +34,7 @@ def target_findings(settings: Settings, timeout: float, *, send: bool = False) -
     elif target.kind == "console":
         yield finding("console", variable=variable)
     elif target.kind == "local":
-        yield from _local(settings, variable)
+        yield from _local(settings, variable, timeout, send=send)
     elif target.protocol == "grpc" and importlib.util.find_spec("grpc") is None:
         yield finding("grpc_missing")
     else:
@@ -90,7 +90,7 @@ def _with_scheme(settings: Settings) -> str:
     )
 
 
-def _local(settings: Settings, variable: str) -> Iterator[DoctorFinding]:
+def _local(settings: Settings, variable: str, timeout: float, *, send: bool) -> Iterator[DoctorFinding]:
     directory = data_dir(settings.data_dir, settings.state_home)
     if directory is None:
         yield finding("no_directory")
@@ -100,7 +100,10 @@ def _local(settings: Settings, variable: str) -> Iterator[DoctorFinding]:
         yield finding("local_default", where=where)
     else:
         yield finding("local", where=where, variable=variable)
-    yield _store_finding(directory, settings)
+    stored = _store_finding(directory, settings)
+    yield stored
+    if send and stored.level == "ok":
+        yield _sent_finding(settings, timeout)
     yield _waiting(settings)
 
 

@@ -111,8 +111,8 @@ class ResourceCopier:
 
 
 class HashedResource(Resource):
-    """A resource with a cached hash: the SDK's serializes the resource to JSON each time, and the encoder
-    hashes it for every span."""
+    """A resource with a cached hash: the SDK's serializes the resource to JSON each time, and exporters of
+    third-party processors hash it for every span."""
 
     def __init__(self, attributes: Mapping[str, Any], schema_url: str | None = None) -> None:
         super().__init__(attributes, schema_url)

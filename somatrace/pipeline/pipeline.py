@@ -14,7 +14,7 @@ from opentelemetry.trace.status import StatusCode
 from somatrace import semconv
 from somatrace.context.failure_notes import note_event
 from somatrace.context.span_state import DECLARED_MARK, state_of
-from somatrace.delivery.encoding import encode
+from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.sending_modules import SendingModules
@@ -60,6 +60,7 @@ class Pipeline:
         self.ledger = ledger
         self.outbox = outbox
         self._modules = SendingModules(load)
+        self._encoder = SpanEncoder()
         self._reports = reports
         self._queue_size = queue_size
         self._queue_bytes = queue_bytes
@@ -206,7 +207,7 @@ class Pipeline:
             return 0.0 if self._order.count else None
         if guarded:
             try:
-                self.outbox.add(encode(guarded), len(guarded))
+                self.outbox.add(self._encoder.encode(guarded), len(guarded))
             except Exception:
                 self._encode_one_by_one(guarded)
             self._show(guarded)
@@ -258,7 +259,7 @@ class Pipeline:
         assert self.outbox is not None
         for span in spans:
             try:
-                self.outbox.add(encode([span]), 1)
+                self.outbox.add(self._encoder.encode([span]), 1)
             except Exception:
                 self.ledger.lose("encode")
 

@@ -74,7 +74,7 @@ def test_usage_omits_a_number_that_is_no_count_with_one_debug_line(
     assert attributes["gen_ai.usage.output_tokens"] == 3
     lines = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
     assert lines == [
-        f"usage: gen_ai.usage.input_tokens: a {type(value).__name__} that is no such number is ignored"
+        f"usage: input_tokens: a value of type {type(value).__name__} is ignored: pass a number of 0 or more"
     ]
 
 

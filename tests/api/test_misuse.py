@@ -21,11 +21,19 @@ IN_A_SPAN: list[tuple[Callable[[], Any], str]] = [
     (lambda: usage(model=3), "usage: model is a int: pass a short string"),  # type: ignore[arg-type]
     (
         lambda: usage(input_tokens="many"),  # type: ignore[arg-type]
-        "usage: gen_ai.usage.input_tokens: a str that is no such number is ignored",
+        "usage: input_tokens: a value of type str is ignored: pass a number of 0 or more",
     ),
     (
         lambda: usage(output_tokens=-1),
-        "usage: gen_ai.usage.output_tokens: a int that is no such number is ignored",
+        "usage: output_tokens: a value of type int is ignored: pass a number of 0 or more",
+    ),
+    (
+        lambda: usage(input_tokens="3"),  # type: ignore[arg-type]
+        "usage: input_tokens: text is read as a number: pass the number itself",
+    ),
+    (
+        lambda: usage(cost="much"),  # type: ignore[arg-type]
+        "usage: cost: a value of type str is ignored: pass a number",
     ),
 ]
 

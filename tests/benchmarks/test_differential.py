@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from benchmarks.differential import outcomes
+from benchmarks.differential.comparison import Comparison
 from benchmarks.differential.explained import EXPLAINED, Explained, explanation
 from benchmarks.differential.outcomes import Difference, Run
 from benchmarks.differential.sources import LOCK, pinned
@@ -97,6 +98,50 @@ def test_each_changed_outcome_is_a_difference():
         Difference("d", "none", "passed", "absent"),
         Difference("f", "none", "absent", "passed"),
     ]
+
+
+def run_of(folder, name, outcome, text=""):
+    lines = [
+        {"test": "t", "phase": "call", "outcome": outcome, "text": text},
+        {"test": "", "phase": "end", "outcome": "1", "text": ""},
+        {"test": "", "phase": "spans", "outcome": "1", "text": ""},
+    ]
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(("alone", "differences"), [("passed", 0), ("failed", 1)])
+def test_a_test_that_exceeded_the_time_limit_counts_as_it_runs_alone(alone, differences, tmp_path):
+    for name in ("without-1", "without-2", "full"):
+        run_of(tmp_path, name, "passed")
+    run_of(tmp_path, "none", "failed", "Failed: Timeout (>120.0s) from pytest-timeout.")
+    assert Comparison("lib", tmp_path).to_run_alone("none") == ["t"]
+    assert Comparison("lib", tmp_path).to_run_alone("full") == []
+
+    run_of(tmp_path, "alone-none", alone)
+
+    assert len(Comparison("lib", tmp_path).result("1.0").unexplained) == differences
+
+
+def test_a_failure_of_another_kind_does_not_run_alone(tmp_path):
+    for name, outcome in (("without-1", "passed"), ("without-2", "passed"), ("none", "failed")):
+        run_of(tmp_path, name, outcome, "1 != 2")
+
+    assert Comparison("lib", tmp_path).to_run_alone("none") == []
+
+
+def test_a_difference_that_is_seen_without_tracing_too_is_flaky(tmp_path):
+    for name, outcome in (
+        ("without-1", "passed"), ("without-2", "passed"), ("none", "failed"), ("full", "passed"),
+    ):  # fmt: skip
+        run_of(tmp_path, name, outcome)
+    assert Comparison("lib", tmp_path).to_run_again() == ["t"]
+
+    run_of(tmp_path, "again-1", "passed")
+    run_of(tmp_path, "again-2", "failed")
+
+    result = Comparison("lib", tmp_path).result("1.0")
+    assert result.flaky == ["t"]
+    assert not result.failed
 
 
 def test_an_explanation_holds_for_its_suite_tests_and_modes():
@@ -212,3 +257,11 @@ def test_a_test_that_fails_only_with_tracing_fails_the_command(tmp_path, root):
         f"httpx: tests/test_one.py::test_different: passed without tracing, failed with content {mode}"
         for mode in ("none", "full")
     ]
+    runs = (tmp_path / f"httpx-{version}" / "runs").read_text()
+
+    again = subprocess.run(
+        [*command, "--resume"], cwd=root, capture_output=True, text=True, timeout=800, check=False
+    )
+
+    assert again.stdout == done.stdout
+    assert (tmp_path / f"httpx-{version}" / "runs").read_text() == runs

@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from somatrace.config import Target
 from somatrace.delivery.otlp_grpc import GrpcTransport
 from tests.delivery.support import batch, deliver, names, outbox_to
+from tests.support.ports import refusing_port
 from tests.support.programs import run_program
 
 grpc = pytest.importorskip("grpc", reason="the extra grpc")
@@ -167,8 +168,8 @@ def test_an_unanswered_call_times_out_as_ambiguous():
 
 
 def test_a_refused_connection_is_not_ambiguous():
-    with transport_to(9) as transport:
-        answer = transport.send(batch("a"), 1)
+    with refusing_port() as port, transport_to(port) as transport:
+        answer = transport.send(batch("a"), 60)
 
     assert (answer.outcome, answer.ambiguous) == ("retry", False)
 

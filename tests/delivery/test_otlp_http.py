@@ -324,11 +324,19 @@ def never_read(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [reset, hang_up, silence, drip, answering(b"\x00\xffgarbage\r\n\r\n", close=True)]
+    ("script", "limit"),
+    [
+        (reset, HANG),
+        (hang_up, HANG),
+        (answering(b"\x00\xffgarbage\r\n\r\n", close=True), HANG),
+        # in that time the whole request must have been written
+        (silence, 2.0),
+        (drip, 2.0),
+    ],
 )
-def test_a_batch_without_an_answer_is_sent_again_and_counted_as_ambiguous(script):
+def test_a_batch_without_an_answer_is_sent_again_and_counted_as_ambiguous(script, limit):
     with raw_server(script, answering(OK)) as port:
-        outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=0.5)
+        outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=limit)
         outbox.add(batch("a", "b"), 2)
         started = time.monotonic()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.delivery import outbox as outbox_module
-from somatrace.delivery.encoding import halves
+from somatrace.delivery.request_halves import halves
 from somatrace.delivery.send_result import SendResult
 from tests.delivery.support import batch, names, outbox_to
 

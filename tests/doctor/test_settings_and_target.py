@@ -201,7 +201,7 @@ def test_dns_failures_and_closed_ports_are_distinguished(doctor):
 def test_a_target_that_never_answers_does_not_hang_doctor(doctor):
     with otlp_server() as server:
         server.reply = lambda number: Reply(delay=-1)
-        diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}, timeout=0.5)
+        diagnosis = doctor({"OTEL_EXPORTER_OTLP_ENDPOINT": server.url}, timeout=5.0)  # also to connect
 
     assert "did not answer in time" in texts(diagnosis, "server")[0]
 
@@ -259,7 +259,22 @@ def test_send_sends_one_span_without_content_and_names_its_trace(doctor):
     [span] = server.spans
     [line] = texts(diagnosis, "sent")
     assert span.trace_id in line
-    assert span.attributes == {"tenant_id": "somatrace-doctor"}
+    tags = {"tenant_id": "somatrace-doctor", "workflow_name": "doctor"}
+    assert span.attributes == {
+        **tags,
+        **{f"langfuse.trace.metadata.{name}": value for name, value in tags.items()},
+        "langfuse.trace.name": "doctor",
+        "langfuse.trace.tags": ["tenant:somatrace-doctor", "workflow:doctor"],
+    }
+
+
+def test_send_tries_the_local_store_too(doctor, tmp_path):
+    usual, sending = doctor({}), doctor({}, send=True)
+
+    assert texts(usual, "sent") == []
+    [line] = texts(sending, "sent")
+    assert line.endswith("tenant somatrace-doctor")
+    assert "1 spans in 1 traces" in texts(doctor({}), "store")[0]
 
 
 def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):

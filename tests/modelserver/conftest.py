@@ -42,7 +42,7 @@ def serving() -> Serving:
 
 @pytest.fixture(scope="session")
 def base_url() -> Iterator[str]:
-    with _serving(slow_seconds=0.2) as url:
+    with _serving(slow_seconds=5.0) as url:  # much longer than a client waits for it, on a busy machine too
         yield url
 
 

@@ -19,7 +19,7 @@ from somatrace.propagation import signing, tag_header
 from tests.propagation.conftest import KEY_A, KEY_B
 from tests.support.echo_server import Echo
 from tests.support.otlp_server import OtlpServer, Received, otlp_server
-from tests.support.programs import otlp_env
+from tests.support.programs import PATIENT, otlp_env
 from tests.support.waiting import wait_until
 from tests.support.web import service
 
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.slow
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OTHER = TRACE.replace("4bf9", "4bfa")
 MINTED = re.compile(r"[0-9a-f]{32}")
-SERVICE = """
+SERVICE = (
+    PATIENT
+    + """
 from fastapi import FastAPI
 from somatrace import bound, init_tracing, span
 init_tracing("svc")
@@ -39,6 +41,7 @@ def item(item: str):
         return dict(bound())
 serve(app)
 """
+)
 
 
 @dataclass(frozen=True)

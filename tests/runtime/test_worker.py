@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from somatrace.runtime.worker import BackgroundWorker
 from tests.support.programs import otlp_env, run_program
+from tests.support.waiting import wait_until
 
 
 class Sink:
@@ -48,8 +49,15 @@ def worker_of():
         worker.close(1)
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "somatrace-test"]
+@pytest.fixture
+def threads():
+    """The names of the workers' threads, without those that a worker of an earlier test has not ended yet."""
+    earlier = set(threading.enumerate())
+    return lambda: [
+        thread.name
+        for thread in threading.enumerate()
+        if thread.name == "somatrace-test" and thread not in earlier
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -117,7 +125,7 @@ def test_items_from_many_threads_are_kept_in_each_threads_order(worker_of):
         assert mine == sorted(mine)
 
 
-def test_the_thread_starts_with_the_first_item(worker_of):
+def test_the_thread_starts_with_the_first_item(worker_of, threads):
     worker = worker_of(Sink())
 
     assert worker.flush(1)
@@ -220,14 +228,14 @@ def test_a_step_that_raises_loses_its_items_and_logs_one_line(worker_of, caplog)
     assert "RuntimeError" in caplog.text
 
 
-def test_items_after_close_are_rejected(worker_of):
+def test_items_after_close_are_rejected(worker_of, threads):
     worker = worker_of(Sink())
     worker.put(1)
 
     assert worker.close(60)
     assert not worker.put(2)
     assert worker.closed
-    assert threads() == []
+    wait_until(lambda: threads() == [])
 
 
 def test_close_interrupts_a_blocked_step_and_returns_in_time(worker_of):
@@ -266,6 +274,7 @@ def test_the_thread_releases_its_connections_when_it_ends(worker_of):
 
     worker.close(60)
 
+    wait_until(lambda: ended_on)
     assert ended_on == ["somatrace-test"]
 
 
@@ -290,9 +299,10 @@ def test_a_signal_handler_may_put_in_the_middle_of_put(worker_of):
 
     def handler(*_) -> None:
         handled.append(worker.put(-1))
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)  # a repeating one would interrupt a slow handler again
 
     before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005)
     try:
         until = time.monotonic() + 60
         number = 0

@@ -150,6 +150,7 @@ def test_it_exits_with_2_when_nothing_would_be_sent(smoke, env, expected):
         ({**LANGFUSE_KEYS}, "LANGFUSE_BASE_URL"),
         ({**LANGFUSE_KEYS, "LANGFUSE_HOST": "localhost:3000"}, "LANGFUSE_HOST"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ({"SOMATRACE_TARGET": "langfus"}, "SOMATRACE_TARGET"),
     ],
 )
 def test_it_exits_with_2_when_the_configured_target_cannot_be_used(smoke, env, named):

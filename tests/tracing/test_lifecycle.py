@@ -212,11 +212,11 @@ def test_the_last_spans_arrive_however_long_it_takes_to_load_what_sends_them(ser
     ("module", "env"),
     [
         ("somatrace.delivery.otlp_http", {}),
-        ("opentelemetry.exporter.otlp.proto.common.trace_encoder", {}),
+        ("google.protobuf", {"SOMATRACE_TARGET": "local"}),
         ("grpc", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}),
         ("somatrace.local.ingest.sink", {"SOMATRACE_TARGET": "local"}),
     ],
-    ids=["http", "encoder", "grpc", "local"],
+    ids=["http", "protobuf", "grpc", "local"],
 )
 def test_process_exit_is_bounded_although_the_import_of_a_sending_module_hangs(server, module, env, delay):
     if module == "grpc":
@@ -312,8 +312,9 @@ def test_spans_that_end_after_shutdown_are_counted_and_dropped(server):
     assert [span.name for span in server.spans] == ["in time"]
 
 
-def test_status_reflects_each_state(server):
-    server.reply = lambda number: Reply(503 if number < 2 else 200)
+def test_status_reflects_each_state(server, tmp_path):
+    back = tmp_path / "back"
+    server.reply = lambda _: Reply(200 if back.exists() else 503)
     run(
         """
         fresh = status()
@@ -329,13 +330,14 @@ def test_status_reflects_each_state(server):
         assert away.queued_bytes > 0 and "503" in away.last_error, away
         [problem] = away.problems
         assert problem.startswith("target: ") and "503" in problem, away
+        open(os.environ["BACK"], "w").close()
         assert flush(60)
         back = status()
         assert (back.available, back.queued_spans, back.queued_bytes, back.delivered) == (True, 0, 0, 1), back
         assert back.problems == (), back
         assert back.success_rate == 1.0 and back.latency_p50 > 0 and back.throughput > 0, back
         """,
-        otlp_env(server.url),
+        otlp_env(server.url, BACK=str(back)),
     )
 
 

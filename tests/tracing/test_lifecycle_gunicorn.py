@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.otlp_server import otlp_server
-from tests.support.programs import otlp_env
+from tests.support.programs import PATIENT, otlp_env
 from tests.support.waiting import HANG, wait_until
 
 APP = """
@@ -65,8 +65,8 @@ def server():
 @contextmanager
 def gunicorn(directory: Path, server, init: str, *options: str):
     """Run gunicorn; yields it and a function that makes a request and returns the worker's process id."""
-    (directory / "application.py").write_text(textwrap.dedent(APP))
-    (directory / "gunicorn.conf.py").write_text(textwrap.dedent(CONFIG))
+    (directory / "application.py").write_text(PATIENT + textwrap.dedent(APP))
+    (directory / "gunicorn.conf.py").write_text(PATIENT + textwrap.dedent(CONFIG))
     # a Unix socket needs no free port
     address = directory / "socket"
     command = [sys.executable, "-W", "error::DeprecationWarning:somatrace", "-m", "gunicorn"]

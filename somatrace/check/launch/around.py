@@ -44,6 +44,8 @@ class Launch:
     #: why it counts as a process that nothing names (ST042), and the line to report it at
     unnamed: str = ""
     line: int = 1
+    #: no launcher names it: it is a process only if it serves, or works for ever
+    if_it_works: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from posixpath import basename, dirname
 
-from somatrace.check.launch import own_folder, programs, servers, steps, supervised, words
+from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.blocks import ASSIGNMENT
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.launch.steps import ShellStep
 from somatrace.check.launch.wrappers import bare
@@ -20,10 +21,6 @@ _ONE_OFF_MODULES = frozenset([
     "pip", "venv", "ensurepip", "compileall", "pytest", "unittest", "alembic", "black", "ruff",
     "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
     "debugpy", "site", "coverage", "aerich", "awslambdaric",
-])  # fmt: skip
-_MANAGE_PROCESSES = frozenset([
-    "runserver", "runserver_plus", "runworker", "rqworker", "celery", "qcluster", "process_tasks",
-    "daphne", "run_huey",
 ])  # fmt: skip
 #: Programs that start Python code in ways the check does not follow.
 _SUSPECTS = frozenset([
@@ -53,6 +50,7 @@ def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
+    around = _assigned(argv, around)
     argv = bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -74,6 +72,18 @@ def launches(
     if known is not None:
         return known(ServerOptions.of(argv[1:]), around, origin)
     return _unknown(argv, around, origin, depth)
+
+
+def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
+    """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
+    given: dict[str, str] = {}
+    for word in argv:
+        if ASSIGNMENT.match(word):
+            name, _, value = word.partition("=")
+            given[name] = value
+        elif word not in {"env", "exec"}:
+            break
+    return replace(around, variables={**around.variables, **given}) if given else around
 
 
 def text(
@@ -106,9 +116,9 @@ def text(
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
         if _stays(step, argv):
-            found.extend(launches(argv, around, here, depth=depth + 1))
+            found.extend(launches(argv, _assigned(step.words, around), here, depth=depth + 1))
         elif _may_stay(argv, around):
-            foreground = launches(argv, around, here, depth=depth + 1) or foreground
+            foreground = launches(argv, _assigned(step.words, around), here, depth=depth + 1) or foreground
     if not found and not _replaces(commands):
         return foreground
     return found
@@ -174,7 +184,7 @@ def _script(
     if written is not None and content.startswith("#!") and "python" in content.partition("\n")[0]:
         return [undecidable(origin, path, f"`{path}` is Python that the Dockerfile itself contains")]
     if content.startswith("#!") and "python" in content.partition("\n")[0]:
-        return servers.script(found, around, origin)
+        return _file(path, arguments, around, origin)
     if depth > _MOST_DEPTH:
         return []
     if around.scripts_left is None:
@@ -254,7 +264,8 @@ def _module(rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, 
 
 
 def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    if basename(path) == "manage.py" and (not rest or rest[0] not in _MANAGE_PROCESSES):
+    managed = basename(path) == "manage.py"
+    if managed and management.is_one_off(path, rest, around):
         return []
     if "$" in path:
         return [undecidable(origin, path, f"`{path}` is known only at run time")]
@@ -263,7 +274,8 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
     if around.tree.is_folder(found):
         found = f"{found}/__main__.py"
-    return servers.script(found, around, origin)
+    command = management.command_of(rest) if managed else ""
+    return servers.script(found, around, origin, command=command)
 
 
 def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:

@@ -35,14 +35,12 @@ _APP = re.compile(
 _TEMPLATE_COMMAND = re.compile(r"\b(command|args):[ \t]*\n[ \t]*\{\{[^{}]*\}\}[ \t]*$", re.MULTILINE)
 _TEMPLATE_LINE = re.compile(r"^[ \t]*(?:\{\{[^{}]*\}\}|\{%[^{}]*%\})[ \t]*$", re.MULTILINE)
 _TEMPLATE_VALUE = re.compile(r"\{\{[^{}]*\}\}")
-_SERVES = re.compile(
-    rb"uvicorn\.run|\.serve_forever|run_app\(|\.run\(|serve\(|wait_for_termination|start_consuming|run_forever|run_polling"
-)
+_SETUP = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:setuptools|distutils|skbuild|Cython)\b", re.MULTILINE)
+_PROJECTS = frozenset(["pyproject.toml", "setup.cfg", "setup.py"])
 _MARKERS = (
     "Dockerfile",
     "pyproject.toml",
     "requirements.txt",
-    "setup.py",
     "Pipfile",
     "Procfile",
     "Containerfile",
@@ -51,17 +49,21 @@ _MARKERS = (
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The processes found, and the directories under `services/` that have none."""
+    """The processes found, and the directories under `services/` that have none.
+
+    `assumed` are the processes to assume if none of those found is one.
+    """
 
     launches: tuple[Launch, ...]
     silent: tuple[str, ...]
     images: tuple[str, ...]
+    assumed: tuple[Launch, ...] = ()
 
 
 def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     """All launches in the tree, without duplicates."""
     around = LaunchContext(tree, shared=_shared(tree), scripts={})
-    projects = [path for path in tree.files if basename(path) == "pyproject.toml" and not is_test(path)]
+    projects = [path for path in tree.files if basename(path) in _PROJECTS and not is_test(path)]
     scripts = {path: files.project(path, around) for path in projects}
     around = replace(
         around, scripts={name: target for found in scripts.values() for name, (target, _) in found.items()}
@@ -73,16 +75,18 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
         found.setdefault(_same(launch), launch)
-    if not found:
+    assumed: dict[tuple[Any, ...], Launch] = {}
+    if all(launch.if_it_works for launch in found.values()):
         for launch in unlaunched.launches(tree, around, services, images):
-            found.setdefault(_same(launch), launch)
+            assumed.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
         for launch in found.values()
+        if not launch.if_it_works
         for path in (launch.origin.path, _target(launch, tree))
     }
     silent = tuple(name for name in services if name not in covered)
-    return Inventory(tuple(found.values()), silent, images)
+    return Inventory(tuple(found.values()), silent, images, tuple(assumed.values()))
 
 
 def _same(launch: Launch) -> tuple[Any, ...]:
@@ -98,6 +102,8 @@ def _same(launch: Launch) -> tuple[Any, ...]:
         start.role,
         start.factory,
         start.settings,
+        start.server,
+        start.command,
         first,
     )
 
@@ -114,8 +120,8 @@ def _all(
     for path, found in scripts.items():
         for name, (target, line) in found.items():
             launch = files.console(path, name, target, line, around)
-            if _starts_server(launch, tree):
-                yield launch
+            if _target(launch, tree):
+                yield replace(launch, if_it_works=True)
 
 
 def _launcher(path: str, tree: FileTree, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
@@ -175,26 +181,12 @@ def _without_templates(text: str) -> str:
     return _TEMPLATE_VALUE.sub("$TEMPLATE", _TEMPLATE_LINE.sub("", text))
 
 
-def _starts_server(launch: Launch, tree: FileTree) -> bool:
-    """A console script is a service only if its module starts a server."""
-    parts = launch.start.name.split(".")
-    for root in launch.start.roots:
-        for path in (
-            beside(root.folder, "/".join(parts) + ".py"),
-            beside(root.folder, "/".join(parts) + "/__init__.py"),
-        ):
-            if tree.is_file(path):
-                return bool(_SERVES.search((tree.text(path) or "").encode())) and "argparse" not in (
-                    tree.text(path) or ""
-                )
-    return False
-
-
 def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:
     """Directories whose packages every process can import: the root, and projects outside `services/`."""
     roots: dict[SearchRoot, None] = {SearchRoot(""): None}
     for path in tree.files:
-        if basename(path) in {"pyproject.toml", "setup.py"} and not path.startswith("services/"):
+        is_project = basename(path) == "pyproject.toml" or is_setup(path, tree)
+        if is_project and not path.startswith("services/"):
             folder = dirname(path)
             for place in (f"{folder}/src" if folder else "src", folder):
                 if tree.is_folder(place):
@@ -253,7 +245,8 @@ def by_convention(path: str, service: str, tree: FileTree, around: LaunchContext
 
 def _configured(entrypoints: tuple[str, ...], around: LaunchContext) -> Iterator[Launch]:
     for path in entrypoints:
-        yield by_convention(path, dirname(path), around.tree, around)
+        launch = by_convention(path, dirname(path), around.tree, around)
+        yield replace(launch, origin=replace(launch.origin, text="entrypoints"))
 
 
 def _target(launch: Launch, tree: FileTree) -> str:
@@ -283,6 +276,13 @@ def _service_name(path: str) -> str:
     return "/".join(parts[:2]) if len(parts) > 2 else ""
 
 
+def is_setup(path: str, tree: FileTree) -> bool:
+    """Whether the file is a project's setup.py, and no module of that name."""
+    if basename(path) != "setup.py" or path not in tree.files:
+        return False
+    return bool(_SETUP.search(tree.text(path) or ""))
+
+
 def service_of(path: str, tree: FileTree) -> str:
     """The directory of a file's service: `services/<name>`, or the nearest enclosing project."""
     parts = path.split("/")
@@ -291,6 +291,8 @@ def service_of(path: str, tree: FileTree) -> str:
     folder = dirname(path)
     while folder:
         if any(f"{folder}/{marker}" in tree.files for marker in _MARKERS):
+            return folder
+        if is_setup(f"{folder}/setup.py", tree):
             return folder
         folder = dirname(folder)
     return ""

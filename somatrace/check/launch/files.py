@@ -18,6 +18,7 @@ from somatrace.check.project.file_tree import beside
 
 _ONE_OFF = {"release", "migrate", "postdeploy", "console", "shell", "test", "assets"}
 _ENTRY = re.compile(r"^([A-Za-z0-9_-]+):(.*)$")
+_SCRIPT = re.compile(r"(?:[\"'\[,]|^)[ \t]*([\w.-]+)[ \t]*=[ \t]*(\w+(?:\.\w+)*:\w+(?:\.\w+)*)", re.MULTILINE)
 
 
 def _in(around: LaunchContext, folder: str) -> LaunchContext:
@@ -47,8 +48,10 @@ def supervisor(path: str, around: LaunchContext) -> Iterator[Launch]:
 
 
 def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
-    """The console scripts of a pyproject.toml: name, target and line."""
+    """The console scripts of a pyproject.toml, setup.cfg or setup.py: name, target and line."""
     text = around.tree.text(path) or ""
+    if not path.endswith(".toml"):
+        return _setup_scripts(text)
     try:
         data = toml_reader.load(text)
     except toml_reader.UnreadableTomlError:
@@ -61,6 +64,16 @@ def project(path: str, around: LaunchContext) -> dict[str, tuple[str, int]]:
         for name, target in scripts.items() if isinstance(scripts, dict) else ():
             if isinstance(target, str) and ":" in target:
                 found[name] = (target, _line_of(text, target))
+    return found
+
+
+def _setup_scripts(text: str) -> dict[str, tuple[str, int]]:
+    """`name = package.module:function`, after the words `console_scripts`."""
+    found: dict[str, tuple[str, int]] = {}
+    start = text.find("console_scripts")
+    if start >= 0:
+        for match in _SCRIPT.finditer(text, start):
+            found.setdefault(match[1], (match[2], text.count("\n", 0, match.start(2)) + 1))
     return found
 
 

@@ -25,7 +25,7 @@ from somatrace.check.launch.workers import (
 )
 
 PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[Launch]]] = {
-    "uvicorn": servers.asgi,
+    "uvicorn": servers.uvicorn,
     "hypercorn": servers.asgi,
     "granian": servers.asgi,
     "daphne": servers.asgi,

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 
+from somatrace.check.launch import management
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import toml_reader
 from somatrace.check.run.process import ProcessStart
@@ -18,6 +19,7 @@ _FLAGS = {
     "--without-heartbeat", "--capture-output", "--no-date-header", "--burst", "-r",
     "--respawn-failed-workers", "--no-reload",
 }  # fmt: skip
+_FLASK_APP = re.compile(r"^[ \t]*(?:export[ \t]+)?FLASK_APP[ \t]*=[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 
 def undecidable(origin: LaunchOrigin, target: str, problem: str) -> Launch:
@@ -63,11 +65,14 @@ def checked(launch: Launch) -> Launch:
     return launch
 
 
-def script(path: str, around: LaunchContext, origin: LaunchOrigin, role: str = "script") -> list[Launch]:
+def script(
+    path: str, around: LaunchContext, origin: LaunchOrigin, role: str = "script", command: str = ""
+) -> list[Launch]:
     """`python FILE`: the file's directory comes first on the path."""
     own = around.roots(".")
     first = replace(around, mounts=(("/", dirname(path)),), workdir="/", pythonpath=(), shared=()).roots("/")
-    start = ProcessStart("script", path=path, role=role, roots=tuple(dict.fromkeys((*first, *own))))
+    roots = tuple(dict.fromkeys((*first, *own)))
+    start = ProcessStart("script", path=path, role=role, roots=roots, command=command)
     return [Launch(origin, start, target=path)]
 
 
@@ -93,6 +98,8 @@ def imported(
     factory: bool = False,
     folder: str = ".",
     settings: str = "",
+    server: str = "",
+    command: str = "",
 ) -> list[Launch]:
     """`module:attribute`, `module:factory()`, `module`."""
     module, _, attribute = target.partition(":")
@@ -112,11 +119,20 @@ def imported(
         factory=factory or called,
         settings=settings,
         roots=roots,
+        server=server,
+        command=command,
     )
     return [checked(Launch(origin, start, target=target))]
 
 
-def asgi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
+def uvicorn(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
+    """uvicorn, which also calls a factory that is not declared as one."""
+    return asgi(options, around, origin, server="uvicorn")
+
+
+def asgi(
+    options: ServerOptions, around: LaunchContext, origin: LaunchOrigin, server: str = ""
+) -> list[Launch]:
     """uvicorn, hypercorn, granian, daphne, waitress-serve."""
     target = next(
         (word for word in options.rest if ":" in word or "$" in word), next(iter(options.rest), None)
@@ -130,6 +146,7 @@ def asgi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) ->
         origin,
         factory="--factory" in options.named or "--call" in options.named,
         folder=folder,
+        server=server,
     )
 
 
@@ -153,7 +170,8 @@ def gunicorn(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin
     if target is None:
         return [undecidable(origin, "gunicorn", "gunicorn is given no application")]
     attribute = "" if ":" in target else ":application"
-    return imported(target + attribute, around, origin, settings=settings)
+    server = "uvicorn" if "uvicorn" in (options.get("-k", "--worker-class") or "") else ""
+    return imported(target + attribute, around, origin, settings=settings, server=server)
 
 
 def _assigned(around: LaunchContext, path: str, name: str) -> str | None:
@@ -163,15 +181,27 @@ def _assigned(around: LaunchContext, path: str, name: str) -> str | None:
 
 
 def flask(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """`flask --app m run`."""
-    if "run" not in options.rest and not any(word in options.rest for word in ("worker",)):
+    """`flask --app m run`, or a command of the project's own. Flask calls a factory by itself."""
+    command = management.command_of(options.rest)
+    if not command or management.is_tool(command):
         return []
-    target = options.get("--app", "-A") or around.variables.get("FLASK_APP")
+    target = options.get("--app", "-A") or around.variables.get("FLASK_APP") or _from_dotenv(around)
     if target is None:
-        target = next((name for name in ("app.py", "wsgi.py") if around.file(name)), None)
+        target = next((name for name in ("wsgi.py", "app.py") if around.file(name)), None)
     if target is None:
-        return [undecidable(origin, "flask run", "no application is named (--app or FLASK_APP)")]
-    return imported(target, around, origin)
+        return [undecidable(origin, f"flask {command}", "no application is named (--app or FLASK_APP)")]
+    role = "server" if command == "run" else "command"
+    return imported(target, around, origin, role=role, server="flask", command=command)
+
+
+def _from_dotenv(around: LaunchContext) -> str | None:
+    """FLASK_APP in the files that flask reads."""
+    for name in (".env", ".flaskenv"):
+        path = around.file(name)
+        match = _FLASK_APP.search(around.tree.text(path) or "") if path else None
+        if match:
+            return match[1]
+    return None
 
 
 def fastapi(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:

@@ -12,7 +12,7 @@ from posixpath import basename, dirname
 
 from somatrace.check.launch import servers, unread
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.launch.usage import WORTH_PARSING, ModuleUse, module_use
+from somatrace.check.launch.usage import WORTH_PARSING, ModuleUse, module_use, unparsed_use
 from somatrace.check.project.contained_files import UnreadableFileError
 from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError, parse
@@ -97,13 +97,23 @@ def _uses(tree: FileTree) -> dict[str, ModuleUse]:
             continue
         if len(found) >= _MOST_PARSED:
             break
-        try:
-            source = tree.read(path)
-            if WORTH_PARSING.search(source) or b"__main__" in source:
-                found[path] = module_use(parse(source), source)
-        except (UnreadableFileError, UnparsableError, RecursionError):
-            continue
+        use = _use(tree, path)
+        if use is not None:
+            found[path] = use
     return found
+
+
+def _use(tree: FileTree, path: str) -> ModuleUse | None:
+    try:
+        source = tree.read(path)
+    except UnreadableFileError:
+        return None
+    if not WORTH_PARSING.search(source) and b"__main__" not in source:
+        return None
+    try:
+        return module_use(parse(source), source)
+    except (UnparsableError, RecursionError):
+        return unparsed_use(source)
 
 
 def _is_aside(tree: FileTree, path: str) -> bool:
@@ -156,7 +166,7 @@ def _program(path: str, use: ModuleUse, around: LaunchContext, sources: Sources)
             kind, name, attribute=attribute, role=use.role if use.app else "script", roots=roots
         )
         first = FoundModule(name, path, (folder,) if path.endswith("__init__.py") else ())
-    loader = Loader(around.tree, sources, start.roots, None)
+    loader = Loader(around.tree, sources, start.roots)
     return _Program(path, use, start, frozenset([path, *loader.reached(first)]))
 
 

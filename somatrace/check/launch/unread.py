@@ -50,7 +50,7 @@ def _is_here(launch: Launch, tree: FileTree, sources: Sources) -> bool:
     """Whether a process's code is in the tree."""
     if launch.start.kind == "script":
         return tree.is_file(launch.start.path)
-    found = Loader(tree, sources, launch.start.roots, None).find(launch.start.name)
+    found = Loader(tree, sources, launch.start.roots).find(launch.start.name)
     return found is not None and bool(found.path)
 
 

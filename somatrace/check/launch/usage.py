@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import serving
+from somatrace.check.run import blocking
 
 #: A file without any of these words exposes no app, serves nothing and calls no model.
 WORTH_PARSING = re.compile(
@@ -21,10 +21,13 @@ _APPS = frozenset([
     "FastAPI", "Flask", "Starlette", "Quart", "Sanic", "Litestar", "create_app", "make_app", "build_app",
     "get_app", "APIFlask", "FastMCP", "Application", "Blacksheep", "BlackSheep", "Robyn", "Chalice", "Mangum",
 ])  # fmt: skip
+_APP_LINE = re.compile(
+    rf"^(\w++)(?:\s*+:[^=\n]++)?\s*+=\s*+(?:\w++\.)*+(?:{'|'.join(sorted(_APPS))})\(".encode(), re.MULTILINE
+)
 _ROLES = {"celery.Celery": "celery", "modal.App": "server", "modal.Stub": "server"}
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 #: Calls that block and are no servers by themselves.
-_NO_SERVERS = ("asyncio.", "threading.", "concurrent.", "subprocess.", "multiprocessing.", "signal.")
+_NO_SERVERS = ("anyio.", "asyncio.Event", "signal.", "threading.", "trio.Event", "trio.sleep")
 
 
 @dataclass(slots=True)
@@ -55,6 +58,12 @@ def module_use(module: ast.Module, source: bytes) -> ModuleUse:
         _expose(use, statement)
         use.runs = use.runs or _works(statement)
     return use
+
+
+def unparsed_use(source: bytes) -> ModuleUse | None:
+    """The use of a module that cannot be parsed, by the line that makes its app; None if there is none."""
+    match = _APP_LINE.search(source)
+    return ModuleUse(app=match[1].decode()) if match is not None else None
 
 
 def _bind(use: ModuleUse, node: ast.AST) -> None:
@@ -104,11 +113,17 @@ def _call(use: ModuleUse, node: ast.Call) -> None:
         return
     if path.startswith("chainlit.on_"):
         use.app = use.app or "__name__"
-    use.serves = use.serves or (serving.serves(path) and not path.startswith(_NO_SERVERS))
+    use.serves = use.serves or (_serves(path) and not path.startswith(_NO_SERVERS))
     if not use.model:
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
         if model_clients.is_client(path, first):
             use.model = node.lineno
+
+
+def _serves(path: str) -> bool:
+    """Whether a call of that path serves or waits for work, by itself or when it is awaited or iterated."""
+    rows = blocking.blocks, blocking.blocks_awaited, blocking.serves_inside, blocking.waits_for_messages
+    return any(row(path) for row in rows)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -114,6 +114,14 @@ class Sources:
             return ModuleGlance(matters=True, reason=error.reason, line=error.line)
         return ModuleGlance(matters=False, imports=_imports(source))
 
+    def imports(self, path: str) -> tuple[Imported, ...]:
+        """The imports anywhere in a file, without a look at its syntax."""
+        found = self._glances.get(path)
+        try:
+            return found.imports if found is not None else _imports(self._tree.read(path))
+        except UnreadableFileError:
+            return ()
+
     def mentions(self, path: str, word: bytes) -> bool:
         """Whether a file is readable and contains these bytes."""
         return self.matches(path, re.compile(re.escape(word)))

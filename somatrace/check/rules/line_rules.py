@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from somatrace.check.launch.discover import service_of
-from somatrace.check.project.file_tree import FileTree, is_test
+from somatrace.check.project.file_tree import FileTree, beside, is_test
 from somatrace.check.project.source import Sources, UnparsableError
 from somatrace.check.rules import line_scanner, st021_content_switch, st091_stale
 from somatrace.check.rules.finding import Finding
@@ -28,16 +28,36 @@ class ServiceCode:
                     self._paths.setdefault(service_of(path, self.tree), []).append(path)
         return self._paths.get(service, [])
 
-    def findings(self, service: str, entrypoints: set[str]) -> Iterator[Finding]:
+    def findings(self, service: str, loaded: set[str]) -> Iterator[Finding]:
         """Findings in the lines of a service, and an ST091 for each suppression, in case it is stale.
 
-        A whole directory under `services/` counts; elsewhere the top package of each entrypoint.
+        A whole directory under `services/` counts; elsewhere the top packages of the modules that its
+        processes load, and those that these import anywhere.
         """
-        tops = {_top(path, service) for path in entrypoints}
-        for path in self.of(service):
-            if service.startswith("services/") or _top(path, service) in tops:
-                yield from self._scanned(path, service)
-                yield from st091_stale.comments(path, service, self.tree, self.sources)
+        own = self.of(service)
+        whole = service.startswith("services/")
+        tops = set() if whole else self._imported(own, service, {_top(path, service) for path in loaded})
+        wanted = [path for path in own if whole or _top(path, service) in tops]
+        wanted += sorted(path for path in loaded.difference(own) if not is_test(path))
+        for path in wanted:
+            yield from self._scanned(path, service)
+            yield from st091_stale.comments(path, service, self.tree, self.sources)
+
+    def _imported(self, paths: list[str], service: str, tops: set[str]) -> set[str]:
+        """The top packages of a service that these top packages lead to."""
+        within: dict[str, list[str]] = {}
+        for path in paths:
+            within.setdefault(_top(path, service), []).append(path)
+        found, waiting = set(tops), list(tops)
+        while waiting:
+            for path in within.get(waiting.pop(), ()):
+                for imported in self.sources.imports(path):
+                    name = imported.module.partition(".")[0] if not imported.level else ""
+                    top = "src" if beside(service, f"src/{name}") in self.tree.folders else name
+                    if name and top in within and top not in found:
+                        found.add(top)
+                        waiting.append(top)
+        return found
 
     def _scanned(self, path: str, service: str) -> Iterator[Finding]:
         if not self.sources.matches(path, line_scanner.WORTH_PARSING):

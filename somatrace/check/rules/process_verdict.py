@@ -76,7 +76,7 @@ def _findings(
 def _call(process: ProcessFindings, outcome: RunOutcome, written: tuple[CodePlace, ...]) -> Finding | None:
     """None if `init_tracing` is called exactly once before serving, else the reason why not."""
     early = [call for call in outcome.ledger.inits if not call.served]
-    if outcome.exhausted:
+    if outcome.exhausted and not outcome.certain:
         return st041_undecidable.too_large(process)
     if outcome.certain > 1:
         return st007_repeated.finding(process, early)

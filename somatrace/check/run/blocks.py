@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 
-from somatrace.check.run import names
+from somatrace.check.run import blocking, names, patching, serving, waiting
 from somatrace.check.run.cells import Changes
-from somatrace.check.run.machine import Machine, PathEnded, RunningLoop, RunningTry
+from somatrace.check.run.machine import CodePlace, Frame, Machine, PathEnded, RunningLoop, RunningTry
 from somatrace.check.run.values import (
     UNKNOWN,
     Arguments,
@@ -22,6 +22,8 @@ from somatrace.check.run.values import (
 )
 
 _MOST_ROUNDS = 12
+_ENDLESS = {"itertools.count()", "itertools.cycle()", "itertools.repeat()"}
+_CATCH_EXITS = {"SystemExit", "BaseException"}
 _CATCH_IMPORTS = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -34,6 +36,12 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
         )
         _else(machine, node.orelse, scope)
         return
+    if isinstance(over, External) and over.path in _ENDLESS:
+        twice = [lambda: names.bind(machine, node.target, UNKNOWN, scope)] * 2
+        _loop(machine, node, twice, scope, endless=True, certain=True)
+        return
+    if isinstance(over, External) and blocking.waits_for_messages(over.path):
+        serving.start(machine, over, machine.place(node, scope))
     elements = machine.elements(over.ident) if isinstance(over, Items) else None
     if elements is None:
         rounds: list[Callable[[], None]] = [lambda: names.bind(machine, node.target, UNKNOWN, scope)]
@@ -76,6 +84,7 @@ def _loop(
     loop = RunningLoop(machine.store.begin())
     machine.loops.append(loop)
     ends: list[Changes] = []
+    ways_out = _ways_out(machine, scope)
     if not certain:
         machine.conditions.append(machine.place(node, scope))
         ends.append({})
@@ -90,6 +99,8 @@ def _loop(
     machine.loops.pop()
     if alive and not endless:
         ends.append(machine.store.since(loop.depth))
+    elif alive and not loop.breaks and _ways_out(machine, scope) == ways_out:
+        machine.end("endless")
     machine.store.rollback()
     if ends:
         machine.store.begin()
@@ -101,6 +112,12 @@ def _loop(
     if not loop.breaks:
         raise PathEnded
     machine.store.merge(loop.breaks)
+
+
+def _ways_out(machine: Machine, scope: NameScope) -> int:
+    """How many returns and caught exceptions were met so far: a loop that adds one can be left."""
+    returns = len(scope.frame.returns) if isinstance(scope.frame, Frame) else 0
+    return returns + sum(len(guard.raised) for guard in machine.guards)
 
 
 def _round(machine: Machine, body: Sequence[ast.stmt], scope: NameScope, loop: RunningLoop) -> bool:
@@ -140,8 +157,9 @@ def try_block(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -
 def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) -> bool:
     if not node.handlers:
         return machine.execute(node.body, scope) and machine.execute(node.orelse, scope)
-    imports = any(_catches_imports(handler.type) for handler in node.handlers)
-    guard = RunningTry(machine.store.begin(), imports)
+    imports = any(_catches(handler.type, _CATCH_IMPORTS) for handler in node.handlers)
+    exits = any(_catches(handler.type, _CATCH_EXITS) for handler in node.handlers)
+    guard = RunningTry(machine.store.begin(), imports, exits)
     machine.guards.append(guard)
     ended = machine.execute(node.body, scope)
     machine.guards.pop()
@@ -156,7 +174,7 @@ def _handled(machine: Machine, node: ast.Try | ast.TryStar, scope: NameScope) ->
         ways.append(normally)
     for handler in node.handlers:
         starts = [*guard.raised, *([end] if ended else [])]
-        if _catches_imports(handler.type):
+        if _catches(handler.type, _CATCH_IMPORTS):
             starts += guard.import_failed
         ways.append(_handler(machine, handler, scope, starts, perhaps=ended))
     return machine.split(*ways)
@@ -183,11 +201,11 @@ def _handler(
     return run
 
 
-def _catches_imports(caught: ast.expr | None) -> bool:
+def _catches(caught: ast.expr | None, wanted: set[str]) -> bool:
     if caught is None:
         return True
     types = caught.elts if isinstance(caught, ast.Tuple) else [caught]
-    return any(isinstance(type_, ast.Name) and type_.id in _CATCH_IMPORTS for type_ in types)
+    return any(isinstance(type_, ast.Name) and type_.id in wanted for type_ in types)
 
 
 # -- with -----------------------------------------------------------------------------------------
@@ -218,8 +236,23 @@ def _enter(machine: Machine, node: ast.With | ast.AsyncWith, number: int, scope:
         _entered(machine, manager, body, node)
     elif isinstance(manager, External) and manager.path == "contextlib.suppress()":
         _suppressed(machine, manager, lambda: body(UNKNOWN))
+    elif isinstance(manager, External):
+        _entered_external(machine, manager, place, body)
     else:
         body(manager)
+
+
+def _entered_external(
+    machine: Machine, manager: External, place: CodePlace, body: Callable[[Value], None]
+) -> None:
+    if manager.owner is not None and blocking.serves_inside(manager.owner.path):
+        serving.start(machine, manager, place)
+    restore = patching.apply(machine, manager, place) if patching.is_patch(manager) else None
+    body(manager)
+    if restore is not None:
+        restore()
+    if waiting.is_group(manager):
+        waiting.leave_group(machine, manager, place)
 
 
 def _entered(
@@ -240,7 +273,11 @@ def _entered(
 
 def _suppressed(machine: Machine, manager: External, body: Callable[[], None]) -> None:
     caught = [value.path for value in manager.arguments.all() if isinstance(value, External)]
-    guard = RunningTry(machine.store.begin(), any(path in _CATCH_IMPORTS for path in caught))
+    guard = RunningTry(
+        machine.store.begin(),
+        any(path in _CATCH_IMPORTS for path in caught),
+        any(path in _CATCH_EXITS for path in caught),
+    )
     machine.guards.append(guard)
     ends = guard.raised
     try:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable
 from functools import cache
 
-from somatrace.check.run import names
+from somatrace.check.run import names, patching
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import MOST_CALLS, CodePlace, Frame, InitCall, Machine, PathEnded
 from somatrace.check.run.values import (
@@ -33,7 +33,7 @@ from somatrace.check.run.values import (
 
 def init(machine: Machine, arguments: Arguments, place: CodePlace, *, wrapped: bool = False) -> Value:
     """Record a call to somatrace's `init_tracing`."""
-    served = bool(machine.store.get(SERVED))
+    served = bool(machine.store.get(SERVED)) or machine.threads > 0
     name = machine.solid(arguments.positional[0]) if arguments.positional else UNKNOWN
     service = name.value if isinstance(name, Const) and isinstance(name.value, str) else None
     conditions = [*machine.conditions]
@@ -58,7 +58,7 @@ def either(machine: Machine, choices: tuple[Value, ...], arguments: Arguments, p
 
         return run
 
-    if not machine.split(*map(way, choices), under=place):
+    if not machine.split(*map(way, choices), under=place, exits_count=True):
         raise PathEnded
     result = results[0]
     for value in results[1:]:
@@ -113,8 +113,9 @@ def body(
     outer, loops = machine.conditions, machine.loops
     machine.conditions = frame.conditions = [*outer]
     machine.loops = []
+    restore = [patching.apply(machine, patch, place) for patch in patching.patches(machine, value)]
     try:
-        return _ended(machine, value, scope, frame)
+        return _ended(machine, value, scope, frame, restore)
     finally:
         machine.chain.pop()
         machine.conditions, machine.loops = outer, loops
@@ -136,7 +137,9 @@ def _stars(machine: Machine, value: Function, arguments: Arguments, scope: NameS
         machine.store.set((scope.ident, spec.kwarg.arg), UNKNOWN if arguments.open else table)
 
 
-def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) -> Value:
+def _ended(
+    machine: Machine, value: Function, scope: NameScope, frame: Frame, restore: list[Callable[[], None]]
+) -> Value:
     try:
         if isinstance(value.node, ast.Lambda):
             result = machine.evaluate(value.node.body, scope)
@@ -148,6 +151,7 @@ def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) ->
         raise
     if alive and not frame.returns:
         machine.store.commit()
+        _put_back(restore)
         return NONE
     results = [given for given, _ in frame.returns]
     ends = [changes for _, changes in frame.returns]
@@ -158,10 +162,16 @@ def _ended(machine: Machine, value: Function, scope: NameScope, frame: Frame) ->
     if not ends:
         raise PathEnded
     machine.store.merge(ends)
+    _put_back(restore)
     result = results[0]
     for other in results[1:]:
         result = joined(result, other)
     return result
+
+
+def _put_back(restore: list[Callable[[], None]]) -> None:
+    for put_back in reversed(restore):
+        put_back()
 
 
 @cache
@@ -193,6 +203,7 @@ def deferred(
 def construct(machine: Machine, cls: Class, arguments: Arguments, place: CodePlace) -> Value:
     """Create an instance and run its `__init__`."""
     made = Instance(cls, fresh())
+    machine.store.set((made.ident, "instance"), made)
     for name in ("__new__", "__init__", "__post_init__"):
         method = lookup(machine, cls, name)
         if isinstance(method, Function):

@@ -15,6 +15,7 @@ _MISSING: Any = object()
 CALLS: Key = ("#", "calls")
 SERVED: Key = ("#", "served")
 HOOKS: Key = ("#", "hooks")
+TASKS: Key = ("#", "tasks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,12 @@ def _join_hooks(first: tuple[Hook, ...], second: tuple[Hook, ...]) -> tuple[Hook
     return tuple(kept)
 
 
-_STARTS: dict[Key, Any] = {CALLS: (0, 0), SERVED: False, HOOKS: ()}
+_STARTS: dict[Key, Any] = {CALLS: (0, 0), SERVED: False, HOOKS: (), TASKS: ()}
 _JOINS: dict[Key, Callable[[Any, Any], Any]] = {
     CALLS: lambda first, second: (min(first[0], second[0]), max(first[1], second[1])),
     SERVED: lambda first, second: first or second,
     HOOKS: _join_hooks,
+    TASKS: lambda first, second: first if len(first) > len(second) else second,
 }
 
 
@@ -68,6 +70,10 @@ class CellStore:
     def cells_of(self, ident: int) -> list[tuple[str, Any]]:
         """The cells of one object, such as the names of a module."""
         return [(name, value) for (owner, name), value in self._cells.items() if owner == ident]
+
+    def holders(self, values: Callable[[Any], bool]) -> frozenset[Hashable]:
+        """The objects with a cell whose value is one of these."""
+        return frozenset(owner for (owner, _), value in self._cells.items() if values(value))
 
     def begin(self) -> int:
         """Open a journal and return the depth below it."""

@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from somatrace.check.run import names, operators
+from somatrace.check.run import names, operators, serving, waiting
 from somatrace.check.run.machine import MOST_ITEMS, Frame, Machine, PathEnded, SeenEvent, stop_there
 from somatrace.check.run.values import (
     NONE,
@@ -185,23 +185,10 @@ def _subscript(machine: Machine, node: ast.Subscript, scope: NameScope) -> Value
 
 def _await(machine: Machine, node: ast.Await, scope: NameScope) -> Value:
     value = machine.evaluate(node.value, scope)
-    for option in options(value):
-        if isinstance(option, Deferred) and option.kind == "coroutine":
-            return machine.run_deferred(option, machine.place(node, scope))
-    if isinstance(value, External):
-        for given in value.arguments.all() if value.path in _AWAITED else ():
-            if isinstance(given, Deferred):
-                machine.run_deferred(given, machine.place(node, scope))
-    return UNKNOWN
-
-
-_AWAITED = {
-    "asyncio.gather()",
-    "asyncio.wait_for()",
-    "asyncio.shield()",
-    "asyncio.create_task()",
-    "asyncio.ensure_future()",
-}
+    place = machine.place(node, scope)
+    if isinstance(node.value, ast.Call) and isinstance(value, External) and waiting.is_future(value):
+        serving.start(machine, UNKNOWN, place)
+    return waiting.awaited(machine, value, place)
 
 
 def _yield(machine: Machine, node: ast.Yield, scope: NameScope) -> Value:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import hooks, serving
+from somatrace.check.run import exits, flask_commands, hooks, patching, waiting
 from somatrace.check.run.cells import CALLS, SERVED
-from somatrace.check.run.machine import CodePlace, Machine, PathEnded, SeenEvent, stop_there
+from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
 from somatrace.check.run.values import (
     NONE,
@@ -26,13 +26,9 @@ from somatrace.check.run.values import (
     Partial,
     Value,
     is_init_tracing,
-    options,
 )
+from somatrace.check.run.waiting import awaited
 
-_EXITS = {
-    "sys.exit", "os._exit", "exit", "quit", "os.abort", "os.execv", "os.execve", "os.execvp",
-    "os.execvpe", "os.execl", "os.execlp",
-}  # fmt: skip
 _RUNS_COROUTINE = {
     "asyncio.run", "uvloop.run", "asyncio.get_event_loop().run_until_complete", "asyncio.Runner().run",
     "asyncio.new_event_loop().run_until_complete", "uvloop.new_event_loop().run_until_complete",
@@ -51,16 +47,19 @@ _SAME = {
     "staticmethod", "classmethod", "property", "functools.cache", "functools.lru_cache",
     "functools.cached_property", "functools.wraps()", "functools.lru_cache()", "dataclasses.dataclass",
     "dataclasses.dataclass()", "typing.cast", "abc.abstractmethod", "typing.final", "typing.override",
-    "typing.no_type_check", "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
+    "typing.no_type_check", "flask.cli.with_appcontext", "click.pass_context", "click.pass_obj",
+    "asgiref.sync.async_to_sync", "asgiref.sync.sync_to_async",
 }  # fmt: skip
+_ROUTER_HOOKS = {"lifespan", "on_startup"}
+_ASKS = {"input", "click.prompt", "typer.prompt"}
 _DRAINS = {"list", "tuple", "set", "sorted", "any", "all", "sum", "dict", "collections.deque"}
 
 
 def call(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
     """Call something outside the tree."""
     path = value.path
-    if path in _EXITS:
-        raise PathEnded
+    if exits.is_exit(path):
+        exits.exit_process(machine, path, arguments)
     handler = _EXACT.get(path)
     if handler is not None:
         return handler(machine, arguments, place)
@@ -72,11 +71,25 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
         return run_function(machine, arguments, place)
     if note_model(machine, value, arguments, place):
         return value.made(arguments)
-    if serving.serves(path):
-        return serving.serve(machine, value, arguments, place)
-    wired = hooks.wire(machine, value, arguments, place)
+    if waiting.blocks(machine, value, arguments, place) or flask_commands.run_group(machine, value, place):
+        return NONE
+    wired = flask_commands.add_command(machine, value, arguments)
+    wired = hooks.wire(machine, value, arguments, place) if wired is None else wired
     if wired is not None:
         return wired
+    return _unknown(machine, value, arguments, place)
+
+
+def _unknown(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
+    """A call whose effects are not known. A decorator's result is taken for the function itself."""
+    path = value.path
+    first = arguments.positional[0] if arguments.positional else None
+    if patching.is_patch(value) and isinstance(first, Function):
+        return patching.decorate(machine, value, first)
+    if path.endswith("().start") and value.owner is not None and patching.is_patch(value.owner):
+        patching.apply(machine, value.owner, place)
+    if path in _ASKS or path.endswith((".prompt", ".Prompt.ask")):
+        machine.ledger.asks = True
     escape(machine, arguments, path, place)
     if (
         path.endswith("()")
@@ -100,7 +113,8 @@ def note_model(machine: Machine, value: External, arguments: Arguments, place: C
 
 def escape(machine: Machine, arguments: Arguments, path: str, place: CodePlace) -> None:
     """Functions passed to a library, which may call them at any later time."""
-    waiting = list(arguments.all())
+    unused = _ROUTER_HOOKS if path.endswith("Router") else ()  # an app that includes the router calls them
+    waiting = [*arguments.positional, *(value for name, value in arguments.named if name not in unused)]
     opened: set[int] = set()
     while waiting:
         value = waiting.pop()
@@ -135,22 +149,9 @@ def run_function(machine: Machine, arguments: Arguments, place: CodePlace) -> Va
     return awaited(machine, machine.call(arguments.positional[0], given, place), place)
 
 
-def awaited(machine: Machine, value: Value, place: CodePlace) -> Value:
-    """The result of a coroutine, or the value itself."""
-    for option in options(value):
-        if isinstance(option, Deferred) and option.kind == "coroutine":
-            return machine.run_deferred(option, place)
-    return value
-
-
 def _run_coroutine(machine: Machine, arguments: Arguments, place: CodePlace) -> Value:
     for value in arguments.positional[:1]:
-        awaited(machine, value, place)
-        if isinstance(value, External):
-            if serving.serves(value.path.removesuffix("()")):
-                return value
-            for inner in value.arguments.all():
-                awaited(machine, inner, place)
+        return awaited(machine, value, place)
     return UNKNOWN
 
 

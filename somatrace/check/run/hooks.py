@@ -25,6 +25,10 @@ _STARTUP_MEMBERS = {
 }  # fmt: skip
 _STARTUP_EVENTS = {"startup", "before_server_start", "main_process_start"}
 _WORKER_SIGNALS = {"worker_process_init", "worker_init", "celeryd_init", "celeryd_after_setup"}
+_LIFESPAN_MEMBERS = {"while_serving", "while_app_serving"}
+#: Flask calls these functions of a blueprint when it is registered.
+_REGISTERED_MEMBERS = {"record", "record_once"}
+_INCLUDES = {"include_router", "register_blueprint", "blueprint", "add_subapp", "register_blueprints"}
 _LISTS = {"on_startup": "startup", "cleanup_ctx": "lifespan"}
 
 
@@ -39,6 +43,7 @@ def add(machine: Machine, kind: str, value: Value, owner: int) -> None:
 def wire(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value | None:
     """The result of a call that registers a hook or command; None for any other call."""
     _mount(machine, value, arguments)
+    _include(machine, value, arguments, place)
     for way in (_signal, _event, _member, _list, _click, _typer, _modal):
         result = way(machine, value, arguments, place)
         if result is not None:
@@ -94,12 +99,18 @@ def _owner(value: External) -> int:
 
 def _member(machine: Machine, value: External, arguments: Arguments, _: CodePlace) -> Value | None:
     member = value.path.removesuffix("()").rpartition(".")[2]
-    if member not in _STARTUP_MEMBERS or "()" not in value.path:
+    kinds = {
+        "startup": _STARTUP_MEMBERS,
+        "lifespan": _LIFESPAN_MEMBERS,
+        "registered": _REGISTERED_MEMBERS,
+    }
+    kind = next((kind for kind, members in kinds.items() if member in members), None)
+    if kind is None or "()" not in value.path:
         return None
     function = _callable(arguments)
     if function is None:
         return value.made(arguments)
-    add(machine, "startup", function, _owner(value))
+    add(machine, kind, function, _owner(value))
     return function
 
 
@@ -130,6 +141,37 @@ def _mount(machine: Machine, value: External, arguments: Arguments) -> None:
                 escaped = machine.ledger.escaped.get(id(function.node))
                 if escaped is not None and escaped[1] == made.path.removesuffix("()"):
                     del machine.ledger.escaped[id(function.node)]
+
+
+def _include(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> None:
+    """`app.include_router(router)`, `app.register_blueprint(bp)`: the app takes over its hooks."""
+    head, _, member = value.path.rpartition(".")
+    if member not in _INCLUDES or not head.endswith(")"):
+        return
+    for given in arguments.positional:
+        solid = machine.solid(given)
+        for one in (machine.elements(solid.ident) or ()) if isinstance(solid, Items) else (solid,):
+            inner = machine.solid(one)
+            if not isinstance(inner, External) or not inner.ident:
+                continue
+            if member == "add_subapp":  # aiohttp calls the hooks that it has when the process starts
+                machine.store.set((inner.ident, "router"), UNKNOWN)
+            else:
+                _take_over(machine, inner.root(), value.root().ident, place)
+
+
+def _take_over(machine: Machine, inner: External, owner: int, place: CodePlace) -> None:
+    for hook in machine.store.get(HOOKS):
+        if hook.owner == inner.ident and hook.kind == "registered":
+            machine.call(hook.value, Arguments(open=True), place)
+        elif hook.owner == inner.ident:
+            add(machine, hook.kind, hook.value, owner)
+    starts = inner.arguments.get("on_startup")
+    for function in (machine.elements(starts.ident) or ()) if isinstance(starts, Items) else ():
+        add(machine, "startup", function, owner)
+    lifespan = inner.arguments.get("lifespan")
+    if lifespan is not None and isinstance(machine.solid(lifespan), Function):
+        add(machine, "lifespan", machine.solid(lifespan), owner)
 
 
 _MODAL_STARTS = frozenset(["modal.enter", "modal.asgi_app", "modal.wsgi_app", "modal.web_server"])

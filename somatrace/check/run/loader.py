@@ -40,11 +40,8 @@ class FoundModule:
 class Loader:
     """Finds modules for one process."""
 
-    def __init__(
-        self, tree: FileTree, sources: Sources, roots: tuple[SearchRoot, ...], own_package: str | None
-    ) -> None:
+    def __init__(self, tree: FileTree, sources: Sources, roots: tuple[SearchRoot, ...]) -> None:
         self._tree, self._sources, self._roots = tree, sources, roots
-        self._own_package = own_package
         self._found: dict[str, FoundModule | None] = {}
         self._quiet: dict[str, bool] = {}
 
@@ -90,12 +87,24 @@ class Loader:
             here = beside(folder, last)
             start = f"{here}/__init__.py"
             if self._tree.is_file(start):
-                return None if here == self._own_package else FoundModule(name, start, (here,))
+                return None if self._is_somatrace(here) else FoundModule(name, start, (here,))
             if self._tree.is_file(f"{here}.py"):
                 return FoundModule(name, f"{here}.py")
             if self._tree.is_folder(here):
                 portions.append(here)
         return FoundModule(name, "", tuple(portions)) if portions and self._has_python(portions) else None
+
+    def _is_somatrace(self, folder: str) -> bool:
+        """Whether a package is somatrace itself, in its repository or in a clone inside the tree.
+
+        It shadows nothing: the library that the process imports is this one.
+        """
+        if not f"/{folder}".endswith("/somatrace") or not self._tree.is_file(f"{folder}/semconv.py"):
+            return False
+        if self._tree.is_file(f"{folder}/pipeline/span_processor.py"):
+            return True
+        project = beside(folder, "../pyproject.toml")
+        return self._tree.is_file(project) and 'name = "somatrace"' in (self._tree.text(project) or "")
 
     def _has_python(self, folders: list[str]) -> bool:
         """Whether Python is below the folders: `./openai` with prompts in it is not a namespace package."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from somatrace.check.project.source import Sources
-from somatrace.check.run.cells import CellStore, Changes
+from somatrace.check.run.cells import CALLS, CellStore, Changes
 from somatrace.check.run.loader import Loader
 from somatrace.check.run.values import Arguments, LocalModule, NameScope, Value, fresh
 
@@ -17,6 +17,10 @@ MOST_STEPS = 150_000
 MOST_CALLS = 60
 #: Longer lists count as unknown: one that is added to itself doubles.
 MOST_ITEMS = 10_000
+
+
+#: Ends that count although another path goes on.
+_STAY = frozenset(["endless", "command"])
 
 
 class PathEnded(Exception):  # noqa: N818 -- the end of a path is not an error
@@ -62,6 +66,15 @@ class SeenEvent:
     chain: tuple[CodePlace, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Respawn:
+    """An application that uvicorn imports in child processes; perhaps, unless `certain`."""
+
+    name: str
+    place: CodePlace
+    certain: bool
+
+
 @dataclass(slots=True)
 class EventLog:
     """The events of one run."""
@@ -71,8 +84,24 @@ class EventLog:
     shadows: list[SeenEvent] = field(default_factory=list)
     unreadable: dict[str, SeenEvent] = field(default_factory=dict)
     escaped: dict[int, tuple[Value, str, CodePlace]] = field(default_factory=dict)
-    respawned: list[tuple[str, CodePlace]] = field(default_factory=list)
+    respawned: list[Respawn] = field(default_factory=list)
     modules: dict[str, None] = field(default_factory=dict)
+    #: paths of the modules whose applications were served
+    served: dict[str, None] = field(default_factory=dict)
+    #: whether the process served, and whether it asked its user something
+    serves: bool = False
+    asks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """A place where a path ends the process or stays for good, and how often tracing had certainly and
+    possibly started by then. `kind`: `endless`, `command` (the exit of one of several commands), `exit` or
+    `failure`.
+    """
+
+    kind: str
+    calls: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -100,6 +129,7 @@ class RunningTry:
 
     depth: int
     imports: bool
+    exits: bool = False
     raised: list[Changes] = field(default_factory=list)
     import_failed: list[Changes] = field(default_factory=list)
 
@@ -114,6 +144,11 @@ class Machine(ABC):
         self.guards: list[RunningTry] = []
         self.loops: list[RunningLoop] = []
         self.conditions: list[CodePlace] = []
+        self.ends: list[ProcessEnd] = []
+        #: the command that the program is given: `manage.py consume`
+        self.command = ""
+        #: how many threads are waited for while their functions run
+        self.threads = 0
         self.chain: list[CodePlace] = []
         self.steps = 0
         #: package of each module, for resolving relative imports
@@ -167,10 +202,37 @@ class Machine(ABC):
     def place(self, node: ast.AST, scope: NameScope) -> CodePlace:
         return CodePlace(scope.module.path, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1)
 
-    def split(self, *alternatives: Callable[[], bool], under: CodePlace | None = None) -> bool:
-        """Run each alternative from here and join the results. False if none continues."""
+    def end(self, kind: str) -> None:
+        """Record that the process ends on this path, or never leaves this line."""
+        self.ends.append(ProcessEnd(kind, self.store.get(CALLS)))
+
+    def recall(self, certain: int, possible: int) -> None:
+        """Count the calls of a path that never ends beside this one, which include those before it."""
+        low, high = self.store.get(CALLS)
+        self.store.set(CALLS, (max(low, certain), max(high, possible)))
+
+    def outcome(self, *, finished: bool) -> tuple[int, int]:
+        """How often tracing certainly and possibly started, over all ways in which the process goes on.
+
+        A path that exits early counts only where no path goes on: a missing setting may end any process.
+        """
+        ways = [end.calls for end in self.ends if end.kind in _STAY]
+        if finished:
+            ways.append(self.store.get(CALLS))
+        for kind in ("exit", "failure"):
+            ways = ways or [end.calls for end in self.ends if end.kind == kind]
+        ways = ways or [self.store.get(CALLS)]
+        return min(low for low, _ in ways), max(high for _, high in ways)
+
+    def split(
+        self, *alternatives: Callable[[], bool], under: CodePlace | None = None, exits_count: bool = False
+    ) -> bool:
+        """Run each alternative from here and join the results. False if none continues.
+
+        The alternatives that end the process are forgotten if another continues, unless `exits_count`.
+        """
         ends = []
-        outer = len(self.conditions)
+        outer, earlier = len(self.conditions), len(self.ends)
         if under is not None:
             self.conditions.append(under)
         for alternative in alternatives:
@@ -187,7 +249,16 @@ class Machine(ABC):
                 ends.append(changes)
         del self.conditions[outer:]
         self.store.merge(ends)
+        if exits_count:
+            self._keep_exits(earlier)
+        elif ends:
+            self.ends[earlier:] = [end for end in self.ends[earlier:] if end.kind in _STAY]
         return bool(ends)
+
+    def _keep_exits(self, earlier: int) -> None:
+        """Count exits as a way in which the process goes on: each is the end of a command."""
+        kept = (replace(end, kind="command") if end.kind == "exit" else end for end in self.ends[earlier:])
+        self.ends[earlier:] = list(kept)
 
     def perhaps(self, action: Callable[[], object], under: CodePlace | None) -> None:
         """Run an action that happens only on some paths. Raises PathEnded only if both alternatives end."""

@@ -132,6 +132,7 @@ def import_from(machine: Machine, node: ast.ImportFrom, scope: NameScope) -> Non
     name = machine.loader.absolute(package, Imported(node.level, node.module or ""))
     if name is None:
         fail_import(machine)
+        machine.end("failure")
         raise PathEnded
     module = machine.module(name, place)
     for alias in node.names:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
-from somatrace.check.run import serving
-from somatrace.check.run.cells import CALLS, HOOKS, SERVED
-from somatrace.check.run.externals import awaited
+from somatrace.check.run import flask_commands, serving
+from somatrace.check.run.cells import HOOKS, SERVED
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
 from somatrace.check.run.machine import CodePlace, EventLog, InitCall, PathEnded, StepLimitReached
@@ -24,6 +23,7 @@ from somatrace.check.run.values import (
     Value,
     options,
 )
+from somatrace.check.run.waiting import awaited
 
 #: Hooks of a gunicorn configuration, in the order they run before a worker's first request.
 _MASTER = ("on_starting", "when_ready")
@@ -33,7 +33,9 @@ _WORKER = ("post_fork", "post_worker_init")
 @dataclass(frozen=True, slots=True)
 class ProcessStart:
     """How a process starts. `kind`: `script` runs `path` as `__main__`, `module` runs module `name` so,
-    `import` imports it and serves `attribute`, `function` calls `attribute` of it.
+    `import` imports it and serves `attribute`, `function` calls `attribute` of it. `server` is the program
+    that imports it, where it finds the application in a way of its own; `command` is the command that the
+    program is given. `also` names modules that are imported next.
     """
 
     kind: str
@@ -43,7 +45,8 @@ class ProcessStart:
     role: str = "server"
     factory: bool = False
     settings: str = ""
-    #: modules that are imported next
+    server: str = ""
+    command: str = ""
     also: tuple[str, ...] = ()
     roots: tuple[SearchRoot, ...] = ()
 
@@ -59,31 +62,43 @@ class RunOutcome:
     found: FoundModule | None
     exhausted: bool = False
     supervises: bool = False
+    #: whether the process serves, or works for ever without a user
+    works: bool = False
 
 
-def run(
-    start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...], own_package: str | None
-) -> RunOutcome:
+def run(start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[str, ...]) -> RunOutcome:
     """Follow one process."""
-    loader = Loader(tree, sources, start.roots, own_package)
+    loader = Loader(tree, sources, start.roots)
     machine = Interpreter(loader, sources, wrappers)
+    machine.command = start.command
     found = _target(start, loader, tree)
-    exhausted = False
+    exhausted = finished = False
     app: Value = UNKNOWN
     if found is not None:
         try:
             app = _start(machine, start, found)
+            finished = True
         except PathEnded:
             pass
         except (StepLimitReached, RecursionError):
             exhausted = True
-    low, high = machine.store.get(CALLS)
-    if not exhausted and high == 0:
+    low, high = machine.outcome(finished=finished)
+    if exhausted:
+        low = high = _certain_before_the_limit(machine)
+    elif high == 0:
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
-    supervises = bool(machine.ledger.respawned) and low == 0
-    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises)
+    supervises = any(respawn.certain for respawn in machine.ledger.respawned) and low == 0
+    works = machine.ledger.serves or bool(machine.ledger.respawned)
+    works = works or (not machine.ledger.asks and any(end.kind == "endless" for end in machine.ends))
+    return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises, works)
+
+
+def _certain_before_the_limit(machine: Interpreter) -> int:
+    """How many calls were certain before a start-up that is too large to follow."""
+    calls = [call for call in machine.ledger.inits if not call.served and not call.conditions]
+    return len({call.place for call in calls})
 
 
 def _target(start: ProcessStart, loader: Loader, tree: FileTree) -> FoundModule | None:
@@ -117,10 +132,18 @@ def _start(machine: Interpreter, start: ProcessStart, found: FoundModule) -> Val
     if start.kind == "function":
         awaited(machine, machine.call(app, Arguments(open=True), place), place)
         return UNKNOWN
-    if start.factory:
-        app = machine.call(app, Arguments(), place)
+    app = _made(machine, start, module, app, place)
     _serve(machine, start, app, place)
     return app
+
+
+def _made(machine: Interpreter, start: ProcessStart, module: Value, app: Value, place: CodePlace) -> Value:
+    """The application that the server takes from the module or makes with its factory."""
+    if start.server == "flask" and not start.attribute:
+        app = flask_commands.best_app(machine, module, place)
+    if start.factory:
+        return machine.call(app, Arguments(), place)
+    return serving.made_without_arguments(machine, app, place) if start.server else app
 
 
 def _parents(name: str) -> list[str]:
@@ -177,7 +200,16 @@ def _arq(machine: Interpreter, app: Value, place: CodePlace) -> None:
     machine.store.set(SERVED, value=True)
 
 
-_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {"celery": _celery, "arq": _arq}
+def _command(machine: Interpreter, _: Value, place: CodePlace) -> None:
+    """A command of the application itself: `flask consume`."""
+    flask_commands.run_command(machine, place)
+
+
+_ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {
+    "celery": _celery,
+    "arq": _arq,
+    "command": _command,
+}
 
 
 def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
@@ -185,7 +217,7 @@ def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
     machine.store.set(SERVED, value=True)
     nowhere = CodePlace("", 1)
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
-    if start.role == "lambda" and isinstance(app, Function):
+    if start.role in {"lambda", "server"} and isinstance(app, Function):
         waiting.append((app, nowhere))
     if start.role == "arq" and isinstance(app, Class):
         waiting.extend(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from somatrace.check.run.cells import HOOKS, SERVED, Hook
-from somatrace.check.run.machine import CodePlace, Machine
+from somatrace.check.run.machine import CodePlace, Machine, Respawn
 from somatrace.check.run.values import (
     NONE,
     UNKNOWN,
@@ -19,43 +19,9 @@ from somatrace.check.run.values import (
     Items,
     LocalModule,
     Value,
+    options,
     truth,
 )
-
-_SERVES = {
-    "uvicorn.run", "uvicorn.Server().run", "uvicorn.Server().serve", "hypercorn.asyncio.serve",
-    "hypercorn.trio.serve", "hypercorn.run.run", "granian.Granian().serve", "granian.Granian().run",
-    "waitress.serve", "aiohttp.web.run_app", "flask.Flask().run", "quart.Quart().run",
-    "quart.Quart().run_task", "sanic.Sanic().run", "bottle.run", "tornado.ioloop.IOLoop.current().start",
-    "tornado.ioloop.IOLoop.instance().start", "celery.Celery().worker_main", "celery.Celery().start",
-    "celery.Celery().Worker().start", "rq.Worker().work", "rq.SimpleWorker().work",
-    "rq.worker.Worker().work", "arq.run_worker", "arq.worker.run_worker",
-    "temporalio.worker.Worker().run", "nicegui.ui.run", "gunicorn.app.base.BaseApplication().run",
-    "gunicorn.app.wsgiapp.WSGIApplication().run", "discord.Client().run",
-    "discord.ext.commands.Bot().run", "discord.Bot().run", "dash.Dash().run", "dash.Dash().run_server",
-    "signal.pause", "fastmcp.FastMCP().run", "mcp.server.fastmcp.FastMCP().run",
-    "litserve.LitServer().run", "runpod.serverless.start",
-    "apscheduler.schedulers.blocking.BlockingScheduler().start", "slack_bolt.App().start", "kopf.run",
-    "streamlit.run", "slack_bolt.adapter.socket_mode.SocketModeHandler().start",
-    "faststream.FastStream().run", "ray.serve.run", "wsgiref.simple_server.make_server().serve_forever",
-    "socketio.AsyncServer().wait", "gevent.pywsgi.WSGIServer().serve_forever", "litestar.Litestar().run",
-    "robyn.Robyn().start", "faust.App().main", "bentoml.serve", "locust.main.main",
-    "asyncio.Event().wait", "twisted.internet.reactor.run", "eventlet.wsgi.server",
-    "confluent_kafka.Consumer().poll", "aiogram.Dispatcher().start_polling",
-    "aiogram.Dispatcher().run_polling", "livekit.agents.cli.run_app",
-}  # fmt: skip
-_SERVING_METHODS = {
-    "serve_forever", "run_forever", "wait_for_termination", "start_consuming", "run_polling",
-    "infinity_polling", "start_polling", "launch", "run_server", "run_until_disconnected",
-}  # fmt: skip
-
-
-def serves(path: str) -> bool:
-    """Whether a call to that path blocks while the process does its work."""
-    if path in _SERVES:
-        return True
-    head, _, last = path.rpartition(".")
-    return last in _SERVING_METHODS and head.endswith(")")
 
 
 def serve(machine: Machine, value: External, arguments: Arguments, place: CodePlace) -> Value:
@@ -70,20 +36,40 @@ def serve(machine: Machine, value: External, arguments: Arguments, place: CodePl
     elif value.owner is not None and "()" in value.path:
         app = value.root()
     name = app.value if isinstance(app, Const) else None
-    if isinstance(name, str) and ":" in name and _runs_apart(given):
-        machine.ledger.respawned.append((name, place))
-    elif isinstance(name, str) and ":" in name:
+    apart = _runs_apart(given) if isinstance(name, str) and ":" in name else False
+    if isinstance(name, str) and apart is not False:
+        machine.ledger.respawned.append(Respawn(name, place, apart is True))
+    if isinstance(name, str) and ":" in name and not apart:
         app = imported_app(machine, name, place, factory=truth(given.get("factory") or NONE) is True)
+    if app is not None and value.path.startswith("uvicorn."):
+        app = made_without_arguments(machine, machine.solid(app), place)
     start(machine, app if app is not None else UNKNOWN, place)
     return NONE
 
 
-def _runs_apart(arguments: Arguments) -> bool:
-    """Whether uvicorn imports the app in child processes. Unknown settings count as in-process."""
-    if truth(arguments.get("reload") or NONE) is True:
+def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
+    """The application; uvicorn and flask call what they are given if it is a function without parameters."""
+    if isinstance(app, Function):
+        spec = app.node.args
+        taken = len(spec.posonlyargs) + len(spec.args) - len(spec.defaults)
+        if taken <= 0 and all(default is not None for default in spec.kw_defaults):
+            return machine.call(app, Arguments(), place)
+    return app
+
+
+def _runs_apart(arguments: Arguments) -> bool | None:
+    """Whether uvicorn imports the app in child processes; None if that is known only at run time."""
+    reload = truth(arguments.get("reload") or NONE)
+    workers = {_is_several(option) for option in options(arguments.get("workers") or NONE)}
+    if reload is True or workers == {True}:
         return True
-    workers = arguments.get("workers")
-    return isinstance(workers, Const) and isinstance(workers.value, int) and workers.value > 1
+    return False if reload is False and workers == {False} else None
+
+
+def _is_several(workers: Value) -> bool | None:
+    if not isinstance(workers, Const):
+        return None
+    return isinstance(workers.value, int) and workers.value > 1
 
 
 def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool) -> Value:
@@ -99,7 +85,10 @@ def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool
 
 def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
+    threads, machine.threads = machine.threads, 0
     owners = set(_owners(machine, app))
+    machine.ledger.serves = True
+    machine.ledger.served.update(dict.fromkeys(_homes(machine, owners)))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
@@ -108,6 +97,7 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
     for made in _made(machine, app):
         _run_arguments(machine, made, place)
     machine.store.set(SERVED, value=True)
+    machine.threads = threads
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
@@ -120,10 +110,20 @@ def _owners(machine: Machine, app: Value) -> Iterator[int]:
         yield made.ident
 
 
+def _homes(machine: Machine, owners: set[int]) -> Iterator[str]:
+    """The modules that hold one of these applications under a name."""
+    if owners:
+        held = machine.store.holders(
+            lambda value: isinstance(value, External | Instance) and value.ident in owners
+        )
+        yield from (scope.module.path for scope in machine.scopes.values() if scope.ident in held)
+
+
 def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:
     """The app itself and the apps it wraps: `Middleware(app)`, or one of several."""
     if depth > 4:
         return
+    app = machine.solid(app)
     if isinstance(app, Either):
         for option in app.options:
             yield from _made(machine, option, depth + 1)

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from somatrace.check.run import blocks, names
+from somatrace.check.run import blocks, exits, names
 from somatrace.check.run.machine import Frame, Machine, PathEnded
-from somatrace.check.run.values import NONE, UNBOUND, Class, External, Function, NameScope, truth
+from somatrace.check.run.values import NONE, UNBOUND, Arguments, Class, External, Function, NameScope, truth
 
 
 def execute(machine: Machine, body: Sequence[ast.stmt], scope: NameScope) -> bool:
@@ -84,8 +84,10 @@ def _branches(
     def alternative(body: Sequence[ast.stmt]) -> Callable[[], bool]:
         def run() -> bool:
             nonlocal left
+            earlier = len(machine.ends)
             alive = machine.execute(body, scope)
-            left = left or (not alive and _leaves(body))
+            stays = any(end.kind == "endless" for end in machine.ends[earlier:])
+            left = left or stays or (not alive and _leaves(body))
             return alive
 
         return run
@@ -114,13 +116,15 @@ def _return(machine: Machine, node: ast.Return, scope: NameScope) -> None:
 
 def _raise(machine: Machine, node: ast.Raise, scope: NameScope) -> None:
     raised = machine.evaluate(node.exc, scope) if node.exc is not None else NONE
-    leaves = isinstance(raised, External) and raised.path.removesuffix("()") in {
-        "SystemExit",
-        "KeyboardInterrupt",
-    }
-    if machine.guards and not leaves:
+    name = raised.path.removesuffix("()") if isinstance(raised, External) else ""
+    if name in {"SystemExit", "KeyboardInterrupt"}:
+        given = raised.arguments if isinstance(raised, External) else Arguments()
+        exits.leave(machine, given, fails=name == "KeyboardInterrupt")
+    elif machine.guards:
         guard = machine.guards[-1]
         guard.raised.append(machine.store.since(guard.depth))
+    else:
+        machine.end("failure")
     raise PathEnded
 
 

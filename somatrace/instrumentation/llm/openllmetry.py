@@ -22,6 +22,7 @@ from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import (
+    agents_events,
     answer_usage,
     assistants,
     cached_answers,
@@ -124,6 +125,8 @@ class Switch:
                 langchain_runs.install(self._coverage)
             if self._library.name == "llama_index":
                 llama_index_events.isolate_handler(self._package, data_packages(self._library))
+            if self._library.name == "openai_agents":
+                agents_events.isolate_processor(self._package, data_packages(self._library))
             isolation = isolate(self._library)
             self._deferred.install()
             instrumentor.instrument(

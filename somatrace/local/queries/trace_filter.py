@@ -2,12 +2,13 @@
 
 A tenant, with or without one of its workflows, is looked up among the shares of traces, everything else in
 the traces themselves. Indexed conditions come first: they choose the traces to scan for the others.
+Tokens, cost and errors are those of the chosen tenant and workflow.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: sort orders of a list, largest first
 SORTS: Final = {
@@ -17,11 +18,12 @@ SORTS: Final = {
     "spans": "spans",
     "cost": "cost",
 }
-_DURATION, _TOKENS = SORTS["duration"], SORTS["tokens"]
+_DURATION = SORTS["duration"]
+_OF_SHARES: Final = ("tokens", "cost")
 _NAME_LISTS: Final = {"model": "models", "agent": "agents", "service": "services"}
 _WORDS: Final = ("name", "workflow_name", "failure")
 _ANYWHERE: Final = " OR ".join(f"{column} LIKE '%' || ? || '%' ESCAPE '!'" for column in _WORDS)
-_SHARE_OF: Final = "EXISTS (SELECT 1 FROM shares WHERE shares.trace_id = traces.trace_id AND {})"
+_SHARES_OF: Final = "SELECT {} FROM shares WHERE shares.trace_id = traces.trace_id AND {}"
 #: by status: conditions on a trace, on a tenant's share of it, and on a workflow's
 _STATUSES: Final = {
     "failed": ("failed", "tenant_failed", "failed"),
@@ -32,7 +34,7 @@ _STATUSES: Final = {
     ),
     "errors": ("errors > 0", "tenant_errors > 0", "errors > 0"),
 }
-_SCANNED_STATUSES: Final = {"ok": "errors = 0 AND head_root", "open": "NOT head_root"}
+_SCANNED_STATUSES: Final = {"ok": "head_root", "open": "NOT head_root"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,43 @@ class Conditions:
 
     def __str__(self) -> str:
         return " AND ".join(self._parts) or "1"
+
+
+class Value(NamedTuple):
+    """An SQL expression with its values."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+def value_of(sort: str, chosen: TraceFilter) -> Value:
+    """The value that traces are sorted by; tokens and cost are those of the chosen tenant and workflow."""
+    sql = SORTS.get(sort, SORTS["start"])
+    return _sum_of_shares(sql, chosen) if sort in _OF_SHARES and of_shares(chosen) else Value(sql)
+
+
+def of_shares(chosen: TraceFilter) -> Conditions:
+    """The conditions on a trace's shares whose figures the list shows; none if those of whole traces."""
+    found = Conditions()
+    for tag in ("tenant", "workflow"):
+        if chosen.names(tag):
+            found.add(f"{tag} = ?", getattr(chosen, tag))
+    return found
+
+
+def failed_column(chosen: TraceFilter) -> str:
+    """The column of a share that says whether the workflow, or else the tenant, has failed in its trace."""
+    return "failed" if chosen.names("workflow") else "tenant_failed"
+
+
+def _sum_of_shares(sql: str, chosen: TraceFilter) -> Value:
+    shares = of_shares(chosen)
+    total = _SHARES_OF.format(f"ifnull(sum({sql}), 0)", shares)
+    return Value(f"({total})", tuple(shares.values))
+
+
+def _has_share(conditions: object) -> str:
+    return f"EXISTS ({_SHARES_OF.format(1, conditions)})"
 
 
 class Source:
@@ -145,16 +184,14 @@ def scanned(chosen: TraceFilter) -> Conditions:
         if chosen.correlation:
             found.add("correlation_id = ?", chosen.correlation)
     elif chosen.names("workflow"):
-        found.add(_SHARE_OF.format("workflow = ? AND belongs"), chosen.workflow)
+        found.add(_has_share("workflow = ? AND belongs"), chosen.workflow)
     if chosen.status in _SCANNED_STATUSES:
         found.add(_SCANNED_STATUSES[chosen.status])
-    for limit, condition in (
-        (chosen.min_ns, f"{_DURATION} >= ?"),
-        (chosen.max_ns, f"{_DURATION} <= ?"),
-        (chosen.min_tokens, f"{_TOKENS} >= ?"),
-    ):
-        if limit:
-            found.add(condition, limit)
+    if chosen.status == "ok":
+        of_own = f"errors + {failed_column(chosen)}"
+        errors = _sum_of_shares(of_own, chosen) if of_shares(chosen) else Value("errors")
+        found.add(f"{errors.sql} = 0", *errors.values)
+    _add_limits(found, chosen)
     for name, column in _NAME_LISTS.items():
         if wanted := getattr(chosen, name):
             found.add(f"instr(char(10) || {column} || char(10), char(10) || ? || char(10))", wanted)
@@ -163,12 +200,22 @@ def scanned(chosen: TraceFilter) -> Conditions:
     return found
 
 
+def _add_limits(found: Conditions, chosen: TraceFilter) -> None:
+    if chosen.min_ns:
+        found.add(f"{_DURATION} >= ?", chosen.min_ns)
+    if chosen.max_ns:
+        found.add(f"{_DURATION} <= ?", chosen.max_ns)
+    if chosen.min_tokens:
+        tokens = value_of("tokens", chosen)
+        found.add(f"{tokens.sql} >= ?", *tokens.values, chosen.min_tokens)
+
+
 def on_traces(chosen: TraceFilter) -> Conditions:
     """All conditions, on the table of traces."""
     found = scanned(chosen)
     if chosen.names("tenant"):
         share = _share(chosen)
-        found.add(_SHARE_OF.format(share), *share.values)
+        found.add(_has_share(share), *share.values)
         chosen = TraceFilter(since_ns=chosen.since_ns, until_ns=chosen.until_ns)
     rest = indexed(chosen)
     if rest:

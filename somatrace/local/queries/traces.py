@@ -2,7 +2,7 @@
 
 Indexed filters (time, tenant, its workflow, failures) apply first; the others scan the newest `SCAN_LIMIT`
 of the traces that remain. A filter that matches nothing is therefore as fast as one that matches all,
-and the page reports how far the search went.
+and the page reports how far the search went. The rows of a tenant or workflow have its own figures.
 """
 
 from __future__ import annotations
@@ -11,12 +11,23 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from somatrace.local.queries.trace_filter import SORTS, Source, TraceFilter, on_traces, scanned
+from somatrace.local.queries.trace_filter import (
+    SORTS,
+    Source,
+    TraceFilter,
+    failed_column,
+    of_shares,
+    on_traces,
+    scanned,
+    value_of,
+)
 
 PAGE: Final = 50
 SCAN_LIMIT: Final = 20_000
 #: counts stop here and are shown as "1,000+"
 COUNTED: Final = 1000
+#: Figures of a row that belong to the tags of the spans which made them.
+_OWN: Final = ("errors", "calls", "unmeasured", "input_tokens", "output_tokens", "cost")
 
 
 class PagePosition(NamedTuple):
@@ -49,19 +60,21 @@ def search(connection: sqlite3.Connection, chosen: TraceFilter) -> TracePage:
     """One page of the matching traces, in the requested order."""
     source, others = Source(chosen), scanned(chosen)
     by_start = chosen.sort not in SORTS or chosen.sort == "start"
-    value = SORTS["start" if by_start else chosen.sort]
+    value = value_of("start" if by_start else chosen.sort, chosen)
     if chosen.before is not None:
-        (source.where if by_start else others).add(f"({value}, trace_id) < (?, ?)", *chosen.before)
+        place = source.where if by_start else others
+        place.add(f"({value.sql}, trace_id) < (?, ?)", *value.values, *chosen.before)
     unscanned = by_start and not others
     near = source.near(PAGE + 1 if unscanned else SCAN_LIMIT)
     rows = dicts(
         connection.execute(
             f"SELECT traces.* FROM ({near}) AS near {source.joined} WHERE {others} "
-            + ("" if by_start else f"ORDER BY {value} DESC, trace_id DESC ")
+            + ("" if by_start else f"ORDER BY {value.sql} DESC, trace_id DESC ")
             + f"LIMIT {PAGE + 1}",
-            [*source.where.values, *others.values],
+            [*source.where.values, *others.values, *value.values],
         )
     )
+    _show_own(connection, chosen, rows)
     found = _page(rows, "start" if by_start else chosen.sort)
     if unscanned or (by_start and found.older):
         return found
@@ -97,10 +110,33 @@ def arrived(
         f"LIMIT {COUNTED + 1})",
         [since_ns, since_ns, *wanted.values, *shown],
     ).fetchone()
-    rows = connection.execute(
-        f"SELECT * FROM traces WHERE trace_id IN ({marks}) AND changed_ns > ?", [*shown, polled_ns]
+    rows = dicts(
+        connection.execute(
+            f"SELECT * FROM traces WHERE trace_id IN ({marks}) AND changed_ns > ?", [*shown, polled_ns]
+        )
     )
-    return TraceChanges(new, count - new, dicts(rows))
+    _show_own(connection, chosen, rows)
+    return TraceChanges(new, count - new, rows)
+
+
+def _show_own(connection: sqlite3.Connection, chosen: TraceFilter, rows: list[dict[str, Any]]) -> None:
+    """Give rows the figures and the outcome of the chosen tenant and workflow, not of the whole trace."""
+    shares = of_shares(chosen)
+    if not shares or not rows:
+        return
+    sums = ", ".join(f"sum({name})" for name in _OWN)
+    failed = failed_column(chosen)
+    marks = ", ".join("?" * len(rows))
+    found = connection.execute(
+        f"SELECT trace_id, {sums}, max({failed}) FROM shares WHERE trace_id IN ({marks}) AND {shares} "
+        "GROUP BY trace_id",
+        [*(row["trace_id"] for row in rows), *shares.values],
+    )
+    own = {trace_id: figures for trace_id, *figures in found}
+    for row in rows:
+        row.update(zip((*_OWN, "failed"), own.get(row["trace_id"], [0] * (len(_OWN) + 1)), strict=True))
+        if not row["errors"] and not row["failed"]:
+            row["failure"] = None
 
 
 def neighbours(

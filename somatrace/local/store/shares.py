@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from somatrace import semconv
 from somatrace.local.otlp.row import SpanRow
-from somatrace.local.store.definitions import UNNAMED, is_call, is_workflow
+from somatrace.local.store.definitions import UNNAMED, has_usage, is_call, is_workflow
 from somatrace.local.store.trace_summary import TraceSummary
 
 #: Shares of one trace; further tenants and workflows of it have one together.
@@ -50,6 +50,11 @@ class Share(NamedTuple):
     def key(self) -> tuple[str, str]:
         return self.tenant, self.workflow
 
+    @property
+    def is_use(self) -> bool:
+        """Whether models were used."""
+        return bool(self.calls or self.input_tokens or self.output_tokens or self.cost)
+
 
 _SUMMED: Final = (
     "spans", "errors", "calls", "unmeasured", "input_tokens", "output_tokens", "cost", "workflows",
@@ -68,6 +73,7 @@ def of(spans: Iterable[SpanRow]) -> dict[tuple[str, str], Share]:
 
 def _of_group(key: tuple[str, str], spans: list[SpanRow]) -> Share:
     calls = [span for span in spans if is_call(span)]
+    users = [span for span in spans if has_usage(span)]
     workflows = [span for span in spans if is_workflow(span)]
     return Share(
         spans[0].trace_id,
@@ -76,9 +82,9 @@ def _of_group(key: tuple[str, str], spans: list[SpanRow]) -> Share:
         errors=sum(span.level == "ERROR" for span in spans),
         calls=len(calls),
         unmeasured=sum(span.total_tokens is None for span in calls),
-        input_tokens=sum(span.input_tokens or 0 for span in calls),
-        output_tokens=sum(span.output_tokens or 0 for span in calls),
-        cost=sum(span.total_cost or 0.0 for span in calls),
+        input_tokens=sum(span.input_tokens or 0 for span in users),
+        output_tokens=sum(span.output_tokens or 0 for span in users),
+        cost=sum(span.total_cost or 0.0 for span in users),
         workflows=len(workflows),
         failed_workflows=sum(span.level == "ERROR" for span in workflows),
     )
@@ -127,7 +133,7 @@ def settled(trace: TraceSummary, shares: Iterable[Share]) -> tuple[TraceSummary,
     for owner, group in groupby(ordered, key=lambda share: share.tenant):
         of_tenant = list(group)
         chief = [share for share in of_tenant if _stands_out(share, trace.workflow_name or "")]
-        belonging = chief if owner not in UNNAMED or not named else [one for one in of_tenant if one.calls]
+        belonging = chief if owner not in UNNAMED or not named else [one for one in of_tenant if one.is_use]
         belonging = belonging or ([] if owner in UNNAMED and named else of_tenant)
         failing = {share.key for share in of_tenant if share.failed_workflows}
         if root_failed and owner == (tenant or ""):
@@ -152,7 +158,7 @@ def settled(trace: TraceSummary, shares: Iterable[Share]) -> tuple[TraceSummary,
 
 def _stands_out(share: Share, workflow: str) -> bool:
     """Whether a share is more than what ran before the workflow of its trace had begun."""
-    return share.workflow == workflow or bool(share.calls or share.workflows)
+    return share.workflow == workflow or share.is_use or bool(share.workflows)
 
 
 def _key(known: Mapping[tuple[str, str], object], tenant: str, workflow: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from somatrace.local.otlp.row import SpanRow
-from somatrace.local.store.definitions import is_call, is_workflow
+from somatrace.local.store.definitions import has_usage, is_call, is_workflow
 
 _MAX_NAMES: Final = 20
 _MAX_TEXT: Final = 200
@@ -54,6 +54,7 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
     """The summary of some spans of one trace, not settled yet: see `shares.settled`."""
     head = max(spans, key=lambda span: (bool(span.is_root), -span.start_ns, span.span_id))
     calls = [span for span in spans if is_call(span)]
+    users = [span for span in spans if has_usage(span)]
     failed = [span for span in spans if span.level == "ERROR"]
     last = max(failed, key=lambda span: (span.start_ns, span.span_id), default=None)
     return TraceSummary(
@@ -77,9 +78,9 @@ def of(spans: Sequence[SpanRow], received_ns: int) -> TraceSummary:
         errors=len(failed),
         calls=len(calls),
         unmeasured=sum(span.total_tokens is None for span in calls),
-        input_tokens=sum(span.input_tokens or 0 for span in calls),
-        output_tokens=sum(span.output_tokens or 0 for span in calls),
-        cost=sum(span.total_cost or 0.0 for span in calls),
+        input_tokens=sum(span.input_tokens or 0 for span in users),
+        output_tokens=sum(span.output_tokens or 0 for span in users),
+        cost=sum(span.total_cost or 0.0 for span in users),
         received_ns=received_ns,
         changed_ns=received_ns,
         correlation_id=max((span.correlation_id for span in spans if span.correlation_id), default=None),

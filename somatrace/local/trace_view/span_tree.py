@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from somatrace.local.store.definitions import CALLS
+from somatrace.local.store.definitions import USAGE_TYPES
 
 
 class LightSpan(NamedTuple):
@@ -39,7 +39,7 @@ class Node:
     """A span in the tree. `defect` is "", "cycle", or "missing parent" for a node of which only the ID
     is known, from its children.
 
-    `spans`, `failed` and the tokens cover the whole branch; tokens are those of model calls.
+    `spans`, `failed` and the tokens cover the whole branch; tokens are those of model calls and agents.
     """
 
     span: LightSpan
@@ -162,7 +162,7 @@ def _sum_up(ordered: Sequence[Node]) -> None:
         span = node.span
         if span.level == "ERROR":
             node.failed += 1
-        if span.type in CALLS:
+        if span.type in USAGE_TYPES:
             node.input_tokens += span.input_tokens or 0
             node.output_tokens += span.output_tokens or 0
         node.self_ns = _self(node) if node.children else max(0, span.end_ns - span.start_ns)

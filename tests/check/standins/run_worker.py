@@ -27,7 +27,9 @@ elif program == "streamlit":
     runpy.run_path(arguments[1], run_name="__main__")
     recorder.serving()
 elif program == "flask":
-    importlib.import_module(arguments[arguments.index("--app") + 1]).app.run()
+    from flask.cli import main
+
+    main(arguments)
 elif program == "lambda":
     module, _, name = arguments[0].rpartition(".")
     handler = getattr(importlib.import_module(module), name)

@@ -82,7 +82,19 @@ def _celery_pool(module):
     module.process_initializer = process_initializer
 
 
+def _asyncio(module):
+    serve = module.Server.serve_forever
+
+    async def serve_forever(self):
+        if "gunicorn" in sys.modules:  # its master serves a socket of its own, for control
+            await serve(self)
+        recorder.serving()
+
+    module.Server.serve_forever = serve_forever
+
+
 _PATCHES = {
+    "asyncio.base_events": _asyncio,
     "uvicorn.server": _uvicorn,
     "uvicorn.supervisors.multiprocess": _uvicorn_supervisor,
     "gunicorn.workers.sync": _gunicorn,

@@ -537,7 +537,7 @@ def in_a_child(what) -> bool:
     """Whether `what` is true in a newly forked child."""
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # a child that hangs fails
+        signal.alarm(120)  # a child that hangs fails
         code = 2
         with contextlib.suppress(BaseException):
             code = 0 if what() else 1

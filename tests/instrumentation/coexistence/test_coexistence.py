@@ -34,6 +34,7 @@ CALL = """
             call("fail-401")
         except openai.AuthenticationError:
             pass
+    flush(60)
     """
 
 

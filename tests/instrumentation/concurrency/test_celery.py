@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.otlp_server import OtlpServer, otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 from tests.support.waiting import wait_until
 
 pytestmark = [
@@ -84,7 +84,7 @@ def server() -> Iterator[OtlpServer]:
 def worker(
     server: OtlpServer, broker: str, directory: Path, *options: str, env: dict[str, str] | None = None
 ) -> Iterator[None]:
-    (directory / "tasks.py").write_text(TASKS)
+    (directory / "tasks.py").write_text(PATIENT + TASKS)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel=error", *options]
     environment = {**os.environ, **otlp_env(server.url), "BROKER": broker, **(env or {})}
     log = directory / "worker.log"
@@ -201,7 +201,7 @@ def test_failures_are_recorded_without_their_text_and_a_retry_keeps_the_tenant(
 
 
 def test_an_eager_task_runs_in_its_callers_context(server, broker, tmp_path) -> None:
-    (tmp_path / "tasks.py").write_text(TASKS)
+    (tmp_path / "tasks.py").write_text(PATIENT + TASKS)
     out = send(
         server,
         broker,

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.otlp_server import otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
-PROGRAM = """
+PROGRAM = (
+    PATIENT
+    + """
 from somatrace import bind, bound, init_tracing, span
 
 def work(number):
@@ -21,6 +23,7 @@ def work(number):
 if __name__ == "__main__":
     init_tracing("parent")
 """
+)
 
 GREENLETS = """
     import gevent, gevent.pool, gevent.threadpool

@@ -10,14 +10,16 @@ import httpx
 import pytest
 
 from tests.support.otlp_server import OtlpServer, otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 from tests.support.web import service
 
 pytestmark = pytest.mark.slow
 
 SERVER, CLIENT = 2, 3
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"
-APP = """
+APP = (
+    PATIENT
+    + """
 from fastapi import FastAPI
 from somatrace import bind, bound, init_tracing, span
 
@@ -29,6 +31,7 @@ def make(**options):
             return dict(bound())
     return app
 """
+)
 
 
 @pytest.fixture

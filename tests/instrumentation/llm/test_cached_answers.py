@@ -13,7 +13,7 @@ from tests.support.otlp_server import OtlpServer, otlp_server
 from tests.support.programs import otlp_env, run_program
 
 PROGRAM = """
-    import asyncio, sys, types
+    import asyncio, sys, time, types
     # litellm's cache imports the audio part of its proxy, which is not installed
     sys.modules.setdefault("soundfile", types.ModuleType("soundfile"))
     from somatrace import flush, init_tracing, span, usage
@@ -45,7 +45,9 @@ PROGRAM = """
                 model="openai/litellm-async-stream", messages=messages, caching=True, stream=True,
                 stream_options=usage_wanted): pass
             await litellm.aembedding(model="openai/litellm-embedding", input=["a"], caching=True)
-            await asyncio.sleep(0.5)  # it writes to its cache in the background
+            until = time.monotonic() + 60  # it writes its three answers to its cache in the background
+            while len(litellm.cache.cache.cache_dict) < 3 and time.monotonic() < until:
+                await asyncio.sleep(0.01)
         await litellm.aembedding(model="openai/litellm-embedding", input=["a", "b"], caching=True)
 
     asyncio.run(asynchronous())

@@ -13,7 +13,7 @@ from tests.support.programs import otlp_env, run_program
 TYPE = "langfuse.observation.type"
 
 PROGRAM = """
-    from somatrace import init_tracing, span
+    from somatrace import flush, init_tracing, span
     init_tracing("svc")
     import chromadb, openai
     from chromadb.config import Settings
@@ -41,6 +41,7 @@ PROGRAM = """
         openai.OpenAI().embeddings.create(model="embedding", input="text")
         with span("own", **{"langfuse.observation.type": "guardrail"}):
             pass
+    assert flush(60)
     """
 
 

@@ -53,11 +53,10 @@ def test_a_branch_that_fails_to_load_stays_collapsed_with_an_error_and_opens_on_
     rows = visitor.page.evaluate(ROWS)
     closed = visitor.page.locator("tr[aria-expanded=false]").first
     branch = visitor.page.locator(f"#{closed.get_attribute('id')}")
-    visitor.page.route("**/rows?**", lambda route: route.abort())
+    visitor.fail_requests("**/rows?**")
     branch.locator("a.toggle").click()
     branch.locator("text=✕ not loaded: the server did not respond").wait_for()
     assert branch.get_attribute("aria-expanded") == "false"
-    visitor.problems.clear()
 
     visitor.page.unroute("**/rows?**")
     branch.locator("a.toggle").click()
@@ -304,6 +303,8 @@ def test_the_minimap_and_the_search_stay_visible_and_never_cover_the_focused_row
     server, root = large_trace
     visitor = visit(server, {"width": width, "height": 700})
     visitor.goto(path(root, query))
+    # it is set in the first frame, and rows scroll to below that height
+    visitor.becomes("document.documentElement.style.getPropertyValue('--held-height') !== ''")
     visitor.page.evaluate("scrollTo(0, document.body.scrollHeight)")
     visitor.page.evaluate("find('tr[data-row]:last-child').focus()")
     assert visitor.page.evaluate(UNCOVERED)
@@ -358,6 +359,8 @@ def test_a_loading_span_is_marked_busy_and_selected_when_loaded(day_server, visi
     row(visitor, "search articles").locator("a[data-open]").click()
     visitor.page.locator("#pane[aria-busy=true]").wait_for()
     assert visitor.page.locator("tr[aria-selected]").count() == 0
+    # the page marks the pane when it sends the request, which may not have arrived here yet
+    visitor.until(lambda: held)
     held.pop().continue_()
     visitor.page.locator("#pane h2", has_text="search articles").wait_for()
     assert visitor.page.locator("#pane[aria-busy]").count() == 0
@@ -370,13 +373,12 @@ def test_a_span_that_fails_to_load_is_reported_in_the_pane_until_one_loads(day_s
     visitor.press("j", "Enter")
     visitor.arrives_at("**/trace/*")
     address = visitor.page.url
-    visitor.page.route("**/span/*", lambda route: route.abort())
+    visitor.fail_requests("**/span/*")
     row(visitor, "chat small-1").locator("a[data-open]").click()
     visitor.page.locator("#pane .fault").wait_for()
     assert visitor.text("#pane .fault") == "✕ “chat small-1” was not loaded: the server did not respond"
     assert row(visitor, "search articles").get_attribute("aria-selected") == "true"
     assert visitor.page.url == address
-    visitor.problems.clear()
 
     visitor.page.unroute("**/span/*")
     row(visitor, "chat small-1").locator("a[data-open]").click()

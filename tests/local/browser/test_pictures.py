@@ -11,6 +11,7 @@ import pytest
 from tests.local.browser.conftest import DESK, Visitor, a_day, check_accessibility, large
 from tests.local.browser.scene import set_up
 from tests.support.local_server import Running
+from tests.support.waiting import HANG
 
 PICTURES = Path(__file__).parents[3] / "build" / "screenshots"
 NARROW = {"width": 375, "height": 780}
@@ -45,8 +46,7 @@ def large_trace(
 def shoot(visitor: Visitor, name: str) -> None:
     """Save a screenshot, full-length on narrow screens, and check accessibility."""
     page = visitor.page
-    if page.locator(".plot").count():
-        page.locator(".plot[data-drawn]").last.wait_for()
+    visitor.charts_are_drawn()
     width = page.viewport_size["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,9 @@ def test_the_trace_preview_and_the_shortcuts(scene, visit, look):
     visitor.press("j", "Space")
     visitor.page.locator("#peek[open] h2").wait_for()
     shoot(visitor, "peek")
-    visitor.press("Escape", "?")
+    visitor.press("Escape")
+    visitor.page.locator("#peek").wait_for(state="hidden")
+    visitor.press("?")
     visitor.page.locator("#help[open]").wait_for()
     shoot(visitor, "help")
 
@@ -120,6 +122,7 @@ def test_empty_views(server, visit, look):
 
 def test_a_browser_that_is_not_signed_in(server, chromium, look):
     context = chromium.new_context(viewport=look["viewport"], color_scheme=look["scheme"])
+    context.set_default_timeout(1000 * HANG)
     visitor = Visitor(context.new_page(), server)
     visitor.goto("/")
     shoot(visitor, "open")

@@ -123,6 +123,15 @@ def test_tokens_and_calls_are_those_of_the_tenant_whose_span_made_them(store: St
 
 
 @pytest.mark.slow
+def test_the_list_of_a_tenant_has_its_own_tokens_in_a_trace_of_several(store: Store) -> None:
+    found = store.read(lambda connection: traces.search(connection, TraceFilter(tenant="acme")))
+
+    tokens = {row["name"]: row["input_tokens"] for row in found.rows}
+    assert tokens["wf-both"] == INPUT_TOKENS
+    assert sum(tokens.values()) == sums(store, tenant="acme")["input_tokens"]
+
+
+@pytest.mark.slow
 def test_a_failure_is_that_of_its_tenant_and_a_recovered_error_is_none(store: Store) -> None:
     acme, globex = sums(store, tenant="acme"), sums(store, tenant="globex")
 

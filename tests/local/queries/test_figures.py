@@ -226,6 +226,81 @@ def test_pages_in_any_order_contain_every_trace_once_largest_first(store, sort):
     assert [values[trace_id] for trace_id in found] == sorted(values.values(), reverse=True)
 
 
+def mixed(store: Store) -> None:
+    """Three traces of two tenants: globex spends most in each, and its error fails the first one."""
+    for n, (acme, globex) in enumerate([(1, 90), (3, 70), (2, 80)]):
+        level = {"langfuse.observation.level": "ERROR"} if n == 0 else {}
+        both = {"acme": acme, "globex": globex}.items()
+        store.add([make(0, n, start_ns=NOON + n, attributes={"workflow_name": "w"})])
+        store.add(
+            make(
+                number,
+                n,
+                start_ns=NOON + n,
+                parent_id=f"{1:016x}",
+                attributes={
+                    **tagged(tenant, f"of-{tenant}"),
+                    "gen_ai.request.model": "m",
+                    "gen_ai.usage.input_tokens": tokens,
+                    "gen_ai.usage.cost": tokens / 8,
+                    "langfuse.observation.type": "generation",
+                    **(level if tenant == "globex" else {}),
+                },
+            )
+            for number, (tenant, tokens) in enumerate(both, 1)
+        )
+
+
+def rows_of(store: Store, **chosen) -> list[dict]:
+    return store.read(lambda c: traces.search(c, traces.TraceFilter(**chosen))).rows
+
+
+@pytest.mark.parametrize("chosen", [{"tenant": "acme"}, {"workflow": "of-acme"}, {"tenant": "globex"}])
+def test_the_rows_of_a_tenant_or_workflow_add_up_to_its_figures(store, chosen):
+    mixed(store)
+    rows = rows_of(store, **chosen)
+    sums = overview_of(store, OverviewScope(NOON // 10**9, NOON // 10**9 + 3600, **chosen)).whole.sums
+    for figure in ("calls", "input_tokens", "cost", "failed"):
+        assert sum(row[figure] for row in rows) == sums[figure], figure
+
+
+def test_another_tenants_failure_in_the_same_trace_is_not_shown_in_a_tenants_row(store):
+    mixed(store)
+    assert [(row["failed"], row["errors"], row["failure"]) for row in rows_of(store, tenant="acme")] == [
+        (0, 0, None)
+    ] * 3
+    assert [row["errors"] for row in rows_of(store, tenant="globex")] == [0, 0, 1]
+    assert len(rows_of(store, tenant="acme", status="ok")) == 3
+    assert len(rows_of(store, tenant="globex", status="ok")) == 2
+
+
+def test_a_tenants_list_is_sorted_and_filtered_by_its_own_tokens(store, monkeypatch):
+    monkeypatch.setattr(traces, "PAGE", 1)
+    mixed(store)
+    assert all_pages(store, tenant="acme", sort="tokens") == [f"{n:032x}" for n in (2, 3, 1)]
+    assert all_pages(store, tenant="acme", sort="cost") == [f"{n:032x}" for n in (2, 3, 1)]
+    assert all_pages(store, tenant="acme", min_tokens=2) == [f"{n:032x}" for n in (3, 2)]
+    assert all_pages(store, tenant="acme", min_tokens=70) == []
+
+
+def test_a_changed_row_of_a_tenant_keeps_its_own_figures(store):
+    mixed(store)
+    shown = [f"{n:032x}" for n in (1, 2, 3)]
+    found = store.read(lambda c: traces.arrived(c, traces.TraceFilter(tenant="acme"), 0, shown, 0))
+    assert sorted(row["input_tokens"] for row in found.rows) == [1, 2, 3]
+
+
+def test_usage_of_an_agent_whose_requests_made_no_spans_is_summed_and_is_no_call(store):
+    used = {"gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 7, "gen_ai.usage.cost": 0.5}
+    agent = {**tagged("acme"), **used, "langfuse.observation.type": "agent"}
+    summing = {**tagged("acme"), **used, "gen_ai.operation.name": "invoke_agent"}
+    rest = {**tagged("acme"), **used, "somatrace.usage_counted": "partly below"}
+    kinds = [agent, summing, {**rest, "langfuse.observation.type": "chain"}]
+    store.add([make(n, attributes=kind) for n, kind in enumerate(kinds)])
+    (row,) = rows_of(store, tenant="acme")
+    assert (row["calls"], row["input_tokens"], row["cost"]) == (0, 14, 1.0)
+
+
 def test_a_search_stops_at_its_limit_reports_its_extent_and_can_continue(store, monkeypatch):
     monkeypatch.setattr(traces, "SCAN_LIMIT", 10)
     store.add([make(1, n, start_ns=NOON + n, name="rare" if n == 3 else "common") for n in range(30)])

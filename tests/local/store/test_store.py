@@ -424,7 +424,6 @@ def test_a_connection_to_a_file_that_was_moved_is_never_used_again(tmp_path):
     store.close()
 
 
-@pytest.mark.timeout(30)
 def test_a_locked_database_is_an_error_and_does_not_hang(tmp_path, store):
     store.add([make(0)])
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)

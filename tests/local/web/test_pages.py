@@ -263,22 +263,25 @@ def test_a_filter_without_matches_offers_to_remove_it(filled, browser):
     assert "/traces" in page.links()
 
 
-def test_every_link_on_the_pages_resolves(filled, browser):
-    # a link to a time range contains the current second, so the same link differs from page to page
-    seen, todo = set(), {"/": "/"}
+def test_every_kind_of_link_on_the_pages_resolves(filled, browser):
+    # most of a thousand links combine the same parameters: one link of each combination is followed, and one
+    # of each value
+    followed: set[object] = set()
+    todo = [httpx.URL(filled.url + "/")]
     while todo:
-        key, path = todo.popitem()
-        answer = browser.get(path)
-        assert answer.status_code == 200, path
-        seen.add(key)
-        for link in Document(answer.text).links():
-            target = str(httpx.URL(str(answer.url)).join(link).copy_with(fragment=None)).removeprefix(
-                filled.url
-            )
-            key = re.sub(r"(?<=[?&])(from|to)=\d+", r"\1=", target)
-            if key not in seen:
-                todo.setdefault(key, target)
-    assert len(seen) > 8
+        address = todo.pop()
+        # times differ from second to second
+        given = {
+            (name, "" if name in ("from", "to") else value) for name, value in address.params.multi_items()
+        }
+        kinds = {(address.path, frozenset(address.params)), *((address.path, one) for one in given)}
+        if kinds <= followed:
+            continue
+        followed |= kinds
+        answer = browser.get(address)
+        assert answer.status_code == 200, address
+        todo += [answer.url.join(link).copy_with(fragment=None) for link in Document(answer.text).links()]
+    assert len(followed) > 8
 
 
 def test_a_trace_is_a_tree_with_timings_tokens_and_failures(filled, browser):
@@ -445,17 +448,17 @@ def test_a_name_of_any_length_leaves_a_page_of_bounded_size(server, export, brow
     assert len(answer.text) < 30_000
 
 
-def test_ten_thousand_children_come_in_pieces(server, export, browser):
+def test_a_thousand_children_come_in_pieces(server, export, browser):
     request = export()
     root = request.span("root")
-    for number in range(10_000):
+    for number in range(1000):
         last = request.span(f"child {number}", parent=root, start_ns=root.start_time_unix_nano + number)
     server.send(request)
     trace = f"/trace/{root.trace_id.hex()}"
     first = browser.get(trace).text
     assert len(re.findall(r"<tr", first)) < 220
     assert "more: show" in Document(first).text
-    assert "child 9999" in browser.get(f"{trace}?span={last.span_id.hex()}").text
+    assert "child 999" in browser.get(f"{trace}?span={last.span_id.hex()}").text
     more = re.search(r'href="(\?[^"]*part=[^"]*)"', first)[1].replace("&amp;", "&")
     assert len(re.findall(r"<tr", browser.get(f"{trace}/rows{more}").text)) == window.ROWS + 1
 

@@ -40,6 +40,7 @@ _GIVEN_ATTRIBUTES: Final = ("Command.__init__",)
 _FAMILIES: Final = {
     "langchain": ("langchain", "langchain_openai", "langgraph"),
     "llama_index": ("llama_index", "llama_index_instrumentation", "workflows"),
+    "openai_agents": ("openai",),
 }
 #: Methods whose instrumentor makes a span beside that of the framework or gateway that calls them.
 _RESPONSES: Final = "Responses."

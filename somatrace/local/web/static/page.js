@@ -47,14 +47,17 @@ function switchZone() {
 const isPaused = () => find("#pause")?.getAttribute("aria-pressed") === "true";
 let seconds = 0;
 
+//: a refresh would replace what the reader is clicking, and the click would be lost; in large parts also what has
+//: the focus, or the chart under the mouse
+const isInUse = (element) => find("body :active") !== null || (["overview", "services"].includes(element.id)
+  && (element.contains(document.activeElement) || find(".plot:hover", element) !== null));
+
 function poll() {
   seconds += 1;
   if (document.visibilityState !== "visible" || isPaused()) return;
   for (const element of all('[hx-trigger="poll"]')) {
     const every = Number(element.closest("[data-every]")?.dataset.every ?? 5);
-    const busy = ["overview", "services"].includes(element.id)
-      && (element.contains(document.activeElement) || element.matches(":active") || find(".plot:hover", element));
-    if (seconds % every === 0 && element.dataset.live !== "false" && !busy) htmx.trigger(element, "poll");
+    if (seconds % every === 0 && element.dataset.live !== "false" && !isInUse(element)) htmx.trigger(element, "poll");
   }
 }
 
@@ -214,7 +217,9 @@ document.addEventListener("htmx:before:swap", (event) => {
   const status = event.detail.ctx.response?.status ?? 200;
   if (status === 401) location.reload();
   if (status >= 500) showError("The store could not be read. The data below may be out of date. Run somatrace doctor for details.");
-  if (status >= 400) event.preventDefault();
+  const source = event.detail.ctx.sourceElement;
+  // the next poll brings what this one leaves out
+  if (status >= 400 || (source?.matches('[hx-trigger="poll"]') && isInUse(source))) event.preventDefault();
   all("#overview details[open]").forEach((details) => opened.set(details.id, find(".scroll", details).scrollTop));
   focused = document.activeElement?.closest("tr[data-id]")?.dataset.id;
 });

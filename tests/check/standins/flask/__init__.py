@@ -1,9 +1,12 @@
 import recorder
 
+from flask.cli import AppGroup
+
 
 class Flask:
     def __init__(self, name):
         self.routes = []
+        self.cli = AppGroup()
 
     def route(self, path, **kwargs):
         return lambda function: self.routes.append(function) or function

@@ -1,0 +1,136 @@
+"""Encode attributes as OTLP key-value pairs, remembering those that recur.
+
+The numbers of fields are those of opentelemetry/proto/common/v1/common.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from somatrace.delivery.protobuf_wire import delimited, double, int64, utf8, varint
+
+#: Texts that are remembered in all, and those of one key: beyond these, its values do not recur.
+_MAX_KNOWN: Final = 8192
+_MAX_VALUES: Final = 128
+_MAX_LENGTH: Final = 64
+
+# AnyValue
+_STRING, _BOOL, _INT, _DOUBLE = b"\x0a", b"\x10", b"\x18", b"\x21"
+_ARRAY, _MAP, _BYTES = b"\x2a", b"\x32", b"\x3a"
+#: `ArrayValue.values`, `KeyValueList.values`
+_ITEM: Final = b"\x0a"
+# KeyValue
+_KEY, _VALUE = b"\x0a", b"\x12"
+
+
+class _Key:
+    """A key, encoded, with pairs of it that have occurred."""
+
+    __slots__ = ("head", "pairs")
+
+    def __init__(self, name: str) -> None:
+        self.head = delimited(_KEY, utf8(name)) + _VALUE
+        self.pairs: dict[str, bytes] = {}
+
+    def pair(self, value: bytes) -> bytes:
+        """The pair of this key and an encoded AnyValue, preceded by its length."""
+        content = self.head + varint(len(value)) + value
+        return varint(len(content)) + content
+
+
+class AttributeEncoder:
+    """Encodes attributes. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, _Key] = {}
+        self._known = 0
+
+    def encode(self, attributes: Mapping[str, Any], tag: bytes) -> tuple[bytes, int]:
+        """The attributes as repetitions of the field `tag`, and the number that cannot be encoded."""
+        keys = self._keys
+        encoded = [b""]  # the tag precedes each pair
+        failed = 0
+        for name, value in attributes.items():
+            try:
+                key = keys.get(name) or self._key(name)
+                if type(value) is str:
+                    pair = key.pairs.get(value) or self._recurring(key, value)
+                else:
+                    pair = key.pair(_any_value(value))
+            except Exception:
+                failed += 1
+            else:
+                encoded.append(pair)
+        return tag.join(encoded), failed
+
+    def _key(self, name: str) -> _Key:
+        if self._known >= _MAX_KNOWN:
+            self._keys.clear()
+            self._known = 0
+        self._known += 1
+        key = self._keys[name] = _Key(name)
+        return key
+
+    def _recurring(self, key: _Key, value: str) -> bytes:
+        pair = key.pair(_text(value))
+        if len(value) <= _MAX_LENGTH and len(key.pairs) < _MAX_VALUES and self._known < _MAX_KNOWN:
+            self._known += 1
+            key.pairs[value] = pair
+        return pair
+
+
+def _any_value(value: Any) -> bytes:
+    """A value as the content of an AnyValue; TypeError or OverflowError if OTLP has no such value."""
+    encode = _ENCODERS.get(type(value))
+    if encode is not None:
+        return encode(value)
+    for kind, encode in _ENCODERS.items():
+        if isinstance(value, kind):
+            return encode(value)
+    raise TypeError(f"no OTLP value for {type(value).__name__}")
+
+
+def _bool(value: bool) -> bytes:
+    return _BOOL + (b"\x01" if value else b"\x00")
+
+
+def _text(value: str) -> bytes:
+    return delimited(_STRING, utf8(value))
+
+
+def _int(value: int) -> bytes:
+    return _INT + int64(value)
+
+
+def _double(value: float) -> bytes:
+    return _DOUBLE + double(value)
+
+
+def _bytes(value: bytes) -> bytes:
+    return delimited(_BYTES, value)
+
+
+def _array(values: Sequence[Any]) -> bytes:
+    return delimited(_ARRAY, b"".join([delimited(_ITEM, _any_value(value)) for value in values]))
+
+
+def _map(values: Mapping[Any, Any]) -> bytes:
+    pairs = [_ITEM + _Key(str(name)).pair(_any_value(value)) for name, value in values.items()]
+    return delimited(_MAP, b"".join(pairs))
+
+
+#: In the order in which a value of another class is matched: a bool is an int, a text is a sequence.
+_ENCODERS: Final[Mapping[type[Any], Callable[[Any], bytes]]] = {
+    type(None): lambda _: b"",
+    bool: _bool,
+    str: _text,
+    int: _int,
+    float: _double,
+    bytes: _bytes,
+    tuple: _array,
+    list: _array,
+    dict: _map,
+    Sequence: _array,
+    Mapping: _map,
+}

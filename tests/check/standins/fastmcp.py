@@ -1,0 +1,9 @@
+import recorder
+
+
+class FastMCP:
+    def __init__(self, name):
+        self.name = name
+
+    def run(self):
+        recorder.serving()
