@@ -112,6 +112,9 @@ def text(
         if argv[0] == "cd" and len(argv) > 1:
             around = replace(around, workdir=around.in_image(argv[1]))
             continue
+        if argv[0] == "export":
+            around = _assigned(argv[1:], around)
+            continue
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
@@ -274,7 +277,7 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
     if around.tree.is_folder(found):
         found = f"{found}/__main__.py"
-    command = management.command_of(rest) if managed else ""
+    command = management.line_of(rest) if managed else ""
     return servers.script(found, around, origin, command=command)
 
 
