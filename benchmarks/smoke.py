@@ -41,7 +41,7 @@ def main() -> int:
             for target, env in targets.items():
                 _environment(env)
                 since = time.monotonic()
-                report = run(SmokeOptions())
+                report = run(SmokeOptions(timeout=120.0))  # only ends a hang
                 if report.seconds_to_visible is None or report.exit_code != 0:
                     print(f"{target}: {report.message}", file=sys.stderr)
                     return 1

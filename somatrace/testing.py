@@ -37,7 +37,7 @@ class Captured:
 
 
 @contextmanager
-def capture(service_name: str = "test", *, timeout: float = 30.0) -> Iterator[Captured]:
+def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Captured]:
     """Collect the spans and records of the block. Starts tracing without a target if it is not running.
 
     Waits up to `timeout` seconds at the end; AssertionError if tracing cannot be started.

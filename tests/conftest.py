@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import context as otel_context
+
+from tests.support.waiting import HANG
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
 
@@ -40,6 +43,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def root() -> Path:
     """The root of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> None:
+    """Clients of httpx without a time limit of their own, which is 5 seconds, only end a hang."""
+    for name in ("httpx", "httpx2"):
+        if name in sys.modules:
+            default = sys.modules[name]._config.DEFAULT_TIMEOUT_CONFIG
+            default.connect = default.read = default.write = default.pool = HANG
 
 
 @pytest.fixture(autouse=True)

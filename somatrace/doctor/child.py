@@ -41,7 +41,7 @@ def main() -> NoReturn:
     try:
         app = load(order["app"], factory=order["factory"])
     except BaseException as error:  # importing a service may raise SystemExit
-        result["error"] = _error_name(error)
+        result["error"] = _error_name(error, order["app"])
     else:
         result["startup"] = asyncio.run(
             _run_lifespan(app, order["until"], lambda: result.update(_inspect(app)))
@@ -135,9 +135,11 @@ def _callbacks() -> set[str]:
     return {str(each) for callbacks in listed for each in callbacks if each in _BYPASSES}
 
 
-def _error_name(error: BaseException) -> str:
-    """The exception's type and the name of a missing module. Its message may contain secrets."""
+def _error_name(error: BaseException, app: str = "") -> str:
+    """The exception's type and the name of a missing module or app. Its message may contain secrets."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if isinstance(error, AttributeError) and error.name in app.partition(":")[2].split("."):
+        missing = error.name
     return f"{type(error).__name__}{f' ({missing})' if missing else ''}"
 
 

@@ -168,14 +168,15 @@ def test_ignored_headers_are_noted_with_their_counts(doctor, service):
     ("source", "app", "what"),
     [
         ("", "elsewhere:app", "ModuleNotFoundError (elsewhere)"),
-        ("", "svc:app", "AttributeError"),
+        ("", "svc:app", "AttributeError (app)"),
+        (f"object().{CANARY.replace('-', '_')}", "svc:app", "AttributeError"),
         (f"raise RuntimeError('{CANARY}')", "svc:app", "RuntimeError"),
         (f"raise SystemExit('{CANARY}')", "svc:app", "SystemExit"),
         ("import os; os._exit(3)", "svc:app", "its process exited with code 3"),
         ("import os; os.kill(os.getpid(), 11)", "svc:app", "its process was killed by SIGSEGV"),
     ],
 )
-def test_a_service_that_fails_to_load_exits_with_2_and_shows_only_the_error_type(
+def test_a_service_that_fails_to_load_exits_with_3_and_shows_only_the_error_type(
     doctor, service, source, app, what
 ):
     service(source)

@@ -72,7 +72,7 @@ WORK = (
     with bind(tenant_id="acme"), span("all", kind="workflow"):
         work()
     get_client().flush()
-    flush()
+    flush(60)
     assert not [name for name in ("litellm", "chromadb") if name in sys.modules]
     assert status().delivered == status().created, status()
     print(json.dumps({{"refused": refused, "contacted": sorted(port for _, port in contacted)}}))

@@ -29,7 +29,7 @@ def test_spans_created_by_a_listener_do_not_notify_listeners(server) -> None:
         def listener(record):
             heard.append((record.phase, record.name))
             url = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
-            httpx.get(url)
+            httpx.get(url, timeout=60)
             requests.get(url)
             with span("of the listener"):
                 event("noted")

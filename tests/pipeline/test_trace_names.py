@@ -53,7 +53,7 @@ def test_a_workflow_in_a_route_names_the_request_and_all_that_ends_after_it_bega
     async def ask() -> None:
         with span("authorize"):
             pass
-        flush()
+        flush(60)
         with span("ask", kind="workflow"), span("plan"):
             pass
         with span("log"):

@@ -253,7 +253,7 @@ init_tracing("svc")
 app = FastAPI()
 @app.get("/items/{item}")
 def item(item: str):
-    httpx.get(os.environ["INNER"])
+    httpx.get(os.environ["INNER"], timeout=60)
     return {**bound(), "in force": str(baggage.get_all())}
 serve(OpenTelemetryMiddleware(app))
 """

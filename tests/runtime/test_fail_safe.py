@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from somatrace import bind, content, event, fail, span, tracing, usage
 from somatrace.runtime.fail_safe import fail_safe
 from somatrace.testing import capture
+from tests.support.logs import own_records
 
 
 class Unprintable:
@@ -93,7 +94,7 @@ def test_no_value_raises_into_the_program_or_loses_the_span(call, value, caplog)
     caplog.clear()
     assert seen.bytes
     assert seen.named("around").end_time
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record for record in own_records(caplog) if record.levelno >= logging.ERROR] == []
 
 
 def test_invalid_unicode_and_oversized_integers_affect_only_themselves(caplog) -> None:
@@ -108,7 +109,7 @@ def test_invalid_unicode_and_oversized_integers_affect_only_themselves(caplog) -
     assert "gen_ai.usage.input_tokens" not in found.attributes
     assert found.events[0].attributes["field"] == "a?b"
     assert seen.bytes
-    assert [record.name for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record.name for record in own_records(caplog) if record.levelno >= logging.ERROR] == []
 
 
 def test_invalid_token_counts_are_skipped_and_valid_ones_recorded() -> None:

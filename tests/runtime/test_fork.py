@@ -44,6 +44,7 @@ def server():
 def run(server, source: str, *, timeout: float = 180, **env: str) -> str:
     import textwrap
 
+    env = {"OTEL_EXPORTER_OTLP_TIMEOUT": "60", **env}
     program = PATIENT + PRELUDE + textwrap.dedent(source)
     done = run_program(program, otlp_env(server.url, **env), python_options=STRICT, timeout=timeout)
     assert done.stderr == ""

@@ -50,7 +50,7 @@ def smoke(monkeypatch: pytest.MonkeyPatch) -> Smoke:
         given = SmokeOptions(**{"timeout": PATIENCE, **options})  # type: ignore[arg-type]
         report = run(given) if child is None else run(given, child=child)
         # a short limit is meant for the target, but it includes the process that makes the trace
-        while child is None and report.outcome == "broken" and given.timeout < PATIENCE / 2:
+        while child is None and report.outcome in ("broken", "unsent") and given.timeout < PATIENCE / 2:
             given = replace(given, timeout=2 * given.timeout)
             report = run(given)
         output = "\n".join([*report.lines(), report.as_json()])

@@ -51,7 +51,8 @@ def test_the_command_of_both_jobs_succeeds_against_a_backend_and_writes_its_repo
         assert script[-1] == SMOKE
     arguments = shlex.split(SMOKE)[2:]
 
-    done = trace_smoke(*arguments, env={**backend.env, "SOMATRACE_TARGET": "langfuse"}, directory=tmp_path)
+    env = {**backend.env, "SOMATRACE_TARGET": "langfuse"}
+    done = trace_smoke(*arguments, "--timeout", "240", env=env, directory=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "trace-smoke.json").read_text())["outcome"] == "ok"

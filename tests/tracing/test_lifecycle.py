@@ -257,7 +257,7 @@ def test_spans_of_a_thread_that_outlives_the_main_thread_arrive(server):
 
 
 def test_os_exit_loses_unflushed_spans(server):
-    run("with span('flushed'): pass\nflush(10)\nwith span('lost'): pass\nos._exit(0)", otlp_env(server.url))
+    run("with span('flushed'): pass\nflush(60)\nwith span('lost'): pass\nos._exit(0)", otlp_env(server.url))
 
     assert [span.name for span in server.spans] == ["flushed"]
 

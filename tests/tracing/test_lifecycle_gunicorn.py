@@ -72,7 +72,7 @@ def gunicorn(directory: Path, server, init: str, *options: str):
     command = [sys.executable, "-W", "error::DeprecationWarning:somatrace", "-m", "gunicorn"]
     command += ["--bind", f"unix:{address}", "--workers", "2", "--no-control-socket"]
     # a worker misses a stop signal sent before it is up: gunicorn then waits this long
-    command += ["--graceful-timeout", "5", *options]
+    command += ["--graceful-timeout", "30", "--timeout", "120", *options]
     env = {
         **os.environ,
         **otlp_env(server.url, SOMATRACE_FLUSH_INTERVAL="0.05", INIT=init),

@@ -18,6 +18,7 @@ ELEMENTS: Final = re.compile(r"\"?\$\{(\w+)\[[@*]\]\}\"?")
 _NAME = re.compile(r"[A-Za-z_][\w.:-]*")
 _ARRAY = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 _REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-[^}$]{0,300})?\})")
+_BLOCKS = {"{": "", "case": "", "}": "{", "esac": "case"}
 _BEFORE_COMMAND = frozenset(["then", "else", "do", "{", "(", "&&", "||", ";", "&", "|", "\n", ";;", ")", "!"])
 
 
@@ -45,7 +46,24 @@ class Chosen(NamedTuple):
     end: int
 
 
-def function(given: Sequence[Token], at: int) -> Function | None:
+def ends(given: Sequence[Token]) -> dict[int, int]:
+    """The place where each block ends: of `{` and `case` by their own place, of the last list by -1."""
+    found: dict[int, int] = {-1: -1}
+    opened: list[int] = []
+    for place, token in enumerate(given):
+        if token.kind == "operator" and token.text == ")":
+            found[-1] = place
+        if token.kind != "word" or token.text not in _BLOCKS:
+            continue
+        if token.text in {"{", "case"}:
+            named = place > 1 and given[place - 2].text == "function"
+            opened += [place] if named or _is_command(given, place) else []
+        elif _is_command(given, place) and opened and given[opened[-1]].text == _BLOCKS[token.text]:
+            found[opened.pop()] = place
+    return found
+
+
+def function(given: Sequence[Token], at: int, ended: Mapping[int, int]) -> Function | None:
     """The function that begins here: `name() { … }`, `function name { … }`."""
     keyword = given[at].text == "function"
     named = at + keyword
@@ -58,25 +76,8 @@ def function(given: Sequence[Token], at: int) -> Function | None:
     start += 2 * has_brackets
     while start < len(given) and given[start].kind in {"newline", "comment"}:
         start += 1
-    if start >= len(given) or given[start].text != "{":
-        return None
-    end = _matching(given, start, "{", "}")
+    end = ended.get(start, 0) if start < len(given) and given[start].text == "{" else 0
     return Function(given[named].text, list(given[start + 1 : end]), end + 1) if end else None
-
-
-def _matching(given: Sequence[Token], start: int, opens: str, closes: str) -> int:
-    """The place of the word that ends a block; 0 if there is none."""
-    depth = 1
-    for place in range(start + 1, len(given)):
-        if given[place].kind != "word" or not _is_command(given, place):
-            continue
-        if given[place].text == opens:
-            depth += 1
-        elif given[place].text == closes:
-            depth -= 1
-            if not depth:
-                return place
-    return 0
 
 
 def _is_command(given: Sequence[Token], place: int) -> bool:
@@ -87,9 +88,9 @@ def _is_command(given: Sequence[Token], place: int) -> bool:
     )
 
 
-def array(given: Sequence[Token], at: int) -> Array | None:
+def array(given: Sequence[Token], at: int, ended: Mapping[int, int]) -> Array | None:
     """The list that is assigned here: `NAME=(a b)`, `NAME+=("$X")`."""
-    if given[at].kind != "word" or at + 1 >= len(given) or given[at + 1].text != "(":
+    if given[at].kind != "word" or at >= ended[-1] or given[at + 1].text != "(":
         return None
     match = _ARRAY.fullmatch(given[at].text)
     if match is None:
@@ -110,13 +111,17 @@ def is_settled(token: str, settled: AbstractSet[str]) -> bool:
 
 
 def chosen(
-    given: Sequence[Token], at: int, known: Mapping[str, str], settled: AbstractSet[str]
+    given: Sequence[Token],
+    at: int,
+    ended: Mapping[int, int],
+    known: Mapping[str, str],
+    settled: AbstractSet[str],
 ) -> Chosen | None:
     """The branch of the `case` that begins here; None if it depends on more than the arguments."""
     if at + 2 >= len(given) or given[at + 2].text != "in" or not is_settled(given[at + 1].text, settled):
         return None
-    end = _matching(given, at, "case", "esac")
-    if not end:
+    end = ended.get(at)
+    if end is None:
         return None
     value = unquoted(given[at + 1].text, known)
     value = "" if value.startswith("$") else value

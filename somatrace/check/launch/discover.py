@@ -77,7 +77,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
         found.setdefault(_same(launch), launch)
     assumed: dict[tuple[Any, ...], Launch] = {}
     if all(launch.if_it_works for launch in found.values()):
-        for launch in unlaunched.launches(tree, around, services):
+        for launch in unlaunched.launches(tree, around, services, images):
             assumed.setdefault(_same(launch), launch)
     covered = {
         _service_name(path)
@@ -214,7 +214,8 @@ def _conventional(
     for service in services:
         for path in _entries(tree, service):
             if path not in launched:
-                yield by_convention(path, service, tree, around)
+                launch = by_convention(path, service, tree, around)
+                yield replace(launch, guess=unlaunched.guessed(path, launch.start))
 
 
 def _entries(tree: FileTree, service: str) -> Iterator[str]:

@@ -191,6 +191,19 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
     return started(first, last, inside)
 
 
+def uncommanded(path: str, around: LaunchContext, base: re.Pattern[str]) -> int:
+    """The line of the last FROM of an image of such a base that holds Python and has no command, or 0."""
+    text = around.tree.text(path) or ""
+    found = stages(text)
+    if not found or found[-1].entrypoint or found[-1].command or not base.search(found[-1].base):
+        return 0
+    stage = found[-1]
+    inside = replace(around, mounts=mounts(stage, around.tree, context_of(path, stage, around.tree)))
+    if not inside.mounts or not inside.holds_python():
+        return 0
+    return max(one.line for one in instructions.read(text).found if one.name == "FROM")
+
+
 def _written(command: ContainerCommand | None, stage: BuildStage, inside: LaunchContext) -> str:
     """The word of a command that refers to a file which the Dockerfile writes."""
     if command is None or not (stage.written or stage.redirected):

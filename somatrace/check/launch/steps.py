@@ -20,6 +20,8 @@ _BLOCK_ENDS = frozenset(["fi", "else", "elif", "done", ";;", "esac", "}", ")"])
 _NUMBERS = dict.fromkeys(map(str, range(1, 10)))
 _MOST_DEPTH = 8
 #: Functions that call each other multiply.
+_MOST_TOKENS = 20_000
+_MOST_NESTED = 50
 _MOST_STEPS = 2_000
 
 
@@ -71,6 +73,9 @@ class _Splitter:
     loops: list[tuple[int, bool]] = field(default_factory=list)
     line: int = 1
     redirected: bool = False
+    #: how many tokens were taken, and how many `run` go on
+    taken: int = 0
+    nested: int = 0
 
     def given(self, positional: tuple[str, ...]) -> None:
         """Set the arguments: `$1`, `$@`."""
@@ -83,19 +88,24 @@ class _Splitter:
 
     def run(self, given: Sequence[Token]) -> None:
         """Take all tokens, and whole functions, arrays and `case` commands at once."""
-        at = 0
+        at, ended = 0, blocks.ends(given)
+        self.nested += 1
         while at < len(given):
+            self.taken += 1
+            if self.taken > _MOST_TOKENS:
+                raise UnsplittableError("its functions call each other too often", given[at].line)
             start = all(word in _KEYWORDS for word in self.words)
-            if start and (function := blocks.function(given, at)) is not None:
+            if start and (function := blocks.function(given, at, ended)) is not None:
                 self.functions[function.name] = function.body
                 at = function.end
-            elif (array := blocks.array(given, at)) is not None:
+            elif (array := blocks.array(given, at, ended)) is not None:
                 self._array(array)
                 at = array.end
             elif (
                 start
                 and given[at].text == "case"
-                and (chosen := blocks.chosen(given, at, self.known, self.settled)) is not None
+                and self.nested < _MOST_NESTED
+                and (chosen := blocks.chosen(given, at, ended, self.known, self.settled)) is not None
             ):
                 self.run(chosen.body)
                 self.close(";;")
@@ -103,6 +113,7 @@ class _Splitter:
             else:
                 self.take(*given[at])
                 at += 1
+        self.nested -= 1
 
     def take(self, kind: str, token: str, line: int) -> None:
         if kind in {"word", "arithmetic"}:

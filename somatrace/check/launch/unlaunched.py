@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 
-from somatrace.check.launch import servers
+from somatrace.check.launch import servers, unread
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.launch.usage import WORTH_PARSING, ModuleUse, module_use
+from somatrace.check.launch.usage import WORTH_PARSING, ModuleUse, module_use, unparsed_use
 from somatrace.check.project.contained_files import UnreadableFileError
 from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError, parse
@@ -46,13 +46,24 @@ class _Program:
     reached: frozenset[str]
 
 
-def launches(tree: FileTree, around: LaunchContext, services: tuple[str, ...]) -> list[Launch]:
+def launches(
+    tree: FileTree, around: LaunchContext, services: tuple[str, ...], images: tuple[str, ...]
+) -> list[Launch]:
     """The processes to assume in a tree in which nothing starts one.
 
     A model client in one of the `services` is reported for the service (ST040).
     """
-    uses = _uses(tree)
     sources = Sources(tree)
+    if started := list(unread.scripts(tree, around, sources)):
+        return started
+    found = _programs(tree, around, services, sources)
+    return found or ([] if _is_packaged(tree, "") else unread.launchers(tree, images, around))
+
+
+def _programs(
+    tree: FileTree, around: LaunchContext, services: tuple[str, ...], sources: Sources
+) -> list[Launch]:
+    uses = _uses(tree)
     able = [path for path, use in uses.items() if use.app or use.serves or use.runs][:_MOST_PROGRAMS]
     found = [_program(path, uses[path], around, sources) for path in able]
     served = [one for one in found if one.use.app or one.use.serves]
@@ -86,13 +97,23 @@ def _uses(tree: FileTree) -> dict[str, ModuleUse]:
             continue
         if len(found) >= _MOST_PARSED:
             break
-        try:
-            source = tree.read(path)
-            if WORTH_PARSING.search(source) or b"__main__" in source:
-                found[path] = module_use(parse(source), source)
-        except (UnreadableFileError, UnparsableError, RecursionError):
-            continue
+        use = _use(tree, path)
+        if use is not None:
+            found[path] = use
     return found
+
+
+def _use(tree: FileTree, path: str) -> ModuleUse | None:
+    try:
+        source = tree.read(path)
+    except UnreadableFileError:
+        return None
+    if not WORTH_PARSING.search(source) and b"__main__" not in source:
+        return None
+    try:
+        return module_use(parse(source), source)
+    except (UnparsableError, RecursionError):
+        return unparsed_use(source)
 
 
 def _is_aside(tree: FileTree, path: str) -> bool:
@@ -172,6 +193,12 @@ def _outermost(found: list[_Program]) -> list[_Program]:
 
 
 def _assumed(one: _Program) -> Launch:
-    how = "imported by a server" if one.start.kind == "import" else "run as a script"
-    guess = _GUESS.format(path=one.path, how=how)
+    guess = guessed(one.path, one.start)
     return Launch(LaunchOrigin(one.path, 0, "assumed"), one.start, target=one.path, guess=guess)
+
+
+def guessed(path: str, start: ProcessStart) -> str:
+    """What is assumed of a file that nothing starts, and how to settle it."""
+    return _GUESS.format(
+        path=path, how="imported by a server" if start.kind == "import" else "run as a script"
+    )

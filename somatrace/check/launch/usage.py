@@ -21,6 +21,9 @@ _APPS = frozenset([
     "FastAPI", "Flask", "Starlette", "Quart", "Sanic", "Litestar", "create_app", "make_app", "build_app",
     "get_app", "APIFlask", "FastMCP", "Application", "Blacksheep", "BlackSheep", "Robyn", "Chalice", "Mangum",
 ])  # fmt: skip
+_APP_LINE = re.compile(
+    rf"^(\w++)(?:\s*+:[^=\n]++)?\s*+=\s*+(?:\w++\.)*+(?:{'|'.join(sorted(_APPS))})\(".encode(), re.MULTILINE
+)
 _ROLES = {"celery.Celery": "celery", "modal.App": "server", "modal.Stub": "server"}
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 #: Calls that block and are no servers by themselves.
@@ -55,6 +58,12 @@ def module_use(module: ast.Module, source: bytes) -> ModuleUse:
         _expose(use, statement)
         use.runs = use.runs or _works(statement)
     return use
+
+
+def unparsed_use(source: bytes) -> ModuleUse | None:
+    """The use of a module that cannot be parsed, by the line that makes its app; None if there is none."""
+    match = _APP_LINE.search(source)
+    return ModuleUse(app=match[1].decode()) if match is not None else None
 
 
 def _bind(use: ModuleUse, node: ast.AST) -> None:

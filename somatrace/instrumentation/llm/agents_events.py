@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -28,19 +29,27 @@ def isolate_processor(package: str, packages: tuple[str, ...]) -> None:
     """Isolate the processor of the instrumentor `package`, before it instruments its loaded library."""
     hooks: Any = importlib.import_module(f"{package}._hooks")
     passive = functools.partial(copied, packages=packages)
-    hooks._extract_prompt_attributes = _guarded(
-        hooks._extract_prompt_attributes, lambda span, prompt, wanted: (span, passive(prompt), wanted)
+    _replace(
+        hooks,
+        {
+            "_extract_prompt_attributes": lambda span, prompt, wanted: (span, passive(prompt), wanted),
+            "_extract_response_attributes": lambda *args: args,
+            "_extract_tool_definitions": lambda tools: (passive(tools),),
+        },
     )
-    hooks._extract_tool_definitions = _guarded(
-        hooks._extract_tool_definitions, lambda tools: (passive(tools),)
-    )
-    hooks._extract_response_attributes = _guarded(hooks._extract_response_attributes, lambda *args: args)
     processor = hooks.OpenTelemetryTracingProcessor
-    processor._end_function_span = _guarded(processor._end_function_span, _texts_of_tool)
+    _replace(processor, {"_end_function_span": _texts_of_tool})
     processor.on_span_end = _ended(processor.on_span_end)
-    sessions: Any = importlib.import_module(f"{package}._realtime_wrappers")
-    # it surrounds the call of the session as well; the wrappers catch their own exceptions inside
-    sessions.dont_throw = lambda wrapper: wrapper
+    with suppress(ModuleNotFoundError):  # of an older instrumentor
+        sessions: Any = importlib.import_module(f"{package}._realtime_wrappers")
+        # it surrounds the call of the session as well; the wrappers catch their own exceptions inside
+        sessions.dont_throw = lambda wrapper: wrapper
+
+
+def _replace(owner: Any, methods: Mapping[str, Callable[..., tuple[Any, ...]]]) -> None:
+    for name, arguments in methods.items():
+        if hasattr(owner, name):
+            setattr(owner, name, _guarded(getattr(owner, name), arguments))
 
 
 def _guarded(method: Any, arguments: Callable[..., tuple[Any, ...]]) -> Any:
@@ -82,8 +91,8 @@ def _ended(method: Any) -> Any:
         if span.error:
             left.set_status(Status(StatusCode.ERROR))
         left.end()
-        for tokens in (self._span_contexts, self._agent_name_tokens):
-            if (token := tokens.pop(span, None)) is not None:
+        for name in ("_span_contexts", "_agent_name_tokens"):
+            if (token := getattr(self, name, {}).pop(span, None)) is not None:
                 detach(token)
 
     return on_span_end

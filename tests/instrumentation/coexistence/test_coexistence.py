@@ -131,7 +131,7 @@ def test_a_provider_set_by_the_program_is_guarded_with_its_earlier_tracers(proce
         + CALL
         + """
     provider.force_flush()
-    flush()
+    flush(60)
     for exporter in (memory, late):
         spans = exporter.get_finished_spans()
         assert sorted(s.name for s in spans) == ["early", "openai.chat", "openai.chat", "outer"], spans

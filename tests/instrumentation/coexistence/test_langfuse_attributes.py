@@ -52,7 +52,7 @@ PROGRAM = f"""
     for mode in ("none", "redacted", "full"):
         with bind(tenant_id=mode):
             work()
-    assert flush(20)
+    assert flush(60)
 """
 #: Attributes of the model call, by whether they leave with content off; with content on, all leave.
 KEPT: dict[str, Any] = {

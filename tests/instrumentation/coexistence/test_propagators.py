@@ -92,7 +92,7 @@ def by_urllib(url: str) -> None:
 
 
 def by_requests(url: str) -> None:
-    library("requests").get(url, timeout=10)
+    library("requests").get(url, timeout=60)
 
 
 def by_httpx(url: str) -> None:

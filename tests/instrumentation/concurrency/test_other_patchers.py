@@ -33,13 +33,13 @@ def by_executor(work):
     with ThreadPoolExecutor(1) as pool: pool.submit(work).result(60)
 def by_map(work):
     with ThreadPoolExecutor(1) as pool: list(pool.map(lambda _: work(), [1]))
-def by_to_thread(work): asyncio.run(asyncio.wait_for(asyncio.to_thread(work), 20))
+def by_to_thread(work): asyncio.run(asyncio.wait_for(asyncio.to_thread(work), 60))
 def by_loop(work):
     async def run():
-        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work), 20)
+        await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, work), 60)
     asyncio.run(run())
 def by_thread_pool(work):
-    with multiprocessing.pool.ThreadPool(1) as pool: pool.apply_async(work).get(20)
+    with multiprocessing.pool.ThreadPool(1) as pool: pool.apply_async(work).get(60)
 
 WAYS = (by_thread, by_timer, by_subclass, by_executor, by_map, by_to_thread, by_loop, by_thread_pool)
 

@@ -181,7 +181,7 @@ def test_clients_instrumented_by_opentelemetry_make_one_span_and_send_external_h
             client = openai.OpenAI(api_key="k", base_url=here, max_retries=0)
             try: client.models.list()
             except Exception: pass
-        flush()
+        flush(60)
         """,
         otlp_env(server.url),
     ).stdout

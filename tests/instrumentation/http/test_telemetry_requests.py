@@ -101,7 +101,7 @@ def test_calls_of_the_langfuse_sdk_are_no_spans(echo: Echo) -> None:
 @pytest.mark.slow
 def test_requests_of_a_function_that_the_langfuse_sdk_observes_are_spans(echo: Echo) -> None:
     names = run_with_langfuse(
-        f"observe()(lambda: httpx.get('http://127.0.0.1:{echo.port}/'))()",
+        f"observe()(lambda: httpx.get('http://127.0.0.1:{echo.port}/', timeout=60))()",
         echo,
     )
 

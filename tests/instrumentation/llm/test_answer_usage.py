@@ -114,7 +114,7 @@ PROGRAM = """
             await call(shape)
 
     asyncio.run(asynchronous())
-    assert flush(20)
+    assert flush(60)
 """
 
 OPENAI_DETAILS: dict[str, dict[str, int]] = {

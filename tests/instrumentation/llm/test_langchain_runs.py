@@ -23,6 +23,8 @@ from langchain_core.runnables import RunnableLambda, RunnableParallel
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 
+from tests.support.logs import own_records
+
 SUPPRESSED = "suppress_language_model_instrumentation"
 
 
@@ -105,7 +107,7 @@ def _assert_own() -> None:
 def _tracing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.WARNING), capture(timeout=60):
         yield
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in own_records(caplog)] == []
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -17,6 +17,8 @@ pytest.importorskip("mcp", reason="mcp is not installed in this environment")
 from mcp.client import stdio
 from mcp.types import JSONRPCMessage, JSONRPCNotification
 
+from tests.support.logs import own_records
+
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 #: A child that reads and never answers.
@@ -51,7 +53,7 @@ def test_an_exception_in_the_block_of_a_transport_is_the_programs(
 
     with caplog.at_level(logging.WARNING):
         assert raised(body) is own
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in own_records(caplog)] == []
 
 
 def test_a_message_into_a_closed_connection_raises() -> None:

@@ -372,7 +372,7 @@ def test_installed_libraries_that_are_not_imported_are_not_loaded() -> None:
         somatrace.init_tracing("bare")
         with somatrace.span("work"):
             pass
-        somatrace.flush()
+        somatrace.flush(60)
         watched = ("openai", "anthropic", "litellm", "langchain", "langgraph", "traceloop", "langfuse", "mcp",
                    "chromadb", "sqlalchemy", "botocore", "pydantic", "requests", "httpx",
                    "opentelemetry.instrumentation.openai", "opentelemetry.instrumentation.anthropic")

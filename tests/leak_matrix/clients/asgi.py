@@ -52,7 +52,12 @@ def ask(c: Planted, path: str) -> None:
         "baggage": f"customer={c.word('baggage')}",
         "x-correlation-id": c.email("correlation"),
     }
-    httpx.post(f"{url}{path}?token={c.key('query')}&q={c.word('query')}", headers=headers, content=c("body"))
+    httpx.post(
+        f"{url}{path}?token={c.key('query')}&q={c.word('query')}",
+        headers=headers,
+        content=c("body"),
+        timeout=60,
+    )
 
 
 @case()

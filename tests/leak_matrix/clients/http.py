@@ -35,17 +35,19 @@ def headers(c: Planted) -> dict[str, str]:
 @case()
 def of_httpx(c: Planted) -> None:
     for url in urls(c):
-        httpx.post(url, headers=headers(c), content=c("body"), follow_redirects=True)
+        httpx.post(url, headers=headers(c), content=c("body"), follow_redirects=True, timeout=60)
     with failing():
-        httpx.get(f"{provider.url}/web/401/{c.word('path')}?token={c.key('query')}").raise_for_status()
+        httpx.get(
+            f"{provider.url}/web/401/{c.word('path')}?token={c.key('query')}", timeout=60
+        ).raise_for_status()
     for base in (CLOSED, f"{provider.url}/web/0"):
         with failing():
-            httpx.get(f"{base}/{c.word('path')}?token={c.key('query')}")
+            httpx.get(f"{base}/{c.word('path')}?token={c.key('query')}", timeout=60)
 
 
 @case()
 async def of_asynchronous_httpx(c: Planted) -> None:
-    async with httpx.AsyncClient(headers=headers(c)) as client:
+    async with httpx.AsyncClient(headers=headers(c), timeout=60) as client:
         for url in urls(c):
             await client.post(url, content=c("body"))
         with failing():
@@ -87,7 +89,9 @@ async def of_aiohttp(c: Planted) -> None:
 @case()
 def in_a_failing_span(c: Planted) -> None:
     with failing(), span("fetch", kind="tool"):
-        httpx.get(f"{provider.url}/web/401/{c.word('path')}?token={c.key('query')}").raise_for_status()
+        httpx.get(
+            f"{provider.url}/web/401/{c.word('path')}?token={c.key('query')}", timeout=60
+        ).raise_for_status()
     with failing(), span("fetch", kind="tool"):
         requests.get(f"{CLOSED}/{c.word('path')}?token={c.key('query')}", timeout=60)
 
@@ -109,6 +113,6 @@ def of_the_programs_own_instrumentors(c: Planted) -> None:
 def with_baggage(c: Planted) -> None:
     token = otel_context.attach(baggage.set_baggage("customer", c.word("baggage")))
     try:
-        httpx.get(f"{provider.url}/web/200/next")
+        httpx.get(f"{provider.url}/web/200/next", timeout=60)
     finally:
         otel_context.detach(token)

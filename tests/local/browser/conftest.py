@@ -85,6 +85,17 @@ class Visitor:
 
         return wait_until(look)
 
+    def start_recording(self) -> None:
+        self.page.evaluate("performance.mark('start')")
+
+    def recorded(self) -> list[str]:
+        """Requests that the page began since `start_recording`, without those that are still on the way."""
+        return self.page.evaluate(
+            "performance.getEntriesByType('resource')"
+            ".filter(entry => entry.startTime > performance.getEntriesByName('start')[0].startTime)"
+            ".map(entry => entry.name)"
+        )
+
     def charts_are_drawn(self) -> None:
         self.page.locator(".plot:not([data-drawn])").first.wait_for(state="detached")
 

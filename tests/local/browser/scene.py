@@ -178,6 +178,6 @@ def reports(server: Running) -> None:
                 0,
                 {},
                 {"fastapi": "on", "transformers": "off: needs `pip install somatrace[transformers]`"},
-                ("SOMATRACE_SAMPLE_RATE: 'ten' is no number; every trace is kept",),
+                ("SOMATRACE_SAMPLE_RATE: use a number from 0 to 1",),
             ),
         )

@@ -66,7 +66,7 @@ PROGRAM = """
             caller = http.client.HTTPConnection(url.removeprefix("http://"))
             caller.request("POST", f"/{path}")
             caller.getresponse().read()
-    flush()
+    flush(60)
     """
 
 

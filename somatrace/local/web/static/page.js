@@ -131,8 +131,20 @@ async function openFile(file) {
   } catch {
     answer = { message: "The server did not respond." };
   }
+  // not in the status line, which the next refresh replaces
+  const box = find("#file").closest(".titled");
+  find(".fault", box)?.remove();
   if (answer.open) location.assign(answer.open);
-  else showError(`Could not open the file: ${answer.message}`);
+  else showFault(box, `Could not open the file: ${answer.message}`);
+}
+
+function showFault(box, text) {
+  const line = document.createElement("span");
+  line.className = "error fault";
+  line.textContent = `✕ ${text}`;
+  box.append(line);
+  announce(text);
+  return line;
 }
 
 function showError(text) {

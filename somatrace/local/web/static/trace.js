@@ -23,15 +23,6 @@ async function part(address) {
   return answer.text();
 }
 
-function showFault(box, text) {
-  const line = document.createElement("span");
-  line.className = "error fault";
-  line.textContent = `✕ ${text}`;
-  box.append(line);
-  announce(text);
-  return line;
-}
-
 //: marks `element` as busy while the part at `address` is fetched, then calls `put` with the markup or `failed`
 //: with the reason, unless a newer request replaced this one; resolves to whether the markup was put in place
 async function busy(element, address, put, failed) {

@@ -140,6 +140,87 @@ for a in (agent, agent2):
         except Exception as e: outcome(e)
 each(lambda v: create_agent(model(), [], system_prompt=v).invoke(HELLO))
 """,
+    "pydantic_ai": """
+from openai import AsyncOpenAI
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.providers.openai import OpenAIProvider
+def model():
+    return OpenAIChatModel("m", provider=OpenAIProvider(openai_client=AsyncOpenAI(max_retries=0)))
+agent = Agent(model(), name="a")
+def call_t(messages, info):
+    if len(messages) == 1: return ModelResponse(parts=[ToolCallPart("t", {}, tool_call_id="c")])
+    return ModelResponse(parts=[TextPart("done")])
+def tooled(v):
+    made = Agent(FunctionModel(call_t), name="a")
+    @made.tool_plain
+    def t() -> typing.Any:
+        return v
+    return made.run("x")
+async def streamed(v):
+    async with agent.run_stream(v) as answer:
+        async for _ in answer.stream_text(): pass
+async def main():
+    await aeach(lambda v: agent.run(v))
+    await aeach(lambda v: agent.run("x", deps=v))
+    await aeach(lambda v: agent.run("x", message_history=v))
+    await aeach(lambda v: agent.run("x", model_settings={"extra_body": {"y": v}}))
+    await aeach(lambda v: agent.run("x", metadata={"y": v}))
+    await aeach(lambda v: Agent(model(), instructions=v).run("x"))
+    await aeach(tooled)
+    await aeach(streamed)
+asyncio.run(main())
+""",
+    "agents": """
+from openai import AsyncOpenAI
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, Usage
+from agents import function_tool, generation_span
+from agents.models.interface import Model as AgentModel
+from agents.tracing import get_trace_provider
+multi = get_trace_provider()._multi_processor
+multi._processors = tuple(one for one in multi._processors if "opentelemetry" in type(one).__module__)
+from agents.items import ModelResponse
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
+def responses(): return OpenAIResponsesModel(model="m", openai_client=AsyncOpenAI(max_retries=0))
+def chat(): return OpenAIChatCompletionsModel(model="m", openai_client=AsyncOpenAI(max_retries=0))
+class Calling(AgentModel):
+    def __init__(self): self.turn = 0
+    async def get_response(self, *args, **kwargs):
+        self.turn += 1
+        text = ResponseOutputText(type="output_text", text="done", annotations=[])
+        kinds = {"type": "message", "role": "assistant", "status": "completed"}
+        message = ResponseOutputMessage(id="m", **kinds, content=[text])
+        call = ResponseFunctionToolCall(type="function_call", call_id="c", name="t", arguments="{}")
+        with generation_span(model="m", input=kwargs["input"]):
+            output = [call if self.turn == 1 else message]
+            return ModelResponse(output=output, usage=Usage(), response_id=None)
+    async def stream_response(self, *args, **kwargs):
+        raise NotImplementedError
+        yield
+def tooled(v):
+    @function_tool
+    def t() -> typing.Any:
+        "A tool."
+        return v
+    return Runner.run(Agent(name="a", model=Calling(), tools=[t]), "x")
+async def streamed(v):
+    async for _ in Runner.run_streamed(Agent(name="a", model=responses()), v).stream_events(): pass
+def dynamic(v):
+    return Agent(name="a", model=responses(), instructions=lambda *_: v)
+async def main():
+    for model in (responses, chat):
+        await aeach(lambda v: Runner.run(Agent(name="a", model=model()), v))
+        await aeach(lambda v: Runner.run(Agent(name="a", model=model(), instructions=v), "x"))
+        settings = lambda v: ModelSettings(extra_body={"y": v})
+        await aeach(lambda v: Runner.run(Agent(name="a", model=model(), model_settings=settings(v)), "x"))
+    await aeach(lambda v: Runner.run(Agent(name="a", model=responses()), "x", context=v))
+    await aeach(lambda v: Runner.run(dynamic(v), "x"))
+    await aeach(tooled)
+    await aeach(streamed)
+asyncio.run(main())
+""",
     "mcp": """
 import anyio
 from mcp import ClientSession

@@ -27,6 +27,8 @@ from langgraph.graph import START, StateGraph
 from mcp.server.lowlevel import Server
 from mcp.shared.memory import create_connected_server_and_client_session
 
+from tests.support.logs import own_records
+
 Run = Callable[[asyncio.Event], Awaitable[Any]]
 
 
@@ -127,7 +129,7 @@ RUNS: dict[str, Run] = {
 def seen(caplog: pytest.LogCaptureFixture) -> Iterator[Captured]:
     with caplog.at_level(logging.WARNING), capture(timeout=60) as captured:
         yield captured
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in own_records(caplog)] == []
 
 
 def assert_cancelled(seen: Captured) -> None:

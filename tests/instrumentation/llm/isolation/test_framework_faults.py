@@ -16,6 +16,7 @@ from somatrace import flush
 from somatrace.config import Config
 from somatrace.testing import Captured, capture
 from somatrace.tracing import init_tracing
+from tests.support.logs import own_records
 from tests.support.programs import run_program
 
 pytest.importorskip("langgraph", reason="langgraph is not installed in this environment")
@@ -124,7 +125,7 @@ def seen(caplog: pytest.LogCaptureFixture) -> Iterator[Captured]:
         init_tracing("test", config=Config(target="none", content_policy=lambda _: CONTENT))
         with capture(timeout=60) as captured:
             yield captured
-    assert [one.getMessage() for one in caplog.records if one.name != "somatrace"] == []
+    assert [one.getMessage() for one in own_records(caplog) if one.name != "somatrace"] == []
 
 
 def broken(*_: object, **__: object) -> Any:
