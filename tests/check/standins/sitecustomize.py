@@ -27,10 +27,10 @@ def _uvicorn_config(module):
     """A free port instead of the default one, which another tree may hold."""
     begin = module.Config.__init__
 
-    def __init__(self, *args, **kwargs):
+    def configure(self, *args, **kwargs):
         begin(self, *args, **{**kwargs, "port": 0} if kwargs.get("port") == 8000 else kwargs)
 
-    module.Config.__init__ = __init__
+    module.Config.__init__ = configure
 
 
 async def _get(port):
