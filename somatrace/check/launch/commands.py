@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import takewhile
 from posixpath import basename, dirname
 
 from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
@@ -76,13 +77,8 @@ def launches(
 
 def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
     """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
-    given: dict[str, str] = {}
-    for word in argv:
-        if ASSIGNMENT.match(word):
-            name, _, value = word.partition("=")
-            given[name] = value
-        elif word not in {"env", "exec"}:
-            break
+    front = takewhile(lambda word: bool(ASSIGNMENT.match(word)) or word in {"env", "exec"}, argv)
+    given = dict(word.split("=", 1) for word in front if "=" in word)
     return replace(around, variables={**around.variables, **given}) if given else around
 
 

@@ -102,10 +102,18 @@ def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool
 
 def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
-    threads, machine.threads = machine.threads, 0
-    owners = set(_owners(machine, app))
     machine.ledger.serves = True
     machine.ledger.served.update(dict.fromkeys(_kind(made) for made in _made(machine, app)))
+    threads, machine.threads = machine.threads, 0  # hooks are in time on the thread that serves, too
+    try:
+        _run_hooks(machine, app, place)
+    finally:
+        machine.threads = threads
+    machine.store.set(SERVED, value=True)
+
+
+def _run_hooks(machine: Machine, app: Value, place: CodePlace) -> None:
+    owners = set(_owners(machine, app))
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
@@ -113,8 +121,6 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
             _run_hook(machine, hook, app, place)
     for made in _made(machine, app):
         _run_arguments(machine, made, place)
-    machine.store.set(SERVED, value=True)
-    machine.threads = threads
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
