@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import takewhile
 from posixpath import basename, dirname
 
 from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
@@ -76,13 +77,8 @@ def launches(
 
 def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
     """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
-    given: dict[str, str] = {}
-    for word in argv:
-        if ASSIGNMENT.match(word):
-            name, _, value = word.partition("=")
-            given[name] = value
-        elif word not in {"env", "exec"}:
-            break
+    front = takewhile(lambda word: bool(ASSIGNMENT.match(word)) or word in {"env", "exec"}, argv)
+    given = dict(word.split("=", 1) for word in front if "=" in word)
     return replace(around, variables={**around.variables, **given}) if given else around
 
 
@@ -111,6 +107,9 @@ def text(
             continue
         if argv[0] == "cd" and len(argv) > 1:
             around = replace(around, workdir=around.in_image(argv[1]))
+            continue
+        if argv[0] == "export":
+            around = _assigned(argv[1:], around)
             continue
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
@@ -274,7 +273,7 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
     if around.tree.is_folder(found):
         found = f"{found}/__main__.py"
-    command = management.command_of(rest) if managed else ""
+    command = management.line_of(rest) if managed else ""
     return servers.script(found, around, origin, command=command)
 
 
