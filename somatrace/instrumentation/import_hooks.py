@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import threading
 from collections.abc import Callable
@@ -36,6 +37,7 @@ def when_imported(
             return
         coverage.imported(name, module)
         try:
+            completed(loaded)
             coverage.set(name, function(loaded) or ON)
         except Exception as error:
             coverage.failed(name, error)
@@ -45,6 +47,15 @@ def when_imported(
         wrapt.register_post_import_hook(instrument, module)
     except Exception as error:
         coverage.failed(name, error)
+
+
+def completed(module: ModuleType) -> None:
+    """Wait for another thread that is just importing `module`: until then it lacks what is to be wrapped.
+
+    Returns at once in a thread that imports the module itself, because its import lock is reentrant.
+    """
+    if getattr(getattr(module, "__spec__", None), "_initializing", False) is True:
+        importlib.import_module(module.__name__)
 
 
 def wrap_method(owner: type, name: str, wrapper: Callable[..., Any]) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
+from somatrace.instrumentation.import_hooks import completed
+
 Hook = Callable[[ModuleType], Any]
 
 #: The modules of instrumentors that wrap what may be loaded later, by library.
@@ -45,6 +47,7 @@ class DeferredWrapping:
         self._package = package
         self._register = register
         self._waiting: dict[str, list[Hook]] = {}
+        self._ended: set[str] = set()
 
     def wait(self) -> None:
         """Wait for modules, before the library is imported."""
@@ -75,11 +78,21 @@ class DeferredWrapping:
             instrumentor.OpenAIV1Instrumentor._try_wrap = wrap_if_present
 
     def _when_loaded(self, hook: Hook, module: str) -> None:
-        if getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False) is True:
+        begun = module in _BEGUN.get(self._library, ()) and module not in self._ended
+        if (
+            begun
+            and getattr(getattr(sys.modules.get(module), "__spec__", None), "_initializing", False) is True
+        ):
             self._waiting.setdefault(module, []).append(hook)
-        else:
-            self._register(hook, module)
+            return
+
+        def loaded(found: ModuleType) -> None:
+            completed(found)
+            hook(found)
+
+        self._register(loaded, module)
 
     def _loaded(self, module: ModuleType) -> None:
+        self._ended.add(module.__name__)
         for hook in self._waiting.pop(module.__name__, ()):
             hook(module)

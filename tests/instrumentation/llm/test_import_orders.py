@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.programs import run_program
+from tests.support.llm_server import llm_server
+from tests.support.otlp_server import otlp_server
+from tests.support.programs import otlp_env, run_program
 
 
 @pytest.mark.slow
@@ -53,3 +55,56 @@ def test_the_agents_of_such_an_import_make_spans():
     )
 
     assert done.stdout == "True\n"
+
+
+SLOW_IMPORT = """
+import importlib.machinery, sys, threading, time
+begun = threading.Event()
+class Slow:
+    # a thread of the program is in the middle of the import when tracing starts
+    def find_spec(self, name, path, target=None):
+        if name != SLOW: return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            begun.set()
+            time.sleep(2)
+            run(module)
+        spec.loader.exec_module = exec_module
+        return spec
+sys.meta_path.insert(0, Slow())
+def call():
+    CALL
+thread = threading.Thread(target=call)
+thread.start()
+assert begun.wait(60)
+import somatrace
+somatrace.init_tracing("service")
+thread.join()
+call()
+somatrace.flush(60)
+print(somatrace.status().problems)
+"""
+OPENAI = "from openai import OpenAI; OpenAI().chat.completions.create(model='m', messages=MESSAGES)"
+ANTHROPIC = (
+    "from anthropic import Anthropic; Anthropic().messages.create(model='m', max_tokens=5, messages=MESSAGES)"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "call", "name"),
+    [
+        ("openai", OPENAI, "openai.chat"),
+        ("openai.resources.chat.completions.completions", OPENAI, "openai.chat"),
+        ("anthropic", ANTHROPIC, "anthropic.chat"),
+    ],
+)
+def test_a_library_that_another_thread_is_importing_is_instrumented(module: str, call: str, name: str):
+    pytest.importorskip(module.partition(".")[0], reason="the client")
+    source = f"SLOW, MESSAGES = {module!r}, [dict(role='user', content='hi')]\n{SLOW_IMPORT}"
+    with llm_server() as llm, otlp_server() as otlp:
+        done = run_program(source.replace("CALL", call), {**otlp_env(otlp.url), **llm.env}, timeout=280)
+
+        assert otlp.named(name)
+    assert (done.stdout, done.stderr) == ("()\n", "")
