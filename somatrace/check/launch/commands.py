@@ -8,10 +8,9 @@ from posixpath import basename, dirname
 
 from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.launch.blocks import ASSIGNMENT
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.launch.steps import ShellStep
-from somatrace.check.launch.wrappers import bare
+from somatrace.check.launch.wrappers import bare, surroundings
 from somatrace.check.run.process import ProcessStart
 
 _PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
@@ -50,7 +49,7 @@ def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
-    around = _assigned(argv, around)
+    around = surroundings(argv, around)
     argv = bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -72,18 +71,6 @@ def launches(
     if known is not None:
         return known(ServerOptions.of(argv[1:]), around, origin)
     return _unknown(argv, around, origin, depth)
-
-
-def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
-    """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
-    given: dict[str, str] = {}
-    for word in argv:
-        if ASSIGNMENT.match(word):
-            name, _, value = word.partition("=")
-            given[name] = value
-        elif word not in {"env", "exec"}:
-            break
-    return replace(around, variables={**around.variables, **given}) if given else around
 
 
 def text(
@@ -116,9 +103,9 @@ def text(
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
         if _stays(step, argv):
-            found.extend(launches(argv, _assigned(step.words, around), here, depth=depth + 1))
+            found.extend(launches(argv, surroundings(step.words, around), here, depth=depth + 1))
         elif _may_stay(argv, around):
-            foreground = launches(argv, _assigned(step.words, around), here, depth=depth + 1) or foreground
+            foreground = launches(argv, surroundings(step.words, around), here, depth=depth + 1) or foreground
     if not found and not _replaces(commands):
         return foreground
     return found
@@ -269,11 +256,9 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return []
     if "$" in path:
         return [undecidable(origin, path, f"`{path}` is known only at run time")]
-    found = around.file(path)
+    found = around.file(path) or around.file(f"{path}/__main__.py")
     if found is None:
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
-    if around.tree.is_folder(found):
-        found = f"{found}/__main__.py"
     command = management.command_of(rest) if managed else ""
     return servers.script(found, around, origin, command=command)
 
@@ -284,10 +269,10 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
     if "$" in program:
         return [undecidable(origin, program, f"`{program}` is known only at run time")]
     on_path = around.on_path(program)
+    if program.endswith(".py") or ("/" in program and around.file(f"{program}/__main__.py")):
+        return _file(on_path or program, argv[1:], around, origin)
     if program.endswith(".sh") or on_path or ("/" in program and around.file(program)):
         return _script(on_path or program, argv[1:], around, origin, depth)
-    if program.endswith(".py"):
-        return _file(program, argv[1:], around, origin)
     console = around.scripts.get(basename(program))
     if console is not None:
         return [servers.console(console, around, origin)]

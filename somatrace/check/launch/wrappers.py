@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from posixpath import basename
+from types import MappingProxyType
 
+from somatrace.check.launch.around import LaunchContext
 from somatrace.check.launch.blocks import ASSIGNMENT
 
 #: Wrapper programs that precede a command, and the number of arguments each takes.
@@ -25,8 +29,16 @@ _RUNNER_VALUES = {
     "--directory", "--env-file", "--package", "-e", "--environment", "-C", "--config", "-d", "--pattern",
     "-E", "--only-group", "--no-group", "-g", "-u", "-s", "--signal", "-k", "--service_name",
     "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--exporter_otlp_endpoint",
-    "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package",
+    "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package", "--with-editable",
+    "--no-extra", "--config-file", "--cache-dir", "--default-index", "--chdir",
 }  # fmt: skip
+#: Options of uv that take a module or a script (https://docs.astral.sh/uv/reference/cli/#uv-run).
+_PYTHON_OPTIONS = {
+    "-m": ["python", "-m"], "--module": ["python", "-m"], "-s": ["python"], "--script": ["python"],
+    "--gui-script": ["python"],
+}  # fmt: skip
+#: Options that name the directory in which the command runs.
+_FOLDERS = {"uv": {"--directory"}, "poetry": {"-C", "--directory"}, "env": {"-C", "--chdir"}}
 
 
 def bare(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -40,7 +52,7 @@ def bare(argv: tuple[str, ...]) -> tuple[str, ...]:
             if _RUNNERS[program][0] not in rest[:4]:
                 return tuple(rest)
             del rest[: rest.index(_RUNNERS[program][0]) + 1]
-            _drop_options(rest)
+            _drop_options(rest, _PYTHON_OPTIONS if program == "uv" else {})
         elif program in _PREFIXES:
             rest.pop(0)
             _drop_options(rest)
@@ -52,9 +64,39 @@ def bare(argv: tuple[str, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _drop_options(rest: list[str]) -> None:
+def surroundings(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
+    """With the variables and the directory that are set for this command alone: `FLASK_APP=web flask run`."""
+    given: dict[str, str] = {}
+    for word in argv:
+        if ASSIGNMENT.match(word):
+            name, _, value = word.partition("=")
+            given[name] = value
+        elif word not in {"env", "exec"}:
+            break
+    folder = _folder(argv)
+    if folder:
+        around = replace(around, workdir=around.in_image(folder))
+    return replace(around, variables={**around.variables, **given}) if given else around
+
+
+def _folder(argv: tuple[str, ...]) -> str:
+    """The directory that a wrapper enters before it starts the command; empty if none does."""
+    options: set[str] = set()
+    for number, word in enumerate(argv[: len(argv) - len(bare(argv))]):
+        options = _FOLDERS.get(basename(word), options)
+        name, equals, value = word.partition("=")
+        if name in options:
+            return value if equals else "".join(argv[number + 1 : number + 2])
+    return ""
+
+
+def _drop_options(rest: list[str], python: Mapping[str, list[str]] = MappingProxyType({})) -> None:
+    """Drop the options before a command; what `python` replaces is the command."""
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
+        if option in python:
+            rest[:0] = python[option]
+            return
         if option == "--":
             return
         if option in _RUNNER_VALUES and rest:
