@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from posixpath import join, normpath
+from posixpath import dirname, join, normpath
 
 from somatrace.check.project.file_tree import FileTree, beside
 from somatrace.check.run.loader import SearchRoot
@@ -127,8 +127,9 @@ class LaunchContext:
         for target, source in self.mounts:
             inner = target.removeprefix(folder.rstrip("/") + "/")
             if inner != target and not self.tree.is_folder(source):
-                if "/" not in inner:
-                    roots.append(SearchRoot(beside(source, "..")))
+                package = dirname(inner)
+                if not package or inner.endswith(".py"):
+                    roots.append(SearchRoot(beside(source, ".."), package.replace("/", ".")))
             elif inner != target and inner:
                 roots.append(SearchRoot(source, inner.replace("/", ".")))
         return roots

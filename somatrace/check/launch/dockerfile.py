@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from posixpath import basename, join, normpath
 
@@ -17,6 +17,7 @@ from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOI
 
 #: Files that a RUN writes: by redirection or `tee`.
 _WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
+_PAIR = re.compile(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)")
 _MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
@@ -45,15 +46,14 @@ def stages(text: str) -> list[BuildStage]:
                 break
             found.append(_from(rest, found, variables))
         elif instruction == "ARG" and not found:
-            name, _, value = rest.partition("=")
-            variables[name] = value.strip("\"'")
+            variables |= {name: words.unquoted(value, variables) for name, value in _PAIR.findall(rest)}
         elif found:
-            _apply(found[-1], read)
+            _apply(found[-1], read, variables)
     return found
 
 
 def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> BuildStage:
-    parts = [part for part in words.expand(rest, variables).split() if not part.startswith("--")]
+    parts = [words.unquoted(part, variables) for part in rest.split() if not part.startswith("--")]
     base = parts[0] if parts else ""
     name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
     parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
@@ -73,13 +73,13 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     )
 
 
-def _apply(stage: BuildStage, read: Instruction) -> None:
+def _apply(stage: BuildStage, read: Instruction, arguments: Mapping[str, str]) -> None:
     line, instruction, rest, documents = read
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
         stage.folders |= {stage.workdir}
     elif instruction in {"ENV", "ARG"}:
-        _environment(stage, rest, line, instruction)
+        _environment(stage, rest, line, arguments if instruction == "ARG" else None)
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest, documents)
     elif instruction == "RUN":
@@ -100,11 +100,13 @@ def _made(stage: BuildStage, rest: str) -> frozenset[str]:
     return _in_image(stage, [word.strip("\"'") for word in named if not word.startswith("-")])
 
 
-def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
-    pairs = re.findall(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
-    for name, value in pairs:
+def _environment(stage: BuildStage, rest: str, line: int, arguments: Mapping[str, str] | None) -> None:
+    """Set variables: those of an ENV, or of an ARG, which has the default of the `arguments` before all stages."""
+    name, _, value = rest.partition(" ")
+    single = [(name, value if arguments is None else arguments.get(name, ""))]
+    for name, value in _PAIR.findall(rest) or single:
         stage.variables[name] = words.unquoted(value.strip(), stage.variables)
-        if instruction == "ENV":
+        if arguments is None:
             stage.switches.append((name, stage.variables[name], line))
 
 
