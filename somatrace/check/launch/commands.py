@@ -6,7 +6,16 @@ import re
 from dataclasses import replace
 from posixpath import basename, dirname
 
-from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
+from somatrace.check.launch import (
+    inline_code,
+    management,
+    own_folder,
+    programs,
+    servers,
+    steps,
+    supervised,
+    words,
+)
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.launch.steps import ShellStep
@@ -229,6 +238,8 @@ def _python(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, 
         if option in _PYTHON_VALUES and rest:
             rest.pop(0)
     if not rest:
+        return []
+    if rest[0] == "-c" and inline_code.is_tool("".join(rest[1:2]), around):
         return []
     if rest[0] in {"-c", "-"}:
         return [undecidable(origin, "python -c", "code given on the command line is not followed")]

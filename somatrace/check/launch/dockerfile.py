@@ -101,7 +101,7 @@ def _made(stage: BuildStage, rest: str) -> frozenset[str]:
 
 
 def _environment(stage: BuildStage, rest: str, line: int, arguments: Mapping[str, str] | None) -> None:
-    """Set variables: those of an ENV, or of an ARG, which has the default of the `arguments` before all stages."""
+    """Set the variables of an ENV, or of an ARG, whose default the `arguments` before all stages may hold."""
     name, _, value = rest.partition(" ")
     single = [(name, value if arguments is None else arguments.get(name, ""))]
     for name, value in _PAIR.findall(rest) or single:
