@@ -17,7 +17,7 @@ _IMPORTS = re.compile(r"\b(?:import|from)[ \t]+([\w.]+(?:[ \t]*,[ \t]*[\w.]+)*)"
 
 
 def is_tool(code: str, around: LaunchContext) -> bool:
-    """Whether the code imports nothing from the tree, serves nothing and calls no model: it downloads or waits."""
+    """Whether the code uses nothing of the tree, serves nothing and calls no model: it downloads or waits."""
     try:
         use = module_use(parse(code.encode()), code.encode())
     except UnparsableError:
