@@ -9,6 +9,7 @@ from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.lambdas import handler
 from somatrace.check.launch.servers import ServerOptions
+from somatrace.check.launch.uwsgi import uwsgi
 from somatrace.check.launch.workers import (
     celery,
     chainlit,
@@ -20,7 +21,6 @@ from somatrace.check.launch.workers import (
     rq,
     sanic,
     streamlit,
-    uwsgi,
     worker,
 )
 
