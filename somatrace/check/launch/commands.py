@@ -197,7 +197,8 @@ def _absent(
 ) -> list[Launch]:
     """A script that is not in the tree. One of the base image runs the command that it is given, if any."""
     foreign = path.startswith("/") or "/" not in path
-    given = launches(arguments, around, origin, depth=depth + 1) if foreign else []
+    command = arguments[arguments.index("--") + 1 :] if "--" in arguments else arguments
+    given = launches(command, around, origin, depth=depth + 1) if foreign else []
     if given:
         return given
     if foreign and not around.holds_python():

@@ -54,7 +54,7 @@ def launches(
     A model client in one of the `services` is reported for the service (ST040).
     """
     sources = Sources(tree)
-    if started := list(unread.scripts(tree, around, sources)):
+    if started := list(unread.scripts(tree, around)):
         return started
     found = _programs(tree, around, services, sources)
     return found or ([] if _is_packaged(tree, "") else unread.launchers(tree, images, around))
