@@ -64,6 +64,10 @@ class LaunchContext:
     #: how many more scripts one launcher may start, shared by all that it starts
     scripts_left: list[int] | None = None
 
+    def counting(self, most: int) -> LaunchContext:
+        """With a limit on the scripts that are started, unless there is one."""
+        return self if self.scripts_left is not None else replace(self, scripts_left=[most])
+
     def has_scripts_left(self) -> bool:
         """Count one script, and return whether it may be followed."""
         if self.scripts_left is not None:

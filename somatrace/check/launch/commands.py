@@ -92,8 +92,7 @@ def text(
 ) -> list[Launch]:
     """The processes of a shell script: its last command, background commands, and servers."""
     found: list[Launch] = []
-    if around.scripts_left is None:
-        around = replace(around, scripts_left=[_MOST_SCRIPTS])
+    around = around.counting(_MOST_SCRIPTS)
     command = _with_sourced(command, around)
     try:
         commands = steps.split(command, around.variables, positional)
@@ -183,8 +182,7 @@ def _script(
         return _file(path, arguments, around, origin)
     if depth > _MOST_DEPTH:
         return []
-    if around.scripts_left is None:
-        around = replace(around, scripts_left=[_MOST_SCRIPTS])
+    around = around.counting(_MOST_SCRIPTS)
     if not around.has_scripts_left():
         return [undecidable(origin, path, f"more than {_MOST_SCRIPTS} scripts start one another")]
     content = own_folder.resolved(content, dirname(around.in_image(path)))
@@ -209,18 +207,19 @@ def _absent(
 def _supervisord(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
-    """The programs of a configuration that the Dockerfile contains; one in the tree is a launcher itself."""
-    written = [file for file in around.written.values() if supervised.SECTION in file.text]
+    """The programs of the configurations in the image; another one in the tree is a launcher itself."""
+    options = ServerOptions.of(argv[1:])
+    named = options.get("-c", "--configuration") or "supervisord.conf"
+    around = around.counting(_MOST_SCRIPTS)
+    given = supervised.in_image(around, named) if around.has_scripts_left() else []
     found: list[Launch] = []
-    for file in written:
+    for file in given:
         for program in supervised.programs(file.text, file.line):
             inside = replace(around, workdir=around.in_image(program.folder))
             where = LaunchOrigin(file.path, program.line, program.command)
             found += text(program.command, inside, where, depth=depth + 1)
-    if written or not around.holds_python() or supervised.in_tree(around.tree):
+    if given or not around.holds_python() or supervised.in_tree(around.tree):
         return found
-    options = ServerOptions.of(argv[1:])
-    named = options.get("-c", "--configuration") or "supervisord.conf"
     return [undecidable(origin, named, f"the configuration `{named}` is not in the tree")]
 
 
