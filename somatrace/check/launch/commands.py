@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from posixpath import basename, dirname
 
@@ -14,6 +15,7 @@ from somatrace.check.launch import (
     servers,
     steps,
     supervised,
+    uwsgi,
     words,
 )
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
@@ -29,19 +31,6 @@ _ONE_OFF_MODULES = frozenset([
     "pip", "venv", "ensurepip", "compileall", "pytest", "unittest", "alembic", "black", "ruff",
     "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
     "debugpy", "site", "coverage", "aerich", "awslambdaric",
-])  # fmt: skip
-#: Programs that start Python code in ways the check does not follow.
-_SUSPECTS = frozenset([
-    "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
-    "mlflow", "prefect", "dagster", "litestar",
-])  # fmt: skip
-#: Servers that are not Python.
-_OTHERS = frozenset([
-    "nginx", "node", "npm", "npx", "yarn", "pnpm", "bun", "deno", "caddy", "httpd", "apache2", "apache2ctl",
-    "apachectl", "java", "php-fpm", "redis-server", "postgres", "mysqld", "mongod", "traefik", "haproxy",
-    "envoy",
-    "docker", "docker-compose", "docker-entrypoint.sh",
-    "ollama", "cron", "crond", "s6-svscan", "runsvdir",
 ])  # fmt: skip
 #: Files outside the tree that only set variables: environment files, virtual environments, profiles.
 _SETS_VARIABLES = re.compile(
@@ -77,9 +66,21 @@ def launches(
     if program == "supervisord":
         return _supervisord(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
-    if known is not None:
-        return known(ServerOptions.of(argv[1:]), around, origin)
-    return _unknown(argv, around, origin, depth)
+    if known is None:
+        return _unknown(argv, around, origin, depth)
+    options = ServerOptions.of(argv[1:])
+    found = known(options, around, origin)
+    return [*found, *_attached(options, around, origin, depth)] if program == "uwsgi" else found
+
+
+def _attached(
+    options: ServerOptions, around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> Iterator[Launch]:
+    """The programs that uWSGI starts beside the application."""
+    around = around.counting(_MOST_SCRIPTS)
+    if around.has_scripts_left():
+        for one in uwsgi.attached(options, around, origin):
+            yield from text(one.command, one.around, one.origin, depth=depth + 1)
 
 
 def text(
@@ -141,7 +142,9 @@ def _may_stay(argv: tuple[str, ...], around: LaunchContext) -> bool:
 def _replaces(commands: list[ShellStep]) -> bool:
     """Whether a script ends as another program, to which what it runs before is preparation."""
     last = commands[-1].words if commands else ()
-    return bool(last) and (last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in _OTHERS)
+    return bool(last) and (
+        last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in programs.OTHERS
+    )
 
 
 def _with_sourced(command: str, around: LaunchContext) -> str:
@@ -289,7 +292,7 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
         return [servers.console(console, around, origin)]
     if (
         any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
-        and program in _SUSPECTS
+        and program in programs.SUSPECTS
     ):
         return [undecidable(origin, program, f"it is unknown how `{program}` starts Python code")]
     return []

@@ -142,8 +142,9 @@ def _copy(
         stage.copies.extend((normpath(f"/{source}")[1:] or ".", target) for source in parts[:-1])
         return
     origin = _named(words.unquoted(named[1], stage.variables), earlier)
-    for source in parts[:-1] if origin is not None else ():
-        stage.copies = [*dict.fromkeys([*stage.copies, *copied(origin, source, target)])][:_MOST_COPIES]
+    if origin is not None:
+        taken = [one for source in parts[:-1] for one in copied(origin, source, target)]
+        stage.copies = [*dict.fromkeys([*stage.copies, *taken])][:_MOST_COPIES]
 
 
 def _named(name: str, earlier: list[BuildStage]) -> BuildStage | None:

@@ -56,6 +56,19 @@ MODULES = {
     "streamlit.web.cli": "streamlit",
     "celery.bin.celery": "celery",
 }
+#: Programs that start Python code in ways the check does not follow.
+SUSPECTS = frozenset([
+    "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
+    "mlflow", "prefect", "dagster", "litestar",
+])  # fmt: skip
+#: Servers that are not Python.
+OTHERS = frozenset([
+    "nginx", "node", "npm", "npx", "yarn", "pnpm", "bun", "deno", "caddy", "httpd", "apache2", "apache2ctl",
+    "apachectl", "java", "php-fpm", "redis-server", "postgres", "mysqld", "mongod", "traefik", "haproxy",
+    "envoy",
+    "docker", "docker-compose", "docker-entrypoint.sh",
+    "ollama", "cron", "crond", "s6-svscan", "runsvdir",
+])  # fmt: skip
 
 
 def serves(argv: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from posixpath import dirname
+from typing import NamedTuple
 
 from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
@@ -24,22 +25,55 @@ _DAEMONS = {"attach-daemon": 0, "attach-daemon2": 0, "smart-attach-daemon": 1, "
 _COMMAND = re.compile(r"(?:^|,)(?:cmd|command|exec)=([^,]+)")
 
 
+class AttachedProgram(NamedTuple):
+    """A command that uWSGI keeps running beside the application, where it runs, and where it is written."""
+
+    command: str
+    around: LaunchContext
+    origin: LaunchOrigin
+
+
 def uwsgi(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """The applications, and what an ini file starts beside them: `attach-daemon`, `mule`."""
+    """The applications."""
+    named, inside, _ = _read(options, around)
+    launches = [one for target in _applications(named) for one in servers.imported(target, inside, origin)]
+    return launches or [servers.undecidable(origin, "uwsgi", "uwsgi is given no application")]
+
+
+def attached(
+    options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin
+) -> Iterator[AttachedProgram]:
+    """The programs that uWSGI starts and keeps running: `attach-daemon`, `mule`."""
+    named, inside, path = _read(options, around)
+    for name, dropped in _DAEMONS.items():
+        for value, line in named.get(name, ()):
+            given = _COMMAND.search(value) if name == "attach-daemon2" else None
+            command = given[1] if given else " ".join(value.split()[dropped:])
+            where = LaunchOrigin(path, line, command) if line else origin
+            yield AttachedProgram(command.replace("%(_)", "${_}"), inside, where)
+    for value, line in named.get("mule", ()):
+        if value.endswith(".py"):
+            yield AttachedProgram(
+                f"python {value}", inside, LaunchOrigin(path, line, value) if line else origin
+            )
+
+
+def _read(
+    options: servers.ServerOptions, around: LaunchContext
+) -> tuple[dict[str, list[tuple[str, int]]], LaunchContext, str]:
+    """The options with their lines in the ini file (0 on the command line), what they set, and the file."""
     named = {name.lstrip("-"): [(value, 0)] for name, value in options.named.items()}
     settings = options.get("--ini") or next((word for word in options.rest if ".ini" in word), "")
     path, _, section = settings.partition(":")
-    found = around.file(path) if path else None
-    if found is not None:
+    found = (around.file(path) if path else None) or ""
+    if found:
         text = (around.tree.text(found) or "").replace("%d", f"{dirname(around.in_image(path))}/")
         for name, values in _settings(text, section).items():
             named.setdefault(name, []).extend(values)
     python = [value for name in ("pythonpath", "python-path", "pp") for value, _ in named.get(name, ())]
     workdir = around.in_image(_first(named, "chdir", "chdir2") or ".")
     inside = replace(around, workdir=workdir, pythonpath=(*around.pythonpath, *python))
-    launches = [one for target in _applications(named) for one in servers.imported(target, inside, origin)]
-    launches += _beside(named, found or origin.path, inside, origin)
-    return launches or [servers.undecidable(origin, "uwsgi", "uwsgi is given no application")]
+    return named, inside, found
 
 
 def _settings(text: str, section: str) -> dict[str, list[tuple[str, int]]]:
@@ -66,23 +100,3 @@ def _applications(named: dict[str, list[tuple[str, int]]]) -> Iterator[str]:
     mounted = [value.partition("=")[2] for value, _ in named.get("mount", ()) if "=" in value]
     for target in [*([module or file] if module or file else ()), *mounted]:
         yield target if ":" in target else f"{target}:{attribute}"
-
-
-def _beside(
-    named: dict[str, list[tuple[str, int]]], path: str, around: LaunchContext, origin: LaunchOrigin
-) -> Iterator[Launch]:
-    """The programs that uWSGI starts and keeps running."""
-    from somatrace.check.launch import commands
-
-    if not around.has_scripts_left():
-        return
-    for name, dropped in _DAEMONS.items():
-        for value, line in named.get(name, ()):
-            given = _COMMAND.search(value) if name == "attach-daemon2" else None
-            command = given[1] if given else " ".join(value.split()[dropped:])
-            where = LaunchOrigin(path, line, command) if line else origin
-            yield from commands.text(command.replace("%(_)", "${_}"), around, where)
-    for value, line in named.get("mule", ()):
-        file = around.file(value) if value.endswith(".py") else None
-        if file is not None:
-            yield from servers.script(file, around, LaunchOrigin(path, line, value) if line else origin)
