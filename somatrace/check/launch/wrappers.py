@@ -9,15 +9,18 @@ from types import MappingProxyType
 
 from somatrace.check.launch.around import LaunchContext
 from somatrace.check.launch.blocks import ASSIGNMENT
+from somatrace.check.launch.words import SHELLS
 
 #: Wrapper programs that precede a command, and the number of arguments each takes.
 _PREFIXES = {
     "exec": 0, "nohup": 0, "sudo": 0, "command": 0, "time": 0, "dumb-init": 0, "tini": 0, "catatonit": 0,
     "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
     "ddtrace-run": 0, "xvfb-run": 0, "setpriv": 0, "chpst": 0, "env": 0, "eatmydata": 0, "unbuffer": 0,
-    "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "pytest-watch": 0, "honcho": 0,
-    "memray": 1,
+    "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "wait-for.sh": 1, "pytest-watch": 0,
+    "honcho": 0, "memray": 1, "dockerize": 0,
 }  # fmt: skip
+#: Well-known scripts that wait for a host; their command follows two dashes.
+_WAITS = frozenset(["wait-for-it", "wait-for-it.sh", "wait-for", "wait-for.sh"])
 _RUNNERS = {
     "poetry": ("run",), "uv": ("run",), "pipenv": ("run",), "pdm": ("run",), "hatch": ("run",),
     "rye": ("run",), "pixi": ("run",), "conda": ("run",), "newrelic-admin": ("run-program",),
@@ -30,7 +33,8 @@ _RUNNER_VALUES = {
     "-E", "--only-group", "--no-group", "-g", "-u", "-s", "--signal", "-k", "--service_name",
     "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--exporter_otlp_endpoint",
     "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package", "--with-editable",
-    "--no-extra", "--config-file", "--cache-dir", "--default-index", "--chdir",
+    "--no-extra", "--config-file", "--cache-dir", "--default-index", "--chdir", "-wait", "-timeout",
+    "-template", "-stdout", "-stderr", "-wait-retry-interval", "-wait-http-header",
 }  # fmt: skip
 #: Options of uv that take a module or a script (https://docs.astral.sh/uv/reference/cli/#uv-run).
 _PYTHON_OPTIONS = {
@@ -53,6 +57,10 @@ def bare(argv: tuple[str, ...]) -> tuple[str, ...]:
                 return tuple(rest)
             del rest[: rest.index(_RUNNERS[program][0]) + 1]
             _drop_options(rest, _PYTHON_OPTIONS if program == "uv" else {})
+        elif program in SHELLS and len(rest) > 1 and basename(rest[1]) in _WAITS:
+            rest.pop(0)
+        elif program in _WAITS and "--" in rest:
+            del rest[: rest.index("--") + 1]
         elif program in _PREFIXES:
             rest.pop(0)
             _drop_options(rest)
