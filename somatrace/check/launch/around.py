@@ -46,6 +46,8 @@ class Launch:
     line: int = 1
     #: no launcher names it: it is a process only if it serves, or works for ever
     if_it_works: bool = False
+    #: an image as its Dockerfile alone tells it
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

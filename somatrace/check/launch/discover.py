@@ -21,6 +21,7 @@ from somatrace.check.launch import (
     unlaunched,
 )
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.presence import without_guesses
 from somatrace.check.project import yaml_reader
 from somatrace.check.project.file_tree import FileTree, beside, is_test
 from somatrace.check.run.loader import SearchRoot
@@ -66,7 +67,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     )
     images = tuple(path for path in tree.files if dockerfile.is_dockerfile(path) and not is_test(path))
     found: dict[tuple[Any, ...], Launch] = {}
-    for launch in _all(tree, around, images, scripts):
+    for launch in without_guesses([*_all(tree, around, images, scripts)], tree):
         found.setdefault(_same(launch), launch)
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
@@ -130,7 +131,7 @@ def _all(
 def _launcher(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
     """The processes that one file starts."""
     if dockerfile.is_dockerfile(path):
-        yield from dockerfile.launches(path, around)
+        yield from (replace(launch, alone=True) for launch in dockerfile.launches(path, around))
     elif basename(path) == "Procfile":
         yield from files.procfile(path, around)
     elif path.endswith((".yml", ".yaml")):

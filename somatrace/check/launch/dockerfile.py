@@ -21,6 +21,7 @@ _WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
 _OPTIONS = re.compile(r"(?:--\S+\s+)+")
 _FROM = re.compile(r"--from=(\S+)")
 _PAIR = re.compile(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)")
+_ARGUMENT = re.compile(r"(?<!\S)(\w+)(?:=(?:\"[^\"]*\"|'[^']*'|\S*))?")
 _MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
@@ -40,11 +41,12 @@ def is_dockerfile(path: str) -> bool:
     return _NAME.fullmatch(name) is not None and not name.endswith(".dockerignore")
 
 
-def stages(text: str) -> list[BuildStage]:
-    """All stages, each with the instructions it inherits from an earlier one."""
+def stages(text: str, arguments: Mapping[str, str] = AS_BUILT.arguments) -> list[BuildStage]:
+    """All stages, each with the instructions it inherits from an earlier one, built with the arguments."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
-    for read in instructions.read(text).found:
+    for written in instructions.read(text).found:
+        read = _with_arguments(written, arguments) if written.name == "ARG" and arguments else written
         instruction, rest = read.name, read.rest
         if instruction == "FROM":
             if len(found) > _MOST_STAGES:
@@ -55,6 +57,15 @@ def stages(text: str) -> list[BuildStage]:
         elif found:
             _apply(found, read, variables)
     return found
+
+
+def _with_arguments(read: Instruction, arguments: Mapping[str, str]) -> Instruction:
+    """An ARG with the values that the build is given."""
+
+    def given(match: re.Match[str]) -> str:
+        return f'{match[1]}="{arguments[match[1]]}"' if match[1] in arguments else match[0]
+
+    return read._replace(rest=_ARGUMENT.sub(given, read.rest))
 
 
 def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> BuildStage:
@@ -185,7 +196,7 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
     if read.problem:
         reason = f"it cannot be followed: {read.problem}"
         return [servers.undecidable(LaunchOrigin(path, read.line, ""), path, reason)]
-    found = stages(text)
+    found = stages(text, override.arguments)
     if not found:
         return []
     if len(found) > _MOST_STAGES:

@@ -21,3 +21,16 @@ def is_here(launch: Launch, tree: FileTree) -> bool:
 def is_followed(launches: Sequence[Launch], tree: FileTree) -> bool:
     """Whether there are processes, and each can be followed."""
     return bool(launches) and all(not one.problem and is_here(one, tree) for one in launches)
+
+
+def without_guesses(launches: Sequence[Launch], tree: FileTree) -> list[Launch]:
+    """Without images that cannot be followed by their Dockerfile alone, where a compose file says how."""
+    alone = {_line(launch) for launch in launches if launch.alone}
+    told = {
+        _line(one) for one in launches if not one.alone and _line(one) in alone and is_followed([one], tree)
+    }
+    return [one for one in launches if not one.alone or _line(one) not in told or is_followed([one], tree)]
+
+
+def _line(launch: Launch) -> tuple[str, int]:
+    return launch.origin.path, launch.origin.line
