@@ -17,7 +17,7 @@ _PREFIXES = {
     "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
     "ddtrace-run": 0, "xvfb-run": 0, "setpriv": 0, "chpst": 0, "env": 0, "eatmydata": 0, "unbuffer": 0,
     "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "wait-for.sh": 1, "pytest-watch": 0,
-    "honcho": 0, "memray": 1, "dockerize": 0,
+    "honcho": 0, "memray": 1, "dockerize": 0, "uvx": 0,
 }  # fmt: skip
 #: Well-known scripts that wait for a host; their command follows two dashes.
 _WAITS = frozenset(["wait-for-it", "wait-for-it.sh", "wait-for", "wait-for.sh"])
@@ -25,7 +25,7 @@ _RUNNERS = {
     "poetry": ("run",), "uv": ("run",), "pipenv": ("run",), "pdm": ("run",), "hatch": ("run",),
     "rye": ("run",), "pixi": ("run",), "conda": ("run",), "newrelic-admin": ("run-program",),
     "doppler": ("run",), "infisical": ("run",), "micromamba": ("run",), "watchmedo": ("auto-restart",),
-    "aws-vault": ("exec",),
+    "aws-vault": ("exec",), "pipx": ("run",),
 }  # fmt: skip
 _RUNNER_VALUES = {
     "-n", "-p", "--name", "--prefix", "--with", "--extra", "--group", "--python", "--project",
@@ -33,8 +33,8 @@ _RUNNER_VALUES = {
     "-E", "--only-group", "--no-group", "-g", "-u", "-s", "--signal", "-k", "--service_name",
     "--traces_exporter", "--metrics_exporter", "--logs_exporter", "--exporter_otlp_endpoint",
     "--exporter_otlp_protocol", "--with-requirements", "--index", "--no-package", "--with-editable",
-    "--no-extra", "--config-file", "--cache-dir", "--default-index", "--chdir", "-wait", "-timeout",
-    "-template", "-stdout", "-stderr", "-wait-retry-interval", "-wait-http-header",
+    "--no-extra", "--config-file", "--cache-dir", "--default-index", "--chdir", "--from", "--spec",
+    "-wait", "-timeout", "-template", "-stdout", "-stderr", "-wait-retry-interval", "-wait-http-header",
 }  # fmt: skip
 #: Options of uv that take a module or a script (https://docs.astral.sh/uv/reference/cli/#uv-run).
 _PYTHON_OPTIONS = {
