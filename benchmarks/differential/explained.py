@@ -85,8 +85,8 @@ EXPLAINED: tuple[Explained, ...] = (
 )
 
 #: tests, with wildcards, that have failed without tracing too, but too rarely for two runs to show it: they
-#: measure time. langgraph's expects that two tasks are 10 ms apart: of 72 repetitions without tracing on a busy
-#: machine 9 failed
+#: measure time. langgraph's expects that two tasks are 10 ms apart: of 72 repetitions without tracing on a
+#: busy machine 9 failed
 FLAKY: dict[str, tuple[str, ...]] = {
     "langgraph": ("tests/test_pregel_async.py::test_imp_nested[*",),
     "langchain-core": ("tests/unit_tests/language_models/chat_models/test_rate_limiting.py::*",),

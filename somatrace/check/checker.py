@@ -97,19 +97,22 @@ def check(tree: FileTree, settings: CheckSettings) -> CheckReport:
 
 def _without_phantoms(followed: list[_Followed]) -> list[_Followed]:
     """Without entrypoints by convention that a launched process of the same service serves or runs."""
-    served: set[tuple[str, str]] = set()
-    loaded: set[tuple[str, str]] = set()
+    launched: dict[tuple[str, str], set[str]] = {}
     for one in followed:
         if one.outcome is not None and one.launch.origin.line:
-            served.update((one.service, path) for path in one.outcome.ledger.served)
-            loaded.update((one.service, path) for path in one.outcome.ledger.modules)
-    return [one for one in followed if not _is_phantom(one, served, loaded)]
+            for path in one.outcome.ledger.modules:
+                launched.setdefault((one.service, path), set()).update(one.outcome.ledger.served)
+    return [one for one in followed if not _is_phantom(one, launched)]
 
 
-def _is_phantom(one: _Followed, served: set[tuple[str, str]], loaded: set[tuple[str, str]]) -> bool:
-    if one.launch.origin.text != "convention" or one.launch.origin.line:
+def _is_phantom(one: _Followed, launched: Mapping[tuple[str, str], set[str]]) -> bool:
+    """Whether another process loads this module and, if it holds an application, serves one of its class."""
+    if one.launch.origin.text != "convention" or one.launch.origin.line or one.outcome is None:
         return False
-    return (one.service, one.path) in (served if one.launch.start.kind == "import" else loaded)
+    served = launched.get((one.service, one.path))
+    if served is None:
+        return False
+    return one.launch.start.kind != "import" or not served.isdisjoint(one.outcome.ledger.served)
 
 
 def _process(verdict: ProcessVerdict) -> CheckedProcess:

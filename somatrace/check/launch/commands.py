@@ -13,6 +13,7 @@ from somatrace.check.launch import (
     own_folder,
     programs,
     servers,
+    sourced,
     steps,
     supervised,
     uwsgi,
@@ -32,13 +33,7 @@ _ONE_OFF_MODULES = frozenset([
     "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
     "debugpy", "site", "coverage", "aerich", "awslambdaric",
 ])  # fmt: skip
-#: Files outside the tree that only set variables: environment files, virtual environments, profiles.
-_SETS_VARIABLES = re.compile(
-    r"(?:^|/)\.?env(?:rc|[._-][\w.-]*)?$|\.env(?:[._-]\w+)*$|/activate$|^/etc/|profile$|rc$|^<|^/dev/|^\$"
-)
-_SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
 _MOST_DEPTH = 8
-_MOST_SOURCED = 20
 #: Scripts that start one another multiply with every level.
 _MOST_SCRIPTS = 50
 
@@ -58,7 +53,7 @@ def launches(
         given = argv.index("-c") + 1 if "-c" in argv else len(argv)
         return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
-        if around.file(argv[1]) is None and _SETS_VARIABLES.search(argv[1]):
+        if around.file(argv[1]) is None and sourced.SETS_VARIABLES.search(argv[1]):
             return []
         return _script(argv[1], argv[2:], around, origin, depth)
     if _PYTHON.match(program):
@@ -94,7 +89,7 @@ def text(
     """The processes of a shell script: its last command, background commands, and servers."""
     found: list[Launch] = []
     around = around.counting(_MOST_SCRIPTS)
-    command = _with_sourced(command, around)
+    command = sourced.inlined(command, around)
     try:
         commands = steps.split(command, around.variables, positional)
     except words.UnsplittableError as error:
@@ -107,6 +102,9 @@ def text(
             continue
         if argv[0] == "cd" and len(argv) > 1:
             around = replace(around, workdir=around.in_image(argv[1]))
+            continue
+        if argv[0] == "export":
+            around = surroundings(argv[1:], around)
             continue
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
@@ -145,20 +143,6 @@ def _replaces(commands: list[ShellStep]) -> bool:
     return bool(last) and (
         last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in programs.OTHERS
     )
-
-
-def _with_sourced(command: str, around: LaunchContext) -> str:
-    """Inline the files a script sources on the sourcing line, so later line numbers stay correct."""
-
-    def inlined(match: re.Match[str]) -> str:
-        path = around.file(match[1])
-        lines = (around.tree.text(path) or "").split("\n") if path else []
-        return (
-            "; ".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
-            or match[0]
-        )
-
-    return _SOURCED.sub(inlined, command, count=_MOST_SOURCED)
 
 
 def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
@@ -273,7 +257,7 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
     found = around.file(path) or around.file(f"{path}/__main__.py")
     if found is None:
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
-    command = management.command_of(rest) if managed else ""
+    command = management.line_of(rest) if managed else ""
     return servers.script(found, around, origin, command=command)
 
 

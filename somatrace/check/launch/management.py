@@ -32,6 +32,11 @@ def command_of(words: tuple[str, ...]) -> str:
     return next((word for word in words if not word.startswith("-")), "")
 
 
+def line_of(words: tuple[str, ...]) -> str:
+    """The command and the words after it: `jobs run`."""
+    return " ".join(word for word in words if not word.startswith("-"))
+
+
 def is_tool(command: str) -> bool:
     """Whether a command of Django or Flask does one thing and ends, and is known for it."""
     return command in _DJANGO_TOOLS or command in _FLASK_TOOLS or bool(_DATABASE_TOOL.fullmatch(command))

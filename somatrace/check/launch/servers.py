@@ -204,7 +204,9 @@ def flask(options: ServerOptions, around: LaunchContext, origin: LaunchOrigin) -
     if target is None:
         return [undecidable(origin, f"flask {command}", "no application is named (--app or FLASK_APP)")]
     role = "server" if command == "run" else "command"
-    return imported(target, around, origin, role=role, server="flask", command=command)
+    return imported(
+        target, around, origin, role=role, server="flask", command=management.line_of(options.rest)
+    )
 
 
 def _from_dotenv(around: LaunchContext) -> str | None:

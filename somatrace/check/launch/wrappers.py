@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from posixpath import basename
 from types import MappingProxyType
 
@@ -74,13 +75,8 @@ def bare(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def surroundings(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
     """With the variables and the directory that are set for this command alone: `FLASK_APP=web flask run`."""
-    given: dict[str, str] = {}
-    for word in argv:
-        if ASSIGNMENT.match(word):
-            name, _, value = word.partition("=")
-            given[name] = value
-        elif word not in {"env", "exec"}:
-            break
+    front = takewhile(lambda word: bool(ASSIGNMENT.match(word)) or word in {"env", "exec"}, argv)
+    given = dict(word.split("=", 1) for word in front if "=" in word)
     folder = _folder(argv)
     if folder:
         around = replace(around, workdir=around.in_image(folder))

@@ -7,7 +7,7 @@ Each row names a library and its members. One that begins with `()` is a method 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 #: They block the thread that calls them.
@@ -136,6 +136,7 @@ _ITERATED: Final = {
     "valkey": "().listen ().pubsub().listen",
     "watchfiles": "watch awatch",
 }
+_MOST_PATHS: Final = 4_096
 #: Methods of any library's objects.
 _METHODS: Final = frozenset([
     "serve_forever", "run_forever", "wait_for_termination", "start_consuming", "run_polling", "loop_forever",
@@ -143,19 +144,22 @@ _METHODS: Final = frozenset([
 ])  # fmt: skip
 
 
-def _pattern(table: dict[str, str]) -> re.Pattern[str]:
-    """All rows as one pattern of dotted paths. Modules and classes may stand between the parts."""
+@cache
+def _pattern(members: str, library: str) -> re.Pattern[str]:
+    """One row as a pattern of dotted paths. Modules and classes may stand between the parts."""
     rows = []
-    for library, members in table.items():
-        for member in members.split():
-            before = r"[\w.]*" if member.startswith("()") else r"(?:\w+[.])*"
-            rows.append(rf"{re.escape(library)}[.]{before}{re.escape(member)}")
+    for member in members.split():
+        before = r"[\w.]*" if member.startswith("()") else r"(?:\w+[.])*"
+        rows.append(rf"{re.escape(library)}[.]{before}{re.escape(member)}")
     return re.compile("|".join(rows))
 
 
-_IS_CALLED, _IS_AWAITED = _pattern(_CALLED), _pattern(_AWAITED)
-_IS_ENTERED, _IS_ITERATED = _pattern(_ENTERED), _pattern(_ITERATED)
-_MOST_PATHS = 4_096
+def _is_in(table: dict[str, str], path: str) -> bool:
+    return any(
+        _pattern(members, library).fullmatch(path) is not None
+        for library, members in table.items()
+        if path.startswith(f"{library}.")
+    )
 
 
 @lru_cache(_MOST_PATHS)
@@ -164,21 +168,21 @@ def blocks(path: str) -> bool:
     if blocks_awaited(path):
         return False
     head, _, last = path.rpartition(".")
-    return (last in _METHODS and head.endswith(")")) or bool(_IS_CALLED.fullmatch(path))
+    return (last in _METHODS and head.endswith(")")) or _is_in(_CALLED, path)
 
 
 @lru_cache(_MOST_PATHS)
 def blocks_awaited(path: str) -> bool:
     """Whether awaiting a call of that path does."""
-    return bool(_IS_AWAITED.fullmatch(path))
+    return _is_in(_AWAITED, path)
 
 
 def serves_inside(path: str) -> bool:
     """Whether a context manager, made by calling that path, serves from when it is entered."""
-    return bool(_IS_ENTERED.fullmatch(path))
+    return _is_in(_ENTERED, path)
 
 
 @lru_cache(_MOST_PATHS)
 def waits_for_messages(path: str) -> bool:
     """Whether a loop over that waits for messages: the call's result, or the attribute."""
-    return bool(_IS_ITERATED.fullmatch(path.removesuffix("()")))
+    return _is_in(_ITERATED, path.removesuffix("()"))

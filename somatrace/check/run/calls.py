@@ -244,6 +244,9 @@ def foreign_bases(cls: Class) -> list[str]:
 def command(machine: Machine, value: Command, place: CodePlace) -> Value:
     """Call a click command: its function runs and, for a group, one of the subcommands."""
     machine.call(value.function, Arguments(open=True), place)
+    group = machine.store.get((value.ident, "flask"))
+    if isinstance(group, External) and not machine.store.get((value.ident, "commands")):
+        return machine.call(group, Arguments(), place)
     subs = machine.store.get((value.ident, "commands"), ())
     return choose(machine, tuple(subs) if isinstance(subs, tuple) else (), place)
 

@@ -71,10 +71,6 @@ class CellStore:
         """The cells of one object, such as the names of a module."""
         return [(name, value) for (owner, name), value in self._cells.items() if owner == ident]
 
-    def holders(self, values: Callable[[Any], bool]) -> frozenset[Hashable]:
-        """The objects with a cell whose value is one of these."""
-        return frozenset(owner for (owner, _), value in self._cells.items() if values(value))
-
     def begin(self) -> int:
         """Open a journal and return the depth below it."""
         self._journals.append({})

@@ -6,8 +6,10 @@ from somatrace.check.run import hooks, serving
 from somatrace.check.run.cells import HOOKS
 from somatrace.check.run.machine import CodePlace, Machine
 from somatrace.check.run.values import (
+    NONE,
     UNKNOWN,
     Arguments,
+    Command,
     Const,
     External,
     Function,
@@ -16,6 +18,7 @@ from somatrace.check.run.values import (
 )
 
 _GROUPS = frozenset(["flask.cli.FlaskGroup()", "flask_script.Manager()"])
+_STARTS = frozenset(["flask.cli.FlaskGroup().main", "flask_script.Manager().run"])
 _COMMANDS = (".cli.command()", "flask.cli.FlaskGroup().command()", "flask.cli.AppGroup().command()")
 
 
@@ -39,6 +42,8 @@ def best_app(machine: Machine, module: Value, place: CodePlace) -> Value:
 
 def add_command(machine: Machine, value: External, arguments: Arguments) -> Value | None:
     """`@app.cli.command("consume")`: register the function, and return it; None for any other call."""
+    if value.path.endswith(".cli.add_command") and arguments.positional:
+        return _add_made(machine, arguments.positional[0])
     if not value.path.endswith(_COMMANDS) or not arguments.positional:
         return None
     function = arguments.positional[0]
@@ -50,9 +55,20 @@ def add_command(machine: Machine, value: External, arguments: Arguments) -> Valu
     return function
 
 
+def _add_made(machine: Machine, command: Value) -> Value | None:
+    """`app.cli.add_command(consume)`, for a click command."""
+    if not isinstance(command, Command):
+        return None
+    name = machine.store.get((command.ident, "name"))
+    hooks.add(machine, f"command {_plain(str(name))}", command, 0)
+    return NONE
+
+
 def run_group(machine: Machine, group: External, place: CodePlace) -> bool:
     """Whether the call starts a group of commands; if so, run the command that the program is given."""
-    if group.path not in _GROUPS:
+    if group.path in _STARTS:
+        group = group.root()
+    elif group.path not in _GROUPS:
         return False
     factory = group.arguments.get("create_app") or group.arguments.get("app", 0)
     app = factory if factory is not None else UNKNOWN
@@ -65,8 +81,8 @@ def run_group(machine: Machine, group: External, place: CodePlace) -> bool:
 
 def run_command(machine: Machine, place: CodePlace) -> bool:
     """Call the function of the command that the program is given, and return whether there is one."""
-    wanted = f"command {_plain(machine.command)}"
-    found = [hook for hook in machine.store.get(HOOKS) if hook.kind == wanted]
+    wanted = {f"command {_plain(word)}" for word in machine.command.split()}
+    found = [hook for hook in machine.store.get(HOOKS) if hook.kind in wanted]
     for hook in found:
         machine.call(hook.value, Arguments(open=True), place)
     return bool(found)

@@ -191,7 +191,7 @@ def _modal(machine: Machine, value: External, arguments: Arguments, _: CodePlace
 # -- command lines --------------------------------------------------------------------------------
 
 
-def _click(_: Machine, value: External, arguments: Arguments, __: CodePlace) -> Value | None:
+def _click(machine: Machine, value: External, arguments: Arguments, __: CodePlace) -> Value | None:
     if value.path.removesuffix("()") not in {
         "click.command",
         "click.group",
@@ -202,7 +202,16 @@ def _click(_: Machine, value: External, arguments: Arguments, __: CodePlace) -> 
     function = _callable(arguments)
     if function is None:
         return value.made(arguments)
-    return Command(function, fresh(), "group" in value.path)
+    made = Command(function, fresh(), "group" in value.path)
+    if value.path.endswith("()"):
+        named = value.arguments.get("name", 0)
+        group = value.arguments.get("cls")
+        machine.store.set((made.ident, "name"), named.value if isinstance(named, Const) else "")
+        if isinstance(group, External) and group.path == "flask.cli.FlaskGroup":
+            machine.store.set((made.ident, "flask"), External(f"{group.path}()", fresh(), value.arguments))
+    if isinstance(function, Function) and not machine.store.get((made.ident, "name")):
+        machine.store.set((made.ident, "name"), function.name)
+    return made
 
 
 def on_command(machine: Machine, me: Command, path: str, arguments: Arguments) -> Value:

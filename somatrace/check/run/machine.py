@@ -86,7 +86,7 @@ class EventLog:
     escaped: dict[int, tuple[Value, str, CodePlace]] = field(default_factory=dict)
     respawned: list[Respawn] = field(default_factory=list)
     modules: dict[str, None] = field(default_factory=dict)
-    #: paths of the modules whose applications were served
+    #: the classes of the applications that were served
     served: dict[str, None] = field(default_factory=dict)
     #: whether the process served, and whether it asked its user something
     serves: bool = False

@@ -85,7 +85,7 @@ def run(start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[s
     low, high = machine.outcome(finished=finished)
     if exhausted:
         low = high = _certain_before_the_limit(machine)
-    elif high == 0:
+    elif high == 0 or start.kind == "function":  # what a console script may call decides whether it works
         _late(machine, start, app)
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()

@@ -19,6 +19,7 @@ from somatrace.check.run.values import (
     Instance,
     Items,
     LocalModule,
+    Partial,
     Value,
     options,
     truth,
@@ -60,10 +61,15 @@ def _hooks_of_class(machine: Machine, value: External, place: CodePlace) -> None
 
 def made_without_arguments(machine: Machine, app: Value, place: CodePlace) -> Value:
     """The application; uvicorn and flask call what they are given if it is a function without parameters."""
-    if isinstance(app, Function):
-        spec = app.node.args
-        taken = len(spec.posonlyargs) + len(spec.args) - len(spec.defaults)
-        if taken <= 0 and all(default is not None for default in spec.kw_defaults):
+    function = app.function if isinstance(app, Partial) else app
+    given = app.arguments if isinstance(app, Partial) else Arguments()
+    if isinstance(function, Function):
+        spec = function.node.args
+        parameters = [argument.arg for argument in (*spec.posonlyargs, *spec.args)]
+        needed = set(parameters[len(given.positional) : len(parameters) - len(spec.defaults)])
+        keywords = zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+        needed |= {argument.arg for argument, default in keywords if default is None}
+        if needed <= {name for name, _ in given.named}:
             return machine.call(app, Arguments(), place)
     return app
 
@@ -96,10 +102,18 @@ def imported_app(machine: Machine, name: str, place: CodePlace, *, factory: bool
 
 def start(machine: Machine, app: Value, place: CodePlace) -> None:
     """Run the served app's startup hooks; everything after them is late."""
-    threads, machine.threads = machine.threads, 0
-    owners = set(_owners(machine, app))
     machine.ledger.serves = True
-    machine.ledger.served.update(dict.fromkeys(_homes(machine, owners)))
+    machine.ledger.served.update(dict.fromkeys(_kind(made) for made in _made(machine, app)))
+    threads, machine.threads = machine.threads, 0  # hooks are in time on the thread that serves, too
+    try:
+        _run_hooks(machine, app, place)
+    finally:
+        machine.threads = threads
+    machine.store.set(SERVED, value=True)
+
+
+def _run_hooks(machine: Machine, app: Value, place: CodePlace) -> None:
+    owners = set(_owners(machine, app))
     for made in _made(machine, app):
         _run_arguments(machine, made, place)
     for hook in machine.store.get(HOOKS):
@@ -107,8 +121,6 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
         ):
             _run_hook(machine, hook, app, place)
-    machine.store.set(SERVED, value=True)
-    machine.threads = threads
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
@@ -121,13 +133,9 @@ def _owners(machine: Machine, app: Value) -> Iterator[int]:
         yield made.ident
 
 
-def _homes(machine: Machine, owners: set[int]) -> Iterator[str]:
-    """The modules that hold one of these applications under a name."""
-    if owners:
-        held = machine.store.holders(
-            lambda value: isinstance(value, External | Instance) and value.ident in owners
-        )
-        yield from (scope.module.path for scope in machine.scopes.values() if scope.ident in held)
+def _kind(app: External | Instance) -> str:
+    """The class of an application."""
+    return app.path if isinstance(app, External) else app.cls.node.name
 
 
 def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | Instance]:

@@ -23,6 +23,16 @@ def _uvicorn(module):
     module.Server.main_loop = main_loop
 
 
+def _uvicorn_config(module):
+    """A free port instead of the default one, which another tree may hold."""
+    begin = module.Config.__init__
+
+    def configure(self, *args, **kwargs):
+        begin(self, *args, **{**kwargs, "port": 0} if kwargs.get("port") == 8000 else kwargs)
+
+    module.Config.__init__ = configure
+
+
 async def _get(port):
     import asyncio
 
@@ -95,6 +105,7 @@ def _asyncio(module):
 
 _PATCHES = {
     "asyncio.base_events": _asyncio,
+    "uvicorn.config": _uvicorn_config,
     "uvicorn.server": _uvicorn,
     "uvicorn.supervisors.multiprocess": _uvicorn_supervisor,
     "gunicorn.workers.sync": _gunicorn,

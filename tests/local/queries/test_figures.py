@@ -264,6 +264,14 @@ def test_the_rows_of_a_tenant_or_workflow_add_up_to_its_figures(store, chosen):
         assert sum(row[figure] for row in rows) == sums[figure], figure
 
 
+def test_an_error_that_the_workflow_went_on_after_is_recovered_and_no_failure(store):
+    failed = {**tagged("acme"), "langfuse.observation.level": "ERROR"}
+    store.add([make(0, attributes=tagged("acme")), make(1, parent_id=f"{1:016x}", attributes=failed)])
+    (row,) = rows_of(store, status="recovered")
+    assert (row["failed"], row["errors"]) == (0, 1)
+    assert rows_of(store, status="failed") == rows_of(store, tenant="acme", status="failed") == []
+
+
 def test_another_tenants_failure_in_the_same_trace_is_not_shown_in_a_tenants_row(store):
     mixed(store)
     assert [(row["failed"], row["errors"], row["failure"]) for row in rows_of(store, tenant="acme")] == [
