@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from somatrace.check.launch import discover
 from somatrace.check.launch.around import Launch, LaunchOrigin
 from somatrace.check.launch.discover import Inventory, service_of
 from somatrace.check.parallel import spread
-from somatrace.check.project.file_tree import FileState, FileTree
+from somatrace.check.project.file_tree import FileState, FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError
 from somatrace.check.rules import (
     line_scanner,
@@ -191,8 +191,18 @@ class _Checker:
         """The verdict, given the calls that other processes make."""
         if one.outcome is None:
             return process_verdict.undecided(one.launch, one.service, self.sources)
-        written = tuple(self._written(one.service, one.outcome, done)) if not one.outcome.possible else ()
-        return process_verdict.decide(one.launch, one.outcome, written, one.service, self.sources)
+        outcome = one.outcome
+        if outcome.exhausted and not self._is_called_anywhere():
+            outcome = replace(outcome, exhausted=False)
+        written = tuple(self._written(one.service, outcome, done)) if not outcome.possible else ()
+        return process_verdict.decide(one.launch, outcome, written, one.service, self.sources)
+
+    def _is_called_anywhere(self) -> bool:
+        """Whether a process that is too large to follow may call `init_tracing` at all."""
+        if self.settings.wrappers:
+            return True
+        files = (path for path in self.tree.files if path.endswith(".py") and not is_test(path))
+        return any(self.sources.mentions(path, b"init_tracing") for path in files)
 
     def _written(self, service: str, outcome: RunOutcome, done: set[CodePlace]) -> Iterator[CodePlace]:
         """Calls in this process's modules, and calls in the service that no process runs."""

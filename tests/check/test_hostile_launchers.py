@@ -169,3 +169,37 @@ def test_a_large_tree_in_which_nothing_starts_a_process_gets_a_verdict(tmp_path,
     (tmp_path / "bytes.py").write_bytes(b"import openai\n\xff")
 
     assert set(verdict(capsys, tmp_path)) == {"ST001"}
+
+
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("uwsgi uwsgi.ini", {"uwsgi.ini": "[uwsgi]\n" + "attach-daemon = uwsgi uwsgi.ini\n" * 9}),
+        ("uwsgi uwsgi.ini", {"uwsgi.ini": "[uwsgi]\nmount = " + "=" * MANY + "\nchdir = " + "../" * MANY}),
+        ("uwsgi uwsgi.ini", {"uwsgi.ini": "[uwsgi]\n" + "a = %d%d\n" * MANY}),
+        ("supervisord", {"supervisord.conf": "[program:a]\ncommand = supervisord\n" * 9}),
+        ("python -c '" + "(" * 3_000 + "'", {}),
+        ("python -c '" + "import x, " * 9_000 + "y'", {}),
+        ("uv run " + "-s " * 9_000, {}),
+        ("uv " + "--directory ../.. run uv " * 3_000 + "run main.py", {}),
+    ],
+    ids=["uwsgi", "mounts", "variables", "supervisord", "code", "imports", "uv", "directories"],
+)
+def test_a_command_that_starts_itself_or_is_very_long_gets_a_verdict(tmp_path, capsys, command, files):
+    words = json.dumps(["sh", "-c", command])
+    (tmp_path / "Dockerfile").write_text(f"FROM python\nWORKDIR /app\nCOPY . .\nCMD {words}\n")
+    (tmp_path / "main.py").write_text("x = 1\n")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+
+    assert set(verdict(capsys, tmp_path)) <= {"ST001", "ST041"}
+
+
+def test_stages_that_copy_each_others_copies_get_a_verdict(tmp_path, capsys):
+    stages = "".join(
+        f"FROM python AS s{n + 1}\nCOPY --from=s{n} / /a{n}\nCOPY --from={n} / /b{n}\n" for n in range(250)
+    )
+    (tmp_path / "Dockerfile").write_text(f"FROM python AS s0\nCOPY . /app\n{stages}CMD python main.py\n")
+    (tmp_path / "main.py").write_text("x = 1\n")
+
+    assert set(verdict(capsys, tmp_path)) <= {"ST001", "ST041"}

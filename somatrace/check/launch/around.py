@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from posixpath import join, normpath
+from posixpath import dirname, join, normpath
 
 from somatrace.check.project.file_tree import FileTree, beside
 from somatrace.check.run.loader import SearchRoot
@@ -46,6 +46,8 @@ class Launch:
     line: int = 1
     #: no launcher names it: it is a process only if it serves, or works for ever
     if_it_works: bool = False
+    #: an image as its Dockerfile alone tells it
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ class LaunchContext:
     written: Mapping[str, WrittenFile] = field(default_factory=dict)
     #: how many more scripts one launcher may start, shared by all that it starts
     scripts_left: list[int] | None = None
+
+    def counting(self, most: int) -> LaunchContext:
+        """With a limit on the scripts that are started, unless there is one."""
+        return self if self.scripts_left is not None else replace(self, scripts_left=[most])
 
     def has_scripts_left(self) -> bool:
         """Count one script, and return whether it may be followed."""
@@ -127,8 +133,9 @@ class LaunchContext:
         for target, source in self.mounts:
             inner = target.removeprefix(folder.rstrip("/") + "/")
             if inner != target and not self.tree.is_folder(source):
-                if "/" not in inner:
-                    roots.append(SearchRoot(beside(source, "..")))
+                package = dirname(inner)
+                if not package or inner.endswith(".py"):
+                    roots.append(SearchRoot(beside(source, ".."), package.replace("/", ".")))
             elif inner != target and inner:
                 roots.append(SearchRoot(source, inner.replace("/", ".")))
         return roots

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import takewhile
 from posixpath import basename, dirname
 
-from somatrace.check.launch import management, own_folder, programs, servers, steps, supervised, words
+from somatrace.check.launch import (
+    inline_code,
+    management,
+    own_folder,
+    programs,
+    servers,
+    sourced,
+    steps,
+    supervised,
+    uwsgi,
+    words,
+)
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.launch.blocks import ASSIGNMENT
 from somatrace.check.launch.servers import ServerOptions, undecidable
 from somatrace.check.launch.steps import ShellStep
-from somatrace.check.launch.wrappers import bare
+from somatrace.check.launch.wrappers import bare, surroundings
 from somatrace.check.run.process import ProcessStart
 
 _PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
@@ -23,26 +33,7 @@ _ONE_OFF_MODULES = frozenset([
     "mypy", "build", "http.server", "spacy", "nltk.downloader", "playwright", "json.tool",
     "debugpy", "site", "coverage", "aerich", "awslambdaric",
 ])  # fmt: skip
-#: Programs that start Python code in ways the check does not follow.
-_SUSPECTS = frozenset([
-    "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
-    "mlflow", "prefect", "dagster", "litestar",
-])  # fmt: skip
-#: Servers that are not Python.
-_OTHERS = frozenset([
-    "nginx", "node", "npm", "npx", "yarn", "pnpm", "bun", "deno", "caddy", "httpd", "apache2", "apache2ctl",
-    "apachectl", "java", "php-fpm", "redis-server", "postgres", "mysqld", "mongod", "traefik", "haproxy",
-    "envoy",
-    "docker", "docker-compose", "docker-entrypoint.sh",
-    "ollama", "cron", "crond", "s6-svscan", "runsvdir",
-])  # fmt: skip
-#: Files outside the tree that only set variables: environment files, virtual environments, profiles.
-_SETS_VARIABLES = re.compile(
-    r"(?:^|/)\.?env(?:rc|[._-][\w.-]*)?$|\.env(?:[._-]\w+)*$|/activate$|^/etc/|profile$|rc$|^<|^/dev/|^\$"
-)
-_SOURCED = re.compile(r"^[ \t]*(?:\.|source)[ \t]+[\"']?([\w./-]+)[\"']?[ \t]*$", re.MULTILINE)
 _MOST_DEPTH = 8
-_MOST_SOURCED = 20
 #: Scripts that start one another multiply with every level.
 _MOST_SCRIPTS = 50
 
@@ -51,7 +42,7 @@ def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
-    around = _assigned(argv, around)
+    around = surroundings(argv, around)
     argv = bare(argv)
     if not argv or depth > _MOST_DEPTH:
         return []
@@ -62,7 +53,7 @@ def launches(
         given = argv.index("-c") + 1 if "-c" in argv else len(argv)
         return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
-        if around.file(argv[1]) is None and _SETS_VARIABLES.search(argv[1]):
+        if around.file(argv[1]) is None and sourced.SETS_VARIABLES.search(argv[1]):
             return []
         return _script(argv[1], argv[2:], around, origin, depth)
     if _PYTHON.match(program):
@@ -70,16 +61,21 @@ def launches(
     if program == "supervisord":
         return _supervisord(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
-    if known is not None:
-        return known(ServerOptions.of(argv[1:]), around, origin)
-    return _unknown(argv, around, origin, depth)
+    if known is None:
+        return _unknown(argv, around, origin, depth)
+    options = ServerOptions.of(argv[1:])
+    found = known(options, around, origin)
+    return [*found, *_attached(options, around, origin, depth)] if program == "uwsgi" else found
 
 
-def _assigned(argv: tuple[str, ...], around: LaunchContext) -> LaunchContext:
-    """With the variables that are set for this command alone: `FLASK_APP=web flask run`."""
-    front = takewhile(lambda word: bool(ASSIGNMENT.match(word)) or word in {"env", "exec"}, argv)
-    given = dict(word.split("=", 1) for word in front if "=" in word)
-    return replace(around, variables={**around.variables, **given}) if given else around
+def _attached(
+    options: ServerOptions, around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> Iterator[Launch]:
+    """The programs that uWSGI starts beside the application."""
+    around = around.counting(_MOST_SCRIPTS)
+    if around.has_scripts_left():
+        for one in uwsgi.attached(options, around, origin):
+            yield from text(one.command, one.around, one.origin, depth=depth + 1)
 
 
 def text(
@@ -92,9 +88,8 @@ def text(
 ) -> list[Launch]:
     """The processes of a shell script: its last command, background commands, and servers."""
     found: list[Launch] = []
-    if around.scripts_left is None:
-        around = replace(around, scripts_left=[_MOST_SCRIPTS])
-    command = _with_sourced(command, around)
+    around = around.counting(_MOST_SCRIPTS)
+    command = sourced.inlined(command, around)
     try:
         commands = steps.split(command, around.variables, positional)
     except words.UnsplittableError as error:
@@ -109,15 +104,15 @@ def text(
             around = replace(around, workdir=around.in_image(argv[1]))
             continue
         if argv[0] == "export":
-            around = _assigned(argv[1:], around)
+            around = surroundings(argv[1:], around)
             continue
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
         if _stays(step, argv):
-            found.extend(launches(argv, _assigned(step.words, around), here, depth=depth + 1))
+            found.extend(launches(argv, surroundings(step.words, around), here, depth=depth + 1))
         elif _may_stay(argv, around):
-            foreground = launches(argv, _assigned(step.words, around), here, depth=depth + 1) or foreground
+            foreground = launches(argv, surroundings(step.words, around), here, depth=depth + 1) or foreground
     if not found and not _replaces(commands):
         return foreground
     return found
@@ -145,21 +140,9 @@ def _may_stay(argv: tuple[str, ...], around: LaunchContext) -> bool:
 def _replaces(commands: list[ShellStep]) -> bool:
     """Whether a script ends as another program, to which what it runs before is preparation."""
     last = commands[-1].words if commands else ()
-    return bool(last) and (last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in _OTHERS)
-
-
-def _with_sourced(command: str, around: LaunchContext) -> str:
-    """Inline the files a script sources on the sourcing line, so later line numbers stay correct."""
-
-    def inlined(match: re.Match[str]) -> str:
-        path = around.file(match[1])
-        lines = (around.tree.text(path) or "").split("\n") if path else []
-        return (
-            "; ".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
-            or match[0]
-        )
-
-    return _SOURCED.sub(inlined, command, count=_MOST_SOURCED)
+    return bool(last) and (
+        last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in programs.OTHERS
+    )
 
 
 def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
@@ -186,8 +169,7 @@ def _script(
         return _file(path, arguments, around, origin)
     if depth > _MOST_DEPTH:
         return []
-    if around.scripts_left is None:
-        around = replace(around, scripts_left=[_MOST_SCRIPTS])
+    around = around.counting(_MOST_SCRIPTS)
     if not around.has_scripts_left():
         return [undecidable(origin, path, f"more than {_MOST_SCRIPTS} scripts start one another")]
     content = own_folder.resolved(content, dirname(around.in_image(path)))
@@ -200,7 +182,8 @@ def _absent(
 ) -> list[Launch]:
     """A script that is not in the tree. One of the base image runs the command that it is given, if any."""
     foreign = path.startswith("/") or "/" not in path
-    given = launches(arguments, around, origin, depth=depth + 1) if foreign else []
+    command = arguments[arguments.index("--") + 1 :] if "--" in arguments else arguments
+    given = launches(command, around, origin, depth=depth + 1) if foreign else []
     if given:
         return given
     if foreign and not around.holds_python():
@@ -211,18 +194,19 @@ def _absent(
 def _supervisord(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
 ) -> list[Launch]:
-    """The programs of a configuration that the Dockerfile contains; one in the tree is a launcher itself."""
-    written = [file for file in around.written.values() if supervised.SECTION in file.text]
+    """The programs of the configurations in the image; another one in the tree is a launcher itself."""
+    options = ServerOptions.of(argv[1:])
+    named = options.get("-c", "--configuration") or "supervisord.conf"
+    around = around.counting(_MOST_SCRIPTS)
+    given = supervised.in_image(around, named) if around.has_scripts_left() else []
     found: list[Launch] = []
-    for file in written:
+    for file in given:
         for program in supervised.programs(file.text, file.line):
             inside = replace(around, workdir=around.in_image(program.folder))
             where = LaunchOrigin(file.path, program.line, program.command)
             found += text(program.command, inside, where, depth=depth + 1)
-    if written or not around.holds_python() or supervised.in_tree(around.tree):
+    if given or not around.holds_python() or supervised.in_tree(around.tree):
         return found
-    options = ServerOptions.of(argv[1:])
-    named = options.get("-c", "--configuration") or "supervisord.conf"
     return [undecidable(origin, named, f"the configuration `{named}` is not in the tree")]
 
 
@@ -241,6 +225,8 @@ def _python(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, 
         if option in _PYTHON_VALUES and rest:
             rest.pop(0)
     if not rest:
+        return []
+    if rest[0] == "-c" and inline_code.is_tool("".join(rest[1:2]), around):
         return []
     if rest[0] in {"-c", "-"}:
         return [undecidable(origin, "python -c", "code given on the command line is not followed")]
@@ -268,11 +254,9 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
         return []
     if "$" in path:
         return [undecidable(origin, path, f"`{path}` is known only at run time")]
-    found = around.file(path)
+    found = around.file(path) or around.file(f"{path}/__main__.py")
     if found is None:
         return [undecidable(origin, path, f"`{path}` is not in the tree")]
-    if around.tree.is_folder(found):
-        found = f"{found}/__main__.py"
     command = management.line_of(rest) if managed else ""
     return servers.script(found, around, origin, command=command)
 
@@ -283,16 +267,16 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
     if "$" in program:
         return [undecidable(origin, program, f"`{program}` is known only at run time")]
     on_path = around.on_path(program)
+    if program.endswith(".py") or ("/" in program and around.file(f"{program}/__main__.py")):
+        return _file(on_path or program, argv[1:], around, origin)
     if program.endswith(".sh") or on_path or ("/" in program and around.file(program)):
         return _script(on_path or program, argv[1:], around, origin, depth)
-    if program.endswith(".py"):
-        return _file(program, argv[1:], around, origin)
     console = around.scripts.get(basename(program))
     if console is not None:
         return [servers.console(console, around, origin)]
     if (
         any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
-        and program in _SUSPECTS
+        and program in programs.SUSPECTS
     ):
         return [undecidable(origin, program, f"it is unknown how `{program}` starts Python code")]
     return []

@@ -60,7 +60,9 @@ def _service(path: str, folder: str, service: dict[str, Any], around: LaunchCont
     name = str(settings.get("dockerfile") or "Dockerfile")
     image = beside(context, name)
     if around.tree.is_file(image):
-        override = replace(override, context=context, target=str(settings.get("target") or ""))
+        arguments = _variables(settings.get("args"))
+        target = str(settings.get("target") or "")
+        override = replace(override, context=context, target=target, arguments=arguments)
         return dockerfile.launches(image, around, override)
     return _started(override, around, (("/", context),))
 

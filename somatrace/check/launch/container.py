@@ -20,7 +20,9 @@ class ContainerCommand:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a compose file, a pod or a platform replaces: context, stage, commands, directories, variables."""
+    """What a compose file, a pod or a platform replaces: context, stage, commands, directories, variables,
+    and the arguments of the build.
+    """
 
     origin: str = ""
     context: str | None = None
@@ -30,6 +32,7 @@ class Override:
     workdir: str = ""
     mounts: tuple[tuple[str, str], ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
     def applied(self, inside: LaunchContext) -> LaunchContext:
         """The image's context with these directories and variables."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from posixpath import basename, dirname, join
+from posixpath import basename, dirname, join, normpath
 
 from somatrace.check.launch.container import BuildStage
 from somatrace.check.project.file_tree import FileTree, beside
@@ -42,16 +42,36 @@ def _is_folder(target: str, folders: set[str]) -> bool:
     return any(one.startswith(f"{target.rstrip('/')}/") for one in folders)
 
 
-def context_of(path: str, stage: BuildStage, tree: FileTree) -> str:
-    """Infer the build context: the nearest enclosing directory in which the COPY sources exist."""
+def copied(origin: BuildStage, source: str, target: str) -> list[tuple[str, str]]:
+    """The copies that a `COPY --from` of an earlier stage makes of what that stage copied from the tree."""
+    wanted = normpath(join("/", source)).rstrip("/")
+    found: list[tuple[str, str]] = []
+    for path, placed in origin.copies:
+        here, into = placed.rstrip("/"), placed.endswith("/")
+        if here == wanted or here.startswith(f"{wanted}/"):
+            place = f"{target.rstrip('/')}{here[len(wanted) :]}"
+            found.append((path, f"{place}/" if into else place))
+        elif wanted.startswith(f"{here}/"):
+            inner = wanted[len(here) + 1 :]
+            found.append((path if into and basename(path) == inner else beside(path, inner), target))
+    return found
+
+
+def contexts_of(path: str, stage: BuildStage, tree: FileTree) -> list[str]:
+    """The build contexts to infer: of the directories that enclose the file, those in which most of the COPY
+    sources exist, the nearest first.
+    """
     folder = dirname(path)
-    best, most = folder, -1
+    found: list[str] = []
+    most = -1
     while True:
         here = sum(1 for source, _ in stage.copies if _exists(tree, beside(folder, source.rstrip("*"))))
         if here > most:
-            best, most = folder, here
+            found, most = [], here
+        if here == most:
+            found.append(folder)
         if not folder:
-            return best
+            return found
         folder = dirname(folder)
 
 

@@ -21,6 +21,7 @@ from somatrace.check.launch import (
     unlaunched,
 )
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.presence import without_guesses
 from somatrace.check.project import yaml_reader
 from somatrace.check.project.file_tree import FileTree, beside, is_test
 from somatrace.check.run.loader import SearchRoot
@@ -31,10 +32,6 @@ _APP = re.compile(
     rb"|get_app|APIFlask|FastMCP|Application|Blacksheep|Robyn|Chalice|Mangum)\(",
     re.MULTILINE,
 )
-#: A command that a template fills in, lines of Helm and Jinja that are no YAML, and values.
-_TEMPLATE_COMMAND = re.compile(r"\b(command|args):[ \t]*\n[ \t]*\{\{[^{}]*\}\}[ \t]*$", re.MULTILINE)
-_TEMPLATE_LINE = re.compile(r"^[ \t]*(?:\{\{[^{}]*\}\}|\{%[^{}]*%\})[ \t]*$", re.MULTILINE)
-_TEMPLATE_VALUE = re.compile(r"\{\{[^{}]*\}\}")
 _SETUP = re.compile(r"^[ \t]*(?:from|import)[ \t]+(?:setuptools|distutils|skbuild|Cython)\b", re.MULTILINE)
 _PROJECTS = frozenset(["pyproject.toml", "setup.cfg", "setup.py"])
 _MARKERS = (
@@ -70,7 +67,7 @@ def discover(tree: FileTree, entrypoints: tuple[str, ...] = ()) -> Inventory:
     )
     images = tuple(path for path in tree.files if dockerfile.is_dockerfile(path) and not is_test(path))
     found: dict[tuple[Any, ...], Launch] = {}
-    for launch in _all(tree, around, images, scripts):
+    for launch in without_guesses([*_all(tree, around, images, scripts)], tree):
         found.setdefault(_same(launch), launch)
     services = _services(tree)
     for launch in [*_conventional(tree, around, services, found), *_configured(entrypoints, around)]:
@@ -114,9 +111,16 @@ def _all(
     images: tuple[str, ...],
     scripts: dict[str, dict[str, tuple[str, int]]],
 ) -> Iterator[Launch]:
-    for path in tree.files:
-        if not is_test(path):
-            yield from _launcher(path, tree, around, images)
+    own = [path for path in tree.files if not is_test(path)]
+    programs = [path for path in own if supervised.is_configuration(path, tree)]
+    followed: set[str] = set()
+    for path in own:
+        for launch in _launcher(path, around, images) if path not in programs else ():
+            followed.add(launch.origin.path)
+            yield launch
+    for path in programs:
+        if path not in followed:
+            yield from files.supervisor(path, around)
     for path, found in scripts.items():
         for name, (target, line) in found.items():
             launch = files.console(path, name, target, line, around)
@@ -124,14 +128,12 @@ def _all(
                 yield replace(launch, if_it_works=True)
 
 
-def _launcher(path: str, tree: FileTree, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
+def _launcher(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator[Launch]:
     """The processes that one file starts."""
     if dockerfile.is_dockerfile(path):
-        yield from dockerfile.launches(path, around)
+        yield from (replace(launch, alone=True) for launch in dockerfile.launches(path, around))
     elif basename(path) == "Procfile":
         yield from files.procfile(path, around)
-    elif supervised.is_configuration(path, tree):
-        yield from files.supervisor(path, around)
     elif path.endswith((".yml", ".yaml")):
         yield from _yaml(path, around, images)
     elif path.endswith((".toml", ".json")):
@@ -152,7 +154,7 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     elif hosted is not None:
         kind = "hosted"
     elif "kind:" in text and "containers:" in text:
-        kind, text = "pods", _without_templates(text)
+        kind, text = "pods", pods.without_templates(text)
     else:
         return
     try:
@@ -168,17 +170,6 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
         yield from files.functions(path, documents, around, images)
     else:
         yield from pods.launches(path, documents, around, images)
-
-
-def _without_templates(text: str) -> str:
-    """A manifest that is a template, as YAML: without control lines, and with a variable for each value.
-
-    What depends on the values, such as a command, is then known only at run time.
-    """
-    if "{{" not in text:
-        return text
-    text = _TEMPLATE_COMMAND.sub('\\1: ["$TEMPLATE"]\n', text)
-    return _TEMPLATE_VALUE.sub("$TEMPLATE", _TEMPLATE_LINE.sub("", text))
 
 
 def _shared(tree: FileTree) -> tuple[SearchRoot, ...]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from posixpath import basename, join, normpath
 
 from somatrace.check.launch import commands, instructions, servers, words
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin, WrittenFile
 from somatrace.check.launch.container import AS_BUILT, BuildStage, ContainerCommand, DeclaredCommand, Override
-from somatrace.check.launch.copies import context_of, mounts
+from somatrace.check.launch.copies import contexts_of, copied, mounts
 from somatrace.check.launch.instructions import HereDocument, Instruction
 from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOINT, handled, is_lambda
+from somatrace.check.launch.presence import is_followed
 
 #: Files that a RUN writes: by redirection or `tee`.
 _WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
+_OPTIONS = re.compile(r"(?:--\S+\s+)+")
+_FROM = re.compile(r"--from=(\S+)")
+_PAIR = re.compile(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)")
+_ARGUMENT = re.compile(r"(?<!\S)(\w+)(?:=(?:\"[^\"]*\"|'[^']*'|\S*))?")
 _MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
@@ -24,6 +29,8 @@ _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
+#: Stages that copy each other's copies multiply them.
+_MOST_COPIES = 1_000
 
 
 def is_dockerfile(path: str) -> bool:
@@ -34,29 +41,38 @@ def is_dockerfile(path: str) -> bool:
     return _NAME.fullmatch(name) is not None and not name.endswith(".dockerignore")
 
 
-def stages(text: str) -> list[BuildStage]:
-    """All stages, each with the instructions it inherits from an earlier one."""
+def stages(text: str, arguments: Mapping[str, str] = AS_BUILT.arguments) -> list[BuildStage]:
+    """All stages, each with the instructions it inherits from an earlier one, built with the arguments."""
     found: list[BuildStage] = []
     variables: dict[str, str] = {}
-    for read in instructions.read(text).found:
+    for written in instructions.read(text).found:
+        read = _with_arguments(written, arguments) if written.name == "ARG" and arguments else written
         instruction, rest = read.name, read.rest
         if instruction == "FROM":
             if len(found) > _MOST_STAGES:
                 break
             found.append(_from(rest, found, variables))
         elif instruction == "ARG" and not found:
-            name, _, value = rest.partition("=")
-            variables[name] = value.strip("\"'")
+            variables |= {name: words.unquoted(value, variables) for name, value in _PAIR.findall(rest)}
         elif found:
-            _apply(found[-1], read)
+            _apply(found, read, variables)
     return found
 
 
+def _with_arguments(read: Instruction, arguments: Mapping[str, str]) -> Instruction:
+    """An ARG with the values that the build is given."""
+
+    def given(match: re.Match[str]) -> str:
+        return f'{match[1]}="{arguments[match[1]]}"' if match[1] in arguments else match[0]
+
+    return read._replace(rest=_ARGUMENT.sub(given, read.rest))
+
+
 def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> BuildStage:
-    parts = [part for part in words.expand(rest, variables).split() if not part.startswith("--")]
+    parts = [words.unquoted(part, variables) for part in rest.split() if not part.startswith("--")]
     base = parts[0] if parts else ""
     name = parts[2] if len(parts) > 2 and parts[1].lower() == "as" else str(len(earlier))
-    parent = next((stage for stage in reversed(earlier) if stage.name.lower() == base.lower()), None)
+    parent = _named(base, earlier)
     if parent is None:
         return (
             BuildStage(name, base, BASE_FOLDER, variables={**BASE_VARIABLES})
@@ -73,15 +89,16 @@ def _from(rest: str, earlier: list[BuildStage], variables: dict[str, str]) -> Bu
     )
 
 
-def _apply(stage: BuildStage, read: Instruction) -> None:
+def _apply(found: list[BuildStage], read: Instruction, arguments: Mapping[str, str]) -> None:
+    stage = found[-1]
     line, instruction, rest, documents = read
     if instruction == "WORKDIR":
         stage.workdir = normpath(join(stage.workdir, words.unquoted(rest, stage.variables)))
         stage.folders |= {stage.workdir}
     elif instruction in {"ENV", "ARG"}:
-        _environment(stage, rest, line, instruction)
+        _environment(stage, rest, line, arguments if instruction == "ARG" else None)
     elif instruction in {"COPY", "ADD"}:
-        _copy(stage, rest, documents)
+        _copy(stage, rest, documents, found[:-1])
     elif instruction == "RUN":
         stage.folders |= _made(stage, rest)
         paths = _WRITTEN.findall(rest)
@@ -100,22 +117,26 @@ def _made(stage: BuildStage, rest: str) -> frozenset[str]:
     return _in_image(stage, [word.strip("\"'") for word in named if not word.startswith("-")])
 
 
-def _environment(stage: BuildStage, rest: str, line: int, instruction: str) -> None:
-    pairs = re.findall(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)", rest) or [tuple(rest.partition(" ")[::2])]
-    for name, value in pairs:
+def _environment(stage: BuildStage, rest: str, line: int, arguments: Mapping[str, str] | None) -> None:
+    """Set the variables of an ENV, or of an ARG, whose default the `arguments` before all stages may hold."""
+    name, _, value = rest.partition(" ")
+    single = [(name, value if arguments is None else arguments.get(name, ""))]
+    for name, value in _PAIR.findall(rest) or single:
         stage.variables[name] = words.unquoted(value.strip(), stage.variables)
-        if instruction == "ENV":
+        if arguments is None:
             stage.switches.append((name, stage.variables[name], line))
 
 
-def _copy(stage: BuildStage, rest: str, documents: tuple[HereDocument, ...]) -> None:
-    if "--from=" in rest:
-        return
+def _copy(
+    stage: BuildStage, rest: str, documents: tuple[HereDocument, ...], earlier: list[BuildStage]
+) -> None:
+    options = _OPTIONS.match(rest)
+    given = rest[options.end() :] if options is not None else rest
     try:
-        parts = [str(part) for part in json.loads(rest)] if rest.startswith("[") else rest.split()
+        parts = [str(part) for part in json.loads(given)] if given.startswith("[") else given.split()
     except (ValueError, RecursionError):
         return
-    parts = [words.unquoted(part, stage.variables) for part in parts if not part.startswith("--")]
+    parts = [words.unquoted(part, stage.variables) for part in parts]
     if len(parts) < 2:
         return
     target = normpath(join(stage.workdir, parts[-1]))
@@ -125,9 +146,23 @@ def _copy(stage: BuildStage, rest: str, documents: tuple[HereDocument, ...]) -> 
         _hold(stage, [join(target, name) for name in names] if into_folder else [target], documents)
         return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
-    stage.copies.extend(
-        (source.lstrip("/"), f"{target.rstrip('/')}/" if into else target) for source in parts[:-1]
-    )
+    target = f"{target.rstrip('/')}/" if into else target
+    named = _FROM.search(options[0]) if options is not None else None
+    if named is None:
+        # BuildKit keeps a source such as `../x` inside the context
+        stage.copies.extend((normpath(f"/{source}")[1:] or ".", target) for source in parts[:-1])
+        return
+    origin = _named(words.unquoted(named[1], stage.variables), earlier)
+    if origin is not None:
+        taken = [one for source in parts[:-1] for one in copied(origin, source, target)]
+        stage.copies = [*dict.fromkeys([*stage.copies, *taken])][:_MOST_COPIES]
+
+
+def _named(name: str, earlier: list[BuildStage]) -> BuildStage | None:
+    """The earlier stage of that name or number; None for an image."""
+    if name.isdecimal() and len(name) < 4:
+        return earlier[int(name)] if int(name) < len(earlier) else None
+    return next((one for one in reversed(earlier) if one.name.lower() == name.lower()), None)
 
 
 def _hold(stage: BuildStage, paths: Sequence[str], documents: tuple[HereDocument, ...]) -> None:
@@ -161,7 +196,7 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
     if read.problem:
         reason = f"it cannot be followed: {read.problem}"
         return [servers.undecidable(LaunchOrigin(path, read.line, ""), path, reason)]
-    found = stages(text)
+    found = stages(text, override.arguments)
     if not found:
         return []
     if len(found) > _MOST_STAGES:
@@ -169,7 +204,16 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
             servers.undecidable(LaunchOrigin(path, 1, ""), path, f"it has more than {_MOST_STAGES} stages")
         ]
     stage = next((one for one in found if one.name == override.target), found[-1])
-    context = override.context if override.context is not None else context_of(path, stage, around.tree)
+    contexts = contexts_of(path, stage, around.tree) if override.context is None else [override.context]
+    given = (_launched(path, stage, context, around, override) for context in contexts)
+    first = next(given)
+    return next((one for one in [first, *given] if is_followed(one, around.tree)), first)
+
+
+def _launched(
+    path: str, stage: BuildStage, context: str, around: LaunchContext, override: Override
+) -> list[Launch]:
+    """The processes of a container of an image that is built in a context."""
     inside = override.applied(surroundings(stage, around, context))
     held = {name: replace(file, path=path) for name, file in stage.written.items()}
     inside = replace(inside, written=held)
@@ -198,7 +242,7 @@ def uncommanded(path: str, around: LaunchContext, base: re.Pattern[str]) -> int:
     if not found or found[-1].entrypoint or found[-1].command or not base.search(found[-1].base):
         return 0
     stage = found[-1]
-    inside = replace(around, mounts=mounts(stage, around.tree, context_of(path, stage, around.tree)))
+    inside = replace(around, mounts=mounts(stage, around.tree, contexts_of(path, stage, around.tree)[0]))
     if not inside.mounts or not inside.holds_python():
         return 0
     return max(one.line for one in instructions.read(text).found if one.name == "FROM")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from posixpath import basename
@@ -14,6 +15,10 @@ from somatrace.check.launch.container import DeclaredCommand, Override
 
 _KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
 _MOST_DEPTH = 12
+#: A command that a template fills in, lines of Helm and Jinja that are no YAML, and values.
+_TEMPLATE_COMMAND = re.compile(r"\b(command|args):[ \t]*\n[ \t]*\{\{[^{}]*\}\}[ \t]*$", re.MULTILINE)
+_TEMPLATE_LINE = re.compile(r"^[ \t]*(?:\{\{[^{}]*\}\}|\{%[^{}]*%\})[ \t]*$", re.MULTILINE)
+_TEMPLATE_VALUE = re.compile(r"\{\{[^{}]*\}\}")
 
 
 def launches(
@@ -70,3 +75,14 @@ def _image(name: str, images: tuple[str, ...]) -> str | None:
 def _is_in_tree(launch: Launch, _: LaunchContext) -> bool:
     """Without the image's directories, a missing target proves nothing."""
     return not launch.problem
+
+
+def without_templates(text: str) -> str:
+    """A manifest that is a template, as YAML: without control lines, and with a variable for each value.
+
+    What depends on the values, such as a command, is then known only at run time.
+    """
+    if "{{" not in text:
+        return text
+    text = _TEMPLATE_COMMAND.sub('\\1: ["$TEMPLATE"]\n', text)
+    return _TEMPLATE_VALUE.sub("$TEMPLATE", _TEMPLATE_LINE.sub("", text))

@@ -9,6 +9,7 @@ from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.lambdas import handler
 from somatrace.check.launch.servers import ServerOptions
+from somatrace.check.launch.uwsgi import uwsgi
 from somatrace.check.launch.workers import (
     celery,
     chainlit,
@@ -20,7 +21,6 @@ from somatrace.check.launch.workers import (
     rq,
     sanic,
     streamlit,
-    uwsgi,
     worker,
 )
 
@@ -56,6 +56,19 @@ MODULES = {
     "streamlit.web.cli": "streamlit",
     "celery.bin.celery": "celery",
 }
+#: Programs that start Python code in ways the check does not follow.
+SUSPECTS = frozenset([
+    "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
+    "mlflow", "prefect", "dagster", "litestar",
+])  # fmt: skip
+#: Servers that are not Python.
+OTHERS = frozenset([
+    "nginx", "node", "npm", "npx", "yarn", "pnpm", "bun", "deno", "caddy", "httpd", "apache2", "apache2ctl",
+    "apachectl", "java", "php-fpm", "redis-server", "postgres", "mysqld", "mongod", "traefik", "haproxy",
+    "envoy",
+    "docker", "docker-compose", "docker-entrypoint.sh",
+    "ollama", "cron", "crond", "s6-svscan", "runsvdir",
+])  # fmt: skip
 
 
 def serves(argv: tuple[str, ...]) -> bool:

@@ -9,6 +9,8 @@ from posixpath import basename, dirname
 from somatrace.check.launch import management
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.project import toml_reader
+from somatrace.check.project.file_tree import beside
+from somatrace.check.run.loader import SearchRoot
 from somatrace.check.run.process import ProcessStart
 
 _FLAGS = {
@@ -19,6 +21,10 @@ _FLAGS = {
     "--without-heartbeat", "--capture-output", "--no-date-header", "--burst", "-r",
     "--respawn-failed-workers", "--no-reload",
 }  # fmt: skip
+_PATH_CHANGE = re.compile(r"^[ \t]*sys\.path\.insert\([ \t]*0,", re.MULTILINE)
+_PARENT = re.compile(
+    r"^(?=[^\n]*__file__)[^\n]*(?:\.\.|\.parent\.parent|parents\[1\]|dirname\([^\n]*dirname\()", re.MULTILINE
+)
 _FLASK_APP = re.compile(r"^[ \t]*(?:export[ \t]+)?FLASK_APP[ \t]*=[ \t]*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 
@@ -71,9 +77,16 @@ def script(
     """`python FILE`: the file's directory comes first on the path."""
     own = around.roots(".")
     first = replace(around, mounts=(("/", dirname(path)),), workdir="/", pythonpath=(), shared=()).roots("/")
+    if _puts_parent_first(around.tree.text(path) or ""):
+        first = (SearchRoot(beside(dirname(path), "..")), *first)
     roots = tuple(dict.fromkeys((*first, *own)))
     start = ProcessStart("script", path=path, role=role, roots=roots, command=command)
     return [Launch(origin, start, target=path)]
+
+
+def _puts_parent_first(text: str) -> bool:
+    """Whether a script puts the parent of its directory first on `sys.path`."""
+    return bool(_PATH_CHANGE.search(text)) and bool(_PARENT.search(text))
 
 
 def console(target: str, around: LaunchContext, origin: LaunchOrigin) -> Launch:

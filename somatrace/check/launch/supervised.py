@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from somatrace.check.launch.around import LaunchContext, WrittenFile
 from somatrace.check.project.file_tree import FileTree, is_test
 
 SECTION = "[program:"
+#: https://supervisord.org/configuration.html#configuration-file
+_DEFAULTS = (
+    "supervisord.conf",
+    "etc/supervisord.conf",
+    "/etc/supervisord.conf",
+    "/etc/supervisor/supervisord.conf",
+)
 _SECTION = re.compile(r"^\s*\[(?:program|fcgi-program):([^\]]+)\]")
 
 
@@ -34,6 +42,19 @@ def programs(text: str, first: int = 1) -> list[SupervisedProgram]:
             name, _, value = line.partition("=")
             section[name.strip()] = (re.split(r"\s;", value)[0].strip(), number)
     return found
+
+
+def in_image(around: LaunchContext, named: str) -> list[WrittenFile]:
+    """The configurations of an image: those that its Dockerfile contains, or the one that is named and those
+    that it copies to the directories where supervisord looks.
+    """
+    written = [file for file in around.written.values() if SECTION in file.text]
+    if written:
+        return written
+    paths = [found for name in (named, *_DEFAULTS) if (found := around.file(name)) is not None][:1]
+    paths += [source for target, source in around.mounts if target.startswith("/etc/supervisor")]
+    known = dict.fromkeys(path for path in paths if is_configuration(path, around.tree))
+    return [WrittenFile(around.tree.text(path) or "", path, 1) for path in known]
 
 
 def is_configuration(path: str, tree: FileTree) -> bool:

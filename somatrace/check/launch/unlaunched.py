@@ -54,7 +54,7 @@ def launches(
     A model client in one of the `services` is reported for the service (ST040).
     """
     sources = Sources(tree)
-    if started := list(unread.scripts(tree, around, sources)):
+    if started := list(unread.scripts(tree, around)):
         return started
     found = _programs(tree, around, services, sources)
     return found or ([] if _is_packaged(tree, "") else unread.launchers(tree, images, around))
@@ -66,7 +66,7 @@ def _programs(
     uses = _uses(tree)
     able = [path for path, use in uses.items() if use.app or use.serves or use.runs][:_MOST_PROGRAMS]
     found = [_program(path, uses[path], around, sources) for path in able]
-    served = [one for one in found if one.use.app or one.use.serves]
+    served = _without_pages([one for one in found if one.use.app or one.use.serves])
     hidden = {one.path for one in served if not one.use.app}
     callers = [one for one in found if one not in served and one.reached & hidden]
     if served:
@@ -190,6 +190,16 @@ def _outermost(found: list[_Program]) -> list[_Program]:
         if all(other.path in one.reached and other not in kept for other in users):
             kept.append(one)
     return kept
+
+
+def _without_pages(found: list[_Program]) -> list[_Program]:
+    """Without the pages of a Streamlit program, which lie in `pages` beside it and run in its process."""
+    folders = {dirname(one.path) for one in found if one.use.role == "streamlit"}
+    return [
+        one
+        for one in found
+        if basename(dirname(one.path)) != "pages" or dirname(dirname(one.path)) not in folders
+    ]
 
 
 def _assumed(one: _Program) -> Launch:

@@ -9,9 +9,8 @@ from posixpath import basename, dirname
 
 from somatrace.check.launch import commands, dockerfile
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.presence import is_here
 from somatrace.check.project.file_tree import FileTree, is_test
-from somatrace.check.project.source import Sources
-from somatrace.check.run.loader import Loader
 from somatrace.check.run.process import ProcessStart
 
 #: Scripts that people start by hand, or that a host is told to start.
@@ -32,7 +31,7 @@ _NO_COMMAND = "{path} builds an image of Python code and gives it no command"
 _NAMED = "{path} names Python, and the check does not read such launchers"
 
 
-def scripts(tree: FileTree, around: LaunchContext, sources: Sources) -> Iterator[Launch]:
+def scripts(tree: FileTree, around: LaunchContext) -> Iterator[Launch]:
     """The processes of shell scripts that are named as if they started the program."""
     named = [path for path in tree.files if _SCRIPT.fullmatch(basename(path)) and not is_test(path)]
     for path in named[:_MOST_SCRIPTS]:
@@ -40,18 +39,10 @@ def scripts(tree: FileTree, around: LaunchContext, sources: Sources) -> Iterator
         found: list[Launch] = []
         for folder in dict.fromkeys([dirname(path), ""]):
             given = commands.text(text, around.at(folder), LaunchOrigin(path, 1, path))
-            found = [one for one in given if not one.problem and _is_here(one, tree, sources)]
+            found = [one for one in given if not one.problem and is_here(one, tree)]
             if found:
                 break
         yield from (replace(one, guess=_ASSUMED.format(path=path)) for one in found)
-
-
-def _is_here(launch: Launch, tree: FileTree, sources: Sources) -> bool:
-    """Whether a process's code is in the tree."""
-    if launch.start.kind == "script":
-        return tree.is_file(launch.start.path)
-    found = Loader(tree, sources, launch.start.roots).find(launch.start.name)
-    return found is not None and bool(found.path)
 
 
 def launchers(tree: FileTree, images: tuple[str, ...], around: LaunchContext) -> list[Launch]:

@@ -139,15 +139,14 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     """Note an app object, and the decorators by which a framework takes functions of the module."""
+    if isinstance(statement, ast.ClassDef):
+        return
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
         if any(_path(use, one).startswith("chainlit.on_") for one in statement.decorator_list):
             use.app = use.app or statement.name
         return
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        path = _path(use, statement.value.func)
-        if path.startswith("streamlit.") and not use.app:
-            use.app, use.role = "streamlit", "streamlit"
-        return
+    if not use.app and _draws(use, statement):
+        use.app, use.role = "streamlit", "streamlit"
     if isinstance(statement, ast.Assign):
         target, value = statement.targets[0], statement.value
     elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
@@ -160,6 +159,13 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     path = _path(use, value.func) or (name if name.endswith("_app") else "")
     if path in _ROLES or path.rpartition(".")[2] in _APPS:
         use.app, use.role = target.id, _ROLES.get(path, "server")
+
+
+def _draws(use: ModuleUse, statement: ast.stmt) -> bool:
+    """Whether a statement itself calls Streamlit: `if st.button("x"):`."""
+    own = [node for node in ast.iter_child_nodes(statement) if not isinstance(node, ast.stmt)]
+    calls = [node for part in own for node in ast.walk(part) if isinstance(node, ast.Call)]
+    return any(_path(use, call.func).startswith("streamlit.") for call in calls)
 
 
 def _works(statement: ast.stmt) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 
@@ -140,26 +138,3 @@ def locust(options: servers.ServerOptions, around: LaunchContext, origin: Launch
         if around.file(target)
         else [servers.undecidable(origin, target, f"`{target}` is not in the tree")]
     )
-
-
-def uwsgi(options: servers.ServerOptions, around: LaunchContext, origin: LaunchOrigin) -> list[Launch]:
-    """A module or file, from the command line or an ini file."""
-    module = options.get("--module", "-w", "--wsgi")
-    path = options.get("--wsgi-file", "--file")
-    settings = options.get("--ini") or next((word for word in options.rest if word.endswith(".ini")), None)
-    if settings and not module and not path:
-        module = _assigned_ini(around, settings, "module")
-        path = _assigned_ini(around, settings, "wsgi-file")
-    target = module or path
-    if target is None:
-        return [servers.undecidable(origin, "uwsgi", "uwsgi is given no application")]
-    callable_name = options.get("--callable") or "application"
-    return servers.imported(target if ":" in target else f"{target}:{callable_name}", around, origin)
-
-
-def _assigned_ini(around: LaunchContext, path: str, name: str) -> str | None:
-    found = around.file(path)
-    match = (
-        re.search(rf"^\s*{name}\s*=\s*(\S+)", around.tree.text(found) or "", re.MULTILINE) if found else None
-    )
-    return match[1] if match else None

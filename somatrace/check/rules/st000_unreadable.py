@@ -15,7 +15,10 @@ RULE = Rule(
     summary="an entrypoint, or a module in the tree that it imports, cannot be read or parsed",
     reason="Python would fail on it too, so the check cannot decide whether the process is traced.",
     message="{problem}, and {process} needs it",
-    advice="make it a file that Python can import",
+    advice=(
+        "make it a file that Python can import; if it is written for a newer Python, run `somatrace check`"
+        " with that one, since the Python that runs the check parses the files"
+    ),
     broken=f"{APP}init_tracing(\napp = FastAPI()\n",
     kept=TRACED,
 )

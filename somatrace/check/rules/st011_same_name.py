@@ -31,7 +31,7 @@ def findings(processes: tuple[ProcessVerdict, ...], sources: Sources) -> Iterato
         if not process.name or process.traced is None:
             continue
         other = first.setdefault(process.name, process)
-        if other.service != process.service:
+        if other.service != process.service and not _is_shared(process, other):
             place = process.traced
             yield Finding(
                 place.path,
@@ -44,3 +44,11 @@ def findings(processes: tuple[ProcessVerdict, ...], sources: Sources) -> Iterato
                 process.service,
                 sources.line(place.path, place.line),
             )
+
+
+def _is_shared(process: ProcessVerdict, other: ProcessVerdict) -> bool:
+    """Whether two processes make the same call, in a project inside the other's: both run that project."""
+    outer, inner = sorted((process.service, other.service), key=len)
+    nested = not outer or inner.startswith(f"{outer}/")
+    place = process.traced
+    return nested and place is not None and place == other.traced and place.path.startswith(f"{inner}/")

@@ -66,20 +66,29 @@ class Loader:
     def _below_roots(self, name: str, last: str) -> FoundModule | None:
         if not all(part.isidentifier() for part in name.split(".")):
             return None
-        folders = []
+        folders: list[str] = []
+        own: list[str] = []
+        holders: list[str] = []
+        before = 0
         parent = name.rpartition(".")[0]
         for root in self._roots:
             if root.prefix == parent:
                 folders.append(root.folder)
             elif root.prefix == name or root.prefix.startswith(f"{name}."):
-                return self._prefixed(name, root)
-        return self._in_folders(name, last, tuple(folders))
+                before = before if own or holders else len(folders)
+                (own if root.prefix == name else holders).append(root.folder)
+        if not own and not holders:
+            return self._in_folders(name, last, tuple(folders))
+        around = self._in_folders(name, last, tuple(folders[:before]))
+        own += around.folders if around is not None else ()
+        return self._put_together(name, own or [f"{holders[0]}\0"])
 
-    def _prefixed(self, name: str, root: SearchRoot) -> FoundModule:
-        if root.prefix != name:
-            return FoundModule(name, "", (f"{root.folder}\0",))
-        start = beside(root.folder, "__init__.py")
-        return FoundModule(name, start if self._tree.is_file(start) else "", (root.folder,))
+    def _put_together(self, name: str, folders: list[str]) -> FoundModule:
+        """A package that an image puts together from directories of the tree."""
+        starts = (beside(folder, "__init__.py") for folder in folders)
+        return FoundModule(
+            name, next((start for start in starts if self._tree.is_file(start)), ""), tuple(folders)
+        )
 
     def _in_folders(self, name: str, last: str, folders: tuple[str, ...]) -> FoundModule | None:
         portions = []

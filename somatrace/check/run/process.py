@@ -90,8 +90,8 @@ def run(start: ProcessStart, tree: FileTree, sources: Sources, wrappers: tuple[s
     late = tuple(call for call in machine.ledger.inits if call.served)
     machine.ledger.escaped.clear()
     supervises = any(respawn.certain for respawn in machine.ledger.respawned) and low == 0
-    works = machine.ledger.serves or bool(machine.ledger.respawned)
-    works = works or (not machine.ledger.asks and any(end.kind == "endless" for end in machine.ends))
+    stays = machine.ledger.serves or any(end.kind == "endless" for end in machine.ends)
+    works = bool(machine.ledger.respawned) or (stays and not machine.ledger.asks)
     return RunOutcome(machine.ledger, low, high, late, found, exhausted, supervises, works)
 
 

@@ -114,13 +114,13 @@ def start(machine: Machine, app: Value, place: CodePlace) -> None:
 
 def _run_hooks(machine: Machine, app: Value, place: CodePlace) -> None:
     owners = set(_owners(machine, app))
+    for made in _made(machine, app):
+        _run_arguments(machine, made, place)
     for hook in machine.store.get(HOOKS):
         if hook.kind in {"startup", "lifespan"} and (
             not owners or hook.owner in owners or not hook.owner or _routed(machine, hook)
         ):
             _run_hook(machine, hook, app, place)
-    for made in _made(machine, app):
-        _run_arguments(machine, made, place)
 
 
 def _routed(machine: Machine, hook: Hook) -> bool:
@@ -155,10 +155,13 @@ def _made(machine: Machine, app: Value, depth: int = 0) -> Iterator[External | I
 
 
 def _run_hook(machine: Machine, hook: Hook, app: Value, place: CodePlace) -> None:
+    was = machine.store.get(SERVED)
     if hook.certain:
         _begin(machine, hook.value, app, place)
     else:
         machine.perhaps(lambda: _begin(machine, hook.value, app, place), place)
+    if hook.kind == "lifespan":
+        machine.store.set(SERVED, was)
 
 
 def _begin(machine: Machine, hook: Value, app: Value, place: CodePlace) -> None:
