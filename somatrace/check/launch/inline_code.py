@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from somatrace.check.launch.around import LaunchContext
-from somatrace.check.launch.usage import module_use
+from somatrace.check.launch.module_use import module_use
 from somatrace.check.project.source import Sources, UnparsableError, parse
 from somatrace.check.run.loader import Loader
 

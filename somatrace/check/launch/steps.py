@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from posixpath import basename
 
-from somatrace.check.launch import blocks
-from somatrace.check.launch.words import SHELLS, VARIABLE, Token, UnsplittableError, tokens, unquoted
+from somatrace.check.launch import shell_blocks
+from somatrace.check.launch.words import SHELLS, VARIABLE, ShellToken, UnsplittableError, tokens, unquoted
 
 _KEYWORDS = frozenset([
     "if", "then", "else", "elif", "fi", "do", "done", "while", "until", "for", "case", "esac", "in", "{",
@@ -63,7 +63,7 @@ class _Splitter:
     positional: tuple[str, ...]
     #: of here-documents that shells read, and of functions
     depth: int
-    functions: dict[str, list[Token]] = field(default_factory=dict)
+    functions: dict[str, list[ShellToken]] = field(default_factory=dict)
     arrays: dict[str, list[str]] = field(default_factory=dict)
     #: variables whose values come from the arguments alone
     settled: set[str] = field(default_factory=set)
@@ -86,26 +86,26 @@ class _Splitter:
         if positional:
             self.settled |= _NUMBERS.keys()
 
-    def run(self, given: Sequence[Token]) -> None:
+    def run(self, given: Sequence[ShellToken]) -> None:
         """Take all tokens, and whole functions, arrays and `case` commands at once."""
-        at, ended = 0, blocks.ends(given)
+        at, ended = 0, shell_blocks.ends(given)
         self.nested += 1
         while at < len(given):
             self.taken += 1
             if self.taken > _MOST_TOKENS:
                 raise UnsplittableError("its functions call each other too often", given[at].line)
             start = all(word in _KEYWORDS for word in self.words)
-            if start and (function := blocks.function(given, at, ended)) is not None:
+            if start and (function := shell_blocks.function(given, at, ended)) is not None:
                 self.functions[function.name] = function.body
                 at = function.end
-            elif (array := blocks.array(given, at, ended)) is not None:
+            elif (array := shell_blocks.array(given, at, ended)) is not None:
                 self._array(array)
                 at = array.end
             elif (
                 start
                 and given[at].text == "case"
                 and self.nested < _MOST_NESTED
-                and (chosen := blocks.chosen(given, at, ended, self.known, self.settled)) is not None
+                and (chosen := shell_blocks.chosen(given, at, ended, self.known, self.settled)) is not None
             ):
                 self.run(chosen.body)
                 self.close(";;")
@@ -136,21 +136,21 @@ class _Splitter:
         name, equals, value = token.partition("=")
         if equals and name.isidentifier():
             self.settled.discard(name)
-            if blocks.is_settled(value, self.settled):
+            if shell_blocks.is_settled(value, self.settled):
                 self.settled.add(name)
 
     def _expanded(self, token: str) -> list[str]:
         """The words that a word becomes."""
-        if (listed := blocks.ARGUMENTS.fullmatch(token)) is not None:
+        if (listed := shell_blocks.ARGUMENTS.fullmatch(token)) is not None:
             default = [unquoted(listed[1], self.known)] if listed[1] else []
             return list(self.positional) or default
-        if (named := blocks.ELEMENTS.fullmatch(token)) is not None and named[1] in self.arrays:
+        if (named := shell_blocks.ELEMENTS.fullmatch(token)) is not None and named[1] in self.arrays:
             return self.arrays[named[1]]
         word = unquoted(token, self.known)
         # an unquoted variable on its own expands to as many words as its value has
         return word.split() if VARIABLE.fullmatch(token) else [word]
 
-    def _array(self, array: blocks.Array) -> None:
+    def _array(self, array: shell_blocks.Array) -> None:
         held = self.arrays.get(array.name, []) if array.appends else []
         added = [word for token in array.words for word in self._expanded(token)]
         self.arrays[array.name] = [*held, *added][:_MOST_STEPS]
@@ -231,7 +231,7 @@ def _without_keywords(words: list[str]) -> list[str]:
 def _learn(words: list[str], known: dict[str, str]) -> None:
     """Record assignments: `PORT=8000`, `export PORT=8000`, `: "${PORT:=8000}"`."""
     given = words[1:] if words[0] in {"export", "readonly", "local", "declare"} else words
-    if all(blocks.ASSIGNMENT.match(word) for word in given):
+    if all(shell_blocks.ASSIGNMENT.match(word) for word in given):
         for word in given:
             name, _, value = word.partition("=")
             if "$" not in value and "`" not in value:

@@ -12,7 +12,7 @@ from posixpath import basename, dirname
 
 from somatrace.check.launch import servers, unread
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
-from somatrace.check.launch.usage import WORTH_PARSING, ModuleUse, module_use, unparsed_use
+from somatrace.check.launch.module_use import WORTH_PARSING, ModuleUse, module_use, unparsed_use
 from somatrace.check.project.contained_files import UnreadableFileError
 from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.project.source import Sources, UnparsableError, parse

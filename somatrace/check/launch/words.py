@@ -69,7 +69,7 @@ class UnsplittableError(Exception):
         self.reason, self.line = reason, line
 
 
-class Token(NamedTuple):
+class ShellToken(NamedTuple):
     """A word, an operator, a comment, a line break, an arithmetic command, or the body of a here-document."""
 
     kind: str
@@ -77,7 +77,7 @@ class Token(NamedTuple):
     line: int
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> Iterator[ShellToken]:
     """The tokens of a script. Raises `UnsplittableError` if a part of it cannot be understood."""
     at, line = 0, 1
     #: the operators of here-documents whose delimiter follows, and the documents whose body follows
@@ -90,7 +90,7 @@ def tokens(text: str) -> Iterator[Token]:
                 raise UnsplittableError("a quotation mark or a bracket has no counterpart", line)
             break
         line += text.count("\n", at, match.start(kind))
-        yield Token(kind, match[kind], line)
+        yield ShellToken(kind, match[kind], line)
         line += match[kind].count("\n")
         at = match.end()
         if kind == "word" and operator:
@@ -98,7 +98,7 @@ def tokens(text: str) -> Iterator[Token]:
         operator = match[kind] if kind == "operator" and match[kind] in {"<<", "<<-"} else ""
         for delimiter, begins in announced if kind == "newline" else ():
             body, at = _document(text, at, delimiter, line, strips_tabs=begins == "<<-")
-            yield Token("document", body, line)
+            yield ShellToken("document", body, line)
             line += body.count("\n") + 1
         if kind == "newline":
             announced = []

@@ -9,7 +9,7 @@ from posixpath import basename
 from types import MappingProxyType
 
 from somatrace.check.launch.around import LaunchContext
-from somatrace.check.launch.blocks import ASSIGNMENT
+from somatrace.check.launch.shell_blocks import ASSIGNMENT
 from somatrace.check.launch.words import SHELLS
 
 #: Wrapper programs that precede a command, and the number of arguments each takes.

@@ -86,17 +86,17 @@ class Conditions:
         return " AND ".join(self._parts) or "1"
 
 
-class Value(NamedTuple):
+class SqlExpression(NamedTuple):
     """An SQL expression with its values."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
 
-def value_of(sort: str, chosen: TraceFilter) -> Value:
+def value_of(sort: str, chosen: TraceFilter) -> SqlExpression:
     """The value that traces are sorted by; tokens and cost are those of the chosen tenant and workflow."""
     sql = SORTS.get(sort, SORTS["start"])
-    return _sum_of_shares(sql, chosen) if sort in _OF_SHARES and of_shares(chosen) else Value(sql)
+    return _sum_of_shares(sql, chosen) if sort in _OF_SHARES and of_shares(chosen) else SqlExpression(sql)
 
 
 def of_shares(chosen: TraceFilter) -> Conditions:
@@ -113,10 +113,10 @@ def failed_column(chosen: TraceFilter) -> str:
     return "failed" if chosen.names("workflow") else "tenant_failed"
 
 
-def _sum_of_shares(sql: str, chosen: TraceFilter) -> Value:
+def _sum_of_shares(sql: str, chosen: TraceFilter) -> SqlExpression:
     shares = of_shares(chosen)
     total = _SHARES_OF.format(f"ifnull(sum({sql}), 0)", shares)
-    return Value(f"({total})", tuple(shares.values))
+    return SqlExpression(f"({total})", tuple(shares.values))
 
 
 def _has_share(conditions: object) -> str:
@@ -189,7 +189,7 @@ def scanned(chosen: TraceFilter) -> Conditions:
         found.add(_SCANNED_STATUSES[chosen.status])
     if chosen.status == "ok":
         of_own = f"errors + {failed_column(chosen)}"
-        errors = _sum_of_shares(of_own, chosen) if of_shares(chosen) else Value("errors")
+        errors = _sum_of_shares(of_own, chosen) if of_shares(chosen) else SqlExpression("errors")
         found.add(f"{errors.sql} = 0", *errors.values)
     _add_limits(found, chosen)
     for name, column in _NAME_LISTS.items():

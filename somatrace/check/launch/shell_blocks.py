@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
-from somatrace.check.launch.words import Token, unquoted
+from somatrace.check.launch.words import ShellToken, unquoted
 
 ASSIGNMENT: Final = re.compile(r"^[A-Za-z_]\w*=")
 #: All arguments, with what stands for none: `"$@"`, `"${@:-serve}"`.
@@ -22,11 +22,11 @@ _BLOCKS = {"{": "", "case": "", "}": "{", "esac": "case"}
 _BEFORE_COMMAND = frozenset(["then", "else", "do", "{", "(", "&&", "||", ";", "&", "|", "\n", ";;", ")", "!"])
 
 
-class Function(NamedTuple):
+class ShellFunction(NamedTuple):
     """A function: its name, its commands, and where the text goes on."""
 
     name: str
-    body: list[Token]
+    body: list[ShellToken]
     end: int
 
 
@@ -42,11 +42,11 @@ class Array(NamedTuple):
 class Chosen(NamedTuple):
     """The commands of the branch that a `case` chooses."""
 
-    body: list[Token]
+    body: list[ShellToken]
     end: int
 
 
-def ends(given: Sequence[Token]) -> dict[int, int]:
+def ends(given: Sequence[ShellToken]) -> dict[int, int]:
     """The place where each block ends: of `{` and `case` by their own place, of the last list by -1."""
     found: dict[int, int] = {-1: -1}
     opened: list[int] = []
@@ -63,7 +63,7 @@ def ends(given: Sequence[Token]) -> dict[int, int]:
     return found
 
 
-def function(given: Sequence[Token], at: int, ended: Mapping[int, int]) -> Function | None:
+def function(given: Sequence[ShellToken], at: int, ended: Mapping[int, int]) -> ShellFunction | None:
     """The function that begins here: `name() { … }`, `function name { … }`."""
     keyword = given[at].text == "function"
     named = at + keyword
@@ -77,10 +77,10 @@ def function(given: Sequence[Token], at: int, ended: Mapping[int, int]) -> Funct
     while start < len(given) and given[start].kind in {"newline", "comment"}:
         start += 1
     end = ended.get(start, 0) if start < len(given) and given[start].text == "{" else 0
-    return Function(given[named].text, list(given[start + 1 : end]), end + 1) if end else None
+    return ShellFunction(given[named].text, list(given[start + 1 : end]), end + 1) if end else None
 
 
-def _is_command(given: Sequence[Token], place: int) -> bool:
+def _is_command(given: Sequence[ShellToken], place: int) -> bool:
     """Whether a word is where a command may begin."""
     before = given[place - 1] if place else None
     return (
@@ -88,7 +88,7 @@ def _is_command(given: Sequence[Token], place: int) -> bool:
     )
 
 
-def array(given: Sequence[Token], at: int, ended: Mapping[int, int]) -> Array | None:
+def array(given: Sequence[ShellToken], at: int, ended: Mapping[int, int]) -> Array | None:
     """The list that is assigned here: `NAME=(a b)`, `NAME+=("$X")`."""
     if given[at].kind != "word" or at >= ended[-1] or given[at + 1].text != "(":
         return None
@@ -111,7 +111,7 @@ def is_settled(token: str, settled: AbstractSet[str]) -> bool:
 
 
 def chosen(
-    given: Sequence[Token],
+    given: Sequence[ShellToken],
     at: int,
     ended: Mapping[int, int],
     known: Mapping[str, str],
@@ -133,11 +133,11 @@ def chosen(
     return Chosen([], end + 1)
 
 
-def _branches(given: Sequence[Token]) -> list[tuple[list[str], list[Token]]]:
+def _branches(given: Sequence[ShellToken]) -> list[tuple[list[str], list[ShellToken]]]:
     """The patterns and the commands of each branch."""
-    found: list[tuple[list[str], list[Token]]] = []
+    found: list[tuple[list[str], list[ShellToken]]] = []
     patterns: list[str] = []
-    body: list[Token] | None = None
+    body: list[ShellToken] | None = None
     depth = 0
     for place, token in enumerate(given):
         if body is None:
