@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ settings.register_profile("somatrace", deadline=None, suppress_health_check=[Hea
 settings.load_profile("somatrace")
 
 ROOT = Path(__file__).resolve().parent.parent
+_ALONE = "TEST_RUNS_ALONE"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,6 +39,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return own is None or float(own.args[0]) <= usual
 
     items.sort(key=is_short)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that forks in a process of its own.
+
+    A child of this one may wait forever for a lock that a thread of another test's gRPC server held.
+    """
+    if pyfuncitem.get_closest_marker("forks") is None or _ALONE in os.environ:
+        return None
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", pyfuncitem.nodeid],
+        cwd=ROOT,
+        env={**os.environ, _ALONE: "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -541,6 +541,8 @@ def test_eight_threads_get_the_same_result_as_one() -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_forked_child_guards_like_its_parent() -> None:
     one = copier("redacted")
     span = made({"app.text": f"words {KEY}"})

@@ -484,6 +484,8 @@ def test_the_files_entry_takes_precedence_over_code(file):
     grants.close()
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_forked_child_detects_changes(file, grants):
     assert grants.resolve("acme").mode == "redacted"
     child = os.fork()
@@ -495,6 +497,8 @@ def test_a_forked_child_detects_changes(file, grants):
     assert eventually(lambda: grants.resolve("acme").mode == "none")
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_child_forked_while_a_thread_held_the_lock_detects_changes(file, grants):
     taken, release = threading.Event(), threading.Event()
 

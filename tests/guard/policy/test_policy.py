@@ -545,6 +545,8 @@ def in_a_child(what) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_grant_ends_in_a_child_forked_while_a_thread_held_the_lock():
     moment = [NOW]
     grants = PolicyResolver({"tenants": {"acme": FULL}}, clock=lambda: moment[0])
@@ -558,6 +560,8 @@ def test_a_grant_ends_in_a_child_forked_while_a_thread_held_the_lock():
         assert in_a_child(ends)
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock(monkeypatch):
     parent, release = os.getpid(), threading.Event()
 
@@ -580,6 +584,8 @@ def test_a_callable_is_called_in_a_child_forked_while_a_thread_held_the_lock(mon
         grants.close()
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 def test_a_program_may_fork_while_an_audit_event_is_logged():
     children = []
 

@@ -285,6 +285,8 @@ def _child(store: Store, number: int) -> None:
         store.add([make(batch, trace=number)])
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 @pytest.mark.usefixtures("patient")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_parent_and_forked_children_keep_writing_to_the_same_store(store):
@@ -302,6 +304,8 @@ def test_parent_and_forked_children_keep_writing_to_the_same_store(store):
     assert store.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 @pytest.mark.usefixtures("patient")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_during_writes_of_other_threads_loses_nothing(store):
@@ -329,6 +333,8 @@ def test_a_fork_during_writes_of_other_threads_loses_nothing(store):
     assert store.read(lambda connection: connection.execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+@pytest.mark.slow
+@pytest.mark.forks
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_child_forked_during_a_stuck_read_does_not_touch_the_store(tmp_path, store, monkeypatch):
     monkeypatch.setattr(database, "_FORK_SECONDS", 0.1)
