@@ -1,7 +1,7 @@
 """Measure how many changes that remove tracing `somatrace check` catches.
 
 Every way in `tests/check/mutating.py` removes the tracing call from every traced tree of the corpus; starting
-the mutant shows whether it is still traced. Takes about 15 minutes on two cores.
+the mutant shows whether it is still traced. Takes most of an hour on two cores; a sample of 250 two minutes.
 
 python benchmarks/mutants.py [--sample COUNT] [--seed SEED] [--json FILE]
 """
