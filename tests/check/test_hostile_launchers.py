@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from somatrace.check.command import main
+from tests.check.checking import verdict
 
 NAMES = [
     "render.yaml", "railway.json", "railway.toml", "nixpacks.toml", "railpack.json", "fly.toml", "app.yaml",
@@ -18,15 +17,6 @@ NAMES = [
 ]  # fmt: skip
 MANY = 100_000
 CASES = 'case "$1" in a) ' * 600 + ";; esac " * 600
-
-
-def verdict(capsys, root: Path) -> list[str]:
-    """The codes of the findings; fails on any error."""
-    code = main([str(root), "--json", "--no-cache"])
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    assert code in {0, 1}
-    return [one["code"] for one in json.loads(printed.out)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from somatrace.check.command import main
 from somatrace.check.project import toml_reader, yaml_reader
+from tests.check.checking import verdict
 
 GOOD = "from somatrace import init_tracing\ninit_tracing('orders')\n"
 MANY = 100_000
@@ -19,15 +17,6 @@ LISTS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 
 MAPS = "a0: &a0 {x: y}\n" + "".join(
     f"a{n}: &a{n} {{{', '.join(f'k{key}: *a{n - 1}' for key in range(9))}}}\n" for n in range(1, 30)
 )
-
-
-def verdict(capsys, root: Path) -> list[str]:
-    """The codes of the findings; fails on any error."""
-    code = main([str(root), "--json", "--no-cache"])
-    printed = capsys.readouterr()
-    assert printed.err == ""
-    assert code in {0, 1}
-    return [one["code"] for one in json.loads(printed.out)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from somatrace.check.launch.words import ShellToken, unquoted
 
 ASSIGNMENT: Final = re.compile(r"^[A-Za-z_]\w*=")
-#: All arguments, with what stands for none: `"$@"`, `"${@:-serve}"`.
+#: All arguments, perhaps with a default for when there are none: `"$@"`, `"${@:-serve}"`.
 ARGUMENTS: Final = re.compile(r"\"?\$(?:[@*]|\{[@*](?::?-([^}]{0,300}))?\})\"?")
 #: All elements of an array: `"${OPTIONS[@]}"`.
 ELEMENTS: Final = re.compile(r"\"?\$\{(\w+)\[[@*]\]\}\"?")

@@ -208,7 +208,7 @@ def _assumed(one: _Program) -> Launch:
 
 
 def guessed(path: str, start: ProcessStart) -> str:
-    """What is assumed of a file that nothing starts, and how to settle it."""
+    """The assumption about a file that nothing starts, and how to settle it."""
     return _GUESS.format(
         path=path, how="imported by a server" if start.kind == "import" else "run as a script"
     )

@@ -13,7 +13,7 @@ from somatrace.check.launch.presence import is_here
 from somatrace.check.project.file_tree import FileTree, is_test
 from somatrace.check.run.process import ProcessStart
 
-#: Scripts that people start by hand, or that a host is told to start.
+#: Scripts that are started by hand or by the configuration of a host.
 _SCRIPT = re.compile(r"(?:run|start|serve|server|entrypoint|entry|boot|launch|app|worker|web)\.(?:sh|bash)")
 _MOST_SCRIPTS = 20
 #: Launchers that are not read: pm2, Nomad, Zappa, BentoML, Cog, CapRover, Vercel, Replit.
