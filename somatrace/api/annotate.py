@@ -39,8 +39,8 @@ def event(name: str, /, **fields: Any) -> None:
         text, now = attribute_text(name), time.time_ns()
         span.add_event(text, {**kept, semconv.DECLARED: DECLARED_MARK}, now)
         state = state_of(span)
-        if state is not None and state.on_event is not None:
-            state.on_event(span, text, kept, now)
+        if state is not None and state.owner is not None:
+            state.owner.on_event(span, text, kept, now)
 
 
 def content(*, input: Any = None, output: Any = None) -> None:  # noqa: A002 - Langfuse's terms

@@ -13,21 +13,24 @@ class BelowRoot:
     and searching only: nothing inherits it, and no policy follows it.
     """
 
-    __slots__ = ("_shown", "name", "namer", "tenant", "workflow")
+    __slots__ = ("_shown", "name", "namer", "noted", "tenant", "workflow")
 
     def __init__(self, tags: Tags) -> None:
-        #: The tag of the workflow that names the trace, and the tenant whose work it is.
+        #: Tags with the workflow that names the trace, and the tenant whose work it is.
         self.workflow: Tags | None = None
         self.namer: str | None = None
         #: The only tenant below, or `semconv.SEVERAL_TENANTS`.
         self.tenant: str | None = None
         #: The trace's name, as the program has set it on a span, without what must not leave.
         self.name = ""
+        #: The tags noted last: most spans below a root share them.
+        self.noted: Tags | None = None
         self._shown: tuple[Tags, str, Tags] | None = None
         self._take_workflow(tags)
 
     def note(self, tags: Tags) -> None:
         """Note the tags of a span that starts below the root."""
+        self.noted = tags
         if self.workflow is None:
             self._take_workflow(tags)
         tenant = tags.tenant
@@ -44,10 +47,6 @@ class BelowRoot:
         return self._shown[2]
 
     def _take_workflow(self, tags: Tags) -> None:
-        if semconv.WORKFLOW in tags.bound:
-            self.workflow = Tags({semconv.WORKFLOW: tags.bound[semconv.WORKFLOW]})
-        elif semconv.WORKFLOW in tags.derived:
-            self.workflow = Tags(derived={semconv.WORKFLOW: tags.derived[semconv.WORKFLOW]})
-        else:
-            return
-        self.namer = tags.tenant
+        if semconv.WORKFLOW in tags.bound or semconv.WORKFLOW in tags.derived:
+            self.workflow = tags
+            self.namer = tags.tenant

@@ -18,7 +18,7 @@ _ATTRIBUTE: Final = "_somatrace_state"
 DECLARED_MARK: Final = int.from_bytes(os.urandom(7))
 #: Open spans above a span that it refers to. Work that is handed on from span to span without an end would
 #: otherwise keep all of them.
-_MAX_ABOVE: Final = 128
+MAX_ABOVE: Final = 128
 
 
 class Naming(NamedTuple):
@@ -46,6 +46,22 @@ class NotedFailure(NamedTuple):
     foreign: bool
 
 
+class SpanOwner:
+    """What a pipeline gives the spans that are started for it in one process."""
+
+    __slots__ = ("allows_text", "on_event")
+
+    def __init__(
+        self,
+        on_event: Callable[[Any, str, Mapping[str, Any], int], None],
+        allows_text: Callable[[str | None], bool],
+    ) -> None:
+        #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
+        self.on_event = on_event
+        #: Tells whether the policy of a tenant allows content at the moment.
+        self.allows_text = allows_text
+
+
 class SpanState:
     """The tags of a span, its local root, and the process it was started in.
 
@@ -57,6 +73,8 @@ class SpanState:
 
     #: Tags bound later, inside a local root that names no tenant.
     label: Tags | None = None
+    #: Whether spans below inherit the label: it is a request, which has one tenant.
+    shares_label = False
     #: Of a local root, as far as it is known: it names the workflow of the spans below it.
     naming: Naming | None = None
     #: The workflow, as the guard has named it, and the naming or tag that it was made from.
@@ -70,13 +88,9 @@ class SpanState:
     #: False for spans created by a listener, which would otherwise trigger it endlessly.
     notifies_listeners = True
     #: Of the pipeline that it was started for; another one after a fork.
-    process: object = None
-    #: Receives each event that the program declares: the span, its name, fields and time in nanoseconds.
-    on_event: Callable[[Any, str, Mapping[str, Any], int], None] | None = None
+    owner: SpanOwner | None = None
     #: Attributes passed to `span`, as stored on it: another value under the same key is not declared.
     declared: Mapping[str, Any] = MappingProxyType({})
-    #: Tells whether the policy of a tenant allows content at the moment.
-    content_policy: Callable[[str | None], bool] | None = None
     #: The recorded exceptions, the first ones if there are many.
     failures: tuple[NotedFailure, ...] = ()
     last_failure: ExceptionIdentity | None = None
@@ -84,7 +98,7 @@ class SpanState:
     holds_foreign_text = False
     #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
     outcome: tuple[int, frozenset[int]] | None = None
-    #: The nearest span above it in this process that was open when it started, at most `_MAX_ABOVE` deep.
+    #: The nearest span above it in this process that was open when it started, at most `MAX_ABOVE` deep.
     above: SpanState | None = None
     depth = 0
     ended = False
@@ -100,7 +114,8 @@ class SpanState:
         self._root = root  # not itself: a cycle would have to be collected as garbage
         if root is None:
             self.below = BelowRoot(tags)
-        self.shares_label = shares_label
+        if shares_label:
+            self.shares_label = True
 
     @property
     def root(self) -> SpanState:
@@ -109,14 +124,14 @@ class SpanState:
 
     def allows_text(self, tenant: str | None) -> bool:
         """Whether the policy of a tenant allows content at the moment."""
-        return self.content_policy is not None and self.content_policy(tenant)
+        return self.owner is not None and self.owner.allows_text(tenant)
 
     def put_below(self, upper: SpanState) -> None:
         """Record the local parent, or the nearest span above it that is still open."""
         above: SpanState | None = upper
         while above is not None and above.ended:
             above = above.above
-        if above is not None and above.depth < _MAX_ABOVE:
+        if above is not None and above.depth < MAX_ABOVE:
             self.above, self.depth = above, above.depth + 1
 
     def note_below(self, tags: Tags) -> None:
@@ -126,15 +141,17 @@ class SpanState:
 
     @property
     def trace_workflow(self) -> Tags | None:
-        """The tag of the workflow that names the trace: the first one, if it began before the span ended."""
+        """Tags with the workflow that names the trace: the first one, if it began before the span ended."""
         if self.ended:
             return self.ended_in
         return self.root.below.workflow if self.root.below is not None else None
 
     def end(self) -> None:
         """Mark the span as ended. A workflow that begins later does not name it."""
-        self.ended_in = self.trace_workflow
-        self.ended = True
+        if not self.ended:
+            below = self.below if self._root is None else self._root.below
+            self.ended_in = None if below is None else below.workflow
+            self.ended = True
 
     def set_label(self, tags: Tags) -> None:
         """Keep tags bound while this local root is open, for grouping. The first tenant wins.

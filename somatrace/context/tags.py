@@ -128,6 +128,12 @@ class Tags(Mapping[str, Scalar]):
         """
         return self if self.names_tenant else self.over(enclosing)
 
+    def only(self, name: str) -> Tags:
+        """One of these tags, if there is such a tag."""
+        if name in self._bound:
+            return Tags({name: self._bound[name]})
+        return Tags(derived={name: self._derived[name]}) if name in self._derived else EMPTY
+
     def deriving(self, /, **tags: Scalar) -> Tags:
         """These tags, with defaults derived from an enclosing span."""
         return Tags(self._bound, {**self._derived, **tags}, self._unbound)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final
 
 from somatrace.runtime.clock import clock
 
 WINDOW: Final = 512
+
+
+class _Steps:
+    """A counter that any thread may advance without a lock."""
+
+    def __init__(self) -> None:
+        steps = itertools.count()
+        self.take: Callable[[], int] = steps.__next__
+        self._read = 0
+        self._reading = threading.RLock()
+
+    @property
+    def taken(self) -> int:
+        """How often `take` was called. Reading takes a step as well, which is taken off."""
+        with self._reading:
+            found = self.take() - self._read
+            self._read += 1
+            return found
 
 
 class Ledger:
@@ -22,8 +42,10 @@ class Ledger:
         # Reentrant: a signal handler or finalizer may end a span while its thread is counting another.
         self._lock = threading.RLock()
         self.since = clock.monotonic()
-        self.created = 0
-        self.ended = 0
+        # counted for each span on the program's threads: a step of an iterator needs no lock
+        self.count_created = (created := _Steps()).take
+        self.count_ended = (ended := _Steps()).take
+        self._created, self._ended = created, ended
         self.delivered = 0
         self.unknown_tenant = 0
         self.resent_ambiguous = 0
@@ -36,6 +58,16 @@ class Ledger:
     def count(self, name: str, number: int = 1) -> None:
         with self._lock:
             self.__dict__[name] += number  # no call between read and write, so no handler either
+
+    @property
+    def created(self) -> int:
+        """Spans started."""
+        return self._created.taken
+
+    @property
+    def ended(self) -> int:
+        """Spans ended."""
+        return self._ended.taken
 
     def lose(self, reason: str, number: int = 1) -> None:
         with self._lock:

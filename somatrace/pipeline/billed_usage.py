@@ -34,6 +34,7 @@ from somatrace.pipeline.billed_request import (
     request_of,
     scope_of,
 )
+from somatrace.pipeline.span_parts import held_attributes
 from somatrace.pipeline.token_counts import NONE, PART_KEYS, TokenCounts, add_usage_details, token_counts
 
 #: Of these keys or with these prefixes is everything that is counted as tokens or cost.
@@ -84,7 +85,7 @@ class BilledUsage:
 
     def settle(self, span: ReadableSpan, state: SpanState) -> None:
         """Decide where the usage of an ended span is counted. Called once, in the order of the ends."""
-        attributes = _attributes(span)
+        attributes = held_attributes(span)
         tokens = token_counts(attributes, scope_of(span))
         is_cached = attributes.get(semconv.CACHE_HIT) is True
         if not tokens.all and state.billing is None and not is_cached:
@@ -197,12 +198,6 @@ def _is_counted_above(state: SpanState, request: Request, tokens: int, start: in
             billing.remaining -= tokens
             return True
     return False
-
-
-def _attributes(span: ReadableSpan) -> Mapping[str, Any]:
-    """The attributes of an ended span, which no longer change. The SDK's mapping around them is slow."""
-    held = getattr(span, "_attributes", None)
-    return getattr(held, "_dict", None) or held or {}
 
 
 def _is_usage(key: str) -> bool:

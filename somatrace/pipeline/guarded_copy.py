@@ -31,7 +31,8 @@ from somatrace.pipeline.span_parts import (
     attributes_of,
     dropped_of,
     events_of,
-    has_items,
+    held_attributes,
+    links_of,
     plain,
     with_exception_type,
 )
@@ -130,7 +131,8 @@ class SpanCopier:
             if isinstance(given, Naming):
                 workflow = self._name(given, root.kind or "span")
             else:
-                workflow = str(self._guard.tags(given, self._guard.without_content())[semconv.WORKFLOW])
+                named = given.only(semconv.WORKFLOW)
+                workflow = str(self._guard.tags(named, self._guard.without_content())[semconv.WORKFLOW])
             root.workflow = given, workflow
         return workflow
 
@@ -201,9 +203,7 @@ class SpanCopier:
             self._resources.copy(span.resource),
             attributes,
             copied,
-            tuple([self._link(link, content_filter) for link in span.links])
-            if has_items(span._links)
-            else (),
+            tuple([self._link(link, content_filter) for link in links]) if (links := links_of(span)) else (),
             valid_kind(span.kind),
             None,
             _STATUSES[code]
@@ -220,8 +220,7 @@ class SpanCopier:
         self, span: ReadableSpan, content_filter: ContentFilter, state: SpanState | None
     ) -> dict[str, Any]:
         # an ended span no longer changes: its attributes are read in place
-        held = getattr(span._attributes, "_dict", None) if span.end_time is not None else None
-        given = held if type(held) is dict else attributes_of(span)
+        given = attributes_of(span) if span.end_time is None else held_attributes(span)
         declared = state.declared if state is not None else NOTHING_DECLARED
         kept, removed = filtered(given, declared, content_filter)
         if removed:
@@ -250,9 +249,6 @@ class SpanCopier:
             if place:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
         return Event(name, attributes, valid_time(event.timestamp))
-
-    def _links(self, span: ReadableSpan, content_filter: ContentFilter) -> tuple[Link, ...]:
-        return tuple([self._link(link, content_filter) for link in span.links])
 
     def _link(self, link: Link, content_filter: ContentFilter) -> Link:
         context = self._context(link.context)

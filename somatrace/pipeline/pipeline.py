@@ -9,11 +9,12 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
+from opentelemetry.trace import TraceFlags
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
 from somatrace.context.failure_notes import note_event
-from somatrace.context.span_state import DECLARED_MARK, state_of
+from somatrace.context.span_state import DECLARED_MARK, SpanOwner, SpanState, state_of
 from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
@@ -24,10 +25,10 @@ from somatrace.pipeline.billed_usage import BilledUsage
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.overhead_budget import OverheadBudget
-from somatrace.pipeline.queued_span import QueuedSpan, weight_of
+from somatrace.pipeline.queued_span import QueuedSpan, ended, weight_of
 from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
-from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.span_naming import renamed
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
 from somatrace.runtime.fail_safe import fail_safe
@@ -66,8 +67,8 @@ class Pipeline:
         self._queue_bytes = queue_bytes
         self._order = FairOrder()
         self._usage = BilledUsage()
-        #: Identifies the process: a new object after a fork.
-        self.process = object()
+        #: Of the spans of this process: a new object after a fork.
+        self.owner = SpanOwner(self.event_declared, copier.allows_text)
         self._step_thread = 0  # the id of the thread in `_step`
         self._listeners = tuple(listeners)
         self._warnings = LogOnce()
@@ -87,14 +88,11 @@ class Pipeline:
 
     # -- any thread -----------------------------------------------------------------------------------
 
-    def started(self, span: Span) -> None:
-        self.ledger.count("created")
-        if (
-            threading.get_ident() == self._step_thread
-        ):  # a span created by a listener: do not notify listeners
-            state = state_of(span)
-            if state is not None:
-                state.notifies_listeners = False
+    def started(self, span: Span, state: SpanState) -> None:
+        """Count a started span, and tell the listeners."""
+        self.ledger.count_created()
+        if self._step_thread and threading.get_ident() == self._step_thread:
+            state.notifies_listeners = False  # a listener has created it
         elif self._listeners:
             self._queue_for_listeners(QueuedSpan("started", span))
 
@@ -113,7 +111,7 @@ class Pipeline:
 
     def _queue(self, item: QueuedSpan) -> bool:
         weight = weight_of(item)
-        return not (self._order.count and self._is_full(weight)) and self._worker.put(item, weight)
+        return (not self._order.count or not self._is_full(weight)) and self._worker.put(item, weight)
 
     def _is_full(self, weight: int) -> bool:
         """Whether an item finds no room beside those that are queued and those that wait for their turn."""
@@ -121,25 +119,26 @@ class Pipeline:
         most = self._queue_size, self._queue_bytes
         return count + self._order.count >= most[0] or size + self._order.weight + weight > most[1]
 
-    def ended(self, span: Span) -> None:
-        state = state_of(span)
+    def ended(self, span: Span, state: SpanState | None) -> None:
+        """Queue an ended span, or count it as lost."""
         if state is not None:
-            if state.process is not self.process:
+            if state.owner is not self.owner:
                 return  # open during a fork: the parent ends, sends and counts it
-            if state.root is state:
-                state.naming = naming_of(span)
-        self.ledger.count("ended")
+            if state.naming is not None:
+                state.naming = renamed(span, state.naming)
+        self.ledger.count_ended()
         reason = self._drop_reason(span)
         if reason and not self._listeners:
             self.ledger.lose(reason)
-        elif not self._queue(QueuedSpan("ended", span)):
+        elif not self._queue(ended(span)):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
     def _drop_reason(self, span: ReadableSpan) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
-        if span.context is None or not span.context.trace_flags.sampled:
+        context = span.context
+        if context is None or not context.trace_flags & TraceFlags.SAMPLED:
             return "not_sampled"
-        if self.budget.keeps(span.context.trace_id) or span.status.status_code is StatusCode.ERROR:
+        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span.status.status_code is StatusCode.ERROR:
             return ""
         return "over_budget"
 
@@ -283,7 +282,7 @@ class Pipeline:
             self._reports.close()
 
     def _forget(self) -> None:
-        self.process = object()
+        self.owner = SpanOwner(self.event_declared, self.copier.allows_text)
         self.ledger.reset()
         self._order.clear()
         self._usage.forget()

@@ -15,6 +15,8 @@ from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
 from somatrace.pipeline.id_generator import PrivateIdGenerator
+from somatrace.pipeline.lean_span import supported
+from somatrace.pipeline.lean_tracer import LeanTracer
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.tracer import SomatraceTracer
 
@@ -36,6 +38,8 @@ class SomatraceProvider(TracerProvider):
             id_generator=PrivateIdGenerator(),
             span_limits=limits,
         )
+        #: Whether its spans are lean. Otherwise they are the SDK's, which cost more.
+        self.is_lean = supported()
         self._disabled = False  # the settings have decided whether tracing is on, not OTEL_SDK_DISABLED alone
 
     def _handle_fork(self) -> None:
@@ -71,7 +75,8 @@ class SomatraceProvider(TracerProvider):
             optional["meter_provider"] = getattr(self, "_meter_provider", None)
         if "_tracer_config" in _TRACER_ARGUMENTS and hasattr(self, "_apply_tracer_configurator"):
             optional["_tracer_config"] = self._apply_tracer_configurator(scope)
-        return SomatraceTracer(
+        tracer = LeanTracer if self.is_lean else SomatraceTracer
+        return tracer(
             self.sampler,
             self.resource,
             self._active_span_processor,

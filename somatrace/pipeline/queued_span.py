@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 from opentelemetry.sdk.trace import Event, ReadableSpan
 
 from somatrace.listeners.record import Phase
+from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.span_parts import attributes_of, events_of, plain
 
 #: Estimated bytes of a queued SDK span, excluding its texts (3.3 KB measured with 20 attributes).
 SPAN_WEIGHT = 2048
 EVENT_WEIGHT = 512
+#: Of a lean span, and of each attribute with a short text or a number.
+LEAN_WEIGHT = 768
+ATTRIBUTE_WEIGHT = 64
 
 
 class QueuedSpan(NamedTuple):
@@ -23,11 +27,19 @@ class QueuedSpan(NamedTuple):
     event: Event | None = None
 
 
+def ended(span: ReadableSpan) -> QueuedSpan:
+    """The item of an ended span. The constructor takes three times as long as the tuple's."""
+    return tuple.__new__(QueuedSpan, ("ended", span, None))
+
+
 def weight_of(item: QueuedSpan) -> int:
     """Approximate bytes that an item keeps in memory; for an open span only the event counts.
 
     Runs on the program's thread on arbitrary values: an item that cannot be weighed is queued anyway.
     """
+    span = item.span
+    if type(span) is LeanSpan and item.phase == "ended" and span.made_events is None:
+        return LEAN_WEIGHT + ATTRIBUTE_WEIGHT * len(span.values) + span.texts_size
     try:
         return _estimated_size(item)
     except Exception:

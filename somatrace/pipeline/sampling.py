@@ -12,4 +12,6 @@ def sampler_of(name: str, rate: float) -> sampling.Sampler:
         "always_off": sampling.ALWAYS_OFF,
         "traceidratio": sampling.TraceIdRatioBased(rate),
     }[name.removeprefix("parentbased_")]
+    if name == "parentbased_always_on":
+        return sampling.DEFAULT_ON  # which `LeanTracer` recognizes
     return sampling.ParentBased(root) if name.startswith("parentbased_") else root

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from somatrace import semconv
 from somatrace.context.span_state import Naming, state_of
 from somatrace.guard.request_names import is_named_after_request
+from somatrace.pipeline.span_parts import held_attributes
 
 #: Attributes of HTTP requests besides the method, in the current conventions and the ones before.
 _REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
@@ -27,6 +28,16 @@ def naming_of(span: ReadableSpan) -> Naming:
         return Naming("", span.instrumentation_scope)
 
 
+def renamed(span: ReadableSpan, known: Naming) -> Naming:
+    """The naming of an ended span, of which `known` was right when it started."""
+    name = span.name
+    if name is known.name and span.kind is not SpanKind.SERVER and not _is_named_after_request(name):
+        state = state_of(span)
+        if state is None or state.name is None or state.name == name:
+            return known  # most spans
+    return naming_of(span)
+
+
 def is_plain(span: ReadableSpan) -> bool:
     """Whether a span's name and scope alone decide about its name: it is short, and not that of a request."""
     name = span.name
@@ -34,9 +45,18 @@ def is_plain(span: ReadableSpan) -> bool:
         type(name) is str
         and len(name) <= _MAX_NAME
         and span.kind is not SpanKind.SERVER
-        and not is_named_after_request(name)
+        and not _is_named_after_request(name)
         and not _is_renamed(span, name)
     )
+
+
+@lru_cache(maxsize=1024)
+def _known_name(name: str) -> bool:
+    return is_named_after_request(name)
+
+
+def _is_named_after_request(name: str) -> bool:
+    return _known_name(name) if len(name) <= _MAX_NAME else is_named_after_request(name)
 
 
 def _is_renamed(span: ReadableSpan, name: str) -> bool:
@@ -48,11 +68,9 @@ def _is_renamed(span: ReadableSpan, name: str) -> bool:
 def _naming_of(span: ReadableSpan) -> Naming:
     name = str.__str__(span.name)  # a subclass may override hashing and comparison
     kind, scope = span.kind, span.instrumentation_scope
-    if kind is not SpanKind.SERVER and not is_named_after_request(name):
+    if kind is not SpanKind.SERVER and not _is_named_after_request(name):
         return Naming(name, scope, is_renamed=_is_renamed(span, name))
-    given: Any = getattr(span, "_attributes", None) or {}
-    # the SDK's mapping is written in Python, and slow
-    attributes: Mapping[str, Any] = getattr(given, "_dict", given)
+    attributes = held_attributes(span)
     get = attributes.get
     method = get(semconv.HTTP_METHOD) or get(semconv.HTTP_METHOD_BEFORE)
     is_client = kind is SpanKind.CLIENT

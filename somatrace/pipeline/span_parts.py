@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link
 
 from somatrace import semconv
+from somatrace.pipeline.lean_span import LeanSpan
 
 NONE_DROPPED: Final = (0, 0, 0)
 
 
 def dropped_of(span: ReadableSpan) -> tuple[int, ...]:
     """The numbers of attributes, events and links that a span lost to its limits."""
+    if type(span) is LeanSpan and span.made_events is None and span.made_links is None:
+        return (span._dropped, 0, 0) if span._dropped else NONE_DROPPED
     # bypass the properties, which check each type first
     limited: Any = (span._attributes, span._events, span._links)
     dropped: tuple[int, ...]
@@ -26,7 +30,16 @@ def dropped_of(span: ReadableSpan) -> tuple[int, ...]:
 
 def events_of(span: ReadableSpan, chosen: Sequence[Event] | None) -> Sequence[Event]:
     """The chosen events, or all of the span's; `span.events` makes a copy even if there are none."""
-    return chosen if chosen is not None else span.events if has_items(span._events) else ()
+    if chosen is not None:
+        return chosen
+    held = span.made_events if type(span) is LeanSpan else span._events
+    return span.events if has_items(held) else ()
+
+
+def links_of(span: ReadableSpan) -> Sequence[Link]:
+    """The links of a span; `span.links` makes a copy even if there are none."""
+    held = span.made_links if type(span) is LeanSpan else span._links
+    return span.links if has_items(held) else ()
 
 
 def has_items(part: Any) -> bool:
@@ -37,7 +50,16 @@ def has_items(part: Any) -> bool:
 
 def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     """A copy of a span's attributes; `span.attributes` wraps them in a proxy."""
-    return plain(getattr(span, "_attributes", None) or span.attributes)
+    return plain(held_attributes(span))
+
+
+def held_attributes(span: ReadableSpan) -> Mapping[str, Any]:
+    """The attributes of a span themselves, which change while it is open."""
+    if type(span) is LeanSpan:
+        return span.values
+    held: Any = getattr(span, "_attributes", None)
+    inner = getattr(held, "_dict", None)
+    return inner if type(inner) is dict else held or span.attributes or {}
 
 
 def plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
 from somatrace.context.context_tokens import open_context
-from somatrace.context.span_state import SpanState, attach_state, state_of
+from somatrace.context.span_state import MAX_ABOVE, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
@@ -55,9 +55,6 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         setattr(self, MARK, True)
         self._pipeline = pipeline
         self._budget = pipeline.budget
-        # bound here: a method object for each span would be garbage
-        self._on_event = pipeline.event_declared
-        self._allows_text = pipeline.copier.allows_text
         self._exports_elsewhere = exports_elsewhere
         self._warnings = LogOnce()
         self._adding = threading.Lock()
@@ -70,16 +67,20 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
     # -- called by the SDK --------------------------------------------------------------------------
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Take a span of the SDK's own class. Lean spans are taken by `begin`."""
+        make_recording(span)
+        context = open_context() if parent_context is None else parent_context
+        self.begin(span, trace_api.get_current_span(context), parent_context)
+
+    def begin(self, span: Span, above: object, parent_context: Context | None) -> None:
+        """Give a starting span its state; `above` is the span of its context, of any class."""
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
-            state = _state_for(span, parent_context)
-            state.process = self._pipeline.process
-            state.on_event = self._on_event
-            state.content_policy = self._allows_text
-            make_recording(span)
+            state = _state_for(span, state_of(above))
+            state.owner = self._pipeline.owner
             attach_state(span, state)
-            self._pipeline.started(span)
+            self._pipeline.started(span, state)
         except Exception as error:
             self._warn("state", error)
         for processor in self._span_processors:
@@ -91,6 +92,10 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             self._budget.spend(state, clock.perf_counter_ns() - began)
 
     def _on_ending(self, span: Span) -> None:
+        self.ended(span)
+
+    def ended(self, span: Span) -> None:
+        """Queue an ended span."""
         began = clock.perf_counter_ns() if self._budget.limited else 0
         for processor in self._span_processors:
             try:
@@ -105,7 +110,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
                     self._budget.spend(state, clock.perf_counter_ns() - began)
                     if state.root is state:
                         self._budget.settle(state)
-            self._pipeline.ended(span)
+            self._pipeline.ended(span, state)
         except Exception as error:
             self._warn("queue", error)
 
@@ -155,7 +160,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         self._warnings.warning(source, message, source, type(error).__name__)
 
 
-def _state_for(span: Span, parent_context: Context | None) -> SpanState:
+def _state_for(span: Span, parent: SpanState | None) -> SpanState:
     """The state of a starting span: the current tags, or those its local parent was started with.
 
     Tags that name a tenant, or explicitly none, inherit nothing. A label set later on a local root is
@@ -163,20 +168,26 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     as that of a consumer loop, it would apply to the next job too.
     """
     tags = current.get()
-    context = open_context() if parent_context is None else parent_context
-    parent = state_of(trace_api.get_current_span(context))
-    if parent is not None and not tags.names_tenant:
-        inherited = parent.tags
-        if parent.root.shares_label and not inherited.names_tenant:
-            inherited = parent.root.label or inherited
-        tags = _merge(inherited, tags)
-    state = SpanState(tags, parent.root if parent is not None else None, shares_label=span.kind in _REQUESTS)
     if parent is None:
+        state = SpanState(tags, None, shares_label=span.kind in _REQUESTS)
         state.naming = naming_of(span)
-    else:
+        return state
+    root = parent.root
+    if (tags is not parent.tags or root.label is not None) and not tags.names_tenant:  # few spans
+        inherited = parent.tags
+        if root.shares_label and not inherited.names_tenant:
+            inherited = root.label or inherited
+        tags = _merge(inherited, tags)
+    state = SpanState(tags, root, shares_label=span.kind in _REQUESTS)
+    if parent.tags is not tags or parent.enclosing:
         state.enclosing = _enclosing(parent, tags)
+    if parent.ended or parent.depth >= MAX_ABOVE:
         state.put_below(parent)
-        parent.root.note_below(tags)
+    else:
+        state.above, state.depth = parent, parent.depth + 1
+    below = root.below
+    if below is not None and below.noted is not tags:
+        root.note_below(tags)
     return state
 
 

@@ -90,12 +90,13 @@ class BackgroundWorker(Generic[T]):
     def put(self, item: T, weight: int = 1) -> bool:
         """Queue `item`; False if the queue is full (by items or weight) or closed. Never blocks on I/O."""
         with self._lock:  # of the condition, whose own methods are written in Python
-            if self._closed or len(self._items) >= self._size or self._weight + weight > self._weight_limit:
+            count = len(self._items)
+            if self._closed or count >= self._size or self._weight + weight > self._weight_limit:
                 return False
             self._items.append((item, weight))
             self._weight += weight
             self._accepted += 1
-            if len(self._items) == 1 or len(self._items) >= self._batch:
+            if not count or count + 1 == self._batch:
                 self._changed.notify_all()
         if self._thread is None:
             self._ensure_thread()

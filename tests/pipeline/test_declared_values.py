@@ -118,6 +118,7 @@ def test_a_value_that_a_limit_truncates_stays_declared(monkeypatch: pytest.Monke
     with capture() as seen:
         limits = SpanLimits(max_span_attribute_length=11)
         monkeypatch.setattr(api._tracer(), "_span_limits", limits)
+        monkeypatch.setattr(api._tracer(), "short_text", 11, raising=False)
         with span("work", note=SAID, notes=[SAID, "short"]):
             pass
     attributes = attributes_of(seen)

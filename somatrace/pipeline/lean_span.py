@@ -1,0 +1,343 @@
+"""A span for a fraction of the cost of the SDK's: its attributes are a plain dict, and it takes no lock.
+
+What few spans have (events, links, what the SDK keeps for itself) is made when it is asked for. All rules are
+those of the SDK's span: what is not plain goes through the SDK's own code. `supported` tells whether the
+installed SDK is made as this module knows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from time import time_ns
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import Span, SpanLimits, Tracer, _Span
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace.status import Status, StatusCode
+from opentelemetry.util import types
+
+from somatrace.context.failure_notes import note_status
+from somatrace.context.span_state import SpanState
+from somatrace.pipeline.control_flow_status import restates_outcome
+from somatrace.pipeline.recording_span import RecordingSpan
+from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text
+from somatrace.pipeline.span_times_and_kinds import valid_time
+from somatrace.runtime.fail_safe import fail_safe, is_suppressed
+
+if TYPE_CHECKING:
+    from somatrace.pipeline.lean_tracer import LeanTracer
+
+#: The SDK's own: a program that filters its warnings filters these too.
+log: Final = logging.getLogger("opentelemetry.sdk.trace")
+#: Texts that are longer count for the size of a span in the queue, each by its length.
+SHORT: Final = 128
+_SMALL: Final = EXACT - {str, bytes}
+#: Attributes that are set one by one, which is faster if they are plain.
+_FEW: Final = 64
+_UNSET: Final = Status(StatusCode.UNSET)
+
+
+class LeanSpan(RecordingSpan):
+    """One recorded span of a `LeanTracer`, which makes it and gives it its state."""
+
+    _end_time: int | None = None
+    _status: Status = _UNSET
+    _record_exception = True
+    _set_status_on_exception = True
+    _trace_config = None
+    _record_end_metrics: Callable[[], None] | None = None
+    #: Attributes that the limits have dropped.
+    _dropped = 0
+    #: Characters in texts that are not short, for the size of the span in the queue.
+    texts_size = 0
+    #: The SDK's list of events, None until the first one.
+    made_events: Any = None
+    #: Its list of links.
+    made_links: Any = None
+    #: The attributes. After the end they no longer change.
+    values: dict[str, Any]
+    _tracer: LeanTracer
+    _somatrace_state: SpanState
+
+    # -- attributes ---------------------------------------------------------------------------------
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Like the SDK's; what is no key is ignored."""
+        kind, longest = type(value), self._tracer.short_text
+        if (
+            (
+                kind in _SMALL
+                or (kind is str and len(value) <= longest)
+                or (kind is tuple and len(value) == 1 and type(value[0]) is str and len(value[0]) <= longest)
+            )
+            and type(key) is str
+            and key
+            and self._end_time is None
+        ):
+            values = self.values
+            try:
+                if key in values:
+                    del values[key]  # one that is set again comes last
+                if len(values) < self._tracer.most_attributes:
+                    values[key] = value
+                    return
+            except KeyError:  # another thread sets it at the same time
+                pass
+        if issubclass(type(key), str):
+            self._set_attributes({safe_text(key): value})
+
+    def set_attributes(self, attributes: Any) -> None:
+        """Like the SDK's; what is no mapping is ignored."""
+        if type(attributes) is dict and len(attributes) <= _FEW and self._end_time is None:
+            for key, value in tuple(attributes.items()):
+                self.set_attribute(key, value)
+        else:
+            self._set_attributes(attributes)
+
+    def _set_attributes(self, attributes: Any) -> None:
+        """Set attributes of any kind."""
+        try:
+            if self._end_time is not None:
+                log.warning("Setting attribute on ended span.")
+                return
+            given = safe_attributes(attributes)
+            if given:
+                held = self._attributes
+                for key, value in given.items():
+                    held[key] = value
+                self.texts_size += size_of(given)
+        except Exception as error:
+            if not is_suppressed("set_attributes", error):
+                raise
+
+    @property
+    def _attributes(self) -> Any:
+        return _Attributes(self)
+
+    @_attributes.setter
+    def _attributes(self, attributes: Mapping[str, Any]) -> None:
+        self.values = dict(attributes)
+
+    @property
+    def attributes(self) -> types.Attributes:
+        return MappingProxyType(self.values)
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._dropped
+
+    # -- events, links, name, status ------------------------------------------------------------------
+
+    @property
+    def _events(self) -> Any:
+        if self.made_events is None:
+            with self._lock:
+                if self.made_events is None:
+                    self.made_events = self._new_events()  # type: ignore[no-untyped-call]
+        return self.made_events
+
+    @_events.setter
+    def _events(self, events: Any) -> None:
+        self.made_events = events
+
+    @property
+    def _links(self) -> Any:
+        if self.made_links is None:
+            with self._lock:
+                if self.made_links is None:
+                    self.made_links = self._new_links(())
+        return self.made_links
+
+    @_links.setter
+    def _links(self, links: Any) -> None:
+        self.made_links = links
+
+    def _add_event(self, event: Any) -> None:
+        if self._end_time is None:
+            self._events.append(event)
+        else:
+            log.warning("Tried calling %s on an ended span.", "_add_event")
+
+    def _add_link(self, link: Any) -> None:
+        if self._end_time is None:
+            self._links.append(link)
+        else:
+            log.warning("Tried calling %s on an ended span.", "_add_link")
+
+    def update_name(self, name: str) -> None:
+        """Like the SDK's."""
+        if self._end_time is None:
+            with fail_safe("update_name"):
+                self._name = safe_text(name)
+        else:
+            log.warning("Tried calling %s on an ended span.", "update_name")
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Like the SDK's, except to the error of an exception that is control flow."""
+        with fail_safe("set_status"):
+            if restates_outcome(self, status, description):
+                return
+            note_status(self)
+            if self._end_time is not None:
+                log.warning("Tried calling %s on an ended span.", "set_status")
+                return
+            is_whole = isinstance(status, Status)
+            code = status.status_code if is_whole else status
+            if self._status.status_code is StatusCode.OK or code is StatusCode.UNSET:
+                return
+            text = None if description is None else safe_text(description)
+            if not is_whole:
+                if isinstance(code, StatusCode):
+                    self._status = Status(code, text)
+                return
+            if text is not None:
+                log.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", text)
+            self._status = status
+
+    # -- the end ----------------------------------------------------------------------------------------
+
+    def end(self, end_time: int | None = None) -> None:
+        """Like the SDK's."""
+        try:
+            now = (None if end_time is None else valid_time(end_time)) or time_ns()
+            # no other thread runs between this question and the answer: there is no call, and no loop
+            if self._end_time is not None:
+                log.warning("Calling end() on an ended span.")
+                return
+            self._end_time = now
+            if self._record_end_metrics is not None:
+                self._record_end_metrics()
+            self._tracer.span_processor.ended(self)
+        except Exception as error:
+            if not is_suppressed("end", error):
+                raise
+
+    # -- what the SDK keeps on each span, and somatrace on the tracer -----------------------------------
+
+    @property
+    def _lock(self) -> Any:
+        found: Any = self.__dict__.setdefault("_made_lock", threading.RLock())
+        return found
+
+    @property
+    def _limits(self) -> SpanLimits:
+        return self._tracer._span_limits
+
+    @property
+    def _span_processor(self) -> Any:
+        return self._tracer.span_processor
+
+    @property
+    def _sampler(self) -> Any:
+        return self._tracer.sampler
+
+    @property
+    def _resource(self) -> Any:
+        return self._tracer.resource
+
+    @property
+    def _instrumentation_info(self) -> Any:
+        return self._tracer.instrumentation_info
+
+    @property
+    def _instrumentation_scope(self) -> Any:
+        return self._tracer._instrumentation_scope
+
+
+def new_span(
+    name: str,
+    context: SpanContext,
+    parent: SpanContext | None,
+    kind: SpanKind,
+    start_time: int,
+    tracer: LeanTracer,
+) -> LeanSpan:
+    """A span without attributes. The SDK's constructor would make what few spans need."""
+    span = object.__new__(LeanSpan)
+    span._name = name
+    span._context = context
+    span._parent = parent
+    span._kind = kind
+    span._start_time = start_time
+    span._tracer = tracer
+    span.values = {}
+    return span
+
+
+class _Attributes(BoundedAttributes):
+    """The attributes of a lean span as the SDK's mapping, which keeps the limits. It is made when it is read."""
+
+    def __init__(self, span: LeanSpan) -> None:
+        self._span = span
+        self._dict = span.values
+        self._lock = span._lock
+        self._immutable = span._end_time is not None
+        self.maxlen = span._limits.max_span_attributes
+        self.max_value_len = span._limits.max_span_attribute_length
+
+    @property
+    def dropped(self) -> int:  # type: ignore[override]
+        return self._span._dropped
+
+    @dropped.setter
+    def dropped(self, number: int) -> None:
+        self._span._dropped = number
+
+    def __reduce__(self) -> Any:
+        return dict, (self._dict.copy(),)
+
+
+def size_of(attributes: Mapping[str, Any]) -> int:
+    """The characters in attribute values that are not short texts or numbers."""
+    size = 0
+    for value in attributes.values():
+        kind = type(value)
+        if kind is str:
+            if len(value) > SHORT:
+                size += len(value)
+        elif kind not in _SMALL:
+            size += _size_of_any(value)
+    return size
+
+
+def _size_of_any(value: Any) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, (list, tuple)):
+        return 8 * len(value) + sum(map(_size_of_any, value))
+    if isinstance(value, Mapping):
+        return 8 * len(value) + sum(map(_size_of_any, value.values()))
+    return 0
+
+
+@functools.cache
+def supported() -> bool:
+    """Whether the installed SDK keeps on a span, a tracer and a mapping of attributes what this module knows."""
+    try:
+        span = _Span("", SpanContext(1, 1, is_remote=False), limits=SpanLimits())
+        return (
+            {*vars(span)} <= _ON_A_SPAN
+            and {*vars(span._attributes)} <= _ON_ATTRIBUTES
+            and {*inspect.signature(Tracer.start_span).parameters} == _OF_START
+            and tuple(span.context) == (1, 1, False, 0, {}, True)
+        )
+    except Exception:
+        return False
+
+
+_ON_A_SPAN: Final = frozenset(
+    "_attributes _context _end_time _events _instrumentation_info _instrumentation_scope _kind _limits _links "
+    "_lock _name _parent _record_end_metrics _record_exception _resource _sampler "
+    "_set_status_on_exception _span_processor _start_time _status _trace_config".split()
+)
+_ON_ATTRIBUTES: Final = frozenset("_dict _immutable _lock dropped max_value_len maxlen".split())
+_OF_START: Final = frozenset(
+    "self name context kind attributes links start_time record_exception set_status_on_exception".split()
+)
