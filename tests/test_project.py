@@ -23,6 +23,8 @@ LOCKS = (
     "ci/locks/requirements-lowest.lock",
     "ci/locks/requirements-openai3.lock",
     "ci/locks/requirements-interop.lock",
+    "ci/locks/requirements-sdk-tests.lock",
+    "ci/locks/requirements-sdk-tests-lowest.lock",
 )
 PLAIN = (
     "check",
@@ -252,6 +254,14 @@ def test_the_lowest_lock_uses_the_oldest_sdk_that_the_metadata_allows():
     [sdk] = [line for line in project["dependencies"] if line.startswith("opentelemetry-sdk")]
 
     assert f">={lowest['opentelemetry-sdk']}," in sdk
+
+
+@pytest.mark.parametrize("suffix", ["-lowest", ""])
+def test_the_sdks_own_tests_are_those_of_the_supported_versions(suffix):
+    environment = dict(LOCKED.findall((ROOT / f"ci/locks/requirements{suffix or '-dev'}.lock").read_text()))
+    tests = dict(LOCKED.findall((ROOT / f"ci/locks/requirements-sdk-tests{suffix}.lock").read_text()))
+
+    assert tests["opentelemetry-sdk"] == environment["opentelemetry-sdk"]
 
 
 # -- licenses -------------------------------------------------------------------------------------
