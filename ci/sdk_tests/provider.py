@@ -9,6 +9,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanLimits, sampling
 
+from somatrace.context.span_state import SpanState
 from somatrace.delivery.ledger import Ledger
 from somatrace.guard import Guard
 from somatrace.guard.policy.model import Grant
@@ -29,8 +30,8 @@ class WaitingPipeline(Pipeline):
     The SDK calls `on_end` on the thread that ends the span, and its tests rely on that.
     """
 
-    def ended(self, span: Span) -> None:
-        super().ended(span)
+    def ended(self, span: Span, state: SpanState | None) -> None:
+        super().ended(span, state)
         self._worker.flush(_LIMIT)
         self.third_party._worker.flush(_LIMIT)
 

@@ -239,10 +239,6 @@ class LeanSpan(RecordingSpan):
         return self._tracer.sampler
 
     @property
-    def _resource(self) -> Any:
-        return self._tracer.resource
-
-    @property
     def _instrumentation_info(self) -> Any:
         return self._tracer.instrumentation_info
 
@@ -267,6 +263,7 @@ def new_span(
     span._kind = kind
     span._start_time = start_time
     span._tracer = tracer
+    span._resource = tracer.resource
     span.values = {}
     return span
 
