@@ -25,18 +25,32 @@ _KEY, _VALUE = b"\x0a", b"\x12"
 
 
 class _Key:
-    """A key, encoded, with pairs of it that have occurred."""
+    """A key, encoded, with the pairs of it that have occurred."""
 
-    __slots__ = ("head", "pairs")
+    __slots__ = ("false", "floats", "head", "ints", "pairs", "true")
 
     def __init__(self, name: str) -> None:
         self.head = delimited(_KEY, utf8(name)) + _VALUE
+        #: Pairs of texts, and of numbers: 1, 1.0 and True are different.
         self.pairs: dict[str, bytes] = {}
+        self.ints: dict[int, bytes] = {}
+        self.true, self.false = self.pair(_bool(True)), self.pair(_bool(False))
+        #: What precedes the bytes of a float.
+        self.floats = self.pair(_double(0.0))[:-8]
 
     def pair(self, value: bytes) -> bytes:
         """The pair of this key and an encoded AnyValue, preceded by its length."""
         content = self.head + varint(len(value)) + value
         return varint(len(content)) + content
+
+    def text(self, value: str) -> bytes:
+        """The pair of this key and a text: `pair` in one step."""
+        encoded = str.encode(value, "utf-8", "replace")
+        count = len(encoded)
+        size = varint(count)
+        inner = 1 + len(size) + count
+        head = self.head + varint(inner) + _STRING + size
+        return varint(len(head) + count) + head + encoded
 
 
 class AttributeEncoder:
@@ -50,18 +64,24 @@ class AttributeEncoder:
         """The attributes as repetitions of the field `tag`, and the number that cannot be encoded."""
         keys = self._keys
         encoded = [b""]  # the tag precedes each pair
+        add = encoded.append
         failed = 0
         for name, value in attributes.items():
             try:
                 key = keys.get(name) or self._key(name)
-                if type(value) is str:
-                    pair = key.pairs.get(value) or self._recurring(key, value)
+                kind = type(value)
+                if kind is str:
+                    add(key.pairs.get(value) or self._recurring(key, value))
+                elif kind is int:
+                    add(key.ints.get(value) or self._number(key, value))
+                elif kind is bool:
+                    add(key.true if value else key.false)
+                elif kind is float:
+                    add(key.floats + double(value))
                 else:
-                    pair = key.pair(_any_value(value))
+                    add(key.pair(_any_value(value)))
             except Exception:
                 failed += 1
-            else:
-                encoded.append(pair)
         return tag.join(encoded), failed
 
     def _key(self, name: str) -> _Key:
@@ -73,10 +93,17 @@ class AttributeEncoder:
         return key
 
     def _recurring(self, key: _Key, value: str) -> bytes:
-        pair = key.pair(_text(value))
+        pair = key.text(value)
         if len(value) <= _MAX_LENGTH and len(key.pairs) < _MAX_VALUES and self._known < _MAX_KNOWN:
             self._known += 1
             key.pairs[value] = pair
+        return pair
+
+    def _number(self, key: _Key, value: int) -> bytes:
+        pair = key.pair(_int(value))
+        if len(key.ints) < _MAX_VALUES and self._known < _MAX_KNOWN:
+            self._known += 1
+            key.ints[value] = pair
         return pair
 
 

@@ -6,16 +6,17 @@ compares the result with that of OpenTelemetry's own encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
-from opentelemetry.trace.status import Status
+from opentelemetry.trace.status import Status, StatusCode
 
 from somatrace.delivery.attribute_encoding import AttributeEncoder
+from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.delivery.protobuf_wire import delimited, fixed64, utf8, varint
 
 #: Encoded resources and scopes that are remembered.
@@ -29,6 +30,7 @@ _KINDS: Final = {kind: b"\x30" + varint(kind.value + 1) for kind in SpanKind}
 #: SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK, and with it SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK, as fixed32
 _IS_LOCAL, _IS_REMOTE = b"\x00\x01\x00\x00", b"\x00\x03\x00\x00"
 _FLAGS: Final = b"\x85\x01"
+_LOCAL_PARENT, _REMOTE_PARENT = _FLAGS + _IS_LOCAL, _FLAGS + _IS_REMOTE
 _NO_STATUS: Final = _STATUS + b"\x00"
 
 
@@ -37,6 +39,7 @@ class SpanEncoder:
 
     def __init__(self) -> None:
         self._attributes = AttributeEncoder()
+        self._tagged: dict[int, tuple[Mapping[str, Any], bytes]] = {}
         self._origins: dict[int, tuple[Resource | InstrumentationScope, bytes]] = {}
 
     def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
@@ -80,29 +83,57 @@ class SpanEncoder:
         self._origins[id(origin)] = origin, encoded
         return encoded
 
+    def _shared(self, tagged: Mapping[str, Any]) -> bytes:
+        """The attributes that several spans share, remembered by the mapping itself."""
+        known = self._tagged.get(id(tagged))
+        if known is not None and known[0] is tagged:
+            return known[1]
+        encoded = self._attributes.encode(tagged, _ATTRIBUTES)[0]
+        if len(self._tagged) >= _MAX_ORIGINS:
+            self._tagged.clear()
+        self._tagged[id(tagged)] = tagged, encoded
+        return encoded
+
     # -- one span ---------------------------------------------------------------------------------------
 
     def _span(self, span: ReadableSpan) -> bytes:
-        context: Any = span.context
-        parent = span.parent
-        attributes, failed = self._attributes.encode(span.attributes or {}, _ATTRIBUTES)
+        context: Any = span._context
+        parent = span._parent
+        trace_id, span_id, _, _, trace_state, _ = context
+        name = utf8(span._name)
+        if type(span) is OutgoingSpan:  # whose tags are the same for many spans
+            own, shared, (dropped, events_dropped, links_dropped) = span.own, span.tagged, span.dropped
+        else:
+            own, shared, dropped = span.attributes or {}, {}, span.dropped_attributes
+            events_dropped, links_dropped = span.dropped_events, span.dropped_links
+        attributes, failed = self._attributes.encode(own, _ATTRIBUTES)
         parts = [
-            _TRACE_ID + context.trace_id.to_bytes(16) + _SPAN_ID + context.span_id.to_bytes(8),
-            _trace_state(_TRACE_STATE, context.trace_state),
-            _PARENT + parent.span_id.to_bytes(8) if parent else b"",
-            _unless_empty(_NAME, utf8(span.name)),
-            _KINDS[span.kind],
-            _time(_START, span.start_time),
-            _time(_END, span.end_time),
+            _TRACE_ID,
+            trace_id.to_bytes(16),
+            _SPAN_ID,
+            span_id.to_bytes(8),
+            _trace_state(_TRACE_STATE, trace_state) if trace_state else b"",
+            _PARENT + parent[1].to_bytes(8) if parent else b"",
+            delimited(_NAME, name) if name else b"",
+            _KINDS[span._kind],
+            _time(_START, span._start_time),
+            _time(_END, span._end_time),
             attributes,
-            _count(_DROPPED_ATTRIBUTES, span.dropped_attributes + failed),
+            self._shared(shared) if shared else b"",
         ]
-        if events := span.events:
+        if dropped or failed:
+            parts.append(_count(_DROPPED_ATTRIBUTES, dropped + failed))
+        if events := span._events:
             parts += [delimited(_EVENT, self._event(event)) for event in events]
-        parts.append(_count(_DROPPED_EVENTS, span.dropped_events))
-        if links := span.links:
+        if events_dropped:
+            parts.append(_count(_DROPPED_EVENTS, events_dropped))
+        if links := span._links:
             parts += [delimited(_LINK, self._link(link)) for link in links]
-        parts += (_count(_DROPPED_LINKS, span.dropped_links), _status(span.status), _flags(_FLAGS, parent))
+        if links_dropped:
+            parts.append(_count(_DROPPED_LINKS, links_dropped))
+        status = span._status
+        parts.append(_NO_STATUS if status.status_code is StatusCode.UNSET else _status(status))
+        parts.append(_REMOTE_PARENT if parent is not None and parent[2] else _LOCAL_PARENT)
         return b"".join(parts)
 
     def _event(self, event: Event) -> bytes:

@@ -88,8 +88,8 @@ class BilledUsage:
         attributes = held_attributes(span)
         tokens = token_counts(attributes, scope_of(span))
         is_cached = attributes.get(semconv.CACHE_HIT) is True
-        if not tokens.all and state.billing is None and not is_cached:
-            return
+        if not tokens.all and not is_cached and (state.billing is None or _MODEL_KEYS.isdisjoint(attributes)):
+            return  # it has no usage to lose, and Langfuse counts none on it
         request = request_of(span, attributes)
         carried = [given for below, given in _billing(state).below.items() if request.may_be(below)]
         if carried:

@@ -14,6 +14,7 @@ from somatrace import semconv
 from somatrace.context.failure_notes import may_show_text
 from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
 from somatrace.context.tags import EMPTY, Tags
+from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.removal_notes import note
@@ -24,10 +25,9 @@ from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.guarded_origins import ResourceCopier, ScopeCopier
 from somatrace.pipeline.observation_types import add_type
-from somatrace.pipeline.own_trace_attributes import add_tags, filtered
+from somatrace.pipeline.own_trace_attributes import filtered, tags_beside
 from somatrace.pipeline.span_naming import is_plain, naming_of
 from somatrace.pipeline.span_parts import (
-    NONE_DROPPED,
     attributes_of,
     dropped_of,
     events_of,
@@ -64,6 +64,7 @@ class SpanCopier:
             tuple[int, str], tuple[Tags, ContentFilter, Sequence[TermFilter], Tags, dict[str, Any]]
         ] = {}
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
+        self._workflows: dict[tuple[str, bool], str] = {}
         self._scopes = ScopeCopier(guard)
 
     def forget(self) -> None:
@@ -110,13 +111,15 @@ class SpanCopier:
                 content_filter,
                 {semconv.TENANT: tenant, semconv.WORKFLOW: workflow, semconv.AGENT: self._service},
             )
-            named = self._guard.tags(EMPTY, content_filter, {semconv.WORKFLOW: workflow})
+            # a trace has one name, whatever further workflows run in it
+            name = workflow
+            if name != filled[semconv.WORKFLOW]:
+                name = str(self._guard.tags(EMPTY, content_filter, {semconv.WORKFLOW: name})[semconv.WORKFLOW])
             for terms in further:
-                filled, named = terms.tags(filled), terms.tags(named)
+                filled, name = terms.tags(filled), terms.words(name)
             if len(self._tags) >= _TAGS_KEPT:
                 self._tags.clear()
-            # a trace has one name, whatever further workflows run in it
-            attributes = {**filled.attributes, semconv.TRACE_NAME: str(named[semconv.WORKFLOW])}
+            attributes = {**filled.attributes, semconv.TRACE_NAME: name}
             known = self._tags[id(found), workflow] = (found, content_filter, further, filled, attributes)
         return known[3], known[4]
 
@@ -131,10 +134,19 @@ class SpanCopier:
             if isinstance(given, Naming):
                 workflow = self._name(given, root.kind or "span")
             else:
-                named = given.only(semconv.WORKFLOW)
-                workflow = str(self._guard.tags(named, self._guard.without_content())[semconv.WORKFLOW])
+                workflow = self._workflow_name(given.only(semconv.WORKFLOW))
             root.workflow = given, workflow
         return workflow
+
+    def _workflow_name(self, workflow: Tags) -> str:
+        """The guarded name of a bound or derived workflow, cached."""
+        known = self._workflows.get(place := (str(workflow[semconv.WORKFLOW]), bool(workflow.bound)))
+        if known is None:
+            if len(self._workflows) >= MAX_KNOWN:
+                self._workflows.clear()
+            known = str(self._guard.tags(workflow, self._guard.without_content())[semconv.WORKFLOW])
+            self._workflows[place] = known
+        return known
 
     def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
@@ -158,7 +170,7 @@ class SpanCopier:
         """Whether the policy allows content of `tenant` at the moment."""
         return self._guard.content_filter(tenant).mode != "none"
 
-    def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> ReadableSpan:
+    def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> OutgoingSpan:
         """A copy with guarded name, attributes, events (or only the given ones), links, status and
         resource.
 
@@ -171,21 +183,22 @@ class SpanCopier:
         further = self._further_terms(state)
         attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
         # a root that a tenant was bound in later is labeled with it, and must not show its terms
-        labeled = state is not None and state.label is not None
-        if further and labeled:
+        labeled = bool(further) and state is not None and state.label is not None
+        if labeled:
             attributes = safely(further[0].mapping, {}, attributes)
+        tagged: Mapping[str, Any] = {}
         try:
             tagged = self._tagged(span, state, content_filter, further)[1]
-            add_tags(attributes, tagged, state, content_filter.words)
+            tagged = tags_beside(attributes, tagged, state, content_filter.words)
         except Exception:
             guard.faulted()
-        name = content_filter.words(
-            self._span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
-        )
-        if further and labeled:
+        name = self._span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
+        if content_filter.terms:
+            name = content_filter.words(name)
+        if labeled:
             name = further[0].words(name)
         add_type(attributes, scope_name, name)
-        chosen, code = events_of(span, events), span.status.status_code
+        chosen, status = events_of(span, events), span.status
         # most spans have neither events nor links: empty tuples cost the garbage collector nothing
         copied = (
             tuple([self._event(event, content_filter, scope_name, state) for event in chosen])
@@ -196,23 +209,23 @@ class SpanCopier:
             place = safely(place_of_span, "", copied, state, closed=content_filter.mode == "none")
             if place:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
-        copy = GuardedCopy(
-            name,
-            self._context(span.context),
-            self._context(span.parent),
-            self._resources.copy(span.resource),
-            attributes,
-            copied,
-            tuple([self._link(link, content_filter) for link in links]) if (links := links_of(span)) else (),
-            valid_kind(span.kind),
-            None,
-            _STATUSES[code]
-            if code is not _ERROR
-            else safely(self._status, _STATUSES[code], span, content_filter),
-            valid_time(span.start_time),
-            valid_time(span.end_time),
-            scope,
+        copy = object.__new__(OutgoingSpan)
+        copy._name = name
+        copy._context = self._context(span.context)
+        copy._parent = self._context(span.parent)
+        copy._resource = self._resources.copy(span.resource)
+        copy.own, copy.tagged = attributes, tagged
+        copy._events = copied
+        links = links_of(span)
+        copy._links = tuple([self._link(link, content_filter) for link in links]) if links else ()
+        copy._kind = valid_kind(span.kind)
+        copy._status = (
+            _STATUSES[status.status_code]
+            if status.status_code is not _ERROR
+            else safely(self._status, _STATUSES[_ERROR], span, content_filter)
         )
+        copy._start_time, copy._end_time = valid_time(span.start_time), valid_time(span.end_time)
+        copy._instrumentation_scope = scope
         copy.dropped = dropped_of(span)
         return copy
 
@@ -271,22 +284,3 @@ class SpanCopier:
         return SpanContext(
             context.trace_id, context.span_id, context.is_remote, context.trace_flags, TraceState(kept)
         )
-
-
-class GuardedCopy(ReadableSpan):
-    """A copy that keeps the original's dropped-attribute, event and link counts."""
-
-    #: attributes, events and links
-    dropped: tuple[int, ...] = NONE_DROPPED
-
-    @property
-    def dropped_attributes(self) -> int:
-        return self.dropped[0]
-
-    @property
-    def dropped_events(self) -> int:
-        return self.dropped[1]
-
-    @property
-    def dropped_links(self) -> int:
-        return self.dropped[2]

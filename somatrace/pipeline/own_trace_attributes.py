@@ -42,33 +42,37 @@ def filtered(
     return kept, removed
 
 
-def add_tags(
+def tags_beside(
     attributes: dict[str, Any],
     tagged: Mapping[str, Any],
     state: SpanState | None,
     words: Callable[[str], str],
-) -> None:
-    """Add the attributes `tagged` to the guarded ones of a span.
+) -> Mapping[str, Any]:
+    """The attributes of a span's tags, for its copy beside the guarded `attributes`, which lose what the tags
+    override. Mostly these are `tagged` themselves, which are the same for all spans with these tags.
 
     A trace name, session or user that the program has set on the span stays, and its trace tags are kept
     beside the labels of the tags. The spans of the process that end later share the trace name, filtered by
     `words`.
     """
     below = state.root.below if state is not None else None
-    if _OWN.isdisjoint(attributes):
-        attributes.update(tagged)
-    else:
-        own = {key: attributes[key] for key in _OF_ONE_SPAN if attributes.get(key)}
-        labels = _merged(tagged.get(semconv.TRACE_TAGS, ()), _texts(attributes.get(semconv.TRACE_TAGS)))
-        attributes.update(tagged)
-        attributes.update(own)
-        attributes[semconv.TRACE_TAGS] = labels
-        if semconv.TRACE_NAME in own:
-            if below is not None and not below.name:
-                below.name = str(own[semconv.TRACE_NAME])
-            return
-    if below is not None and below.name:
-        attributes[semconv.TRACE_NAME] = words(below.name)
+    has_name = below is not None and bool(below.name)
+    if not has_name and tagged.keys().isdisjoint(attributes):  # most spans
+        return tagged
+    beside = dict(tagged)
+    own = {key: attributes[key] for key in _OF_ONE_SPAN if attributes.get(key)}
+    if semconv.TRACE_TAGS in attributes:
+        labels = tagged.get(semconv.TRACE_TAGS, ())
+        beside[semconv.TRACE_TAGS] = _merged(labels, _texts(attributes[semconv.TRACE_TAGS]))
+    if semconv.TRACE_NAME in own:
+        if below is not None and not below.name:
+            below.name = str(own[semconv.TRACE_NAME])
+    elif below is not None and below.name:
+        beside[semconv.TRACE_NAME] = words(below.name)
+    beside.update(own)
+    for key in beside.keys() & attributes.keys():
+        del attributes[key]
+    return beside
 
 
 def _merged(labels: Iterable[str], own: Iterable[str]) -> tuple[str, ...]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link
 
 from somatrace import semconv
+from somatrace.delivery.outgoing_span import NONE_DROPPED
 from somatrace.pipeline.lean_span import LeanSpan
-
-NONE_DROPPED: Final = (0, 0, 0)
 
 
 def dropped_of(span: ReadableSpan) -> tuple[int, ...]:

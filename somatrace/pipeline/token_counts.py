@@ -73,6 +73,11 @@ PART_KEYS: Final = {
     "output_reasoning_tokens": semconv.REASONING_TOKENS,
     "output_audio_tokens": semconv.OUTPUT_AUDIO_TOKENS,
 }
+_SIDES: Final = {"input": _INPUT, "output": _OUTPUT, "total": _TOTAL}
+#: The count that a key reports, and the rank of the key among those for the same count.
+_PLACES: Final = {
+    key: (name, rank) for name, keys in (_SIDES | _PARTS).items() for rank, key in enumerate(keys)
+}
 _DURATIONS: Final = ("input_cache_creation_5m", "input_cache_creation_1h")
 _CACHED: Final = ("input_cached_tokens", "input_cache_creation")
 _REASONING: Final = "output_reasoning_tokens"
@@ -110,6 +115,8 @@ class TokenCounts(NamedTuple):
         """Disjoint counts by their names in Langfuse. Parts of 0 are left out."""
         if self.total is not None:
             return {"total": self.total}
+        if not self.parts and self.input is not None and self.output is not None:
+            return {"input": self.input, "output": self.output}
         found: dict[str, int] = {}
         for side, tokens in (("input", self.input), ("output", self.output)):
             parts = {name: count for name, count in self.parts.items() if name.startswith(side)}
@@ -154,11 +161,12 @@ def token_counts(attributes: Mapping[str, Any], scope: str = "") -> TokenCounts:
         return _of_details(given)
     if SUMS.isdisjoint(attributes):
         return NONE
-    sums = [_first(attributes, keys) for keys in (_INPUT, _OUTPUT, _TOTAL)]
+    found = _reported(attributes)
+    sums = [found.pop(side, None) for side in _SIDES]
     tokens_in, tokens_out, total = sums
     if tokens_in is None and tokens_out is None:
         return NONE if total is None else TokenCounts(total=total)
-    parts = {name: count for name, keys in _PARTS.items() if (count := _first(attributes, keys))}
+    parts = {name: found[name] for name in _PARTS if found.get(name)} if found else found
     return _inclusive(tokens_in, tokens_out, total, parts, _leaves_out_cached(scope, attributes))
 
 
@@ -176,8 +184,13 @@ def add_usage_details(kept: dict[str, Any], scope: str) -> bool:
     model = kept.get(semconv.RESPONSE_MODEL) or kept.get(semconv.REQUEST_MODEL)
     if type(model) is str and _SPEAKING.match(model):
         details = {_SPOKEN_NAMES.get(name, name): count for name, count in details.items()}
-    kept[semconv.OBSERVATION_USAGE] = json.dumps(details)
+    kept[semconv.OBSERVATION_USAGE] = _json(details)
     return any(details.values())
+
+
+def _json(details: Mapping[str, int]) -> str:
+    """What `json.dumps` writes, in a fifth of the time: the names are those of the table above."""
+    return "{" + ", ".join([f'"{name}": {count}' for name, count in details.items()]) + "}"
 
 
 def _leaves_out_cached(scope: str, attributes: Mapping[str, Any]) -> bool:
@@ -196,6 +209,8 @@ def _inclusive(
     without_cached: bool,
 ) -> TokenCounts:
     """The counts with all parts in their sums, whether the instrumentor has included them or not."""
+    if not parts:
+        return TokenCounts(tokens_in, tokens_out, parts)
     durations = sum(parts.get(name, 0) for name in _DURATIONS)
     if durations:
         written = parts.pop("input_cache_creation", durations) - durations
@@ -211,12 +226,17 @@ def _inclusive(
     return TokenCounts(tokens_in, tokens_out, parts)
 
 
-def _first(attributes: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    for key in keys:
-        value = attributes.get(key)
-        if value is not None and (count := _count(value)) is not None:
-            return count
-    return None
+def _reported(attributes: Mapping[str, Any]) -> dict[str, int]:
+    """The counts by their names; of several keys for one count the first one in the table above."""
+    found: dict[str, int] = {}
+    ranks: dict[str, int] = {}
+    for key, value in attributes.items():
+        place = _PLACES.get(key)
+        if place is not None and (count := _count(value)) is not None:
+            name, rank = place
+            if rank < ranks.get(name, rank + 1):
+                found[name], ranks[name] = count, rank
+    return found
 
 
 def _count(value: object) -> int | None:
