@@ -26,7 +26,8 @@ _TRACE_ID, _SPAN_ID, _TRACE_STATE, _PARENT, _NAME = b"\x0a\x10", b"\x12\x08", b"
 _START, _END, _ATTRIBUTES, _EVENT, _LINK, _STATUS = b"\x39", b"\x41", b"\x4a", b"\x5a", b"\x6a", b"\x7a"
 _DROPPED_ATTRIBUTES, _DROPPED_EVENTS, _DROPPED_LINKS = b"\x50", b"\x60", b"\x70"
 #: SPAN_KIND_INTERNAL is 1: the numbers of OTLP are those of the SDK plus 1.
-_KINDS: Final = {kind: b"\x30" + varint(kind.value + 1) for kind in SpanKind}
+#: By the numbers, since the hash of a member of an enumeration is a Python function.
+_KINDS: Final = {kind.value: b"\x30" + varint(kind.value + 1) for kind in SpanKind}
 #: SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK, and with it SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK, as fixed32
 _IS_LOCAL, _IS_REMOTE = b"\x00\x01\x00\x00", b"\x00\x03\x00\x00"
 _FLAGS: Final = b"\x85\x01"
@@ -115,7 +116,7 @@ class SpanEncoder:
             _trace_state(_TRACE_STATE, trace_state) if trace_state else b"",
             _PARENT + parent[1].to_bytes(8) if parent else b"",
             delimited(_NAME, name) if name else b"",
-            _KINDS[span._kind],
+            _KINDS[span._kind._value_],
             _time(_START, span._start_time),
             _time(_END, span._end_time),
             attributes,

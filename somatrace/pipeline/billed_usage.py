@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -142,7 +143,7 @@ def complete_usage(kept: dict[str, Any], span: ReadableSpan, state: SpanState | 
     """Give the guarded attributes of a span the usage that is counted on it, in Langfuse's form."""
     if state is not None and state.billing is not None:
         _remove_counted(kept, state.billing)
-    is_billed = add_usage_details(kept, scope_of(span)) or semconv.OBSERVATION_COST in kept
+    is_billed = add_usage_details(kept, partial(scope_of, span)) or semconv.OBSERVATION_COST in kept
     if is_billed and kept.get(semconv.OPERATION) in _SUMMING_OPERATIONS:
         del kept[semconv.OPERATION]
         kept.setdefault(semconv.OBSERVATION_TYPE, "agent")

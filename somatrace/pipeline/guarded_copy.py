@@ -41,8 +41,7 @@ from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 #: Number of tag sets whose attributes are cached. Each workflow has its own set (because of its request id),
 #: so few are in use at once.
 _TAGS_KEPT: Final = 1024
-_ERROR: Final = StatusCode.ERROR
-_STATUSES: Final = {code: Status(code) for code in StatusCode}
+_UNSET: Final = Status(StatusCode.UNSET)
 
 
 class SpanCopier:
@@ -150,8 +149,8 @@ class SpanCopier:
 
     def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
-        given, scope = span.name, span.instrumentation_scope
-        if type(given) is not str or span.kind is SpanKind.SERVER:
+        given, scope = span._name, span._instrumentation_scope
+        if type(given) is not str or span._kind is SpanKind.SERVER:
             return self._guard.name(naming_of(span), scope_name, kind)
         known = self._names.get((given, id(scope), kind))
         if known is not None and known[0] is scope:
@@ -179,9 +178,13 @@ class SpanCopier:
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
         content_filter = self._content_filter(state)
-        scope_name, scope = self._scopes.copy(span.instrumentation_scope, content_filter)
+        scope_name, scope = self._scopes.copy(span._instrumentation_scope, content_filter)
         further = self._further_terms(state)
-        attributes: dict[str, Any] = safely(self._attributes, {}, span, content_filter, state)
+        try:
+            attributes = self._attributes(span, content_filter, state)
+        except Exception:
+            guard.faulted()
+            attributes = {}
         # a root that a tenant was bound in later is labeled with it, and must not show its terms
         labeled = bool(further) and state is not None and state.label is not None
         if labeled:
@@ -198,7 +201,7 @@ class SpanCopier:
         if labeled:
             name = further[0].words(name)
         add_type(attributes, scope_name, name)
-        chosen, status = events_of(span, events), span.status
+        chosen, status = events_of(span, events), span._status
         # most spans have neither events nor links: empty tuples cost the garbage collector nothing
         copied = (
             tuple([self._event(event, content_filter, scope_name, state) for event in chosen])
@@ -211,20 +214,18 @@ class SpanCopier:
                 attributes.setdefault(semconv.EXCEPTION_STACKTRACE, content_filter.place(place))
         copy = object.__new__(OutgoingSpan)
         copy._name = name
-        copy._context = self._context(span.context)
-        copy._parent = self._context(span.parent)
-        copy._resource = self._resources.copy(span.resource)
+        copy._context = self._context(span._context)
+        copy._parent = self._context(span._parent)
+        copy._resource = self._resources.copy(span._resource)
         copy.own, copy.tagged = attributes, tagged
         copy._events = copied
         links = links_of(span)
         copy._links = tuple([self._link(link, content_filter) for link in links]) if links else ()
-        copy._kind = valid_kind(span.kind)
-        copy._status = (
-            _STATUSES[status.status_code]
-            if status.status_code is not _ERROR
-            else safely(self._status, _STATUSES[_ERROR], span, content_filter)
-        )
-        copy._start_time, copy._end_time = valid_time(span.start_time), valid_time(span.end_time)
+        copy._kind = valid_kind(span._kind)
+        code = status.status_code
+        # the hash of a member of an enumeration is a Python function: most spans do without
+        copy._status = _UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
+        copy._start_time, copy._end_time = valid_time(span._start_time), valid_time(span._end_time)
         copy._instrumentation_scope = scope
         copy.dropped = dropped_of(span)
         return copy
@@ -269,9 +270,16 @@ class SpanCopier:
         attributes: dict[str, Any] = self._guard.safely(content_filter.event, {}, plain(link.attributes))
         return Link(context, attributes)
 
-    def _status(self, span: ReadableSpan, content_filter: ContentFilter) -> Status:
-        description = content_filter.status(span.status.description, with_exception_type(span))
-        return Status(_ERROR, description or None)
+    def _status(self, code: StatusCode, span: ReadableSpan, content_filter: ContentFilter) -> Status:
+        """The status without a description, except as much of an error's as may leave."""
+        if code is not StatusCode.ERROR:
+            return Status(code)
+        try:
+            description = content_filter.status(span._status.description, with_exception_type(span))
+        except Exception:
+            self._guard.faulted()
+            description = ""
+        return Status(code, description or None)
 
     def _context(self, context: SpanContext | None) -> SpanContext | None:
         """The context with only the sampling entries of its tracestate."""

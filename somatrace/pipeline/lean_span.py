@@ -242,10 +242,6 @@ class LeanSpan(RecordingSpan):
     def _instrumentation_info(self) -> Any:
         return self._tracer.instrumentation_info
 
-    @property
-    def _instrumentation_scope(self) -> Any:
-        return self._tracer._instrumentation_scope
-
 
 def new_span(
     name: str,
@@ -264,6 +260,7 @@ def new_span(
     span._start_time = start_time
     span._tracer = tracer
     span._resource = tracer.resource
+    span._instrumentation_scope = tracer._instrumentation_scope
     span.values = {}
     return span
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from somatrace import semconv
@@ -170,17 +170,17 @@ def token_counts(attributes: Mapping[str, Any], scope: str = "") -> TokenCounts:
     return _inclusive(tokens_in, tokens_out, total, parts, _leaves_out_cached(scope, attributes))
 
 
-def add_usage_details(kept: dict[str, Any], scope: str) -> bool:
+def add_usage_details(kept: dict[str, Any], scope: Callable[[], str]) -> bool:
     """Add Langfuse's usage to the attributes of a span with tokens, unless the program has set it.
 
-    Returns whether the span has tokens.
+    `scope` gives the name of its instrumentation scope. Returns whether the span has tokens.
     """
     given = kept.get(semconv.OBSERVATION_USAGE)
     if given is not None:
         return type(given) is str and _of_details(given).all > 0
     if _COUNTED.isdisjoint(kept):
         return False
-    details = token_counts(kept, scope).details
+    details = token_counts(kept, scope()).details
     model = kept.get(semconv.RESPONSE_MODEL) or kept.get(semconv.REQUEST_MODEL)
     if type(model) is str and _SPEAKING.match(model):
         details = {_SPOKEN_NAMES.get(name, name): count for name, count in details.items()}
