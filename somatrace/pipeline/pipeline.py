@@ -18,6 +18,7 @@ from somatrace.context.span_state import DECLARED_MARK, SpanOwner, SpanState, st
 from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
+from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
@@ -31,7 +32,7 @@ from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import renamed
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
-from somatrace.runtime.fail_safe import fail_safe
+from somatrace.runtime.fail_safe import is_suppressed
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.worker import BackgroundWorker
 
@@ -135,10 +136,10 @@ class Pipeline:
 
     def _drop_reason(self, span: ReadableSpan) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
-        context = span.context
+        context = span._context
         if context is None or not context.trace_flags & TraceFlags.SAMPLED:
             return "not_sampled"
-        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span.status.status_code is StatusCode.ERROR:
+        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span._status.status_code is StatusCode.ERROR:
             return ""
         return "over_budget"
 
@@ -199,7 +200,7 @@ class Pipeline:
             otel_context.detach(token)
 
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
-        guarded = [copy for item in self._order.due(items) if (copy := self._guarded(item)) is not None]
+        guarded = self._to_send(self._copies(items))
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
             self._show(guarded)
@@ -217,36 +218,53 @@ class Pipeline:
         )
         return 0.0 if self._order.count else wait
 
-    def _guarded(self, item: QueuedSpan) -> ReadableSpan | None:
-        """Notify listeners, and return the guarded copy if the item is an ended span to send."""
-        state = state_of(item.span)
+    def _copies(self, items: Sequence[QueuedSpan]) -> list[tuple[QueuedSpan, SpanState | None, OutgoingSpan]]:
+        """Settle and copy the items whose turn it is. One that cannot be guarded is counted as lost."""
+        copies = []
         work = Work()
+        with shared_work(work):
+            for item in self._order.due(items):
+                work.examined = 0
+                state = state_of(item.span)
+                try:
+                    if item.phase == "ended" and state is not None:
+                        self._settle(item.span, state)
+                    copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
+                    copies.append((item, state, copy))
+                except Exception as error:
+                    self.ledger.count("guard_faults")
+                    if item.phase == "ended":
+                        self.ledger.lose("guard")
+                    log.debug("guard: %s", type(error).__name__)
+                if work.examined:
+                    self._order.used(item, work.examined)
+        return copies
+
+    def _settle(self, span: ReadableSpan, state: SpanState) -> None:
         try:
-            if item.phase == "ended" and state is not None:
-                with fail_safe("usage"):
-                    self._usage.settle(item.span, state)
-            with shared_work(work):
-                copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
+            self._usage.settle(span, state)
         except Exception as error:
-            self.ledger.count("guard_faults")
-            if item.phase == "ended":
-                self.ledger.lose("guard")
-            log.debug("guard: %s", type(error).__name__)
-            return None
-        finally:
-            if work.examined:
-                self._order.used(item, work.examined)
-        if self._listeners and (state is None or state.notifies_listeners):
-            self._notify(item, copy)
-        if item.phase != "ended":
-            return None
-        reason = self._drop_reason(copy)
-        if reason:
-            self.ledger.lose(reason)
-            return None
-        if state is None or state.shown.tenant is None:
-            self.ledger.count("unknown_tenant")
-        return copy
+            if not is_suppressed("usage", error):
+                raise
+
+    def _to_send(
+        self, copies: Sequence[tuple[QueuedSpan, SpanState | None, OutgoingSpan]]
+    ) -> list[OutgoingSpan]:
+        """Notify the listeners, and return the copies of ended spans that are not dropped."""
+        guarded = []
+        for item, state, copy in copies:
+            if self._listeners and (state is None or state.notifies_listeners):
+                self._notify(item, copy)
+            if item.phase != "ended":
+                continue
+            reason = self._drop_reason(copy)
+            if reason:
+                self.ledger.lose(reason)
+                continue
+            if state is None or state.shown.tenant is None:
+                self.ledger.count("unknown_tenant")
+            guarded.append(copy)
+        return guarded
 
     def _show(self, guarded: Sequence[ReadableSpan]) -> None:
         """Pass copies to third-party processors, after encoding, so that their changes are never sent."""
