@@ -102,6 +102,8 @@ class SpanEncoder:
         parent = span._parent
         trace_id, span_id, _, _, trace_state, _ = context
         name = utf8(span._name)
+        own: Mapping[str, Any]
+        shared: Mapping[str, Any]
         if type(span) is OutgoingSpan:  # whose tags are the same for many spans
             own, shared, (dropped, events_dropped, links_dropped) = span.own, span.tagged, span.dropped
         else:

@@ -12,18 +12,17 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.failure_notes import may_show_text
-from somatrace.context.span_state import DECLARED_MARK, Naming, SpanState, state_of
-from somatrace.context.tags import EMPTY, Tags
+from somatrace.context.span_state import DECLARED_MARK, SpanState, state_of
+from somatrace.context.tags import Tags
 from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.removal_notes import note
-from somatrace.guard.term_filter import TermFilter
 from somatrace.guard.verdict_cache import MAX_KNOWN
 from somatrace.pipeline.billed_usage import complete_usage
 from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
-from somatrace.pipeline.guarded_origins import ResourceCopier, ScopeCopier
+from somatrace.pipeline.guarded_origins import ResourceCopier
 from somatrace.pipeline.observation_types import add_type
 from somatrace.pipeline.own_trace_attributes import filtered, tags_beside
 from somatrace.pipeline.span_naming import is_plain, naming_of
@@ -37,10 +36,8 @@ from somatrace.pipeline.span_parts import (
     with_exception_type,
 )
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
+from somatrace.pipeline.surroundings import SurroundingsCopier
 
-#: Number of tag sets whose attributes are cached. Each workflow has its own set (because of its request id),
-#: so few are in use at once.
-_TAGS_KEPT: Final = 1024
 _UNSET: Final = Status(StatusCode.UNSET)
 
 
@@ -56,15 +53,9 @@ class SpanCopier:
         resource: Callable[[Resource], Resource],
     ) -> None:
         self._guard = guard
-        self._service = service_name
-        self._tenant = default_tenant
         self._resources = ResourceCopier(guard, resource)
-        self._tags: dict[
-            tuple[int, str], tuple[Tags, ContentFilter, Sequence[TermFilter], Tags, dict[str, Any]]
-        ] = {}
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
-        self._workflows: dict[tuple[str, bool], str] = {}
-        self._scopes = ScopeCopier(guard)
+        self._surroundings = SurroundingsCopier(guard, service_name, default_tenant)
 
     def forget(self) -> None:
         """Recreate the resource, because a forked child is another process."""
@@ -72,80 +63,11 @@ class SpanCopier:
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The guarded tags of a span, always including the three required ones."""
-        state = state_of(span)
-        content_filter = self._content_filter(state)
-        return self._tagged(span, state, content_filter, self._further_terms(state))[0]
+        return self._surroundings.of(span, state_of(span)).tags
 
-    def _content_filter(self, state: SpanState | None) -> ContentFilter:
-        found = self._guard.content_filter(state.tags.tenant if state is not None else None)
-        return found.closed if state is not None and state.holds_foreign_text else found
-
-    def _further_terms(self, state: SpanState | None) -> Sequence[TermFilter]:
-        """The terms of other tenants whose names a span may carry."""
-        others = state.other_tenants() if state is not None else ()
-        found = (self._guard.content_filter(tenant).terms for tenant in sorted(map(str, others)))
-        return [terms for terms in found if terms] if others else ()
-
-    def _tagged(
-        self,
-        span: ReadableSpan,
-        state: SpanState | None,
-        content_filter: ContentFilter,
-        further: Sequence[TermFilter] = (),
-    ) -> tuple[Tags, dict[str, Any]]:
-        """The tags of a span and their guarded attributes, cached because spans of one block share them."""
-        found = state.shown if state is not None else EMPTY
-        workflow = self._workflow(span, state)
-        known = self._tags.get((id(found), workflow))
-        if (
-            known is None
-            or known[0] is not found
-            or known[1] is not content_filter
-            or (further and known[2] != further)
-        ):
-            # the default is for work that names no tenant, not for work bound to none
-            tenant = semconv.UNKNOWN_TENANT if found.names_tenant else self._tenant
-            filled = self._guard.tags(
-                found,
-                content_filter,
-                {semconv.TENANT: tenant, semconv.WORKFLOW: workflow, semconv.AGENT: self._service},
-            )
-            # a trace has one name, whatever further workflows run in it
-            name = workflow
-            if name != filled[semconv.WORKFLOW]:
-                name = str(self._guard.tags(EMPTY, content_filter, {semconv.WORKFLOW: name})[semconv.WORKFLOW])
-            for terms in further:
-                filled, name = terms.tags(filled), terms.words(name)
-            if len(self._tags) >= _TAGS_KEPT:
-                self._tags.clear()
-            attributes = {**filled.attributes, semconv.TRACE_NAME: name}
-            known = self._tags[id(found), workflow] = (found, content_filter, further, filled, attributes)
-        return known[3], known[4]
-
-    def _workflow(self, span: ReadableSpan, state: SpanState | None) -> str:
-        """The name of the trace: the guarded name of its first workflow, or else of the span's local root."""
-        root = state.root if state is not None else None
-        given = None if state is None else state.trace_workflow or state.root.naming
-        if root is None or given is None:
-            return self._name(naming_of(span), "span")
-        known, workflow = root.workflow
-        if known is not given:
-            if isinstance(given, Naming):
-                workflow = self._name(given, root.kind or "span")
-            else:
-                workflow = self._workflow_name(given.only(semconv.WORKFLOW))
-            root.workflow = given, workflow
-        return workflow
-
-    def _workflow_name(self, workflow: Tags) -> str:
-        """The guarded name of a bound or derived workflow, cached."""
-        known = self._workflows.get(place := (str(workflow[semconv.WORKFLOW]), bool(workflow.bound)))
-        if known is None:
-            if len(self._workflows) >= MAX_KNOWN:
-                self._workflows.clear()
-            known = str(self._guard.tags(workflow, self._guard.without_content())[semconv.WORKFLOW])
-            self._workflows[place] = known
-        return known
+    def next_batch(self) -> None:
+        """Ask the policy again for each tenant from now on."""
+        self._surroundings.forget_last()
 
     def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
@@ -162,9 +84,6 @@ class SpanCopier:
             self._names[given, id(scope), kind] = scope, name
         return name
 
-    def _name(self, naming: Naming, kind: str) -> str:
-        return self._guard.name(naming, self._scopes.shared(naming.scope).name, kind)
-
     def allows_text(self, tenant: str | None) -> bool:
         """Whether the policy allows content of `tenant` at the moment."""
         return self._guard.content_filter(tenant).mode != "none"
@@ -177,9 +96,8 @@ class SpanCopier:
         """
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
-        content_filter = self._content_filter(state)
-        scope_name, scope = self._scopes.copy(span._instrumentation_scope, content_filter)
-        further = self._further_terms(state)
+        around = self._surroundings.of(span, state)
+        content_filter, further, scope_name = around.content_filter, around.further, around.scope_name
         try:
             attributes = self._attributes(span, content_filter, state)
         except Exception:
@@ -189,9 +107,8 @@ class SpanCopier:
         labeled = bool(further) and state is not None and state.label is not None
         if labeled:
             attributes = safely(further[0].mapping, {}, attributes)
-        tagged: Mapping[str, Any] = {}
+        tagged = around.tagged
         try:
-            tagged = self._tagged(span, state, content_filter, further)[1]
             tagged = tags_beside(attributes, tagged, state, content_filter.words)
         except Exception:
             guard.faulted()
@@ -226,7 +143,7 @@ class SpanCopier:
         # the hash of a member of an enumeration is a Python function: most spans do without
         copy._status = _UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
         copy._start_time, copy._end_time = valid_time(span._start_time), valid_time(span._end_time)
-        copy._instrumentation_scope = scope
+        copy._instrumentation_scope = around.scope
         copy.dropped = dropped_of(span)
         return copy
 

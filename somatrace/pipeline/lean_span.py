@@ -1,14 +1,12 @@
 """A span for a fraction of the cost of the SDK's: its attributes are a plain dict, and it takes no lock.
 
 What few spans have (events, links, what the SDK keeps for itself) is made when it is asked for. All rules are
-those of the SDK's span: what is not plain goes through the SDK's own code. `supported` tells whether the
+those of the SDK's span: what is not plain goes through the SDK's own code. `sdk_form` tells whether the
 installed SDK is made as this module knows it.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -16,9 +14,7 @@ from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import Span, SpanLimits, Tracer, _Span
-from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import SpanContext, SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util import types
@@ -26,6 +22,7 @@ from opentelemetry.util import types
 from somatrace.context.failure_notes import note_status
 from somatrace.context.span_state import SpanState
 from somatrace.pipeline.control_flow_status import restates_outcome
+from somatrace.pipeline.lean_attributes import LeanAttributes
 from somatrace.pipeline.recording_span import RecordingSpan
 from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text
 from somatrace.pipeline.span_times_and_kinds import valid_time
@@ -119,11 +116,11 @@ class LeanSpan(RecordingSpan):
 
     @property
     def _attributes(self) -> Any:
-        return _Attributes(self)
+        return LeanAttributes(self)
 
     @_attributes.setter
-    def _attributes(self, attributes: Mapping[str, Any]) -> None:
-        self.values = dict(attributes)
+    def _attributes(self, attributes: Mapping[str, Any] | None) -> None:
+        self.values = dict(attributes or {})
 
     @property
     def attributes(self) -> types.Attributes:
@@ -188,18 +185,17 @@ class LeanSpan(RecordingSpan):
             if self._end_time is not None:
                 log.warning("Tried calling %s on an ended span.", "set_status")
                 return
-            is_whole = isinstance(status, Status)
-            code = status.status_code if is_whole else status
+            code = status.status_code if isinstance(status, Status) else status
             if self._status.status_code is StatusCode.OK or code is StatusCode.UNSET:
                 return
-            text = None if description is None else safe_text(description)
-            if not is_whole:
-                if isinstance(code, StatusCode):
-                    self._status = Status(code, text)
-                return
-            if text is not None:
-                log.warning("Description %s ignored. Use either `Status` or `(StatusCode, Description)`", text)
-            self._status = status
+            if isinstance(status, Status):
+                if description is not None:
+                    log.warning(
+                        "Description %s ignored: the status has one of its own", safe_text(description)
+                    )
+                self._status = status
+            elif isinstance(status, StatusCode):
+                self._status = Status(status, None if description is None else safe_text(description))
 
     # -- the end ----------------------------------------------------------------------------------------
 
@@ -219,10 +215,10 @@ class LeanSpan(RecordingSpan):
             if not is_suppressed("end", error):
                 raise
 
-    # -- what the SDK keeps on each span, and somatrace on the tracer -----------------------------------
+    # -- what the SDK keeps in fields, and the tracer knows --------------------------------------------
 
     @property
-    def _lock(self) -> Any:
+    def _lock(self) -> Any:  # type: ignore[override]
         found: Any = self.__dict__.setdefault("_made_lock", threading.RLock())
         return found
 
@@ -231,19 +227,19 @@ class LeanSpan(RecordingSpan):
         return self._tracer._span_limits
 
     @property
-    def _span_processor(self) -> Any:
+    def _span_processor(self) -> Any:  # type: ignore[override]
         return self._tracer.span_processor
 
     @property
-    def _sampler(self) -> Any:
+    def _sampler(self) -> Any:  # type: ignore[override]
         return self._tracer.sampler
 
     @property
-    def _instrumentation_info(self) -> Any:
+    def _instrumentation_info(self) -> Any:  # type: ignore[override]
         return self._tracer.instrumentation_info
 
 
-def new_span(
+def new_span(  # noqa: PLR0917 - a call with names takes longer
     name: str,
     context: SpanContext,
     parent: SpanContext | None,
@@ -263,29 +259,6 @@ def new_span(
     span._instrumentation_scope = tracer._instrumentation_scope
     span.values = {}
     return span
-
-
-class _Attributes(BoundedAttributes):
-    """The attributes of a lean span as the SDK's mapping, which keeps the limits. It is made when it is read."""
-
-    def __init__(self, span: LeanSpan) -> None:
-        self._span = span
-        self._dict = span.values
-        self._lock = span._lock
-        self._immutable = span._end_time is not None
-        self.maxlen = span._limits.max_span_attributes
-        self.max_value_len = span._limits.max_span_attribute_length
-
-    @property
-    def dropped(self) -> int:  # type: ignore[override]
-        return self._span._dropped
-
-    @dropped.setter
-    def dropped(self, number: int) -> None:
-        self._span._dropped = number
-
-    def __reduce__(self) -> Any:
-        return dict, (self._dict.copy(),)
 
 
 def size_of(attributes: Mapping[str, Any]) -> int:
@@ -309,29 +282,3 @@ def _size_of_any(value: Any) -> int:
     if isinstance(value, Mapping):
         return 8 * len(value) + sum(map(_size_of_any, value.values()))
     return 0
-
-
-@functools.cache
-def supported() -> bool:
-    """Whether the installed SDK keeps on a span, a tracer and a mapping of attributes what this module knows."""
-    try:
-        span = _Span("", SpanContext(1, 1, is_remote=False), limits=SpanLimits())
-        return (
-            {*vars(span)} <= _ON_A_SPAN
-            and {*vars(span._attributes)} <= _ON_ATTRIBUTES
-            and {*inspect.signature(Tracer.start_span).parameters} == _OF_START
-            and tuple(span.context) == (1, 1, False, 0, {}, True)
-        )
-    except Exception:
-        return False
-
-
-_ON_A_SPAN: Final = frozenset(
-    "_attributes _context _end_time _events _instrumentation_info _instrumentation_scope _kind _limits _links "
-    "_lock _name _parent _record_end_metrics _record_exception _resource _sampler "
-    "_set_status_on_exception _span_processor _start_time _status _trace_config".split()
-)
-_ON_ATTRIBUTES: Final = frozenset("_dict _immutable _lock dropped max_value_len maxlen".split())
-_OF_START: Final = frozenset(
-    "self name context kind attributes links start_time record_exception set_status_on_exception".split()
-)

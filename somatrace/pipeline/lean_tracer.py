@@ -4,34 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import time_ns
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Tracer, sampling
+from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, Span, SpanContext, SpanKind, TraceFlags, TraceState
-from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util.types import Attributes
 
 from somatrace.context.context_tokens import leave_closed_blocks
+from somatrace.pipeline.current_span import SPAN_KEY, CurrentSpan
 from somatrace.pipeline.lean_span import SHORT, LeanSpan, new_span
-from somatrace.pipeline.safe_span import described
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.tracer import SomatraceTracer, UnrecordedSpan
 from somatrace.runtime.fail_safe import is_suppressed
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-#: The key of the current span in a context; the API has no function that gives it away.
-(_SPAN,) = trace.set_span_in_context(trace.INVALID_SPAN, Context())
-_RECORDED: Final = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+_SAMPLED: Final = TraceFlags.SAMPLED
+#: By the two bits that are known: sampled, and whether the trace id is random.
 _FLAGS: Final = tuple(map(TraceFlags, range(4)))
 _UNLIMITED: Final = 1 << 62
-#: Makes a `SpanContext` of parts that need no check.
+#: Makes a `SpanContext` of parts that need no check, in a fifth of the time.
 _new_tuple: Final = tuple.__new__
 
 
@@ -43,8 +38,8 @@ class LeanTracer(SomatraceTracer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         limits = self._span_limits
-        self.most_attributes = _UNLIMITED if limits.max_span_attributes is None else limits.max_span_attributes
-        longest = limits.max_span_attribute_length
+        most, longest = limits.max_span_attributes, limits.max_span_attribute_length
+        self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
         self._new_trace_id = self.id_generator.generate_trace_id
         self._new_span_id = self.id_generator.generate_span_id
@@ -66,31 +61,23 @@ class LeanTracer(SomatraceTracer):
             if context is None:
                 context = leave_closed_blocks()
             elif not isinstance(context, Context):
-                context = otel_context.get_current()
+                context = otel_context.get_current()  # type: ignore[unreachable] # the program may pass anything
             if not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes)
-            if type(name) is not str:
-                name = safe_text(name)
-            above = context.get(_SPAN)
+            above = context.get(SPAN_KEY)
             parent = above._context if type(above) is LeanSpan else _context_of(above)
-            kind = valid_kind(kind)
-            links = links and safe_links(links)
-            state: TraceState = DEFAULT_TRACE_STATE
-            if parent is None:
-                trace_id, flags = self._new_trace_id(), _RECORDED
+            name, kind = name if type(name) is str else safe_text(name), valid_kind(kind)
+            links = safe_links(links) if links else ()
+            if self.sampler is sampling.DEFAULT_ON:
+                own = self._new_context(parent)
+                is_recorded = own[3] & _SAMPLED
             else:
-                trace_id, _, _, flags, state, _ = parent
-                flags = _FLAGS[flags & 3]
-            if self.sampler is not sampling.DEFAULT_ON:
-                result = self._sample(context, trace_id, name, kind, attributes, links)
-                flags = _FLAGS[(flags & TraceFlags.RANDOM_TRACE_ID) | result.decision.is_sampled()]
-                state = DEFAULT_TRACE_STATE if result.trace_state is None else result.trace_state
-                attributes = dict(result.attributes)
-                is_recorded = result.decision.is_recording()
-            else:
-                is_recorded = bool(flags & TraceFlags.SAMPLED)
-            parts = trace_id, self._new_span_id(), False, flags, state, True
-            own: SpanContext = _new_tuple(SpanContext, parts)
+                own = self._new_context(parent)
+                result = self.sampler.should_sample(
+                    context, own.trace_id, name, kind, safe_attributes(attributes), links
+                )
+                own, attributes = _sampled(own, result), dict(result.attributes)
+                is_recorded = result.decision is not sampling.Decision.DROP
             if not is_recorded:
                 self._count(parent, sampling.Decision.DROP)
                 return UnrecordedSpan(own, self._instrumentation_scope, safe_attributes(attributes))
@@ -98,14 +85,12 @@ class LeanTracer(SomatraceTracer):
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
                 span.set_attributes(attributes)
-            if links:
-                span._links = span._new_links(links)
-            if self._counts_spans:
-                decision = sampling.Decision.RECORD_AND_SAMPLE if flags & 1 else sampling.Decision.RECORD_ONLY
-                span._record_end_metrics = self._count(parent, decision)
-            if not (record_exception and set_status_on_exception):
-                span._record_exception = record_exception
-                span._set_status_on_exception = set_status_on_exception
+            if links or self._counts_spans or not (record_exception and set_status_on_exception):
+                span._record_exception, span._set_status_on_exception = (
+                    record_exception,
+                    set_status_on_exception,
+                )
+                self._complete(span, links)
             self.span_processor.begin(span, above, context)
             return span
         except Exception as error:
@@ -113,12 +98,25 @@ class LeanTracer(SomatraceTracer):
                 raise
         return trace.INVALID_SPAN
 
-    def _sample(
-        self, context: Context, trace_id: int, name: str, kind: SpanKind, attributes: Any, links: Any
-    ) -> sampling.SamplingResult:
-        return self.sampler.should_sample(context, trace_id, name, kind, safe_attributes(attributes), links)
+    def _new_context(self, parent: SpanContext | None) -> SpanContext:
+        """The context of a span below `parent`, with what the parent has decided about sampling."""
+        if parent is None:
+            parts = self._new_trace_id(), self._new_span_id(), False, _FLAGS[3], DEFAULT_TRACE_STATE, True
+        else:
+            trace_id, _, _, flags, state, _ = parent
+            parts = trace_id, self._new_span_id(), False, _FLAGS[flags & 3], state, True
+        return _new_tuple(SpanContext, parts)
+
+    def _complete(self, span: LeanSpan, links: Sequence[Link]) -> None:
+        """Give a span what few have."""
+        if links:
+            span._links = span._new_links(links)
+        is_sampled = span.get_span_context().trace_flags & _SAMPLED
+        decision = sampling.Decision.RECORD_AND_SAMPLE if is_sampled else sampling.Decision.RECORD_ONLY
+        span._record_end_metrics = self._count(span._parent, decision)
 
     def _count(self, parent: SpanContext | None, decision: sampling.Decision) -> Callable[[], None] | None:
+        """Count a span in the SDK's own metrics, if the program wants these."""
         return self._tracer_metrics.start_span(parent, decision) if self._counts_spans else None
 
     def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917 - the signature of the API
@@ -135,45 +133,17 @@ class LeanTracer(SomatraceTracer):
     ) -> CurrentSpan:
         """A block around a span that is current in it, or a decorator that makes one for each call."""
         given = name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
-        return CurrentSpan(self, given, end_on_exit=end_on_exit)
+        return CurrentSpan(self, given, end_on_exit)
 
 
-class CurrentSpan:
-    """The block of `start_as_current_span`; the SDK's is made of two generators, and takes longer than a span."""
-
-    __slots__ = ("_ends", "_given", "_span", "_token", "_tracer")
-
-    def __init__(self, tracer: LeanTracer, given: tuple[Any, ...], *, end_on_exit: bool) -> None:
-        self._tracer = tracer
-        self._given = given
-        self._ends = end_on_exit
-
-    def __enter__(self) -> Span:
-        span = self._span = self._tracer.start_span(*self._given)
-        context = Context(otel_context.get_current())
-        dict.__setitem__(context, _SPAN, span)
-        self._token = otel_context.attach(context)
-        return span
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        otel_context.detach(self._token)
-        span = self._span
-        try:
-            if isinstance(error, Exception) and span.is_recording():
-                if self._given[-2]:
-                    span.record_exception(error)
-                if self._given[-1]:
-                    span.set_status(Status(StatusCode.ERROR, described(error)))
-        finally:
-            if self._ends:
-                span.end()
-
-    def __call__(self, function: F) -> F:
-        """Decorate a function or a coroutine function like the SDK does."""
-        decorated: F = Tracer.start_as_current_span(self._tracer, *self._given, self._ends)(function)
-        return decorated
+def _sampled(context: SpanContext, result: sampling.SamplingResult) -> SpanContext:
+    """The context with what a sampler has decided."""
+    trace_id, span_id, _, flags, _, _ = context
+    flags = _FLAGS[
+        (flags & TraceFlags.RANDOM_TRACE_ID) | (result.decision is sampling.Decision.RECORD_AND_SAMPLE)
+    ]
+    state: TraceState | None = result.trace_state
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state)
 
 
 def _context_of(span: object) -> SpanContext | None:
@@ -181,4 +151,4 @@ def _context_of(span: object) -> SpanContext | None:
     if not isinstance(span, Span):
         return None
     context = span.get_span_context()
-    return context if isinstance(context, SpanContext) and context.is_valid else None
+    return context if isinstance(context, SpanContext) and context.is_valid else None  # type: ignore[redundant-expr]

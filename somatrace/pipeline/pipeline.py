@@ -25,6 +25,7 @@ from somatrace.listeners.record import Listener
 from somatrace.pipeline.billed_usage import BilledUsage
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.pipeline.listener_calls import ListenerCalls
 from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, ended, weight_of
 from somatrace.pipeline.records import record_of
@@ -32,8 +33,7 @@ from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import renamed
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
-from somatrace.runtime.fail_safe import is_suppressed
-from somatrace.runtime.log_once import LogOnce
+from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
@@ -71,8 +71,7 @@ class Pipeline:
         #: Of the spans of this process: a new object after a fork.
         self.owner = SpanOwner(self.event_declared, copier.allows_text)
         self._step_thread = 0  # the id of the thread in `_step`
-        self._listeners = tuple(listeners)
-        self._warnings = LogOnce()
+        self._listeners = ListenerCalls(listeners)
         self.third_party = ThirdPartyProcessors()
         self._worker: BackgroundWorker[QueuedSpan] = BackgroundWorker(
             "worker",
@@ -139,17 +138,18 @@ class Pipeline:
         context = span._context
         if context is None or not context.trace_flags & TraceFlags.SAMPLED:
             return "not_sampled"
-        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span._status.status_code is StatusCode.ERROR:
+        kept = self.budget.share == 1.0 or self.budget.keeps(context.trace_id)
+        if kept or span._status.status_code is StatusCode.ERROR:
             return ""
         return "over_budget"
 
     def listen(self, listener: Listener) -> None:
         """Add a listener; it receives records from now on."""
-        self._listeners = (*self._listeners, listener)
+        self._listeners.add(listener)
 
     def unlisten(self, listener: Listener) -> None:
         """Remove a listener."""
-        self._listeners = tuple(other for other in self._listeners if other is not listener)
+        self._listeners.remove(listener)
 
     def load(self, timeout: float) -> None:
         """Have the sending modules loaded if spans are waiting, and wait up to `timeout` seconds for it."""
@@ -222,13 +222,15 @@ class Pipeline:
         """Settle and copy the items whose turn it is. One that cannot be guarded is counted as lost."""
         copies = []
         work = Work()
+        self.copier.next_batch()
         with shared_work(work):
             for item in self._order.due(items):
                 work.examined = 0
                 state = state_of(item.span)
                 try:
                     if item.phase == "ended" and state is not None:
-                        self._settle(item.span, state)
+                        with fail_safe("usage"):
+                            self._usage.settle(item.span, state)
                     copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
                     copies.append((item, state, copy))
                 except Exception as error:
@@ -239,13 +241,6 @@ class Pipeline:
                 if work.examined:
                     self._order.used(item, work.examined)
         return copies
-
-    def _settle(self, span: ReadableSpan, state: SpanState) -> None:
-        try:
-            self._usage.settle(span, state)
-        except Exception as error:
-            if not is_suppressed("usage", error):
-                raise
 
     def _to_send(
         self, copies: Sequence[tuple[QueuedSpan, SpanState | None, OutgoingSpan]]
@@ -280,18 +275,13 @@ class Pipeline:
             except Exception:
                 self.ledger.lose("encode")
 
-    def _notify(self, item: QueuedSpan, copy: ReadableSpan) -> None:
+    def _notify(self, item: QueuedSpan, copy: OutgoingSpan) -> None:
         try:
             record = record_of(item.phase, copy, self.copier.tags(item.span))
         except Exception:
             self.ledger.count("guard_faults")
-            return
-        for listener in self._listeners:
-            try:
-                listener(record)
-            except Exception as error:
-                name = getattr(listener, "__name__", listener)
-                self._warnings.warning(id(listener), "listener %r: %s", name, type(error).__name__)
+        else:
+            self._listeners.tell(record)
 
     def _release(self) -> None:
         if self.outbox is not None:

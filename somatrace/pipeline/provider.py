@@ -15,8 +15,8 @@ from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
 from somatrace.pipeline.id_generator import PrivateIdGenerator
-from somatrace.pipeline.lean_span import supported
 from somatrace.pipeline.lean_tracer import LeanTracer
+from somatrace.pipeline.sdk_form import is_known
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.tracer import SomatraceTracer
 
@@ -39,7 +39,7 @@ class SomatraceProvider(TracerProvider):
             span_limits=limits,
         )
         #: Whether its spans are lean. Otherwise they are the SDK's, which cost more.
-        self.is_lean = supported()
+        self.is_lean = is_known()
         self._disabled = False  # the settings have decided whether tracing is on, not OTEL_SDK_DISABLED alone
 
     def _handle_fork(self) -> None:

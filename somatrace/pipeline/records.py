@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
 from somatrace.context.tags import Tags
+from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.listeners.record import Phase, Record
 
 _STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
@@ -19,11 +20,11 @@ _STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
 _OPERATIONS = {operation: kind for kind, (_, operation, _) in semconv.KINDS.items() if operation}
 
 
-def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
+def record_of(phase: Phase, span: OutgoingSpan, tags: Tags) -> Record:
     """The record of a guarded span, or of the single event of its copy."""
     context = span.context
     assert context is not None
-    attributes: dict[str, Any] = dict(span.attributes or {})
+    attributes = {**span.own, **span.tagged}
     name, time_ns = span.name, span.start_time or 0
     if phase == "event":
         (event,) = span.events
@@ -35,7 +36,7 @@ def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
         phase=phase,
         name=name,
         span_name=span.name,
-        kind=_kind(span),
+        kind=_kind(span.own),
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
         parent_id=f"{span.parent.span_id:016x}" if span.parent is not None else None,
@@ -47,9 +48,8 @@ def record_of(phase: Phase, span: ReadableSpan, tags: Tags) -> Record:
     )
 
 
-def _kind(span: ReadableSpan) -> str:
-    """The kind: declared by `span`, or derived from the instrumentor's operation name."""
-    attributes = span.attributes or {}
+def _kind(attributes: Mapping[str, Any]) -> str:
+    """The kind that the span declares, or that follows from the instrumentor's operation name."""
     declared = attributes.get(semconv.SPAN_KIND)
     if declared is not None:
         return str(declared)

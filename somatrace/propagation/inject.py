@@ -103,4 +103,6 @@ def effective() -> Tags:
     found = tags.within(state.effective)
     named = state.trace_workflow
     # work outside the workflow's block belongs to its request, in other services too
-    return found if named is None or semconv.WORKFLOW in found else found.deriving(**named.only(semconv.WORKFLOW))
+    if named is None or semconv.WORKFLOW in found:
+        return found
+    return found.deriving(**named.only(semconv.WORKFLOW))

@@ -1,0 +1,36 @@
+"""The listeners of a pipeline, each of which is called for every record, whatever the others raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from somatrace.listeners.record import Listener, Record
+from somatrace.runtime.log_once import LogOnce
+
+
+class ListenerCalls:
+    """Calls listeners. False while there are none."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        self._listeners = tuple(listeners)
+        self._warnings = LogOnce()
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def add(self, listener: Listener) -> None:
+        """Add a listener; it receives records from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: Listener) -> None:
+        """Remove a listener."""
+        self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def tell(self, record: Record) -> None:
+        """Call all listeners with a record."""
+        for listener in self._listeners:
+            try:
+                listener(record)
+            except Exception as error:
+                name = getattr(listener, "__name__", listener)
+                self._warnings.warning(id(listener), "listener %r: %s", name, type(error).__name__)
