@@ -56,6 +56,8 @@ class SpanCopier:
         self._resources = ResourceCopier(guard, resource)
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
         self._surroundings = SurroundingsCopier(guard, service_name, default_tenant)
+        #: A block in which the policy is asked once for spans that follow each other.
+        self.batch = self._surroundings.batch
 
     def forget(self) -> None:
         """Recreate the resource, because a forked child is another process."""
@@ -64,10 +66,6 @@ class SpanCopier:
     def tags(self, span: ReadableSpan) -> Tags:
         """The guarded tags of a span, always including the three required ones."""
         return self._surroundings.of(span, state_of(span)).tags
-
-    def next_batch(self) -> None:
-        """Ask the policy again for each tenant from now on."""
-        self._surroundings.forget_last()
 
     def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""

@@ -222,8 +222,7 @@ class Pipeline:
         """Settle and copy the items whose turn it is. One that cannot be guarded is counted as lost."""
         copies = []
         work = Work()
-        self.copier.next_batch()
-        with shared_work(work):
+        with shared_work(work), self.copier.batch():
             for item in self._order.due(items):
                 work.examined = 0
                 state = state_of(item.span)
@@ -278,10 +277,9 @@ class Pipeline:
     def _notify(self, item: QueuedSpan, copy: OutgoingSpan) -> None:
         try:
             record = record_of(item.phase, copy, self.copier.tags(item.span))
+            self._listeners.tell(record)
         except Exception:
             self.ledger.count("guard_faults")
-        else:
-            self._listeners.tell(record)
 
     def _release(self) -> None:
         if self.outbox is not None:

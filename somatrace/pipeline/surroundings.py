@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import is_
 from typing import Any, Final, NamedTuple
 
@@ -49,15 +50,28 @@ class SurroundingsCopier:
             tuple[int, str], tuple[Tags, ContentFilter, Sequence[TermFilter], Tags, dict[str, Any]]
         ] = {}
         self._workflows: dict[tuple[str, bool], str] = {}
+        self._in_batch = False
         self._last: tuple[tuple[object, ...], Surroundings] | None = None
 
-    def forget_last(self) -> None:
-        """Ask the policy again for the next span."""
-        self._last = None
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Ask the policy once for spans of this block that follow each other."""
+        self._in_batch = True
+        try:
+            yield
+        finally:
+            self._in_batch = False
+            self._last = None
 
     def of(self, span: ReadableSpan, state: SpanState | None) -> Surroundings:
         """The surroundings of a span, made once for spans with the same causes that follow each other."""
-        if state is None or not state.tags.names_tenant or state.enclosing or state.holds_foreign_text:
+        if (
+            not self._in_batch
+            or state is None
+            or not state.tags.names_tenant
+            or state.enclosing
+            or state.holds_foreign_text
+        ):
             return self._made(span, state)
         root = state.root
         causes = (

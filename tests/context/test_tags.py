@@ -237,7 +237,7 @@ def test_the_default_tenant_labels_only_work_for_which_none_was_named(monkeypatc
     with capture():
         pass
     copier: SpanCopier = installed().pipeline.copier  # type: ignore[union-attr]
-    monkeypatch.setattr(copier, "_tenant", "house")
+    monkeypatch.setattr(copier._surroundings, "_tenant", "house")
     with capture() as seen:
         with span("not said"):
             pass
