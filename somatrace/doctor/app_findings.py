@@ -48,6 +48,8 @@ def _trace_findings(app: str, seen: Mapping[str, Any], known: Container[str]) ->
     for what in seen["problems"]:
         if what not in known:
             yield finding("app_problem", app=app, what=what)
+    if not (seen["lean_spans"] or seen["unprotected"]):
+        yield finding("sdk_spans", app=app)
     if seen["ignored"]:
         counts = ", ".join(f"{reason} ({count})" for reason, count in seen["ignored"].items())
         yield finding("ignored", app=app, what=counts)

@@ -115,6 +115,7 @@ def _inspect(app: Any) -> dict[str, Any]:
         "service": status.service,
         "problems": status.problems,
         "unprotected": status.unprotected,
+        "lean_spans": status.lean_spans,
         "ignored": dict(status.ignored),
         "instruments": dict(status.instruments),
         "imported": sorted(

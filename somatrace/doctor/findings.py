@@ -127,6 +127,11 @@ KINDS: Final[dict[str, FindingKind]] = {
         "somatrace is not installed as a package, so dependency versions cannot be checked",
         "install it with `pip install` instead of adding its source to the path",
     ),
+    "sdk_unknown": FindingKind(
+        "note",
+        "opentelemetry-sdk {version} is of a form that somatrace does not know: its spans cost several times "
+        "as much as somatrace's own",
+    ),
     "agent": FindingKind(
         "note",
         "this process runs under opentelemetry-instrument; services started that way have two span pipelines",
@@ -179,6 +184,11 @@ KINDS: Final[dict[str, FindingKind]] = {
         "note",
         "FastAPI adds its own exporters to {app}: FASTAPI_OTEL_AUTO_CONFIGURE, or telemetry= in the code. "
         "They receive guarded copies of spans, or none if they send to the same target",
+    ),
+    "sdk_spans": FindingKind(
+        "note",
+        "in {app} spans are those of the OpenTelemetry SDK, which cost several times as much as somatrace's "
+        "own: something sets a tracer provider before init_tracing, or this SDK is of an unknown form",
     ),
     "ignored": FindingKind("note", "{app} ignored incoming headers: {what}"),
     "imported": FindingKind("ok", "{library} {version} imported, instrumented: yes{more}"),

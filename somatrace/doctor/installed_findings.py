@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from somatrace import semconv
 from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.libraries import INSTRUMENTED, Library
+from somatrace.pipeline.sdk_form import is_known
 
 _PACKAGE: Final = "somatrace"
 
@@ -24,6 +25,8 @@ _PACKAGE: Final = "somatrace"
 def installed_findings() -> Iterator[DoctorFinding]:
     """Findings on versions, the OpenTelemetry agent, and libraries that are or could be instrumented."""
     yield from _versions()
+    if not is_known():
+        yield finding("sdk_unknown", version=version_of("opentelemetry-sdk"))
     if any(
         path.rstrip("/").endswith("opentelemetry/instrumentation/auto_instrumentation") for path in sys.path
     ):

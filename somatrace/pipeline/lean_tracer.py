@@ -58,10 +58,7 @@ class LeanTracer(SomatraceTracer):
     ) -> Span:
         """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
         try:
-            if context is None:
-                context = leave_closed_blocks()
-            elif not isinstance(context, Context):
-                context = otel_context.get_current()  # type: ignore[unreachable] # the program may pass anything
+            context = leave_closed_blocks() if context is None else _checked(context)
             if not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes)
             above = context.get(SPAN_KEY)
@@ -85,11 +82,10 @@ class LeanTracer(SomatraceTracer):
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
                 span.set_attributes(attributes)
-            if links or self._counts_spans or not (record_exception and set_status_on_exception):
-                span._record_exception, span._set_status_on_exception = (
-                    record_exception,
-                    set_status_on_exception,
-                )
+            if not (record_exception and set_status_on_exception):
+                span._record_exception = record_exception
+                span._set_status_on_exception = set_status_on_exception
+            if links or self._counts_spans:
                 self._complete(span, links)
             self.span_processor.begin(span, above, context)
             return span
@@ -134,6 +130,11 @@ class LeanTracer(SomatraceTracer):
         """A block around a span that is current in it, or a decorator that makes one for each call."""
         given = name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         return CurrentSpan(self, given, end_on_exit)
+
+
+def _checked(context: Any) -> Context:
+    """The given context, or the current one in place of something else."""
+    return context if isinstance(context, Context) else otel_context.get_current()
 
 
 def _sampled(context: SpanContext, result: sampling.SamplingResult) -> SpanContext:

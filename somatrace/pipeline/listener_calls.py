@@ -9,26 +9,24 @@ from somatrace.runtime.log_once import LogOnce
 
 
 class ListenerCalls:
-    """Calls listeners. False while there are none."""
+    """Calls listeners."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
-        self._listeners = tuple(listeners)
+        #: Those called now; asked for each span whether there are any.
+        self.now = tuple(listeners)
         self._warnings = LogOnce()
-
-    def __bool__(self) -> bool:
-        return bool(self._listeners)
 
     def add(self, listener: Listener) -> None:
         """Add a listener; it receives records from now on."""
-        self._listeners = (*self._listeners, listener)
+        self.now = (*self.now, listener)
 
     def remove(self, listener: Listener) -> None:
         """Remove a listener."""
-        self._listeners = tuple(other for other in self._listeners if other is not listener)
+        self.now = tuple(other for other in self.now if other is not listener)
 
     def tell(self, record: Record) -> None:
         """Call all listeners with a record."""
-        for listener in self._listeners:
+        for listener in self.now:
             try:
                 listener(record)
             except Exception as error:

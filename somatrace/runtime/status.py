@@ -16,7 +16,8 @@ class Status:
     `lost` counts spans by reason; `instruments` describes the instrumentation of each library; `unheard`
     counts span starts and events not passed to listeners because the queue was half full; `ignored` counts
     incoming and outgoing headers that were ignored, by reason; `unprotected` names tracer providers that
-    the content guard does not cover.
+    the content guard does not cover. `lean_spans` is False if spans are the SDK's own, which cost several
+    times as much: with an SDK of unknown form, or a tracer provider that the program set first.
     """
 
     enabled: bool
@@ -42,3 +43,4 @@ class Status:
     problems: tuple[str, ...] = ()
     instruments: Mapping[str, str] = field(default_factory=dict)
     unprotected: tuple[str, ...] = ()
+    lean_spans: bool = True

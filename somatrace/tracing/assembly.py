@@ -45,6 +45,7 @@ class Tracing:
     span_processor: GuardingSpanProcessor | None = None
     grants: PolicyResolver | None = None
     unprotected: list[str] = field(default_factory=list)
+    lean_spans: bool = False
 
     @property
     def policy_problems(self) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ class Tracing:
             ),
             instruments=self.coverage.states,
             unprotected=tuple(self.unprotected),
+            lean_spans=not settings.enabled or self.lean_spans,
         )
 
 
@@ -186,6 +188,7 @@ def _provide(live: Tracing, pipeline: Pipeline, resource: Resource) -> None:
             build(), resource, sampler_of(settings.sampler, settings.sample_rate), _limits(settings)
         )
         trace.set_tracer_provider(provider)
+        live.lean_spans = provider.is_lean
         return
     if isinstance(existing, TracerProvider):
         reason = take_over(existing, build)

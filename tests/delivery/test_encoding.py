@@ -17,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from somatrace.delivery.encoding import SpanEncoder, encode
+from somatrace.delivery.outgoing_span import OutgoingSpan
 
 RESOURCES = (Resource({}), Resource({"service.name": "svc", "ports": (1, 2)}, "https://example.com/1"))
 SCOPES = (
@@ -91,6 +92,26 @@ def test_batches_are_those_of_opentelemetrys_encoder(batches):
     for batch in batches:
         body = encoder.encode(batch)
         assert parsed(body).SerializeToString(deterministic=True) == like_ours(batch)
+
+
+def outgoing(span: ReadableSpan, tagged: dict[str, Any]) -> OutgoingSpan:
+    """The span as the guard makes it, with its tags apart."""
+    found = object.__new__(OutgoingSpan)
+    found.__dict__.update({key: value for key, value in vars(span).items() if key != "_attributes"})
+    found.own = {key: value for key, value in (span.attributes or {}).items() if key not in tagged}
+    found.tagged = tagged
+    found.dropped = (1, 2, 3)
+    return found
+
+
+@given(st.lists(st.tuples(spans, st.sampled_from([0, 1, 2])), max_size=6), st.lists(attributes, min_size=3))
+def test_attributes_that_spans_share_are_those_of_each_span(batch, shared):
+    apart = [outgoing(span, shared[number]) for span, number in batch]
+    body = SpanEncoder().encode(apart)
+    as_read = SpanEncoder().encode(apart)
+    whole = like_ours([outgoing(span, shared[number]) for span, number in batch])
+    assert parsed(body).SerializeToString(deterministic=True) == whole
+    assert as_read == body
 
 
 def test_spans_of_the_sdk_are_encoded_like_opentelemetrys_encoder_does():

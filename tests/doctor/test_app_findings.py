@@ -47,6 +47,26 @@ def test_imported_libraries_are_reported_as_instrumented(doctor, service):
     assert diagnosis.exit_code == 0
 
 
+def test_a_provider_that_the_service_sets_first_is_noted(doctor, service):
+    service(
+        """
+        from fastapi import FastAPI
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        trace.set_tracer_provider(TracerProvider())
+        from somatrace import init_tracing
+        init_tracing("orchestrator")
+        app = FastAPI()
+        """
+    )
+
+    diagnosis = doctor({}, app="svc:app")
+
+    [noted] = texts(diagnosis, "sdk_spans")
+    assert "sets a tracer provider before init_tracing" in noted
+    assert diagnosis.exit_code == 0
+
+
 def test_tracing_set_up_in_the_lifespan_is_detected(doctor, service, tmp_path):
     service(
         """

@@ -57,6 +57,14 @@ def test_a_dependency_outside_its_range_is_reported(install):
     assert found("python") == []
 
 
+def test_an_sdk_of_unknown_form_is_noted(monkeypatch):
+    monkeypatch.setattr("somatrace.doctor.installed_findings.is_known", lambda: False)
+
+    [line] = found("sdk_unknown")
+
+    assert line.startswith(f"opentelemetry-sdk {metadata.version('opentelemetry-sdk')} is of a form ")
+
+
 def test_a_missing_dependency_is_reported(install):
     install("somatrace", "0.1.0", "nobody-has-this>=2")
 
