@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
 from somatrace.context.context_tokens import open_context
-from somatrace.context.span_state import SpanState, attach_state, state_of
+from somatrace.context.span_state import Around, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
@@ -40,6 +40,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 
     `exports_elsewhere` decides whether a third-party processor receives ended spans: one that sends to
     the pipeline's own target (such as the langfuse SDK's, with the same host and key) must not.
+    `is_telemetry` tells, of a starting and of an ended span, whether it is left out of its trace.
 
     Nothing here raises into the program, and nothing blocks: `on_end` of third-party processors is called
     on a background thread.
@@ -50,6 +51,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         pipeline: Pipeline,
         third_party: tuple[SpanProcessor, ...] = (),
         exports_elsewhere: Callable[[SpanProcessor], bool] = lambda _: True,
+        is_telemetry: Callable[[ReadableSpan, bool], bool] = lambda _span, _ended: False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         setattr(self, MARK, True)
@@ -59,6 +61,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         self._on_event = pipeline.event_declared
         self._allows_text = pipeline.copier.allows_text
         self._exports_elsewhere = exports_elsewhere
+        self._is_telemetry = is_telemetry
         self._warnings = LogOnce()
         self._adding = threading.Lock()
         self._span_processors = third_party
@@ -73,7 +76,11 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
-            state = _state_for(span, parent_context)
+            around = _around(span, parent_context)
+            if self._is_left_out(span, ended=False):
+                _leave_out(span, around)
+                return
+            state = _state_for(span, around.state)
             state.process = self._pipeline.process
             state.on_event = self._on_event
             state.content_policy = self._allows_text
@@ -92,13 +99,17 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 
     def _on_ending(self, span: Span) -> None:
         began = clock.perf_counter_ns() if self._budget.limited else 0
+        state = state_of(span)
+        if state is not None and (state.left_out is not None or self._is_left_out(span, ended=True)):
+            if state.left_out is None and state.process is self._pipeline.process:
+                self._pipeline.ledger.count("created", -1)
+            return
         for processor in self._span_processors:
             try:
                 processor._on_ending(self._guarded(span))
             except Exception as error:
                 self._warn(type(processor).__name__, error)
         try:
-            state = state_of(span)
             if state is not None:
                 state.end()
                 if began:
@@ -108,6 +119,13 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             self._pipeline.ended(span)
         except Exception as error:
             self._warn("queue", error)
+
+    def _is_left_out(self, span: Span, *, ended: bool) -> bool:
+        try:
+            return self._is_telemetry(span, ended)
+        except Exception as error:
+            self._warn("telemetry", error)
+            return False
 
     def on_end(self, span: ReadableSpan) -> None:
         """Do nothing: `_on_ending` has handled the span."""
@@ -155,7 +173,24 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         self._warnings.warning(source, message, source, type(error).__name__)
 
 
-def _state_for(span: Span, parent_context: Context | None) -> SpanState:
+def _leave_out(span: Span, around: Around) -> None:
+    """Leave a starting span out of its trace. Those below it become children of the span around it."""
+    state = SpanState(current.get(), None if around.state is None else around.state.root)
+    state.left_out = around
+    attach_state(span, state)
+
+
+def _around(span: Span, parent_context: Context | None) -> Around:
+    """The parent of a starting span, which is none of those that are left out."""
+    context = open_context() if parent_context is None else parent_context
+    around = Around(span.parent, state_of(trace_api.get_current_span(context)))
+    while around.state is not None and around.state.left_out is not None:
+        around = around.state.left_out
+        span._parent = around.context
+    return around
+
+
+def _state_for(span: Span, parent: SpanState | None) -> SpanState:
     """The state of a starting span: the current tags, or those its local parent was started with.
 
     Tags that name a tenant, or explicitly none, inherit nothing. A label set later on a local root is
@@ -163,8 +198,6 @@ def _state_for(span: Span, parent_context: Context | None) -> SpanState:
     as that of a consumer loop, it would apply to the next job too.
     """
     tags = current.get()
-    context = open_context() if parent_context is None else parent_context
-    parent = state_of(trace_api.get_current_span(context))
     if parent is not None and not tags.names_tenant:
         inherited = parent.tags
         if parent.root.shares_label and not inherited.names_tenant:
