@@ -36,6 +36,18 @@ PROGRAM = """
         with claude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
             stream.get_final_message()
 
+    def beta_managed(model):
+        with claude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            stream.get_final_message()
+
+    def beta_read(model):
+        with claude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            drained(stream)
+
+    async def abeta_managed(model):
+        async with aclaude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            await stream.get_final_message()
+
     async def amanaged(model):
         async with aclaude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
             await stream.get_final_message()
@@ -76,6 +88,11 @@ PROGRAM = """
         "messages stream": lambda m: drained(
             claude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "managed stream": managed,
+        "beta messages": lambda m: claude.beta.messages.create(model=m, max_tokens=5, messages=messages),
+        "beta stream": lambda m: drained(
+            claude.beta.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
+        "beta managed stream": beta_managed,
+        "beta read stream": beta_read,
         "litellm anthropic": lambda m: litellm.completion(model=f"anthropic/{m}", messages=messages),
         "litellm anthropic stream": lambda m: drained(
             litellm.completion(model=f"anthropic/{m}", messages=messages, **asked)),
@@ -85,6 +102,7 @@ PROGRAM = """
         "async messages stream": lambda m: astreamed(
             aclaude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "async managed stream": amanaged,
+        "async beta managed stream": abeta_managed,
     }
     EMBEDDINGS = {
         "embeddings": lambda m: client.embeddings.create(model=m, input="hi"),
@@ -142,6 +160,7 @@ OF_OPENAI = (
 OF_ANTHROPIC = (
     *("messages", "raw messages", "messages stream", "managed stream", "litellm anthropic"),
     *("litellm anthropic stream", "async messages", "async messages stream", "async managed stream"),
+    *("beta messages", "beta stream", "beta managed stream", "beta read stream", "async beta managed stream"),
 )
 EMBEDDINGS = ("embeddings", "litellm embeddings", "langchain embeddings")
 ALL = [
