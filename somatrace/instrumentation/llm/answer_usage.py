@@ -86,6 +86,7 @@ def complete_litellm(package: str) -> None:
     """Record all parts of the usage of completions, and the model that answers a stream."""
     _after(package, "_set_response_attributes", lambda span, _, answer: _note(span, answer.get("usage")))
     _after(package, "_accumulate_chunk", _take_model)
+    _after(package, "_accumulate_chunk", _take_hidden_usage)
 
 
 def complete_langchain(package: str) -> None:
@@ -166,6 +167,18 @@ def _take_model(answer: dict[str, Any], chunk: Any) -> None:
     served = _read(getattr(chunk, "_hidden_params", None), "provider_response_model") or answer.get(_SERVED)
     if isinstance(served, str) and served:
         answer[_SERVED] = answer["model"] = served
+
+
+def _take_hidden_usage(answer: dict[str, Any], chunk: Any) -> None:
+    """Take the usage that litellm keeps from a program that did not ask for it: the provider has sent it.
+
+    It is 0 for a provider that sends none.
+    """
+    usage = _read(getattr(chunk, "_hidden_params", None), "usage")
+    if answer.get("usage") or not _read(usage, "total_tokens"):
+        return
+    dump = getattr(usage, "model_dump", None)
+    answer["usage"] = dump() if callable(dump) else usage
 
 
 def _note_result(span: Any, result: Any, *_: Any, **__: Any) -> None:

@@ -96,12 +96,16 @@ PROGRAM = """
         "litellm anthropic": lambda m: litellm.completion(model=f"anthropic/{m}", messages=messages),
         "litellm anthropic stream": lambda m: drained(
             litellm.completion(model=f"anthropic/{m}", messages=messages, **asked)),
+        "litellm anthropic plain stream": lambda m: drained(
+            litellm.completion(model=f"anthropic/{m}", messages=messages, stream=True)),
     }
     ASYNC_ANTHROPIC = {
         "async messages": lambda m: aclaude.messages.create(model=m, max_tokens=5, messages=messages),
         "async messages stream": lambda m: astreamed(
             aclaude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "async managed stream": amanaged,
+        "async litellm anthropic plain stream": lambda m: astreamed(
+            litellm.acompletion(model=f"anthropic/{m}", messages=messages, stream=True)),
         "async beta managed stream": abeta_managed,
     }
     EMBEDDINGS = {
@@ -160,6 +164,7 @@ OF_OPENAI = (
 OF_ANTHROPIC = (
     *("messages", "raw messages", "messages stream", "managed stream", "litellm anthropic"),
     *("litellm anthropic stream", "async messages", "async messages stream", "async managed stream"),
+    *("litellm anthropic plain stream", "async litellm anthropic plain stream"),
     *("beta messages", "beta stream", "beta managed stream", "beta read stream", "async beta managed stream"),
 )
 EMBEDDINGS = ("embeddings", "litellm embeddings", "langchain embeddings")
@@ -172,6 +177,8 @@ ALL = [
 #: the Responses API: they give the program no other.
 FAULTS_OF_THE_CLIENT = {
     ("litellm anthropic stream", "deltas"),
+    ("litellm anthropic plain stream", "deltas"),
+    ("async litellm anthropic plain stream", "deltas"),
     ("langchain responses", "audio"),
     ("langchain responses stream", "audio"),
 }
