@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
@@ -12,7 +14,14 @@ from somatrace import tracing
 from somatrace.config import Config
 from somatrace.context.tags import Scalar
 from somatrace.delivery.encoding import encode
+from somatrace.delivery.ledger import Ledger
 from somatrace.listeners.record import Record
+from somatrace.pipeline.pipeline import Pipeline
+
+#: Reasons for which a span is dropped before it is guarded, or while it is.
+_DROPPED: Final = ("exit", "guard", "not_sampled", "over_budget", "queue_full")
+#: What else spans are missing for.
+_OVERFLOW: Final = "because a span processor does not keep up, or the block has too many spans"
 
 
 @dataclass
@@ -21,12 +30,15 @@ class Captured:
 
     spans: list[ReadableSpan] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    #: Spans of the block that were dropped, by the reason.
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def named(self, name: str) -> ReadableSpan:
         """The only span with this name; AssertionError if there is not exactly one."""
         found = [span for span in self.spans if span.name == name]
+        dropped = f"; dropped: {dict(self.dropped)}" if self.dropped else ""
         assert len(found) == 1, (
-            f"{len(found)} spans named {name!r} among {[span.name for span in self.spans]}"
+            f"{len(found)} spans named {name!r} among {[span.name for span in self.spans]}{dropped}"
         )
         return found[0]
 
@@ -40,7 +52,8 @@ class Captured:
 def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Captured]:
     """Collect the spans and records of the block. Starts tracing without a target if it is not running.
 
-    Waits up to `timeout` seconds at the end; AssertionError if tracing cannot be started.
+    Waits up to `timeout` seconds at the end. AssertionError if tracing cannot be started, or if a span that
+    ended in the block has not arrived by then.
     """
     if tracing.installed() is None:
         tracing.init_tracing(service_name, config=Config(target="none"))
@@ -48,18 +61,37 @@ def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Ca
     assert live is not None, "init_tracing failed: see the log"
     assert live.pipeline is not None, tracing.status().problems
     assert live.span_processor is not None, tracing.status().problems
-    live.pipeline.flush(timeout)  # spans that ended before the block do not belong to it
+    pipeline, ledger = live.pipeline, live.ledger
+    # spans that ended before the block do not belong to it
+    if not pipeline.flush(timeout) and _is_busy(pipeline):
+        raise AssertionError(f"capture: spans from before the block are still in work after {timeout:g} s")
     captured = Captured()
+    ended, dropped = ledger.ended, _dropped(ledger)
     collector = _Collector(captured.spans)
     live.span_processor.add_span_processor(collector)
     listener = captured.records.append
-    live.pipeline.listen(listener)
+    pipeline.listen(listener)
+    missing = ""
     try:
-        yield captured
-    finally:
-        live.pipeline.flush(timeout)
-        live.span_processor.remove_span_processor(collector)
-        live.pipeline.unlisten(listener)
+        try:
+            yield captured
+        finally:
+            in_time = pipeline.flush(timeout)
+            captured.dropped = _dropped(ledger) - dropped
+            expected = ledger.ended - ended - captured.dropped.total()
+            if len(captured.spans) < expected:
+                cause = _OVERFLOW if in_time else f"after {timeout:g} s"
+                missing = (
+                    f"capture: {expected - len(captured.spans)} of {expected} spans of the block have not "
+                    f"arrived {cause}"
+                )
+            live.span_processor.remove_span_processor(collector)
+            pipeline.unlisten(listener)
+    except BaseException as error:
+        if missing:
+            error.add_note(missing)
+        raise
+    assert not missing, missing
 
 
 def assert_tags(captured: Captured, **tags: Scalar) -> None:
@@ -76,6 +108,15 @@ def assert_no_content(captured: Captured, *texts: str) -> None:
     sent = captured.bytes.decode("utf-8", "replace").casefold()
     found = [text[:20] for text in texts if text.casefold() in sent]
     assert not found, f"{len(found)} of {len(texts)} texts would leave the process: {found[0]!r} …"
+
+
+def _is_busy(pipeline: Pipeline) -> bool:
+    """Whether a flush that timed out waited for the pipeline itself, and not for the target's answer."""
+    return pipeline.outbox is None or pipeline.outbox.empty
+
+
+def _dropped(ledger: Ledger) -> Counter[str]:
+    return Counter({reason: ledger.lost[reason] for reason in _DROPPED})
 
 
 class _Collector(SpanProcessor):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from somatrace.context.below_root import BelowRoot
 from somatrace.context.exception_identity import ExceptionIdentity
 from somatrace.context.tags import Tags
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 #: The Python attribute of a live span that holds its state.
 _ATTRIBUTE: Final = "_somatrace_state"
@@ -62,6 +65,13 @@ class SpanOwner:
         self.allows_text = allows_text
 
 
+class Around(NamedTuple):
+    """The parent of a span: in any process, and its state if it is in this one."""
+
+    context: SpanContext | None
+    state: SpanState | None
+
+
 class SpanState:
     """The tags of a span, its local root, and the process it was started in.
 
@@ -102,6 +112,8 @@ class SpanState:
     above: SpanState | None = None
     depth = 0
     ended = False
+    #: Of a span that is left out of its trace: its parent, which is that of the spans below it too.
+    left_out: Around | None = None
     #: Of a local root: the workflow and the tenants below it.
     below: BelowRoot | None = None
     #: The workflow that had named the trace when the span ended.

@@ -22,6 +22,11 @@ class _Steps:
         self._read = 0
         self._reading = threading.RLock()
 
+    def undo(self) -> None:
+        """Take one step off."""
+        with self._reading:
+            self._read += 1
+
     @property
     def taken(self) -> int:
         """How often `take` was called. Reading takes a step as well, which is taken off."""
@@ -46,6 +51,7 @@ class Ledger:
         self.count_created = (created := _Steps()).take
         self.count_ended = (ended := _Steps()).take
         self._created, self._ended = created, ended
+        self.uncount_created = created.undo
         self.delivered = 0
         self.unknown_tenant = 0
         self.resent_ambiguous = 0

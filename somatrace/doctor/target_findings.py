@@ -72,7 +72,8 @@ def _sent_finding(settings: Settings, timeout: float) -> DoctorFinding:
         transport.close()
     if result.outcome == "accepted" and not result.rejected:
         return finding("sent", trace_id=trace_id, tenant=_TENANT)
-    return finding(result.fault or "server", url=settings.target.address, what=result.message)
+    what = f"{result.message}, to one span"
+    return finding(result.fault or "server", url=settings.target.address, what=what)
 
 
 def _is_clear_text(settings: Settings) -> bool:

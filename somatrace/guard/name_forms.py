@@ -37,7 +37,7 @@ _DATABASE_OPERATIONS: Final = frozenset({
 _LIBRARY_OPERATIONS: Final = {
     "mcp-python-sdk": frozenset({"MCP send"}),
     "opentelemetry.instrumentation.langchain": frozenset({"goto"}),
-    "opentelemetry.instrumentation.openai_agents": frozenset({"Agent"}),
+    "opentelemetry.instrumentation.openai_agents": frozenset({"Agent", "Realtime"}),
 }
 
 

@@ -12,9 +12,10 @@ from somatrace.instrumentation.concurrency import celery, child_processes, green
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http import asgi, clients
+from somatrace.instrumentation.http.telemetry_requests import is_telemetry_span
 from somatrace.instrumentation.llm import client_calls, log_filter, mcp_transports, openllmetry
 
-__all__ = ["exports_elsewhere", "install"]
+__all__ = ["exports_elsewhere", "install", "is_telemetry_span"]
 
 
 def install(

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
 from somatrace.context.context_tokens import open_context
-from somatrace.context.span_state import MAX_ABOVE, SpanState, attach_state, state_of
+from somatrace.context.span_state import MAX_ABOVE, Around, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MARK: Final = "_somatrace_wall"
 #: Tenants of enclosing spans that are remembered.
 _MAX_ENCLOSING: Final = 8
+_CLIENT: Final = trace_api.SpanKind.CLIENT
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 
@@ -40,6 +41,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 
     `exports_elsewhere` decides whether a third-party processor receives ended spans: one that sends to
     the pipeline's own target (such as the langfuse SDK's, with the same host and key) must not.
+    `is_telemetry` tells, of a starting and of an ended span, whether it is left out of its trace.
 
     Nothing here raises into the program, and nothing blocks: `on_end` of third-party processors is called
     on a background thread.
@@ -50,12 +52,14 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         pipeline: Pipeline,
         third_party: tuple[SpanProcessor, ...] = (),
         exports_elsewhere: Callable[[SpanProcessor], bool] = lambda _: True,
+        is_telemetry: Callable[[ReadableSpan, bool], bool] = lambda _span, _ended: False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         setattr(self, MARK, True)
         self._pipeline = pipeline
         self._budget = pipeline.budget
         self._exports_elsewhere = exports_elsewhere
+        self._is_telemetry = is_telemetry
         self._warnings = LogOnce()
         self._adding = threading.Lock()
         self._span_processors = third_party
@@ -77,7 +81,13 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
-            state = _state_for(span, state_of(above))
+            parent = state_of(above)
+            if parent is not None and parent.left_out is not None:
+                parent = _above_left_out(span, parent)
+            if span.kind is _CLIENT and self._is_left_out(span, ended=False):
+                _leave_out(span, parent)
+                return
+            state = _state_for(span, parent)
             state.owner = self._pipeline.owner
             attach_state(span, state)
             self._pipeline.started(span, state)
@@ -97,13 +107,19 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
     def ended(self, span: Span) -> None:
         """Queue an ended span."""
         began = clock.perf_counter_ns() if self._budget.limited else 0
+        state = state_of(span)
+        if state is not None and (
+            state.left_out is not None or (span.kind is _CLIENT and self._is_left_out(span, ended=True))
+        ):
+            if state.left_out is None and state.owner is self._pipeline.owner:
+                self._pipeline.ledger.uncount_created()
+            return
         for processor in self._span_processors:
             try:
                 processor._on_ending(self._guarded(span))
             except Exception as error:
                 self._warn(type(processor).__name__, error)
         try:
-            state = state_of(span)
             if state is not None:
                 state.end()
                 if began:
@@ -113,6 +129,13 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             self._pipeline.ended(span, state)
         except Exception as error:
             self._warn("queue", error)
+
+    def _is_left_out(self, span: Span, *, ended: bool) -> bool:
+        try:
+            return self._is_telemetry(span, ended)
+        except Exception as error:
+            self._warn("telemetry", error)
+            return False
 
     def on_end(self, span: ReadableSpan) -> None:
         """Do nothing: `_on_ending` has handled the span."""
@@ -158,6 +181,21 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             raise error
         message = "%s: %s in a span processor; the program is not affected"
         self._warnings.warning(source, message, source, type(error).__name__)
+
+
+def _leave_out(span: Span, parent: SpanState | None) -> None:
+    """Leave a starting span out of its trace. Those below it become children of the span around it."""
+    state = SpanState(current.get(), None if parent is None else parent.root)
+    state.left_out = Around(span.parent, parent)
+    attach_state(span, state)
+
+
+def _above_left_out(span: Span, parent: SpanState) -> SpanState | None:
+    """The state of the first span above that is not left out, which becomes the parent."""
+    above: SpanState | None = parent
+    while above is not None and above.left_out is not None:
+        span._parent, above = above.left_out
+    return above
 
 
 def _state_for(span: Span, parent: SpanState | None) -> SpanState:

@@ -178,7 +178,10 @@ def _provide(live: Tracing, pipeline: Pipeline, resource: Resource) -> None:
 
     def build(third_party: tuple[SpanProcessor, ...] = ()) -> GuardingSpanProcessor:
         live.span_processor = GuardingSpanProcessor(
-            pipeline, third_party, instrumentation.exports_elsewhere(settings)
+            pipeline,
+            third_party,
+            instrumentation.exports_elsewhere(settings),
+            instrumentation.is_telemetry_span,
         )
         return live.span_processor
 

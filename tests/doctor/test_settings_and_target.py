@@ -289,6 +289,7 @@ def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):
     assert answers.endswith("to an export without spans, which tries no storage (--send does, with one span)")
     assert sending.exit_code == 1
     assert level(sending, "server") == "wrong"
+    assert texts(sending, "server")[0].endswith(": 500, to one span")
 
 
 def test_without_send_nothing_is_stored_in_the_target(doctor):

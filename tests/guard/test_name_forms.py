@@ -40,6 +40,14 @@ def test_identifiers_and_operations_leave(name: str) -> None:
     assert Guard().name(name, UNKNOWN, "span") == name
 
 
+@pytest.mark.parametrize("name", ["Agent Workflow", "Realtime Session"])
+def test_the_names_that_the_instrumentor_of_openai_agents_gives_leave_for_it_alone(name: str) -> None:
+    scope = "opentelemetry.instrumentation.openai_agents"
+
+    assert Guard().name(name, scope, "span") == name
+    assert Guard().name(name, UNKNOWN, "span") == f"{UNKNOWN}.span"
+
+
 @pytest.mark.parametrize("name", STAY)
 def test_other_names_of_libraries_do_not_leave_from_the_first_one_on(name: str) -> None:
     assert Guard().name(name, UNKNOWN, "tool") == f"{UNKNOWN}.tool"

@@ -75,7 +75,8 @@ def test_a_slow_third_party_processor_is_logged_once(caplog) -> None:
         def on_end(self, span: object) -> None:
             go_on.wait(60)
 
-    with caplog.at_level(logging.WARNING, "somatrace"), capture() as seen:
+    missing = pytest.raises(AssertionError, match="a span processor does not keep up")
+    with caplog.at_level(logging.WARNING, "somatrace"), missing, capture() as seen:
         span_processor, stuck = tracing.installed().span_processor, Stuck()
         span_processor.add_span_processor(stuck)
         for _ in range(3000):

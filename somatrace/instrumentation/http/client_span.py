@@ -29,11 +29,13 @@ class ClientRequest:
     The URL is never recorded: paths and queries contain ids and secrets. No method raises.
     """
 
-    def __init__(self, library: str, method: object, host: str = "", port: int | None = None) -> None:
+    def __init__(
+        self, library: str, method: object, host: str = "", port: int | None = None, path: str = ""
+    ) -> None:
         self._span: Span | None = None
         self._token: Any = None
         try:
-            self._start(library, str(method), host, port)
+            self._start(library, str(method), host, port, path)
         except Exception:
             log.debug("%s: a request is not traced", library, exc_info=True)
 
@@ -61,11 +63,11 @@ class ClientRequest:
             span.set_status(StatusCode.ERROR)
         span.end()
 
-    def _start(self, library: str, method: str, host: str, port: int | None) -> None:
+    def _start(self, library: str, method: str, host: str, port: int | None, path: str) -> None:
         if in_llm_call():
             self._token = otel_context.attach(without_http(llm_call_in(otel_context.get_current())))
             return
-        if is_telemetry(host, port):
+        if is_telemetry(host, port, path):
             self._token = otel_context.attach(without_http(otel_context.get_current()))
             return
         if in_http_span():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin
 
 from opentelemetry import trace
 
@@ -13,11 +13,9 @@ from somatrace.config import Target
 from somatrace.instrumentation.call_context import continued_llm_call, scope_name
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.http.client_span import ClientRequest, server_attributes
-from somatrace.instrumentation.http.telemetry_requests import set_target
+from somatrace.instrumentation.http.telemetry_requests import PORTS, set_target, split
 from somatrace.instrumentation.http.wire_headers import Destination, copy_of, wire_headers
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
-
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 def install(coverage: Coverage, target: Target) -> None:
@@ -85,9 +83,9 @@ def _httpx_call(library: str, transport: object, args: Any, kwargs: Any) -> tupl
     """The call, and the arguments with a request of its own."""
     request = args[0] if args else kwargs.get("request")
     url = getattr(request, "url", None)
-    host, port, scheme = (getattr(url, name, None) for name in ("host", "port", "scheme"))
-    to = Destination(str(host or ""), port or _PORTS.get(str(scheme)), str(scheme), _httpx_proxy(transport))
-    call = ClientRequest(library, getattr(request, "method", ""), to.host, to.port)
+    host, port, scheme, path = (getattr(url, name, None) for name in ("host", "port", "scheme", "path"))
+    to = Destination(str(host or ""), port or PORTS.get(str(scheme)), str(scheme), _httpx_proxy(transport))
+    call = ClientRequest(library, getattr(request, "method", ""), to.host, to.port, str(path or ""))
     return call, *_replaced(args, kwargs, request, copy_of(request, _raw(request), to))
 
 
@@ -109,8 +107,8 @@ def _requests(module: ModuleType) -> None:
     def send(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
         request = args[0] if args else kwargs.get("request")
         url = getattr(request, "url", None)
-        host, port = _split(url)
-        call = ClientRequest("requests", getattr(request, "method", ""), host, port)
+        host, port, path = split(url)
+        call = ClientRequest("requests", getattr(request, "method", ""), host, port, path)
         proxies = args[5] if len(args) > 5 else kwargs.get("proxies")
         proxy = _requests_proxy(module, url, proxies)
         to = Destination(host, port, str(url).partition(":")[0].lower(), proxy)
@@ -142,7 +140,8 @@ def _requests_proxy(module: ModuleType, url: object, proxies: Any) -> tuple[str,
         return "", None
     if not proxy:
         return None
-    return _split(proxy if "://" in proxy else f"http://{proxy}")
+    host, port, _ = split(proxy if "://" in proxy else f"http://{proxy}")
+    return host, port
 
 
 def _refer_to(request: object, copied: object, result: Any) -> None:
@@ -161,10 +160,9 @@ def _replaced(args: Any, kwargs: Any, request: object, copied: object) -> tuple[
 def _aiohttp(module: ModuleType) -> None:
     """One span per call of the session, which follows redirects; headers per request on the wire."""
 
-    async def request(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:  # noqa: ARG001
-        # a path alone is relative to the session's base URL, and the server known only below
-        url = args[1] if len(args) > 1 else kwargs.get("str_or_url")
-        call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""), *_split(url))
+    async def request(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        url = _aiohttp_url(instance, args[1] if len(args) > 1 else kwargs.get("str_or_url"))
+        call = ClientRequest("aiohttp", args[0] if args else kwargs.get("method", ""), *split(url))
         try:
             response = await wrapped(*args, **kwargs)
         except BaseException as error:
@@ -193,6 +191,15 @@ def _aiohttp(module: ModuleType) -> None:
     wrap_method(module.ClientRequest, "send", send)
 
 
+def _aiohttp_url(session: object, url: object) -> str:
+    """The URL of a request, which may be relative to the session's base URL."""
+    base = getattr(session, "_base_url", None)
+    try:
+        return str(url) if base is None else urljoin(str(base), str(url))
+    except ValueError:  # malformed, which the library will reject
+        return ""
+
+
 def _aiohttp_destination(request: Any) -> Destination:
     """The server that reads the headers: of a request for a tunnel, the proxy."""
     url, proxy = getattr(request, "url", None), getattr(request, "proxy", None)
@@ -201,12 +208,3 @@ def _aiohttp_destination(request: Any) -> Destination:
         return Destination("", None)
     through = None if proxy is None else (getattr(proxy, "host", None) or "", getattr(proxy, "port", None))
     return Destination(host, port, str(getattr(url, "scheme", "")), through)
-
-
-def _split(url: object) -> tuple[str, int | None]:
-    """Host and port of a URL. Both are empty for a malformed one, which the library will reject."""
-    try:
-        parts = urlsplit(str(url))
-        return parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return "", None

@@ -1,7 +1,8 @@
 """Isolate the processor by which the instrumentor of openai-agents gets the runs of a program.
 
 The instrumentor encodes what agents get and tools return with code of the program, and leaves a span open and
-current if that fails. Its wrappers of realtime sessions swallow the exceptions of the session.
+current if that fails. Its wrappers of realtime sessions swallow the exceptions of the session, and end its
+spans only where an `async with` block ends it, without the error of the block.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from typing import Any, Final
 
 from opentelemetry.trace import Status, StatusCode
 
+from somatrace import semconv
 from somatrace.instrumentation.llm.isolation.framework_values import copied
 from somatrace.instrumentation.llm.isolation.noted_spans import log_fault
 from somatrace.instrumentation.llm.isolation.passive import Unread
 from somatrace.instrumentation.llm.isolation.quiet_context import detach
-from somatrace.runtime.fail_safe import from_a_signal
+from somatrace.runtime.fail_safe import fail_safe, from_a_signal, text_of
+from somatrace.runtime.type_names import type_name
 
 _NAME: Final = "openai_agents"
 
@@ -44,6 +47,52 @@ def isolate_processor(package: str, packages: tuple[str, ...]) -> None:
         sessions: Any = importlib.import_module(f"{package}._realtime_wrappers")
         # it surrounds the call of the session as well; the wrappers catch their own exceptions inside
         sessions.dont_throw = lambda wrapper: wrapper
+        _end_with_sessions(sessions)
+
+
+def _end_with_sessions(sessions: Any) -> None:
+    """End the spans of a realtime session with the session, however the program closes it.
+
+    The instrumentor then wraps these methods, and finds no spans left at the end of an `async with` block.
+    """
+    library: Any = importlib.import_module("agents.realtime.session").RealtimeSession
+    open_sessions: dict[int, Any] = sessions._tracing_states
+    close, leave = library.close, library.__aexit__
+
+    @functools.wraps(close)
+    async def closing(self: Any) -> Any:
+        failed: BaseException | None = None
+        try:
+            return await close(self)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            with fail_safe("realtime session"):
+                _end_session(open_sessions.pop(id(self), None), failed)
+
+    @functools.wraps(leave)
+    async def leaving(self: Any, kind: Any, error: BaseException | None, trace: Any) -> Any:
+        state = open_sessions.get(id(self))
+        if state is not None:
+            state.somatrace_error = error
+        return await leave(self, kind, error, trace)
+
+    library.close, library.__aexit__ = closing, leaving
+
+
+def _end_session(state: Any, failed: BaseException | None) -> None:
+    if state is None:
+        return
+    error = getattr(state, "somatrace_error", None) or failed
+    if error is not None and state.workflow_span is not None:
+        with fail_safe("realtime session"):
+            state.workflow_span.record_exception(error)
+            state.workflow_span.set_attribute(semconv.ERROR_TYPE, type_name(error))
+            state.workflow_span.set_status(StatusCode.ERROR, text_of(error))
+        state.workflow_span.end()
+        state.workflow_span = None
+    state.cleanup()
 
 
 def _replace(owner: Any, methods: Mapping[str, Callable[..., tuple[Any, ...]]]) -> None:

@@ -19,6 +19,8 @@ _OUT: Final = ("completion_tokens_details", "output_tokens_details", "output_tok
 _DURATIONS: Final = ("cache_creation", "prompt_tokens_details.cache_creation_token_details", *_IN)
 #: The entry of an accumulated stream that holds the model that serves it.
 _SERVED: Final = "somatrace_served_model"
+#: Of anthropic.
+_BETA_MANAGERS: Final = ("BetaMessageStreamManager", "BetaAsyncMessageStreamManager")
 #: By attribute: the objects of an answer's usage that may hold the count, and its names there.
 _PARTS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     (
@@ -57,12 +59,34 @@ def complete_anthropic(package: str) -> None:
         lambda span, answer, *_, **__: _note(span, answer.get("usage")),
         only=streaming,
     )
+    _recognize_beta_managers(sys.modules.get(package))
+
+
+def _recognize_beta_managers(instrumentor: Any) -> None:
+    """Have the managers of beta streams read to their end: the instrumentor takes them for answers without
+    tokens."""
+    known, managed = vars(instrumentor).get("is_stream_manager"), "WrappedMessageStreamManager"
+    names = (managed, "WrappedAsyncMessageStreamManager")
+    if known is None or not all(hasattr(instrumentor, name) for name in names):
+        return
+    blocking, asynchronous = (getattr(instrumentor, name) for name in names)
+
+    def is_stream_manager(answer: Any) -> bool:
+        return bool(known(answer)) or answer.__class__.__name__ in _BETA_MANAGERS
+
+    def wrap_manager(manager: Any, *args: Any, **kwargs: Any) -> Any:
+        kind = asynchronous if "Async" in manager.__class__.__name__ else blocking
+        return kind(manager, *args, **kwargs)
+
+    instrumentor.is_stream_manager = is_stream_manager
+    setattr(instrumentor, managed, wrap_manager)
 
 
 def complete_litellm(package: str) -> None:
     """Record all parts of the usage of completions, and the model that answers a stream."""
     _after(package, "_set_response_attributes", lambda span, _, answer: _note(span, answer.get("usage")))
     _after(package, "_accumulate_chunk", _take_model)
+    _after(package, "_accumulate_chunk", _take_hidden_usage)
 
 
 def complete_langchain(package: str) -> None:
@@ -143,6 +167,18 @@ def _take_model(answer: dict[str, Any], chunk: Any) -> None:
     served = _read(getattr(chunk, "_hidden_params", None), "provider_response_model") or answer.get(_SERVED)
     if isinstance(served, str) and served:
         answer[_SERVED] = answer["model"] = served
+
+
+def _take_hidden_usage(answer: dict[str, Any], chunk: Any) -> None:
+    """Take the usage that litellm keeps from a program that did not ask for it: the provider has sent it.
+
+    It is 0 for a provider that sends none.
+    """
+    usage = _read(getattr(chunk, "_hidden_params", None), "usage")
+    if answer.get("usage") or not _read(usage, "total_tokens"):
+        return
+    dump = getattr(usage, "model_dump", None)
+    answer["usage"] = dump() if callable(dump) else usage
 
 
 def _note_result(span: Any, result: Any, *_: Any, **__: Any) -> None:

@@ -44,6 +44,7 @@ _TYPE_RULES: Final = (
     ("openinference.span.kind", _OPENINFERENCE),
     (semconv.OPERATION, _OPERATIONS),
 )
+_NAME: Final = (semconv.TOOL_NAME, "genkit:name", "logfire.msg")
 _MODEL: Final = (
     "langfuse.observation.model.name",
     semconv.RESPONSE_MODEL,
@@ -105,7 +106,7 @@ def row(span: DecodedSpan) -> SpanRow:
         counts, cost = usage.usage(attributes), usage.cost(attributes)
         model = _first(attributes, _MODEL)
     is_root = span.parent_id is None or attributes.get("langfuse.internal.is_app_root") in (True, "true")
-    name = text(attributes.get(semconv.TOOL_NAME) or attributes.get("logfire.msg") or span.name)
+    name = _first(attributes, _NAME) or span.name
     prompt = _prompt(attributes) if observation_type == "GENERATION" else (None, None)
     return SpanRow(
         trace_id=span.trace_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.programs import run_program
 
 pytest.importorskip("aiohttp", reason="aiohttp is not installed in this environment")
 
-from tests.instrumentation.http.test_clients import TRACE_HEADERS, clients, each_client
+from tests.instrumentation.http.test_clients import TRACE_HEADERS, aiohttp, clients, each_client
 
 
 @pytest.fixture
@@ -54,6 +55,30 @@ def test_another_port_of_the_same_host_is_another_server(get, echo: Echo) -> Non
         get(f"http://127.0.0.1:{echo.port}/")
 
     assert len(clients(seen)) == 1
+
+
+@each_client
+def test_another_path_of_the_targets_server_is_traced(get, echo: Echo) -> None:
+    set_target(Target("langfuse", f"http://127.0.0.1:{echo.port}/api/public/otel/v1/traces"))
+
+    with capture() as seen, span("caller"):
+        get(f"http://127.0.0.1:{echo.port}/orders/7")
+
+    assert len(clients(seen)) == 1
+
+
+def test_a_request_relative_to_a_base_url_at_the_target_is_no_span(echo: Echo) -> None:
+    set_target(Target("langfuse", f"http://127.0.0.1:{echo.port}/api/public/otel/v1/traces"))
+
+    async def run() -> None:
+        session = aiohttp.ClientSession(base_url=f"http://127.0.0.1:{echo.port}/api/")
+        async with session, session.get("public/projects") as answer:
+            assert answer.status == 200
+
+    with capture() as seen:
+        asyncio.run(run())
+
+    assert seen.spans == []
 
 
 @each_client

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -198,6 +199,100 @@ def test_an_error_without_a_text_ends_its_span(seen: Captured) -> None:
     assert (span.name, span.status.status_code) == ("openai.response", StatusCode.ERROR)
     assert workflow.name == "Agent Workflow"
     assert otel_context.get_current() == before
+
+
+class Quiet(Broken):
+    """A connection on which nothing happens."""
+
+    async def send_event(self, event: Any) -> None:
+        """Do nothing."""
+
+
+def session() -> RealtimeSession:
+    return RealtimeSession(Quiet(), RealtimeAgent(name="speaker"), None)
+
+
+async def block() -> None:
+    async with session() as entered:
+        await entered._put_event(AGENT_START)
+
+
+async def methods() -> None:
+    entered = await session().enter()
+    await entered._put_event(AGENT_START)
+    await entered.close()
+
+
+async def methods_twice() -> None:
+    entered = await session().enter()
+    await entered._put_event(AGENT_START)
+    await entered.close()
+    await entered.close()
+
+
+async def closed_inside_its_block() -> None:
+    async with session() as entered:
+        await entered._put_event(AGENT_START)
+        await entered.close()
+
+
+AGENT_START = SimpleNamespace(type="agent_start", agent=RealtimeAgent(name="speaker"))
+
+
+@pytest.mark.parametrize("program", [block, methods, methods_twice, closed_inside_its_block])
+def test_the_spans_of_a_realtime_session_end_with_it(program: Any, seen: Captured) -> None:
+    asyncio.run(program())
+
+    flush(60)
+    agent, workflow = seen.spans
+    assert (agent.name, workflow.name) == ("speaker.agent", "Realtime Session")
+    assert agent.parent == workflow.context
+    assert workflow.status.status_code is not StatusCode.ERROR
+
+
+def test_a_realtime_session_whose_block_fails_is_an_error(seen: Captured) -> None:
+    async def main() -> None:
+        async with session():
+            raise LookupError("missing")
+
+    with pytest.raises(LookupError):
+        asyncio.run(main())
+
+    flush(60)
+    (workflow,) = seen.spans
+    assert workflow.status.status_code is StatusCode.ERROR
+    assert dict(workflow.attributes or {})["error.type"] == "LookupError"
+
+
+def test_a_realtime_session_whose_connection_cannot_be_closed_is_an_error(seen: Captured) -> None:
+    class Stuck(Quiet):
+        async def close(self) -> None:
+            raise ConnectionError("stuck")
+
+    async def main() -> None:
+        entered = await RealtimeSession(Stuck(), RealtimeAgent(name="speaker"), None).enter()
+        await entered.close()
+
+    with pytest.raises(ConnectionError, match="stuck"):
+        asyncio.run(main())
+
+    flush(60)
+    (workflow,) = seen.spans
+    assert workflow.status.status_code is StatusCode.ERROR
+
+
+def test_a_cancelled_realtime_session_is_no_error(seen: Captured) -> None:
+    async def main() -> None:
+        async with session():
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+
+    flush(60)
+    (workflow,) = seen.spans
+    assert workflow.status.status_code is not StatusCode.ERROR
+    assert dict(workflow.attributes or {})["somatrace.outcome"] == "cancelled"
 
 
 @pytest.mark.usefixtures("seen")

@@ -36,6 +36,18 @@ PROGRAM = """
         with claude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
             stream.get_final_message()
 
+    def beta_managed(model):
+        with claude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            stream.get_final_message()
+
+    def beta_read(model):
+        with claude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            drained(stream)
+
+    async def abeta_managed(model):
+        async with aclaude.beta.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
+            await stream.get_final_message()
+
     async def amanaged(model):
         async with aclaude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
             await stream.get_final_message()
@@ -76,15 +88,25 @@ PROGRAM = """
         "messages stream": lambda m: drained(
             claude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "managed stream": managed,
+        "beta messages": lambda m: claude.beta.messages.create(model=m, max_tokens=5, messages=messages),
+        "beta stream": lambda m: drained(
+            claude.beta.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
+        "beta managed stream": beta_managed,
+        "beta read stream": beta_read,
         "litellm anthropic": lambda m: litellm.completion(model=f"anthropic/{m}", messages=messages),
         "litellm anthropic stream": lambda m: drained(
             litellm.completion(model=f"anthropic/{m}", messages=messages, **asked)),
+        "litellm anthropic plain stream": lambda m: drained(
+            litellm.completion(model=f"anthropic/{m}", messages=messages, stream=True)),
     }
     ASYNC_ANTHROPIC = {
         "async messages": lambda m: aclaude.messages.create(model=m, max_tokens=5, messages=messages),
         "async messages stream": lambda m: astreamed(
             aclaude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "async managed stream": amanaged,
+        "async litellm anthropic plain stream": lambda m: astreamed(
+            litellm.acompletion(model=f"anthropic/{m}", messages=messages, stream=True)),
+        "async beta managed stream": abeta_managed,
     }
     EMBEDDINGS = {
         "embeddings": lambda m: client.embeddings.create(model=m, input="hi"),
@@ -142,6 +164,8 @@ OF_OPENAI = (
 OF_ANTHROPIC = (
     *("messages", "raw messages", "messages stream", "managed stream", "litellm anthropic"),
     *("litellm anthropic stream", "async messages", "async messages stream", "async managed stream"),
+    *("litellm anthropic plain stream", "async litellm anthropic plain stream"),
+    *("beta messages", "beta stream", "beta managed stream", "beta read stream", "async beta managed stream"),
 )
 EMBEDDINGS = ("embeddings", "litellm embeddings", "langchain embeddings")
 ALL = [
@@ -153,6 +177,8 @@ ALL = [
 #: the Responses API: they give the program no other.
 FAULTS_OF_THE_CLIENT = {
     ("litellm anthropic stream", "deltas"),
+    ("litellm anthropic plain stream", "deltas"),
+    ("async litellm anthropic plain stream", "deltas"),
     ("langchain responses", "audio"),
     ("langchain responses stream", "audio"),
 }

@@ -248,6 +248,19 @@ def test_user_session_and_trace_name_come_from_the_span_itself():
     assert mapped({"traceloop.association.properties.session_id": "x"}).session_id is None
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"gen_ai.tool.name": "search", "genkit:name": "flow", "logfire.msg": "asked"}, "search"),
+        ({"genkit:name": "flow", "logfire.msg": "asked"}, "flow"),
+        ({"logfire.msg": "asked"}, "asked"),
+        ({"logfire.msg": ""}, "work"),
+    ],
+)
+def test_the_name_is_that_of_a_tool_or_of_another_instrumentation(attributes, expected):
+    assert mapped(attributes).name == expected
+
+
 def test_a_trace_is_named_after_its_root_and_not_after_a_child():
     assert mapped(name="root").trace_name == "root"
     assert mapped(name="child", parent="3" * 16).trace_name is None
