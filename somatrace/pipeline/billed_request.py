@@ -125,7 +125,7 @@ class Counted:
         )
 
     def _may_share_requests(self, other: Counted) -> bool:
-        """Whether the two instrumentors may report the same requests, as far as no ids of responses say so."""
+        """Whether the two instrumentors may report the same requests, where no ids of responses tell."""
         (mine, my_library), (theirs, their_library) = self.instrumentor, other.instrumentor
         return my_library is their_library or _ANY_LIBRARY in (mine, theirs) or self._is_around(other)
 

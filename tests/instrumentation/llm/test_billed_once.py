@@ -18,7 +18,10 @@ from tests.support.programs import otlp_env, run_program
 
 RECORDINGS = usage_recording.read()
 CASES = [(library, case) for library, cases in RECORDINGS.items() for case in cases]
-CLIENT_SCOPES = ("opentelemetry.instrumentation.openai.v1", "opentelemetry.instrumentation.google_generativeai")
+CLIENT_SCOPES = (
+    "opentelemetry.instrumentation.openai.v1",
+    "opentelemetry.instrumentation.google_generativeai",
+)
 #: The recorded instrumentor reports the last of the requests for one call; somatrace corrects that elsewhere.
 LAST_ONLY = {("genai_google", "functions"): INPUT_TOKENS + OUTPUT_TOKENS}
 
