@@ -76,6 +76,10 @@ class Library(NamedTuple):
     functions: tuple[str, ...] = ()
     #: Whether a "model" client sends requests through other clients, which may have spans of their own.
     is_gateway: bool = False
+    #: Its distribution, and the first major version of it that the instrumentor cannot instrument.
+    unsupported: tuple[str, int] | None = None
+    #: Whether it makes spans of its own from that version on.
+    traces_itself: bool = False
 
     @property
     def instrumentor_module(self) -> str:
@@ -185,6 +189,7 @@ LIBRARIES: Final = (
         ("haystack",),
         "haystack",
         "HaystackInstrumentor",
+        unsupported=("haystack-ai", 3),
         other_scopes=("haystack",),
         packages=(
             "haystack.components.embedders", "haystack.components.generators", "haystack.utils.hf",
@@ -250,6 +255,8 @@ LIBRARIES: Final = (
         "mcp",
         "McpInstrumentor",
         other_scopes=("mcp-python-sdk", "fastmcp"),
+        unsupported=("mcp", 2),
+        traces_itself=True,
     ),
     Library("milvus", "other", ("pymilvus",), "milvus", "MilvusInstrumentor"),
     Library(

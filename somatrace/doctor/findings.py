@@ -141,6 +141,9 @@ KINDS: Final[dict[str, FindingKind]] = {
         "{library} {version}: instrumented by {instrumentor} {its_version} when imported",
         detail=True,
     ),
+    "library_own": FindingKind(
+        "ok", "{library} {version}: makes its own spans, which are guarded and tagged", detail=True
+    ),
     "library_without": FindingKind(
         "note",
         "{library} {version} is installed but not instrumented: that needs `pip install {instrumentor}`",

@@ -113,8 +113,16 @@ def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
         "instrumentor": instrumentor,
         "its_version": instrumentor_version,
     }
+    first = library.unsupported[1] if library.unsupported else None
+    unsupported = first is not None and _major(version) >= first
+    if unsupported and library.traces_itself:
+        yield finding("library_own", **fields)
+        return
     if not instrumentor_version:
         yield finding("library_without", **fields)
+        return
+    if unsupported:
+        yield finding("library_outside", **fields, range=f"<{first}")
         return
     for requirement in _required(instrumentor, extra="instruments") or ():
         same = _canonical(requirement.name) == _canonical(distribution)
@@ -125,6 +133,11 @@ def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
         yield finding("library_namespace", **fields, module=module)
         return
     yield finding("library", **fields)
+
+
+def _major(version: str) -> int:
+    first = version.partition(".")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def _canonical(name: str) -> str:

@@ -83,13 +83,14 @@ class Counted:
         "carriers",
         "end",
         "instrumentor",
+        "is_below",
         "models",
         "request",
-        "root",
         "seen_by",
         "start",
         "tenant",
         "tokens",
+        "trace",
     )
 
     def __init__(
@@ -100,7 +101,7 @@ class Counted:
         self.models = tuple(name for key in MODEL_KEYS if type(name := attributes.get(key)) is str)
         self.request, self.tokens = request, tokens
         self.tenant = None if state is None else state.tags.tenant
-        self.root = None if state is None else state.root
+        self.trace, self.is_below = span.context.trace_id, span.parent is not None
         self.start, self.end = span.start_time or 0, span.end_time or 0
         #: The instrumentors that have reported it as well: each reports a request once.
         self.seen_by: set[str] = set()
@@ -109,36 +110,36 @@ class Counted:
 
     def is_same(self, other: Counted) -> bool:
         """Whether another instrumentor's span reports this request: at the same time, as many tokens."""
-        (mine, my_library), (theirs, their_library) = self.instrumentor, other.instrumentor
+        mine, theirs = self.instrumentor[0], other.instrumentor[0]
         if mine == theirs or theirs in self.seen_by or self.tenant != other.tenant:
-            return False
-        if (
-            my_library is not their_library
-            and _ANY_LIBRARY not in (mine, theirs)
-            and not self._is_around(other)
-        ):
             return False
         if self.start > other.end or other.start > self.end:
             return False
         ids = self.request.response, other.request.response
         operations = self.request.operation, other.request.operation
         return (
-            (not all(ids) or ids[0] == ids[1])
+            (ids[0] == ids[1] if all(ids) else self._may_share_requests(other))
             and (not all(operations) or operations[0] == operations[1])
             and _inputs(self.tokens) & _inputs(other.tokens) != set()
             and _may_be_one(self.models, other.models)
         )
 
+    def _may_share_requests(self, other: Counted) -> bool:
+        """Whether the two instrumentors may report the same requests, where no ids of responses tell."""
+        (mine, my_library), (theirs, their_library) = self.instrumentor, other.instrumentor
+        return my_library is their_library or _ANY_LIBRARY in (mine, theirs) or self._is_around(other)
+
     def _is_around(self, other: Counted) -> bool:
         """Whether one is of a framework's call, and the other of a client's request within it.
 
-        Instrumentors of one origin leave one of the two out, or make one below the other.
+        Instrumentors of one origin leave one of the two out, or make one below the other. A framework's span
+        that is not current, as those of callbacks are, leaves the client's without a parent.
         """
-        if self.root is not other.root or bool(self.request.client) == bool(other.request.client):
-            return False
-        if self.instrumentor[0].partition(".")[0] == other.instrumentor[0].partition(".")[0]:
+        if bool(self.request.client) == bool(other.request.client):
             return False
         call, request = (other, self) if self.request.client else (self, other)
+        if request.is_below and call.trace != request.trace:
+            return False
         return call.start <= request.start and request.end <= call.end
 
 

@@ -95,6 +95,34 @@ def test_a_library_too_new_for_its_instrumentor_is_reported(install):
     assert line.startswith("SQLAlchemy 2.1.9 is outside the range ")
 
 
+def test_a_library_whose_major_version_its_instrumentor_cannot_wrap_is_reported(install):
+    install("smallmodel", "3.1", module="smallmodel")
+    install("opentelemetry-instrumentation-smallmodel", "1.0")
+
+    library = Library(
+        "smallmodel", "model", ("smallmodel",), "smallmodel", "SmallModelInstrumentor",
+        unsupported=("smallmodel", 3),
+    )  # fmt: skip
+    [reported] = library_findings(library, "smallmodel")
+
+    assert (reported.kind, reported.level) == ("library_outside", "wrong")
+    assert reported.text.startswith("smallmodel 3.1 is outside the range <3 ")
+
+
+@pytest.mark.parametrize(("version", "kind"), [("2.3.0", "library_own"), ("1.30.0", "library")])
+def test_a_library_that_makes_its_own_spans_needs_no_instrumentor(install, version, kind):
+    install("smallmodel", version, module="smallmodel")
+    install("opentelemetry-instrumentation-smallmodel", "1.0")
+
+    library = Library(
+        "smallmodel", "other", ("smallmodel",), "smallmodel", "SmallModelInstrumentor",
+        unsupported=("smallmodel", 2), traces_itself=True,
+    )  # fmt: skip
+    [reported] = library_findings(library, "smallmodel")
+
+    assert (reported.kind, reported.level) == (kind, "ok")
+
+
 def test_a_library_that_has_become_a_namespace_package_is_reported(install, tmp_path):
     install("smallmodel", "3.0", module="smallmodel")
     (tmp_path / "smallmodel" / "__init__.py").rename(tmp_path / "smallmodel" / "client.py")

@@ -409,9 +409,17 @@ class TestASecondInstrumentorOfTheSameLibrary:
 
         assert counted(seen) == {"second": 11}
 
-    def test_of_a_framework_reports_another_request_than_a_client_elsewhere(self) -> None:
+    def test_of_a_framework_reports_the_request_of_a_client_without_a_span_around_it(self) -> None:
         with capture() as seen:
             self.spans(("openinference.instrumentation.langchain", OPENAI))
+
+        assert counted(seen) == {"second": 11}
+
+    def test_of_a_framework_reports_another_request_than_a_client_elsewhere(self) -> None:
+        with capture() as seen, within("job", "program", {}) as job:
+            chat = start("chat", "openinference.instrumentation.langchain", above=trace.INVALID_SPAN)
+            end(start("client", OPENAI, above=job), tokens(10))
+            end(chat, tokens(10))
 
         assert len(counted(seen)) == 2
 
@@ -422,6 +430,93 @@ class TestASecondInstrumentorOfTheSameLibrary:
                 end(one, tokens(10))
 
         assert len(counted(seen)) == 2
+
+
+class TestSpansOfOneRequestInTracesOfTheirOwn:
+    """A framework's span that was never current, or a client that runs in a thread without the context."""
+
+    LANGCHAIN = "opentelemetry.instrumentation.langchain"
+
+    def spans(self, ids: tuple[str, str], *, tenants: tuple[str, str] = ("acme", "acme")) -> None:
+        """A framework's span and, within its time, a client's, each below a span of another trace."""
+        with bind(tenant_id=tenants[0]):
+            job = start("job", "program", {}, above=trace.INVALID_SPAN)
+            chat = start("chat", self.LANGCHAIN, above=job)
+        with bind(tenant_id=tenants[1]):
+            thread = start("thread", "program", {}, above=trace.INVALID_SPAN)
+            client = start("client", OPENAI, above=thread)
+        end(client, tokens(10, ids[1]))
+        end(chat, tokens(10, ids[0]))
+        end(thread)
+        end(job)
+
+    def test_are_known_by_the_id_of_the_response(self) -> None:
+        with capture() as seen:
+            self.spans(("r-1", "r-1"))
+
+        assert counted(seen) == {"client": 11}
+        assert (seen.named("chat").attributes or {})["somatrace.usage_counted"] == "beside"
+
+    @pytest.mark.parametrize("ids", [("r-1", "r-2"), ("", "r-1"), ("", "")])
+    def test_are_of_two_requests_without_the_same_id(self, ids: tuple[str, str]) -> None:
+        with capture() as seen:
+            self.spans(ids)
+
+        assert counted(seen) == {"client": 11, "chat": 11}
+
+    def test_are_counted_for_each_tenant(self) -> None:
+        with capture() as seen:
+            self.spans(("r-1", "r-1"), tenants=("acme", "globex"))
+
+        assert counted(seen) == {"client": 11, "chat": 11}
+
+    def test_are_known_by_the_id_if_the_clients_ends_last(self) -> None:
+        with capture() as seen:
+            chat = start("chat", self.LANGCHAIN, above=trace.INVALID_SPAN)
+            stream = start("stream", OPENAI, above=trace.INVALID_SPAN)
+            end(chat, tokens(10, "r-1"))
+            end(stream, tokens(10, "r-1"))
+
+        assert counted(seen) == {"chat": 11}
+
+    def test_are_of_two_requests_at_the_same_time_if_the_clients_ends_last_without_an_id(self) -> None:
+        with capture() as seen:
+            chat = start("chat", self.LANGCHAIN, above=trace.INVALID_SPAN)
+            stream = start("stream", OPENAI, above=trace.INVALID_SPAN)
+            end(chat, tokens(10))
+            end(stream, tokens(10))
+
+        assert counted(seen) == {"chat": 11, "stream": 11}
+
+    def test_count_each_of_several_requests_at_the_same_time(self) -> None:
+        with capture() as seen:
+            chats = [start(f"chat-{n}", self.LANGCHAIN, above=trace.INVALID_SPAN) for n in range(3)]
+            for n, chat in enumerate(chats):
+                end(start(f"client-{n}", OPENAI, above=trace.INVALID_SPAN), tokens(10))
+                end(chat, tokens(10))
+
+        assert counted(seen) == {"client-0": 11, "client-1": 11, "client-2": 11}
+
+    def test_of_a_trace_that_came_from_another_process_are_one_request(self) -> None:
+        remote = trace.NonRecordingSpan(
+            trace.SpanContext(7, 7, is_remote=True, trace_flags=trace.TraceFlags(1))
+        )
+        with capture() as seen:
+            chat = start("chat", "openinference.instrumentation.langchain", above=remote)
+            end(start("client", OPENAI, above=remote), tokens(10))
+            end(chat, tokens(10))
+
+        assert counted(seen) == {"client": 11}
+
+    def test_reduce_the_sum_above_the_frameworks_span(self) -> None:
+        with capture() as seen:
+            agent = start("agent", self.LANGCHAIN, {}, above=trace.INVALID_SPAN)
+            chat = start("chat", self.LANGCHAIN, above=agent)
+            end(start("client", OPENAI, above=trace.INVALID_SPAN), tokens(10, "r-1"))
+            end(chat, tokens(10, "r-1"))
+            end(agent, tokens(10))
+
+        assert counted(seen) == {"client": 11}
 
 
 class TestAnAgentsSpan:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +17,14 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
+import wrapt
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from somatrace import semconv
 from somatrace.instrumentation.import_hooks import wrap_method
+from somatrace.instrumentation.llm.assistant_messages import content
+from somatrace.instrumentation.llm.assistant_streams import RunEvents, follow, is_run
 from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.type_names import type_name
 
@@ -43,22 +45,31 @@ def report_runs(package: str, register: Callable[[Callable[[ModuleType], Any], s
         wrappers.assistants = _Newest()  # kept with their instructions, for streamed runs
     capture = getattr(sys.modules.get(f"{package}.utils"), "should_send_prompts", lambda: False)
     runs = Runs(f"{package}.v1", capture)
+    streams = [
+        (owner, method, runs.streaming)
+        for owner in ("Runs", "AsyncRuns")
+        for method in ("create_and_stream", "stream", "submit_tool_outputs_stream")
+    ]
     methods: dict[str, list[tuple[str, str, Callable[..., Any]]]] = {
         "runs": [
             ("Runs", "create", runs.creating),
             ("Runs", "retrieve", runs.retrieving),
+            ("Runs", "submit_tool_outputs", runs.continuing),
             ("AsyncRuns", "create", runs.creating_async),
             ("AsyncRuns", "retrieve", runs.retrieving_async),
+            ("AsyncRuns", "submit_tool_outputs", runs.continuing_async),
+            *streams,
         ],
         "messages": [("Messages", "list", runs.listing), ("AsyncMessages", "list", runs.listing_async)],
         "threads": [
             ("Threads", "create_and_run", runs.creating),
             ("AsyncThreads", "create_and_run", runs.creating_async),
+            ("Threads", "create_and_run_stream", runs.streaming),
+            ("AsyncThreads", "create_and_run_stream", runs.streaming),
         ],
     }
     for module, wrapped in methods.items():
         register(functools.partial(_wrap, wrapped), f"{_THREADS}.{module}")
-    register(_instrument_handled_streams, f"{_THREADS}.runs")
 
 
 def _wrap(methods: list[tuple[str, str, Callable[..., Any]]], module: ModuleType) -> None:
@@ -81,10 +92,10 @@ class _Newest(dict[Any, Any]):
 class Run:
     """One run, and the context in which it was created: its span belongs there."""
 
-    def __init__(self, created: Any) -> None:
+    def __init__(self, created: Any, events: RunEvents | None = None) -> None:
         self.id: str = created.id
-        self.context = contextvars.copy_context()
-        self.start_ns = time.time_ns()
+        self.context = contextvars.copy_context() if events is None else events.context
+        self.start_ns = time.time_ns() if events is None else events.start_ns
         self.end_ns: int | None = None
         #: The state of the run as it was last seen.
         self.seen = created
@@ -99,9 +110,10 @@ class Runs:
         self._runs: dict[str, Run] = {}
 
     def creating(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        events = self._events(creates=True)
         with self._reporting_failure():
             answer = call(*args, **kwargs)
-        self._created(answer)
+        self._created(answer, events)
         return answer
 
     def creating_async(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
@@ -110,9 +122,29 @@ class Runs:
         return self._creating(answer) if inspect.iscoroutine(answer) else answer
 
     async def _creating(self, coroutine: Any) -> Any:
+        events = self._events(creates=True)
         with self._reporting_failure():
             answer = await coroutine
-        self._created(answer)
+        self._created(answer, events)
+        return answer
+
+    def streaming(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        """The client requests the stream when its manager is entered."""
+        manager = call(*args, **kwargs)
+        with fail_safe("assistants"):
+            follow(manager, self._events(creates="run_id" not in kwargs))
+        return manager
+
+    def continuing(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = call(*args, **kwargs)
+        with fail_safe("assistants"):
+            follow(_parsed(answer), self._events(creates=False))
+        return answer
+
+    async def continuing_async(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        answer = await call(*args, **kwargs)
+        with fail_safe("assistants"):
+            follow(_parsed(answer), self._events(creates=False))
         return answer
 
     def retrieving(self, call: Any, _: Any, args: Any, kwargs: Any) -> Any:
@@ -146,16 +178,36 @@ class Runs:
             answer._get_page = page
         return answer
 
-    def _created(self, answer: Any) -> None:
+    def _created(self, answer: Any, events: RunEvents) -> None:
         with fail_safe("assistants"):
             run = _parsed(answer)
-            if _is_run(run):
+            if is_run(run):
                 self._keep(run.thread_id, Run(run))
+            else:
+                follow(run, events)
+
+    def _events(self, *, creates: bool) -> RunEvents:
+        return RunEvents(self._streamed, self._capture, self._reporting_failure, creates=creates)
+
+    def _streamed(self, seen: Any, events: RunEvents) -> None:
+        """A stream has given the state of its run. It has the run's messages, too."""
+        run = self._runs.get(seen.thread_id)
+        if run is None or run.id != seen.id:
+            if not events.creates:
+                return
+            run = Run(seen, events)
+            self._keep(seen.thread_id, run)
+        run.seen = seen
+        if seen.status in _OVER:
+            run.end_ns = time.time_ns()
+            events.creates = False
+            self._runs.pop(seen.thread_id, None)
+            self._report(run, events.messages)
 
     def _seen(self, answer: Any) -> None:
         with fail_safe("assistants"):
             seen = _parsed(answer)
-            run = self._runs.get(seen.thread_id) if _is_run(seen) else None
+            run = self._runs.get(seen.thread_id) if is_run(seen) else None
             if run is not None and run.id == seen.id:
                 run.seen = seen
                 if seen.status in _OVER and run.end_ns is None:
@@ -194,7 +246,7 @@ class Runs:
             semconv.INPUT_TOKENS: getattr(usage, "prompt_tokens", None),
             semconv.OUTPUT_TOKENS: getattr(usage, "completion_tokens", None),
             semconv.TOTAL_TOKENS: getattr(usage, "total_tokens", None),
-            **(_content(run.seen.instructions, messages) if self._capture() else {}),
+            **(content(run.seen.instructions, messages) if self._capture() else {}),
         }
         span = self._start(run.start_ns)
         span.set_attributes({key: value for key, value in attributes.items() if value is not None})
@@ -229,48 +281,12 @@ class Runs:
         )
 
 
-def _instrument_handled_streams(module: ModuleType) -> None:
-    """The instrumentor wraps the program's handler of a stream's events, and raises if there is none."""
-    resource: Any = getattr(module, "Runs", None)
-    instrumented = getattr(resource, "create_and_stream", None)
-    if instrumented is None:
-        return
-    plain = _plain(instrumented)
-
-    @functools.wraps(plain)
-    def create_and_stream(self: object, /, *args: Any, **kwargs: Any) -> Any:
-        return (instrumented if kwargs.get("event_handler") else plain)(self, *args, **kwargs)
-
-    resource.create_and_stream = create_and_stream
-
-
-def _content(instructions: object, messages: Any) -> dict[str, str]:
-    """The messages of a thread, oldest first, as an instrumentor's chat span has them."""
-    asked = [_message("system", [instructions])] if instructions else []
-    answered: list[dict[str, Any]] = []
-    for message in sorted(messages, key=lambda one: one.created_at):
-        texts = [part.text.value for part in message.content if getattr(part, "text", None) is not None]
-        (answered if message.role == "assistant" else asked).append(_message(message.role, texts))
-    return {
-        "gen_ai.input.messages": json.dumps(asked),
-        "gen_ai.output.messages": json.dumps(answered),
-    }
-
-
-def _message(role: str, texts: list[Any]) -> dict[str, Any]:
-    return {"role": role, "parts": [{"type": "text", "content": text} for text in texts]}
-
-
 def _parsed(answer: Any) -> Any:
     """The parsed object of an answer; a raw answer is parsed first."""
     return answer.parse() if type(answer).__name__ == "LegacyAPIResponse" else answer
 
 
-def _is_run(answer: Any) -> bool:
-    """Whether an answer is a run and not a stream of its events."""
-    return getattr(answer, "object", None) == "thread.run"
-
-
 def _plain(method: Any) -> Any:
-    """The client's own method, below the instrumentor's wrapper."""
-    return getattr(method, "__wrapped__", method)
+    """The client's own method, below the instrumentor's wrapper. Its decorators have a `__wrapped__`, too."""
+    is_wrapper = isinstance(method, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper))
+    return method.__wrapped__ if is_wrapper else method

@@ -12,6 +12,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from types import ModuleType
 from typing import Any, Final
 
@@ -95,6 +96,11 @@ class Switch:
         if package is not None and not hasattr(package, self._library.instrumentor):
             self._loaded = loaded  # the instrumentor imports it, and is itself not completely imported yet
             return WAITING
+        if unsupported := _unsupported(self._library):
+            if not self._library.traces_itself:
+                self._coverage.problem(f"{self._library.name}: {unsupported}; its calls are not traced")
+                return f"off: {unsupported}"
+            return f"on (spans of its own: {unsupported})"
         if importlib.util.find_spec(self._package) is None:
             return f"off: needs `pip install {self._library.instrumentor_distribution}`"
         return self._switch_on(loaded)
@@ -135,6 +141,20 @@ class Switch:
         self._capture.gate(self._package)
         silence_prints(self._package)
         return _repair(self._library, self._package, loaded, self._coverage) or state
+
+
+def _unsupported(library: Library) -> str:
+    """Which versions the instrumentor supports, if the installed one is not among them."""
+    if library.unsupported is None:
+        return ""
+    distribution, first = library.unsupported
+    try:
+        major = metadata.version(distribution).partition(".")[0]
+    except metadata.PackageNotFoundError:
+        return ""
+    if not major.isdecimal() or int(major) < first:
+        return ""
+    return f"{library.instrumentor_distribution} supports {distribution} below {first}"
 
 
 def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) -> str | None:

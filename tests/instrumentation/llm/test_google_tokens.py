@@ -90,6 +90,8 @@ class TestAnInstrumentor:
         assert self.answered(SimpleNamespace(usage_metadata=None), monkeypatch=monkeypatch) == {}
 
 
+# of google-genai's own session
+@pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 class TestTheClient:
     """Runs where google-genai is installed: it does not fit the development environment."""
 

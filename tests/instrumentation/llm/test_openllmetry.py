@@ -432,6 +432,32 @@ def test_a_failing_hook_of_an_instrumentor_does_not_fail_the_import() -> None:
     assert done.stdout == "colorsys failed (AttributeError: no streamablehttp_client)\n"
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("mcp") is None, reason="mcp is not installed in this environment"
+)
+def test_a_library_that_makes_its_own_spans_is_not_instrumented_as_well(tmp_path: Path) -> None:
+    newer = tmp_path / "mcp-2.3.0.dist-info"
+    newer.mkdir()
+    (newer / "METADATA").write_text("Metadata-Version: 2.1\nName: mcp\nVersion: 2.3.0\n")
+
+    done = run_program(
+        """
+        import os, sys
+        sys.path.insert(0, os.environ["NEWER"])
+        import somatrace
+        somatrace.init_tracing("svc")
+        import mcp
+        print(somatrace.status().instruments["mcp"])
+        print(somatrace.status().problems, "opentelemetry.instrumentation.mcp" in sys.modules)
+        """,
+        {"SOMATRACE_TARGET": "none", "NEWER": str(tmp_path)},
+    )
+
+    state, rest = done.stdout.splitlines()
+    assert state == "on (spans of its own: opentelemetry-instrumentation-mcp supports mcp below 2)"
+    assert rest == "() False"
+
+
 def _trees(package: str) -> list[ast.Module]:
     """The modules of an installed instrumentor, which need not be importable here."""
     spec = importlib.util.find_spec(f"opentelemetry.instrumentation.{package}")

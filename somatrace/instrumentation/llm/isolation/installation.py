@@ -34,8 +34,10 @@ _LEFT_OUT: Final = ("AsyncRealtime.connect", "Realtime.connect", "Session.create
 #: Methods whose instrumentor gives streams of its own to the program on purpose: MCP's transports.
 _TRANSPORTS: Final = ("connect_sse", "sse_client", "stdio_client", "stdio_server", "streamablehttp_client",
     "StreamableHTTPServerTransport.connect")  # fmt: skip
-#: Methods whose instrumentor reads attributes of the instance that come from the program.
-_GIVEN_ATTRIBUTES: Final = ("Command.__init__",)
+#: Methods whose instrumentor reads attributes of the instance that come from the program: langgraph's, and
+#: those of agno's agents, teams and calls of tools.
+_GIVEN_ATTRIBUTES: Final = ("Command.__init__", "Agent.run", "Agent.arun", "Team.run", "Team.arun",
+    "FunctionCall.execute", "FunctionCall.aexecute")  # fmt: skip
 #: Further packages whose objects a framework hands on.
 _FAMILIES: Final = {
     "langchain": ("langchain", "langchain_openai", "langgraph"),

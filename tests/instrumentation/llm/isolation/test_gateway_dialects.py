@@ -92,7 +92,7 @@ print(json.dumps({"seen": seen, "started": len(spans), "open": [s.name for s in 
 CLIENTS = {
     "openai": """
 import openai
-given = dict(base_url=URL + "/v1", api_key="k", max_retries=0)
+given = dict(base_url=URL + "/v1", api_key="k", max_retries=0, timeout=120)  # to connect takes long, too
 o, oa = openai.OpenAI(**given), openai.AsyncOpenAI(**given)
 sync("chat", lambda m: o.chat.completions.create(**chat(m)))
 sync("completions", lambda m: o.completions.create(model=m, prompt="hello", stream=True))
@@ -108,7 +108,7 @@ async def main():
 """,
     "anthropic": """
 import anthropic
-given = dict(base_url=URL, api_key="k", max_retries=0)
+given = dict(base_url=URL, api_key="k", max_retries=0, timeout=120)
 a, aa = anthropic.Anthropic(**given), anthropic.AsyncAnthropic(**given)
 call = lambda m: dict(model=m, max_tokens=5, messages=MESSAGES)
 sync("messages", lambda m: a.messages.create(**call(m), stream=True))
@@ -128,7 +128,7 @@ async def main():
 """,
     "groq": """
 import groq
-given = dict(base_url=URL, api_key="k", max_retries=0)
+given = dict(base_url=URL, api_key="k", max_retries=0, timeout=120)
 g, ga = groq.Groq(**given), groq.AsyncGroq(**given)
 sync("groq", lambda m: g.chat.completions.create(**chat(m)))
 async def main():
