@@ -53,8 +53,8 @@ def launches(
     if program in words.SHELLS:
         return _shell(argv, around, origin, depth)
     if program in _OTHER_USERS:
-        given = argv.index("-c") + 1 if "-c" in argv else len(argv)
-        return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
+        place = argv.index("-c") + 1 if "-c" in argv else len(argv)
+        return text(argv[place], around, origin, depth=depth + 1) if place < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
         if around.file(argv[1]) is None and sourced.SETS_VARIABLES.search(argv[1]):
             return []
@@ -76,7 +76,9 @@ def _task(task: tasks.Task, around: LaunchContext, depth: int) -> list[Launch]:
     around = around.counting(_MOST_SCRIPTS)
     if not around.has_scripts_left():
         return []
-    inside = replace(around, workdir=around.in_image(task.folder), variables={**around.variables, **task.variables})
+    inside = replace(
+        around, workdir=around.in_image(task.folder), variables={**around.variables, **task.variables}
+    )
     origin = LaunchOrigin(task.path, task.line, task.function or task.text)
     if task.function:
         return [servers.console(task.function, inside, origin)]
@@ -265,7 +267,9 @@ def _unknown(
     if console is not None:
         return [servers.console(console, around, origin)]
     if tasks.is_missing(given, argv, around) and around.holds_python():
-        return [undecidable(origin, program, f"no file of the tree has the task that `{' '.join(given)}` runs")]
+        return [
+            undecidable(origin, program, f"no file of the tree has the task that `{' '.join(given)}` runs")
+        ]
     if (
         any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
         and program in programs.SUSPECTS

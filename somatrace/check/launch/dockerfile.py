@@ -131,7 +131,9 @@ def _copy(
     if any(part.startswith("<<") for part in parts):
         names = [re.sub(r"\W", "", part) for part in parts[:-1]]
         into_folder = parts[-1].endswith("/")
-        image_files.hold(stage, [join(target, name) for name in names] if into_folder else [target], documents)
+        image_files.hold(
+            stage, [join(target, name) for name in names] if into_folder else [target], documents
+        )
         return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
     target = f"{target.rstrip('/')}/" if into else target

@@ -127,7 +127,7 @@ def _escaped(text: str) -> str:
 
 
 def unread(command: ContainerCommand | None, stage: BuildStage, inside: LaunchContext) -> str:
-    """The word of a command that refers to a file which the Dockerfile writes and does not hold as a script."""
+    """The word of a command for a file that the Dockerfile writes and does not hold as a script."""
     if command is None or not (stage.written or stage.redirected):
         return ""
     for word in (*command.words, *command.shell.split()):

@@ -2,8 +2,8 @@
 
 https://www.gnu.org/software/make/manual/make.html: a recipe is the lines below its target that begin with a
 tab; `@`, `-` and `+` before a line are not part of it; `$(NAME)` is a variable, of which the command line's
-win over the file's, and `$$` a dollar sign. https://just.systems/man/en/: a recipe is the indented lines below
-its name, and `{{name}}` a variable.
+win over the file's, and `$$` a dollar sign. https://just.systems/man/en/: a recipe is the indented lines
+below its name, and `{{name}}` a variable.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ FILES: Final = {
 }
 _VARIABLE = re.compile(r"^(?:export[ \t]+|override[ \t]+)?([\w.-]+)[ \t]*(\?|:|::|\+|!)?=[ \t]*(.*)$")
 _RULE = re.compile(r"^@?([^\s:=#][^:=#]*?)[ \t]*::?(?![=:])[ \t]*([^=#;]*)(?:;([^#]*))?(?:#.*)?$")
+_PARAMETER = r"[ \t]+[*+$]{0,2}[\w-]+(?:=(?:\"[^\"]*\"|'[^']*'|[\w./-]+))?"
+_WITH_PARAMETERS = re.compile(rf"^@?([\w-]+)((?:{_PARAMETER}){{1,20}})[ \t]*:(?!=)[ \t]*([^#]*)(?:#.*)?$")
+_DEFAULT = re.compile(r"([\w-]+)=(?:[\"']([^\"']*)[\"']|([\w./-]+))")
 _REFERENCE = re.compile(r"\$\$|\$\((\w+)\)|\$\{(\w+)\}|\$\(([a-z]+[ \t][^()]*)\)|\{\{[ \t]*(\w+)[ \t]*\}\}")
 _QUOTED = re.compile(r"^([\"'])(.*)\1[ \t]*$")
 _MOST_LINES = 5_000
@@ -55,7 +58,10 @@ def called(argv: tuple[str, ...]) -> tuple[str, str, tuple[str, ...], dict[str, 
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
-        if word in {"-f", "--file", "--makefile", "--justfile", "-C", "--directory", "-d", "-I", "--set"} and words:
+        if (
+            word in {"-f", "--file", "--makefile", "--justfile", "-C", "--directory", "-d", "-I", "--set"}
+            and words
+        ):
             given = words.pop(0)
             file, folder = (given, folder) if "file" in word or word == "-f" else (file, given)
         elif option in {"--file", "--makefile", "--justfile"} and equals:
@@ -107,6 +113,9 @@ def _read(text: str) -> _Recipes:
         elif match := _VARIABLE.match(line):
             current = []
             _define(read, *match.groups())
+        elif (match := _WITH_PARAMETERS.match(line)) is not None and "=" in match[2]:
+            read.variables |= {name: quoted or bare for name, quoted, bare in _DEFAULT.findall(match[2])}
+            current = _begin(read, [match[1]], match[3].split())
         elif match := _RULE.match(line):
             current = _begin(read, match[1].split(), match[2].split())
             if match[3]:
@@ -146,7 +155,9 @@ def _add(recipes: list[Recipe], line: str, number: int) -> None:
         if not one.line and line:
             one.line = number
         if one.line:
-            one.lines.append("" if line.startswith("#") and not line.startswith("#!") else line.lstrip("@-+ "))
+            one.lines.append(
+                "" if line.startswith("#") and not line.startswith("#!") else line.lstrip("@-+ ")
+            )
 
 
 def _expanded(line: str, known: Mapping[str, str], depth: int = 0) -> str:

@@ -14,7 +14,13 @@ from posixpath import basename, dirname
 
 from somatrace.check.launch.around import LaunchContext
 
-_FOLDERS = ("/etc/s6-overlay/s6-rc.d", "/etc/services.d", "/etc/service", "/etc/sv", "/etc/runit/runsvdir/default")
+_FOLDERS = (
+    "/etc/s6-overlay/s6-rc.d",
+    "/etc/services.d",
+    "/etc/service",
+    "/etc/sv",
+    "/etc/runit/runsvdir/default",
+)
 _ONCE = re.compile(r"oneshot|bundle")
 _MOST = 50
 

@@ -38,7 +38,11 @@ _TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         (_PYPROJECT, "tool.pixi.tasks"),
         (_PYPROJECT, "tool.pixi.feature.*.tasks"),
     ),
-    "poe": ((_PYPROJECT, "tool.poe.tasks"), ("poe_tasks.toml", "tool.poe.tasks"), ("poe_tasks.toml", "tasks")),
+    "poe": (
+        (_PYPROJECT, "tool.poe.tasks"),
+        ("poe_tasks.toml", "tool.poe.tasks"),
+        ("poe_tasks.toml", "tasks"),
+    ),
     "rye": ((_PYPROJECT, "tool.rye.scripts"),),
     "pipenv": (("Pipfile", "scripts"),),
     "task": (
@@ -99,7 +103,7 @@ def named(argv: tuple[str, ...], bare: tuple[str, ...], around: LaunchContext) -
 
 
 def is_missing(argv: tuple[str, ...], bare: tuple[str, ...], around: LaunchContext) -> bool:
-    """Whether a command, which names no task of the tree, would run one: its files are missing or unreadable."""
+    """Whether a command that names no task of the tree would run one, from files that cannot be read."""
     if basename(bare[0]) in recipes.FILES:
         return True
     call = _called(argv, bare)
@@ -143,13 +147,13 @@ def _file(name: str, around: LaunchContext) -> str:
     found = around.file(name)
     if found is not None:
         return found
-    for folder in [source for _, source in around.mounts if not source.endswith(".py")]:
-        while True:
+    for _, source in around.mounts:
+        above = [source]
+        while above[-1]:
+            above.append(dirname(above[-1]))
+        for folder in above:
             if around.tree.is_file(beside(folder, name)):
                 return beside(folder, name)
-            if not folder:
-                break
-            folder = dirname(folder)
     return ""
 
 
@@ -202,12 +206,16 @@ def _task(path: str, call: _Call, tasks: dict[str, Any], around: LaunchContext) 
     if function is not None and function[0] + "(" in f"{last}(":
         return Task(path, line, function=function[0], folder=folder, variables=variables)
     arguments = shlex.join(call.arguments)
-    if _ARGUMENTS.search(last):
-        last = _ARGUMENTS.sub(lambda match: arguments or match[1] or "", last)
-    elif arguments and call.runner != "hatch":
-        last = f"{last} {arguments}"
+    last = _given(last, arguments)
     joined = " & " if "parallel" in value else " && "
     return Task(path, line, joined.join([*parts[:-1], last]), folder=folder, variables=variables)
+
+
+def _given(command: str, arguments: str) -> str:
+    """A command with its arguments, in the place that it has for them or at its end."""
+    if _ARGUMENTS.search(command):
+        return _ARGUMENTS.sub(lambda match: arguments or match[1] or "", command)
+    return f"{command} {arguments}".strip()
 
 
 def _parts(value: Any, tasks: dict[str, Any], depth: int, *, by_name: bool = False) -> list[str]:
@@ -218,7 +226,7 @@ def _parts(value: Any, tasks: dict[str, Any], depth: int, *, by_name: bool = Fal
         name, _, rest = value.strip().partition(" ")
         if by_name and name in tasks:
             found = _parts(tasks[name], tasks, depth + 1, by_name=by_name)
-            return [*found[:-1], f"{found[-1]} {rest}".strip()] if found else []
+            return [*found[:-1], _given(found[-1], rest)] if found else []
         return [value.strip()] if value.strip() else []
     if isinstance(value, list):
         listed = [one if isinstance(one, str | list | dict) else "" for one in value[:_MOST_PARTS]]
@@ -245,11 +253,10 @@ def _from_recipe(bare: tuple[str, ...], around: LaunchContext) -> Task | None:
     runner = basename(bare[0])
     names = (file,) if file else recipes.FILES[runner]
     places = [f"{folder}/{name}" if folder else name for name in names]
-    path = next((found for place in places if (found := around.file(place)) is not None), "")
-    path = path or next((found for place in places if (found := _file(place, around))), "")
+    path = next((found for place in places if (found := _file(place, around))), "")
     text = around.tree.text(path) if path else None
     if text is None:
         return None
     known = {**around.variables, **variables}
-    found = recipes.recipe(text, targets[-1] if targets else "", known)
-    return Task(path, found.line, found.text, folder=folder) if found is not None and found.text else None
+    recipe = recipes.recipe(text, targets[-1] if targets else "", known)
+    return Task(path, recipe.line, recipe.text, folder=folder) if recipe is not None and recipe.text else None

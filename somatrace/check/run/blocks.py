@@ -18,7 +18,6 @@ from somatrace.check.run.values import (
     Items,
     NameScope,
     Value,
-    truth,
 )
 
 _MOST_ROUNDS = 12

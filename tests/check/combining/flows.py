@@ -46,7 +46,7 @@ FLOWS = (
     Flow(
         "a loop that catches everything",
         _TAKE,
-        "while True:\n    try:\n        acme_queue.take()\n    except Exception as error:\n        print(error)",
+        "while True:\n    try:\n        acme_queue.take()\n    except Exception:\n        print('again')",
         "ST002",
     ),
     Flow(

@@ -116,8 +116,9 @@ def make(layout: Layout, command: str) -> Files:
 def s6(layout: Layout, command: str) -> Files:
     run = f"#!/command/with-contenv sh\ncd /srv/app\nexec {command}\n"
     return {
-        _dockerfile(layout): _image(layout, f"COPY {layout.root + '/' if layout.shared else ''}rootfs /\n"
-                                    'ENTRYPOINT ["/init"]'),
+        _dockerfile(layout): _image(
+            layout, f'COPY {layout.root + "/" if layout.shared else ""}rootfs /\nENTRYPOINT ["/init"]'
+        ),
         _beside(layout, "rootfs/etc/s6-overlay/s6-rc.d/orders/run"): run,
         _beside(layout, "rootfs/etc/s6-overlay/s6-rc.d/orders/type"): "longrun\n",
     }

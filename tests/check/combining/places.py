@@ -61,9 +61,7 @@ ANYWHERE = (
         definitions=f"class Settings:\n    def __init__(self):\n        {CALL}",
         end="settings = Settings()",
     ),
-    Place(
-        "the package", "ok", needs_package=True, files={"__init__.py": f"{IMPORT}\n\n{CALL}\n"}
-    ),
+    Place("the package", "ok", needs_package=True, files={"__init__.py": f"{IMPORT}\n\n{CALL}\n"}),
     Place("absent", "ST001"),
     Place("only imported", "ST001", imports=IMPORT),
     Place("a function that nobody calls", "ST002", imports=IMPORT, definitions=f"def start():\n    {CALL}"),
@@ -74,8 +72,13 @@ ANYWHERE = (
         helper=f"{IMPORT}\n\n\ndef start():\n    {CALL}\n",
     ),
     Place("a lambda that nobody calls", "ST002", imports=IMPORT, top=f"start = lambda: {CALL}"),
-    Place("after a return", "ST002", imports=IMPORT, definitions=f"def start():\n    return\n    {CALL}",
-          end="start()"),
+    Place(
+        "after a return",
+        "ST002",
+        imports=IMPORT,
+        definitions=f"def start():\n    return\n    {CALL}",
+        end="start()",
+    ),
     Place("by the environment", "ST003", imports=f"import os\n{IMPORT}", top=_ENVIRONMENT + CALL),
     Place(
         "an exception's handler",
@@ -83,12 +86,22 @@ ANYWHERE = (
         imports=f"import os\n{IMPORT}",
         top=f'try:\n    os.environ["TRACING"]\nexcept KeyError:\n    {CALL}',
     ),
-    Place("a thread", "ST004", imports=f"import threading\n{IMPORT}",
-          definitions=f"def start():\n    {CALL}", end="threading.Thread(target=start).start()"),
-    Place("after a client", "ST005", imports=f"import openai\n{IMPORT}", top=f"client = openai.OpenAI()\n{CALL}"),
+    Place(
+        "a thread",
+        "ST004",
+        imports=f"import threading\n{IMPORT}",
+        definitions=f"def start():\n    {CALL}",
+        end="threading.Thread(target=start).start()",
+    ),
+    Place(
+        "after a client", "ST005", imports=f"import openai\n{IMPORT}", top=f"client = openai.OpenAI()\n{CALL}"
+    ),
     Place("of another package", "ST006", imports="from logtools import init_tracing", top=CALL),
     Place(
-        "of a function with the name", "ST006", definitions="def init_tracing(name):\n    print(name)", end=CALL
+        "of a function with the name",
+        "ST006",
+        definitions="def init_tracing(name):\n    print(name)",
+        end=CALL,
     ),
     Place("twice", "ST007", imports=IMPORT, top=f"{CALL}\n{CALL}"),
 )
@@ -118,8 +131,12 @@ IN_SCRIPTS = (
         definitions="def leave():\n    sys.exit(0)",
         start=f"leave()\n{CALL}",
     ),
-    Place("by main's argument", "ST003", imports=f"import sys\n{IMPORT}",
-          start=f'if "--trace" in sys.argv:\n    {CALL}'),
+    Place(
+        "by main's argument",
+        "ST003",
+        imports=f"import sys\n{IMPORT}",
+        start=f'if "--trace" in sys.argv:\n    {CALL}',
+    ),
     Place("main and the top level", "ST007", imports=IMPORT, top=CALL, start=CALL),
 )
 #: Places of an application that a server imports.
@@ -137,6 +154,10 @@ IN_APPS = (
     Place("the lifespan's end", "ST004", imports=IMPORT, after_yield=CALL),
     Place("a request", "ST004", imports=IMPORT, request=CALL),
     Place("the lifespan and the top level", "ST007", imports=IMPORT, top=CALL, before_yield=CALL),
-    Place("the lifespan, by the environment", "ST003", imports=f"import os\n{IMPORT}",
-          before_yield=_ENVIRONMENT + CALL),
+    Place(
+        "the lifespan, by the environment",
+        "ST003",
+        imports=f"import os\n{IMPORT}",
+        before_yield=_ENVIRONMENT + CALL,
+    ),
 )

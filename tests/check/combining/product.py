@@ -36,6 +36,11 @@ class Program:
             return set((self.flow.after or "ok").split())
         return set(self.place.expected.split())
 
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether a real start fails, or ends as another program, and so records nothing."""
+        return self.flow is not None and self.flow.fails
+
     def __str__(self) -> str:
         return f"{self.start}, {self.flow.name if self.flow else self.form}, {self.place.name}"
 
@@ -64,11 +69,13 @@ class Combination:
         files |= {f"{package}/{name}": text for name, text in program.place.files.items()}
         if program.start == "a console script":
             name = f"{layout.root}/pyproject.toml" if layout.root else "pyproject.toml"
-            files[name] = f'[project]\nname = "orders"\n[project.scripts]\norders-run = "{layout.module}:main"\n'
+            files[name] = (
+                f'[project]\nname = "orders"\n[project.scripts]\norders-run = "{layout.module}:main"\n'
+            )
         for name, text in LAUNCHERS[self.launcher](layout, self._command()).items():
             files[name] = files[name] + text if name in files else text
         files[".run"] = self._shell() + "\n"
-        return Sample(str(self), sorted(program.expected)[0], files)
+        return Sample(str(self), min(program.expected), files)
 
     def _entry(self) -> str:
         program = self.program
@@ -79,12 +86,16 @@ class Combination:
     def _command(self) -> str:
         layout, program = self.layout, self.program
         if program.start == "the file":
-            return f"python {'/'.join(part for part in (layout.source, *layout.module.split('.')) if part)}.py"
+            return (
+                f"python {'/'.join(part for part in (layout.source, *layout.module.split('.')) if part)}.py"
+            )
         if program.start == "the module":
             return f"python -m {layout.module}"
         if program.start == "a console script":
             return "orders-run"
-        source = f" --{'app-dir' if program.start == 'uvicorn' else 'chdir'} {layout.source}" * bool(layout.source)
+        source = f" --{'app-dir' if program.start == 'uvicorn' else 'chdir'} {layout.source}" * bool(
+            layout.source
+        )
         if program.start == "uvicorn":
             factory = program.form == "a factory's"
             return f"uvicorn{source} {layout.module}:{'create_app --factory' if factory else 'app'}"
