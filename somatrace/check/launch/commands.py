@@ -14,6 +14,7 @@ from somatrace.check.launch import (
     programs,
     servers,
     sourced,
+    starters,
     staying,
     steps,
     supervised,
@@ -270,9 +271,13 @@ def _unknown(
         return [
             undecidable(origin, program, f"no file of the tree has the task that `{' '.join(given)}` runs")
         ]
-    if (
-        any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
-        and program in programs.SUSPECTS
-    ):
+    if inner := starters.wrapped(argv):
+        return launches(inner, around, origin, depth=depth + 1)
+    suspect = program in programs.SUSPECTS and any(_names_code(word) for word in argv[1:])
+    if suspect or starters.starts_unknown_code(argv, around):
         return [undecidable(origin, program, f"it is unknown how `{program}` starts Python code")]
     return []
+
+
+def _names_code(word: str) -> bool:
+    return word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) is not None
