@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from posixpath import basename, join, normpath
 
-from somatrace.check.launch import commands, image_files, instructions, servers, service_folders, words
+from somatrace.check.launch import (
+    commands,
+    image_files,
+    instructions,
+    servers,
+    service_folders,
+    words,
+)
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.container import AS_BUILT, BuildStage, ContainerCommand, DeclaredCommand, Override
 from somatrace.check.launch.copies import contexts_of, copied, mounts
@@ -219,19 +226,6 @@ def _supervised(inside: LaunchContext) -> list[Launch]:
         place = inside.file(script) or inside.written[script].path
         found += commands.launches((script,), inside, LaunchOrigin(place, 1, script))
     return found
-
-
-def uncommanded(path: str, around: LaunchContext, base: re.Pattern[str]) -> int:
-    """The line of the last FROM of an image of such a base that holds Python and has no command, or 0."""
-    text = around.tree.text(path) or ""
-    found = stages(text)
-    if not found or found[-1].entrypoint or found[-1].command or not base.search(found[-1].base):
-        return 0
-    stage = found[-1]
-    inside = replace(around, mounts=mounts(stage, around.tree, contexts_of(path, stage, around.tree)[0]))
-    if not inside.mounts or not inside.holds_python():
-        return 0
-    return max(one.line for one in instructions.read(text).found if one.name == "FROM")
 
 
 def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> LaunchContext:

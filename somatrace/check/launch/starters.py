@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from posixpath import basename
 
-from somatrace.check.launch import programs
+from somatrace.check.launch import programs, words
 from somatrace.check.launch.around import LaunchContext
 
 _ANY: frozenset[str] = frozenset()
@@ -30,11 +30,11 @@ _STARTERS = {
 #: Programs that start nothing, or do one thing and end, whatever they are given.
 _TOOLS = frozenset([
     "[", "[[", "aerich", "alembic", "apk", "apt", "apt-get", "awk", "aws", "az", "black", "cat", "cd",
-    "chmod", "chown", "coverage", "cp", "curl", "cut", "cython", "dbt", "django-admin", "echo", "exit", "export",
-    "false", "find", "flake8", "fly", "gcloud", "git", "grep", "head", "helm", "isort", "kill", "killall",
-    "kubectl", "ln", "local", "ls", "mkdir", "mkdocs", "mv", "mypy", "nuitka", "pgrep", "pip", "pip3",
-    "pkill", "playwright", "pre-commit", "printf", "ps", "psql", "pyinstaller", "pylint", "pyright", "pytest",
-    "read", "redis-cli", "return", "rm", "rsync", "ruff", "scp", "sed", "service", "set", "shift", "sleep",
+    "chmod", "chown", "coverage", "cp", "curl", "cut", "cython", "dbt", "django-admin", "echo", "exit",
+    "export", "false", "find", "flake8", "fly", "gcloud", "git", "grep", "head", "helm", "isort", "kill",
+    "killall", "kubectl", "ln", "local", "ls", "mkdir", "mkdocs", "mv", "mypy", "nuitka", "pgrep", "pip",
+    "pip3", "pkill", "playwright", "pre-commit", "printf", "ps", "psql", "pyinstaller", "pylint", "pyright",
+    "pytest", "read", "redis-cli", "return", "rm", "rsync", "ruff", "scp", "sed", "service", "set", "shift", "sleep",
     "sphinx-build", "ssh", "supervisorctl", "systemctl", "tail", "tar", "tee", "terraform", "test", "touch",
     "trap", "true", "twine", "ulimit", "umask", "unset", "unzip", "vulture", "wait", "wc", "wget", "which",
     "zip", ":",
@@ -49,8 +49,14 @@ def is_silent(name: str) -> bool:
     return name in _TOOLS or name in programs.OTHERS
 
 
+def is_unknown(name: str) -> bool:
+    """Whether nothing is known about a program."""
+    known = is_silent(name) or name in programs.PROGRAMS or name in words.SHELLS or name == "supervisord"
+    return not known and not _PYTHON.fullmatch(name) and "$" not in name
+
+
 def wrapped(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The command of Python or one of its servers that an unknown program is given: `acme-run python m.py`."""
+    """The command of Python, or a server of it, that an unknown program is given: `acme-run python m.py`."""
     if is_silent(basename(argv[0])):
         return ()
     for place, word in enumerate(argv[1:-1], 1):
