@@ -52,7 +52,7 @@ def test_a_sample_has_every_launcher_and_every_layout() -> None:
     chosen = some(300, seed=1)
 
     assert {one.launcher for one in chosen} == set(LAUNCHERS)
-    assert {one.layout for one in chosen} == set(LAYOUTS)
+    assert {one.layout.name for one in chosen} == {layout.name for layout in LAYOUTS}
 
 
 #: gunicorn restarts the worker whose server was stopped.

@@ -18,6 +18,7 @@ _ESCAPE = re.compile(r"\\([ntr\\])")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _FORMAT = re.compile(r"%([%sb])")
 _MOST_ARGUMENTS = 500
+_LONGEST = 50_000
 
 
 def made(stage: BuildStage, rest: str) -> frozenset[str]:
@@ -32,7 +33,7 @@ def write(stage: BuildStage, read: Instruction) -> None:
     stage.redirected |= _in_image(stage, paths)
     if read.documents and len(paths) == len(read.documents):
         hold(stage, paths, read.documents)
-    if paths and not read.documents:
+    if paths and not read.documents and len(read.rest) <= _LONGEST:
         held = dict(stage.written)
         for path, text, appends in _printed(read.rest, stage):
             place = normpath(join(stage.workdir, path))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from posixpath import basename
 from typing import Final
 
@@ -27,6 +28,9 @@ _REFERENCE = re.compile(r"\$\$|\$\((\w+)\)|\$\{(\w+)\}|\$\(([a-z]+[ \t][^()]*)\)
 _QUOTED = re.compile(r"^([\"'])(.*)\1[ \t]*$")
 _MOST_LINES = 5_000
 _MOST_DEPTH = 5
+#: Targets and variables that refer to each other multiply.
+_MOST_NEEDED = 100
+_MOST_EXPANDED = 1_000
 _LONGEST = 2_000
 
 
@@ -83,23 +87,26 @@ def recipe(text: str, target: str, variables: Mapping[str, str]) -> Recipe | Non
     """The recipe of a target, or of the first one; one without lines is that of what it needs."""
     recipes = _read(text)
     known = {"MAKE": "make", **recipes.variables, **variables}
-    found = _followed(recipes, target or next(iter(recipes.found), ""), 0)
+    found = _followed(recipes, target or next(iter(recipes.found), ""), set())
     if found is None:
         return None
-    return Recipe(found.needed, found.line, [_expanded(line, known) for line in found.lines])
+    left = [_MOST_EXPANDED]
+    return Recipe(found.needed, found.line, [_expanded(line, known, left) for line in found.lines])
 
 
-def _followed(recipes: _Recipes, target: str, depth: int) -> Recipe | None:
+def _followed(recipes: _Recipes, target: str, seen: set[str]) -> Recipe | None:
     found = recipes.found.get(target)
-    if found is None or found.text or depth > _MOST_DEPTH:
+    if found is None or found.text or target in seen:
         return found
+    seen.add(target)
     for name in reversed(found.needed):
-        needed = _followed(recipes, name, depth + 1)
+        needed = _followed(recipes, name, seen) if len(seen) < _MOST_NEEDED else None
         if needed is not None and needed.text:
             return needed
     return found
 
 
+@lru_cache(4)
 def _read(text: str) -> _Recipes:
     read = _Recipes()
     current: list[Recipe] = []
@@ -160,8 +167,8 @@ def _add(recipes: list[Recipe], line: str, number: int) -> None:
             )
 
 
-def _expanded(line: str, known: Mapping[str, str], depth: int = 0) -> str:
-    """A line with the values of its variables; an unknown one is left to the shell."""
+def _expanded(line: str, known: Mapping[str, str], left: list[int], depth: int = 0) -> str:
+    """A line with the values of its variables; an unknown one is left to the shell. `left` limits them."""
 
     def value(match: re.Match[str]) -> str:
         if match[0] == "$$":
@@ -169,8 +176,9 @@ def _expanded(line: str, known: Mapping[str, str], depth: int = 0) -> str:
         name = match[1] or match[2] or match[4]
         if not name:
             return "$COMPUTED"
-        if name not in known or depth > _MOST_DEPTH:
+        left[0] -= 1
+        if name not in known or depth > _MOST_DEPTH or left[0] < 0:
             return f"${{{name}}}"
-        return _expanded(known[name], known, depth + 1)
+        return _expanded(known[name], known, left, depth + 1)
 
     return _REFERENCE.sub(value, line)[:_LONGEST]

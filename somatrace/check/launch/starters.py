@@ -34,8 +34,9 @@ _TOOLS = frozenset([
     "export", "false", "find", "flake8", "fly", "gcloud", "git", "grep", "head", "helm", "isort", "kill",
     "killall", "kubectl", "ln", "local", "ls", "mkdir", "mkdocs", "mv", "mypy", "nuitka", "pgrep", "pip",
     "pip3", "pkill", "playwright", "pre-commit", "printf", "ps", "psql", "pyinstaller", "pylint", "pyright",
-    "pytest", "read", "redis-cli", "return", "rm", "rsync", "ruff", "scp", "sed", "service", "set", "shift", "sleep",
-    "sphinx-build", "ssh", "supervisorctl", "systemctl", "tail", "tar", "tee", "terraform", "test", "touch",
+    "pytest", "read", "redis-cli", "return", "rm", "rsync", "ruff", "scp", "sed", "service", "set", "shift",
+    "sleep", "sphinx-build", "ssh", "supervisorctl", "systemctl", "tail", "tar", "tee", "terraform", "test",
+    "touch",
     "trap", "true", "twine", "ulimit", "umask", "unset", "unzip", "vulture", "wait", "wc", "wget", "which",
     "zip", ":",
 ])  # fmt: skip

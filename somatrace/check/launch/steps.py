@@ -22,6 +22,7 @@ _MOST_DEPTH = 8
 #: Functions that call each other multiply.
 _MOST_TOKENS = 20_000
 _MOST_NESTED = 50
+_MOST_CONDITIONS = 200
 _MOST_STEPS = 2_000
 
 
@@ -76,6 +77,8 @@ class _Splitter:
     #: how many tokens were taken, and how many `run` go on
     taken: int = 0
     nested: int = 0
+    #: how many conditions were read
+    conditions: int = 0
     #: whether the branch that the arguments choose ends the script
     over: bool = False
 
@@ -121,7 +124,8 @@ class _Splitter:
             return None
         if given[at].text == "case":
             return shell_blocks.chosen(given, at, ended, self.known, self.settled)
-        if given[at].text == "if" and self.settled:
+        if given[at].text == "if" and self.settled and self.conditions < _MOST_CONDITIONS:
+            self.conditions += 1
             return shell_conditions.chosen(given, at, self.known, self.settled, self.positional)
         return None
 

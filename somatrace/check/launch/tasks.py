@@ -19,6 +19,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from posixpath import basename, dirname
 from typing import Any
 
@@ -59,11 +60,10 @@ _FUNCTION = re.compile(r"[\w.]+:[\w.]+")
 _ARGUMENTS = re.compile(r"\{args(?::([^{}]*))?\}")
 #: The keys of a task, and whether its value names other tasks.
 _PARTS = {
-    "depends-on": True, "depends_on": True, "deps": True, "uses": False, "cmd": False, "shell": False,
+    "depends-on": True, "depends_on": True, "deps": True, "cmd": False, "shell": False,
     "call": False, "script": False, "composite": True, "chain": True, "sequence": True, "parallel": True,
     "ref": True, "task": True, "cmds": False,
 }  # fmt: skip
-_MOST_DEPTH = 6
 _MOST_PARTS = 50
 
 
@@ -181,6 +181,7 @@ def _below(levels: list[Any], names: list[str]) -> list[dict[Any, Any]]:
     return [level for level in levels if isinstance(level, dict)]
 
 
+@lru_cache(4)
 def _loaded(path: str, text: str) -> Any:
     try:
         if path.endswith((".yml", ".yaml")):
@@ -195,7 +196,7 @@ def _loaded(path: str, text: str) -> Any:
 def _task(path: str, call: _Call, tasks: dict[str, Any], around: LaunchContext) -> Task:
     """The task with everything that it runs, in order."""
     text = around.tree.text(path) or ""
-    parts = _parts(tasks[call.name], tasks, 0, by_name=call.runner == "hatch")[:_MOST_PARTS]
+    parts = _parts(tasks[call.name], tasks, [_MOST_PARTS], by_name=call.runner == "hatch")
     last = parts[-1] if parts else ""
     value = tasks[call.name] if isinstance(tasks[call.name], dict) else {}
     folder = str(value.get("cwd") or value.get("working_dir") or value.get("dir") or "")
@@ -218,26 +219,28 @@ def _given(command: str, arguments: str) -> str:
     return f"{command} {arguments}".strip()
 
 
-def _parts(value: Any, tasks: dict[str, Any], depth: int, *, by_name: bool = False) -> list[str]:
-    """The commands and functions of a task. `by_name` says whether a text may begin with another task."""
-    if depth > _MOST_DEPTH:
+def _parts(value: Any, tasks: dict[str, Any], left: list[int], *, by_name: bool = False) -> list[str]:
+    """The commands and functions of a task. `by_name` says whether a text may begin with another task;
+    `left` is how many more parts may be read: tasks that refer to each other multiply.
+    """
+    left[0] -= 1
+    if left[0] < 0:
         return []
     if isinstance(value, str):
         name, _, rest = value.strip().partition(" ")
         if by_name and name in tasks:
-            found = _parts(tasks[name], tasks, depth + 1, by_name=by_name)
+            found = _parts(tasks[name], tasks, left, by_name=by_name)
             return [*found[:-1], _given(found[-1], rest)] if found else []
         return [value.strip()] if value.strip() else []
     if isinstance(value, list):
-        listed = [one if isinstance(one, str | list | dict) else "" for one in value[:_MOST_PARTS]]
-        return [part for one in listed for part in _parts(one, tasks, depth + 1, by_name=True)]
+        return [part for one in value for part in _parts(one, tasks, left, by_name=True)]
     found = []
     for key, names in _PARTS.items() if isinstance(value, dict) else ():
         part = value.get(key)
         if key == "cmd" and isinstance(part, list):
             part = shlex.join(str(word) for word in part)
-        if part is not None and key != "uses":
-            found += _parts(part, tasks, depth + 1, by_name=names or by_name)
+        if part is not None:
+            found += _parts(part, tasks, left, by_name=names or by_name)
     return found
 
 
