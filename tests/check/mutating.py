@@ -15,7 +15,7 @@ from tests.check.corpus import Sample, samples
 from tests.check.starting import commands, observed
 
 #: What says of a process that its tracing is missing, late or uncertain.
-ABOUT_THE_CALL = {"ST000", "ST001", "ST002", "ST003", "ST004", "ST005", "ST006", "ST007", "ST041"}
+ABOUT_THE_CALL = {"ST000", "ST001", "ST002", "ST003", "ST004", "ST005", "ST006", "ST007", "ST041", "ST042"}
 
 
 @dataclass(frozen=True)

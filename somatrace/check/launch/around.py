@@ -52,7 +52,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class LaunchContext:
-    """The environment a command runs in. `mounts` map image paths to directories or files in the tree."""
+    """The environment a command runs in. `mounts` map image paths to directories or files in the tree: of two
+    that hold a file, the first counts.
+    """
 
     tree: FileTree
     workdir: str = "/"
@@ -96,7 +98,7 @@ class LaunchContext:
         """Candidate paths in the tree for an image path, best first."""
         wanted = self.in_image(path)
         found = []
-        for target, source in sorted(self.mounts, key=lambda mount: -len(mount[0])):
+        for target, source in self.mounts:
             if wanted == target:
                 found.append(source)
             elif wanted.startswith(target.rstrip("/") + "/"):

@@ -14,18 +14,19 @@ from somatrace.check.launch import (
     programs,
     servers,
     sourced,
+    starters,
+    staying,
     steps,
     supervised,
+    tasks,
     uwsgi,
     words,
 )
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.servers import ServerOptions, undecidable
-from somatrace.check.launch.steps import ShellStep
 from somatrace.check.launch.wrappers import bare, surroundings
 from somatrace.check.run.process import ProcessStart
 
-_PYTHON = re.compile(r"^(?:python|pypy)(?:\d+(?:\.\d+)*)?(?:\.exe)?$|^python3?\.\d+$")
 _OTHER_USERS = frozenset(["su", "runuser"])
 _PYTHON_VALUES = {"-W", "-X", "--check-hash-based-pycs"}
 _ONE_OFF_MODULES = frozenset([
@@ -42,30 +43,47 @@ def launches(
     argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, *, depth: int = 0
 ) -> list[Launch]:
     """The Python processes a command starts; none for non-Python programs and one-off tools."""
-    around = surroundings(argv, around)
-    argv = bare(argv)
+    around, given = surroundings(argv, around), argv
+    argv = bare(given)
+    task = tasks.named(given, argv, around)
     if not argv or depth > _MOST_DEPTH:
         return []
+    if task is not None:
+        return _task(task, around, depth)
     program = basename(argv[0])
     if program in words.SHELLS:
         return _shell(argv, around, origin, depth)
     if program in _OTHER_USERS:
-        given = argv.index("-c") + 1 if "-c" in argv else len(argv)
-        return text(argv[given], around, origin, depth=depth + 1) if given < len(argv) else []
+        place = argv.index("-c") + 1 if "-c" in argv else len(argv)
+        return text(argv[place], around, origin, depth=depth + 1) if place < len(argv) else []
     if program in {".", "source"} and len(argv) > 1:
         if around.file(argv[1]) is None and sourced.SETS_VARIABLES.search(argv[1]):
             return []
         return _script(argv[1], argv[2:], around, origin, depth)
-    if _PYTHON.match(program):
+    if staying.PYTHON.match(program):
         return _python(argv, around, origin, depth)
     if program == "supervisord":
         return _supervisord(argv, around, origin, depth)
     known = programs.PROGRAMS.get(program)
     if known is None:
-        return _unknown(argv, around, origin, depth)
+        return _unknown(argv, given, around, origin, depth)
     options = ServerOptions.of(argv[1:])
     found = known(options, around, origin)
     return [*found, *_attached(options, around, origin, depth)] if program == "uwsgi" else found
+
+
+def _task(task: tasks.Task, around: LaunchContext, depth: int) -> list[Launch]:
+    """The processes of a project's task."""
+    around = around.counting(_MOST_SCRIPTS)
+    if not around.has_scripts_left():
+        return []
+    inside = replace(
+        around, workdir=around.in_image(task.folder), variables={**around.variables, **task.variables}
+    )
+    origin = LaunchOrigin(task.path, task.line, task.function or task.text)
+    if task.function:
+        return [servers.console(task.function, inside, origin)]
+    return text(task.text, inside, origin, depth=depth + 1)
 
 
 def _attached(
@@ -109,40 +127,13 @@ def text(
         here = (
             replace(origin, line=origin.line + step.line - 1) if origin.line and "\n" in command else origin
         )
-        if _stays(step, argv):
-            found.extend(launches(argv, surroundings(step.words, around), here, depth=depth + 1))
-        elif _may_stay(argv, around):
-            foreground = launches(argv, surroundings(step.words, around), here, depth=depth + 1) or foreground
-    if not found and not _replaces(commands):
+        if staying.stays(step, argv, around):
+            found.extend(launches(step.words, around, here, depth=depth + 1))
+        elif staying.may_stay(step.words, argv, around):
+            foreground = launches(step.words, around, here, depth=depth + 1) or foreground
+    if not found and not staying.replaces(commands):
         return foreground
     return found
-
-
-def _stays(step: ShellStep, argv: tuple[str, ...]) -> bool:
-    """Whether a command is a process by its place or its program."""
-    if step.last or step.behind or step.words[0] == "exec" or programs.serves(argv):
-        return True
-    name = basename(argv[0])
-    return name in words.SHELLS | {".", "source"} or (step.endless and _is_python(argv))
-
-
-def _is_python(argv: tuple[str, ...]) -> bool:
-    return _PYTHON.match(basename(argv[0])) is not None or argv[0].endswith(".py")
-
-
-def _may_stay(argv: tuple[str, ...], around: LaunchContext) -> bool:
-    """Whether a command in the foreground may be what its script is for, if nothing after it stays."""
-    if _is_python(argv):
-        return True
-    return "$" not in argv[0] and "/" in argv[0] and around.file(argv[0]) is not None
-
-
-def _replaces(commands: list[ShellStep]) -> bool:
-    """Whether a script ends as another program, to which what it runs before is preparation."""
-    last = commands[-1].words if commands else ()
-    return bool(last) and (
-        last[0] == "exec" or basename(bare(last)[0] if bare(last) else "") in programs.OTHERS
-    )
 
 
 def _shell(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
@@ -261,7 +252,9 @@ def _file(path: str, rest: tuple[str, ...], around: LaunchContext, origin: Launc
     return servers.script(found, around, origin, command=command)
 
 
-def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int) -> list[Launch]:
+def _unknown(
+    argv: tuple[str, ...], given: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin, depth: int
+) -> list[Launch]:
     """A script in the tree, a console script of one of its projects, or an unrelated program."""
     program = argv[0]
     if "$" in program:
@@ -274,9 +267,17 @@ def _unknown(argv: tuple[str, ...], around: LaunchContext, origin: LaunchOrigin,
     console = around.scripts.get(basename(program))
     if console is not None:
         return [servers.console(console, around, origin)]
-    if (
-        any(word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) for word in argv[1:])
-        and program in programs.SUSPECTS
-    ):
+    if tasks.is_missing(given, argv, around) and around.holds_python():
+        return [
+            undecidable(origin, program, f"no file of the tree has the task that `{' '.join(given)}` runs")
+        ]
+    if inner := starters.wrapped(argv):
+        return launches(inner, around, origin, depth=depth + 1)
+    suspect = program in programs.SUSPECTS and any(_names_code(word) for word in argv[1:])
+    if suspect or starters.starts_unknown_code(argv, around):
         return [undecidable(origin, program, f"it is unknown how `{program}` starts Python code")]
     return []
+
+
+def _names_code(word: str) -> bool:
+    return word.endswith(".py") or re.fullmatch(r"[\w.]+:[\w.]+(\(\))?", word) is not None

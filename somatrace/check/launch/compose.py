@@ -47,7 +47,7 @@ def _service(path: str, folder: str, service: dict[str, Any], around: LaunchCont
         command=container_command(service.get("command")),
         entrypoint=container_command(service.get("entrypoint")),
         workdir=str(service.get("working_dir") or ""),
-        mounts=tuple(_mounts(service.get("volumes"), folder, around)),
+        mounts=tuple(sorted(_mounts(service.get("volumes"), folder, around), key=lambda one: -len(one[0]))),
         variables=_variables(service.get("environment")),
     )
     if build is None:

@@ -17,7 +17,7 @@ _FOLDERS = frozenset([
 
 
 def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, str], ...]:
-    """Map image paths to paths in the tree, for one build context."""
+    """Map image paths to paths in the tree, for one build context; a later COPY replaces an earlier."""
     found: list[tuple[str, str]] = []
     folders = set(stage.folders)
     for source, target in stage.copies:
@@ -32,7 +32,7 @@ def mounts(stage: BuildStage, tree: FileTree, context: str) -> tuple[tuple[str, 
             found.append((join(target, basename(path)) if into else target, path))
         elif "*" in source:
             found.append((target.rstrip("/"), beside(context, dirname(source))))
-    return tuple(found)
+    return tuple(reversed(found))
 
 
 def _is_folder(target: str, folders: set[str]) -> bool:

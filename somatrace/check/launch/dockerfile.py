@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from posixpath import basename, join, normpath
 
-from somatrace.check.launch import commands, instructions, servers, words
-from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin, WrittenFile
+from somatrace.check.launch import (
+    commands,
+    image_files,
+    instructions,
+    servers,
+    service_folders,
+    words,
+)
+from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.container import AS_BUILT, BuildStage, ContainerCommand, DeclaredCommand, Override
 from somatrace.check.launch.copies import contexts_of, copied, mounts
 from somatrace.check.launch.instructions import HereDocument, Instruction
 from somatrace.check.launch.lambdas import BASE_FOLDER, BASE_VARIABLES, ENTRYPOINT, handled, is_lambda
 from somatrace.check.launch.presence import is_followed
 
-#: Files that a RUN writes: by redirection or `tee`.
-_WRITTEN = re.compile(r"(?:>|\btee(?:\s+-a)?)\s*([\w./-]*/[\w.-]+)")
 _OPTIONS = re.compile(r"(?:--\S+\s+)+")
 _FROM = re.compile(r"--from=(\S+)")
 _PAIR = re.compile(r"(?<!\w)(\w+)=(\"[^\"]*\"|'[^']*'|\S*)")
 _ARGUMENT = re.compile(r"(?<!\S)(\w+)(?:=(?:\"[^\"]*\"|'[^']*'|\S*))?")
-_MKDIR = re.compile(r"\bmkdir\s+([^&|;]+)")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
 _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".rs", ".java", ".sh", ".json")
@@ -100,21 +104,12 @@ def _apply(found: list[BuildStage], read: Instruction, arguments: Mapping[str, s
     elif instruction in {"COPY", "ADD"}:
         _copy(stage, rest, documents, found[:-1])
     elif instruction == "RUN":
-        stage.folders |= _made(stage, rest)
-        paths = _WRITTEN.findall(rest)
-        stage.redirected |= _in_image(stage, paths)
-        if len(paths) == len(documents):
-            _hold(stage, paths, documents)
+        stage.folders |= image_files.made(stage, rest)
+        image_files.write(stage, read)
     elif instruction == "ENTRYPOINT":
         stage.entrypoint, stage.command = _container_command(rest, line), None
     elif instruction == "CMD":
         stage.command = _container_command(rest, line)
-
-
-def _made(stage: BuildStage, rest: str) -> frozenset[str]:
-    """The directories that a RUN makes."""
-    named = [word for made in _MKDIR.findall(words.expand(rest, stage.variables)) for word in made.split()]
-    return _in_image(stage, [word.strip("\"'") for word in named if not word.startswith("-")])
 
 
 def _environment(stage: BuildStage, rest: str, line: int, arguments: Mapping[str, str] | None) -> None:
@@ -143,7 +138,9 @@ def _copy(
     if any(part.startswith("<<") for part in parts):
         names = [re.sub(r"\W", "", part) for part in parts[:-1]]
         into_folder = parts[-1].endswith("/")
-        _hold(stage, [join(target, name) for name in names] if into_folder else [target], documents)
+        image_files.hold(
+            stage, [join(target, name) for name in names] if into_folder else [target], documents
+        )
         return
     into = parts[-1].endswith(("/", ".")) or len(parts) > 2
     target = f"{target.rstrip('/')}/" if into else target
@@ -163,19 +160,6 @@ def _named(name: str, earlier: list[BuildStage]) -> BuildStage | None:
     if name.isdecimal() and len(name) < 4:
         return earlier[int(name)] if int(name) < len(earlier) else None
     return next((one for one in reversed(earlier) if one.name.lower() == name.lower()), None)
-
-
-def _hold(stage: BuildStage, paths: Sequence[str], documents: tuple[HereDocument, ...]) -> None:
-    """Note the files that here-documents write."""
-    held = dict(stage.written)
-    for path, document in zip(paths, documents, strict=False):
-        text = document.text if document.quoted else words.expand(document.text, stage.variables)
-        held[normpath(join(stage.workdir, path))] = WrittenFile(text.replace("\\$", "$"), "", document.line)
-    stage.written = held
-
-
-def _in_image(stage: BuildStage, paths: Sequence[str]) -> frozenset[str]:
-    return frozenset(normpath(join(stage.workdir, path)) for path in paths)
 
 
 def _container_command(rest: str, line: int) -> ContainerCommand:
@@ -225,44 +209,23 @@ def _launched(
     inherited = DeclaredCommand(stage.command if override.entrypoint is None else None, path)
     last = DeclaredCommand(override.command, override.origin) if override.command else inherited
     for declared in (first, last):
-        written = _written(declared.command, stage, inside)
+        written = image_files.unread(declared.command, stage, inside)
         if written and declared.command is not None:
             origin = LaunchOrigin(declared.path, declared.command.line, written)
             reason = f"`{written}` is written by the Dockerfile itself, and such files are not followed"
             return [servers.undecidable(origin, written, reason)]
     if is_lambda(stage.base) and (first.command is None or first.command.words == (ENTRYPOINT,)):
         return handled(last, inside)
-    return started(first, last, inside)
+    return [*started(first, last, inside), *_supervised(inside)]
 
 
-def uncommanded(path: str, around: LaunchContext, base: re.Pattern[str]) -> int:
-    """The line of the last FROM of an image of such a base that holds Python and has no command, or 0."""
-    text = around.tree.text(path) or ""
-    found = stages(text)
-    if not found or found[-1].entrypoint or found[-1].command or not base.search(found[-1].base):
-        return 0
-    stage = found[-1]
-    inside = replace(around, mounts=mounts(stage, around.tree, contexts_of(path, stage, around.tree)[0]))
-    if not inside.mounts or not inside.holds_python():
-        return 0
-    return max(one.line for one in instructions.read(text).found if one.name == "FROM")
-
-
-def _written(command: ContainerCommand | None, stage: BuildStage, inside: LaunchContext) -> str:
-    """The word of a command that refers to a file which the Dockerfile writes."""
-    if command is None or not (stage.written or stage.redirected):
-        return ""
-    for word in (*command.words, *command.shell.split()):
-        module = word.partition(":")[0].replace(".", "/")
-        for name in (word, f"{module}.py"):
-            path = normpath(join(stage.workdir, name))
-            if path in stage.written:
-                if path.endswith(".py"):
-                    return word
-                continue
-            if path in stage.redirected and not path.startswith("/dev/") and inside.file(name) is None:
-                return word
-    return ""
+def _supervised(inside: LaunchContext) -> list[Launch]:
+    """The services that the image's init keeps running, beside its command."""
+    found: list[Launch] = []
+    for script in service_folders.scripts(inside):
+        place = inside.file(script) or inside.written[script].path
+        found += commands.launches((script,), inside, LaunchOrigin(place, 1, script))
+    return found
 
 
 def surroundings(stage: BuildStage, around: LaunchContext, context: str) -> LaunchContext:

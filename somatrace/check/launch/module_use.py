@@ -13,13 +13,15 @@ from somatrace.check.run import blocking
 #: A file without any of these words exposes no app, serves nothing and calls no model.
 WORTH_PARSING = re.compile(
     rb"FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|(?:create|make|build|get)_app|FastMCP|Application\("
+    rb"|FunctionApp|functions_framework"
     rb"|Blacksheep|BlackSheep|Robyn|Chalice|Mangum|modal|streamlit|chainlit|uvicorn|serve|run_|launch\("
     rb"|start_polling|start_consuming|infinity_polling|wait_for_termination|\.(?:run|start|work|listen)\(|"
     + rb"|".join(map(re.escape, model_clients.WORDS))
 )
 _APPS = frozenset([
     "FastAPI", "Flask", "Starlette", "Quart", "Sanic", "Litestar", "create_app", "make_app", "build_app",
-    "get_app", "APIFlask", "FastMCP", "Application", "Blacksheep", "BlackSheep", "Robyn", "Chalice", "Mangum",
+    "get_app", "APIFlask", "FunctionApp", "FastMCP", "Application", "Blacksheep", "BlackSheep", "Robyn",
+    "Chalice", "Mangum",
 ])  # fmt: skip
 _APP_LINE = re.compile(
     rf"^(\w++)(?:\s*+:[^=\n]++)?\s*+=\s*+(?:\w++\.)*+(?:{'|'.join(sorted(_APPS))})\(".encode(), re.MULTILINE
@@ -142,8 +144,11 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     if isinstance(statement, ast.ClassDef):
         return
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        if any(_path(use, one).startswith("chainlit.on_") for one in statement.decorator_list):
+        paths = [_path(use, one) for one in statement.decorator_list]
+        if any(path.startswith("chainlit.on_") for path in paths):
             use.app = use.app or statement.name
+        elif not use.app and any(path.startswith("functions_framework.") for path in paths):
+            use.app, use.role = statement.name, "lambda"
         return
     if not use.app and _draws(use, statement):
         use.app, use.role = "streamlit", "streamlit"

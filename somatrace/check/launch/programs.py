@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from posixpath import basename
 
 from somatrace.check.launch import servers
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
+from somatrace.check.launch.importers import IMPORTERS, importer
 from somatrace.check.launch.lambdas import handler
 from somatrace.check.launch.servers import ServerOptions
 from somatrace.check.launch.uwsgi import uwsgi
@@ -48,6 +50,7 @@ PROGRAMS: dict[str, Callable[[ServerOptions, LaunchContext, LaunchOrigin], list[
     "functions-framework": functions_framework,
     "fastmcp": mcp,
     "mcp": mcp,
+    **{name: partial(importer, name) for name in IMPORTERS},
 }
 #: `python -m NAME` for programs whose module name differs.
 MODULES = {
@@ -55,11 +58,13 @@ MODULES = {
     "waitress": "waitress-serve",
     "streamlit.web.cli": "streamlit",
     "celery.bin.celery": "celery",
+    "huey.bin.huey_consumer": "huey_consumer",
+    "procrastinate.cli": "procrastinate",
 }
 #: Programs that start Python code in ways the check does not follow.
 SUSPECTS = frozenset([
     "watchfiles", "pm2", "circusd", "supervisorctl", "bentoml", "ray", "torchrun", "accelerate",
-    "mlflow", "prefect", "dagster", "litestar",
+    "mlflow", "prefect", "dagster",
 ])  # fmt: skip
 #: Servers that are not Python.
 OTHERS = frozenset([

@@ -19,7 +19,7 @@ _FLAGS = {
     "--no-server-header", "--no-use-colors", "-E", "--events", "--debug", "--quiet", "-q", "--headless",
     "--no-proxy-headers", "--with-scheduler", "--without-gossip", "--without-mingle",
     "--without-heartbeat", "--capture-output", "--no-date-header", "--burst", "-r",
-    "--respawn-failed-workers", "--no-reload",
+    "--respawn-failed-workers", "--no-reload", "--fs-discover", "-fsd", "--standalone", "--all-namespaces",
 }  # fmt: skip
 _PATH_CHANGE = re.compile(r"^[ \t]*sys\.path\.insert\([ \t]*0,", re.MULTILINE)
 _PARENT = re.compile(

@@ -57,8 +57,8 @@ def ends(given: Sequence[ShellToken]) -> dict[int, int]:
             continue
         if token.text in {"{", "case"}:
             named = place > 1 and given[place - 2].text == "function"
-            opened += [place] if named or _is_command(given, place) else []
-        elif _is_command(given, place) and opened and given[opened[-1]].text == _BLOCKS[token.text]:
+            opened += [place] if named or is_command(given, place) else []
+        elif is_command(given, place) and opened and given[opened[-1]].text == _BLOCKS[token.text]:
             found[opened.pop()] = place
     return found
 
@@ -80,7 +80,7 @@ def function(given: Sequence[ShellToken], at: int, ended: Mapping[int, int]) -> 
     return ShellFunction(given[named].text, list(given[start + 1 : end]), end + 1) if end else None
 
 
-def _is_command(given: Sequence[ShellToken], place: int) -> bool:
+def is_command(given: Sequence[ShellToken], place: int) -> bool:
     """Whether a word is where a command may begin."""
     before = given[place - 1] if place else None
     return (
@@ -146,7 +146,7 @@ def _branches(given: Sequence[ShellToken]) -> list[tuple[list[str], list[ShellTo
             elif token.kind == "word":
                 patterns.append(unquoted(token.text, {}))
             continue
-        if token.kind == "word" and token.text in {"case", "esac"} and _is_command(given, place):
+        if token.kind == "word" and token.text in {"case", "esac"} and is_command(given, place):
             depth += 1 if token.text == "case" else -1
         if token.text == ";;" and not depth:
             found.append((patterns, body))
@@ -156,3 +156,17 @@ def _branches(given: Sequence[ShellToken]) -> list[tuple[list[str], list[ShellTo
     if body is not None:
         found.append((patterns, body))
     return found
+
+
+def ends_script(body: Sequence[ShellToken]) -> bool:
+    """Whether the last command of some is `exec PROGRAM` or `exit`, whatever happened before."""
+    commands: list[tuple[str, list[str]]] = [("", [])]
+    for token in body:
+        if token.kind == "word":
+            commands[-1][1].append(token.text)
+        elif commands[-1][1] and token.kind in {"newline", "operator"} and token.text not in "<>":
+            commands.append((token.text, []))
+    before, words = next((one for one in reversed(commands) if one[1]), ("", []))
+    if before not in {"", "\n", ";"}:
+        return False
+    return words[:1] == ["exit"] or (words[:1] == ["exec"] and len(words) > 1)

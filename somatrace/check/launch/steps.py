@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from posixpath import basename
 
-from somatrace.check.launch import shell_blocks
+from somatrace.check.launch import shell_blocks, shell_conditions
 from somatrace.check.launch.words import SHELLS, VARIABLE, ShellToken, UnsplittableError, tokens, unquoted
 
 _KEYWORDS = frozenset([
@@ -22,6 +22,7 @@ _MOST_DEPTH = 8
 #: Functions that call each other multiply.
 _MOST_TOKENS = 20_000
 _MOST_NESTED = 50
+_MOST_CONDITIONS = 200
 _MOST_STEPS = 2_000
 
 
@@ -76,6 +77,10 @@ class _Splitter:
     #: how many tokens were taken, and how many `run` go on
     taken: int = 0
     nested: int = 0
+    #: how many conditions were read
+    conditions: int = 0
+    #: whether the branch that the arguments choose ends the script
+    over: bool = False
 
     def given(self, positional: tuple[str, ...]) -> None:
         """Set the arguments: `$1`, `$@`."""
@@ -90,7 +95,7 @@ class _Splitter:
         """Take all tokens, and whole functions, arrays and `case` commands at once."""
         at, ended = 0, shell_blocks.ends(given)
         self.nested += 1
-        while at < len(given):
+        while at < len(given) and not self.over:
             self.taken += 1
             if self.taken > _MOST_TOKENS:
                 raise UnsplittableError("its functions call each other too often", given[at].line)
@@ -101,19 +106,28 @@ class _Splitter:
             elif (array := shell_blocks.array(given, at, ended)) is not None:
                 self._array(array)
                 at = array.end
-            elif (
-                start
-                and given[at].text == "case"
-                and self.nested < _MOST_NESTED
-                and (chosen := shell_blocks.chosen(given, at, ended, self.known, self.settled)) is not None
-            ):
+            elif start and (chosen := self._chosen(given, at, ended)) is not None:
                 self.run(chosen.body)
                 self.close(";;")
                 at = chosen.end
+                self.over |= shell_blocks.ends_script(chosen.body)
             else:
                 self.take(*given[at])
                 at += 1
         self.nested -= 1
+
+    def _chosen(
+        self, given: Sequence[ShellToken], at: int, ended: Mapping[int, int]
+    ) -> shell_blocks.Chosen | None:
+        """The commands of a `case` or an `if` that begins here and depends on the arguments alone."""
+        if self.nested >= _MOST_NESTED:
+            return None
+        if given[at].text == "case":
+            return shell_blocks.chosen(given, at, ended, self.known, self.settled)
+        if given[at].text == "if" and self.settled and self.conditions < _MOST_CONDITIONS:
+            self.conditions += 1
+            return shell_conditions.chosen(given, at, self.known, self.settled, self.positional)
+        return None
 
     def take(self, kind: str, token: str, line: int) -> None:
         if kind in {"word", "arithmetic"}:

@@ -93,7 +93,7 @@ def _on_host(path: str, folder: str, command: str, around: LaunchContext) -> Lau
         beneath = beside(dirname(path), word.rpartition("/")[2])
         if found or tree.is_file(beneath):
             mounts.append((word, found or beneath))
-    return replace(around, workdir=workdir, mounts=tuple(mounts))
+    return replace(around, workdir=workdir, mounts=tuple(sorted(mounts, key=lambda one: -len(one[0]))))
 
 
 def _places(tree: FileTree, folder: str) -> list[str]:

@@ -57,7 +57,9 @@ def launches(
     if started := list(unread.scripts(tree, around)):
         return started
     found = _programs(tree, around, services, sources)
-    return found or ([] if _is_packaged(tree, "") else unread.launchers(tree, images, around))
+    if not found and not _is_packaged(tree, ""):
+        found = unread.launchers(tree, images, around)
+    return found or unread.programs(images, around)
 
 
 def _programs(

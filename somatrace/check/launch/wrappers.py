@@ -18,7 +18,8 @@ _PREFIXES = {
     "gosu": 1, "su-exec": 1, "timeout": 1, "stdbuf": 0, "nice": 0, "opentelemetry-instrument": 0,
     "ddtrace-run": 0, "xvfb-run": 0, "setpriv": 0, "chpst": 0, "env": 0, "eatmydata": 0, "unbuffer": 0,
     "catchsegv": 0, "wait-for-it": 1, "wait-for-it.sh": 1, "wait-for": 1, "wait-for.sh": 1, "pytest-watch": 0,
-    "honcho": 0, "memray": 1, "dockerize": 0, "uvx": 0,
+    "honcho": 0, "memray": 1, "dockerize": 0, "uvx": 0, "init": 0, "my_init": 0, "with-contenv": 0,
+    "s6-setuidgid": 1, "setuidgid": 1, "s6-envdir": 1, "fdmove": 2, "s6-notifyoncheck": 0, "foreground": 0,
 }  # fmt: skip
 #: Well-known scripts that wait for a host; their command follows two dashes.
 _WAITS = frozenset(["wait-for-it", "wait-for-it.sh", "wait-for", "wait-for.sh"])

@@ -136,6 +136,8 @@ _ITERATED: Final = {
     "valkey": "().listen ().pubsub().listen",
     "watchfiles": "watch awatch",
 }
+#: Conditions of a loop that works until another thread, or a signal, tells the process to stop.
+_TOLD: Final = re.compile(r"(?:threading|asyncio|multiprocessing|anyio|trio)\.Event\(\)\.(?:is_set|wait)\(\)")
 _MOST_PATHS: Final = 4_096
 #: Methods of any library's objects.
 _METHODS: Final = frozenset([
@@ -186,3 +188,8 @@ def serves_inside(path: str) -> bool:
 def waits_for_messages(path: str) -> bool:
     """Whether a loop over that waits for messages: the call's result, or the attribute."""
     return _is_in(_ITERATED, path.removesuffix("()"))
+
+
+def is_told_to_stop(path: str) -> bool:
+    """Whether the result of that call says whether the process is to stop."""
+    return _TOLD.fullmatch(path) is not None

@@ -18,7 +18,6 @@ from somatrace.check.run.values import (
     Items,
     NameScope,
     Value,
-    truth,
 )
 
 _MOST_ROUNDS = 12
@@ -57,8 +56,14 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
 
 
 def while_loop(machine: Machine, node: ast.While, scope: NameScope) -> None:
-    """`while True` runs at least twice unless it breaks, and nothing follows it; other loops may not run."""
-    known = truth(machine.solid(machine.evaluate(node.test, scope)))
+    """`while True` runs at least twice unless it breaks, and nothing follows it; other loops may not run.
+    What follows one that runs until it is told to stop is late.
+    """
+    known, told = waiting.condition(machine, node.test, scope)
+    if told is not None:
+        _loop(machine, node, [lambda: None] * 2, scope, endless=False, certain=True)
+        serving.start(machine, told, machine.place(node, scope))
+        return
     if known is False:
         _else(machine, node.orelse, scope)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 
 from somatrace.check.run import blocking, serving
@@ -13,8 +14,10 @@ from somatrace.check.run.values import (
     External,
     Instance,
     Items,
+    NameScope,
     Value,
     options,
+    truth,
 )
 
 #: Awaiting them awaits what they are given.
@@ -185,3 +188,14 @@ def leave_group(machine: Machine, group: External, place: CodePlace) -> None:
         else:
             on_thread(machine, first, rest, place)
     together(machine, values, place)
+
+
+def condition(machine: Machine, test: ast.expr, scope: NameScope) -> tuple[bool | None, External | None]:
+    """The truth of a loop's condition, and what tells the loop to stop: `while not stopped.is_set()`."""
+    negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+    inner = test.operand if isinstance(test, ast.UnaryOp) and negated else test
+    value = machine.solid(machine.evaluate(inner, scope))
+    if negated and isinstance(value, External) and blocking.is_told_to_stop(value.path):
+        return None, value
+    known = truth(value)
+    return (not known if negated and known is not None else known), None
