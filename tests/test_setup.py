@@ -144,7 +144,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def installing(machine, tmp_path):
-    """A project of one lock file, a Python whose `venv` and `pip` only note that they ran, and a place for uv."""
+    """A project with one lock file, and a Python whose `venv` and `pip` only note that they ran."""
     project = tmp_path / "project"
     for name in ("venv", "find-python"):
         (project / "ci" / "tools").mkdir(parents=True, exist_ok=True)
