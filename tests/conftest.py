@@ -19,6 +19,9 @@ _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "
 # At import time, so that it also applies to imports of test modules and to subprocesses.
 for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
     del os.environ[_name]
+# Some machines switch bytecode off for all programs: each process would compile every library it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # `import litellm` downloads a price table unless disabled.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 

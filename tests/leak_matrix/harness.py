@@ -14,9 +14,11 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import itertools
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,36 +35,61 @@ __all__ = ["CASES", "SHOWN", "TENANTS", "case", "failing", "provider"]
 
 RECORDING: Final = "recording:"
 LIVE: Final = "live:"
+#: Clients whose open spans are read in every way at once: all kinds of spans, events and links.
+READ_WHOLE: Final = ("own",)
 #: Tenants by what the policy of the test grants them; None is work without a tenant.
 TENANTS: dict[str, str | None] = {"none": "closed", "redacted": "masked", "full": "open", "unbound": None}
 
 
-class Peek(SpanProcessor):
-    """Reads everything it can from every span it receives, on every callback."""
+def _readable(span: Any) -> Any:
+    return span._readable_span().attributes if hasattr(span, "_readable_span") else ""
 
-    def __init__(self) -> None:
+
+#: Every way of reading a span, or a part of one.
+WAYS: tuple[Callable[[Any], list[Any]], ...] = (
+    lambda span: [span.name, span._name],
+    lambda span: [span.to_json()],
+    lambda span: [repr(span), str(span)],
+    lambda span: [vars(span)],
+    lambda span: [dict(span.attributes or {}), dict(span._attributes or {})],
+    lambda span: [span.status, span._status, vars(span.status)],
+    lambda span: [span.resource.attributes],
+    lambda span: [part for event in span.events for part in (event.name, dict(event.attributes or {}))],
+    lambda span: [part for event in span._events for part in (event.name, dict(event.attributes or {}))],
+    lambda span: [part for link in span.links for part in (link.context, dict(link.attributes or {}))],
+    lambda span: [part for link in span._links for part in (link.context, dict(link.attributes or {}))],
+    lambda span: [span.context, span.parent, span.get_span_context()],
+    lambda span: [repr(span.instrumentation_scope), span.instrumentation_scope.attributes],
+    lambda span: [_readable(span)],
+)
+
+
+class Peek(SpanProcessor):
+    """Reads everything it can from every span it receives, on every callback.
+
+    What is read from a span that may still change is guarded anew each time. `in_turn` reads such a span as
+    JSON and in one more way, the next span in the next way.
+    """
+
+    def __init__(self, *, in_turn: bool) -> None:
         self.seen: list[str] = []
+        self._in_turn = itertools.cycle(WAYS) if in_turn else None
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:
-        self._read(span)
+        self._read_open(span)
 
     def _on_ending(self, span: Span) -> None:
-        self._read(span)
+        self._read_open(span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        self._read(span)
+        self._read(span, WAYS)
 
-    def _read(self, span: Any) -> None:
-        self.seen += [span.name, span._name, span.to_json(), repr(span), str(span), str(vars(span))]
-        self.seen += [str(dict(span.attributes or {})), str(dict(span._attributes or {})), str(span.status)]
-        self.seen += [str(vars(span.status)), str(span._status), str(span.resource.attributes)]
-        for event in (*span.events, *span._events):
-            self.seen += [event.name, str(dict(event.attributes or {}))]
-        for link in (*span.links, *span._links):
-            self.seen += [str(link.context), str(dict(link.attributes or {}))]
-        self.seen += [str(span.context), str(span.parent), str(span.get_span_context())]
-        self.seen += [repr(span.instrumentation_scope), str(span.instrumentation_scope.attributes)]
-        self.seen.append(str(span._readable_span().attributes) if hasattr(span, "_readable_span") else "")
+    def _read_open(self, span: Span) -> None:
+        ways = WAYS if self._in_turn is None else (lambda span: [span.to_json()], next(self._in_turn))
+        self._read(span, ways)
+
+    def _read(self, span: Any, ways: Iterable[Callable[[Any], list[Any]]]) -> None:
+        self.seen += [str(part) for way in ways for part in way(span)]
 
 
 class Keep(SpanExporter):
@@ -79,8 +106,8 @@ class Keep(SpanExporter):
 class ThirdParty:
     """Third-party span processors."""
 
-    def __init__(self) -> None:
-        self.peek, self.keep = Peek(), Keep()
+    def __init__(self, client: str) -> None:
+        self.peek, self.keep = Peek(in_turn=client not in READ_WHOLE), Keep()
 
     def add_to(self, provider: Any) -> None:
         provider.add_span_processor(self.peek)
@@ -146,7 +173,7 @@ def main(client: str, directory: Path, order: str) -> None:
         records.append(repr(record))
 
     def join() -> None:
-        third_party.append(ThirdParty())
+        third_party.append(ThirdParty(client))
         third_party[-1].add_to(trace.get_tracer_provider())
 
     if order == "before":

@@ -49,15 +49,17 @@ def test_spans_created_by_a_listener_do_not_notify_listeners(server) -> None:
 def test_a_listener_that_exits_its_thread_loses_at_most_its_batch(server) -> None:
     done = run_program(
         """
-        import sys
+        import queue, sys, threading
         from somatrace import *
+        left = queue.Queue()
         def leave(record):
             if record.name == "last straw":
+                left.put(threading.current_thread())
                 sys.exit("no more")
         init_tracing("leaving", listeners=[leave])
         with span("last straw"):
             pass
-        flush(60)
+        left.get(timeout=60).join(60)
         with span("after"):
             pass
         assert flush(60), status()

@@ -180,10 +180,9 @@ def test_unpicklable_tasks_fail_exactly_as_without_tracing(server, tmp_path) -> 
 
 
 def test_a_childs_exit_is_bounded_when_the_target_is_unreachable(tmp_path) -> None:
-    program = WORK + textwrap.dedent(
+    program = WORK.removeprefix(PATIENT) + textwrap.dedent(
         """
         if __name__ == "__main__":
-            import time
             init_tracing("parent")
             child = multiprocessing.get_context("fork").Process(target=work, args=(1,))
             child.start()
