@@ -71,7 +71,8 @@ class Billing:
         """Note a request that a span below has counted."""
         if request.response and request not in self.below and len(self.below) >= _MAX_IDS:
             request = request._replace(response="")
-        self.below[request] = self.below.get(request, NONE).plus(tokens)
+        known = self.below.get(request)
+        self.below[request] = tokens if known is None else known.plus(tokens)
 
 
 class BilledUsage:
