@@ -46,8 +46,8 @@ def small(bench: Bench, _: list[str], before: Path | None) -> str:
         cases |= {f"before {name}": dataclasses.replace(case, tree=before) for name, case in earlier.items()}
     found = bench.measure("small", cases, steady=("sdk block", "caller"))
     lines = [
-        "| row | goal | somatrace | from, to | beside it | | before |",
-        "|---|---:|---:|---|---|---|---:|",
+        "| row | goal | somatrace | from, to | beside it | before |",
+        "|---|---:|---:|---|---|---:|",
     ]
 
     def line(row: str, name: str, what: str, goal: str, beside: str) -> None:

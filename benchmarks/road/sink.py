@@ -103,13 +103,12 @@ def _parsed(bodies: list[bytes]) -> dict[str, int]:
 @contextmanager
 def sink() -> Iterator[str]:
     """Run a sink and yield its address."""
-    process = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def arrived(address: str) -> Arrived:
