@@ -20,11 +20,12 @@ ROWS = {
     "burst": ("plain SDK, its default queue", "somatrace, its default queue", "somatrace, 128 MB"),
     "start": ("start, nothing configured",),
     "width": ("| 1 task |", "| 1,000 tasks |", "| 32 threads |", "| 10 attributes |", "| 128 attributes |"),
-    "calls": ("| openai |", "| litellm |", "| langchain |"),
+    "calls": ("| openai |", "| langchain |"),
 }
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a busy machine takes ten times as long as a quiet one
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("table", TABLES)
 def test_each_table_is_measured_and_no_row_is_void(table, root):
@@ -34,7 +35,7 @@ def test_each_table_is_measured_and_no_row_is_void(table, root):
         capture_output=True,
         text=True,
         check=False,
-        timeout=290,
+        timeout=590,
     )
 
     assert done.returncode == 0, done.stderr
