@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-hot bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-road bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -47,9 +47,9 @@ screenshots: ## take screenshots of every page view and update those in docs/pag
 	$(DEV)/bin/python -m pytest -n 4 tests/local/browser/test_pictures.py
 	@cd docs/screenshots && for name in *.png; do cp ../../build/screenshots/$$name $$name; done
 
-bench-hot: ## measure the cost of one span in a running service against the stock SDK
-	@ci/tools/venv $(DEV) ci/locks/requirements-dev.lock
-	@$(DEV)/bin/python benchmarks/hot_path.py
+bench-road: ## measure the cost of a span from its start to the backend against the stock SDK and three other systems
+	@ci/tools/venv .venv-peers ci/locks/requirements-peers.lock
+	@.venv-peers/bin/python -m benchmarks.road
 
 lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 	@ci/tools/lock

@@ -23,6 +23,7 @@ LOCKS = (
     "ci/locks/requirements-lowest.lock",
     "ci/locks/requirements-openai3.lock",
     "ci/locks/requirements-interop.lock",
+    "ci/locks/requirements-peers.lock",
     "ci/locks/requirements-sdk-tests.lock",
     "ci/locks/requirements-sdk-tests-lowest.lock",
 )

@@ -119,7 +119,7 @@ def test_make_without_arguments_lists_the_targets():
         "lint",
         "lock",
         "bench-start",
-        "bench-hot",
+        "bench-road",
         "bench-page",
         "clean",
         "help",
@@ -241,19 +241,3 @@ def test_the_startup_benchmark_measures_every_case_and_prints_its_limits():
     assert done.returncode in (0, 1), done.stderr
     assert "init_tracing, Langfuse target, one span flushed" in done.stdout
     assert done.stdout.count(" kept |") + done.stdout.count(" MISSED |") == 4
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("unmeasured")
-def test_the_hot_path_benchmark_measures_every_case():
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "hot_path.py", "--rounds", "1", "--spans", "500"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-
-    assert done.returncode == 0, done.stderr
-    for case in ("stock SDK", "OTLP target", "Langfuse target", "local store"):
-        assert case in done.stdout
