@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from somatrace import semconv
@@ -95,7 +94,7 @@ def is_telemetry(host: str, port: int | None, path: str) -> bool:
     return _is_to_backend(host, port, path) or nearest_module(_BETWEEN) in _SENDERS
 
 
-def is_telemetry_span(span: ReadableSpan, ended: bool = False) -> bool:
+def is_telemetry_span(span: Any, ended: bool = False) -> bool:
     """Whether a span of an OpenTelemetry instrumentation is that of such a request.
 
     Asked on the stack of the request, where the span starts. Of an `ended` one only the target is looked at:
