@@ -389,6 +389,9 @@ def test_no_secret_appears_in_status_repr_or_log(server, status):
     assert server.requests > 0
     for secret in secrets:
         assert secret not in done.stdout + done.stderr
+    if status in {401, 403, 404}:  # a refusal is a problem, not only a target that is not available
+        assert f"problems=('target: {server.url}" in done.stdout
+        assert "available=False" in done.stdout
 
 
 def test_langfuse_keys_from_files_are_read_again_after_a_401(server, tmp_path):
