@@ -254,35 +254,6 @@ async def main():
     await aeach(lambda v: called(v).aexecute())
 asyncio.run(main())
 """,
-    "crewai": """
-os.environ |= dict(CREWAI_DISABLE_TELEMETRY="true", CREWAI_DISABLE_TRACKING="true")
-from crewai import LLM, Agent, Crew, Task
-from crewai.tools import tool
-given = dict(base_url=os.environ["OPENAI_BASE_URL"], api_key="k")
-def model(): return LLM(model="openai/m", **given)
-def agent(**more): return Agent(**{"role": "r", "goal": "g", "backstory": "b", "llm": model(), **more})
-def crew(more={}, **task):
-    made = agent(**more)
-    task = Task(**{"description": "d", "expected_output": "e", "agent": made, **task})
-    return Crew(agents=[made], tasks=[task])
-each(lambda v: model().call(v))
-each(lambda v: crew(description=v).kickoff())
-each(lambda v: crew(description="d {x}").kickoff(inputs={"x": v}))
-each(lambda v: crew().kickoff(inputs=v))
-each(lambda v: crew({"backstory": v}).kickoff())
-each(lambda v: crew({"tools": v}).kickoff())
-each(lambda v: crew(context=v).kickoff())
-each(lambda v: agent().kickoff(v))
-@tool("given")
-def tooled(x: typing.Any) -> typing.Any:
-    "A tool."
-    return x
-each(lambda v: tooled.run(x=v))
-async def main():
-    await aeach(lambda v: model().acall(v))
-    await aeach(lambda v: crew(description="d {x}").kickoff_async(inputs={"x": v}))
-asyncio.run(main())
-""",
     "mcp": """
 import anyio
 from mcp import ClientSession
