@@ -19,12 +19,18 @@ from somatrace.local.access.auth import link
 from somatrace.local.access.keys import LINK_SECONDS, Keys, load_keys
 from somatrace.local.app import LOOPBACK, build
 from somatrace.local.connections import ConnectionLimits, limited_protocol
+from somatrace.local.ingest.fresh_store import FreshStore
+from somatrace.local.ingest.ingest_thread import IngestThread
+from somatrace.local.ingest.page_priority import PagePriority
+from somatrace.local.ingest.refusals import Refusals
 from somatrace.local.otlp.decode import MAX_BODY, Limits
-from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
+from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS
 
 DEFAULT_PORT: Final = 4318
 #: seconds that a page waits at most for an ingest thread; Python's default is five times longer
 _SWITCH_SECONDS: Final = 0.001
+#: seconds that a page waits at most for spans that services have just written
+_PATIENCE: Final = 0.1
 #: objects between collections: a batch of spans creates thousands, none of them in reference cycles
 _COLLECT_AFTER: Final = 20_000
 #: bytes of a request's headers; browsers send the cookies of every program on the same host
@@ -104,7 +110,9 @@ class LocalServer:
         if not 0 <= port <= 65535:
             raise ServeError(f"{port} is not a valid port: use 0 to 65535")
         self.data_dir = data_dir
-        self._store = Store(data_dir, max_bytes, max_days)
+        refusals, priority = Refusals(), PagePriority()
+        self._store = FreshStore(data_dir, max_bytes, max_days, patience=_PATIENCE, skipped=refusals.add)
+        self._ingest = IngestThread(self._store.segments, priority)
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.keys = load_keys(data_dir)
@@ -117,9 +125,12 @@ class LocalServer:
             self._store.close()
             raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
         limits = limits or ConnectionLimits()
+        app = build(
+            self._store, self.keys, Limits(body=max_body), _hosts(host), refusals=refusals, priority=priority
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build(self._store, self.keys, Limits(body=max_body), _hosts(host)),
+                app,
                 http=limited_protocol(limits),
                 h11_max_incomplete_event_size=_MAX_HEADERS,
                 log_config=None,
@@ -154,7 +165,11 @@ class LocalServer:
 
     def serve(self) -> None:
         """Serve until `stop` is called or, in the main thread, a signal arrives."""
-        self._server.run(sockets=[self._listener])
+        self._ingest.start()
+        try:
+            self._server.run(sockets=[self._listener])
+        finally:
+            self._ingest.stop()
 
     def stop(self) -> None:
         """Make `serve` return soon; callable from any thread."""
