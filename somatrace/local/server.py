@@ -19,18 +19,16 @@ from somatrace.local.access.auth import link
 from somatrace.local.access.keys import LINK_SECONDS, Keys, load_keys
 from somatrace.local.app import LOOPBACK, build
 from somatrace.local.connections import ConnectionLimits, limited_protocol
-from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.ingest.ingest_thread import IngestThread
 from somatrace.local.ingest.page_priority import PagePriority
 from somatrace.local.ingest.refusals import Refusals
+from somatrace.local.ingest.segment_ingest import SegmentIngest
 from somatrace.local.otlp.decode import MAX_BODY, Limits
-from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS
+from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
 
 DEFAULT_PORT: Final = 4318
 #: seconds that a page waits at most for an ingest thread; Python's default is five times longer
 _SWITCH_SECONDS: Final = 0.001
-#: seconds that a page waits at most for spans that services have just written
-_PATIENCE: Final = 0.1
 #: objects between collections: a batch of spans creates thousands, none of them in reference cycles
 _COLLECT_AFTER: Final = 20_000
 #: bytes of a request's headers; browsers send the cookies of every program on the same host
@@ -111,8 +109,8 @@ class LocalServer:
             raise ServeError(f"{port} is not a valid port: use 0 to 65535")
         self.data_dir = data_dir
         refusals, priority = Refusals(), PagePriority()
-        self._store = FreshStore(data_dir, max_bytes, max_days, patience=_PATIENCE, skipped=refusals.add)
-        self._ingest = IngestThread(self._store.segments, priority)
+        self._store = Store(data_dir, max_bytes, max_days)
+        self._ingest = IngestThread(SegmentIngest(self._store, refusals.add), priority)
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.keys = load_keys(data_dir)

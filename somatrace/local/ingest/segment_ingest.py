@@ -55,8 +55,6 @@ class SegmentIngest:
         self._skipped = skipped
         self._warnings = LogOnce(_WARNINGS)
         self._turn = threading.Lock()
-        #: Threads that wait for their turn.
-        self.awaited = 0
         #: The sizes of segments when they were last read to their ends.
         self._read_to: dict[str, int] = {}
 
@@ -99,12 +97,7 @@ class SegmentIngest:
     @contextlib.contextmanager
     def _alone(self, deadline: float) -> Iterator[int | None]:
         """The directory, once no other thread or process reads from it; None if that takes too long."""
-        self.awaited += 1
-        try:
-            is_ours = self._turn.acquire(timeout=max(0.0, deadline - clock.monotonic()))
-        finally:
-            self.awaited -= 1
-        if not is_ours:
+        if not self._turn.acquire(timeout=max(0.0, deadline - clock.monotonic())):
             yield None
             return
         with contextlib.ExitStack() as stack:
