@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
-from somatrace.delivery.local_store import LocalTransport
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
@@ -22,6 +21,8 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 
         return ConsoleTransport(), ""
     if target.kind == "local":
+        from somatrace.delivery.local_store import LocalTransport
+
         directory = data_dir(settings.data_dir, settings.state_home)
         if directory is None:
             return (

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The first bytes of a file, with the version of the format.
 MAGIC: Final = b"SOMASEG1"
@@ -29,8 +28,7 @@ HEADER_SIZE: Final = _FIELDS.size + _CHECKSUM.size
 MAX_PAYLOAD: Final = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class RecordHeader:
+class RecordHeader(NamedTuple):
     """What precedes a payload. `time_ns` is the wall time at which the record was written."""
 
     kind: int

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from somatrace.spool.segment_format import HEADER_SIZE, MAGIC, MARK, RecordHeader, parsed_header
 
@@ -16,17 +15,12 @@ class UnknownFormatError(ValueError):
     """The file is no segment, or one of a format that this version does not read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRecord:
+class SegmentRecord(NamedTuple):
     """One record and the position behind it. A damaged one has no payload; its header may be lost, too."""
 
     header: RecordHeader | None
     payload: bytes | None
     end: int
-
-    @property
-    def is_damaged(self) -> bool:
-        return self.payload is None
 
 
 def records(descriptor: int, start: int = 0, *, complete: bool) -> Iterator[SegmentRecord]:

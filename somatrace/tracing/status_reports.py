@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from somatrace.config import Settings
 from somatrace.local.data_dir import data_dir
@@ -11,7 +12,9 @@ from somatrace.local.process_report import ProcessReport, encoded
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.runtime.clock import clock
 from somatrace.runtime.status import Status
-from somatrace.spool.report_file import ReportFile
+
+if TYPE_CHECKING:
+    from somatrace.spool.report_file import ReportFile
 
 
 def reports_of(
@@ -24,6 +27,8 @@ def reports_of(
 
     def write() -> None:
         nonlocal file
+        from somatrace.spool.report_file import ReportFile  # for this target only
+
         if file is None:
             directory = data_dir(settings.data_dir, settings.state_home)
             if directory is None:
