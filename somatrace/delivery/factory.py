@@ -7,38 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
-from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
+from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
-
-
-class LocalTransport:
-    """Writes to the embedded local store from the service's own process."""
-
-    def __init__(self, directory: str, max_bytes: int, max_days: float) -> None:
-        self._settings = (directory, max_bytes, max_days)
-        self._sink: object | None = None
-
-    def send(self, body: bytes, timeout: float) -> SendResult:  # noqa: ARG002 - the store limits its own waits
-        from somatrace.local.ingest.sink import LocalSink
-
-        try:
-            if not isinstance(self._sink, LocalSink):
-                self._sink = LocalSink(*self._settings)
-            self._sink.send(body)
-        except ValueError as error:  # unreadable or over a limit: retrying cannot help
-            return SendResult("rejected", f"local store: {error}")
-        except Exception as error:
-            self.close()
-            return SendResult("retry", f"local store: {type(error).__name__}: {str(error)[:120]}")
-        return ACCEPTED
-
-    def interrupt(self) -> None:
-        """Do nothing: the store gives up within about two seconds."""
-
-    def close(self) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.close()  # type: ignore[attr-defined]
 
 
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
@@ -51,7 +21,7 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 
         return ConsoleTransport(), ""
     if target.kind == "local":
-        import somatrace.local.store.database  # noqa: F401 - its fork hooks must be registered before the workers'
+        from somatrace.delivery.local_store import LocalTransport
 
         directory = data_dir(settings.data_dir, settings.state_home)
         if directory is None:
@@ -74,13 +44,11 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 
 def load(target: Target) -> None:
     """Import what is otherwise imported with the first batch for `target`."""
-    if target.kind == "none":
+    if target.kind in ("none", "local", "console"):
         return
-    if target.kind == "local":
-        import somatrace.local.ingest.sink
-    elif target.protocol == "grpc":
+    if target.protocol == "grpc":
         import grpc  # noqa: F401
-    elif target.kind != "console":
+    else:
         import somatrace.delivery.otlp_http  # noqa: F401
 
 

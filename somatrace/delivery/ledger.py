@@ -58,6 +58,8 @@ class Ledger:
         self.guard_faults = 0
         self.unheard = 0
         self.lost: Counter[str] = Counter()
+        #: Spans of any process that had been delivered and were deleted before anybody read them.
+        self.evicted: Counter[str] = Counter()
         self.last_error = ""
         self._latencies: deque[float] = deque(maxlen=WINDOW)
 
@@ -78,6 +80,10 @@ class Ledger:
     def lose(self, reason: str, number: int = 1) -> None:
         with self._lock:
             self.lost[reason] += number
+
+    def evict(self, reason: str, number: int) -> None:
+        with self._lock:
+            self.evicted[reason] += number
 
     def deliver(self, spans: int, latency: float) -> None:
         """Count delivered spans. `latency`: seconds from encoding a batch to the target's answer."""

@@ -175,6 +175,8 @@ class Outbox:
             self._rejections = 0
             rejected = min(result.rejected, batch.spans)
             self._ledger.deliver(batch.spans - rejected, clock.monotonic() - batch.since)
+            for reason, spans in result.evicted.items():
+                self._ledger.evict(reason, spans)
             if rejected:
                 self._ledger.last_error = f"the target accepted a batch but rejected {rejected} of its spans"
                 self._ledger.lose("rejected", rejected)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 #: accepted: stored. retry: the target is down or overloaded. misconfigured: fails until a setting here or
@@ -28,6 +29,8 @@ class SendResult:
     fault: Fault | None = None
     #: Number of spans the target reported as rejected (OTLP partial success).
     rejected: int = 0
+    #: Numbers of older spans that the target deleted unread to make room for this batch, by reason.
+    evicted: Mapping[str, int] = field(default_factory=dict)
 
 
 ACCEPTED = SendResult("accepted")

@@ -17,8 +17,8 @@ from somatrace.delivery.probe import probe
 from somatrace.delivery.probe.probe_span import probe_span
 from somatrace.doctor.findings import DoctorFinding, finding
 from somatrace.local.data_dir import data_dir
+from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.store.database import FILE
-from somatrace.local.store.store import Store
 
 #: Tenant of the span sent by `--send`.
 _TENANT: Final = "somatrace-doctor"
@@ -112,9 +112,9 @@ def _store_finding(directory: Path, settings: Settings) -> DoctorFinding:
     """The store's contents and limits. A missing store is not created."""
     caps = {"most": _size(settings.local_max_bytes), "days": f"{settings.local_max_days:g}"}
     where = directory / FILE
-    if not where.exists():
+    store = FreshStore(directory, settings.local_max_bytes, settings.local_max_days)
+    if not where.exists() and not store.segments.waiting():
         return finding("store_empty", **caps)
-    store = Store(directory)
     try:
         spans, traces = store.read(_counts)
         size = sum(part.stat().st_size for part in directory.glob(f"{FILE}*") if _is_live(part))

@@ -48,17 +48,25 @@ _HEADERS: Final = {
 
 
 def build(
-    store: Store, keys: Keys, limits: Limits | None = None, hosts: Sequence[str] = LOOPBACK
+    store: Store,
+    keys: Keys,
+    limits: Limits | None = None,
+    hosts: Sequence[str] = LOOPBACK,
+    *,
+    refusals: Refusals | None = None,
+    priority: PagePriority | None = None,
 ) -> Starlette:
     """Build the application over `store`. Requests with a Host header outside `hosts` are rejected.
+
+    `refusals` and `priority` are shared with whatever else brings spans into the store.
 
     Without that check, a page on another site could reach this server by resolving its own host name to
     the loopback address (DNS rebinding).
     """
     auth = Auth(keys)
     limits = limits or Limits()
-    refusals = Refusals()
-    priority = PagePriority()
+    refusals = refusals or Refusals()
+    priority = priority or PagePriority()
     ingest = IngestEndpoints(store, auth, limits, refusals, priority)
     state = PageState(store, auth, refusals, priority)
     render = Renderer(state.header)

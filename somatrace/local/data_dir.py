@@ -13,6 +13,8 @@ from typing import Final
 
 from somatrace.runtime.clock import clock
 
+#: The database in the directory.
+STORE_FILE: Final = "local.db"
 _NAME: Final = "somatrace"
 _LOCK: Final = "local.lock"
 _LOCK_SECONDS: Final = 1.0

@@ -19,6 +19,10 @@ from somatrace.local.access.auth import link
 from somatrace.local.access.keys import LINK_SECONDS, Keys, load_keys
 from somatrace.local.app import LOOPBACK, build
 from somatrace.local.connections import ConnectionLimits, limited_protocol
+from somatrace.local.ingest.ingest_thread import IngestThread
+from somatrace.local.ingest.page_priority import PagePriority
+from somatrace.local.ingest.refusals import Refusals
+from somatrace.local.ingest.segment_ingest import SegmentIngest
 from somatrace.local.otlp.decode import MAX_BODY, Limits
 from somatrace.local.store.store import DEFAULT_MAX_BYTES, DEFAULT_MAX_DAYS, Store
 
@@ -104,7 +108,9 @@ class LocalServer:
         if not 0 <= port <= 65535:
             raise ServeError(f"{port} is not a valid port: use 0 to 65535")
         self.data_dir = data_dir
+        refusals, priority = Refusals(), PagePriority()
         self._store = Store(data_dir, max_bytes, max_days)
+        self._ingest = IngestThread(SegmentIngest(self._store, refusals.add), priority)
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.keys = load_keys(data_dir)
@@ -117,9 +123,12 @@ class LocalServer:
             self._store.close()
             raise ServeError(f"the data directory {data_dir} cannot be used: {error}") from None
         limits = limits or ConnectionLimits()
+        app = build(
+            self._store, self.keys, Limits(body=max_body), _hosts(host), refusals=refusals, priority=priority
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build(self._store, self.keys, Limits(body=max_body), _hosts(host)),
+                app,
                 http=limited_protocol(limits),
                 h11_max_incomplete_event_size=_MAX_HEADERS,
                 log_config=None,
@@ -154,7 +163,11 @@ class LocalServer:
 
     def serve(self) -> None:
         """Serve until `stop` is called or, in the main thread, a signal arrives."""
-        self._server.run(sockets=[self._listener])
+        self._ingest.start()
+        try:
+            self._server.run(sockets=[self._listener])
+        finally:
+            self._ingest.stop()
 
     def stop(self) -> None:
         """Make `serve` return soon; callable from any thread."""

@@ -13,11 +13,13 @@ class Status:
     `available` is True while spans are accepted and delivered. Latencies are in seconds, from the encoding
     of a batch to the target's response; `throughput` is delivered spans per second since the start;
     `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS allows.
-    `lost` counts spans by reason; `instruments` describes the instrumentation of each library; `unheard`
-    counts span starts and events not passed to listeners because the queue was half full; `ignored` counts
-    incoming and outgoing headers that were ignored, by reason; `unprotected` names tracer providers that
-    the content guard does not cover. `lean_spans` is False if spans are the SDK's own, which cost several
-    times as much: with an SDK of unknown form, or a tracer provider that the program set first.
+    `lost` counts spans by reason; `evicted` counts delivered spans, of any process, that this one deleted
+    unread to keep the local store within its limits, by limit: "size" or "age"; `instruments` describes the
+    instrumentation of each library; `unheard` counts span starts and events not passed to listeners because
+    the queue was half full; `ignored` counts incoming and outgoing headers that were ignored, by reason;
+    `unprotected` names tracer providers that the content guard does not cover. `lean_spans` is False if spans
+    are the SDK's own, which cost several times as much: with an SDK of unknown form, or a tracer provider that
+    the program set first.
     """
 
     enabled: bool
@@ -29,6 +31,7 @@ class Status:
     created: int = 0
     delivered: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
+    evicted: Mapping[str, int] = field(default_factory=dict)
     success_rate: float = 1.0
     latency_p50: float | None = None
     latency_p95: float | None = None

@@ -44,7 +44,9 @@ def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | 
     target = settings.target
     if target.kind == "local":
         directory = data_dir(settings.data_dir, settings.state_home)
-        return StoreReader(directory) if directory is not None else None
+        if directory is None:
+            return None
+        return StoreReader(directory, settings.local_max_bytes, settings.local_max_days)
     pair = _pair(target)
     path = urlsplit(target.url).path
     if target.protocol == "grpc" or pair is None or not path.endswith(semconv.LANGFUSE_OTLP_PATH):

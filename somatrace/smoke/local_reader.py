@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.langfuse_api import observations
 from somatrace.local.otlp.decode import Limits, from_protobuf
 from somatrace.local.store.store import Store
@@ -30,8 +31,8 @@ def from_bytes(sent: bytes, trace_id: str) -> list[Observation]:
 class StoreReader:
     """Reads a trace back from the embedded store in `directory`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._store = Store(directory)
+    def __init__(self, directory: Path, max_bytes: int, max_days: float) -> None:
+        self._store = FreshStore(directory, max_bytes, max_days)
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:  # noqa: ARG002 - the store limits its own reads
         try:

@@ -72,6 +72,7 @@ class Tracing:
             created=ledger.created,
             delivered=ledger.delivered,
             lost=dict(ledger.lost),
+            evicted=dict(ledger.evicted),
             success_rate=ledger.success_rate,
             latency_p50=ledger.latency(0.5),
             latency_p95=ledger.latency(0.95),

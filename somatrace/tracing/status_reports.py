@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from typing import TYPE_CHECKING
 
 from somatrace.config import Settings
 from somatrace.local.data_dir import data_dir
+from somatrace.local.process_report import ProcessReport, encoded
 from somatrace.pipeline.report_schedule import ReportSchedule
+from somatrace.runtime.clock import clock
 from somatrace.runtime.status import Status
+
+if TYPE_CHECKING:
+    from somatrace.spool.report_file import ReportFile
 
 
 def reports_of(
@@ -18,15 +23,17 @@ def reports_of(
     """Reports for the local store, under the name returned by `process`; None for any other target."""
     if settings.target.kind != "local":
         return None
+    file: ReportFile | None = None
 
     def write() -> None:
-        # late, like the store: a process that sends no span needs neither
-        from somatrace.local.ingest.sink import LocalSink
-        from somatrace.local.store.process_reports import ProcessReport
+        nonlocal file
+        from somatrace.spool.report_file import ReportFile  # for this target only
 
-        directory = data_dir(settings.data_dir, settings.state_home)
-        if directory is None:
-            return
+        if file is None:
+            directory = data_dir(settings.data_dir, settings.state_home)
+            if directory is None:
+                return
+            file = ReportFile(directory)
         now = status()
         report = ProcessReport(
             created=now.created,
@@ -36,8 +43,7 @@ def reports_of(
             instruments=now.instruments,
             problems=now.problems,
         )
-        # opened and closed for each report: nothing stays open when the process forks
-        with closing(LocalSink(str(directory), settings.local_max_bytes, settings.local_max_days)) as sink:
-            sink.report(settings.service_name, f"{process()}/{os.getpid()}", report)
+        source = settings.service_name, f"{process()}/{os.getpid()}"
+        file.write(encoded(source, report, clock.time_ns()))
 
     return ReportSchedule(write)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from somatrace.local.ingest.sink import LocalSink
+from somatrace.delivery.local_store import LocalTransport
 from tests.delivery.support import batch
 from tests.doctor.conftest import CANARY
 from tests.support.otlp_server import Reply, otlp_server
@@ -77,9 +77,9 @@ def test_without_configuration_it_reports_the_local_store_and_nothing_wrong(doct
 def test_it_reports_the_stores_contents_and_limits(doctor, tmp_path):
     directory = tmp_path / "somatrace-data"
     directory.mkdir()
-    sink = LocalSink(str(directory), 1 << 30, 7.0)
-    sink.send(batch("a", "b"))
-    sink.close()
+    transport = LocalTransport(str(directory), 1 << 30, 7.0)
+    transport.send(batch("a", "b"), 1.0)
+    transport.close()
 
     diagnosis = doctor({"SOMATRACE_LOCAL_MAX_BYTES": "10M", "SOMATRACE_LOCAL_MAX_DAYS": "2"})
 

@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from somatrace import semconv
+from somatrace.local.ingest.fresh_store import FreshStore
 from tests.leak_matrix.canary import Canary, found, load
 from tests.support.otlp_server import Received, otlp_server
+from tests.support.waiting import HANG
 
 ROOT = Path(__file__).resolve().parents[2]
 #: By mode, the kinds of canaries that must be found nowhere.
@@ -140,6 +143,12 @@ def run(client: str, directory: Path, order: str, *, python: Path = Path(sys.exe
 def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
     for name in ("third_party.txt", "records.txt", "status.txt"):
         yield name, (directory / name).read_bytes()
-    for path in sorted((directory / "data").rglob("*")):
+    data = directory / "data"
+    segments = sorted((data / "spool").glob("*.segment"))
+    if segments:
+        yield "disk: segments", b"".join(path.read_bytes() for path in segments)
+        with closing(FreshStore(data, patience=HANG)) as store:
+            store.segments.run(HANG)
+    for path in sorted(data.rglob("*")):
         if path.is_file():
             yield f"disk: {path.name}", path.read_bytes()

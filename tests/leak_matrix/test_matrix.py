@@ -65,6 +65,7 @@ def test_the_local_store_holds_only_what_the_policy_allows(client: str, tmp_path
 
     check(done)
     assert [str(leak) for leak in done.leaks()] == []
+    assert done.missing("full", place="disk: segments") == []
     assert set(done.missing("full", place="disk: local.db")) <= {"link of events_links_and_status"}
 
 

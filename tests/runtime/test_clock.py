@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import importlib.util
-import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.runtime.clock import clock
 from tests.support.otlp_server import Reply, otlp_server
 from tests.support.programs import otlp_env, run_program
+from tests.support.waiting import HANG
 
 #: Parts that run inside the programs of users. Commands and the local server are processes of their own.
 TRACED = (
@@ -25,11 +26,12 @@ TRACED = (
     "instrumentation",
     "listeners",
     "local/data_dir.py",
-    "local/ingest/sink.py",
+    "local/process_report.py",
     "local/store",
     "pipeline",
     "propagation",
     "runtime",
+    "spool",
     "tracing",
 )
 CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep", "time", "time_ns"}
@@ -202,6 +204,7 @@ for _ in range(3):
 """,
         {"SOMATRACE_DATA_DIR": str(tmp_path / "data")},
     )
-    with closing(sqlite3.connect(next((tmp_path / "data").glob("*.db")))) as store:
-        names = [name for (name,) in store.execute("SELECT name FROM spans ORDER BY name")]
+    query = "SELECT name FROM spans ORDER BY name"
+    with closing(FreshStore(tmp_path / "data", patience=HANG)) as store:
+        names = [name for (name,) in store.read(lambda connection: connection.execute(query).fetchall())]
     assert names == ["after"] * 3 + ["before"]

@@ -21,7 +21,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from somatrace.local.access import auth
 from somatrace.local.access.keys import Keys
-from somatrace.local.ingest.sink import LocalSink
+from somatrace.local.otlp.decode import Limits, from_protobuf
 from somatrace.local.server import LocalServer
 from somatrace.local.store.store import Store
 from tests.support.waiting import HANG, wait_until
@@ -180,9 +180,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
     found.close()
 
 
+class StoreSink:
+    """Writes encoded requests straight into the store of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store = Store(directory, 1 << 40, 7.0)
+
+    def send(self, body: bytes) -> None:
+        self._store.add(from_protobuf(body, Limits()))
+
+    def close(self) -> None:
+        self._store.close()
+
+
 @pytest.fixture
-def sink(tmp_path: Path) -> Iterator[LocalSink]:
-    found = LocalSink(str(tmp_path), 1 << 40, 7.0)
+def sink(tmp_path: Path) -> Iterator[StoreSink]:
+    found = StoreSink(tmp_path)
     yield found
     found.close()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
 import pytest
 
+from somatrace.local.ingest.fresh_store import FreshStore
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
 
@@ -144,7 +146,24 @@ def test_without_configuration_spans_go_to_the_local_store(tmp_path) -> None:
         {"SOMATRACE_DATA_DIR": str(tmp_path)},
     )
     assert done.stdout == "True 1 local\n"
-    assert (tmp_path / "local.db").exists()
+    with closing(FreshStore(tmp_path)) as store:
+        names = store.read(lambda connection: connection.execute("SELECT name FROM spans").fetchall())
+    assert names == [("work",)]
+
+
+def test_the_local_target_imports_no_database_and_no_protobuf(tmp_path) -> None:
+    done = run_program(
+        """
+        import sys
+        from somatrace import init_tracing, span, shutdown, status
+        init_tracing("svc")
+        with span("work"):
+            pass
+        print(shutdown(60), {"sqlite3", "google.protobuf"} & sys.modules.keys())
+        """,
+        {"SOMATRACE_DATA_DIR": str(tmp_path)},
+    )
+    assert done.stdout == "True set()\n"
 
 
 def test_status_shows_the_target_and_no_secret() -> None:

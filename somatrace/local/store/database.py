@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from somatrace.local.data_dir import locked
+from somatrace.local.data_dir import STORE_FILE, locked
 from somatrace.local.store.schema import SCHEMA, VERSION
 from somatrace.runtime.clock import clock
 
-FILE: Final = "local.db"
+FILE: Final = STORE_FILE
 _BUSY_SECONDS: Final = 1.0
 _FORK_SECONDS: Final = 2.0
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final
+
+from somatrace.local.process_report import ProcessReport
 
 #: limits of each report and on the number of processes, so that reports cannot fill the store
 _TEXTS: Final = 20
@@ -14,19 +16,7 @@ _ENTRIES: Final = 100
 _PROCESSES: Final = 1000
 _DAY_NS: Final = 86_400_000_000_000
 
-
-class ProcessReport(NamedTuple):
-    """Tracing status of one process: spans created, delivered, queued, and lost by reason.
-
-    `instruments` maps each library to the state of its instrumentation; "on" is the good one.
-    """
-
-    created: int = 0
-    delivered: int = 0
-    queued: int = 0
-    lost: Mapping[str, int] = {}
-    instruments: Mapping[str, str] = {}
-    problems: tuple[str, ...] = ()
+__all__ = ["ProcessReport", "keep", "read"]
 
 
 def keep(

@@ -11,7 +11,14 @@ from typing import Final
 from somatrace.local.otlp import observation
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.otlp.row import SpanRow
-from somatrace.local.store import arrivals, bulk, process_reports, retention, trace_rollup
+from somatrace.local.store import (
+    arrivals,
+    bulk,
+    process_reports,
+    retention,
+    segment_positions,
+    trace_rollup,
+)
 from somatrace.local.store.database import Database, Result
 from somatrace.runtime.clock import clock
 
@@ -43,49 +50,56 @@ class Store:
 
     def add(self, spans: Iterable[DecodedSpan]) -> int:
         """Write `spans` in one transaction and return their number; existing ones are replaced."""
-        received = clock.time_ns()
-        origins: dict[int, tuple[SpanOrigin, int]] = {}
-        found: dict[tuple[str, str], tuple[SpanRow, int]] = {}
-        for span in spans:
-            # spans of one batch share the object, so it is hashed once
-            if id(span.origin) not in origins:
-                origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
-            found[span.trace_id, span.span_id] = observation.row(span), origins[id(span.origin)][1]
-        if not found:
-            return 0
-        observations = [row for row, _ in found.values()]
-        rows = [(*row, origin, received) for row, origin in found.values()]
+        batch = _Batch(spans, clock.time_ns())
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(
-                _KEEP_ORIGIN,
-                [
-                    (key, received, observation.compact(observation.origin_metadata(origin)))
-                    for origin, key in origins.values()
-                ],
-            )
-            before = connection.total_changes
-            bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", rows)
-            if connection.total_changes - before == len(rows):
-                trace_rollup.add(connection, observations, received)
-                arrivals.add(connection, observations, received)
-            else:
-                bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", rows)
-                trace_rollup.rebuild(connection, {trace_id for trace_id, _ in found})
+            batch.write(connection)
             connection.execute("COMMIT")
-            try:
-                retention.enforce(connection, self.max_bytes, self.max_days)
-            except sqlite3.OperationalError:
-                # the batch is stored; the next one makes room
-                pass
+            self._enforce_limits(connection)
+
+        if batch.rows:
+            self._database.run(write)
+        return len(batch.rows)
+
+    def positions(self) -> dict[str, int]:
+        """How much of each segment the store contains, by name."""
+        return self._database.run(segment_positions.read)
+
+    def ingest(
+        self, segment: str, start: int, end: int, batches: Iterable[tuple[Iterable[DecodedSpan], int]]
+    ) -> None:
+        """Write the spans of a segment between two positions, each batch with the time it was written.
+
+        The rows and the new position are one transaction. Raises `PositionError` if the store does not
+        contain exactly what is before `start`, in addition to what `add` raises.
+        """
+        prepared = [_Batch(spans, received_ns) for spans, received_ns in batches]
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            segment_positions.advance(connection, segment, start, end)
+            for batch in prepared:
+                if batch.rows:
+                    batch.write(connection)
+            connection.execute("COMMIT")
+            self._enforce_limits(connection)
 
         self._database.run(write)
-        return len(rows)
 
-    def report(self, service: str, process: str, report: process_reports.ProcessReport) -> None:
+    def forget_segments(self, names: Iterable[str]) -> None:
+        """Drop the positions of segments that have been deleted."""
+        self._database.run(lambda connection: segment_positions.forget(connection, names))
+
+    def report(
+        self,
+        service: str,
+        process: str,
+        report: process_reports.ProcessReport,
+        seen_ns: int | None = None,
+    ) -> None:
         """Store the latest tracing report of a process, replacing its previous one."""
-        now = clock.time_ns()
+        now = clock.time_ns() if seen_ns is None else seen_ns
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
@@ -124,6 +138,48 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
+
+    def _enforce_limits(self, connection: sqlite3.Connection) -> None:
+        try:
+            retention.enforce(connection, self.max_bytes, self.max_days)
+        except sqlite3.OperationalError:
+            # the batch is stored; the next one makes room
+            pass
+
+
+class _Batch:
+    """The rows of spans that arrived together, ready to be written."""
+
+    def __init__(self, spans: Iterable[DecodedSpan], received_ns: int) -> None:
+        self._received_ns = received_ns
+        self._origins: dict[int, tuple[SpanOrigin, int]] = {}
+        found: dict[tuple[str, str], tuple[SpanRow, int]] = {}
+        for span in spans:
+            # spans of one batch share the object, so it is hashed once
+            if id(span.origin) not in self._origins:
+                self._origins[id(span.origin)] = (span.origin, _origin_id(span.origin))
+            found[span.trace_id, span.span_id] = observation.row(span), self._origins[id(span.origin)][1]
+        self._observations = [row for row, _ in found.values()]
+        self._trace_ids = {trace_id for trace_id, _ in found}
+        self.rows = [(*row, origin, received_ns) for row, origin in found.values()]
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Insert or replace the rows and whatever is summed over them. Needs a transaction."""
+        connection.executemany(
+            _KEEP_ORIGIN,
+            [
+                (key, self._received_ns, observation.compact(observation.origin_metadata(origin)))
+                for origin, key in self._origins.values()
+            ],
+        )
+        before = connection.total_changes
+        bulk.insert(connection, f"INSERT OR IGNORE {_SPANS}", self.rows)
+        if connection.total_changes - before == len(self.rows):
+            trace_rollup.add(connection, self._observations, self._received_ns)
+            arrivals.add(connection, self._observations, self._received_ns)
+        else:
+            bulk.insert(connection, f"INSERT OR REPLACE {_SPANS}", self.rows)
+            trace_rollup.rebuild(connection, self._trace_ids)
 
 
 def _origin_id(origin: SpanOrigin) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.queries import services
 from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
@@ -51,8 +51,10 @@ def run(data_dir: Path, spans: int, *words: str, **environment: str) -> None:
 
 
 def reports_in(data_dir: Path) -> list[dict]:
-    with closing(sqlite3.connect(data_dir / "local.db")) as connection:
-        rows = connection.execute("SELECT service, report FROM reports").fetchall()
+    with closing(FreshStore(data_dir)) as store:
+        rows = store.read(
+            lambda connection: connection.execute("SELECT service, report FROM reports").fetchall()
+        )
     return [{"service": service, **json.loads(report)} for service, report in rows]
 
 
@@ -100,16 +102,9 @@ def test_a_running_process_reports_periodically(tmp_path):
         env={**os.environ, "SOMATRACE_DATA_DIR": str(tmp_path)},
         stdin=subprocess.PIPE,
     ):
-        wait_until(lambda: (tmp_path / "local.db").exists() and _ready(tmp_path))
+        wait_until(lambda: reports_in(tmp_path))
 
         assert reports_in(tmp_path)[0]["delivered"] == 2
-
-
-def _ready(data_dir: Path) -> bool:
-    try:
-        return bool(reports_in(data_dir))
-    except sqlite3.Error:
-        return False
 
 
 def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
@@ -123,7 +118,7 @@ def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
 
     assert reports_in(server.data_dir) == []
     assert {found.name for found in server.api.observations.get_many().data} == {"work 0", "work 1"}
-    assert not (tmp_path / "unused" / "local.db").exists()
+    assert not (tmp_path / "unused").exists()
 
 
 def test_a_service_sums_the_reports_of_its_processes(store):

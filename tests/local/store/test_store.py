@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.local import data_dir
-from somatrace.local.otlp.decode import DecodedSpan, Limits, SpanOrigin, from_protobuf
+from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
 from somatrace.local.queries import traces
 from somatrace.local.store import database, retention, trace_rollup
 from somatrace.local.store.database import FILE, StoreError
@@ -52,9 +52,9 @@ def trace_rows(store: Store) -> list:
     )
 
 
-def test_importing_the_sink_loads_no_web_library():
+def test_importing_what_reads_the_store_loads_no_web_library():
     program = (
-        "import sys, somatrace.local.ingest.sink; "
+        "import sys, somatrace.local.ingest.fresh_store; "
         "print({'starlette', 'jinja2', 'uvicorn', 'anyio', 'opentelemetry.sdk'} & sys.modules.keys())"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True, timeout=180).strip() == "set()"
@@ -225,13 +225,15 @@ def patient(monkeypatch):
 
 WRITER = """
 import sys
-from somatrace.local.ingest.sink import LocalSink
+from pathlib import Path
 from somatrace.local import data_dir
+from somatrace.local.otlp.decode import Limits, from_protobuf
+from somatrace.local.store.store import Store
 from somatrace.local.store import database
 database._BUSY_SECONDS = data_dir._LOCK_SECONDS = 60.0
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 import os
-sink = LocalSink(sys.argv[1], 1 << 40, 7)
+store = Store(Path(sys.argv[1]), 1 << 40, 7)
 for batch in range(20):
     request = ExportTraceServiceRequest()
     spans = request.resource_spans.add().scope_spans.add().spans
@@ -239,7 +241,7 @@ for batch in range(20):
         spans.add(trace_id=os.urandom(16), span_id=os.urandom(8), name=sys.argv[2])
     while True:
         try:
-            sink.send(request.SerializeToString())
+            store.add(from_protobuf(request.SerializeToString(), Limits()))
             break
         except Exception as error:
             print(repr(error), file=sys.stderr)
@@ -546,12 +548,3 @@ def test_lists_use_indexes_without_sorting(store):
     for plan in found:
         assert "USING INDEX" in plan or "USING COVERING INDEX" in plan
         assert "TEMP B-TREE" not in plan
-
-
-def test_the_limits_of_the_sink_allow_the_batches_of_a_busy_worker(export, sink, store):
-    request = export()
-    root = request.span()
-    for _ in range(2000):
-        request.span(parent=root)
-    sink.send(request.bytes())
-    assert count(store) == 2001 == len(from_protobuf(request.bytes(), Limits()))
