@@ -30,9 +30,7 @@ def main() -> int:
     rounds = _rounds()
     with tempfile.TemporaryDirectory() as name, _local_server(Path(name) / "server") as langfuse:
         targets: dict[str, Mapping[str, str]] = {
-            "embedded store, through files": {
-                "SOMATRACE_DATA_DIR": str(Path(name) / "embedded")
-            },
+            "embedded store, through files": {"SOMATRACE_DATA_DIR": str(Path(name) / "embedded")},
             "`somatrace local`, over Langfuse's OTLP path and v2 read API": langfuse,
         }
         visible: dict[str, list[float]] = {target: [] for target in targets}

@@ -161,11 +161,16 @@ def test_it_cannot_be_pickled_like_the_sdks() -> None:
 
 
 def test_ended_by_many_threads_at_once_it_arrives_once() -> None:
+    barrier = threading.Barrier(4)
+
+    def end_together(span: Any, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        span.end()
+
     with capture() as found:
         for number in range(50):
             span = trace.get_tracer("app").start_span(f"work-{number}")
-            barrier = threading.Barrier(4)
-            threads = [threading.Thread(target=lambda: (barrier.wait(), span.end())) for _ in range(4)]
+            threads = [threading.Thread(target=end_together, args=(span, barrier)) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:
