@@ -23,7 +23,7 @@ test: ## set up the development environment and run all tests
 	@echo "About 15 minutes on two cores; the quick round, -m 'not slow', takes about 3."
 	$(DEV)/bin/python $(MEASURE) -m pytest -n 4 --dist worksteal
 
-coverage: ## run `make test` with branch coverage, child processes included (about 30 minutes)
+coverage: ## run `make test` with branch coverage, child processes included (about 25 minutes)
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@COVERAGE_DATA=$(CURDIR)/build/coverage/data $(MAKE) --no-print-directory test MEASURE="-m coverage run"
 	@$(DEV)/bin/python -m coverage combine --quiet
