@@ -83,7 +83,7 @@ def test_a_missing_span_is_reported_with_the_spans_that_were_dropped() -> None:
         with span("left out"):
             pass
         live: Any = installed()
-        live.ledger.count("ended")
+        live.ledger.count_ended()
         live.ledger.lose("queue_full")
 
     with pytest.raises(AssertionError, match=r"0 spans named 'left out'.*dropped: \{'queue_full': 1\}"):

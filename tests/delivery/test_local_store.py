@@ -42,7 +42,8 @@ def test_spans_deleted_to_make_room_are_counted_by_reason_beside_those_that_were
     transport = LocalTransport(str(tmp_path), 200_000, 7.0)
     outbox, ledger = outbox_to(transport)
     for _ in range(60):
-        ledger.count("ended", 100)
+        for _ in range(100):
+            ledger.count_ended()
         outbox.add(batch(*["work"] * 100), 100)
         deliver(outbox)
 
