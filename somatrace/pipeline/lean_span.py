@@ -93,10 +93,13 @@ class LeanSpan(RecordingSpan):
     def set_attributes(self, attributes: Any) -> None:
         """Like the SDK's; what is no mapping is ignored."""
         if type(attributes) is dict and len(attributes) <= _FEW and self._end_time is None:
-            for key, value in tuple(attributes.items()):
-                self.set_attribute(key, value)
-        else:
-            self._set_attributes(attributes)
+            try:
+                for key, value in attributes.items():
+                    self.set_attribute(key, value)
+                return
+            except RuntimeError:  # another thread changes it
+                pass
+        self._set_attributes(attributes)
 
     def _set_attributes(self, attributes: Any) -> None:
         """Set attributes of any kind."""
@@ -202,7 +205,9 @@ class LeanSpan(RecordingSpan):
     def end(self, end_time: int | None = None) -> None:
         """Like the SDK's."""
         try:
-            now = (None if end_time is None else valid_time(end_time)) or time_ns()
+            now = None if end_time is None else valid_time(end_time)
+            if now is None:
+                now = time_ns()
             # no other thread runs between this question and the answer: there is no call, and no loop
             if self._end_time is not None:
                 log.warning("Calling end() on an ended span.")
@@ -214,6 +219,11 @@ class LeanSpan(RecordingSpan):
         except Exception as error:
             if not is_suppressed("end", error):
                 raise
+
+    def settle(self) -> None:
+        """Take the attributes as they are, after the end: a thread that was setting one writes to the earlier
+        dict, which nobody reads."""
+        self.values = self.values.copy()
 
     # -- what the SDK keeps in fields, and the tracer knows --------------------------------------------
 

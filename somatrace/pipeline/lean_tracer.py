@@ -78,7 +78,7 @@ class LeanTracer(SomatraceTracer):
             if not is_recorded:
                 self._count(parent, sampling.Decision.DROP)
                 return UnrecordedSpan(own, self._instrumentation_scope, safe_attributes(attributes))
-            now = (None if start_time is None else valid_time(start_time)) or time_ns()
+            now = time_ns() if start_time is None else _start_time(start_time)
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
                 span.set_attributes(attributes)
@@ -130,6 +130,12 @@ class LeanTracer(SomatraceTracer):
         """A block around a span that is current in it, or a decorator that makes one for each call."""
         given = name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         return CurrentSpan(self, given, end_on_exit)
+
+
+def _start_time(given: object) -> int:
+    """The given time, or the current one in place of something else."""
+    time = valid_time(given)
+    return time_ns() if time is None else time
 
 
 def _checked(context: Any) -> Context:

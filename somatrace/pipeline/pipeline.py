@@ -25,6 +25,7 @@ from somatrace.listeners.record import Listener
 from somatrace.pipeline.billed_usage import BilledUsage
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.listener_calls import ListenerCalls
 from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, ended, weight_of
@@ -225,12 +226,14 @@ class Pipeline:
         with shared_work(work), self.copier.batch():
             for item in self._order.due(items):
                 work.examined = 0
-                state = state_of(item.span)
+                span, state = item.span, state_of(item.span)
                 try:
+                    if item.phase == "ended" and type(span) is LeanSpan:
+                        span.settle()
                     if item.phase == "ended" and state is not None:
                         with fail_safe("usage"):
-                            self._usage.settle(item.span, state)
-                    copy = self.copier.copy(item.span, None if item.event is None else (item.event,))
+                            self._usage.settle(span, state)
+                    copy = self.copier.copy(span, None if item.event is None else (item.event,))
                     copies.append((item, state, copy))
                 except Exception as error:
                     self.ledger.count("guard_faults")

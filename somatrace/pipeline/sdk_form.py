@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Final
+from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, Tracer, _Span
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from opentelemetry.trace import SpanContext
 
 # fmt: off
@@ -17,6 +19,10 @@ _ON_A_SPAN: Final = frozenset({
     "_trace_config",
 })
 _ON_ATTRIBUTES: Final = frozenset({"_dict", "_immutable", "_lock", "dropped", "max_value_len", "maxlen"})
+_ON_A_TRACER: Final = frozenset({
+    "_instrumentation_scope", "_span_limits", "_tracer_config", "_tracer_metrics", "id_generator",
+    "instrumentation_info", "resource", "sampler", "span_processor",
+})
 _OF_START: Final = frozenset({
     "self", "name", "context", "kind", "attributes", "links", "start_time", "record_exception",
     "set_status_on_exception",
@@ -28,9 +34,11 @@ _OF_START: Final = frozenset({
 def is_known() -> bool:
     """Whether the SDK keeps on a span, a tracer and a mapping of attributes what lean spans know."""
     try:
-        span = _Span("", SpanContext(1, 1, is_remote=False), limits=SpanLimits())
+        span = _Span("", SpanContext(1, 1, is_remote=False), resource=Resource({}), limits=SpanLimits())
+        tracer: Any = Tracer(DEFAULT_ON, span.resource, None, None, None, SpanLimits(), None)  # type: ignore[arg-type]
         return (
-            {*vars(span)} <= _ON_A_SPAN
+            {*vars(tracer)} == _ON_A_TRACER
+            and {*vars(span)} <= _ON_A_SPAN
             and {*vars(span._attributes)} <= _ON_ATTRIBUTES
             and {*inspect.signature(Tracer.start_span).parameters} == _OF_START
             and tuple(span.context) == (1, 1, False, 0, {}, True)
