@@ -191,6 +191,8 @@ def _tracer() -> trace.Tracer:
 
 
 _MAX_WORDS = 8
+#: Kinds whose names are tags of what is below them.
+_NAMING = ("workflow", "agent")
 _NAME_ATTRIBUTES = {
     "agent": semconv.AGENT_NAME,
     "tool": semconv.TOOL_NAME,
@@ -204,10 +206,8 @@ def _tags_for(below: Tags, name: str, kind: Kind, tags: dict[str, Scalar | None]
     The outermost workflow and the innermost agent win; a bound tag wins over both. A name that reads
     like a sentence implies neither, because tags are propagated to other services.
     """
-    block_tags = below
-    if tags:
-        block_tags = block_tags.binding(**tags)
-    if len(name.split()) > _MAX_WORDS:
+    block_tags = below.binding(**tags) if tags else below
+    if kind not in _NAMING or len(name.split()) > _MAX_WORDS:
         return block_tags
     if kind == "workflow" and semconv.WORKFLOW not in block_tags:
         block_tags = block_tags.deriving(**{semconv.WORKFLOW: name[:128]})
