@@ -24,7 +24,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where a command of the documentation is run: a file, and what of the command stands in it.
 RUN_IN = {
     "make demo": ("tests/test_setup.py", '["make", "demo"]'),
-    "make test": ("Makefile", "$(MAKE) --no-print-directory test"),
+    "make test": ("ci/run", "make --no-print-directory test"),
     "make lint": ("ci/run", "ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
     "make bench-page": ("tests/local/browser/test_benchmark.py", '"benchmarks" / "page.py"'),

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
-from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -207,7 +207,7 @@ class LeanSpan(RecordingSpan):
         try:
             now = None if end_time is None else valid_time(end_time)
             if now is None:
-                now = time_ns()
+                now = time.time_ns()
             # no other thread runs between this question and the answer: there is no call, and no loop
             if self._end_time is not None:
                 log.warning("Calling end() on an ended span.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from time import time_ns
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -78,7 +78,7 @@ class LeanTracer(SomatraceTracer):
             if not is_recorded:
                 self._count(parent, sampling.Decision.DROP)
                 return UnrecordedSpan(own, self._instrumentation_scope, safe_attributes(attributes))
-            now = time_ns() if start_time is None else _start_time(start_time)
+            now = time.time_ns() if start_time is None else _start_time(start_time)
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
                 span.set_attributes(attributes)
@@ -134,8 +134,8 @@ class LeanTracer(SomatraceTracer):
 
 def _start_time(given: object) -> int:
     """The given time, or the current one in place of something else."""
-    time = valid_time(given)
-    return time_ns() if time is None else time
+    checked = valid_time(given)
+    return time.time_ns() if checked is None else checked
 
 
 def _checked(context: Any) -> Context:

@@ -12,21 +12,21 @@ class ListenerCalls:
     """Calls listeners."""
 
     def __init__(self, listeners: Iterable[Listener]) -> None:
-        #: Those called now; asked for each span whether there are any.
-        self.now = tuple(listeners)
+        #: Asked for each span whether there are any.
+        self.called = tuple(listeners)
         self._warnings = LogOnce()
 
     def add(self, listener: Listener) -> None:
         """Add a listener; it receives records from now on."""
-        self.now = (*self.now, listener)
+        self.called = (*self.called, listener)
 
     def remove(self, listener: Listener) -> None:
         """Remove a listener."""
-        self.now = tuple(other for other in self.now if other is not listener)
+        self.called = tuple(other for other in self.called if other is not listener)
 
     def tell(self, record: Record) -> None:
         """Call all listeners with a record."""
-        for listener in self.now:
+        for listener in self.called:
             try:
                 listener(record)
             except Exception as error:

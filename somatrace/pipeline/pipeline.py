@@ -94,13 +94,13 @@ class Pipeline:
         self.ledger.count_created()
         if self._step_thread and threading.get_ident() == self._step_thread:
             state.notifies_listeners = False  # a listener has created it
-        elif self._listeners.now:
+        elif self._listeners.called:
             self._queue_for_listeners(QueuedSpan("started", span))
 
     def event_declared(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
         """Queue an event declared by the program; the span itself keeps only the last events."""
         state = state_of(span)
-        if self._listeners.now and state is not None and state.notifies_listeners:
+        if self._listeners.called and state is not None and state.notifies_listeners:
             noted = note_event(span, fields)
             event = Event(name, {**fields, **noted, semconv.DECLARED: DECLARED_MARK}, time_ns)
             self._queue_for_listeners(QueuedSpan("event", span, event))
@@ -129,7 +129,7 @@ class Pipeline:
                 state.naming = renamed(span, state.naming)
         self.ledger.count_ended()
         reason = self._drop_reason(span)
-        if reason and not self._listeners.now:
+        if reason and not self._listeners.called:
             self.ledger.lose(reason)
         elif not self._queue(ended(span)):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
@@ -250,7 +250,7 @@ class Pipeline:
         """Notify the listeners, and return the copies of ended spans that are not dropped."""
         guarded = []
         for item, state, copy in copies:
-            if self._listeners.now and (state is None or state.notifies_listeners):
+            if self._listeners.called and (state is None or state.notifies_listeners):
                 self._notify(item, copy)
             if item.phase != "ended":
                 continue

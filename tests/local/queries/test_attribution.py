@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.queries import overview, traces
 from somatrace.local.queries.overview import OverviewScope
 from somatrace.local.queries.traces import TraceFilter
@@ -76,7 +77,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Stor
     env = {"SOMATRACE_DATA_DIR": str(data), "SOMATRACE_TARGET": "local", "PYTHONPATH": str(root)}
     with llm_server() as llm:
         run_program(PROGRAM, {**env, **llm.env}, timeout=280)
-    found = Store(data)
+    found = FreshStore(data)
     yield found
     found.close()
 
