@@ -1,6 +1,6 @@
 """Check every combination of launcher, layout, start, place of the call and flow, and list wrong verdicts.
 
-About 470,000 trees, an hour on two cores; each is right by construction (`tests/check/combining`).
+About 384,000 trees; each is right by construction (`tests/check/combining`).
 
 python benchmarks/combinations.py [--sample COUNT] [--seed SEED]
 """
