@@ -67,7 +67,7 @@ WAYS: tuple[Callable[[Any], list[Any]], ...] = (
 class Peek(SpanProcessor):
     """Reads everything it can from every span it receives, on every callback.
 
-    What is read from a span that may still change is guarded anew each time. `in_turn` reads such a span as
+    Each read of a span that may still change is guarded again. `in_turn` reads such a span as
     JSON and in one more way, the next span in the next way.
     """
 

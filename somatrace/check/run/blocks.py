@@ -57,7 +57,7 @@ def for_loop(machine: Machine, node: ast.For | ast.AsyncFor, scope: NameScope) -
 
 def while_loop(machine: Machine, node: ast.While, scope: NameScope) -> None:
     """`while True` runs at least twice unless it breaks, and nothing follows it; other loops may not run.
-    What follows one that runs until it is told to stop is late.
+    Code after a loop that runs until it is told to stop counts as late.
     """
     known, told = waiting.condition(machine, node.test, scope)
     if told is not None:
