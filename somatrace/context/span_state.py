@@ -188,7 +188,8 @@ class SpanState:
     def other_tenants(self) -> Collection[str | None]:
         """Other tenants whose names the span may carry: of spans around it, of the root's label, and of the
         workflow that names the trace."""
-        root, own = self.root, self.tags.tenant
+        root = self if self._root is None else self._root
+        own = self.tags.tenant
         namer = None if root.below is None else root.below.namer
         if not self.enclosing and root.label is None and (namer is None or namer == own):
             return ()

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util import types
 
 NONE_DROPPED: Final = (0, 0, 0)
+
+
+class EncodedSpan(NamedTuple):
+    """A guarded span that was encoded without a copy, and where it comes from."""
+
+    resource: Resource
+    scope: InstrumentationScope | None
+    #: An OTLP Span.
+    content: bytes
 
 
 class OutgoingSpan(ReadableSpan):

@@ -54,8 +54,10 @@ class SpanCopier:
     ) -> None:
         self._guard = guard
         self._resources = ResourceCopier(guard, resource)
+        self.resource = self._resources.copy
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
         self._surroundings = SurroundingsCopier(guard, service_name, default_tenant)
+        self.surroundings = self._surroundings.of
         #: A block in which the policy is asked once for spans that follow each other.
         self.batch = self._surroundings.batch
 
@@ -65,9 +67,9 @@ class SpanCopier:
 
     def tags(self, span: ReadableSpan) -> Tags:
         """The guarded tags of a span, always including the three required ones."""
-        return self._surroundings.of(span, state_of(span)).tags
+        return self.surroundings(span, state_of(span)).tags
 
-    def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
+    def span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
         given, scope = span._name, span._instrumentation_scope
         if type(given) is not str or span._kind is SpanKind.SERVER:
@@ -94,7 +96,7 @@ class SpanCopier:
         """
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
-        around = self._surroundings.of(span, state)
+        around = self.surroundings(span, state)
         content_filter, further, scope_name = around.content_filter, around.further, around.scope_name
         try:
             attributes = self._attributes(span, content_filter, state)
@@ -110,7 +112,7 @@ class SpanCopier:
             tagged = tags_beside(attributes, tagged, state, content_filter.words)
         except Exception:
             guard.faulted()
-        name = self._span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
+        name = self.span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
         if content_filter.terms:
             name = content_filter.words(name)
         if labeled:
@@ -131,7 +133,7 @@ class SpanCopier:
         copy._name = name
         copy._context = self._context(span._context)
         copy._parent = self._context(span._parent)
-        copy._resource = self._resources.copy(span._resource)
+        copy._resource = self.resource(span._resource)
         copy.own, copy.tagged = attributes, tagged
         copy._events = copied
         links = links_of(span)

@@ -123,7 +123,7 @@ class LeanSpan(RecordingSpan):
 
     @_attributes.setter
     def _attributes(self, attributes: Mapping[str, Any] | None) -> None:
-        self.values = dict(attributes or {})
+        self.values = {safe_text(key): value for key, value in (attributes or {}).items()}
 
     @property
     def attributes(self) -> types.Attributes:

@@ -1,0 +1,104 @@
+"""Guard and encode an ended span at once, without a copy: the way of most spans.
+
+It holds for spans that have nothing but a name, times and attributes, where nobody reads a copy. All others
+are copied by `guarded_copy` and encoded by `delivery.encoding`, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, SpanKind
+from opentelemetry.trace.status import StatusCode
+
+from somatrace import semconv
+from somatrace.context.span_state import SpanState
+from somatrace.delivery.encoding import SpanEncoder
+from somatrace.delivery.outgoing_span import EncodedSpan
+from somatrace.guard.removal_notes import joined
+from somatrace.pipeline.billed_usage import is_sum_of_others
+from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.pipeline.judged_pairs import JudgedPairs, NeedsCopy
+from somatrace.pipeline.lean_span import LeanSpan
+from somatrace.pipeline.observation_types import type_of
+from somatrace.pipeline.token_counts import NONE, SUMS, TokenCounts, usage_details
+
+_LAST_TIME: Final = 2**63
+
+
+class DirectEncoder:
+    """Encodes spans without a copy. Used by one thread at a time."""
+
+    def __init__(self, copier: SpanCopier, encoder: SpanEncoder) -> None:
+        self._copier = copier
+        self._encoder = encoder
+        self._pairs = JudgedPairs()
+
+    def encode(self, span: ReadableSpan, state: SpanState | None, tokens: TokenCounts) -> EncodedSpan | None:
+        """The span, guarded and encoded; None if it has to be copied. `tokens` are those that it reports."""
+        if type(span) is not LeanSpan or state is None or not _is_simple(span, state):
+            return None
+        around = self._copier.surroundings(span, state)
+        content_filter, tagged, values = around.content_filter, around.tagged, span.values
+        if (
+            around.further
+            or content_filter.terms.detectors
+            or not tagged.keys().isdisjoint(values.keys())
+            or not _says_it_all(values, state, tokens)
+        ):
+            return None
+        kind = values.get(semconv.SPAN_KIND)
+        notes: list[str] = []
+        try:
+            pairs = self._pairs.encode(values, state.declared, content_filter, notes)
+        except NeedsCopy:
+            return None
+        added: dict[str, Any] = {}
+        if notes:
+            added[semconv.GUARD_REMOVED] = joined(notes)
+        if tokens is not NONE:
+            added[semconv.OBSERVATION_USAGE] = usage_details(values, tokens)
+        name = self._copier.span_name(span, around.scope_name, "span" if kind is None else str(kind))
+        if semconv.OBSERVATION_TYPE not in values:
+            found = type_of(values, around.scope_name, name)
+            if found is not None:
+                added[semconv.OBSERVATION_TYPE] = found
+        content = self._encoder.simple(span, name, pairs, added, tagged, span._dropped)
+        return EncodedSpan(self._copier.resource(span._resource), around.scope, content)
+
+
+def _is_simple(span: LeanSpan, state: SpanState) -> bool:
+    """Whether a span has nothing but a name, valid times and attributes, and its state says no more."""
+    start, end = span._start_time, span._end_time
+    below = state.root.below
+    return (
+        span.made_events is None
+        and span.made_links is None
+        and span._status.status_code is StatusCode.UNSET
+        and not state.failures
+        and state.outcome is None
+        and (state.billing is None or not state.billing.place)
+        and (below is None or not below.name)
+        and type(start) is int
+        and type(end) is int
+        and 0 < start < _LAST_TIME
+        and 0 < end < _LAST_TIME
+        and type(span._kind) is SpanKind
+        and _has_no_entries(span._context)
+        and _has_no_entries(span._parent)
+    )
+
+
+def _says_it_all(values: Mapping[str, Any], state: SpanState, tokens: TokenCounts) -> bool:
+    """Whether no attribute has to be added for another that is missing, or changed because of another."""
+    if state.kind is not None and semconv.SPAN_KIND not in values:
+        return False  # the attribute limit has dropped it
+    if tokens is NONE:
+        return SUMS.isdisjoint(values)  # else there are tokens that are no numbers
+    return not is_sum_of_others(values)
+
+
+def _has_no_entries(context: SpanContext | None) -> bool:
+    return context is None or context.trace_state is DEFAULT_TRACE_STATE or not context.trace_state
