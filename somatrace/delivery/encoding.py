@@ -49,7 +49,7 @@ class SpanEncoder:
         batch: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
         for span in spans:
             if isinstance(span, EncodedSpan):
-                resource, scope, content = span
+                resource, scope, content, _ = span
             else:
                 resource, scope, content = span.resource, span.instrumentation_scope or None, self._span(span)
             found = batch.get(id(resource))

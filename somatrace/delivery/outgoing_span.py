@@ -11,6 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util import types
 
+from somatrace.context.tags import Tags
+
 NONE_DROPPED: Final = (0, 0, 0)
 
 
@@ -21,6 +23,8 @@ class EncodedSpan(NamedTuple):
     scope: InstrumentationScope | None
     #: An OTLP Span.
     content: bytes
+    #: Made if somebody reads it.
+    copy: OutgoingSpan | None = None
 
 
 class OutgoingSpan(ReadableSpan):
@@ -36,6 +40,8 @@ class OutgoingSpan(ReadableSpan):
     #: attributes, events and links
     dropped: tuple[int, ...] = NONE_DROPPED
     _instrumentation_info = None
+    #: The guarded tags, as listeners receive them.
+    tags: Tags
 
     @property
     def _attributes(self) -> dict[str, Any]:

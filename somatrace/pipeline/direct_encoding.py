@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE, SpanContext, SpanKind
 from opentelemetry.trace.status import StatusCode
@@ -16,13 +17,14 @@ from opentelemetry.trace.status import StatusCode
 from somatrace import semconv
 from somatrace.context.span_state import SpanState
 from somatrace.delivery.encoding import SpanEncoder
-from somatrace.delivery.outgoing_span import EncodedSpan
-from somatrace.guard.removal_notes import joined
+from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
+from somatrace.guard.removal_notes import RemovalNote, note
 from somatrace.pipeline.billed_usage import is_sum_of_others
-from somatrace.pipeline.guarded_copy import SpanCopier
-from somatrace.pipeline.judged_pairs import JudgedPairs, NeedsCopy
+from somatrace.pipeline.guarded_copy import UNSET, SpanCopier
+from somatrace.pipeline.judged_pairs import Differing, JudgedPairs, NeedsCopy
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.observation_types import type_of
+from somatrace.pipeline.surroundings import Surroundings
 from somatrace.pipeline.token_counts import NONE, SUMS, TokenCounts, usage_details
 
 _LAST_TIME: Final = 2**63
@@ -36,8 +38,13 @@ class DirectEncoder:
         self._encoder = encoder
         self._pairs = JudgedPairs()
 
-    def encode(self, span: ReadableSpan, state: SpanState | None, tokens: TokenCounts) -> EncodedSpan | None:
-        """The span, guarded and encoded; None if it has to be copied. `tokens` are those that it reports."""
+    def encode(
+        self, span: ReadableSpan, state: SpanState | None, tokens: TokenCounts, *, is_read: bool = False
+    ) -> EncodedSpan | None:
+        """The span, guarded and encoded; None if it has to be copied by `guarded_copy`.
+
+        `tokens` are those that it reports. With `is_read` a copy is made of the same verdicts.
+        """
         if type(span) is not LeanSpan or state is None or not _is_simple(span, state):
             return None
         around = self._copier.surroundings(span, state)
@@ -50,14 +57,14 @@ class DirectEncoder:
         ):
             return None
         kind = values.get(semconv.SPAN_KIND)
-        notes: list[str] = []
+        differing: Differing = {}
         try:
-            pairs = self._pairs.encode(values, state.declared, content_filter, notes)
+            pairs = self._pairs.encode(values, state.declared, content_filter, differing)
         except NeedsCopy:
             return None
         added: dict[str, Any] = {}
-        if notes:
-            added[semconv.GUARD_REMOVED] = joined(notes)
+        if differing and (notes := [one for one in differing.values() if isinstance(one, RemovalNote)]):
+            added[semconv.GUARD_REMOVED] = note(notes)
         if tokens is not NONE:
             added[semconv.OBSERVATION_USAGE] = usage_details(values, tokens)
         name = self._copier.span_name(span, around.scope_name, "span" if kind is None else str(kind))
@@ -66,7 +73,34 @@ class DirectEncoder:
             if found is not None:
                 added[semconv.OBSERVATION_TYPE] = found
         content = self._encoder.simple(span, name, pairs, added, tagged, span._dropped)
-        return EncodedSpan(self._copier.resource(span._resource), around.scope, content)
+        resource = self._copier.resource(span._resource)
+        copy = None
+        if is_read:
+            copy = _copy(span, name, resource, around)
+            copy.own = {**_left(values, differing), **added}
+        return EncodedSpan(resource, around.scope, content, copy)
+
+
+def _left(values: dict[str, Any], differing: Differing) -> dict[str, Any]:
+    """What leaves of a span's own attributes."""
+    if not differing:
+        return values
+    left = {name: value for name, value in values.items() if name not in differing}
+    left.update(one for one in differing.values() if not isinstance(one, RemovalNote))
+    return left
+
+
+def _copy(span: LeanSpan, name: str, resource: Resource, around: Surroundings) -> OutgoingSpan:
+    """A copy of a simple span, without its own attributes."""
+    copy = object.__new__(OutgoingSpan)
+    copy._name, copy._context, copy._parent, copy._kind = name, span._context, span._parent, span._kind
+    copy._start_time, copy._end_time, copy._status = span._start_time, span._end_time, UNSET
+    copy._events, copy._links = (), ()
+    copy._resource, copy._instrumentation_scope = resource, around.scope
+    copy.tagged, copy.tags = around.tagged, around.tags
+    if span._dropped:
+        copy.dropped = (span._dropped, 0, 0)
+    return copy
 
 
 def _is_simple(span: LeanSpan, state: SpanState) -> bool:

@@ -13,7 +13,6 @@ from opentelemetry.trace.status import Status, StatusCode
 from somatrace import semconv
 from somatrace.context.failure_notes import may_show_text
 from somatrace.context.span_state import DECLARED_MARK, SpanState, state_of
-from somatrace.context.tags import Tags
 from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
@@ -38,7 +37,7 @@ from somatrace.pipeline.span_parts import (
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.surroundings import SurroundingsCopier
 
-_UNSET: Final = Status(StatusCode.UNSET)
+UNSET: Final = Status(StatusCode.UNSET)
 
 
 class SpanCopier:
@@ -64,10 +63,6 @@ class SpanCopier:
     def forget(self) -> None:
         """Recreate the resource, because a forked child is another process."""
         self._resources.forget()
-
-    def tags(self, span: ReadableSpan) -> Tags:
-        """The guarded tags of a span, always including the three required ones."""
-        return self.surroundings(span, state_of(span)).tags
 
     def span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
@@ -134,14 +129,14 @@ class SpanCopier:
         copy._context = self._context(span._context)
         copy._parent = self._context(span._parent)
         copy._resource = self.resource(span._resource)
-        copy.own, copy.tagged = attributes, tagged
+        copy.own, copy.tagged, copy.tags = attributes, tagged, around.tags
         copy._events = copied
         links = links_of(span)
         copy._links = tuple([self._link(link, content_filter) for link in links]) if links else ()
         copy._kind = valid_kind(span._kind)
         code = status.status_code
         # the hash of a member of an enumeration is a Python function: most spans do without
-        copy._status = _UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
+        copy._status = UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
         copy._start_time, copy._end_time = valid_time(span._start_time), valid_time(span._end_time)
         copy._instrumentation_scope = around.scope
         copy.dropped = dropped_of(span)

@@ -14,7 +14,7 @@ from somatrace.delivery.attribute_encoding import MAX_LENGTH, KeyEncoder, are_fe
 from somatrace.delivery.protobuf_wire import double
 from somatrace.guard.allow_list import is_response_id
 from somatrace.guard.content_filter import SMALL, ContentFilter
-from somatrace.guard.removal_notes import RemovalNote, note_on
+from somatrace.guard.removal_notes import RemovalNote
 from somatrace.pipeline.observation_types import TYPE_KEYS
 from somatrace.pipeline.token_counts import COUNT_KEYS
 
@@ -38,6 +38,10 @@ _APART: Final = frozenset(
 _DECISIVE: Final = frozenset(
     (*COUNT_KEYS, *TYPE_KEYS, semconv.SPAN_KIND, semconv.RESPONSE_MODEL, semconv.REQUEST_MODEL)
 )
+
+
+#: By key: the note on a value that may not leave, or the key and the value that leave in place of the given.
+Differing = dict[str, RemovalNote | tuple[str, Any]]
 
 
 class NeedsCopy(Exception):  # noqa: N818 - it is no error
@@ -74,9 +78,10 @@ class JudgedPairs:
         values: Mapping[str, Any],
         declared: Mapping[str, Any],
         content_filter: ContentFilter,
-        notes: list[str],
+        differing: Differing,
     ) -> list[bytes]:
-        """The pairs of the attributes that `content_filter.attributes` keeps; adds its notes to `notes`.
+        """The pairs of what `content_filter.attributes` leaves of the attributes. Adds what it removes or
+        changes to `differing`.
 
         The values are of the types that spans have. Raises NeedsCopy if more follows from an attribute than
         its pair.
@@ -87,7 +92,7 @@ class JudgedPairs:
             key = keys.get(name) or self._key(keys, name, content_filter)
             pair = key.known.get(value) if type(value) is key.kind else None
             if pair is None or (declared and name in declared):
-                pair = self._judged(key, value, declared, content_filter, notes)
+                pair = self._judged(key, value, declared, content_filter, differing)
                 if pair is None:
                     continue
             pairs.append(pair)
@@ -117,7 +122,7 @@ class JudgedPairs:
         value: Any,
         declared: Mapping[str, Any],
         content_filter: ContentFilter,
-        notes: list[str],
+        differing: Differing,
     ) -> bytes | None:
         """The pair of a value that is not remembered, None if it may not leave."""
         kind = type(value)
@@ -130,11 +135,11 @@ class JudgedPairs:
                 return self._remember(key, value, key.number(value) if value >= 0 else key.any(value))
         elif kind is str and not key.decides:
             if not key.passes.texts:
-                notes.append(note_on(RemovalNote(key.name, len(value), content_filter.rule)))
+                differing[key.name] = RemovalNote(key.name, len(value), content_filter.rule)
                 return None
             if key.passes.response_ids and is_response_id(value):
                 return key.text(value)
-        return self._asked(key, value, declared, content_filter, notes)
+        return self._asked(key, value, declared, content_filter, differing)
 
     def _asked(
         self,
@@ -142,7 +147,7 @@ class JudgedPairs:
         value: Any,
         declared: Mapping[str, Any],
         content_filter: ContentFilter,
-        notes: list[str],
+        differing: Differing,
     ) -> bytes | None:
         """The pair of what the filter leaves of a value, None if that is nothing."""
         name = key.name
@@ -151,11 +156,12 @@ class JudgedPairs:
         if key.is_apart or (key.decides and not is_unchanged):
             raise NeedsCopy
         if removed:
-            notes += map(note_on, removed)
+            (differing[name],) = removed
             return None
         if not is_unchanged:
-            ((name, value),) = kept.items()
-            return KeyEncoder(name).any(value)
+            (changed,) = kept.items()
+            differing[name] = changed
+            return KeyEncoder(changed[0]).any(changed[1])
         pair = key.any(value)
         return pair if name in declared else self._remember(key, value, pair)
 

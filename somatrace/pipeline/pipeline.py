@@ -253,21 +253,18 @@ class Pipeline:
         return guarded
 
     def _settle(self, span: ReadableSpan, state: SpanState, *, is_read: bool) -> EncodedSpan | None:
-        """Settle the usage of an ended span, and guard and encode it at once if nobody reads a copy."""
+        """Settle the usage of an ended span, and guard and encode it at once, if that is possible."""
         with fail_safe("usage"):
             tokens = self._usage.settle(span, state)
-            return None if is_read else self._direct.encode(span, state, tokens)
+            return self._direct.encode(span, state, tokens, is_read=is_read)
         return None
 
     def _to_send(self, guarded: Sequence[_Guarded]) -> list[OutgoingSpan | EncodedSpan]:
         """Notify the listeners, and return the ended spans that are not dropped."""
         to_send = []
-        for item, state, copy in guarded:
-            if (
-                type(copy) is OutgoingSpan
-                and self._listeners.called
-                and (state is None or state.notifies_listeners)
-            ):
+        for item, state, made in guarded:
+            copy = made.copy if isinstance(made, EncodedSpan) else made
+            if copy is not None and self._listeners.called and (state is None or state.notifies_listeners):
                 self._notify(item, copy)
             if item.phase != "ended":
                 continue
@@ -277,13 +274,14 @@ class Pipeline:
                 continue
             if state is None or state.shown.tenant is None:
                 self.ledger.count("unknown_tenant")
-            to_send.append(copy)
+            to_send.append(made)
         return to_send
 
     def _show(self, guarded: Sequence[OutgoingSpan | EncodedSpan]) -> None:
         """Pass copies to third-party processors, after encoding, so that their changes are never sent."""
-        for copy in guarded if self.third_party else ():
-            if type(copy) is OutgoingSpan:
+        for made in guarded if self.third_party else ():
+            copy = made.copy if isinstance(made, EncodedSpan) else made
+            if copy is not None:
                 self.third_party.show(copy)
 
     def _encode_one_by_one(self, spans: Sequence[OutgoingSpan | EncodedSpan]) -> None:
@@ -297,7 +295,7 @@ class Pipeline:
 
     def _notify(self, item: QueuedSpan, copy: OutgoingSpan) -> None:
         try:
-            record = record_of(item.phase, copy, self.copier.tags(item.span))
+            record = record_of(item.phase, copy)
             self._listeners.tell(record)
         except Exception:
             self.ledger.count("guard_faults")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.outgoing_span import EncodedSpan
 from somatrace.guard import Guard
 from somatrace.guard.policy.model import Grant, PolicyEntry
+from somatrace.listeners.record import Record
 from somatrace.pipeline.billed_request import scope_of
 from somatrace.pipeline.billed_usage import BilledUsage
 from somatrace.pipeline.direct_encoding import DirectEncoder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.lean_span import LeanSpan
+from somatrace.pipeline.records import record_of
 from somatrace.pipeline.sdk_form import is_known
 from somatrace.pipeline.token_counts import token_counts
 from somatrace.testing import capture
@@ -118,8 +121,9 @@ def ended(attributes: Mapping[str, Any], tenant: str | None = "closed", name: st
     return opened
 
 
-def direct(encoder: DirectEncoder, opened: LeanSpan) -> EncodedSpan | None:
-    return encoder.encode(opened, state_of(opened), token_counts(opened.values, scope_of(opened)))
+def direct(encoder: DirectEncoder, opened: LeanSpan, *, is_read: bool = False) -> EncodedSpan | None:
+    tokens = token_counts(opened.values, scope_of(opened))
+    return encoder.encode(opened, state_of(opened), tokens, is_read=is_read)
 
 
 def request(span: Any) -> ExportTraceServiceRequest:
@@ -131,6 +135,13 @@ def request(span: Any) -> ExportTraceServiceRequest:
     del found.attributes[:]
     found.attributes.extend(attributes)
     return parsed
+
+
+def fields(record: Record) -> Iterator[str]:
+    """The fields of a record as texts, since "not a number" is not equal to itself; mappings sorted."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        yield repr(sorted(value.items()) if isinstance(value, Mapping) else value)
 
 
 @pytest.mark.parametrize("tenant", GRANTS)
@@ -147,6 +158,25 @@ def test_spans_leave_as_their_copies_would_whatever_was_remembered_of_earlier_on
 
         if encoded is not None:
             assert request(encoded) == request(made_by.copy(opened))
+
+
+@pytest.mark.parametrize("tenant", GRANTS)
+@given(spans=st.lists(ATTRIBUTES, min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_listeners_and_processors_of_others_get_the_same_as_from_a_copy(
+    tenant: str, spans: list[dict[str, Any]]
+) -> None:
+    made_by = copier()
+    encoder = DirectEncoder(made_by, SpanEncoder())
+
+    for opened in [ended(attributes, tenant) for attributes in (*spans, *spans)]:
+        encoded = direct(encoder, opened, is_read=True)
+
+        if encoded is not None:
+            assert encoded.copy is not None
+            copy = made_by.copy(opened)
+            assert request(encoded.copy) == request(copy)
+            assert list(fields(record_of("ended", encoded.copy))) == list(fields(record_of("ended", copy)))
 
 
 def test_the_spans_of_a_model_call_and_of_a_step_need_no_copy() -> None:
