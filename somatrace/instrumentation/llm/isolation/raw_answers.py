@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 import zlib
-from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from somatrace.instrumentation.llm.isolation.body_text import BodyText
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
-from somatrace.instrumentation.llm.isolation.passive import Unread
 from somatrace.instrumentation.llm.isolation.postponed import Postponed
 from somatrace.instrumentation.llm.isolation.pushed_stream import PushedStream, stream_class
 from somatrace.runtime.fail_safe import fail_safe
@@ -51,26 +48,15 @@ def feed_of(raw: Any) -> Feed | None:
 
 
 def copy_of_read(raw: Any) -> Any:
-    """A copy that may be parsed."""
+    """A copy that may be parsed. The program's own parser is left out: it may have effects."""
     given = copy.copy(raw)
-    given._parsed_by_type = {}
-    if inspect.iscoroutinefunction(given.parse):
-        given.parse = functools.partial(_parsed, given.parse)
+    given.parse = functools.cache(functools.partial(_parsed, raw))
     return given
 
 
-def _parsed(parse: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
-    """The outcome of an asynchronous `parse`, which awaits nothing after the response has been read.
-
-    Instrumentors call it, but do not await it.
-    """
-    parsing = parse(*args, **kwargs)
-    try:
-        parsing.send(None)
-    except StopIteration as done:
-        return done.value
-    parsing.close()
-    return Unread()
+def _parsed(raw: Any) -> Any:
+    typed = raw._client._process_response_data
+    return typed(data=raw.http_response.json(), cast_to=raw._cast_to, response=raw.http_response)
 
 
 class Bytes:
