@@ -6,10 +6,8 @@ import asyncio
 import gc
 import gzip
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from somatrace.instrumentation.llm.isolation.body_text import BodyText
 from somatrace.testing import capture
 from tests.support import llm_server
 from tests.support.llm_server import INPUT_TOKENS, OUTPUT_TOKENS
+from tests.support.scripted_provider import ScriptedProvider, encoded
 
 openai = pytest.importorskip("openai", reason="openai is not installed in this environment")
 anthropic = pytest.importorskip("anthropic", reason="anthropic is not installed in this environment")
@@ -35,80 +34,18 @@ MESSAGE: Any = {**CHAT, "max_tokens": 5}
 DETAILS = {"input": INPUT_TOKENS, "output": OUTPUT_TOKENS}
 
 
-class Provider:
-    """Sends `parts` as the answer to each request, and waits for `go` after the first of them."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.headers = {"Content-Type": "application/json"}
-        self.go = threading.Event()
-        self.is_cut = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, *parts: Any, waits: bool = False, **headers: str) -> None:
-        """Objects are sent as JSON, lists as the events of a stream."""
-        streams = any(isinstance(part, list) for part in parts)
-        self.parts = [_encoded(part) for part in parts]
-        self.headers = {"Content-Type": "text/event-stream" if streams else "application/json", **headers}
-        if waits:
-            self.go.clear()
-        else:
-            self.go.set()
-
-    def close(self) -> None:
-        self.go.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(200)
-                for name, value in provider.headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("transfer-encoding", "chunked")
-                self.end_headers()
-                for part in provider.parts:
-                    self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-                    self.wfile.flush()
-                    provider.go.wait(60)
-                if provider.is_cut:
-                    self.close_connection = True
-                else:
-                    self.wfile.write(b"0\r\n\r\n")
-
-            def log_message(self, *args: object) -> None:
-                """Log nothing."""
-
-        return Handler
-
-
-def _encoded(part: Any) -> bytes:
-    if isinstance(part, bytes):
-        return part
-    return llm_server._stream(part) if isinstance(part, list) else json.dumps(part).encode()
-
-
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
+def provider() -> Iterator[ScriptedProvider]:
+    provider = ScriptedProvider()
     yield provider
     provider.close()
 
 
-def client(provider: Provider) -> Any:
+def client(provider: ScriptedProvider) -> Any:
     return openai.OpenAI(base_url=f"{provider.url}/v1", api_key="k", max_retries=0)
 
 
-def claude(provider: Provider) -> Any:
+def claude(provider: ScriptedProvider) -> Any:
     return anthropic.Anthropic(base_url=provider.url, api_key="k", max_retries=0)
 
 
@@ -149,7 +86,7 @@ def is_stream(parsed: Any) -> bool:
 
 class TestAnAnswerThatIsRead:
     @pytest.mark.parametrize("way", READS)
-    def test_is_recorded_as_one_that_the_client_parses(self, provider: Provider, way: str) -> None:
+    def test_is_recorded_as_one_that_the_client_parses(self, provider: ScriptedProvider, way: str) -> None:
         completions = client(provider).chat.completions
         provider.answer(llm_server._chat(CHAT))
 
@@ -163,7 +100,7 @@ class TestAnAnswerThatIsRead:
         assert details(raw) == DETAILS
 
     @pytest.mark.parametrize("way", READS)
-    def test_is_recorded_as_its_stream(self, provider: Provider, way: str) -> None:
+    def test_is_recorded_as_its_stream(self, provider: ScriptedProvider, way: str) -> None:
         completions = client(provider).chat.completions
         provider.answer(llm_server._chat_chunks(STREAM))
 
@@ -177,7 +114,7 @@ class TestAnAnswerThatIsRead:
         assert recorded(raw)["langfuse.observation.completion_start_time"]
         assert details(raw) == DETAILS
 
-    def test_is_recorded_as_a_stream_that_was_requested_raw(self, provider: Provider) -> None:
+    def test_is_recorded_as_a_stream_that_was_requested_raw(self, provider: ScriptedProvider) -> None:
         provider.answer(llm_server._chat_chunks(STREAM))
 
         with capture() as seen:
@@ -188,7 +125,7 @@ class TestAnAnswerThatIsRead:
         assert (one.attributes or {})["gen_ai.response.model"] == "m"
 
     @pytest.mark.parametrize("reads", [False, True], ids=["parsed", "read"])
-    def test_is_recorded_for_asynchronous_clients(self, provider: Provider, reads: bool) -> None:
+    def test_is_recorded_for_asynchronous_clients(self, provider: ScriptedProvider, reads: bool) -> None:
         provider.answer(llm_server._message(MESSAGE))
 
         async def run() -> None:
@@ -203,7 +140,7 @@ class TestAnAnswerThatIsRead:
         (one,) = seen.spans
         assert details(one) == DETAILS
 
-    def test_is_recorded_for_the_older_completions(self, provider: Provider) -> None:
+    def test_is_recorded_for_the_older_completions(self, provider: ScriptedProvider) -> None:
         usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
         choices = [{"index": 0, "text": "a", "finish_reason": "stop", "logprobs": None}]
         head = {"id": "c", "object": "text_completion", "created": 1, "model": "served"}
@@ -218,8 +155,8 @@ class TestAnAnswerThatIsRead:
         assert details(one) == {"input": 3, "output": 4}
         assert (one.attributes or {})["gen_ai.response.model"] == "served"
 
-    def test_is_recorded_if_it_was_compressed(self, provider: Provider) -> None:
-        provider.answer(gzip.compress(_encoded(llm_server._chat(CHAT))), Content_Encoding="gzip")
+    def test_is_recorded_if_it_was_compressed(self, provider: ScriptedProvider) -> None:
+        provider.answer(gzip.compress(encoded(llm_server._chat(CHAT))), Content_Encoding="gzip")
 
         with capture() as seen:
             for way in ("lines", "undecoded"):
@@ -228,7 +165,7 @@ class TestAnAnswerThatIsRead:
 
         assert [details(one) for one in seen.spans] == [DETAILS, DETAILS]
 
-    def test_is_recorded_however_long_it_is(self, provider: Provider) -> None:
+    def test_is_recorded_however_long_it_is(self, provider: ScriptedProvider) -> None:
         vectors = [{"index": n, "object": "embedding", "embedding": [0.5] * 1000} for n in range(1500)]
         usage = {"prompt_tokens": 9, "total_tokens": 9}
         provider.answer({"object": "list", "data": vectors, "model": "served", "usage": usage})
@@ -242,7 +179,7 @@ class TestAnAnswerThatIsRead:
         assert details(one) == {"input": 9}
         assert (one.attributes or {})["gen_ai.response.model"] == "served"
 
-    def test_has_the_tags_and_the_place_of_its_call(self, provider: Provider) -> None:
+    def test_has_the_tags_and_the_place_of_its_call(self, provider: ScriptedProvider) -> None:
         provider.answer(llm_server._response({"model": "m"}))
         responses = client(provider).responses
 
@@ -256,11 +193,10 @@ class TestAnAnswerThatIsRead:
 
         one, outer = seen.named("openai.response"), seen.named("outer")
         assert (one.attributes or {})["tenant_id"] == "acme"
-        assert one.parent is not None
-        assert one.parent.span_id == outer.get_span_context().span_id
+        assert one.parent == outer.get_span_context()
         assert (one.start_time or 0) < began < (one.end_time or 0)
 
-    def test_is_validated_by_the_programs_model_once(self, provider: Provider) -> None:
+    def test_is_validated_by_the_programs_model_once(self, provider: ScriptedProvider) -> None:
         validated: list[str] = []
 
         class Answer(BaseModel):
@@ -288,7 +224,7 @@ class TestAnAnswerThatIsRead:
 
 class TestAnAnswerThatIsNotRead:
     @pytest.mark.parametrize("streams", [False, True])
-    def test_stays_unread(self, provider: Provider, streams: bool) -> None:
+    def test_stays_unread(self, provider: ScriptedProvider, streams: bool) -> None:
         provider.answer(llm_server._chat_chunks(STREAM) if streams else llm_server._chat(CHAT))
         given = STREAM if streams else CHAT
 
@@ -306,7 +242,7 @@ class TestAnAnswerThatIsNotRead:
         assert not [name for name in attributes if "usage" in name or "response" in name]
         assert (one.end_time or 0) > began
 
-    def test_is_a_span_of_the_responses_api(self, provider: Provider) -> None:
+    def test_is_a_span_of_the_responses_api(self, provider: ScriptedProvider) -> None:
         provider.answer(llm_server._response({"model": "m"}))
 
         with capture() as seen:
@@ -317,7 +253,7 @@ class TestAnAnswerThatIsNotRead:
         (one,) = seen.spans
         assert (one.attributes or {})["gen_ai.request.model"] == "m"
 
-    def test_ends_its_span_when_it_is_collected(self, provider: Provider) -> None:
+    def test_ends_its_span_when_it_is_collected(self, provider: ScriptedProvider) -> None:
         provider.answer(llm_server._chat_chunks(STREAM))
 
         with capture() as seen:
@@ -329,9 +265,9 @@ class TestAnAnswerThatIsNotRead:
         (one,) = seen.spans
         assert one.status.status_code is not StatusCode.ERROR
 
-    def test_is_not_read_ahead(self, provider: Provider) -> None:
+    def test_is_not_read_ahead(self, provider: ScriptedProvider) -> None:
         chunks = llm_server._chat_chunks(STREAM)
-        provider.answer(_encoded(chunks[:1]).replace(b"data: [DONE]\n\n", b""), chunks[1:], waits=True)
+        provider.answer(encoded(chunks[:1]).replace(b"data: [DONE]\n\n", b""), chunks[1:], waits=True)
 
         with capture() as seen:
             asked = client(provider).chat.completions.with_streaming_response.create(**STREAM)
@@ -345,7 +281,7 @@ class TestAnAnswerThatIsNotRead:
         assert rest[-2:] == ["data: [DONE]", ""]
         assert details(seen.spans[0]) == DETAILS
 
-    def test_is_no_request_yet_if_it_answers_in_the_background(self, provider: Provider) -> None:
+    def test_is_no_request_yet_if_it_answers_in_the_background(self, provider: ScriptedProvider) -> None:
         queued = {**llm_server._response({"model": "m"}), "status": "queued", "usage": None, "output": []}
         provider.answer(queued)
         given: Any = {"model": "m", "input": "hi", "background": True}
@@ -364,8 +300,8 @@ class TestAnAnswerThatFails:
     )
 
     @pytest.mark.parametrize("way", ["parse", "lines"])
-    def test_in_its_stream_is_an_error(self, provider: Provider, way: str) -> None:
-        provider.answer(_encoded(llm_server._message_events(MESSAGE)[:2]), self.FAULT)
+    def test_in_its_stream_is_an_error(self, provider: ScriptedProvider, way: str) -> None:
+        provider.answer(encoded(llm_server._message_events(MESSAGE)[:2]), self.FAULT)
         asked = claude(provider).messages.with_streaming_response.create(**MESSAGE, stream=True)
 
         with capture() as seen, asked as answer:
@@ -379,7 +315,7 @@ class TestAnAnswerThatFails:
         assert one.status.status_code is StatusCode.ERROR
         assert (one.attributes or {})["error.type"] == "APIStatusError"
 
-    def test_in_the_middle_of_its_body_is_an_error(self, provider: Provider) -> None:
+    def test_in_the_middle_of_its_body_is_an_error(self, provider: ScriptedProvider) -> None:
         provider.answer(b'{"id": "a", ')
         provider.is_cut = True
         asked = client(provider).chat.completions.with_streaming_response.create(**CHAT)
@@ -391,7 +327,7 @@ class TestAnAnswerThatFails:
         assert type(raised.value).__module__.startswith("httpx")
         assert (one.attributes or {})["error.type"] == "RemoteProtocolError"
 
-    def test_because_the_program_reads_it_twice_keeps_its_usage(self, provider: Provider) -> None:
+    def test_because_the_program_reads_it_twice_keeps_its_usage(self, provider: ScriptedProvider) -> None:
         provider.answer(llm_server._chat_chunks(STREAM))
         asked = client(provider).chat.completions.with_streaming_response.create(**STREAM)
 
@@ -405,7 +341,7 @@ class TestAnAnswerThatFails:
         assert details(seen.spans[0]) == DETAILS
         assert seen.spans[0].status.status_code is not StatusCode.ERROR
 
-    def test_to_be_json_is_no_error(self, provider: Provider) -> None:
+    def test_to_be_json_is_no_error(self, provider: ScriptedProvider) -> None:
         provider.answer(b"no JSON")
 
         with capture() as seen:

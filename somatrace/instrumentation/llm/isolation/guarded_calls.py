@@ -20,7 +20,7 @@ from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
 from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
 from somatrace.instrumentation.llm.isolation.observed import observe
-from somatrace.instrumentation.llm.isolation.postponed import Postponed, PostponedError
+from somatrace.instrumentation.llm.isolation.postponed import LeftError, Postponed, PostponedError
 from somatrace.instrumentation.llm.isolation.raw_answers import is_raw_response
 from somatrace.instrumentation.llm.isolation.raw_reads import follow_body, follow_events
 from somatrace.instrumentation.llm.isolation.stand_ins import StandIn
@@ -78,8 +78,8 @@ def guarded(wrapper: Callable[..., Any], call: GuardedCall, arguments: Arguments
     try:
         with call.noting():
             outcome = wrapper(call, *arguments(call.args, call.kwargs))
-    except PostponedError:
-        call.postpone(wrapper, arguments)
+    except LeftError as left:
+        call.left(left, wrapper, arguments)
     except Exception as error:
         call.raised(error)
     except BaseException as error:
@@ -100,8 +100,8 @@ async def _awaited(call: GuardedCall, outcome: Any, wrapper: Callable[..., Any],
         try:
             with call.noting():
                 outcome = await coroutine
-        except PostponedError:
-            call.postpone(wrapper, arguments)
+        except LeftError as left:
+            call.left(left, wrapper, arguments)
         except Exception as error:
             call.raised(error)
         except BaseException as error:
@@ -188,8 +188,10 @@ class GuardedCall(CallSpans):
             raise PostponedError
         return self._given
 
-    def postpone(self, wrapper: Callable[..., Any], arguments: Arguments) -> None:
-        """Keep the wrapper, which has left the call, until the program has read the answer."""
+    def left(self, error: LeftError, wrapper: Callable[..., Any], arguments: Arguments) -> None:
+        """The wrapper has left the call. Keep one that is postponed until the program has read the answer."""
+        if not isinstance(error, PostponedError):
+            return
         if self.has_spans or not otel_context.get_value(SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY):
             self._postponed = Postponed(self, wrapper, arguments)
 

@@ -15,8 +15,15 @@ from typing import Any
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer, stepped
 
 
-class PostponedError(BaseException):
-    """Leaves a wrapper that has made the call. Instrumentors record and catch what is an `Exception`."""
+class LeftError(BaseException):
+    """Leaves a wrapper that has made the call, and has nothing to record.
+
+    Instrumentors record and catch what is an `Exception`.
+    """
+
+
+class PostponedError(LeftError):
+    """Leaves a wrapper that is to record the answer later."""
 
 
 class Postponed:
@@ -44,6 +51,8 @@ class Postponed:
                 outcome = self._wrapper(_Answered(call, answer), *self._arguments(call.args, call.kwargs))
                 if inspect.iscoroutine(outcome):
                     outcome = stepped(outcome)
+        except LeftError:
+            return
         except Exception as fault:
             call.fault(fault)
             return
