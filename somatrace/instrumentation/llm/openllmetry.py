@@ -36,6 +36,7 @@ from somatrace.instrumentation.llm import (
     repairs,
 )
 from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
+from somatrace.instrumentation.llm.isolation import stored_answers
 from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
 from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
@@ -162,7 +163,7 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
     if library in ("anthropic", "openai"):
         repairs.remove_event_loops(package)
     if library == "openai":
-        repairs.forget_finished_responses()
+        stored_answers.forget_finished()
         assistants.report_runs(package, _guarded_hooks(library, coverage))
         answer_usage.complete_openai(package)
     if library == "langchain":

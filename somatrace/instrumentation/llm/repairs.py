@@ -5,16 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Coroutine, Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry import trace
 
 from somatrace.instrumentation.function_bodies import replace_body
-
-#: States of Responses API answers in progress; all others are final.
-_UNFINISHED: Final = ("queued", "in_progress")
-#: Unfinished background answers to keep; beyond it, the oldest are dropped.
-_MOST_UNFINISHED: Final = 256
 
 
 def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
@@ -41,26 +36,6 @@ def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
 
     client.get_tracer = get_tracer  # type: ignore[attr-defined]
     return None
-
-
-class UnfinishedSpans(dict[str, Any]):
-    """Keeps only answers of the Responses API that are in progress."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if getattr(value, "response_status", None) not in _UNFINISHED:
-            self.pop(key, None)
-            return
-        super().__setitem__(key, value)
-        while len(self) > _MOST_UNFINISHED:
-            self.pop(next(iter(self)), None)
-
-
-def forget_finished_responses() -> None:
-    """Drop finished answers of the Responses API, which the openai instrumentor keeps with their texts for
-    the life of the process (traceloop/openllmetry#4473). It needs only those that are fetched later."""
-    wrappers = sys.modules.get("opentelemetry.instrumentation.openai.v1.responses_wrappers")
-    if isinstance(getattr(wrappers, "responses", None), dict):
-        wrappers.responses = UnfinishedSpans()  # type: ignore[union-attr]
 
 
 def remove_event_loops(package: str) -> None:
