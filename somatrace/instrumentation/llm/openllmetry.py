@@ -178,6 +178,8 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
     if library == "litellm":
         cached_answers.mark_litellm(package)
         answer_usage.complete_litellm(package)
+    if library == "mistralai":
+        return repairs.disable_native_mistralai_spans(loaded)
     if library == "anthropic":
         answer_usage.complete_anthropic(package)
         return repairs.disable_native_anthropic_spans(loaded)

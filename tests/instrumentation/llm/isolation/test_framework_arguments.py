@@ -254,6 +254,41 @@ async def main():
     await aeach(lambda v: called(v).aexecute())
 asyncio.run(main())
 """,
+    "crewai": """
+import concurrent.futures
+os.environ |= dict(CREWAI_DISABLE_TELEMETRY="true", CREWAI_DISABLE_TRACKING="true")
+from crewai import LLM, Agent, Crew, Task
+from crewai.tools import tool
+from litellm.litellm_core_utils.thread_pool_executor import executor
+logged, submit, noted = [], executor.submit, outcome
+def submitted(*args, **kwargs):
+    logged.append(submit(*args, **kwargs))
+    return logged[-1]
+executor.submit = submitted
+def outcome(error):
+    "litellm's thread reads a call's messages too: in time with the call, or with the next."
+    concurrent.futures.wait(logged)
+    noted(error)
+given = dict(base_url=os.environ["OPENAI_BASE_URL"], api_key="k")
+def native(**more): return LLM(model="openai/m", **given, **more)
+def gateway(**more): return LLM(model="openai/m", is_litellm=True, max_retries=0, **given, **more)
+for model in (native, gateway):
+    each(lambda v: model().call(v))
+    each(lambda v: model(stop=v).call("x"))
+    asyncio.run(aeach(lambda v: model().acall(v)))
+def agent(**more): return Agent(**{"role": "r", "goal": "g", "backstory": "b", "llm": native(), **more})
+def crew(**task):
+    made = agent()
+    task = Task(**{"description": "d", "expected_output": "e", "agent": made, **task})
+    return Crew(agents=[made], tasks=[task])
+each(lambda v: crew(description="d {x}").kickoff(inputs={"x": v}))
+each(lambda v: agent().kickoff(v))
+@tool("given")
+def tooled(x: typing.Any) -> typing.Any:
+    "A tool."
+    return x
+each(lambda v: tooled.run(x=v))
+""",
     "mcp": """
 import anyio
 from mcp import ClientSession
