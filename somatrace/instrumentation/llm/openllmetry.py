@@ -28,6 +28,7 @@ from somatrace.instrumentation.llm import (
     assistants,
     cached_answers,
     google_tokens,
+    haystack_tags,
     langchain_events,
     langchain_runs,
     llama_index_events,
@@ -87,6 +88,10 @@ class Switch:
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
         self._deferred.wait()
+        if self._library.name == "haystack":
+            haystack_tags.isolate_tags(
+                _guarded_hooks("haystack", self._coverage), data_packages(self._library)
+            )
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
         _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
 
