@@ -28,6 +28,7 @@ from somatrace.instrumentation.llm import (
     assistants,
     cached_answers,
     google_tokens,
+    haystack_tags,
     langchain_events,
     langchain_runs,
     llama_index_events,
@@ -88,6 +89,10 @@ class Switch:
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
         self._deferred.wait()
+        if self._library.name == "haystack":
+            haystack_tags.isolate_tags(
+                _guarded_hooks("haystack", self._coverage), data_packages(self._library)
+            )
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
         _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
 
@@ -179,6 +184,8 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
     if library == "litellm":
         cached_answers.mark_litellm(package)
         answer_usage.complete_litellm(package)
+    if library == "mistralai":
+        return repairs.disable_native_mistralai_spans(loaded)
     if library == "anthropic":
         answer_usage.complete_anthropic(package)
         return repairs.disable_native_anthropic_spans(loaded)

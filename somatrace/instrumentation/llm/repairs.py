@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Coroutine, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import trace
 
 from somatrace.instrumentation.function_bodies import replace_body
+
+#: Operations of mistralai that its instrumentor traces: chat, its streams, and embeddings.
+_TRACED_MISTRALAI_OPERATIONS: Final = frozenset(
+    ("chat_completion_v1_chat_completions_post", "stream_chat", "embeddings_v1_embeddings_post")
+)
 
 
 def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
@@ -35,6 +40,29 @@ def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
         return make(options, *args, **kwargs)
 
     client.get_tracer = get_tracer  # type: ignore[attr-defined]
+    return None
+
+
+def disable_native_mistralai_spans(mistralai: ModuleType) -> str | None:
+    """Keep mistralai (1.10 and later) from making spans of its own for calls that the instrumentor traces.
+
+    Both have the call's tokens; for a stream, mistralai also replaces the response, and ends its span twice
+    or, if the stream is given up, not at all. Its spans of other calls (agents, conversations, OCR) stay.
+    Returns the state for `status()` if this is not possible.
+    """
+    hook = sys.modules.get(f"{mistralai.__name__}._hooks.tracing")
+    if hook is None:
+        return None  # earlier versions have no spans of their own
+    make = getattr(hook, "get_traced_request_and_span", None)
+    if make is None:
+        return "on; mistralai's own spans cannot be disabled in this version, so that calls have two spans"
+
+    def get_traced_request_and_span(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("operation_id") in _TRACED_MISTRALAI_OPERATIONS:
+            return kwargs["request"], None
+        return make(*args, **kwargs)
+
+    hook.get_traced_request_and_span = get_traced_request_and_span  # type: ignore[attr-defined]
     return None
 
 

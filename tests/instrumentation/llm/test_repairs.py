@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from somatrace.instrumentation.function_bodies import replace_body
+from tests.support.gateways import gateway
 from tests.support.llm_server import llm_server
 from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
@@ -114,6 +115,34 @@ def test_native_anthropic_spans_are_off_unless_the_client_has_its_own_provider()
 
         assert [span.name for span in otlp.spans] == ["anthropic.chat"] * 5
         assert done.stdout == "['anthropic.messages.create']\n"
+
+
+@pytest.mark.slow
+def test_native_mistralai_spans_are_off_for_calls_that_the_instrumentor_traces() -> None:
+    pytest.importorskip("mistralai._hooks.tracing", reason="mistralai 1.10 to 1.x makes spans of its own")
+    source = """
+        import os
+        from somatrace import init_tracing
+        init_tracing("svc")
+        from mistralai import Mistral
+        client = Mistral(api_key="k", server_url=os.environ["GATEWAY"])
+        user = [{"role": "user", "content": "x"}]
+        for _ in client.chat.stream(model="plain", messages=user): pass
+        given_up = client.chat.stream(model="plain", messages=user)
+        next(iter(given_up))
+        given_up.response.close()
+        print(type(given_up.response).__name__)
+        del given_up
+        try: client.agents.complete(agent_id="a", messages=user)
+        except Exception: pass
+        """
+    with gateway() as url, otlp_server() as otlp:
+        done = run_program(source, otlp_env(otlp.url, GATEWAY=url))
+
+        scopes = sorted(span.scope for span in otlp.spans)
+        assert done.stdout == "Response\n"
+        assert "Calling end() on an ended span" not in done.stderr
+        assert scopes == ["mistralai_sdk_tracer", *["opentelemetry.instrumentation.mistralai"] * 2]
 
 
 def test_a_replaced_body_reaches_functions_imported_by_name_in_that_package_only(tmp_path: Path) -> None:
