@@ -43,7 +43,7 @@ async def _get(port):
 
 
 def _uvicorn_supervisor(module):
-    """Workers run once; the supervisor ends with them instead of starting them again, and fails if one did."""
+    """Workers run once; the supervisor ends with them, and fails if one failed, instead of going on."""
 
     def ended(self):
         workers = [one.process for one in self.processes]
