@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import context as otel_context
 
+from tests.support.measuring import CHILDREN, MeasuredTests
 from tests.support.waiting import HANG
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
@@ -42,6 +43,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return own is None or float(own.args[0]) <= usual
 
     items.sort(key=is_short)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Under `coverage run`, measure only a sample of tests that repeat themselves."""
+    coverage = sys.modules.get("coverage")
+    if coverage is not None and (measuring := coverage.Coverage.current()) is not None:
+        config.pluginmanager.register(MeasuredTests(measuring))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,6 +104,6 @@ def _own_context() -> Iterator[None]:
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of this test run without coverage measurement, which imports modules and leaves traces."""
-    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+    """Neither this test nor its processes are measured: coverage is slow, and imports modules itself."""
+    for name in CHILDREN:
         monkeypatch.delenv(name, raising=False)

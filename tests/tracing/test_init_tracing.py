@@ -151,6 +151,7 @@ def test_without_configuration_spans_go_to_the_local_store(tmp_path) -> None:
     assert names == [("work",)]
 
 
+@pytest.mark.usefixtures("unmeasured")  # coverage itself imports sqlite3
 def test_the_local_target_imports_no_database_and_no_protobuf(tmp_path) -> None:
     done = run_program(
         """

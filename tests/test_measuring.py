@@ -1,0 +1,124 @@
+"""`make test` measures coverage where CI is set; tests that repeat themselves are measured in part."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.measuring import CHILDREN, ENOUGH
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def commands_of_make_test(**env: str) -> str:
+    environ = {name: value for name, value in os.environ.items() if name not in {"CI", "MAKEFLAGS"}}
+    return subprocess.check_output(
+        ["make", "--dry-run", "test"], cwd=ROOT, env={**environ, **env}, text=True, timeout=180
+    )
+
+
+def test_make_test_runs_the_same_tests_with_coverage_in_ci_and_without_elsewhere():
+    tests = "-m pytest -n 4 --dist worksteal\n"
+
+    measured, plain = commands_of_make_test(CI="true"), commands_of_make_test()
+
+    assert f"python -m coverage run {tests}" in measured
+    assert "coverage report" in measured
+    assert f"python {tests}" in plain
+    assert "coverage" not in plain
+
+
+SUITE = """
+import sys
+import pytest
+import package
+
+def note(name):
+    print(name, "measured" if sys.gettrace() else "skipped")
+
+@pytest.mark.parametrize("case", range(60))
+def test_repeats(case):
+    package.same()
+    note("repeats")
+
+@pytest.mark.parametrize("case", range(60))
+def test_differs(case):
+    package.other(case)
+    note("differs")
+
+def test_alone():
+    note("alone")
+
+@pytest.fixture
+def unmeasured():
+    pass
+
+def test_unmeasured(unmeasured):
+    note("unmeasured")
+"""
+PACKAGE = "def same():\n    return 1\n\n\ndef other(case):\n" + "".join(
+    f"    if case == {case}:\n        return {case}\n" for case in range(60)
+)
+PLUGIN = """
+import coverage
+from tests.support.measuring import MeasuredTests
+
+def pytest_configure(config):
+    config.pluginmanager.register(MeasuredTests(coverage.Coverage.current()))
+"""
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory) -> list[str]:
+    """A line per test of a small suite that was run under coverage: whether it was measured."""
+    directory = tmp_path_factory.mktemp("suite")
+    (directory / "test_suite.py").write_text(SUITE)
+    (directory / "package.py").write_text(PACKAGE)
+    (directory / "conftest.py").write_text(PLUGIN)
+    environ = {name: value for name, value in os.environ.items() if name not in CHILDREN}
+    options = [
+        "-q",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:langsmith_plugin",
+        "-c",
+        "/dev/null",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "coverage", "run", "--branch", "--source=.", "-m", "pytest", *options, "."],
+        cwd=directory,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.removeprefix(".") for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_most_cases_of_a_test_that_reaches_nothing_new_are_not_measured(notes):
+    first, *others = [line.split()[1] for line in notes if line.startswith("repeats")]
+
+    assert [first, *others[:ENOUGH]] == ["measured"] * (ENOUGH + 1)
+    assert 0 < others[ENOUGH:].count("measured") < 15
+
+
+@pytest.mark.slow
+def test_cases_that_reach_something_new_are_measured(notes):
+    assert [line.split()[1] for line in notes if line.startswith("differs")] == ["measured"] * 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("test", "seen"), [("alone", "measured"), ("unmeasured", "skipped")])
+def test_a_test_of_one_case_is_measured_unless_it_asks_not_to_be(notes, test, seen):
+    assert [line.split()[1] for line in notes if line.startswith(test)] == [seen]
