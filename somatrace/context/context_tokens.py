@@ -40,13 +40,14 @@ class ContextTokens(Block):
             self._handled = _origin_of(handled)
         self.open()
         if context is not None:
-            self.attach(context)
+            self.own(Context(context))
 
-    def attach(self, context: Context) -> None:
-        """Make `context` current too, if it was not known at creation."""
+    def own(self, context: Context) -> None:
+        """Make `context` current too, if it was not known at creation. It is new, and only of this block."""
+        dict.__setitem__(context, _BLOCK, self)  # a context refuses to be changed later
         self._below = otel_context.get_current()
-        self._context = otel_context.set_value(_BLOCK, self, context)
-        otel_context.attach(self._context)
+        self._context = context
+        otel_context.attach(context)
 
     def detach(self) -> None:
         """End the block: what is current then is that of the blocks that are still open in this context.

@@ -13,7 +13,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, Token
-from typing import Final
+from typing import Any, Final
 
 from somatrace.context.tags import EMPTY, Tags, layers
 
@@ -26,25 +26,24 @@ _MAX_SHORTENED: Final = 32
 class Opening:
     """One time that a block is open, from `open` to `close`."""
 
-    __slots__ = ("_home", "_token", "is_open", "strayed")
+    # the defaults are those of the class, because one is made for each block
 
-    def __init__(self) -> None:
-        #: While it is open, tells whether code runs in the context in which it was opened.
-        self._token: Token[None] | None = _here.set(None)
-        #: Afterwards, that context.
-        self._home: weakref.ref[Context] | None = None
-        self.is_open = True
-        #: Whether it was closed in another context, so that it may still be in force at home.
-        self.strayed = False
+    #: While it is open, tells whether code runs in the context in which it was opened.
+    _token: Token[Any] | None = None
+    #: Afterwards, that context.
+    _home: weakref.ref[Context] | None = None
+    is_open = True
+    #: Whether it was closed in another context, so that it may still be in force at home.
+    strayed = False
 
     def close(self) -> bool:
-        """End it; return whether this is the context in which it began."""
+        """End it; return whether this is the context in which it began. There, `layers` is what it was."""
         token, self._token = self._token, None
         self.is_open = False
         if token is None:
             return False
         try:
-            _here.reset(token)
+            layers.reset(token)
         except ValueError:
             self.strayed = _strays.exist = True
             self._home = _context_of(token)
@@ -85,20 +84,23 @@ class Block:
 
     def open(self) -> None:
         """Put the block on top of those that are open in this context."""
-        self.opening = Opening()
+        opening = self.opening = Opening()
         below = layers.get()
-        layers.set(Layer(self, self.opening, below if below is None else below.shortened(), self._tags))
+        if below is not None:
+            below.shorten()
+        opening._token = layers.set(Layer(self, opening, below, self._tags))
 
     def close(self) -> bool:
         """Take the block away, wherever it is among the open ones; return whether it was open here."""
         opening = self.opening
         if opening is None or not opening.is_open:
             return False
-        here = opening.close()
         layer = layers.get()
+        here = opening.close()
         if layer is not None and layer.opening is opening:
             layers.set(layer.below)
             return True
+        layers.set(layer)
         found = is_open_here(self)
         if found:
             layers.set(_without(layer, lambda one: one is opening))
@@ -129,8 +131,8 @@ class Layer:
             layers.set(found)
         return EMPTY if found is None else found.tags
 
-    def shortened(self) -> Layer:
-        """These layers without those that no block will be looked for in.
+    def shorten(self) -> None:
+        """Leave out those below that no block will be looked for in.
 
         Otherwise tasks that each start the next one would keep the blocks of all before them, and so would a
         program that enters a block for each job and leaves none.
@@ -139,14 +141,15 @@ class Layer:
         for _ in range(_MAX_SHORTENED):
             if layer is None:
                 break
-            if not layer.opening.is_open and not layer.opening.strayed:
-                layer.below = None  # inherited, and closed since where it was opened
-            elif layer.abandoned:
-                layer.opening.forget_home()
+            opening = layer.opening
+            if not opening.is_open:
+                if not opening.strayed:
+                    layer.below = None  # inherited, and closed since where it was opened
+            elif layer.block() is None:
+                opening.forget_home()
                 while layer.below is not None and layer.below.abandoned:
                     layer.below = layer.below.below
             layer = layer.below
-        return self
 
     @property
     def abandoned(self) -> bool:
@@ -230,7 +233,9 @@ def _without(layer: Layer | None, gone: Callable[[Opening], bool]) -> Layer | No
     return kept
 
 
-def _context_of(token: Token[None]) -> weakref.ref[Context] | None:
+def _context_of(token: Token[Any]) -> weakref.ref[Context] | None:
     """The context in which a token was made. A reference to the token itself would keep everything in it."""
-    found = next((one for one in gc.get_referents(token) if type(one) is Context), None)
-    return None if found is None else weakref.ref(found)
+    for one in gc.get_referents(token):
+        if type(one) is Context:
+            return weakref.ref(one)
+    return None

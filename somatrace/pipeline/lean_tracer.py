@@ -14,7 +14,8 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, Span, SpanContext, Sp
 from opentelemetry.util.types import Attributes
 
 from somatrace.context.context_tokens import leave_closed_blocks
-from somatrace.pipeline.current_span import SPAN_KEY, CurrentSpan
+from somatrace.context.current_span_key import SPAN_KEY
+from somatrace.pipeline.current_span import CurrentSpan
 from somatrace.pipeline.lean_span import SHORT, LeanSpan, new_span
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
