@@ -61,7 +61,7 @@ class BindBlock(ContextTokens):
 
     def attach(self) -> None:
         """Make the tags the current ones."""
-        super().__init__(current.get().binding(**self._given))
+        self.begin(current.get().binding(**self._given))
         label_root(self._tags)
 
     def create_inside(self, make: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ from somatrace.api.span_scopes import (
 )
 from somatrace.context.attribute_values import attribute_text
 from somatrace.context.context_decorator import ContextDecorator, ContextScope
+from somatrace.context.off_switch import switch
 from somatrace.context.tags import Scalar, usable
 from somatrace.runtime.misuse import report_misuse
 from somatrace.semconv import KINDS, Kind
@@ -40,7 +41,8 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
         self._entered = []
         if type(name) is not str:
             name = attribute_text(name)
-        if not (type(kind) is str and kind in KINDS):
+        exact: type = type(kind)
+        if exact is not str or kind not in KINDS:
             kind = _known_kind(kind)
         if attributes:
             self._given: Given = name, kind, *_parted(attributes)
@@ -48,12 +50,13 @@ class span(ContextDecorator):  # noqa: N801 - reads as the thing it makes: `with
             self._given = name, kind, _NO_ATTRIBUTES, _NO_TAGS
 
     def __enter__(self) -> Span:
-        found = untraced()
-        if found is not None:
-            scope = tags_alone(self._given)
-            if scope is not None:
-                self._enter(scope)
-            return found
+        if switch.is_set:
+            found = untraced()
+            if found is not None:
+                scope = tags_alone(self._given)
+                if scope is not None:
+                    self._enter(scope)
+                return found
         block = SpanBlock(self._given)
         entered = block.attach()
         self._entered.append((block, block))

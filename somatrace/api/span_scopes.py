@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, Status, StatusCode
 
 from somatrace import semconv
 from somatrace.context.attribute_values import attribute_value
@@ -70,7 +70,7 @@ class SpanBlock(ContextTokens):
     def attach(self) -> Span:
         """Start the span, and make it the current one."""
         given, parent = self._given, open_context()
-        super().__init__(_tags_for(current.get(), given))
+        self.begin(_tags_for(current.get(), given))
         span = self._span = _start(given, parent)
         self.own(_inside(parent, span, given[1]))
         return span
@@ -182,7 +182,10 @@ def _inside(parent: Context, span: Span, kind: Kind) -> Context:
 def _start(given: Given, parent: Context) -> Span:
     """Start the span; without attributes if they cannot be set (if they nest endlessly, for example)."""
     try:
-        return _start_with(given, parent, _start_attributes(given))
+        _, kind, declared, _ = given
+        if declared or kind in _NAME_ATTRIBUTES:
+            return _start_with(given, parent, _start_attributes(given))
+        return _start_with(given, parent, semconv.KIND_ATTRIBUTES[kind])
     except Exception as error:
         if not is_suppressed("span", error):
             raise
@@ -202,15 +205,10 @@ def _start_attributes(given: Given) -> dict[str, Any]:
     return attributes
 
 
-def _start_with(given: Given, parent: Context, attributes: dict[str, Any]) -> Span:
+def _start_with(given: Given, parent: Context, attributes: Mapping[str, Any]) -> Span:
     name, kind, declared, _ = given
-    started = _tracer().start_span(
-        name,
-        context=parent,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=False,
-    )
+    # a call with names takes longer: name, context, kind, attributes, links, time, and no record of exceptions
+    started = _tracer().start_span(name, parent, SpanKind.INTERNAL, attributes, (), None, False, False)
     state = state_of(started)
     if state is not None:
         state.kind, state.name = kind, name

@@ -33,14 +33,18 @@ class ContextTokens(Block):
     def __init__(
         self, tags: Tags, context: Context | None = None, over: Callable[[Tags], Tags] | None = None
     ) -> None:
-        self._tags = tags
         self._over = over
+        self.begin(tags)
+        if context is not None:
+            self.own(Context(context))
+
+    def begin(self, tags: Tags) -> None:
+        """Make the tags current."""
+        self._tags = tags
         handled = sys.exception()
         if handled is not None:
             self._handled = _origin_of(handled)
-        self.open()
-        if context is not None:
-            self.own(Context(context))
+        Block.open(self)
 
     def own(self, context: Context) -> None:
         """Make `context` current too, if it was not known at creation. It is new, and only of this block."""
@@ -70,16 +74,18 @@ class ContextTokens(Block):
             otel_context.attach(self._context)
 
     def close(self) -> bool:
-        here = super().close()
-        if self._context is None:
-            return here
+        context = self._context
+        if context is None:
+            return Block.close(self)
+        opening = self.opening
+        if opening is not None and opening.is_open:
+            opening.remember_home()  # OpenTelemetry's own blocks may return to it
+        here = Block.close(self)
         if here:
             attached = otel_context.get_current()
-            found = _open_part(attached, closing=self)
+            found = _open_part(self.below()) if attached is context else _open_part(attached, closing=self)
             if found is not attached:
                 otel_context.attach(found)
-            if self.opening is not None and not self.opening.strayed:
-                self.opening.remember_home()  # OpenTelemetry's own blocks may return to it
         if isinstance(self._below, Context):
             self._below = weakref.ref(self._below)
         return here

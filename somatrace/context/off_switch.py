@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from opentelemetry import trace
 
 
@@ -14,18 +16,18 @@ class OffSwitch:
         self.is_set = False
 
 
-_switch = OffSwitch()
+switch: Final = OffSwitch()
 
 
 def turn_off() -> None:
     """Let blocks and annotations do nothing from now on, unless the program has a tracer provider."""
     # the name of OpenTelemetry's field is not public; without it, everything takes the usual way
-    _switch.is_set = hasattr(trace, "_TRACER_PROVIDER") and isinstance(_provider(), trace.ProxyTracerProvider)
+    switch.is_set = hasattr(trace, "_TRACER_PROVIDER") and isinstance(_provider(), trace.ProxyTracerProvider)
 
 
 def is_off() -> bool:
     """Whether tracing is off. A provider that the program sets later gets the spans of its blocks."""
-    return _switch.is_set and trace._TRACER_PROVIDER is None
+    return switch.is_set and trace._TRACER_PROVIDER is None
 
 
 def _provider() -> object:

@@ -55,8 +55,9 @@ class Opening:
         self._token = None
 
     def remember_home(self) -> None:
-        """Let `was_closed_here` recognize the current context, in which it has been closed."""
-        self._home = _context_of(_here.set(None))
+        """Let `was_closed_here` recognize the context in which it was opened; the current one if unknown."""
+        token = self._token
+        self._home = _context_of(_here.set(None) if token is None else token)
 
     def was_closed_here(self) -> bool:
         """Whether it has been closed, wherever that was, and began in the current context."""
@@ -71,6 +72,7 @@ class Block:
     `tags`, whatever is below."""
 
     opening: Opening | None = None
+    _over: Callable[[Tags], Tags] | None = None
     #: Whether it has ended, and is not only suspended.
     _ended = False
 
@@ -98,7 +100,8 @@ class Block:
         layer = layers.get()
         here = opening.close()
         if layer is not None and layer.opening is opening:
-            layers.set(layer.below)
+            if layers.get() is not layer.below:
+                layers.set(layer.below)
             return True
         layers.set(layer)
         found = is_open_here(self)

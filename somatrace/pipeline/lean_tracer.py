@@ -15,6 +15,7 @@ from opentelemetry.util.types import Attributes
 
 from somatrace.context.context_tokens import leave_closed_blocks
 from somatrace.context.current_span_key import SPAN_KEY
+from somatrace.context.span_state import Naming
 from somatrace.pipeline.current_span import CurrentSpan
 from somatrace.pipeline.lean_span import SHORT, LeanSpan, new_span
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
@@ -22,6 +23,7 @@ from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.tracer import SomatraceTracer, UnrecordedSpan
 from somatrace.runtime.fail_safe import is_suppressed
+from somatrace.semconv import ShortTexts
 
 _SAMPLED: Final = TraceFlags.SAMPLED
 #: By the two bits that are known: sampled, and whether the trace id is random.
@@ -42,8 +44,12 @@ class LeanTracer(SomatraceTracer):
         most, longest = limits.max_span_attributes, limits.max_span_attribute_length
         self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
+        self._takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
+        self._bits: Callable[[int], int] = getattr(self.id_generator, "bits", _no_bits)
         self._new_trace_id = self.id_generator.generate_trace_id
         self._new_span_id = self.id_generator.generate_span_id
+        #: The namings of its spans by name, of most spans.
+        self.namings: dict[str, Naming] = {}
         self._counts_spans = type(self._tracer_metrics).__name__ != "NoOpTracerMetrics"
 
     def start_span(  # noqa: PLR0917 - the signature of the API
@@ -59,18 +65,23 @@ class LeanTracer(SomatraceTracer):
     ) -> Span:
         """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
         try:
-            context = leave_closed_blocks() if context is None else _checked(context)
+            if context is None:
+                context = leave_closed_blocks()
+            elif type(context) is not Context:
+                context = _checked(context)
             if not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes)
             above = context.get(SPAN_KEY)
             parent = above._context if type(above) is LeanSpan else _context_of(above)
-            name, kind = name if type(name) is str else safe_text(name), valid_kind(kind)
+            if type(name) is not str:
+                name = safe_text(name)
+            if type(kind) is not SpanKind:
+                kind = valid_kind(kind)
             links = safe_links(links) if links else ()
+            own = self._new_context(parent)
             if self.sampler is sampling.DEFAULT_ON:
-                own = self._new_context(parent)
                 is_recorded = own[3] & _SAMPLED
             else:
-                own = self._new_context(parent)
                 result = self.sampler.should_sample(
                     context, own.trace_id, name, kind, safe_attributes(attributes), links
                 )
@@ -82,7 +93,10 @@ class LeanTracer(SomatraceTracer):
             now = time.time_ns() if start_time is None else _start_time(start_time)
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
-                span.set_attributes(attributes)
+                if type(attributes) is ShortTexts and self._takes_short_texts:
+                    span.values = attributes.copy()
+                else:
+                    span.set_attributes(attributes)
             if not (record_exception and set_status_on_exception):
                 span._record_exception = record_exception
                 span._set_status_on_exception = set_status_on_exception
@@ -97,11 +111,13 @@ class LeanTracer(SomatraceTracer):
 
     def _new_context(self, parent: SpanContext | None) -> SpanContext:
         """The context of a span below `parent`, with what the parent has decided about sampling."""
+        span_id = self._bits(64) or self._new_span_id()
         if parent is None:
-            parts = self._new_trace_id(), self._new_span_id(), False, _FLAGS[3], DEFAULT_TRACE_STATE, True
+            trace_id = self._bits(128) or self._new_trace_id()
+            parts = trace_id, span_id, False, _FLAGS[3], DEFAULT_TRACE_STATE, True
         else:
             trace_id, _, _, flags, state, _ = parent
-            parts = trace_id, self._new_span_id(), False, _FLAGS[flags & 3], state, True
+            parts = trace_id, span_id, False, _FLAGS[flags & 3], state, True
         return _new_tuple(SpanContext, parts)
 
     def _complete(self, span: LeanSpan, links: Sequence[Link]) -> None:
@@ -131,6 +147,10 @@ class LeanTracer(SomatraceTracer):
         """A block around a span that is current in it, or a decorator that makes one for each call."""
         given = name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
         return CurrentSpan(self, given, end_on_exit)
+
+
+def _no_bits(_: int) -> int:
+    return 0
 
 
 def _start_time(given: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
@@ -38,6 +38,8 @@ from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
+
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Pipeline:
@@ -112,7 +114,9 @@ class Pipeline:
 
     def _queue(self, item: QueuedSpan) -> bool:
         weight = weight_of(item)
-        return (not self._order.count or not self._is_full(weight)) and self._worker.put(item, weight)
+        if self._order.count and self._is_full(weight):
+            return False
+        return self._worker.put(item, weight)
 
     def _is_full(self, weight: int) -> bool:
         """Whether an item finds no room beside those that are queued and those that wait for their turn."""
@@ -126,21 +130,23 @@ class Pipeline:
             if state.owner is not self.owner:
                 return  # open during a fork: the parent ends, sends and counts it
             if state.naming is not None:
-                state.naming = renamed(span, state.naming)
+                state.naming = renamed(span, state.naming, state.name)
         self.ledger.count_ended()
         reason = self._drop_reason(span)
         if reason and not self._listeners.called:
             self.ledger.lose(reason)
-        elif not self._queue(ended(span)):
+            return
+        item = ended(span)
+        weight = weight_of(item)
+        if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
     def _drop_reason(self, span: ReadableSpan) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
         context = span._context
-        if context is None or not context.trace_flags & TraceFlags.SAMPLED:
+        if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
-        kept = self.budget.share == 1.0 or self.budget.keeps(context.trace_id)
-        if kept or span._status.status_code is StatusCode.ERROR:
+        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span._status.status_code is StatusCode.ERROR:
             return ""
         return "over_budget"
 

@@ -14,12 +14,13 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace import semconv
 from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import MAX_ABOVE, Around, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
-from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.span_naming import naming_at_start
 from somatrace.runtime.clock import clock
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -81,10 +82,10 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
-            parent = state_of(above)
+            parent = None if above is None else state_of(above)
             if parent is not None and parent.left_out is not None:
                 parent = _above_left_out(span, parent)
-            if span.kind is _CLIENT and self._is_left_out(span, ended=False):
+            if span._kind is _CLIENT and self._is_left_out(span, ended=False):
                 _leave_out(span, parent)
                 return
             state = _state_for(span, parent)
@@ -109,7 +110,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state = state_of(span)
         if state is not None and (
-            state.left_out is not None or (span.kind is _CLIENT and self._is_left_out(span, ended=True))
+            state.left_out is not None or (span._kind is _CLIENT and self._is_left_out(span, ended=True))
         ):
             if state.left_out is None and state.owner is self._pipeline.owner:
                 self._pipeline.ledger.uncount_created()
@@ -132,6 +133,9 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 
     def _is_left_out(self, span: Span, *, ended: bool) -> bool:
         try:
+            scope = span._instrumentation_scope
+            if scope is None or not scope.name.startswith(semconv.INSTRUMENTATION_SCOPES):
+                return False  # most spans
             return self._is_telemetry(span, ended)
         except Exception as error:
             self._warn("telemetry", error)
@@ -207,16 +211,17 @@ def _state_for(span: Span, parent: SpanState | None) -> SpanState:
     """
     tags = current.get()
     if parent is None:
-        state = SpanState(tags, None, shares_label=span.kind in _REQUESTS)
-        state.naming = naming_of(span)
+        state = SpanState(tags, None, shares_label=span._kind in _REQUESTS)
+        tracer = getattr(span, "_tracer", None)
+        state.naming = naming_at_start(span, {} if tracer is None else tracer.namings)
         return state
-    root = parent.root
+    root = parent if parent._root is None else parent._root
     if (tags is not parent.tags or root.label is not None) and not tags.names_tenant:  # few spans
         inherited = parent.tags
         if root.shares_label and not inherited.names_tenant:
             inherited = root.label or inherited
         tags = _merge(inherited, tags)
-    state = SpanState(tags, root, shares_label=span.kind in _REQUESTS)
+    state = SpanState(tags, root, shares_label=span._kind in _REQUESTS)
     if parent.tags is not tags or parent.enclosing:
         state.enclosing = _enclosing(parent, tags)
     if parent.ended or parent.depth >= MAX_ABOVE:
