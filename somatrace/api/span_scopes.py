@@ -42,6 +42,7 @@ _MODEL_CALLS: Final[dict[Kind, bool]] = {
     "workflow": False,
     "retrieval": False,
 }
+_INTERNAL: Final = SpanKind.INTERNAL
 _MAX_WORDS: Final = 8
 #: Kinds whose names are tags of what is below them.
 _NAMING: Final = ("workflow", "agent")
@@ -69,8 +70,8 @@ class SpanBlock(ContextTokens):
 
     def attach(self) -> Span:
         """Start the span, and make it the current one."""
-        given, parent = self._given, open_context()
-        self.begin(_tags_for(current.get(), given))
+        given, parent, below = self._given, open_context(), current.get()
+        self.begin(_tags_for(below, given) if given[3] or given[1] in _NAMING else below)
         span = self._span = _start(given, parent)
         self.own(_inside(parent, span, given[1]))
         return span
@@ -82,8 +83,16 @@ class SpanBlock(ContextTokens):
     def end(self, error: BaseException | None) -> None:
         """End the span."""
         span, self._span = self._span, None
-        if span is not None:
+        if span is None:
+            return
+        if error is not None:
             _end(span, error)
+            return
+        try:
+            span.end()
+        except Exception as fault:
+            if not is_suppressed("span", fault):
+                raise
 
 
 class SpanScope:
@@ -181,11 +190,17 @@ def _inside(parent: Context, span: Span, kind: Kind) -> Context:
 
 def _start(given: Given, parent: Context) -> Span:
     """Start the span; without attributes if they cannot be set (if they nest endlessly, for example)."""
+    name, kind, declared, _ = given
     try:
-        _, kind, declared, _ = given
         if declared or kind in _NAME_ATTRIBUTES:
             return _start_with(given, parent, _start_attributes(given))
-        return _start_with(given, parent, semconv.KIND_ATTRIBUTES[kind])
+        started = _tracer().start_span(
+            name, parent, _INTERNAL, semconv.KIND_ATTRIBUTES[kind], (), None, False, False
+        )
+        state = state_of(started)
+        if state is not None:
+            state.kind, state.name = kind, name
+        return started
     except Exception as error:
         if not is_suppressed("span", error):
             raise
@@ -207,8 +222,8 @@ def _start_attributes(given: Given) -> dict[str, Any]:
 
 def _start_with(given: Given, parent: Context, attributes: Mapping[str, Any]) -> Span:
     name, kind, declared, _ = given
-    # a call with names takes longer: name, context, kind, attributes, links, time, and no record of exceptions
-    started = _tracer().start_span(name, parent, SpanKind.INTERNAL, attributes, (), None, False, False)
+    # a call with names takes longer: links, time, and whether to record exceptions
+    started = _tracer().start_span(name, parent, _INTERNAL, attributes, (), None, False, False)
     state = state_of(started)
     if state is not None:
         state.kind, state.name = kind, name

@@ -70,15 +70,6 @@ class ContextDecorator:
         self._entered.append((scope, top_block()))
         return entered
 
-    def _leave(self, error: BaseException | None) -> None:
-        entered = self._entered
-        if not entered:
-            return
-        # one that another thread adds meanwhile comes after it
-        scope = (entered.pop(0) if len(entered) == 1 else self._take(entered[::-1]))[0]
-        scope.detach()
-        scope.end(error)
-
     def _take(self, entered: list[tuple[ContextScope, Block | None]]) -> tuple[ContextScope, Block | None]:
         """Which one is left: several tasks and threads may have entered this object."""
         one = next((each for each in entered if each[1] is not None and is_open_here(each[1])), entered[0])
@@ -88,12 +79,17 @@ class ContextDecorator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(error)
+        entered = self._entered
+        if entered:
+            # one that another thread adds meanwhile comes after it
+            scope, _ = entered.pop(0) if len(entered) == 1 else self._take(entered[::-1])
+            scope.detach()
+            scope.end(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(error)
+        self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function, generator or async generator function, or a method."""

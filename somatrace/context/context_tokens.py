@@ -48,7 +48,8 @@ class ContextTokens(Block):
 
     def own(self, context: Context) -> None:
         """Make `context` current too, if it was not known at creation. It is new, and only of this block."""
-        dict.__setitem__(context, _BLOCK, self)  # a context refuses to be changed later
+        # in a tuple, which every context made from this one refers to; a context refuses to be changed later
+        dict.__setitem__(context, _BLOCK, (self,))
         self._below = otel_context.get_current()
         self._context = context
         otel_context.attach(context)
@@ -74,21 +75,33 @@ class ContextTokens(Block):
             otel_context.attach(self._context)
 
     def close(self) -> bool:
-        context = self._context
-        if context is None:
+        if self._context is None:
             return Block.close(self)
         opening = self.opening
-        if opening is not None and opening.is_open:
-            opening.remember_home()  # OpenTelemetry's own blocks may return to it
+        token = None if opening is None else opening.token
         here = Block.close(self)
         if here:
             attached = otel_context.get_current()
-            found = _open_part(self.below()) if attached is context else _open_part(attached, closing=self)
+            own = attached is self._context
+            found = _open_part(self.below()) if own else _open_part(attached, closing=self)
             if found is not attached:
                 otel_context.attach(found)
+            attached = found
+            if own and self._is_unshared():
+                self._below = None
+                return here
+            if opening is not None and not opening.strayed:
+                opening.remember_home(token)  # OpenTelemetry's own blocks may return to it
         if isinstance(self._below, Context):
             self._below = weakref.ref(self._below)
         return here
+
+    def _is_unshared(self) -> bool:
+        """Whether nothing can return to the context, or one made from it: that of most blocks, once left."""
+        return (
+            sys.getrefcount(self._context) <= _OWN
+            and sys.getrefcount(self._context[_BLOCK]) <= _OWN  # type: ignore[index]
+        )
 
     def below(self) -> Context:
         """The trace context that was current before, or that of the innermost open block if it is gone."""
@@ -105,6 +118,8 @@ class ContextTokens(Block):
 
 
 _EMPTY: Final = Context()
+#: References to an object with one owner: the owner's, and that of the question.
+_OWN: Final = 2
 
 
 def open_context() -> Context:
@@ -112,12 +127,15 @@ def open_context() -> Context:
 
     OpenTelemetry's own blocks return to the context that was current when they began.
     """
-    return _open_part(otel_context.get_current())
+    context = otel_context.get_current()
+    return _open_part(context) if _BLOCK in context else context
 
 
 def leave_closed_blocks() -> Context:
     """Make `open_context` the current one, and return it."""
     attached = otel_context.get_current()
+    if _BLOCK not in attached:
+        return attached
     found = _open_part(attached)
     if found is not attached:
         otel_context.attach(found)
@@ -131,12 +149,13 @@ def tenant_in_force() -> str | None:
 
 
 def _open_part(context: Context, closing: ContextTokens | None = None) -> Context:
-    block = context.get(_BLOCK)
-    while isinstance(block, ContextTokens) and (
-        block is closing or (block.opening is not None and block.opening.was_closed_here())
-    ):
+    entry = context.get(_BLOCK)
+    while isinstance(entry, tuple):
+        block: ContextTokens = entry[0]
+        if block is not closing and (block.opening is None or not block.opening.was_closed_here()):
+            break
         context = block.below()
-        block = context.get(_BLOCK)
+        entry = context.get(_BLOCK)
     return context
 
 

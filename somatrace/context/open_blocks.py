@@ -29,7 +29,7 @@ class Opening:
     # the defaults are those of the class, because one is made for each block
 
     #: While it is open, tells whether code runs in the context in which it was opened.
-    _token: Token[Any] | None = None
+    token: Token[Any] | None = None
     #: Afterwards, that context.
     _home: weakref.ref[Context] | None = None
     is_open = True
@@ -38,7 +38,7 @@ class Opening:
 
     def close(self) -> bool:
         """End it; return whether this is the context in which it began. There, `layers` is what it was."""
-        token, self._token = self._token, None
+        token, self.token = self.token, None
         self.is_open = False
         if token is None:
             return False
@@ -52,11 +52,10 @@ class Opening:
 
     def forget_home(self) -> None:
         """Stop keeping the context alive, once nothing can close this any more."""
-        self._token = None
+        self.token = None
 
-    def remember_home(self) -> None:
-        """Let `was_closed_here` recognize the context in which it was opened; the current one if unknown."""
-        token = self._token
+    def remember_home(self, token: Token[Any] | None) -> None:
+        """Let `was_closed_here` recognize the context of its token, or the current one without a token."""
         self._home = _context_of(_here.set(None) if token is None else token)
 
     def was_closed_here(self) -> bool:
@@ -90,7 +89,7 @@ class Block:
         below = layers.get()
         if below is not None:
             below.shorten()
-        opening._token = layers.set(Layer(self, opening, below, self._tags))
+        opening.token = layers.set(_layer(self, opening, below, self._tags))
 
     def close(self) -> bool:
         """Take the block away, wherever it is among the open ones; return whether it was open here."""
@@ -110,20 +109,18 @@ class Block:
         return here or found
 
 
-class Layer:
-    """An open block, the ones below it, and the tags in force.
+class Layer(weakref.ref[Block]):
+    """An open block, the ones below it, and the tags in force. Called, it returns the block.
 
     It does not keep the block alive: one that nothing else refers to can no longer be left. Its tags stay in
     force until a block below it is left.
     """
 
-    __slots__ = ("below", "block", "opening", "tags")
+    __slots__ = ("below", "opening", "tags")
 
-    def __init__(self, block: Block, opening: Opening, below: Layer | None, tags: Tags) -> None:
-        self.block: Callable[[], Block | None] = weakref.ref(block)
-        self.opening = opening
-        self.below = below
-        self.tags = tags
+    opening: Opening
+    below: Layer | None
+    tags: Tags
 
     def in_force(self) -> Tags:
         """The tags in force, without those of blocks that have been closed from another context."""
@@ -148,7 +145,7 @@ class Layer:
             if not opening.is_open:
                 if not opening.strayed:
                     layer.below = None  # inherited, and closed since where it was opened
-            elif layer.block() is None:
+            elif layer() is None:
                 opening.forget_home()
                 while layer.below is not None and layer.below.abandoned:
                     layer.below = layer.below.below
@@ -157,7 +154,13 @@ class Layer:
     @property
     def abandoned(self) -> bool:
         """Whether the block can no longer be left."""
-        return self.block() is None and self.opening.is_open
+        return self() is None and self.opening.is_open
+
+
+def _layer(block: Block, opening: Opening, below: Layer | None, tags: Tags) -> Layer:
+    layer = Layer(block)
+    layer.opening, layer.below, layer.tags = opening, below, tags
+    return layer
 
 
 class _Strays:
@@ -172,7 +175,7 @@ _strays: Final = _Strays()
 def top_block() -> Block | None:
     """The block entered last of those open in this context."""
     layer = layers.get()
-    return None if layer is None else layer.block()
+    return None if layer is None else layer()
 
 
 def layers_from(layer: Layer | None) -> Iterator[Layer]:
@@ -185,7 +188,7 @@ def layers_from(layer: Layer | None) -> Iterator[Layer]:
 def blocks_from(layer: Layer | None) -> Iterator[Block]:
     """The blocks from `layer` down that can still be left."""
     for one in layers_from(layer):
-        block = one.block()
+        block = one()
         if block is not None:
             yield block
 
@@ -194,7 +197,7 @@ def is_open_here(block: Block) -> bool:
     """Whether `block` is among those open in this context."""
     layer = layers.get()
     while layer is not None:
-        if layer.block() is block:
+        if layer() is block:
             return True
         layer = layer.below
     return False
@@ -225,14 +228,14 @@ def _without(layer: Layer | None, gone: Callable[[Opening], bool]) -> Layer | No
     """The layers without blocks that are gone; those above one are made again."""
     kept: Layer | None = None
     for one in reversed(list(layers_from(layer))):
-        block = one.block()
+        block = one()
         if gone(one.opening):
             continue
         if one.below is kept:
             kept = one
         elif block is not None:
             below = EMPTY if kept is None else kept.tags
-            kept = Layer(block, one.opening, kept, block.tags_over(below))
+            kept = _layer(block, one.opening, kept, block.tags_over(below))
     return kept
 
 

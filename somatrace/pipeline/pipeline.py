@@ -129,8 +129,11 @@ class Pipeline:
         if state is not None:
             if state.owner is not self.owner:
                 return  # open during a fork: the parent ends, sends and counts it
-            if state.naming is not None:
-                state.naming = renamed(span, state.naming, state.name)
+            naming, given = state.naming, state.name
+            if naming is not None and not (
+                naming.is_plain and span._name is naming.name and (given is None or given == naming.name)
+            ):
+                state.naming = renamed(span, naming, given)
         self.ledger.count_ended()
         reason = self._drop_reason(span)
         if reason and not self._listeners.called:

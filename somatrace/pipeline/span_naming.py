@@ -31,7 +31,7 @@ def naming_at_start(span: ReadableSpan, known: dict[str, Naming]) -> Naming:
     if found is None:
         found = naming_of(span)
         if len(known) < _MAX_KNOWN and is_plain(span):
-            known[name] = found
+            found = known[name] = found._replace(is_plain=True)
     return found
 
 

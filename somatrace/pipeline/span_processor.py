@@ -34,6 +34,7 @@ MARK: Final = "_somatrace_wall"
 #: Tenants of enclosing spans that are remembered.
 _MAX_ENCLOSING: Final = 8
 _CLIENT: Final = trace_api.SpanKind.CLIENT
+_INTERNAL: Final = trace_api.SpanKind.INTERNAL
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 
@@ -88,10 +89,11 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
             if span._kind is _CLIENT and self._is_left_out(span, ended=False):
                 _leave_out(span, parent)
                 return
+            pipeline = self._pipeline
             state = _state_for(span, parent)
-            state.owner = self._pipeline.owner
+            state.owner = pipeline.owner
             attach_state(span, state)
-            self._pipeline.started(span, state)
+            pipeline.started(span, state)
         except Exception as error:
             self._warn("state", error)
         for processor in self._span_processors:
@@ -209,20 +211,26 @@ def _state_for(span: Span, parent: SpanState | None) -> SpanState:
     inherited only within a request (a server or consumer span has one tenant): in a long-lived root, such
     as that of a consumer loop, it would apply to the next job too.
     """
-    tags = current.get()
+    tags, kind = current.get(), span._kind
+    is_request = kind is not _INTERNAL and kind in _REQUESTS
     if parent is None:
-        state = SpanState(tags, None, shares_label=span._kind in _REQUESTS)
+        state = SpanState(tags, None)
+        if is_request:
+            state.shares_label = True
         tracer = getattr(span, "_tracer", None)
         state.naming = naming_at_start(span, {} if tracer is None else tracer.namings)
         return state
     root = parent if parent._root is None else parent._root
-    if (tags is not parent.tags or root.label is not None) and not tags.names_tenant:  # few spans
-        inherited = parent.tags
+    around = parent.tags
+    if (tags is not around or root.label is not None) and not tags.names_tenant:  # few spans
+        inherited = around
         if root.shares_label and not inherited.names_tenant:
             inherited = root.label or inherited
         tags = _merge(inherited, tags)
-    state = SpanState(tags, root, shares_label=span._kind in _REQUESTS)
-    if parent.tags is not tags or parent.enclosing:
+    state = SpanState(tags, root)
+    if is_request:
+        state.shares_label = True
+    if around is not tags or parent.enclosing:
         state.enclosing = _enclosing(parent, tags)
     if parent.ended or parent.depth >= MAX_ABOVE:
         state.put_below(parent)
