@@ -155,6 +155,7 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 #: kind -> its span attributes
 
+
 class ShortTexts(dict[str, str]):
     """Attributes of a span that need no check: at most 8, with texts of at most 32 characters."""
 

@@ -99,8 +99,7 @@ class ContextTokens(Block):
     def _is_unshared(self) -> bool:
         """Whether nothing can return to the context, or one made from it: that of most blocks, once left."""
         return (
-            sys.getrefcount(self._context) <= _OWN
-            and sys.getrefcount(self._context[_BLOCK]) <= _OWN  # type: ignore[index]
+            sys.getrefcount(self._context) <= _OWN and sys.getrefcount(self._context[_BLOCK]) <= _OWN  # type: ignore[index]
         )
 
     def below(self) -> Context:

@@ -73,7 +73,12 @@ class LeanSpan(RecordingSpan):
                 (len(value) <= tracer.short_text)
                 if kind is str
                 else kind in _SMALL
-                or (kind is tuple and len(value) == 1 and type(value[0]) is str and len(value[0]) <= tracer.short_text)
+                or (
+                    kind is tuple
+                    and len(value) == 1
+                    and type(value[0]) is str
+                    and len(value[0]) <= tracer.short_text
+                )
             )
             and type(key) is str
             and key

@@ -23,7 +23,6 @@ from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.tracer import SomatraceTracer, UnrecordedSpan
 from somatrace.runtime.fail_safe import is_suppressed
-from somatrace.semconv import ShortTexts
 
 _SAMPLED: Final = TraceFlags.SAMPLED
 #: By the two bits that are known: sampled, and whether the trace id is random.
@@ -44,7 +43,7 @@ class LeanTracer(SomatraceTracer):
         most, longest = limits.max_span_attributes, limits.max_span_attribute_length
         self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
-        self._takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
+        self.takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
         self._bits: Callable[[int], int] = getattr(self.id_generator, "bits", _no_bits)
         self._new_trace_id = self.id_generator.generate_trace_id
         self._new_span_id = self.id_generator.generate_span_id
@@ -65,18 +64,13 @@ class LeanTracer(SomatraceTracer):
     ) -> Span:
         """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
         try:
-            if context is None:
-                context = leave_closed_blocks()
-            elif type(context) is not Context:
-                context = _checked(context)
+            context = context if type(context) is Context else _place(context)
             if not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes)
             above = context.get(SPAN_KEY)
             parent = above._context if type(above) is LeanSpan else _context_of(above)
-            if type(name) is not str:
-                name = safe_text(name)
-            if type(kind) is not SpanKind:
-                kind = valid_kind(kind)
+            name = name if type(name) is str else safe_text(name)
+            kind = kind if type(kind) is SpanKind else valid_kind(kind)
             links = safe_links(links) if links else ()
             own = self._new_context(parent)
             if self.sampler is sampling.DEFAULT_ON:
@@ -93,10 +87,7 @@ class LeanTracer(SomatraceTracer):
             now = time.time_ns() if start_time is None else _start_time(start_time)
             span = new_span(name, own, parent, kind, now, self)
             if attributes:
-                if type(attributes) is ShortTexts and self._takes_short_texts:
-                    span.values = attributes.copy()
-                else:
-                    span.set_attributes(attributes)
+                span.set_attributes(attributes)
             if not (record_exception and set_status_on_exception):
                 span._record_exception = record_exception
                 span._set_status_on_exception = set_status_on_exception
@@ -159,8 +150,10 @@ def _start_time(given: object) -> int:
     return time.time_ns() if checked is None else checked
 
 
-def _checked(context: Any) -> Context:
-    """The given context, or the current one in place of something else."""
+def _place(context: Any) -> Context:
+    """The given context; that of the open blocks without one, and the current one in place of anything else."""
+    if context is None:
+        return leave_closed_blocks()
     return context if isinstance(context, Context) else otel_context.get_current()
 
 

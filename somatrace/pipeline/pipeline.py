@@ -149,7 +149,11 @@ class Pipeline:
         context = span._context
         if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
-        if self.budget.share == 1.0 or self.budget.keeps(context.trace_id) or span._status.status_code is StatusCode.ERROR:
+        if (
+            self.budget.share == 1.0
+            or self.budget.keeps(context.trace_id)
+            or span._status.status_code is StatusCode.ERROR
+        ):
             return ""
         return "over_budget"
 
