@@ -27,6 +27,7 @@ from somatrace.pipeline.recording_span import RecordingSpan
 from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text
 from somatrace.pipeline.span_times_and_kinds import valid_time
 from somatrace.runtime.fail_safe import fail_safe, is_suppressed
+from somatrace.semconv import ShortTexts
 
 if TYPE_CHECKING:
     from somatrace.pipeline.lean_tracer import LeanTracer
@@ -98,6 +99,9 @@ class LeanSpan(RecordingSpan):
 
     def set_attributes(self, attributes: Any) -> None:
         """Like the SDK's; what is no mapping is ignored."""
+        if type(attributes) is ShortTexts and not self.values and self._tracer.takes_short_texts:
+            self.values = attributes.copy()  # of `span`, at the start
+            return
         if type(attributes) is dict and len(attributes) <= _FEW and self._end_time is None:
             values, longest, room = self.values, self._tracer.short_text, self._tracer.most_attributes
             try:

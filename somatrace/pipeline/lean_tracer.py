@@ -151,7 +151,7 @@ def _start_time(given: object) -> int:
 
 
 def _place(context: Any) -> Context:
-    """The given context; that of the open blocks without one, and the current one in place of anything else."""
+    """The given context; of the open blocks without one, the current one for anything else."""
     if context is None:
         return leave_closed_blocks()
     return context if isinstance(context, Context) else otel_context.get_current()
