@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
@@ -42,6 +42,7 @@ log = logging.getLogger("somatrace")
 
 #: An item of the queue, the state of its span, and the span, guarded.
 _Guarded = tuple[QueuedSpan, SpanState | None, OutgoingSpan | EncodedSpan]
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Pipeline:
@@ -117,7 +118,9 @@ class Pipeline:
 
     def _queue(self, item: QueuedSpan) -> bool:
         weight = weight_of(item)
-        return (not self._order.count or not self._is_full(weight)) and self._worker.put(item, weight)
+        if self._order.count and self._is_full(weight):
+            return False
+        return self._worker.put(item, weight)
 
     def _is_full(self, weight: int) -> bool:
         """Whether an item finds no room beside those that are queued and those that wait for their turn."""
@@ -130,22 +133,31 @@ class Pipeline:
         if state is not None:
             if state.owner is not self.owner:
                 return  # open during a fork: the parent ends, sends and counts it
-            if state.naming is not None:
-                state.naming = renamed(span, state.naming)
+            naming, given = state.naming, state.name
+            if naming is not None and not (
+                naming.is_plain and span._name is naming.name and (given is None or given == naming.name)
+            ):
+                state.naming = renamed(span, naming, given)
         self.ledger.count_ended()
         reason = self._drop_reason(span)
         if reason and not self._listeners.called:
             self.ledger.lose(reason)
-        elif not self._queue(ended(span)):
+            return
+        item = ended(span)
+        weight = weight_of(item)
+        if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
     def _drop_reason(self, span: ReadableSpan) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
         context = span._context
-        if context is None or not context.trace_flags & TraceFlags.SAMPLED:
+        if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
-        kept = self.budget.share == 1.0 or self.budget.keeps(context.trace_id)
-        if kept or span._status.status_code is StatusCode.ERROR:
+        if (
+            self.budget.share == 1.0
+            or self.budget.keeps(context.trace_id)
+            or span._status.status_code is StatusCode.ERROR
+        ):
             return ""
         return "over_budget"
 
