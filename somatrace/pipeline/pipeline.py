@@ -252,6 +252,8 @@ class Pipeline:
                             span.settle()
                         if state is not None:
                             made = self._settle(span, state, is_read=is_read)
+                    elif item.phase == "started" and state is not None:
+                        made = self._direct.copy(span, state)
                     if made is None:
                         made = self.copier.copy(span, None if item.event is None else (item.event,))
                     guarded.append((item, state, made))
@@ -268,7 +270,8 @@ class Pipeline:
         """Settle the usage of an ended span, and guard and encode it at once, if that is possible."""
         with fail_safe("usage"):
             tokens = self._usage.settle(span, state)
-            return self._direct.encode(span, state, tokens, is_read=is_read)
+            with fail_safe("encode"):
+                return self._direct.encode(span, state, tokens, is_read=is_read)
         return None
 
     def _to_send(self, guarded: Sequence[_Guarded]) -> list[OutgoingSpan | EncodedSpan]:

@@ -42,7 +42,7 @@ def record_of(phase: Phase, span: OutgoingSpan) -> Record:
         time_ns=time_ns,
         duration_ns=(span.end_time or 0) - (span.start_time or 0) if ended else None,
         status=_STATUS[span.status.status_code],
-        tags=dict(span.tags),
+        tags={**span.tags.derived, **span.tags.bound},
         attributes=attributes,
     )
 

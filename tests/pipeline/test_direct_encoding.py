@@ -123,7 +123,9 @@ def ended(attributes: Mapping[str, Any], tenant: str | None = "closed", name: st
 
 def direct(encoder: DirectEncoder, opened: LeanSpan, *, is_read: bool = False) -> EncodedSpan | None:
     tokens = token_counts(opened.values, scope_of(opened))
-    return encoder.encode(opened, state_of(opened), tokens, is_read=is_read)
+    state = state_of(opened)
+    assert state is not None
+    return encoder.encode(opened, state, tokens, is_read=is_read)
 
 
 def request(span: Any) -> ExportTraceServiceRequest:
@@ -177,6 +179,27 @@ def test_listeners_and_processors_of_others_get_the_same_as_from_a_copy(
             copy = made_by.copy(opened)
             assert request(encoded.copy) == request(copy)
             assert list(fields(record_of("ended", encoded.copy))) == list(fields(record_of("ended", copy)))
+
+
+@pytest.mark.parametrize("tenant", GRANTS)
+@given(attributes=ATTRIBUTES)
+@settings(max_examples=30, deadline=None)
+def test_a_span_that_starts_is_shown_to_listeners_as_its_copy_would_be(
+    tenant: str, attributes: dict[str, Any]
+) -> None:
+    made_by = copier()
+    encoder = DirectEncoder(made_by, SpanEncoder())
+    with capture(), bind(tenant_id=tenant):
+        opened = trace.get_tracer("opentelemetry.instrumentation.openai.v1").start_span("work")
+    opened.set_attributes(attributes)
+    state = state_of(opened)
+    assert state is not None
+
+    shown = encoder.copy(opened, state)  # type: ignore[arg-type]
+
+    if shown is not None:
+        expected = record_of("started", made_by.copy(opened))  # type: ignore[arg-type]
+        assert list(fields(record_of("started", shown))) == list(fields(expected))
 
 
 def test_the_spans_of_a_model_call_and_of_a_step_need_no_copy() -> None:
