@@ -150,10 +150,9 @@ class Tags(Mapping[str, Scalar]):
         tags, session, user and metadata are repeated on every span.
         """
         tags = {**self._derived, **self._bound}
-        out: dict[str, Scalar | tuple[str, ...]] = {
-            **tags,
-            **{_metadata(name): value for name, value in tags.items()},
-        }
+        out: dict[str, Scalar | tuple[str, ...]] = dict(tags)
+        for name, value in tags.items():
+            out[_metadata(name)] = value
         labels = _labels(tags.get(semconv.TENANT), tags.get(semconv.WORKFLOW), tags.get(semconv.AGENT))
         if labels:
             out[semconv.TRACE_TAGS] = labels

@@ -165,11 +165,13 @@ def token_counts(attributes: Mapping[str, Any], scope: str = "") -> TokenCounts:
     if SUMS.isdisjoint(attributes):
         return NONE
     found = _reported(attributes, COUNT_KEYS.intersection(attributes))
-    sums = [found.pop(side, None) for side in _SIDES]
-    tokens_in, tokens_out, total = sums
+    tokens_in, tokens_out = found.pop("input", None), found.pop("output", None)
+    total = found.pop("total", None)
     if tokens_in is None and tokens_out is None:
         return NONE if total is None else TokenCounts(total=total)
-    parts = {name: found[name] for name in _PARTS if found.get(name)} if found else found
+    if not found:
+        return TokenCounts(tokens_in, tokens_out)
+    parts = {name: found[name] for name in _PARTS if found.get(name)}
     return _inclusive(tokens_in, tokens_out, total, parts, _leaves_out_cached(scope, attributes))
 
 
