@@ -24,7 +24,8 @@ class Record:
     """The start or end of a span, or an event on it.
 
     Times are nanoseconds since the epoch; `duration_ns` is None until the span has ended.
-    `status` is "unset", "ok" or "error". For `phase="event"`, `name` is the name of the event and
+    `status` is "unset", "ok" or "error". `attributes` are those of the span at its start or end, or those of
+    the event. For `phase="event"`, `name` is the name of the event and
     `span_name` that of its span; otherwise both are the name of the span.
     """
 

@@ -68,11 +68,10 @@ class DirectEncoder:
         copy = _copy(span, span.values, resource, judged) if is_read else None
         return EncodedSpan(resource, around.scope, content, copy)
 
-    def copy(self, span: ReadableSpan, state: SpanState) -> OutgoingSpan | None:
-        """A copy of an open span as it is now; None if it has to be copied by `guarded_copy`."""
+    def copy(self, span: ReadableSpan, state: SpanState, values: dict[str, Any]) -> OutgoingSpan | None:
+        """A copy with these attributes, which the span had earlier; None if `guarded_copy` has to make it."""
         if type(span) is not LeanSpan:
             return None
-        values = span.values.copy()
         judged = self._judged(span, state, values, token_counts(values, scope_of(span)))
         return None if judged is None else _copy(span, values, self._copier.resource(span._resource), judged)
 

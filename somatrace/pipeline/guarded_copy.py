@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -83,9 +83,14 @@ class SpanCopier:
         """Whether the policy allows content of `tenant` at the moment."""
         return self._guard.content_filter(tenant).mode != "none"
 
-    def copy(self, span: ReadableSpan, events: Sequence[Event] | None = None) -> OutgoingSpan:
-        """A copy with guarded name, attributes, events (or only the given ones), links, status and
-        resource.
+    def copy(
+        self,
+        span: ReadableSpan,
+        events: Sequence[Event] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> OutgoingSpan:
+        """A copy with guarded name, attributes, events (or only the given attributes and events), links,
+        status and resource.
 
         A part that cannot be guarded is dropped and counted; the rest of the span is kept.
         """
@@ -94,7 +99,7 @@ class SpanCopier:
         around = self.surroundings(span, state)
         content_filter, further, scope_name = around.content_filter, around.further, around.scope_name
         try:
-            attributes = self._attributes(span, content_filter, state)
+            attributes = self._attributes(span, content_filter, state, values)
         except Exception:
             guard.faulted()
             attributes = {}
@@ -143,10 +148,16 @@ class SpanCopier:
         return copy
 
     def _attributes(
-        self, span: ReadableSpan, content_filter: ContentFilter, state: SpanState | None
+        self,
+        span: ReadableSpan,
+        content_filter: ContentFilter,
+        state: SpanState | None,
+        values: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
-        # an ended span no longer changes: its attributes are read in place
-        given = attributes_of(span) if span.end_time is None else held_attributes(span)
+        given = values
+        if given is None:
+            # an ended span no longer changes: its attributes are read in place
+            given = attributes_of(span) if span.end_time is None else held_attributes(span)
         declared = state.declared if state is not None else NOTHING_DECLARED
         kept, removed = filtered(given, declared, content_filter)
         if removed:

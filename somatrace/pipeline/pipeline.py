@@ -20,12 +20,10 @@ from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
 from somatrace.delivery.sending_modules import SendingModules
-from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
-from somatrace.pipeline.billed_usage import BilledUsage
-from somatrace.pipeline.direct_encoding import DirectEncoder
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.pipeline.item_guard import Guarded, ItemGuard
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.listener_calls import ListenerCalls
 from somatrace.pipeline.overhead_budget import OverheadBudget
@@ -35,13 +33,10 @@ from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.span_naming import renamed
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
-from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
 
-#: An item of the queue, the state of its span, and the span, guarded.
-_Guarded = tuple[QueuedSpan, SpanState | None, OutgoingSpan | EncodedSpan]
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
@@ -69,12 +64,11 @@ class Pipeline:
         self.outbox = outbox
         self._modules = SendingModules(load)
         self._encoder = SpanEncoder()
-        self._direct = DirectEncoder(copier, self._encoder)
         self._reports = reports
         self._queue_size = queue_size
         self._queue_bytes = queue_bytes
         self._order = FairOrder()
-        self._usage = BilledUsage()
+        self._items = ItemGuard(copier, self._encoder, self._order, ledger)
         #: Of the spans of this process: a new object after a fork.
         self.owner = SpanOwner(self.event_declared, copier.allows_text)
         self._step_thread = 0  # the id of the thread in `_step`
@@ -101,7 +95,8 @@ class Pipeline:
         if self._step_thread and threading.get_ident() == self._step_thread:
             state.notifies_listeners = False  # a listener has created it
         elif self._listeners.called:
-            self._queue_for_listeners(QueuedSpan("started", span))
+            values = span.values.copy() if type(span) is LeanSpan else None
+            self._queue_for_listeners(QueuedSpan("started", span, None, values))
 
     def event_declared(self, span: ReadableSpan, name: str, fields: Mapping[str, Any], time_ns: int) -> None:
         """Queue an event declared by the program; the span itself keeps only the last events."""
@@ -218,7 +213,8 @@ class Pipeline:
             otel_context.detach(token)
 
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
-        guarded = self._to_send(self._guarded(items))
+        is_read = self.outbox is None or bool(self._listeners.called) or bool(self.third_party)
+        guarded = self._to_send(self._items.guarded(items, is_read=is_read))
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
             self._show(guarded)
@@ -236,45 +232,7 @@ class Pipeline:
         )
         return 0.0 if self._order.count else wait
 
-    def _guarded(self, items: Sequence[QueuedSpan]) -> list[_Guarded]:
-        """Settle and guard the items whose turn it is. One that cannot be guarded is counted as lost."""
-        guarded: list[_Guarded] = []
-        work = Work()
-        is_read = self.outbox is None or bool(self._listeners.called) or bool(self.third_party)
-        with shared_work(work), self.copier.batch():
-            for item in self._order.due(items):
-                work.examined = 0
-                span, state = item.span, state_of(item.span)
-                try:
-                    made: OutgoingSpan | EncodedSpan | None = None
-                    if item.phase == "ended":
-                        if type(span) is LeanSpan:
-                            span.settle()
-                        if state is not None:
-                            made = self._settle(span, state, is_read=is_read)
-                    elif item.phase == "started" and state is not None:
-                        made = self._direct.copy(span, state)
-                    if made is None:
-                        made = self.copier.copy(span, None if item.event is None else (item.event,))
-                    guarded.append((item, state, made))
-                except Exception as error:
-                    self.ledger.count("guard_faults")
-                    if item.phase == "ended":
-                        self.ledger.lose("guard")
-                    log.debug("guard: %s", type(error).__name__)
-                if work.examined:
-                    self._order.used(item, work.examined)
-        return guarded
-
-    def _settle(self, span: ReadableSpan, state: SpanState, *, is_read: bool) -> EncodedSpan | None:
-        """Settle the usage of an ended span, and guard and encode it at once, if that is possible."""
-        with fail_safe("usage"):
-            tokens = self._usage.settle(span, state)
-            with fail_safe("encode"):
-                return self._direct.encode(span, state, tokens, is_read=is_read)
-        return None
-
-    def _to_send(self, guarded: Sequence[_Guarded]) -> list[OutgoingSpan | EncodedSpan]:
+    def _to_send(self, guarded: Sequence[Guarded]) -> list[OutgoingSpan | EncodedSpan]:
         """Notify the listeners, and return the ended spans that are not dropped."""
         to_send = []
         for item, state, made in guarded:
@@ -325,7 +283,7 @@ class Pipeline:
         self.owner = SpanOwner(self.event_declared, self.copier.allows_text)
         self.ledger.reset()
         self._order.clear()
-        self._usage.forget()
+        self._items.forget()
         if self._reports is not None:
             self._reports.forget()
         self.copier.forget()

@@ -20,16 +20,18 @@ ATTRIBUTE_WEIGHT = 64
 
 
 class QueuedSpan(NamedTuple):
-    """A queued item: the phase, the span, and the event in phase "event"."""
+    """A queued item: the phase, the span, the event in phase "event", and in phase "started" the attributes at
+    the start, if they are known."""
 
     phase: Phase
     span: ReadableSpan
     event: Event | None = None
+    values: dict[str, Any] | None = None
 
 
 def ended(span: ReadableSpan) -> QueuedSpan:
     """The item of an ended span. The constructor takes three times as long as the tuple's."""
-    return tuple.__new__(QueuedSpan, ("ended", span, None))
+    return tuple.__new__(QueuedSpan, ("ended", span, None, None))
 
 
 def weight_of(item: QueuedSpan) -> int:

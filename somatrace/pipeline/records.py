@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
 from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.listeners.record import Phase, Record
+from somatrace.pipeline.span_parts import held_attributes
 
 _STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
     StatusCode.UNSET: "unset",
@@ -45,6 +47,12 @@ def record_of(phase: Phase, span: OutgoingSpan) -> Record:
         tags={**span.tags.derived, **span.tags.bound},
         attributes=attributes,
     )
+
+
+def kind_attributes(span: ReadableSpan) -> dict[str, Any]:
+    """The attributes of a span that decide about the kind in its records."""
+    held = held_attributes(span)
+    return {key: held[key] for key in (semconv.SPAN_KIND, semconv.OPERATION) if key in held}
 
 
 def _kind(attributes: Mapping[str, Any]) -> str:
