@@ -20,8 +20,8 @@ ATTRIBUTE_WEIGHT = 64
 
 
 class QueuedSpan(NamedTuple):
-    """A queued item: the phase, the span, the event in phase "event", and in phase "started" the attributes at
-    the start, if they are known."""
+    """A queued item: the phase, the span, the event in phase "event", and in phase "started" the attributes
+    at the start, if they are known."""
 
     phase: Phase
     span: ReadableSpan
