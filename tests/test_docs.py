@@ -15,6 +15,7 @@ import yaml
 from somatrace import Status
 from somatrace.config import resolve
 from somatrace.config.specs import ALSO_READ, SPECS
+from somatrace.semconv import VERSION
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -238,6 +239,19 @@ def test_every_page_can_be_reached_from_the_index():
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
     assert {name for name in pages if f"]({name})" not in index} == set()
+
+
+def test_no_page_installs_from_an_index_that_does_not_have_it():
+    bare = re.compile(r"pip install (?:-\S+ )*somatrace(?![\w\[-])")
+
+    assert [page.name for page in PAGES if bare.search(page.read_text())] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/checking.md"])
+def test_the_wheel_that_a_page_installs_is_the_one_that_is_built(page):
+    names = re.findall(r"pip install \./(\S+\.whl)", (ROOT / page).read_text())
+
+    assert names == [f"somatrace-{VERSION}-py3-none-any.whl"]
 
 
 def test_the_kubernetes_snippet_sets_what_it_says():

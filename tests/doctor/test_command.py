@@ -10,6 +10,9 @@ import sys
 
 import pytest
 
+from somatrace.doctor.diagnosis import Diagnosis
+from somatrace.doctor.findings import finding
+
 COMMAND = [sys.executable, "-m", "somatrace", "doctor"]
 
 
@@ -44,6 +47,19 @@ def test_a_wrong_finding_exits_with_1_and_gives_advice():
     assert problem.startswith("WRONG    setting: SOMATRACE_SAMPLE_RATE: ")
     assert advice.strip().startswith("-> fix it where it is set")
     assert "1.0  (SOMATRACE_SAMPLE_RATE, with a problem)" in done.stdout
+
+
+def test_problems_come_first_whatever_was_examined_first():
+    findings = [
+        finding("store_empty", most="1 MB", days=7),
+        finding("console", variable="SOMATRACE_TARGET"),
+        finding("app_slow", app="service", seconds=10),
+        finding("problem", what="bad"),
+    ]
+
+    lines = [line for line in Diagnosis((), tuple(findings)).lines() if "  " in line and "->" not in line]
+
+    assert [line.split()[0] for line in lines] == ["WRONG", "UNKNOWN", "note", "ok"]
 
 
 def test_only_settings_that_are_set_are_shown_and_all_of_them_with_all():

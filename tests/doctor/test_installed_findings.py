@@ -87,6 +87,14 @@ def test_a_library_without_its_instrumentor_is_a_note_and_is_not_imported(instal
     assert noted.text.endswith("needs `pip install opentelemetry-instrumentation-smallmodel`")
 
 
+def test_a_package_without_the_module_that_is_instrumented_does_not_matter(install):
+    install("smallmodel", "1.2.3")
+
+    library = Library("smallmodel", "model", ("smallmodel",), "smallmodel", "SmallModelInstrumentor")
+
+    assert list(library_findings(library, "smallmodel")) == []
+
+
 def test_a_library_too_new_for_its_instrumentor_is_reported(install):
     install("SQLAlchemy", "2.1.9", module="sqlalchemy")
 

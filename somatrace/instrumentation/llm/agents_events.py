@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import SimpleNamespace
@@ -51,13 +52,20 @@ def isolate_processor(package: str, packages: tuple[str, ...]) -> None:
 
 
 def _end_with_sessions(sessions: Any) -> None:
-    """End the spans of a realtime session with the session, however the program closes it.
+    """End the spans of a realtime session with the session, however the program closes or abandons it.
 
     The instrumentor then wraps these methods, and finds no spans left at the end of an `async with` block.
     """
     library: Any = importlib.import_module("agents.realtime.session").RealtimeSession
     open_sessions: dict[int, Any] = sessions._tracing_states
-    close, leave = library.close, library.__aexit__
+    enter, close, leave = library.__aenter__, library.close, library.__aexit__
+
+    @functools.wraps(enter)
+    async def entering(self: Any) -> Any:
+        entered = await enter(self)
+        with fail_safe("realtime session"):
+            weakref.finalize(self, _end_abandoned, open_sessions, id(self)).atexit = False
+        return entered
 
     @functools.wraps(close)
     async def closing(self: Any) -> Any:
@@ -78,7 +86,12 @@ def _end_with_sessions(sessions: Any) -> None:
             state.somatrace_error = error
         return await leave(self, kind, error, trace)
 
-    library.close, library.__aexit__ = closing, leaving
+    library.__aenter__, library.close, library.__aexit__ = entering, closing, leaving
+
+
+def _end_abandoned(open_sessions: dict[int, Any], key: int) -> None:
+    with fail_safe("realtime session"):
+        _end_session(open_sessions.pop(key, None), None)
 
 
 def _end_session(state: Any, failed: BaseException | None) -> None:

@@ -11,7 +11,9 @@ import importlib.util
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from types import ModuleType
 from typing import Any, Final
@@ -109,12 +111,15 @@ class Switch:
             return f"on (spans of its own: {unsupported})"
         if importlib.util.find_spec(self._package) is None:
             return f"off: needs `pip install {self._library.instrumentor_distribution}`"
-        return self._switch_on(loaded)
+        with _tolerated_warnings():
+            return self._switch_on(loaded)
 
     def _completed(self, _: ModuleType) -> None:
         loaded, self._loaded = self._loaded, None
         if loaded is not None:
-            self._coverage.set(self._library.name, self._switch_on(loaded) or ON)
+            with _tolerated_warnings():
+                state = self._switch_on(loaded)
+            self._coverage.set(self._library.name, state or ON)
 
     def _switch_on(self, loaded: ModuleType) -> str | None:
         instrumentor_class = getattr(importlib.import_module(self._package), self._library.instrumentor)
@@ -147,6 +152,20 @@ class Switch:
         self._capture.gate(self._package)
         silence_prints(self._package)
         return _repair(self._library, self._package, loaded, self._coverage) or state
+
+
+@contextmanager
+def _tolerated_warnings() -> Iterator[None]:
+    """Load an instrumentor, whose imports warn, also in a program that turns warnings into errors.
+
+    Any other program keeps its filters, which belong to all of its threads.
+    """
+    if not any(action == "error" for action, *_ in warnings.filters):
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _unsupported(library: Library) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
+import importlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessa
 from pydantic import BaseModel
 
 INSTRUMENTOR = "opentelemetry.instrumentation.openai_agents._hooks"
+REALTIME = "opentelemetry.instrumentation.openai_agents._realtime_wrappers"
 CONTENT = {"content": "redacted", "reason": "a test"}
 
 
@@ -318,3 +321,16 @@ def test_the_exception_of_a_sessions_event_reaches_the_program(monkeypatch: pyte
 
     with pytest.raises(asyncio.QueueFull):
         asyncio.run(main())
+
+
+def test_the_spans_of_an_abandoned_realtime_session_end_when_it_is_collected(seen: Captured) -> None:
+    async def main() -> None:
+        entered = await session().enter()
+        await entered._put_event(AGENT_START)
+
+    asyncio.run(main())
+    gc.collect()
+
+    flush(60)
+    assert sorted(span.name for span in seen.spans) == ["Realtime Session", "speaker.agent"]
+    assert importlib.import_module(REALTIME)._tracing_states == {}

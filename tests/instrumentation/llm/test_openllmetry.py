@@ -522,3 +522,20 @@ def test_an_mcp_server_error_reaches_the_program_as_it_does_without_tracing() ->
         {"SOMATRACE_TARGET": "none"},
     )
     assert done.stdout == "raised McpError\n"
+
+
+@pytest.mark.slow
+def test_a_program_that_turns_warnings_into_errors_is_instrumented_and_keeps_its_filters() -> None:
+    source = """
+    import openai, warnings
+    from somatrace import init_tracing, status
+    warnings.simplefilter("error")
+    before = list(warnings.filters)
+    init_tracing("strict")
+    assert warnings.filters == before
+    print(status().instruments["openai"], status().problems)
+    """
+    with otlp_server() as otlp:
+        done = run_program(source, otlp_env(otlp.url))
+
+    assert done.stdout == "on ()\n"

@@ -19,6 +19,7 @@ from somatrace import bind, span
 from somatrace.instrumentation.llm.isolation.body_text import BodyText
 from somatrace.testing import capture
 from tests.support import llm_server
+from tests.support.aws_server import aws_server
 from tests.support.llm_server import INPUT_TOKENS, OUTPUT_TOKENS
 from tests.support.scripted_provider import ScriptedProvider, encoded
 
@@ -154,6 +155,20 @@ class TestAnAnswerThatIsRead:
         (one,) = seen.spans
         assert details(one) == {"input": 3, "output": 4}
         assert (one.attributes or {})["gen_ai.response.model"] == "served"
+
+    def test_is_recorded_if_it_is_an_event_stream_of_aws(self) -> None:
+        pytest.importorskip("boto3")
+        keys: Any = {"aws_access_key": "a", "aws_secret_key": "b", "aws_region": "us-east-1"}
+
+        with aws_server() as url, capture() as seen:
+            messages = anthropic.AnthropicBedrock(base_url=url, max_retries=0, **keys).messages
+            drain(messages.create(**MESSAGE, stream=True))
+            with messages.with_streaming_response.create(**MESSAGE, stream=True) as answer:
+                drain(answer.iter_bytes(50))
+
+        plain, raw = seen.spans
+        assert recorded(raw) == recorded(plain)
+        assert details(raw) == DETAILS
 
     def test_is_recorded_if_it_was_compressed(self, provider: ScriptedProvider) -> None:
         provider.answer(gzip.compress(encoded(llm_server._chat(CHAT))), Content_Encoding="gzip")

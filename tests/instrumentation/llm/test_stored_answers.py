@@ -40,7 +40,7 @@ def responses(provider: ScriptedProvider) -> Any:
 
 def answer(**fields: Any) -> dict[str, Any]:
     """A finished answer with an id that no test has used."""
-    return {**llm_server._response({"model": "served"}), "id": f"resp_{next(_numbers)}", **fields}
+    return {**llm_server._response({"model": "served"}), "id": f"stored_{next(_numbers)}", **fields}
 
 
 def details(one: ReadableSpan) -> dict[str, int]:
@@ -126,7 +126,7 @@ class TestAnAnswerInTheBackground:
         self, provider: ScriptedProvider, responses: Any
     ) -> None:
         events = llm_server._response_events({"model": "served"})
-        name = f"resp_{next(_numbers)}"
+        name = f"stored_{next(_numbers)}"
         for event in events:
             if "response" in event:
                 event["response"] |= {"id": name, "background": True}
