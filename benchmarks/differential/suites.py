@@ -89,6 +89,18 @@ SUITES = (
         "aiohttp",
         "aiohttp",
         ("pytest_mock", "codspeed"),
+        # what sends, serves and traces requests; the rest takes ten times as long, and tests parsers, cookies,
+        # headers and paths, through which no code of somatrace runs
+        tests=(
+            "tests/test_client_functional.py",
+            "tests/test_client_middleware.py",
+            "tests/test_client_session.py",
+            "tests/test_client_ws_functional.py",
+            "tests/test_tracing.py",
+            "tests/test_web_functional.py",
+            "tests/test_web_middleware.py",
+            "tests/test_web_server.py",
+        ),
         options=("-m", "not dev_mode and not autobahn and not internal"),  # as its own settings have it
     ),
     Suite("anyio", "src/anyio", ("anyio", "pytest_mock"), options=("-m", "not network")),
