@@ -89,8 +89,8 @@ SUITES = (
         "aiohttp",
         "aiohttp",
         ("pytest_mock", "codspeed"),
-        # what sends, serves and traces requests; the rest takes ten times as long, and tests parsers, cookies,
-        # headers and paths, through which no code of somatrace runs
+        # sessions, their requests, and applications that serve them; 4,800 tests more, most of them of
+        # parsers, cookies, headers and paths, would take hours on a busy machine
         tests=(
             "tests/test_client_functional.py",
             "tests/test_client_middleware.py",
