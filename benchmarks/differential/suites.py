@@ -89,6 +89,18 @@ SUITES = (
         "aiohttp",
         "aiohttp",
         ("pytest_mock", "codspeed"),
+        # sessions, their requests, and applications that serve them; 4,800 tests more, most of them of
+        # parsers, cookies, headers and paths, would take hours on a busy machine
+        tests=(
+            "tests/test_client_functional.py",
+            "tests/test_client_middleware.py",
+            "tests/test_client_session.py",
+            "tests/test_client_ws_functional.py",
+            "tests/test_tracing.py",
+            "tests/test_web_functional.py",
+            "tests/test_web_middleware.py",
+            "tests/test_web_server.py",
+        ),
         options=("-m", "not dev_mode and not autobahn and not internal"),  # as its own settings have it
     ),
     Suite("anyio", "src/anyio", ("anyio", "pytest_mock"), options=("-m", "not network")),

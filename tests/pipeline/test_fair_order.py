@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
 from somatrace.context.span_state import SpanState, attach_state
 from somatrace.context.tags import Tags
+from somatrace.guard.detection.engine import MAX_EXAMINED
 from somatrace.pipeline import fair_order
 from somatrace.pipeline.fair_order import SHARE, FairOrder
 from somatrace.pipeline.queued_span import QueuedSpan
@@ -55,6 +56,12 @@ def test_a_tenant_above_its_share_waits_while_others_pass() -> None:
     assert processed(order, items, {"slow": SHARE}) == ["slow 0", "quick 1", "quick 2"]
     assert order.count == 3
     assert order.weight > 0
+
+
+def test_at_most_two_texts_of_a_tenant_that_take_all_work_come_before_others() -> None:
+    items = [item("slow", f"slow {n}") for n in range(4)] + [item("quick", "quick")]
+
+    assert processed(FairOrder(), items, {"slow": MAX_EXAMINED}) == ["slow 0", "slow 1", "quick"]
 
 
 def test_waiting_items_come_first_in_later_steps_and_in_their_order() -> None:
