@@ -265,6 +265,7 @@ LIBRARIES: Final = (
         ("mistralai",),
         "mistralai",
         "MistralAiInstrumentor",
+        other_scopes=("mistralai_sdk_tracer",),
         tool_callers=("mistralai.extra.mcp", "mistralai.extra.run"),
     ),
     Library(

@@ -136,6 +136,8 @@ CACHE_HIT: Final = "somatrace.cache_hit"
 USAGE_COUNTED: Final = "somatrace.usage_counted"
 #: The instrumentation scope of the spans that a program makes through `span`.
 SCOPE: Final = "somatrace"
+#: How the scopes of OpenTelemetry's instrumentations begin.
+INSTRUMENTATION_SCOPES: Final = "opentelemetry.instrumentation."
 #: Marks an event declared through `event`; the guard removes it.
 DECLARED: Final = "somatrace.declared"
 #: The number of an exception event's place in its span's state; the guard removes it.
@@ -152,17 +154,25 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 #: kind -> its span attributes
-KIND_ATTRIBUTES: Final[dict[str, dict[str, str]]] = {
-    kind: {
-        key: value
-        for key, value in (
-            (SPAN_KIND, kind),
-            (OBSERVATION_TYPE, observation),
-            (OPERATION, operation),
-            (TRACELOOP_KIND, traceloop),
-        )
-        if value is not None
-    }
+
+
+class ShortTexts(dict[str, str]):
+    """Attributes of a span that need no check: at most 8, with texts of at most 32 characters."""
+
+
+KIND_ATTRIBUTES: Final[dict[str, ShortTexts]] = {
+    kind: ShortTexts(
+        {
+            key: value
+            for key, value in (
+                (SPAN_KIND, kind),
+                (OBSERVATION_TYPE, observation),
+                (OPERATION, operation),
+                (TRACELOOP_KIND, traceloop),
+            )
+            if value is not None
+        }
+    )
     for kind, (observation, operation, traceloop) in KINDS.items()
 }
 

@@ -272,12 +272,16 @@ PERMISSIVE = re.compile(
 )
 # Copyleft that applies to their own files only; used unmodified.
 FILE_COPYLEFT = {"certifi", "hypothesis", "orjson", "pathspec", "tqdm"}
+# Packages whose metadata name no license, with that of their license file.
+BY_FILE = {"mistralai": "Apache-2.0"}
 
 
 def licenses(package: str) -> list[str]:
     metadata = importlib.metadata.metadata(package)
     if expression := metadata.get("License-Expression"):
         return re.split(r" (?:AND|OR) ", expression)
+    if package in BY_FILE:
+        return [BY_FILE[package]]
     trove = [c.rpartition(" :: ")[2] for c in metadata.get_all("Classifier", []) if c.startswith("License")]
     return trove or re.split(r" (?:AND|OR) ", (metadata.get("License") or "").partition("\n")[0])
 

@@ -85,6 +85,11 @@ SUITES = (
         environment=(("DIFFERENTIAL_START_THREAD", "true"),),
     ),
     Suite("mcp", "src/mcp", ("anyio", "inline_snapshot", "examples")),
-    Suite("aiohttp", "aiohttp", ("pytest_mock", "codspeed")),
+    Suite(
+        "aiohttp",
+        "aiohttp",
+        ("pytest_mock", "codspeed"),
+        options=("-m", "not dev_mode and not autobahn and not internal"),  # as its own settings have it
+    ),
     Suite("anyio", "src/anyio", ("anyio", "pytest_mock"), options=("-m", "not network")),
 )

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from somatrace import semconv
 from somatrace.api import costs
 from somatrace.context.attribute_values import attribute_text, attribute_value
+from somatrace.context.off_switch import is_off
 from somatrace.context.plain_numbers import amount, count, plain_number
 from somatrace.context.span_state import DECLARED_MARK, state_of
 from somatrace.runtime.fail_safe import fail_safe, text_of
@@ -131,7 +132,9 @@ def _recording_span(caller: str) -> Span | None:
     span = trace.get_current_span()
     if span.is_recording():
         return span
-    if span is trace.INVALID_SPAN and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if span is not trace.INVALID_SPAN or is_off():
+        return None
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         report_misuse(f"{caller}: called outside of any span, ignored: call it inside `span`")
     return None
 

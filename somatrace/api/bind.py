@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from opentelemetry import trace
-
 from somatrace.context.context_decorator import ContextDecorator, T, create_attached
 from somatrace.context.context_tokens import ContextTokens, open_context
+from somatrace.context.current_span_key import SPAN_KEY
 from somatrace.context.exception_origins import origins
 from somatrace.context.span_state import state_of
+from somatrace.context.tag_scope import TagScope
 from somatrace.context.tags import Scalar, Tags, current, usable
 from somatrace.runtime.fail_safe import fail_safe
 
@@ -31,47 +31,68 @@ class bind(ContextDecorator):  # noqa: N801 - reads as the verb it is: `with bin
     """
 
     def __init__(self, /, **tags: Scalar | None) -> None:
-        super().__init__()
+        self._entered = []
         self._tags = usable(tags)
 
     def __enter__(self) -> None:
-        self._enter()
+        block = BindBlock(self._tags)
+        block.attach()
+        self._entered.append((block, block))
 
     async def __aenter__(self) -> None:
-        self._enter()
+        self.__enter__()
 
     def _open(self) -> BindScope:
         return BindScope(self._tags)
 
+    def _open_once(self) -> BindBlock:
+        return BindBlock(self._tags)
 
-class BindScope:
-    """The scope of one `bind`."""
 
-    def __init__(self, tags: dict[str, Scalar | None]) -> None:
-        # no method of this object: a cycle would keep a block that is never left until garbage is collected
-        self._over = functools.partial(_binding, tags)
-        self._below = current.get()
-        self._tags = self._over(self._below)
-        self._tokens: ContextTokens | None = None
+class BindBlock(ContextTokens):
+    """The scope of one block or call, from `attach` on, and the open block itself."""
+
+    def __init__(self, given: dict[str, Scalar | None]) -> None:
+        self._given = given
+
+    def tags_over(self, below: Tags) -> Tags:
+        """The tags in force inside the block, over those of the blocks below it."""
+        return below.binding(**self._given)
 
     def attach(self) -> None:
-        # a generator keeps the tags with which it was created, whatever blocks surround its steps
-        self._tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
+        """Make the tags the current ones."""
+        self.begin(current.get().binding(**self._given))
         label_root(self._tags)
 
-    def detach(self) -> None:
-        tokens, self._tokens = self._tokens, None
-        if tokens is not None:
-            tokens.detach()
-
     def create_inside(self, make: Callable[[], T]) -> T:
+        """Call `make` in the block."""
         return create_attached(self, make)
 
     def end(self, error: BaseException | None) -> None:
-        """Note which tenant's work the exception comes from; the tags end with the block."""
-        if error is not None and self._tags.names_tenant:
-            with fail_safe("bind"):
-                origins.note(error, self._tags.tenant)
+        """Note which tenant's work the exception comes from."""
+        _note(error, self._tags)
+
+
+class BindScope(TagScope):
+    """The scope of one generator."""
+
+    def __init__(self, given: dict[str, Scalar | None]) -> None:
+        super().__init__(functools.partial(_binding, given))
+
+    def attach(self) -> None:
+        """Make the tags the current ones."""
+        super().attach()
+        label_root(self._tags)
+
+    def end(self, error: BaseException | None) -> None:
+        """Note which tenant's work the exception comes from."""
+        _note(error, self._tags)
+
+
+def _note(error: BaseException | None, tags: Tags) -> None:
+    if error is not None and tags.names_tenant:
+        with fail_safe("bind"):
+            origins.note(error, tags.tenant)
 
 
 def _binding(given: dict[str, Scalar | None], below: Tags) -> Tags:
@@ -85,6 +106,7 @@ def bound() -> dict[str, Scalar]:
 
 def label_root(tags: Tags) -> None:
     """Show a tenant bound inside an open local root span on the root as well, for grouping."""
-    state = state_of(trace.get_current_span(open_context()))
+    span = open_context().get(SPAN_KEY)
+    state = None if span is None else state_of(span)
     if state is not None:
         state.root.set_label(tags)

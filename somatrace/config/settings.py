@@ -102,7 +102,7 @@ class Settings:
     sample_rate: float = 1.0
     span_limits: SpanLimits = SpanLimits()
     flush_interval: float = 0.2
-    queue_size: int = 8192
+    queue_size: int = 131072
     queue_bytes: int = 64 * 1024 * 1024
     batch_size: int = 512
     max_retries: int = 3

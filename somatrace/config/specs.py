@@ -81,7 +81,12 @@ def _otlp(
 
 
 SPECS: Final = (
-    _spec("enabled", "false turns tracing off; spans then cost nothing", boolean, safe=False),
+    _spec(
+        "enabled",
+        "false turns tracing off: blocks then bind their tags, and do nothing else",
+        boolean,
+        safe=False,
+    ),
     _spec(
         "target",
         "where spans go: langfuse, otlp, local, console or none; if unset, chosen from the other settings",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from somatrace import semconv
-from somatrace.context.tags import Tags
+from somatrace.context.tags import EMPTY, Tags
 
 
 class BelowRoot:
@@ -13,20 +13,22 @@ class BelowRoot:
     and searching only: nothing inherits it, and no policy follows it.
     """
 
-    __slots__ = ("_shown", "name", "namer", "noted", "tenant", "workflow")
+    # the defaults are those of the class, because one is made for each trace
+
+    #: Tags with the workflow that names the trace, and the tenant whose work it is.
+    workflow: Tags | None = None
+    namer: str | None = None
+    #: The only tenant below, or `semconv.SEVERAL_TENANTS`.
+    tenant: str | None = None
+    #: The trace's name, as the program has set it on a span, without what must not leave.
+    name = ""
+    #: The tags noted last: most spans below a root share them.
+    noted: Tags | None = None
+    _shown: tuple[Tags, str, Tags] | None = None
 
     def __init__(self, tags: Tags) -> None:
-        #: Tags with the workflow that names the trace, and the tenant whose work it is.
-        self.workflow: Tags | None = None
-        self.namer: str | None = None
-        #: The only tenant below, or `semconv.SEVERAL_TENANTS`.
-        self.tenant: str | None = None
-        #: The trace's name, as the program has set it on a span, without what must not leave.
-        self.name = ""
-        #: The tags noted last: most spans below a root share them.
-        self.noted: Tags | None = None
-        self._shown: tuple[Tags, str, Tags] | None = None
-        self._take_workflow(tags)
+        if tags is not EMPTY:
+            self._take_workflow(tags)
 
     def note(self, tags: Tags) -> None:
         """Note the tags of a span that starts below the root."""

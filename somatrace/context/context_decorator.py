@@ -54,49 +54,55 @@ def create_attached(scope: ContextScope, make: Callable[[], T]) -> T:
 class ContextDecorator:
     """Makes a scope usable as a with-block, an async with-block and a decorator."""
 
-    def _open(self) -> ContextScope:
+    def _open(self) -> ContextScope | None:
+        """The scope of a block, call or generator; None if there is nothing to do."""
         raise NotImplementedError
+
+    def _open_once(self) -> ContextScope | None:
+        """The scope of a block or call, which is attached at once, and only once."""
+        return self._open()
 
     def __init__(self) -> None:
         self._entered: list[tuple[ContextScope, Block | None]] = []
 
-    def _enter(self) -> object:
-        scope = self._open()
+    def _enter(self, scope: ContextScope) -> object:
         entered = scope.attach()
         self._entered.append((scope, top_block()))
         return entered
 
-    def _leave(self, error: BaseException | None) -> None:
-        entered = self._entered[::-1]  # one object may be entered by several tasks and threads at once
-        if not entered:
-            return
-        one = entered[-1]  # also if left in another context than it was entered in
-        if len(entered) > 1:
-            one = next((each for each in entered if each[1] is not None and is_open_here(each[1])), one)
-        self._entered.remove(one)
-        scope = one[0]
-        scope.detach()
-        scope.end(error)
+    def _take(self, entered: list[tuple[ContextScope, Block | None]]) -> tuple[ContextScope, Block | None]:
+        """Which one is left: several tasks and threads may have entered this object."""
+        one = next((each for each in entered if each[1] is not None and is_open_here(each[1])), entered[0])
+        self._entered.remove(one)  # also if left in another context than it was entered in
+        return one
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(error)
+        entered = self._entered
+        if entered:
+            # one that another thread adds meanwhile comes after it
+            scope, _ = entered.pop(0) if len(entered) == 1 else self._take(entered[::-1])
+            scope.detach()
+            scope.end(error)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(error)
+        self.__exit__(kind, error, trace)
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function, generator or async generator function, or a method."""
-        return wrap(function, self._open)
+        return _wrap(function, self._open, self._open_once)
 
 
-def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
+OpenScope = Callable[[], ContextScope | None]
+
+
+def _wrap(function: F, open_scope: OpenScope, open_once: OpenScope) -> F:
     """Wrap `function` in a new scope for each call; its kind and signature do not change."""
     if isinstance(function, (staticmethod, classmethod)):
-        return cast("F", type(function)(wrap(function.__func__, open_scope)))
+        return cast("F", type(function)(_wrap(function.__func__, open_scope, open_once)))
     if _is(function, inspect.isasyncgenfunction) or _is(function, inspect.isgeneratorfunction):
         run: Callable[..., Any] = _async_steps if _is(function, inspect.isasyncgenfunction) else _steps
         if _is(function, _is_iterable_coroutine):
@@ -104,6 +110,8 @@ def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
 
         def create(inner: Callable[..., Any], _: object, args: Any, kwargs: Any) -> Any:
             scope = open_scope()
+            if scope is None:
+                return inner(*args, **kwargs)
             holder: list[Any] = []
             # created before the inner generator: abandoned generators are closed in order of creation, so the
             # last steps of the body still run in their scope
@@ -113,17 +121,13 @@ def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
 
         return cast("F", _GeneratorFunction(function, create))
     if _is(function, inspect.iscoroutinefunction):
-
-        @functools.wraps(function)
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            scope = open_scope()
-            return await _awaited(scope, function, args, kwargs)
-
-        return cast("F", awaited)
+        return cast("F", _coroutine_function(function, open_once))
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        scope = open_scope()
+        scope = open_once()
+        if scope is None:
+            return function(*args, **kwargs)
         scope.attach()
         try:
             result = function(*args, **kwargs)
@@ -136,6 +140,17 @@ def wrap(function: F, open_scope: Callable[[], ContextScope]) -> F:
         return result
 
     return cast("F", called)
+
+
+def _coroutine_function(function: Callable[..., Any], open_once: OpenScope) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        scope = open_once()
+        if scope is None:
+            return await function(*args, **kwargs)
+        return await _awaited(scope, function, args, kwargs)
+
+    return awaited
 
 
 def _is(function: Callable[..., Any], predicate: Callable[[Any], bool]) -> bool:

@@ -33,20 +33,26 @@ class ContextTokens(Block):
     def __init__(
         self, tags: Tags, context: Context | None = None, over: Callable[[Tags], Tags] | None = None
     ) -> None:
-        self._tags = tags
         self._over = over
+        self.begin(tags)
+        if context is not None:
+            self.own(Context(context))
+
+    def begin(self, tags: Tags) -> None:
+        """Make the tags current."""
+        self._tags = tags
         handled = sys.exception()
         if handled is not None:
             self._handled = _origin_of(handled)
-        self.open()
-        if context is not None:
-            self.attach(context)
+        Block.open(self)
 
-    def attach(self, context: Context) -> None:
-        """Make `context` current too, if it was not known at creation."""
+    def own(self, context: Context) -> None:
+        """Make `context` current too, if it was not known at creation. It is new, and only of this block."""
+        # in a tuple, which every context made from this one refers to; a context refuses to be changed later
+        dict.__setitem__(context, _BLOCK, (self,))
         self._below = otel_context.get_current()
-        self._context = otel_context.set_value(_BLOCK, self, context)
-        otel_context.attach(self._context)
+        self._context = context
+        otel_context.attach(context)
 
     def detach(self) -> None:
         """End the block: what is current then is that of the blocks that are still open in this context.
@@ -69,19 +75,32 @@ class ContextTokens(Block):
             otel_context.attach(self._context)
 
     def close(self) -> bool:
-        here = super().close()
         if self._context is None:
-            return here
+            return Block.close(self)
+        opening = self.opening
+        token = None if opening is None else opening.token
+        here = Block.close(self)
         if here:
             attached = otel_context.get_current()
-            found = _open_part(attached, closing=self)
+            own = attached is self._context
+            found = _open_part(self.below()) if own else _open_part(attached, closing=self)
             if found is not attached:
                 otel_context.attach(found)
-            if self.opening is not None and not self.opening.strayed:
-                self.opening.remember_home()  # OpenTelemetry's own blocks may return to it
+            attached = found
+            if own and self._is_unshared():
+                self._below = None
+                return here
+            if opening is not None and not opening.strayed:
+                opening.remember_home(token)  # OpenTelemetry's own blocks may return to it
         if isinstance(self._below, Context):
             self._below = weakref.ref(self._below)
         return here
+
+    def _is_unshared(self) -> bool:
+        """Whether nothing can return to the context, or one made from it: that of most blocks, once left."""
+        return (
+            sys.getrefcount(self._context) <= _OWN and sys.getrefcount(self._context[_BLOCK]) <= _OWN  # type: ignore[index]
+        )
 
     def below(self) -> Context:
         """The trace context that was current before, or that of the innermost open block if it is gone."""
@@ -98,6 +117,8 @@ class ContextTokens(Block):
 
 
 _EMPTY: Final = Context()
+#: References to an object with one owner: the owner's, and that of the question.
+_OWN: Final = 2
 
 
 def open_context() -> Context:
@@ -105,12 +126,15 @@ def open_context() -> Context:
 
     OpenTelemetry's own blocks return to the context that was current when they began.
     """
-    return _open_part(otel_context.get_current())
+    context = otel_context.get_current()
+    return _open_part(context) if _BLOCK in context else context
 
 
 def leave_closed_blocks() -> Context:
     """Make `open_context` the current one, and return it."""
     attached = otel_context.get_current()
+    if _BLOCK not in attached:
+        return attached
     found = _open_part(attached)
     if found is not attached:
         otel_context.attach(found)
@@ -124,12 +148,13 @@ def tenant_in_force() -> str | None:
 
 
 def _open_part(context: Context, closing: ContextTokens | None = None) -> Context:
-    block = context.get(_BLOCK)
-    while isinstance(block, ContextTokens) and (
-        block is closing or (block.opening is not None and block.opening.was_closed_here())
-    ):
+    entry = context.get(_BLOCK)
+    while isinstance(entry, tuple):
+        block: ContextTokens = entry[0]
+        if block is not closing and (block.opening is None or not block.opening.was_closed_here()):
+            break
         context = block.below()
-        block = context.get(_BLOCK)
+        entry = context.get(_BLOCK)
     return context
 
 

@@ -13,7 +13,7 @@ import gc
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, Token
-from typing import Final
+from typing import Any, Final
 
 from somatrace.context.tags import EMPTY, Tags, layers
 
@@ -26,25 +26,24 @@ _MAX_SHORTENED: Final = 32
 class Opening:
     """One time that a block is open, from `open` to `close`."""
 
-    __slots__ = ("_home", "_token", "is_open", "strayed")
+    # the defaults are those of the class, because one is made for each block
 
-    def __init__(self) -> None:
-        #: While it is open, tells whether code runs in the context in which it was opened.
-        self._token: Token[None] | None = _here.set(None)
-        #: Afterwards, that context.
-        self._home: weakref.ref[Context] | None = None
-        self.is_open = True
-        #: Whether it was closed in another context, so that it may still be in force at home.
-        self.strayed = False
+    #: While it is open, tells whether code runs in the context in which it was opened.
+    token: Token[Any] | None = None
+    #: Afterwards, that context.
+    _home: weakref.ref[Context] | None = None
+    is_open = True
+    #: Whether it was closed in another context, so that it may still be in force at home.
+    strayed = False
 
     def close(self) -> bool:
-        """End it; return whether this is the context in which it began."""
-        token, self._token = self._token, None
+        """End it; return whether this is the context in which it began. There, `layers` is what it was."""
+        token, self.token = self.token, None
         self.is_open = False
         if token is None:
             return False
         try:
-            _here.reset(token)
+            layers.reset(token)
         except ValueError:
             self.strayed = _strays.exist = True
             self._home = _context_of(token)
@@ -53,11 +52,11 @@ class Opening:
 
     def forget_home(self) -> None:
         """Stop keeping the context alive, once nothing can close this any more."""
-        self._token = None
+        self.token = None
 
-    def remember_home(self) -> None:
-        """Let `was_closed_here` recognize the current context, in which it has been closed."""
-        self._home = _context_of(_here.set(None))
+    def remember_home(self, token: Token[Any] | None) -> None:
+        """Let `was_closed_here` recognize the context of its token, or the current one without a token."""
+        self._home = _context_of(_here.set(None) if token is None else token)
 
     def was_closed_here(self) -> bool:
         """Whether it has been closed, wherever that was, and began in the current context."""
@@ -72,6 +71,7 @@ class Block:
     `tags`, whatever is below."""
 
     opening: Opening | None = None
+    _over: Callable[[Tags], Tags] | None = None
     #: Whether it has ended, and is not only suspended.
     _ended = False
 
@@ -85,40 +85,42 @@ class Block:
 
     def open(self) -> None:
         """Put the block on top of those that are open in this context."""
-        self.opening = Opening()
+        opening = self.opening = Opening()
         below = layers.get()
-        layers.set(Layer(self, self.opening, below if below is None else below.shortened(), self._tags))
+        if below is not None:
+            below.shorten()
+        opening.token = layers.set(_layer(self, opening, below, self._tags))
 
     def close(self) -> bool:
         """Take the block away, wherever it is among the open ones; return whether it was open here."""
         opening = self.opening
         if opening is None or not opening.is_open:
             return False
-        here = opening.close()
         layer = layers.get()
+        here = opening.close()
         if layer is not None and layer.opening is opening:
-            layers.set(layer.below)
+            if layers.get() is not layer.below:
+                layers.set(layer.below)
             return True
+        layers.set(layer)
         found = is_open_here(self)
         if found:
             layers.set(_without(layer, lambda one: one is opening))
         return here or found
 
 
-class Layer:
-    """An open block, the ones below it, and the tags in force.
+class Layer(weakref.ref[Block]):
+    """An open block, the ones below it, and the tags in force. Called, it returns the block.
 
     It does not keep the block alive: one that nothing else refers to can no longer be left. Its tags stay in
     force until a block below it is left.
     """
 
-    __slots__ = ("below", "block", "opening", "tags")
+    __slots__ = ("below", "opening", "tags")
 
-    def __init__(self, block: Block, opening: Opening, below: Layer | None, tags: Tags) -> None:
-        self.block: Callable[[], Block | None] = weakref.ref(block)
-        self.opening = opening
-        self.below = below
-        self.tags = tags
+    opening: Opening
+    below: Layer | None
+    tags: Tags
 
     def in_force(self) -> Tags:
         """The tags in force, without those of blocks that have been closed from another context."""
@@ -129,8 +131,8 @@ class Layer:
             layers.set(found)
         return EMPTY if found is None else found.tags
 
-    def shortened(self) -> Layer:
-        """These layers without those that no block will be looked for in.
+    def shorten(self) -> None:
+        """Leave out those below that no block will be looked for in.
 
         Otherwise tasks that each start the next one would keep the blocks of all before them, and so would a
         program that enters a block for each job and leaves none.
@@ -139,19 +141,26 @@ class Layer:
         for _ in range(_MAX_SHORTENED):
             if layer is None:
                 break
-            if not layer.opening.is_open and not layer.opening.strayed:
-                layer.below = None  # inherited, and closed since where it was opened
-            elif layer.abandoned:
-                layer.opening.forget_home()
+            opening = layer.opening
+            if not opening.is_open:
+                if not opening.strayed:
+                    layer.below = None  # inherited, and closed since where it was opened
+            elif layer() is None:
+                opening.forget_home()
                 while layer.below is not None and layer.below.abandoned:
                     layer.below = layer.below.below
             layer = layer.below
-        return self
 
     @property
     def abandoned(self) -> bool:
         """Whether the block can no longer be left."""
-        return self.block() is None and self.opening.is_open
+        return self() is None and self.opening.is_open
+
+
+def _layer(block: Block, opening: Opening, below: Layer | None, tags: Tags) -> Layer:
+    layer = Layer(block)
+    layer.opening, layer.below, layer.tags = opening, below, tags
+    return layer
 
 
 class _Strays:
@@ -166,7 +175,7 @@ _strays: Final = _Strays()
 def top_block() -> Block | None:
     """The block entered last of those open in this context."""
     layer = layers.get()
-    return None if layer is None else layer.block()
+    return None if layer is None else layer()
 
 
 def layers_from(layer: Layer | None) -> Iterator[Layer]:
@@ -179,7 +188,7 @@ def layers_from(layer: Layer | None) -> Iterator[Layer]:
 def blocks_from(layer: Layer | None) -> Iterator[Block]:
     """The blocks from `layer` down that can still be left."""
     for one in layers_from(layer):
-        block = one.block()
+        block = one()
         if block is not None:
             yield block
 
@@ -188,7 +197,7 @@ def is_open_here(block: Block) -> bool:
     """Whether `block` is among those open in this context."""
     layer = layers.get()
     while layer is not None:
-        if layer.block() is block:
+        if layer() is block:
             return True
         layer = layer.below
     return False
@@ -219,18 +228,20 @@ def _without(layer: Layer | None, gone: Callable[[Opening], bool]) -> Layer | No
     """The layers without blocks that are gone; those above one are made again."""
     kept: Layer | None = None
     for one in reversed(list(layers_from(layer))):
-        block = one.block()
+        block = one()
         if gone(one.opening):
             continue
         if one.below is kept:
             kept = one
         elif block is not None:
             below = EMPTY if kept is None else kept.tags
-            kept = Layer(block, one.opening, kept, block.tags_over(below))
+            kept = _layer(block, one.opening, kept, block.tags_over(below))
     return kept
 
 
-def _context_of(token: Token[None]) -> weakref.ref[Context] | None:
+def _context_of(token: Token[Any]) -> weakref.ref[Context] | None:
     """The context in which a token was made. A reference to the token itself would keep everything in it."""
-    found = next((one for one in gc.get_referents(token) if type(one) is Context), None)
-    return None if found is None else weakref.ref(found)
+    for one in gc.get_referents(token):
+        if type(one) is Context:
+            return weakref.ref(one)
+    return None

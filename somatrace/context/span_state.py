@@ -40,6 +40,8 @@ class Naming(NamedTuple):
     is_rpc: bool = False
     #: whether other code has named it since `span` did
     is_renamed: bool = False
+    #: whether a span that still has this name has this naming
+    is_plain: bool = False
 
 
 class NotedFailure(NamedTuple):
@@ -121,13 +123,11 @@ class SpanState:
     #: Whose usage it has, kept by `pipeline.billed_usage`.
     billing: Any = None
 
-    def __init__(self, tags: Tags, root: SpanState | None, *, shares_label: bool = False) -> None:
+    def __init__(self, tags: Tags, root: SpanState | None) -> None:
         self.tags = tags
         self._root = root  # not itself: a cycle would have to be collected as garbage
         if root is None:
             self.below = BelowRoot(tags)
-        if shares_label:
-            self.shares_label = True
 
     @property
     def root(self) -> SpanState:
@@ -188,7 +188,8 @@ class SpanState:
     def other_tenants(self) -> Collection[str | None]:
         """Other tenants whose names the span may carry: of spans around it, of the root's label, and of the
         workflow that names the trace."""
-        root, own = self.root, self.tags.tenant
+        root = self if self._root is None else self._root
+        own = self.tags.tenant
         namer = None if root.below is None else root.below.namer
         if not self.enclosing and root.label is None and (namer is None or namer == own):
             return ()

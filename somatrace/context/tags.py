@@ -96,6 +96,10 @@ class Tags(Mapping[str, Scalar]):
 
         Above MAX_TAGS the known tags are kept first, then the outer ones.
         """
+        if not self._unbound and None not in tags.values():
+            bound: dict[str, Any] = {**self._bound, **tags}
+            if len(bound) <= MAX_TAGS:
+                return Tags(bound, self._derived)  # most blocks
         merged = dict(self._bound)
         unbound = dict.fromkeys(self._unbound)
         for name, value in tags.items():
@@ -146,10 +150,9 @@ class Tags(Mapping[str, Scalar]):
         tags, session, user and metadata are repeated on every span.
         """
         tags = {**self._derived, **self._bound}
-        out: dict[str, Scalar | tuple[str, ...]] = {
-            **tags,
-            **{_metadata(name): value for name, value in tags.items()},
-        }
+        out: dict[str, Scalar | tuple[str, ...]] = dict(tags)
+        for name, value in tags.items():
+            out[_metadata(name)] = value
         labels = _labels(tags.get(semconv.TENANT), tags.get(semconv.WORKFLOW), tags.get(semconv.AGENT))
         if labels:
             out[semconv.TRACE_TAGS] = labels
@@ -186,6 +189,9 @@ def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
     """
     kept: dict[str, Scalar | None] = {}
     for given, value in tags.items():
+        if type(value) is str and type(given) is str and _is_plain(value) and _is_known(given):
+            kept[given] = value  # most of them
+            continue
         name = str.__str__(given)  # of a subclass too, which may override comparison and hashing
         if name == semconv.TENANT:
             kept[name] = None
@@ -198,6 +204,20 @@ def usable(tags: Mapping[str, object]) -> dict[str, Scalar | None]:
         except Exception as error:  # a value may be any object, and fail on any access
             _warn_once(name, f"tag {name}: {type(error).__name__}")
     return kept
+
+
+def _is_plain(text: str) -> bool:
+    """Whether `_check_text` accepts a text."""
+    return 0 < len(text) <= MAX_VALUE and text.isprintable() and not text.isspace()
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_known(name: str) -> bool:
+    """Whether `check_name` accepts a name; cached because programs use the same few."""
+    try:
+        return name in _KNOWN or check_name(name) == name
+    except ValueError:
+        return False
 
 
 #: For at most 100 tag names, because bad tags can come in large numbers.

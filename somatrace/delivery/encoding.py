@@ -6,8 +6,8 @@ compares the result with that of OpenTelemetry's own encoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
 from somatrace.delivery.attribute_encoding import AttributeEncoder
-from somatrace.delivery.outgoing_span import OutgoingSpan
+from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
 from somatrace.delivery.protobuf_wire import delimited, fixed64, utf8, varint
 
 #: Encoded resources and scopes that are remembered.
@@ -41,20 +41,24 @@ class SpanEncoder:
     def __init__(self) -> None:
         self._attributes = AttributeEncoder()
         self._tagged: dict[int, tuple[Mapping[str, Any], bytes]] = {}
+        self._names: dict[str, bytes] = {}
         self._origins: dict[int, tuple[Resource | InstrumentationScope, bytes]] = {}
 
-    def encode(self, spans: Sequence[ReadableSpan]) -> bytes:
+    def encode(self, spans: Sequence[ReadableSpan | EncodedSpan]) -> bytes:
         """One serialized ExportTraceServiceRequest. An attribute that OTLP cannot hold counts as dropped."""
         batch: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
         for span in spans:
-            found = batch.get(id(span.resource))
+            if isinstance(span, EncodedSpan):
+                resource, scope, content, _ = span
+            else:
+                resource, scope, content = span.resource, span.instrumentation_scope or None, self._span(span)
+            found = batch.get(id(resource))
             if found is None:
-                found = batch[id(span.resource)] = span.resource, {}
-            scope = span.instrumentation_scope or None
+                found = batch[id(resource)] = resource, {}
             spans_of_scope = found[1].get(scope)
             if spans_of_scope is None:
                 spans_of_scope = found[1][scope] = [b""]
-            spans_of_scope.append(delimited(b"", self._span(span)))
+            spans_of_scope.append(varint(len(content)) + content)
         return b"".join([delimited(b"\x0a", self._resource(*found)) for found in batch.values()])
 
     # -- where spans come from ------------------------------------------------------------------------
@@ -95,13 +99,59 @@ class SpanEncoder:
         self._tagged[id(tagged)] = tagged, encoded
         return encoded
 
+    def _named(self, name: str) -> bytes:
+        """The field of a span's name, remembered because names recur."""
+        known = self._names.get(name)
+        if known is None:
+            if len(self._names) >= _MAX_ORIGINS:
+                self._names.clear()
+            known = self._names[name] = _unless_empty(_NAME, utf8(name))
+        return known
+
     # -- one span ---------------------------------------------------------------------------------------
+
+    def simple(  # noqa: PLR0917 - a call with names takes longer
+        self,
+        span: ReadableSpan,
+        name: str,
+        pairs: Iterable[bytes],
+        added: Mapping[str, Any],
+        shared: Mapping[str, Any],
+        dropped: int,
+    ) -> bytes:
+        """A span with both its times and without events, links, status and tracestate.
+
+        `pairs` are encoded attributes, `added` are further ones, and `shared` those of several spans.
+        """
+        trace_id, span_id, _, _, _, _ = cast("tuple[Any, ...]", span._context)
+        parent: Any = span._parent
+        start, end = cast("int", span._start_time), cast("int", span._end_time)
+        return b"".join(
+            (
+                _TRACE_ID,
+                trace_id.to_bytes(16),
+                _SPAN_ID,
+                span_id.to_bytes(8),
+                b"" if parent is None else _PARENT + parent[1].to_bytes(8),
+                self._named(name),
+                _KINDS[span._kind._value_],
+                _START,
+                start.to_bytes(8, "little"),
+                _END,
+                end.to_bytes(8, "little"),
+                _ATTRIBUTES.join((b"", *pairs)),
+                self._attributes.encode(added, _ATTRIBUTES)[0] if added else b"",
+                self._shared(shared) if shared else b"",
+                _count(_DROPPED_ATTRIBUTES, dropped) if dropped else b"",
+                _NO_STATUS,
+                _LOCAL_PARENT if parent is None or not parent[2] else _REMOTE_PARENT,
+            )
+        )
 
     def _span(self, span: ReadableSpan) -> bytes:
         context: Any = span._context
         parent = span._parent
         trace_id, span_id, _, _, trace_state, _ = context
-        name = utf8(span._name)
         own: Mapping[str, Any]
         shared: Mapping[str, Any]
         if type(span) is OutgoingSpan:  # whose tags are the same for many spans
@@ -117,7 +167,7 @@ class SpanEncoder:
             span_id.to_bytes(8),
             _trace_state(_TRACE_STATE, trace_state) if trace_state else b"",
             _PARENT + parent[1].to_bytes(8) if parent else b"",
-            delimited(_NAME, name) if name else b"",
+            self._named(span._name),
             _KINDS[span._kind._value_],
             _time(_START, span._start_time),
             _time(_END, span._end_time),

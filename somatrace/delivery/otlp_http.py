@@ -9,12 +9,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import zlib
 from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery.compression import compressed
 from somatrace.delivery.http_connection import (
     Connection,
     UnusableError,
@@ -28,8 +28,6 @@ from somatrace.runtime.clock import clock
 
 MAX_AGE: Final = 60.0
 MAX_ANSWER: Final = 64 * 1024
-#: zlib level 1: within a few percent of the size of level 9 on spans, at a quarter of the CPU time.
-COMPRESSION_LEVEL: Final = 1
 
 
 class HttpTransport:
@@ -57,7 +55,7 @@ class HttpTransport:
         A batch is never sent twice here: the outbox decides on retries and counts possible duplicates.
         """
         until = clock.monotonic() + timeout
-        payload = self._compress(body)
+        payload = compressed(body, self._target.compression)
         sent = False
         try:
             connection = self._connect(until)
@@ -87,12 +85,6 @@ class HttpTransport:
             connection.close()
 
     # -- one request ----------------------------------------------------------------------------------
-
-    def _compress(self, body: bytes) -> bytes:
-        if self._target.compression == "gzip":
-            packer = zlib.compressobj(COMPRESSION_LEVEL, zlib.DEFLATED, 31)
-            return packer.compress(body) + packer.flush()
-        return zlib.compress(body, COMPRESSION_LEVEL) if self._target.compression == "deflate" else body
 
     def _request(self, connection: Connection, payload: bytes) -> bool:
         """Return whether all was sent: a target may answer early and disconnect if a batch is too large."""

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util import types
 
+from somatrace.context.tags import Tags
+
 NONE_DROPPED: Final = (0, 0, 0)
+
+
+class EncodedSpan(NamedTuple):
+    """A guarded span that was encoded without a copy, and where it comes from."""
+
+    resource: Resource
+    scope: InstrumentationScope | None
+    #: An OTLP Span.
+    content: bytes
+    #: Made if somebody reads it.
+    copy: OutgoingSpan | None = None
 
 
 class OutgoingSpan(ReadableSpan):
@@ -25,6 +40,8 @@ class OutgoingSpan(ReadableSpan):
     #: attributes, events and links
     dropped: tuple[int, ...] = NONE_DROPPED
     _instrumentation_info = None
+    #: The guarded tags, as listeners receive them.
+    tags: Tags
 
     @property
     def _attributes(self) -> dict[str, Any]:

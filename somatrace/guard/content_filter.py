@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from somatrace import semconv
 from somatrace.context.span_state import DECLARED_MARK
@@ -24,12 +24,13 @@ from somatrace.guard.term_filter import TermFilter
 from somatrace.guard.verdict_cache import VerdictCache
 
 MAX_DEPTH: Final = 8
-_SMALL: Final = 10**7
+#: No number below it is an identifier or a card.
+SMALL: Final = 10**7
 #: of a payment card
 _MAX_DIGITS: Final = 19
 _SECRETS: Final = frozenset({"secrets"})
 #: Traceloop never detaches its properties: they may be another tenant's, so no tenant's policy releases them.
-_ASSOCIATION: Final = "traceloop.association.properties."
+ASSOCIATION: Final = "traceloop.association.properties."
 
 Pseudonym = Callable[[str, str], str]
 NOTHING_DECLARED: Final[Mapping[str, Any]] = {}
@@ -37,6 +38,17 @@ _NEVER: Final = object()
 #: Marker for a list whose items form a secret only when joined.
 SPLIT: Final = "[REDACTED:split]"
 _NAME: Final = re.compile(r"[\w.<>]+")
+
+
+class Passes(NamedTuple):
+    """What a filter says of a key, whatever the value is."""
+
+    #: Whether small numbers leave.
+    numbers: bool
+    #: Whether a text may leave, after a look at it.
+    texts: bool = True
+    #: Whether each id of a provider's response leaves.
+    response_ids: bool = False
 
 
 class ContentFilter:
@@ -55,9 +67,20 @@ class ContentFilter:
         self._known = known
         self._faulted = faulted
         self._pseudonym = pseudonym
-        self._rule = f"policy {grant.mode}"
+        #: The rule in the notes on what the policy removes.
+        self.rule = f"policy {grant.mode}"
         self.terms = TermFilter(grant)
         self.words = self.terms.words
+        #: Whether values are judged as for a tenant without a policy.
+        self.grants_nothing = grant.mode == "none" and not grant.safe_keys and not self.terms
+
+    def passes(self, name: str) -> Passes:
+        """What may leave under a key without a closer look at each value."""
+        key = self._known.names.key(name)
+        if self.mode != "none":
+            return Passes(key.tame and key.meaning is None and not name.startswith(ASSOCIATION))
+        texts = key.shape is not None or bool(self.grant.safe_keys) or name not in self._known.names.keys
+        return Passes(key.plain, texts, key.shape is IDENTIFIER)
 
     @functools.cached_property
     def closed(self) -> ContentFilter:
@@ -91,12 +114,12 @@ class ContentFilter:
                     key = keys.get(name)
                     if key is not None and unopened and kind is str and name not in declared:
                         if key.shape is None:  # no text leaves under a key outside the allow-list
-                            removed.append(RemovalNote(name, len(value), self._rule))
+                            removed.append(RemovalNote(name, len(value), self.rule))
                             continue
                         if key.shape is IDENTIFIER and is_response_id(value):
                             kept[name] = value
                             continue
-                elif kind is bool or ((kind is int or kind is float) and -_SMALL < value < _SMALL):
+                elif kind is bool or ((kind is int or kind is float) and -SMALL < value < SMALL):
                     key = keys.get(name)
                     if key is not None and key.plain:
                         kept[name] = value
@@ -119,13 +142,13 @@ class ContentFilter:
         removed: list[RemovalNote],
     ) -> None:
         """Add one attribute to `kept` or a note to `removed`."""
-        key, found, rule = UNKNOWN, None, self._rule
+        key, found, rule = UNKNOWN, None, self.rule
         try:
             key = self._known.names.key(name)
             if self.mode == "none" and _texts(value) and self._known.is_clean(name, value):
                 found = value
             elif self.mode != "none" and (
-                not name.startswith(_ASSOCIATION) or (type(value) is int and abs(value) < _SMALL)
+                not name.startswith(ASSOCIATION) or (type(value) is int and abs(value) < SMALL)
             ):
                 found = self._open(key, value, 0)
                 name = self.words(name) if key.tame else self.text(name)
@@ -246,7 +269,7 @@ class ContentFilter:
     def _number(self, key: KeyVerdict, value: float) -> Any:
         if key.meaning is not None and (hidden := key.marker(str(value))):
             return hidden
-        if self.mode == "full" or abs(value) < _SMALL or not math.isfinite(value):
+        if self.mode == "full" or abs(value) < SMALL or not math.isfinite(value):
             return value
         text = str(int(value))
         clean = self.text(text)
@@ -307,7 +330,7 @@ def _reduced(key: KeyVerdict, text: str) -> str | None:
 
 def _is_card(value: float) -> bool:
     """Whether a detector finds something in the integer part of a number."""
-    return _SMALL <= abs(value) < 10**20 and bool(find(str(int(value))))
+    return SMALL <= abs(value) < 10**20 and bool(find(str(int(value))))
 
 
 def _could_be_card(value: Sequence[Any]) -> bool:

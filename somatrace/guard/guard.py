@@ -119,33 +119,33 @@ class Guard:
 
         `defaults` are for tags that are neither bound nor derived; a name among them was checked before.
         """
-        # derived tags are names, and checked like those
-        derived = {
-            **defaults,
-            **{
-                name: self.label(tag, name) if isinstance(tag, str) else tag
-                for name, tag in tags.derived.items()
-            },
-        }
+        derived = dict(defaults)
+        for name, tag in tags.derived.items():  # derived tags are names, and checked like those
+            derived[name] = self.label(tag, name) if isinstance(tag, str) else tag
         return Tags(self._tags(tags.bound, content_filter), self._tags(derived, content_filter))
 
     def _tags(self, tags: Mapping[str, Scalar], content_filter: ContentFilter) -> dict[str, Scalar]:
-        reduced = content_filter.terms.values_of_tags
-        try:
-            return reduced({name: self._tag(name, tag) for name, tag in tags.items()})
-        except Exception:  # one by one, so that a fault drops only one tag
-            kept = {name: self.safely(self._tag, None, name, tag) for name, tag in tags.items()}
-        return reduced({name: tag for name, tag in kept.items() if tag is not None})
+        known = self._checked_tags
+        kept: dict[str, Scalar] = {}
+        for name, tag in tags.items():
+            found = known.get((name, tag)) if type(tag) is str else None
+            if found is not None:
+                kept[name] = found
+                continue
+            try:
+                kept[name] = self._tag(name, tag)
+            except Exception:  # it drops only this tag
+                self.faulted()
+        return content_filter.terms.values_of_tags(kept) if content_filter.terms else kept
 
     def _tag(self, name: str, value: Scalar) -> Scalar:
         if type(value) is not str:
             return self._check_tag(name, value)
-        known = self._checked_tags.get((name, value))
-        if known is None:
-            if len(self._checked_tags) >= MAX_KNOWN:
-                self._checked_tags.clear()
-            known = self._checked_tags[name, value] = self._known.declared(self._known.names.key(name), value)
-        return known
+        if len(self._checked_tags) >= MAX_KNOWN:
+            self._checked_tags.clear()
+        checked = self._known.declared(self._known.names.key(name), value)
+        self._checked_tags[name, value] = checked
+        return checked
 
     def _check_tag(self, name: str, value: Scalar) -> Scalar:
         if isinstance(value, str):

@@ -21,11 +21,18 @@ class RemovalNote(NamedTuple):
 
 def note(removed: Sequence[RemovalNote]) -> str:
     """The value of `somatrace.guard.removed`: a JSON list with an object per removed value, at most 64."""
-    noted = [
-        f'{{"key": "{item.key}", "length": {item.length}, "rule": "{item.rule}"}}'
-        for item in removed[:MAX_NOTES]
-    ]
-    return f"[{', '.join(noted)}]"  # keys and rules in notes contain no characters that need escaping in JSON
+    return joined([note_on(item) for item in removed[:MAX_NOTES]])
+
+
+def joined(notes: Sequence[str]) -> str:
+    """The list of notes that `note_on` has made, at most 64."""
+    return f"[{', '.join(notes[:MAX_NOTES])}]"
+
+
+def note_on(item: RemovalNote) -> str:
+    """One removed value as a JSON object."""
+    # keys and rules contain no characters that need escaping in JSON
+    return f'{{"key": "{item.key}", "length": {item.length}, "rule": "{item.rule}"}}'
 
 
 def length_of(value: Any) -> int:

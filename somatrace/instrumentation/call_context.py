@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind
 
 from somatrace import semconv
-from somatrace.api.span import MODEL_CALL
+from somatrace.api.span_scopes import MODEL_CALL
 from somatrace.libraries import LIBRARIES
 from somatrace.runtime.calling_code import Packages, called_by
 

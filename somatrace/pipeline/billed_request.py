@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,7 @@ _ANY_LIBRARY: Final = "langfuse-sdk"
 _MAX_ID: Final = 128
 #: Requests that another instrumentor's span is compared with.
 _MAX_RECENT: Final = 512
+_NONE_YET: Final[Mapping[str, Any]] = {}
 
 
 class Request(NamedTuple):
@@ -58,9 +59,9 @@ class Request(NamedTuple):
         return bool(self.client or self.operation)
 
 
-def request_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> Request:
-    """The request that a span reports."""
-    library = _instrumentor(scope_of(span))[1]
+def request_of(scope: str, attributes: Mapping[str, Any]) -> Request:
+    """The request that a span of an instrumentation scope reports."""
+    library = _instrumentor(scope)[1]
     response = attributes.get(semconv.RESPONSE_ID)
     return Request(
         # a gateway and a framework send their requests through other clients, which may have spans
@@ -72,7 +73,7 @@ def request_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> Request:
 
 def scope_of(span: ReadableSpan) -> str:
     """The name of a span's instrumentation scope."""
-    name = getattr(span.instrumentation_scope, "name", "")
+    name = getattr(span._instrumentation_scope, "name", "")
     return name if type(name) is str else ""
 
 
@@ -94,19 +95,23 @@ class Counted:
     )
 
     def __init__(
-        self, span: ReadableSpan, request: Request, tokens: TokenCounts, state: SpanState | None
+        self,
+        span: ReadableSpan,
+        attributes: Mapping[str, Any],
+        request: Request,
+        tokens: TokenCounts,
+        state: SpanState,
     ) -> None:
-        attributes = span.attributes or {}
         self.instrumentor = _instrumentor(scope_of(span))
-        self.models = tuple(name for key in MODEL_KEYS if type(name := attributes.get(key)) is str)
+        self.models = [name for key in MODEL_KEYS if type(name := attributes.get(key)) is str]
         self.request, self.tokens = request, tokens
-        self.tenant = None if state is None else state.tags.tenant
-        self.trace, self.is_below = span.context.trace_id, span.parent is not None
-        self.start, self.end = span.start_time or 0, span.end_time or 0
+        self.tenant = state.tags.tenant
+        self.trace, self.is_below = span.context.trace_id, span._parent is not None
+        self.start, self.end = span._start_time or 0, span._end_time or 0
         #: The instrumentors that have reported it as well: each reports a request once.
         self.seen_by: set[str] = set()
         #: What is kept on the spans above it, which contain its tokens.
-        self.carriers: tuple[Any, ...] = ()
+        self.carriers: Sequence[Any] = ()
 
     def is_same(self, other: Counted) -> bool:
         """Whether another instrumentor's span reports this request: at the same time, as many tokens."""
@@ -144,18 +149,21 @@ class Counted:
 
 
 class RecentRequests:
-    """The last requests that were counted, by their output."""
+    """The last requests that were counted, by their output and the instrumentor that reported them."""
 
     def __init__(self) -> None:
         self._order: deque[Counted] = deque()
-        self._by_output: dict[int, list[Counted]] = {}
+        self._by_output: dict[int, dict[str, deque[Counted]]] = {}
 
     def find(self, one: Counted) -> Counted | None:
         """The same request as another instrumentor has reported it."""
-        for known in self._by_output.get(one.tokens.output or 0, ()):
-            if known.is_same(one):
-                known.seen_by.add(one.instrumentor[0])
-                return known
+        for instrumentor, reported in self._by_output.get(one.tokens.output or 0, _NONE_YET).items():
+            if instrumentor == one.instrumentor[0]:
+                continue
+            for known in reported:
+                if known.is_same(one):
+                    known.seen_by.add(one.instrumentor[0])
+                    return known
         return None
 
     def add(self, one: Counted) -> None:
@@ -163,13 +171,19 @@ class RecentRequests:
         if not one.instrumentor[0]:
             return
         self._order.append(one)
-        self._by_output.setdefault(one.tokens.output or 0, []).append(one)
+        self._by_output.setdefault(one.tokens.output or 0, {}).setdefault(
+            one.instrumentor[0], deque()
+        ).append(one)
         if len(self._order) > _MAX_RECENT:
             oldest = self._order.popleft()
             output = oldest.tokens.output or 0
-            self._by_output[output].remove(oldest)
-            if not self._by_output[output]:
-                del self._by_output[output]
+            of_output = self._by_output[output]
+            reported = of_output[oldest.instrumentor[0]]
+            reported.popleft()  # each is in the order of its ends
+            if not reported:
+                del of_output[oldest.instrumentor[0]]
+                if not of_output:
+                    del self._by_output[output]
 
     def __len__(self) -> int:
         return len(self._order)
@@ -205,7 +219,7 @@ def _inputs(tokens: TokenCounts) -> set[int]:
     return {total, total - sum(count for name, count in tokens.parts.items() if "cache" in name)}
 
 
-def _may_be_one(models: tuple[str, ...], others: tuple[str, ...]) -> bool:
+def _may_be_one(models: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two spans may name the same model: some add its provider or its date."""
     if not models or not others:
         return True

@@ -19,7 +19,7 @@ the data is freed once a span and those below it have ended.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ _NO_TOKENS: Final = json.dumps({"input": 0, "output": 0})
 _SUMMING_OPERATIONS: Final = ("invoke_agent", "agent_step")
 #: Ids of responses kept below one span; beyond them ids are unknown.
 _MAX_IDS: Final = 16
+_NOTHING: Final[Sequence[TokenCounts]] = ()
 
 
 class Billing:
@@ -85,15 +86,20 @@ class BilledUsage:
         """Forget all requests, because a forked child is another process."""
         self._recent.clear()
 
-    def settle(self, span: ReadableSpan, state: SpanState) -> None:
-        """Decide where the usage of an ended span is counted. Called once, in the order of the ends."""
+    def settle(self, span: ReadableSpan, state: SpanState) -> TokenCounts:
+        """Decide where the usage of an ended span is counted. Called once, in the order of the ends.
+
+        Returns the tokens that the span reports, wherever they are counted.
+        """
         attributes = held_attributes(span)
-        tokens = token_counts(attributes, scope_of(span))
+        scope = scope_of(span)
+        tokens = token_counts(attributes, scope)
         is_cached = attributes.get(semconv.CACHE_HIT) is True
         if not tokens.all and not is_cached and (state.billing is None or _MODEL_KEYS.isdisjoint(attributes)):
-            return  # it has no usage to lose, and Langfuse counts none on it
-        request = request_of(span, attributes)
-        carried = [given for below, given in _billing(state).below.items() if request.may_be(below)]
+            return tokens  # it has no usage to lose, and Langfuse counts none on it
+        request = request_of(scope, attributes)
+        below = _billing(state).below
+        carried = [given for one, given in below.items() if request.may_be(one)] if below else _NOTHING
         if carried:
             if tokens.all or not any(map(_is_usage, attributes)):  # a cost alone is of the span itself
                 self._settle_sum(span, state, request, tokens, carried)
@@ -101,7 +107,8 @@ class BilledUsage:
             state.billing.place = "cache"
             _tell_above(state, request, tokens)
         elif tokens.all:
-            self._settle_own(span, state, request, tokens)
+            self._settle_own(state, Counted(span, attributes, request, tokens, state))
+        return tokens
 
     def _settle_sum(
         self,
@@ -109,35 +116,25 @@ class BilledUsage:
         state: SpanState,
         request: Request,
         tokens: TokenCounts,
-        carried: list[TokenCounts],
+        carried: Sequence[TokenCounts],
     ) -> None:
         """Settle usage that is counted on spans below, at least in part."""
         rest = NONE if request.is_single else _rest(tokens, carried)
         state.billing.place, state.billing.rest = "below", rest
         if rest.all:
-            self._keep(span, state, request, rest)
+            _keep(state, request, rest, span.end_time or 0)
 
-    def _settle_own(
-        self, span: ReadableSpan, state: SpanState, request: Request, tokens: TokenCounts
-    ) -> None:
+    def _settle_own(self, state: SpanState, one: Counted) -> None:
         """Settle usage that no span below has."""
-        one = Counted(span, request, tokens, state)
         other = self._recent.find(one)
         if other is not None:
             state.billing.place = "beside"
-            _tell_above(state, request, tokens, other.carriers)
-        elif _is_counted_above(state, request, tokens.all, one.start):
+            _tell_above(state, one.request, one.tokens, other.carriers)
+        elif _is_counted_above(state, one.request, one.tokens.all, one.start):
             state.billing.place = "above"
         else:
-            self._keep(span, state, request, tokens)
-            one.carriers = tuple(map(_billing, _above(state)))
+            one.carriers = _keep(state, one.request, one.tokens, one.end)
             self._recent.add(one)
-
-    def _keep(self, span: ReadableSpan, state: SpanState, request: Request, tokens: TokenCounts) -> None:
-        """Count tokens on the span itself."""
-        mine: Billing = state.billing
-        mine.request, mine.ended_ns, mine.remaining = request, span.end_time or 0, tokens.all
-        _tell_above(state, request, tokens)
 
 
 def complete_usage(kept: dict[str, Any], span: ReadableSpan, state: SpanState | None) -> None:
@@ -145,9 +142,14 @@ def complete_usage(kept: dict[str, Any], span: ReadableSpan, state: SpanState | 
     if state is not None and state.billing is not None:
         _remove_counted(kept, state.billing)
     is_billed = add_usage_details(kept, partial(scope_of, span)) or semconv.OBSERVATION_COST in kept
-    if is_billed and kept.get(semconv.OPERATION) in _SUMMING_OPERATIONS:
+    if is_billed and is_sum_of_others(kept):
         del kept[semconv.OPERATION]
         kept.setdefault(semconv.OBSERVATION_TYPE, "agent")
+
+
+def is_sum_of_others(attributes: Mapping[str, Any]) -> bool:
+    """Whether Langfuse takes the usage of a span with these attributes for that of the spans below it."""
+    return attributes.get(semconv.OPERATION) in _SUMMING_OPERATIONS
 
 
 def _remove_counted(kept: dict[str, Any], billing: Billing) -> None:
@@ -170,17 +172,29 @@ def _remove_counted(kept: dict[str, Any], billing: Billing) -> None:
         kept[semconv.OBSERVATION_USAGE] = _NO_TOKENS
 
 
+def _keep(state: SpanState, request: Request, tokens: TokenCounts, ended_ns: int) -> Sequence[Billing]:
+    """Count tokens on the span itself, and return where they are noted on the spans above."""
+    mine: Billing = state.billing
+    mine.request, mine.ended_ns, mine.remaining = request, ended_ns, tokens.all
+    return _tell_above(state, request, tokens)
+
+
 def _tell_above(
     state: SpanState, request: Request, tokens: TokenCounts, known: Sequence[Billing] = ()
-) -> None:
-    """Note a request on the spans above, except where it is known."""
-    for upper in _above(state):
+) -> Sequence[Billing]:
+    """Note a request on the spans above, except where it is known; returns all of their notes."""
+    noted = []
+    upper = state.above
+    while upper is not None:
         billing = _billing(upper)
-        if not any(billing is one for one in known):
+        if not known or not any(billing is one for one in known):
             billing.add(request, tokens)
+        noted.append(billing)
+        upper = upper.above
+    return noted
 
 
-def _rest(tokens: TokenCounts, carried: list[TokenCounts]) -> TokenCounts:
+def _rest(tokens: TokenCounts, carried: Sequence[TokenCounts]) -> TokenCounts:
     """What a sum contains beside the tokens counted below. Every request has an input: without one there is
     no further request, but another way of counting."""
     counted = NONE
@@ -192,13 +206,19 @@ def _rest(tokens: TokenCounts, carried: list[TokenCounts]) -> TokenCounts:
 
 def _is_counted_above(state: SpanState, request: Request, tokens: int, start: int) -> bool:
     """Whether a span above that ended while this one was open has counted these tokens as its own."""
-    for upper in _above(state):
+    upper = state.above
+    while upper is not None:
         billing: Billing | None = upper.billing
-        if billing is None or billing.request is None or billing.ended_ns < start:
-            continue
-        if billing.request.may_be(request) and tokens <= billing.remaining:
+        if (
+            billing is not None
+            and billing.request is not None
+            and billing.ended_ns >= start
+            and billing.request.may_be(request)
+            and tokens <= billing.remaining
+        ):
             billing.remaining -= tokens
             return True
+        upper = upper.above
     return False
 
 
@@ -211,10 +231,3 @@ def _billing(state: SpanState) -> Billing:
         state.billing = Billing()
     found: Billing = state.billing
     return found
-
-
-def _above(state: SpanState) -> Iterator[SpanState]:
-    upper = state.above
-    while upper is not None:
-        yield upper
-        upper = upper.above

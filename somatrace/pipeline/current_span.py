@@ -7,18 +7,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Tracer
 from opentelemetry.trace import Span
 from opentelemetry.trace.status import Status, StatusCode
 
+from somatrace.context.current_span_key import SPAN_KEY
 from somatrace.pipeline.safe_span import described
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-#: The key of the current span in a context; the API has no function that tells it.
-(SPAN_KEY,) = trace_api.set_span_in_context(trace_api.INVALID_SPAN, Context())
 
 
 class CurrentSpan:

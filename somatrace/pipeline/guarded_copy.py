@@ -13,7 +13,6 @@ from opentelemetry.trace.status import Status, StatusCode
 from somatrace import semconv
 from somatrace.context.failure_notes import may_show_text
 from somatrace.context.span_state import DECLARED_MARK, SpanState, state_of
-from somatrace.context.tags import Tags
 from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
@@ -38,7 +37,7 @@ from somatrace.pipeline.span_parts import (
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.surroundings import SurroundingsCopier
 
-_UNSET: Final = Status(StatusCode.UNSET)
+UNSET: Final = Status(StatusCode.UNSET)
 
 
 class SpanCopier:
@@ -54,8 +53,10 @@ class SpanCopier:
     ) -> None:
         self._guard = guard
         self._resources = ResourceCopier(guard, resource)
+        self.resource = self._resources.copy
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
         self._surroundings = SurroundingsCopier(guard, service_name, default_tenant)
+        self.surroundings = self._surroundings.of
         #: A block in which the policy is asked once for spans that follow each other.
         self.batch = self._surroundings.batch
 
@@ -63,11 +64,7 @@ class SpanCopier:
         """Recreate the resource, because a forked child is another process."""
         self._resources.forget()
 
-    def tags(self, span: ReadableSpan) -> Tags:
-        """The guarded tags of a span, always including the three required ones."""
-        return self._surroundings.of(span, state_of(span)).tags
-
-    def _span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
+    def span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
         given, scope = span._name, span._instrumentation_scope
         if type(given) is not str or span._kind is SpanKind.SERVER:
@@ -94,7 +91,7 @@ class SpanCopier:
         """
         state = state_of(span)
         guard, safely = self._guard, self._guard.safely
-        around = self._surroundings.of(span, state)
+        around = self.surroundings(span, state)
         content_filter, further, scope_name = around.content_filter, around.further, around.scope_name
         try:
             attributes = self._attributes(span, content_filter, state)
@@ -110,7 +107,7 @@ class SpanCopier:
             tagged = tags_beside(attributes, tagged, state, content_filter.words)
         except Exception:
             guard.faulted()
-        name = self._span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
+        name = self.span_name(span, scope_name, str(attributes.get(semconv.SPAN_KIND, "span")))
         if content_filter.terms:
             name = content_filter.words(name)
         if labeled:
@@ -131,15 +128,15 @@ class SpanCopier:
         copy._name = name
         copy._context = self._context(span._context)
         copy._parent = self._context(span._parent)
-        copy._resource = self._resources.copy(span._resource)
-        copy.own, copy.tagged = attributes, tagged
+        copy._resource = self.resource(span._resource)
+        copy.own, copy.tagged, copy.tags = attributes, tagged, around.tags
         copy._events = copied
         links = links_of(span)
         copy._links = tuple([self._link(link, content_filter) for link in links]) if links else ()
         copy._kind = valid_kind(span._kind)
         code = status.status_code
         # the hash of a member of an enumeration is a Python function: most spans do without
-        copy._status = _UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
+        copy._status = UNSET if code is StatusCode.UNSET else self._status(code, span, content_filter)
         copy._start_time, copy._end_time = valid_time(span._start_time), valid_time(span._end_time)
         copy._instrumentation_scope = around.scope
         copy.dropped = dropped_of(span)

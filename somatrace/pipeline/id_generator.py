@@ -17,6 +17,8 @@ class PrivateIdGenerator(IdGenerator):
 
     def __init__(self) -> None:
         self._random = random.Random()  # noqa: S311 - ids are not secrets
+        #: As many random bits as asked for, which make an id unless all are 0.
+        self.bits = self._random.getrandbits
         self._seed()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._seed)

@@ -27,6 +27,7 @@ from somatrace.pipeline.recording_span import RecordingSpan
 from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text
 from somatrace.pipeline.span_times_and_kinds import valid_time
 from somatrace.runtime.fail_safe import fail_safe, is_suppressed
+from somatrace.semconv import ShortTexts
 
 if TYPE_CHECKING:
     from somatrace.pipeline.lean_tracer import LeanTracer
@@ -67,12 +68,18 @@ class LeanSpan(RecordingSpan):
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Like the SDK's; what is no key is ignored."""
-        kind, longest = type(value), self._tracer.short_text
+        kind, tracer = type(value), self._tracer
         if (
             (
-                kind in _SMALL
-                or (kind is str and len(value) <= longest)
-                or (kind is tuple and len(value) == 1 and type(value[0]) is str and len(value[0]) <= longest)
+                (len(value) <= tracer.short_text)
+                if kind is str
+                else kind in _SMALL
+                or (
+                    kind is tuple
+                    and len(value) == 1
+                    and type(value[0]) is str
+                    and len(value[0]) <= tracer.short_text
+                )
             )
             and type(key) is str
             and key
@@ -82,7 +89,7 @@ class LeanSpan(RecordingSpan):
             try:
                 if key in values:
                     del values[key]  # one that is set again comes last
-                if len(values) < self._tracer.most_attributes:
+                if len(values) < tracer.most_attributes:
                     values[key] = value
                     return
             except KeyError:  # another thread sets it at the same time
@@ -92,10 +99,24 @@ class LeanSpan(RecordingSpan):
 
     def set_attributes(self, attributes: Any) -> None:
         """Like the SDK's; what is no mapping is ignored."""
+        if type(attributes) is ShortTexts and not self.values and self._tracer.takes_short_texts:
+            self.values = attributes.copy()  # of `span`, at the start
+            return
         if type(attributes) is dict and len(attributes) <= _FEW and self._end_time is None:
+            values, longest, room = self.values, self._tracer.short_text, self._tracer.most_attributes
             try:
                 for key, value in attributes.items():
-                    self.set_attribute(key, value)
+                    if (
+                        type(value) is str
+                        and len(value) <= longest
+                        and type(key) is str
+                        and key
+                        and key not in values
+                        and len(values) < room
+                    ):
+                        values[key] = value  # most of them
+                    else:
+                        self.set_attribute(key, value)
                 return
             except RuntimeError:  # another thread changes it
                 pass
@@ -123,7 +144,7 @@ class LeanSpan(RecordingSpan):
 
     @_attributes.setter
     def _attributes(self, attributes: Mapping[str, Any] | None) -> None:
-        self.values = dict(attributes or {})
+        self.values = {safe_text(key): value for key, value in (attributes or {}).items()}
 
     @property
     def attributes(self) -> types.Attributes:

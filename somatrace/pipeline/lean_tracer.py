@@ -14,7 +14,9 @@ from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, Span, SpanContext, Sp
 from opentelemetry.util.types import Attributes
 
 from somatrace.context.context_tokens import leave_closed_blocks
-from somatrace.pipeline.current_span import SPAN_KEY, CurrentSpan
+from somatrace.context.current_span_key import SPAN_KEY
+from somatrace.context.span_state import Naming
+from somatrace.pipeline.current_span import CurrentSpan
 from somatrace.pipeline.lean_span import SHORT, LeanSpan, new_span
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
@@ -41,8 +43,12 @@ class LeanTracer(SomatraceTracer):
         most, longest = limits.max_span_attributes, limits.max_span_attribute_length
         self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
+        self.takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
+        self._bits: Callable[[int], int] = getattr(self.id_generator, "bits", _no_bits)
         self._new_trace_id = self.id_generator.generate_trace_id
         self._new_span_id = self.id_generator.generate_span_id
+        #: The namings of its spans by name, of most spans.
+        self.namings: dict[str, Naming] = {}
         self._counts_spans = type(self._tracer_metrics).__name__ != "NoOpTracerMetrics"
 
     def start_span(  # noqa: PLR0917 - the signature of the API
@@ -58,18 +64,18 @@ class LeanTracer(SomatraceTracer):
     ) -> Span:
         """Start a span like the SDK does, for any arguments, but never below a block that has ended."""
         try:
-            context = leave_closed_blocks() if context is None else _checked(context)
+            context = context if type(context) is Context else _place(context)
             if not self._tracer_config.is_enabled:
                 return super().start_span(name, context, kind, attributes)
             above = context.get(SPAN_KEY)
             parent = above._context if type(above) is LeanSpan else _context_of(above)
-            name, kind = name if type(name) is str else safe_text(name), valid_kind(kind)
+            name = name if type(name) is str else safe_text(name)
+            kind = kind if type(kind) is SpanKind else valid_kind(kind)
             links = safe_links(links) if links else ()
+            own = self._new_context(parent)
             if self.sampler is sampling.DEFAULT_ON:
-                own = self._new_context(parent)
                 is_recorded = own[3] & _SAMPLED
             else:
-                own = self._new_context(parent)
                 result = self.sampler.should_sample(
                     context, own.trace_id, name, kind, safe_attributes(attributes), links
                 )
@@ -96,11 +102,13 @@ class LeanTracer(SomatraceTracer):
 
     def _new_context(self, parent: SpanContext | None) -> SpanContext:
         """The context of a span below `parent`, with what the parent has decided about sampling."""
+        span_id = self._bits(64) or self._new_span_id()
         if parent is None:
-            parts = self._new_trace_id(), self._new_span_id(), False, _FLAGS[3], DEFAULT_TRACE_STATE, True
+            trace_id = self._bits(128) or self._new_trace_id()
+            parts = trace_id, span_id, False, _FLAGS[3], DEFAULT_TRACE_STATE, True
         else:
             trace_id, _, _, flags, state, _ = parent
-            parts = trace_id, self._new_span_id(), False, _FLAGS[flags & 3], state, True
+            parts = trace_id, span_id, False, _FLAGS[flags & 3], state, True
         return _new_tuple(SpanContext, parts)
 
     def _complete(self, span: LeanSpan, links: Sequence[Link]) -> None:
@@ -132,14 +140,20 @@ class LeanTracer(SomatraceTracer):
         return CurrentSpan(self, given, end_on_exit)
 
 
+def _no_bits(_: int) -> int:
+    return 0
+
+
 def _start_time(given: object) -> int:
     """The given time, or the current one in place of something else."""
     checked = valid_time(given)
     return time.time_ns() if checked is None else checked
 
 
-def _checked(context: Any) -> Context:
-    """The given context, or the current one in place of something else."""
+def _place(context: Any) -> Context:
+    """The given context; of the open blocks without one, the current one for anything else."""
+    if context is None:
+        return leave_closed_blocks()
     return context if isinstance(context, Context) else otel_context.get_current()
 
 

@@ -38,17 +38,26 @@ _FRAMEWORK_SCOPES: Final = tuple(
 )
 _RETRIEVER: Final = re.compile(r"[Rr]etriever(?:\.task)?$")
 _COMPONENT_TYPE: Final = "haystack.component.type"
+#: The attributes from which a type follows.
+TYPE_KEYS: Final = (
+    semconv.OBSERVATION_TYPE,
+    semconv.OPERATION,
+    "llm.request.type",
+    _COMPONENT_TYPE,
+    semconv.TRACELOOP_KIND,
+)
 
 
 def add_type(attributes: dict[str, Any], scope: str, name: str) -> None:
     """Add the type to the guarded `attributes` of a span, unless they have one or Langfuse derives it."""
     if semconv.OBSERVATION_TYPE not in attributes:
-        found = _type_of(attributes, scope, name)
+        found = type_of(attributes, scope, name)
         if found is not None:
             attributes[semconv.OBSERVATION_TYPE] = found
 
 
-def _type_of(attributes: Mapping[str, Any], scope: str, name: str) -> str | None:
+def type_of(attributes: Mapping[str, Any], scope: str, name: str) -> str | None:
+    """The type that follows from the attributes, or from the name of an instrumentor's span."""
     found = _BY_OPERATION.get(str(attributes.get(semconv.OPERATION)))
     if found is None:
         found = _BY_REQUEST_TYPE.get(str(attributes.get("llm.request.type")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
@@ -18,11 +18,12 @@ from somatrace.context.span_state import DECLARED_MARK, SpanOwner, SpanState, st
 from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
-from somatrace.delivery.outgoing_span import OutgoingSpan
+from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.guard.redaction.work import Work, shared_work
 from somatrace.listeners.record import Listener
 from somatrace.pipeline.billed_usage import BilledUsage
+from somatrace.pipeline.direct_encoding import DirectEncoder
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.lean_span import LeanSpan
@@ -38,6 +39,10 @@ from somatrace.runtime.fail_safe import fail_safe
 from somatrace.runtime.worker import BackgroundWorker
 
 log = logging.getLogger("somatrace")
+
+#: An item of the queue, the state of its span, and the span, guarded.
+_Guarded = tuple[QueuedSpan, SpanState | None, OutgoingSpan | EncodedSpan]
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Pipeline:
@@ -64,6 +69,7 @@ class Pipeline:
         self.outbox = outbox
         self._modules = SendingModules(load)
         self._encoder = SpanEncoder()
+        self._direct = DirectEncoder(copier, self._encoder)
         self._reports = reports
         self._queue_size = queue_size
         self._queue_bytes = queue_bytes
@@ -112,7 +118,9 @@ class Pipeline:
 
     def _queue(self, item: QueuedSpan) -> bool:
         weight = weight_of(item)
-        return (not self._order.count or not self._is_full(weight)) and self._worker.put(item, weight)
+        if self._order.count and self._is_full(weight):
+            return False
+        return self._worker.put(item, weight)
 
     def _is_full(self, weight: int) -> bool:
         """Whether an item finds no room beside those that are queued and those that wait for their turn."""
@@ -125,22 +133,31 @@ class Pipeline:
         if state is not None:
             if state.owner is not self.owner:
                 return  # open during a fork: the parent ends, sends and counts it
-            if state.naming is not None:
-                state.naming = renamed(span, state.naming)
+            naming, given = state.naming, state.name
+            if naming is not None and not (
+                naming.is_plain and span._name is naming.name and (given is None or given == naming.name)
+            ):
+                state.naming = renamed(span, naming, given)
         self.ledger.count_ended()
         reason = self._drop_reason(span)
         if reason and not self._listeners.called:
             self.ledger.lose(reason)
-        elif not self._queue(ended(span)):
+            return
+        item = ended(span)
+        weight = weight_of(item)
+        if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
             self.ledger.lose("exit" if self._worker.closed else "queue_full")
 
     def _drop_reason(self, span: ReadableSpan) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
         context = span._context
-        if context is None or not context.trace_flags & TraceFlags.SAMPLED:
+        if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
-        kept = self.budget.share == 1.0 or self.budget.keeps(context.trace_id)
-        if kept or span._status.status_code is StatusCode.ERROR:
+        if (
+            self.budget.share == 1.0
+            or self.budget.keeps(context.trace_id)
+            or span._status.status_code is StatusCode.ERROR
+        ):
             return ""
         return "over_budget"
 
@@ -201,7 +218,7 @@ class Pipeline:
             otel_context.detach(token)
 
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
-        guarded = self._to_send(self._copies(items))
+        guarded = self._to_send(self._guarded(items))
         if self.outbox is None:
             self.ledger.lose("no_target", len(guarded))
             self._show(guarded)
@@ -219,22 +236,27 @@ class Pipeline:
         )
         return 0.0 if self._order.count else wait
 
-    def _copies(self, items: Sequence[QueuedSpan]) -> list[tuple[QueuedSpan, SpanState | None, OutgoingSpan]]:
-        """Settle and copy the items whose turn it is. One that cannot be guarded is counted as lost."""
-        copies = []
+    def _guarded(self, items: Sequence[QueuedSpan]) -> list[_Guarded]:
+        """Settle and guard the items whose turn it is. One that cannot be guarded is counted as lost."""
+        guarded: list[_Guarded] = []
         work = Work()
+        is_read = self.outbox is None or bool(self._listeners.called) or bool(self.third_party)
         with shared_work(work), self.copier.batch():
             for item in self._order.due(items):
                 work.examined = 0
                 span, state = item.span, state_of(item.span)
                 try:
-                    if item.phase == "ended" and type(span) is LeanSpan:
-                        span.settle()
-                    if item.phase == "ended" and state is not None:
-                        with fail_safe("usage"):
-                            self._usage.settle(span, state)
-                    copy = self.copier.copy(span, None if item.event is None else (item.event,))
-                    copies.append((item, state, copy))
+                    made: OutgoingSpan | EncodedSpan | None = None
+                    if item.phase == "ended":
+                        if type(span) is LeanSpan:
+                            span.settle()
+                        if state is not None:
+                            made = self._settle(span, state, is_read=is_read)
+                    elif item.phase == "started" and state is not None:
+                        made = self._direct.copy(span, state)
+                    if made is None:
+                        made = self.copier.copy(span, None if item.event is None else (item.event,))
+                    guarded.append((item, state, made))
                 except Exception as error:
                     self.ledger.count("guard_faults")
                     if item.phase == "ended":
@@ -242,33 +264,42 @@ class Pipeline:
                     log.debug("guard: %s", type(error).__name__)
                 if work.examined:
                     self._order.used(item, work.examined)
-        return copies
+        return guarded
 
-    def _to_send(
-        self, copies: Sequence[tuple[QueuedSpan, SpanState | None, OutgoingSpan]]
-    ) -> list[OutgoingSpan]:
-        """Notify the listeners, and return the copies of ended spans that are not dropped."""
-        guarded = []
-        for item, state, copy in copies:
-            if self._listeners.called and (state is None or state.notifies_listeners):
+    def _settle(self, span: ReadableSpan, state: SpanState, *, is_read: bool) -> EncodedSpan | None:
+        """Settle the usage of an ended span, and guard and encode it at once, if that is possible."""
+        with fail_safe("usage"):
+            tokens = self._usage.settle(span, state)
+            with fail_safe("encode"):
+                return self._direct.encode(span, state, tokens, is_read=is_read)
+        return None
+
+    def _to_send(self, guarded: Sequence[_Guarded]) -> list[OutgoingSpan | EncodedSpan]:
+        """Notify the listeners, and return the ended spans that are not dropped."""
+        to_send = []
+        for item, state, made in guarded:
+            copy = made.copy if isinstance(made, EncodedSpan) else made
+            if copy is not None and self._listeners.called and (state is None or state.notifies_listeners):
                 self._notify(item, copy)
             if item.phase != "ended":
                 continue
-            reason = self._drop_reason(copy)
+            reason = self._drop_reason(item.span)
             if reason:
                 self.ledger.lose(reason)
                 continue
             if state is None or state.shown.tenant is None:
                 self.ledger.count("unknown_tenant")
-            guarded.append(copy)
-        return guarded
+            to_send.append(made)
+        return to_send
 
-    def _show(self, guarded: Sequence[ReadableSpan]) -> None:
+    def _show(self, guarded: Sequence[OutgoingSpan | EncodedSpan]) -> None:
         """Pass copies to third-party processors, after encoding, so that their changes are never sent."""
-        for copy in guarded if self.third_party else ():
-            self.third_party.show(copy)
+        for made in guarded if self.third_party else ():
+            copy = made.copy if isinstance(made, EncodedSpan) else made
+            if copy is not None:
+                self.third_party.show(copy)
 
-    def _encode_one_by_one(self, spans: Sequence[ReadableSpan]) -> None:
+    def _encode_one_by_one(self, spans: Sequence[OutgoingSpan | EncodedSpan]) -> None:
         """Encode spans separately, so that a value that cannot be encoded drops its span, not the batch."""
         assert self.outbox is not None
         for span in spans:
@@ -279,7 +310,7 @@ class Pipeline:
 
     def _notify(self, item: QueuedSpan, copy: OutgoingSpan) -> None:
         try:
-            record = record_of(item.phase, copy, self.copier.tags(item.span))
+            record = record_of(item.phase, copy)
             self._listeners.tell(record)
         except Exception:
             self.ledger.count("guard_faults")

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import semconv
-from somatrace.context.tags import Tags
 from somatrace.delivery.outgoing_span import OutgoingSpan
 from somatrace.listeners.record import Phase, Record
 
@@ -20,7 +19,7 @@ _STATUS: dict[StatusCode, Literal["unset", "ok", "error"]] = {
 _OPERATIONS = {operation: kind for kind, (_, operation, _) in semconv.KINDS.items() if operation}
 
 
-def record_of(phase: Phase, span: OutgoingSpan, tags: Tags) -> Record:
+def record_of(phase: Phase, span: OutgoingSpan) -> Record:
     """The record of a guarded span, or of the single event of its copy."""
     context = span.context
     assert context is not None
@@ -43,7 +42,7 @@ def record_of(phase: Phase, span: OutgoingSpan, tags: Tags) -> Record:
         time_ns=time_ns,
         duration_ns=(span.end_time or 0) - (span.start_time or 0) if ended else None,
         status=_STATUS[span.status.status_code],
-        tags=dict(tags),
+        tags={**span.tags.derived, **span.tags.bound},
         attributes=attributes,
     )
 

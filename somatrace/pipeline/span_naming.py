@@ -17,7 +17,22 @@ from somatrace.pipeline.span_parts import held_attributes
 _REQUEST: Final = frozenset({"url.scheme", "http.scheme", "url.path", "http.target", "url.full", "http.url"})
 _WEBSOCKET: Final = ("ws", "wss")
 _MAX_NAME: Final = 128
+#: Names that are remembered of a scope.
+_MAX_KNOWN: Final = 256
 _RPC: Final = frozenset({"rpc.system", "rpc.system.name", "rpc.service"})
+
+
+def naming_at_start(span: ReadableSpan, known: dict[str, Naming]) -> Naming:
+    """The naming of a span that has no state yet. `known` are those of its scope by name. Never raises."""
+    name = span._name
+    if type(name) is not str or span._kind is SpanKind.SERVER:
+        return naming_of(span)
+    found = known.get(name)
+    if found is None:
+        found = naming_of(span)
+        if len(known) < _MAX_KNOWN and is_plain(span):
+            found = known[name] = found._replace(is_plain=True)
+    return found
 
 
 def naming_of(span: ReadableSpan) -> Naming:
@@ -28,13 +43,18 @@ def naming_of(span: ReadableSpan) -> Naming:
         return Naming("", span.instrumentation_scope)
 
 
-def renamed(span: ReadableSpan, known: Naming) -> Naming:
-    """The naming of an ended span, of which `known` was right when it started."""
-    name = span.name
-    if name is known.name and span.kind is not SpanKind.SERVER and not _is_named_after_request(name):
-        state = state_of(span)
-        if state is None or state.name is None or state.name == name:
-            return known  # most spans
+def renamed(span: ReadableSpan, known: Naming, given: str | None) -> Naming:
+    """The naming of an ended span, of which `known` was right when it started. `given` is its name as `span`
+    got it."""
+    name = span._name
+    if (
+        type(name) is str
+        and name == known[0]
+        and (given is None or given == name)
+        and span._kind is not SpanKind.SERVER
+        and not _is_named_after_request(name)
+    ):
+        return known  # most spans
     return naming_of(span)
 
 

@@ -14,12 +14,13 @@ from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, SynchronousMultiSpanProcessor
 
+from somatrace import semconv
 from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import MAX_ABOVE, Around, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
 from somatrace.pipeline.recording_span import make_recording
-from somatrace.pipeline.span_naming import naming_of
+from somatrace.pipeline.span_naming import naming_at_start
 from somatrace.runtime.clock import clock
 from somatrace.runtime.fail_safe import from_a_signal
 from somatrace.runtime.limits import EXIT_LIMIT
@@ -33,6 +34,7 @@ MARK: Final = "_somatrace_wall"
 #: Tenants of enclosing spans that are remembered.
 _MAX_ENCLOSING: Final = 8
 _CLIENT: Final = trace_api.SpanKind.CLIENT
+_INTERNAL: Final = trace_api.SpanKind.INTERNAL
 _REQUESTS = (trace_api.SpanKind.SERVER, trace_api.SpanKind.CONSUMER)
 
 
@@ -81,16 +83,17 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state: SpanState | None = None
         try:
-            parent = state_of(above)
+            parent = None if above is None else state_of(above)
             if parent is not None and parent.left_out is not None:
                 parent = _above_left_out(span, parent)
-            if span.kind is _CLIENT and self._is_left_out(span, ended=False):
+            if span._kind is _CLIENT and self._is_left_out(span, ended=False):
                 _leave_out(span, parent)
                 return
+            pipeline = self._pipeline
             state = _state_for(span, parent)
-            state.owner = self._pipeline.owner
+            state.owner = pipeline.owner
             attach_state(span, state)
-            self._pipeline.started(span, state)
+            pipeline.started(span, state)
         except Exception as error:
             self._warn("state", error)
         for processor in self._span_processors:
@@ -109,7 +112,7 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         began = clock.perf_counter_ns() if self._budget.limited else 0
         state = state_of(span)
         if state is not None and (
-            state.left_out is not None or (span.kind is _CLIENT and self._is_left_out(span, ended=True))
+            state.left_out is not None or (span._kind is _CLIENT and self._is_left_out(span, ended=True))
         ):
             if state.left_out is None and state.owner is self._pipeline.owner:
                 self._pipeline.ledger.uncount_created()
@@ -132,6 +135,9 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
 
     def _is_left_out(self, span: Span, *, ended: bool) -> bool:
         try:
+            scope = span._instrumentation_scope
+            if scope is None or not scope.name.startswith(semconv.INSTRUMENTATION_SCOPES):
+                return False  # most spans
             return self._is_telemetry(span, ended)
         except Exception as error:
             self._warn("telemetry", error)
@@ -205,19 +211,26 @@ def _state_for(span: Span, parent: SpanState | None) -> SpanState:
     inherited only within a request (a server or consumer span has one tenant): in a long-lived root, such
     as that of a consumer loop, it would apply to the next job too.
     """
-    tags = current.get()
+    tags, kind = current.get(), span._kind
+    is_request = kind is not _INTERNAL and kind in _REQUESTS
     if parent is None:
-        state = SpanState(tags, None, shares_label=span.kind in _REQUESTS)
-        state.naming = naming_of(span)
+        state = SpanState(tags, None)
+        if is_request:
+            state.shares_label = True
+        tracer = getattr(span, "_tracer", None)
+        state.naming = naming_at_start(span, {} if tracer is None else tracer.namings)
         return state
-    root = parent.root
-    if (tags is not parent.tags or root.label is not None) and not tags.names_tenant:  # few spans
-        inherited = parent.tags
+    root = parent if parent._root is None else parent._root
+    around = parent.tags
+    if (tags is not around or root.label is not None) and not tags.names_tenant:  # few spans
+        inherited = around
         if root.shares_label and not inherited.names_tenant:
             inherited = root.label or inherited
         tags = _merge(inherited, tags)
-    state = SpanState(tags, root, shares_label=span.kind in _REQUESTS)
-    if parent.tags is not tags or parent.enclosing:
+    state = SpanState(tags, root)
+    if is_request:
+        state.shares_label = True
+    if around is not tags or parent.enclosing:
         state.enclosing = _enclosing(parent, tags)
     if parent.ended or parent.depth >= MAX_ABOVE:
         state.put_below(parent)

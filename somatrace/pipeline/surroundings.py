@@ -107,8 +107,10 @@ class SurroundingsCopier:
     def _further_terms(self, state: SpanState | None) -> Sequence[TermFilter]:
         """The terms of other tenants whose names a span may carry."""
         others = state.other_tenants() if state is not None else ()
+        if not others:
+            return ()
         found = (self._guard.content_filter(tenant).terms for tenant in sorted(map(str, others)))
-        return [terms for terms in found if terms] if others else ()
+        return [terms for terms in found if terms]
 
     def _tagged(
         self,

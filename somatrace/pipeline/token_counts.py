@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from somatrace import semconv
@@ -78,6 +79,8 @@ _SIDES: Final = {"input": _INPUT, "output": _OUTPUT, "total": _TOTAL}
 _PLACES: Final = {
     key: (name, rank) for name, keys in (_SIDES | _PARTS).items() for rank, key in enumerate(keys)
 }
+#: The keys of all counts.
+COUNT_KEYS: Final = frozenset(_PLACES)
 _DURATIONS: Final = ("input_cache_creation_5m", "input_cache_creation_1h")
 _CACHED: Final = ("input_cached_tokens", "input_cache_creation")
 _REASONING: Final = "output_reasoning_tokens"
@@ -161,12 +164,14 @@ def token_counts(attributes: Mapping[str, Any], scope: str = "") -> TokenCounts:
         return _of_details(given)
     if SUMS.isdisjoint(attributes):
         return NONE
-    found = _reported(attributes)
-    sums = [found.pop(side, None) for side in _SIDES]
-    tokens_in, tokens_out, total = sums
+    found = _reported(attributes, COUNT_KEYS.intersection(attributes))
+    tokens_in, tokens_out = found.pop("input", None), found.pop("output", None)
+    total = found.pop("total", None)
     if tokens_in is None and tokens_out is None:
         return NONE if total is None else TokenCounts(total=total)
-    parts = {name: found[name] for name in _PARTS if found.get(name)} if found else found
+    if not found:
+        return TokenCounts(tokens_in, tokens_out)
+    parts = {name: found[name] for name in _PARTS if found.get(name)}
     return _inclusive(tokens_in, tokens_out, total, parts, _leaves_out_cached(scope, attributes))
 
 
@@ -180,17 +185,26 @@ def add_usage_details(kept: dict[str, Any], scope: Callable[[], str]) -> bool:
         return type(given) is str and _of_details(given).all > 0
     if _COUNTED.isdisjoint(kept):
         return False
-    details = token_counts(kept, scope()).details
-    model = kept.get(semconv.RESPONSE_MODEL) or kept.get(semconv.REQUEST_MODEL)
-    if type(model) is str and _SPEAKING.match(model):
+    tokens = token_counts(kept, scope())
+    kept[semconv.OBSERVATION_USAGE] = usage_details(kept, tokens)
+    return any(tokens.details.values())
+
+
+def usage_details(attributes: Mapping[str, Any], tokens: TokenCounts) -> str:
+    """The tokens of a span with these attributes in Langfuse's form.
+
+    What `json.dumps` writes, in a fifth of the time: the names are those of the table above.
+    """
+    details = tokens.details
+    model = attributes.get(semconv.RESPONSE_MODEL) or attributes.get(semconv.REQUEST_MODEL)
+    if type(model) is str and _speaks(model):
         details = {_SPOKEN_NAMES.get(name, name): count for name, count in details.items()}
-    kept[semconv.OBSERVATION_USAGE] = _json(details)
-    return any(details.values())
-
-
-def _json(details: Mapping[str, int]) -> str:
-    """What `json.dumps` writes, in a fifth of the time: the names are those of the table above."""
     return "{" + ", ".join([f'"{name}": {count}' for name, count in details.items()]) + "}"
+
+
+@lru_cache(maxsize=256)
+def _speaks(model: str) -> bool:
+    return _SPEAKING.match(model) is not None
 
 
 def _leaves_out_cached(scope: str, attributes: Mapping[str, Any]) -> bool:
@@ -226,15 +240,15 @@ def _inclusive(
     return TokenCounts(tokens_in, tokens_out, parts)
 
 
-def _reported(attributes: Mapping[str, Any]) -> dict[str, int]:
+def _reported(attributes: Mapping[str, Any], keys: Iterable[str]) -> dict[str, int]:
     """The counts by their names; of several keys for one count the first one in the table above."""
     found: dict[str, int] = {}
     ranks: dict[str, int] = {}
-    for key, value in attributes.items():
-        place = _PLACES.get(key)
-        if place is not None and (count := _count(value)) is not None:
-            name, rank = place
-            if rank < ranks.get(name, rank + 1):
+    for key in keys:
+        count = _count(attributes[key])
+        if count is not None:
+            name, rank = _PLACES[key]
+            if name not in ranks or rank < ranks[name]:
                 found[name], ranks[name] = count, rank
     return found
 

@@ -68,10 +68,10 @@ class incoming(ContextDecorator):  # noqa: N801 - used like a function: `with in
         self._given = (headers, peer, (trust,) if isinstance(trust, str) else tuple(trust))
 
     def __enter__(self) -> Caller:
-        return self._enter()  # type: ignore[return-value]
+        return self._enter(self._open())  # type: ignore[return-value]
 
     async def __aenter__(self) -> Caller:
-        return self._enter()  # type: ignore[return-value]
+        return self._enter(self._open())  # type: ignore[return-value]
 
     def _open(self) -> ExtractedScope:
         headers, peer, trust = self._given

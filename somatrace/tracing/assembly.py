@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from somatrace import instrumentation, propagation, semconv
 from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
+from somatrace.context.off_switch import turn_off
 from somatrace.delivery.factory import load, renewer, transport_of
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
@@ -115,6 +116,7 @@ def assemble(
     live = Tracing(settings, Coverage(), Ledger())
     propagation.configure(settings)
     if not settings.enabled:
+        turn_off()
         return live
     transport, problem = transport_of(settings)
     if problem:

@@ -177,19 +177,31 @@ def some(count: int, seed: int) -> list[Mutant]:
 
 
 def fate(mutant: Mutant, folder: Path) -> Fate:
-    """Start it for real, and check it. What is traced is started in other circumstances too."""
-    tree, record = folder / "tree", folder / "record"
+    """Start it for real, and check it."""
+    return Fate(mutant, really(mutant, folder), said(mutant, folder))
+
+
+def really(mutant: Mutant, folder: Path) -> frozenset[str]:
+    """What real starts show. What is traced is started in other circumstances too."""
+    tree, record = folder / "started", folder / "record"
     tree.mkdir()
     record.mkdir()
     mutant.sample.write(tree)
-    really = set(observed(mutant.sample, tree, record))
-    if really == {"ok"}:
+    shown = set(observed(mutant.sample, tree, record))
+    if shown == {"ok"}:
         conditional = replace(mutant.sample, expected="ST003")
         again = folder / "again"
         again.mkdir()
-        really |= set(observed(conditional, tree, again)) - {"ST000"}
-    said = {finding.code for finding in check(FileTree(tree), CheckSettings()).findings}
-    return Fate(mutant, frozenset(really), frozenset(said))
+        shown |= set(observed(conditional, tree, again)) - {"ST000"}
+    return frozenset(shown)
+
+
+def said(mutant: Mutant, folder: Path) -> frozenset[str]:
+    """What the check reports."""
+    tree = folder / "checked"
+    tree.mkdir()
+    mutant.sample.write(tree)
+    return frozenset(finding.code for finding in check(FileTree(tree), CheckSettings()).findings)
 
 
 def _beside(sample: Sample) -> Iterator[str]:

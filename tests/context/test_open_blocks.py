@@ -435,3 +435,39 @@ def test_async_blocks_that_end_in_any_order_keep_their_own_span() -> None:
 
     with capture():
         asyncio.run(main())
+
+
+def test_a_context_made_in_a_block_and_attached_after_it_is_not_below_the_block() -> None:
+    def run() -> None:
+        with bind(tenant_id="acme"), span("block"):
+            made = otel_context.set_value("library", 1)
+        token = otel_context.attach(made)
+        assert Probe().parent is None
+        otel_context.detach(token)
+
+    with capture():
+        contextvars.copy_context().run(run)
+
+
+def test_the_context_of_a_block_that_is_attached_after_it_is_not_below_the_block() -> None:
+    def run() -> None:
+        with span("outer") as outer:
+            with span("block"):
+                kept = otel_context.get_current()
+            token = otel_context.attach(kept)
+            assert Probe().parent == outer.get_span_context()
+            otel_context.detach(token)
+
+    with capture():
+        contextvars.copy_context().run(run)
+
+
+def test_a_context_of_a_block_that_another_context_shares_stays_there() -> None:
+    def run() -> None:
+        with bind(tenant_id="acme"), span("block") as block:
+            task = contextvars.copy_context()
+        assert task.run(lambda: Probe().parent) == block.get_span_context()
+        assert Probe().parent is None
+
+    with capture():
+        contextvars.copy_context().run(run)

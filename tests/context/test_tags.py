@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind
 
 from somatrace import bind, bound, content, incoming, outgoing, propagation, span
 from somatrace.config import Config
-from somatrace.context.tags import MAX_TAGS, Tags, current
+from somatrace.context.tags import MAX_TAGS, Tags, check_name, check_value, current, usable
 from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.pipeline.guarded_copy import SpanCopier
@@ -512,3 +512,49 @@ def test_in_any_nesting_each_span_has_the_tenant_that_applies(
     expected = ["unknown" if tenant == UNSAID else tenant for tenant in model.spans]
     assert [shown[f"s{number}"] for number in range(len(expected))] == expected
     assert shown["root"] == (model.root if stated == UNSAID else stated)
+
+
+# -- the short ways of common tags ---------------------------------------------------------------------------
+
+NAMES = st.one_of(
+    st.sampled_from(["tenant_id", "user_id", "request_id", "team", "gen_ai.x", "", "a b", "é", "n" * 65]),
+    st.text(max_size=8),
+)
+VALUES = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        ["", " ", "  a ", "\t", "\u00a0", "x" * 200, "x" * 201, Impostor("acme"), None, True, 1, 2**70, 1.5]
+    ),
+    st.binary(max_size=3),
+)
+
+
+@given(NAMES, VALUES)
+def test_a_tag_is_usable_exactly_if_its_name_and_value_are_valid(name: str, value: object) -> None:
+    expected: dict[str, Any] = {"tenant_id": None} if name == "tenant_id" else {}
+    with contextlib.suppress(ValueError):
+        if name not in {"tenant_id", "user_id", "request_id"}:
+            check_name(name)
+        expected[name] = None if value is None else check_value(name, value)
+    for _ in range(2):  # a name that is known by now
+        found = usable({name: value})
+        assert found == expected
+        assert {type(one) for one in found.values()} <= {str, bool, int, float, type(None)}
+
+
+TAGS = st.dictionaries(
+    st.sampled_from([f"tag_{number}" for number in range(40)]), st.sampled_from(["a", "b", None])
+)
+
+
+@given(st.lists(TAGS, max_size=4))
+def test_binding_is_the_same_at_once_and_tag_by_tag(steps: list[dict[str, Any]]) -> None:
+    at_once = one_by_one = Tags(derived={"agent_id": "planner"})
+    for step in steps:
+        at_once = at_once.binding(**step)
+        for name, value in step.items():
+            one_by_one = one_by_one.binding(**{name: value})
+    if len(at_once.bound) + len(at_once.unbound) < MAX_TAGS:
+        assert list(at_once.bound.items()) == list(one_by_one.bound.items())
+        assert (at_once.unbound, at_once.derived) == (one_by_one.unbound, one_by_one.derived)
+    assert len(at_once.bound) <= MAX_TAGS

@@ -12,7 +12,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
 from somatrace import bind, span, usage
-from somatrace.context.span_state import state_of
+from somatrace.context.span_state import SpanState, state_of
+from somatrace.context.tags import EMPTY
 from somatrace.local.otlp import usage as langfuse
 from somatrace.pipeline.billed_request import Counted, RecentRequests, Request
 from somatrace.pipeline.token_counts import token_counts
@@ -565,7 +566,8 @@ class TestMemory:
         for number in range(2000):
             opened = start("client", OPENAI)
             end(opened, tokens(number))
-            recent.add(Counted(cast(ReadableSpan, opened), Request(), token_counts(tokens(number)), None))
+            counts = token_counts(tokens(number))
+            recent.add(Counted(cast(ReadableSpan, opened), {}, Request(), counts, SpanState(EMPTY, None)))
 
         assert len(recent) <= 512
 

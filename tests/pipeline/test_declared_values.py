@@ -99,7 +99,7 @@ def test_a_value_that_a_sampler_writes_is_not_declared(monkeypatch: pytest.Monke
         def get_description(self) -> str:
             return "writes"
 
-    from somatrace.api import span as api
+    from somatrace.api import span_scopes as api
 
     with capture() as seen:
         monkeypatch.setattr(api._tracer(), "sampler", Writes())
@@ -113,7 +113,7 @@ def test_a_value_that_a_sampler_writes_is_not_declared(monkeypatch: pytest.Monke
 def test_a_value_that_a_limit_truncates_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry.sdk.trace import SpanLimits
 
-    from somatrace.api import span as api
+    from somatrace.api import span_scopes as api
 
     with capture() as seen:
         limits = SpanLimits(max_span_attribute_length=11)

@@ -136,9 +136,13 @@ def stream(path: str, body: dict[str, Any], model: str) -> bytes:
 
 
 @contextmanager
-def gateway() -> Iterator[str]:
-    """The URL of a running gateway."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def gateway(bodies: list[bytes] | None = None) -> Iterator[str]:
+    """The URL of a running gateway, which adds what it gets to `bodies`."""
+
+    class Handler(_Handler):
+        received = [] if bodies is None else bodies
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
@@ -149,8 +153,12 @@ def gateway() -> Iterator[str]:
 
 
 class _Handler(PromptHandler):
+    received: list[bytes]
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.received.append(raw)
+        body = json.loads(raw or b"{}")
         path = self.path.partition("?")[0]
         model = body.get("model") or path.rpartition("/")[2].partition(":")[0]
         answer = stream(path, body, model)

@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
-        answer = _answer(self.path, body)
+        answer = _answer(self.path.partition("?")[0], body)
         stream = isinstance(answer, list)
         sent = _stream(answer) if isinstance(answer, list) else json.dumps(answer).encode()
         self.send_response(200)

@@ -36,7 +36,7 @@ IMPORTERS: Final = {
     "taskiq": Importer(frozenset(["worker", "scheduler"]), role="worker"),
     "huey_consumer": Importer(dotted=True, role="worker"),
     "huey_consumer.py": Importer(dotted=True, role="worker"),
-    "saq": Importer(dotted=True, role="worker"),
+    "saq": Importer(dotted=True, role="saq"),
     "procrastinate": Importer(
         frozenset(["worker"]), ("-a", "--app"), dotted=True, variable="PROCRASTINATE_APP"
     ),
@@ -86,4 +86,5 @@ def importer(
     if row.dotted and ":" not in target and "." in target:
         module, _, attribute = target.rpartition(".")
         target = f"{module}:{attribute}"
-    return servers.imported(target, around, origin, role=row.role)
+    role = "beat" if "scheduler" in options.rest else row.role
+    return servers.imported(target, around, origin, role=role)

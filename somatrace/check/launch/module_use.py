@@ -13,7 +13,7 @@ from somatrace.check.run import blocking
 #: A file without any of these words exposes no app, serves nothing and calls no model.
 WORTH_PARSING = re.compile(
     rb"FastAPI|Flask|Starlette|Quart|Sanic|Litestar|Celery|(?:create|make|build|get)_app|FastMCP|Application\("
-    rb"|FunctionApp|functions_framework"
+    rb"|FunctionApp|functions_framework|TritonPythonModel"
     rb"|Blacksheep|BlackSheep|Robyn|Chalice|Mangum|modal|streamlit|chainlit|uvicorn|serve|run_|launch\("
     rb"|start_polling|start_consuming|infinity_polling|wait_for_termination|\.(?:run|start|work|listen)\(|"
     + rb"|".join(map(re.escape, model_clients.WORDS))
@@ -27,6 +27,9 @@ _APP_LINE = re.compile(
     rf"^(\w++)(?:\s*+:[^=\n]++)?\s*+=\s*+(?:\w++\.)*+(?:{'|'.join(sorted(_APPS))})\(".encode(), re.MULTILINE
 )
 _ROLES = {"celery.Celery": "celery", "modal.App": "server", "modal.Stub": "server"}
+#: The class that Triton's backend for Python makes a model of
+#: (https://github.com/triton-inference-server/python_backend).
+_TRITON = "TritonPythonModel"
 _RELATIVE = re.compile(rb"^[ \t]*from[ \t]+\.", re.MULTILINE)
 #: Calls that block and are no servers by themselves.
 _NO_SERVERS = ("anyio.", "asyncio.Event", "signal.", "threading.", "trio.Event", "trio.sleep")
@@ -142,6 +145,8 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     """Note an app object, and the decorators by which a framework takes functions of the module."""
     if isinstance(statement, ast.ClassDef):
+        if statement.name == _TRITON:
+            use.app, use.role = _TRITON, "triton"
         return
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
         paths = [_path(use, one) for one in statement.decorator_list]

@@ -126,8 +126,20 @@ class FileTree:
     def _stat(self, path: str) -> os.stat_result | None:
         """The path's status; None if it is missing, leads out of the root, or has an invalid name."""
         if path not in self._stats:
+            if self._is_below_nothing(path):
+                return None
             self._stats[path] = self._look(path)
         return self._stats[path]
+
+    def _is_below_nothing(self, path: str) -> bool:
+        """Whether the walk has shown that one of the path's directories does not exist."""
+        folder, inner = path.rpartition("/")[0], path
+        while folder and folder not in self.folders:
+            folder, inner = folder.rpartition("/")[0], folder
+        name = inner.rpartition("/")[2]
+        if inner == path or name in {"", ".", ".."} or inner in self.odd or folder not in self.folders:
+            return False
+        return not (_skipped(name) or folder.count("/") >= _MAX_DEPTH - 1 or self._excluded(inner))
 
     def _look(self, path: str) -> os.stat_result | None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from somatrace.check.project import model_clients
-from somatrace.check.run import exits, flask_commands, hooks, patching, waiting
+from somatrace.check.run import exits, flask_commands, hooks, patching, waiting, worker_hooks
 from somatrace.check.run.cells import CALLS, SERVED
 from somatrace.check.run.machine import CodePlace, Machine, SeenEvent, stop_there
 from somatrace.check.run.names import set_attribute
@@ -75,7 +75,8 @@ def call(machine: Machine, value: External, arguments: Arguments, place: CodePla
     if waiting.blocks(machine, value, arguments, place) or flask_commands.run_group(machine, value, place):
         return NONE
     wired = flask_commands.add_command(machine, value, arguments)
-    wired = hooks.wire(machine, value, arguments, place) if wired is None else wired
+    for way in (worker_hooks, hooks):
+        wired = way.wire(machine, value, arguments, place) if wired is None else wired
     if wired is not None:
         return wired
     return _unknown(machine, value, arguments, place)

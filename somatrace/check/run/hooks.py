@@ -51,7 +51,8 @@ def wire(machine: Machine, value: External, arguments: Arguments, place: CodePla
     return None
 
 
-def _callable(arguments: Arguments) -> Value | None:
+def registered(arguments: Arguments) -> Value | None:
+    """The function among the arguments of a call that registers one."""
     for value in arguments.positional:
         if isinstance(value, Function | Bound | Class) or type(value).__name__ in {"Partial", "Command"}:
             return value
@@ -63,7 +64,7 @@ def _signal(machine: Machine, value: External, arguments: Arguments, _: CodePlac
     parts = value.path.removesuffix("()").split(".")
     if len(parts) < 2 or parts[-1] != "connect" or parts[-2] not in _WORKER_SIGNALS:
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     if function is None:
         return None if value.path.endswith("()") else value.made(arguments)
     add(machine, "worker", function, 0)
@@ -78,18 +79,18 @@ def _event(machine: Machine, value: External, arguments: Arguments, _: CodePlace
         or "()" not in value.path
     ):
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     given = value.arguments if value.path.endswith("()") else arguments
     if function is None:
         return value.made(arguments)
     events = [one.value for one in given.positional if isinstance(one, Const)]
     if not any(event in _STARTUP_EVENTS for event in events):
         return None
-    add(machine, "startup", function, _owner(value))
+    add(machine, "startup", function, owner_of(value))
     return function
 
 
-def _owner(value: External) -> int:
+def owner_of(value: External) -> int:
     """The number of the app that this method, or the method's result, belongs to."""
     found = value
     if found.path.endswith("()") and found.owner is not None:
@@ -107,10 +108,10 @@ def _member(machine: Machine, value: External, arguments: Arguments, _: CodePlac
     kind = next((kind for kind, members in kinds.items() if member in members), None)
     if kind is None or "()" not in value.path:
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     if function is None:
         return value.made(arguments)
-    add(machine, kind, function, _owner(value))
+    add(machine, kind, function, owner_of(value))
     return function
 
 
@@ -119,7 +120,7 @@ def _list(machine: Machine, value: External, arguments: Arguments, _: CodePlace)
     parts = value.path.split(".")
     if len(parts) < 2 or parts[-1] != "append" or parts[-2] not in _LISTS:
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     if function is None:
         return None
     add(machine, _LISTS[parts[-2]], function, value.root().ident)
@@ -181,7 +182,7 @@ def _modal(machine: Machine, value: External, arguments: Arguments, _: CodePlace
     """Functions that a container calls once as it starts; those of web servers build the app they serve."""
     if value.path.removesuffix("()") not in _MODAL_STARTS:
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     if function is None:
         return value.made(arguments)
     add(machine, "startup", function, 0)
@@ -199,7 +200,7 @@ def _click(machine: Machine, value: External, arguments: Arguments, __: CodePlac
         "asyncclick.group",
     }:
         return None
-    function = _callable(arguments)
+    function = registered(arguments)
     if function is None:
         return value.made(arguments)
     made = Command(function, fresh(), "group" in value.path)
@@ -217,7 +218,7 @@ def _click(machine: Machine, value: External, arguments: Arguments, __: CodePlac
 def on_command(machine: Machine, me: Command, path: str, arguments: Arguments) -> Value:
     """`@cli.command()`, `cli.add_command(f)` on a click group."""
     name = path.rpartition(".")[2]
-    function = _callable(arguments)
+    function = registered(arguments)
     if name in {"command", "group"}:
         # the call that creates the decorator; the function is registered when the decorator is applied
         if function is None:
@@ -245,7 +246,7 @@ def _typer(machine: Machine, value: External, arguments: Arguments, place: CodeP
     if value.path in {"typer.Typer()", "cyclopts.App()"}:
         return run_typer(machine, root, place)
     member = value.path.removesuffix("()").rpartition(".")[2]
-    function = _callable(arguments)
+    function = registered(arguments)
     if member in {"command", "callback", "default"}:
         if function is None:
             return value.made(arguments)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from somatrace.check.project.file_tree import FileTree
 from somatrace.check.project.source import Sources
-from somatrace.check.run import flask_commands, serving
+from somatrace.check.run import flask_commands, serving, worker_hooks
 from somatrace.check.run.cells import HOOKS, SERVED
 from somatrace.check.run.interpreter import Interpreter
 from somatrace.check.run.loader import FoundModule, Loader, SearchRoot
@@ -200,6 +200,18 @@ def _arq(machine: Interpreter, app: Value, place: CodePlace) -> None:
     machine.store.set(SERVED, value=True)
 
 
+def _saq(machine: Interpreter, app: Value, place: CodePlace) -> None:
+    """A worker of SAQ calls the `startup` of its settings."""
+    worker_hooks.run_settings(machine, app, place)
+    machine.store.set(SERVED, value=True)
+
+
+def _triton(machine: Interpreter, app: Value, place: CodePlace) -> None:
+    """Triton makes the model and initializes it."""
+    worker_hooks.initialize(machine, app, place)
+    machine.store.set(SERVED, value=True)
+
+
 def _command(machine: Interpreter, _: Value, place: CodePlace) -> None:
     """A command of the application itself: `flask consume`."""
     flask_commands.run_command(machine, place)
@@ -209,6 +221,8 @@ _ROLES: dict[str, Callable[[Interpreter, Value, CodePlace], None]] = {
     "celery": _celery,
     "arq": _arq,
     "command": _command,
+    "saq": _saq,
+    "triton": _triton,
 }
 
 
@@ -219,7 +233,7 @@ def _late(machine: Interpreter, start: ProcessStart, app: Value) -> None:
     waiting = [(value, place) for value, _, place in machine.ledger.escaped.values()]
     if start.role in {"lambda", "server"} and isinstance(app, Function):
         waiting.append((app, nowhere))
-    if start.role == "arq" and isinstance(app, Class):
+    if start.role in {"arq", "triton"} and isinstance(app, Class):
         waiting.extend(
             (value, nowhere)
             for _, value in machine.store.cells_of(app.scope.ident)

@@ -196,8 +196,8 @@ def _run_arguments(machine: Machine, made: External | Instance, place: CodePlace
     if not isinstance(arguments, Arguments):
         return
     starts = arguments.get("on_startup") or arguments.get("startup")
-    if isinstance(starts, Items):
-        for hook in machine.elements(starts.ident) or ():
+    for hook in (machine.elements(starts.ident) or ()) if isinstance(starts, Items) else (starts,):
+        if isinstance(hook, Function | Bound):
             _begin(machine, hook, made, place)
     lifespan = arguments.get("lifespan")
     if isinstance(made, External):

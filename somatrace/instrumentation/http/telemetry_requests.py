@@ -41,8 +41,6 @@ PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _TARGETS: Final = ("http", "https")
 _OTLP: Final = "/v1/traces"
 _OTLP_SIGNALS: Final = (_OTLP, "/v1/metrics", "/v1/logs")
-_SCOPES: Final = "opentelemetry.instrumentation."
-_METHODS: Final = (semconv.HTTP_METHOD, semconv.HTTP_METHOD_BEFORE)
 _URLS: Final = ("url.full", "http.url")
 
 
@@ -103,10 +101,10 @@ def is_telemetry_span(span: Any, ended: bool = False) -> bool:
     if span.kind is not SpanKind.CLIENT:
         return False
     scope = span.instrumentation_scope
-    if scope is None or not scope.name.startswith(_SCOPES):
+    if scope is None or not scope.name.startswith(semconv.INSTRUMENTATION_SCOPES):
         return False
     attributes: Mapping[str, Any] = span.attributes or {}
-    if not any(name in attributes for name in _METHODS):
+    if semconv.HTTP_METHOD not in attributes and semconv.HTTP_METHOD_BEFORE not in attributes:
         return False
     url = next((found for name in _URLS if type(found := attributes.get(name)) is str), "")
     return _is_to_backend(*split(url)) if ended else is_telemetry(*split(url))

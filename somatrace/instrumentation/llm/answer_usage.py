@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from somatrace import semconv
+from somatrace.instrumentation.llm.isolation import stored_answers
 from somatrace.runtime.fail_safe import fail_safe
 
 _IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
@@ -45,6 +46,7 @@ def complete_openai(package: str) -> None:
     """Record all parts of the usage of completions, embeddings and answers of the Responses API."""
     _after(package, "_set_response_attributes", lambda span, answer: _note(span, answer.get("usage")))
     _after(package, "set_data_attributes", lambda answer, span: _note(span, answer.usage))
+    _after(package, "set_data_attributes", stored_answers.complete_span)
 
 
 def complete_anthropic(package: str) -> None:

@@ -28,6 +28,7 @@ from somatrace.instrumentation.llm import (
     assistants,
     cached_answers,
     google_tokens,
+    haystack_tags,
     langchain_events,
     langchain_runs,
     llama_index_events,
@@ -36,6 +37,7 @@ from somatrace.instrumentation.llm import (
     repairs,
 )
 from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
+from somatrace.instrumentation.llm.isolation import stored_answers
 from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
 from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
@@ -87,6 +89,10 @@ class Switch:
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
         self._deferred.wait()
+        if self._library.name == "haystack":
+            haystack_tags.isolate_tags(
+                _guarded_hooks("haystack", self._coverage), data_packages(self._library)
+            )
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
         _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
 
@@ -162,7 +168,7 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
     if library in ("anthropic", "openai"):
         repairs.remove_event_loops(package)
     if library == "openai":
-        repairs.forget_finished_responses()
+        stored_answers.forget_finished()
         assistants.report_runs(package, _guarded_hooks(library, coverage))
         answer_usage.complete_openai(package)
     if library == "langchain":
@@ -178,6 +184,8 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
     if library == "litellm":
         cached_answers.mark_litellm(package)
         answer_usage.complete_litellm(package)
+    if library == "mistralai":
+        return repairs.disable_native_mistralai_spans(loaded)
     if library == "anthropic":
         answer_usage.complete_anthropic(package)
         return repairs.disable_native_anthropic_spans(loaded)

@@ -11,10 +11,10 @@ from opentelemetry import trace
 
 from somatrace.instrumentation.function_bodies import replace_body
 
-#: States of Responses API answers in progress; all others are final.
-_UNFINISHED: Final = ("queued", "in_progress")
-#: Unfinished background answers to keep; beyond it, the oldest are dropped.
-_MOST_UNFINISHED: Final = 256
+#: Operations of mistralai that its instrumentor traces: chat, its streams, and embeddings.
+_TRACED_MISTRALAI_OPERATIONS: Final = frozenset(
+    ("chat_completion_v1_chat_completions_post", "stream_chat", "embeddings_v1_embeddings_post")
+)
 
 
 def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
@@ -43,24 +43,27 @@ def disable_native_anthropic_spans(anthropic: ModuleType) -> str | None:
     return None
 
 
-class UnfinishedSpans(dict[str, Any]):
-    """Keeps only answers of the Responses API that are in progress."""
+def disable_native_mistralai_spans(mistralai: ModuleType) -> str | None:
+    """Keep mistralai (1.10 and later) from making spans of its own for calls that the instrumentor traces.
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        if getattr(value, "response_status", None) not in _UNFINISHED:
-            self.pop(key, None)
-            return
-        super().__setitem__(key, value)
-        while len(self) > _MOST_UNFINISHED:
-            self.pop(next(iter(self)), None)
+    Both have the call's tokens; for a stream, mistralai also replaces the response, and ends its span twice
+    or, if the stream is given up, not at all. Its spans of other calls (agents, conversations, OCR) stay.
+    Returns the state for `status()` if this is not possible.
+    """
+    hook = sys.modules.get(f"{mistralai.__name__}._hooks.tracing")
+    if hook is None:
+        return None  # earlier versions have no spans of their own
+    make = getattr(hook, "get_traced_request_and_span", None)
+    if make is None:
+        return "on; mistralai's own spans cannot be disabled in this version, so that calls have two spans"
 
+    def get_traced_request_and_span(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("operation_id") in _TRACED_MISTRALAI_OPERATIONS:
+            return kwargs["request"], None
+        return make(*args, **kwargs)
 
-def forget_finished_responses() -> None:
-    """Drop finished answers of the Responses API, which the openai instrumentor keeps with their texts for
-    the life of the process (traceloop/openllmetry#4473). It needs only those that are fetched later."""
-    wrappers = sys.modules.get("opentelemetry.instrumentation.openai.v1.responses_wrappers")
-    if isinstance(getattr(wrappers, "responses", None), dict):
-        wrappers.responses = UnfinishedSpans()  # type: ignore[union-attr]
+    hook.get_traced_request_and_span = get_traced_request_and_span  # type: ignore[attr-defined]
+    return None
 
 
 def remove_event_loops(package: str) -> None:

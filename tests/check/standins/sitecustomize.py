@@ -43,10 +43,16 @@ async def _get(port):
 
 
 def _uvicorn_supervisor(module):
-    """Workers run once; the supervisor ends with them instead of starting them again."""
-    module.Multiprocess.keep_subprocess_alive = lambda self: (
-        self.should_exit.set() if not any(p.process.is_alive() for p in self.processes) else None
-    )
+    """Workers run once; the supervisor ends with them, and fails if one failed, instead of going on."""
+
+    def ended(self):
+        workers = [one.process for one in self.processes]
+        if not any(worker.is_alive() for worker in workers):
+            if any(worker.exitcode for worker in workers):
+                os._exit(1)
+            self.should_exit.set()
+
+    module.Multiprocess.keep_subprocess_alive = ended
 
 
 def _gunicorn(module):

@@ -127,6 +127,13 @@ def test_redaction_lengthens_a_text_only_slightly(text):
     assert len(redact_text(text)) <= len(text) + (longest + 4) * (len(text) // 2 + 1)
 
 
+@pytest.mark.parametrize("flag", ["-PASSWD", "--password", "--api-key"])
+def test_the_key_after_a_flag_among_the_values_of_an_object_is_not_its_value(flag):
+    for text in (json.dumps({"a": flag, "name": 3}), str({"a": flag, "name": 3})):
+        assert redact_text(text) == text
+        assert redact_text(json.dumps(text)) == json.dumps(text)
+
+
 @given(JSON, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (",\n ", " : ")]))
 @settings(max_examples=1200, deadline=None)
 def test_json_stays_json_with_the_same_keys_in_any_formatting(value, ascii_only, separators):

@@ -23,6 +23,7 @@ PROGRAM = """
     litellm.suppress_debug_info = True
     client, aclient = openai.OpenAI(), openai.AsyncOpenAI()
     claude, aclaude = anthropic.Anthropic(), anthropic.AsyncAnthropic()
+    azure = openai.AzureOpenAI(base_url=client.base_url, api_key="k", api_version="1").chat.completions
     messages = [{"role": "user", "content": "hi"}]
     asked = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -31,6 +32,21 @@ PROGRAM = """
 
     async def adrained(stream):
         async for _ in stream: pass
+
+    def opened(manager, read):
+        with manager as answer: read(answer)
+
+    async def aopened(manager, read):
+        async with manager as answer: await read(answer)
+
+    async def alines(answer):
+        async for _ in answer.iter_lines(): pass
+
+    async def aparsed(answer):
+        await answer.parse()
+
+    async def aread(request):
+        await adrained((await request).http_response.aiter_bytes())
 
     def managed(model):
         with claude.messages.stream(model=model, max_tokens=5, messages=messages) as stream:
@@ -53,9 +69,26 @@ PROGRAM = """
             await stream.get_final_message()
 
     chat, achat = client.chat.completions, aclient.chat.completions
+    raw, araw = chat.with_raw_response, achat.with_raw_response
+    unread, aunread = chat.with_streaming_response, achat.with_streaming_response
+    lines = lambda answer: drained(answer.iter_lines())
+    parsed = lambda answer: answer.parse()
     OPENAI = {
         "chat": lambda m: chat.create(model=m, messages=messages),
-        "raw chat": lambda m: chat.with_raw_response.create(model=m, messages=messages).parse(),
+        "raw chat": lambda m: raw.create(model=m, messages=messages).parse(),
+        "raw chat stream": lambda m: drained(raw.create(model=m, messages=messages, **asked).parse()),
+        "unread chat": lambda m: opened(unread.create(model=m, messages=messages), parsed),
+        "unread chat stream": lambda m: opened(unread.create(model=m, messages=messages, **asked), lines),
+        "unread responses": lambda m: opened(
+            client.responses.with_streaming_response.create(model=m, input="hi"), lines),
+        "unread responses stream": lambda m: opened(
+            client.responses.with_streaming_response.create(model=m, input="hi", stream=True), lines),
+        "raw responses stream": lambda m: drained(
+            client.responses.with_raw_response.create(model=m, input="hi", stream=True).parse()),
+        "azure unread chat": lambda m: opened(
+            azure.with_streaming_response.create(model=m, messages=messages), parsed),
+        "langchain headers stream": lambda m: drained(
+            ChatOpenAI(model=m, stream_usage=True, include_response_headers=True).stream("hi")),
         "chat stream": lambda m: drained(chat.create(model=m, messages=messages, **asked)),
         "responses": lambda m: client.responses.create(model=m, input="hi"),
         "responses stream": lambda m: drained(client.responses.create(model=m, input="hi", stream=True)),
@@ -75,6 +108,12 @@ PROGRAM = """
         "async responses": lambda m: aclient.responses.create(model=m, input="hi"),
         "async responses stream": lambda m: astreamed(
             aclient.responses.create(model=m, input="hi", stream=True)),
+        "async raw chat stream": lambda m: aread(araw.create(model=m, messages=messages, **asked)),
+        "async unread chat": lambda m: aopened(aunread.create(model=m, messages=messages), aparsed),
+        "async unread chat stream": lambda m: aopened(
+            aunread.create(model=m, messages=messages, **asked), alines),
+        "async unread responses": lambda m: aopened(
+            aclient.responses.with_streaming_response.create(model=m, input="hi"), aparsed),
         "async litellm": lambda m: litellm.acompletion(model=f"openai/{m}", messages=messages),
         "async litellm stream": lambda m: astreamed(
             litellm.acompletion(model=f"openai/{m}", messages=messages, **asked)),
@@ -85,6 +124,14 @@ PROGRAM = """
         "messages": lambda m: claude.messages.create(model=m, max_tokens=5, messages=messages),
         "raw messages": lambda m: claude.messages.with_raw_response.create(
             model=m, max_tokens=5, messages=messages).parse(),
+        "raw messages stream": lambda m: drained(claude.messages.with_raw_response.create(
+            model=m, max_tokens=5, messages=messages, stream=True).parse()),
+        "unread messages": lambda m: opened(claude.messages.with_streaming_response.create(
+            model=m, max_tokens=5, messages=messages), lines),
+        "unread messages stream": lambda m: opened(claude.messages.with_streaming_response.create(
+            model=m, max_tokens=5, messages=messages, stream=True), lines),
+        "unread beta stream": lambda m: opened(claude.beta.messages.with_streaming_response.create(
+            model=m, max_tokens=5, messages=messages, stream=True), lines),
         "messages stream": lambda m: drained(
             claude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "managed stream": managed,
@@ -104,12 +151,18 @@ PROGRAM = """
         "async messages stream": lambda m: astreamed(
             aclaude.messages.create(model=m, max_tokens=5, messages=messages, stream=True)),
         "async managed stream": amanaged,
+        "async unread messages": lambda m: aopened(aclaude.messages.with_streaming_response.create(
+            model=m, max_tokens=5, messages=messages), aparsed),
+        "async unread messages stream": lambda m: aopened(aclaude.messages.with_streaming_response.create(
+            model=m, max_tokens=5, messages=messages, stream=True), alines),
         "async litellm anthropic plain stream": lambda m: astreamed(
             litellm.acompletion(model=f"anthropic/{m}", messages=messages, stream=True)),
         "async beta managed stream": abeta_managed,
     }
     EMBEDDINGS = {
         "embeddings": lambda m: client.embeddings.create(model=m, input="hi"),
+        "unread embeddings": lambda m: opened(
+            client.embeddings.with_streaming_response.create(model=m, input="hi"), lines),
         "litellm embeddings": lambda m: litellm.embedding(model=f"openai/{m}", input=["hi"]),
         "langchain embeddings": lambda m: OpenAIEmbeddings(
             model=m, check_embedding_ctx_length=False).embed_query("hi"),
@@ -157,7 +210,10 @@ ANTHROPIC_DETAILS: dict[str, dict[str, int]] = {
 OF_OPENAI = (
     *("chat", "raw chat", "chat stream", "responses", "responses stream"),
     *("litellm", "litellm stream", "langchain", "langchain stream", "langchain two answers"),
-    *("langchain responses", "langchain responses stream"),
+    *("langchain responses", "langchain responses stream", "langchain headers stream"),
+    *("raw chat stream", "unread chat", "unread chat stream", "unread responses", "unread responses stream"),
+    *("raw responses stream", "azure unread chat", "async raw chat stream", "async unread chat"),
+    *("async unread chat stream", "async unread responses"),
     *("async chat", "async chat stream", "async responses", "async responses stream"),
     *("async litellm", "async litellm stream", "async langchain", "async langchain stream"),
 )
@@ -165,9 +221,11 @@ OF_ANTHROPIC = (
     *("messages", "raw messages", "messages stream", "managed stream", "litellm anthropic"),
     *("litellm anthropic stream", "async messages", "async messages stream", "async managed stream"),
     *("litellm anthropic plain stream", "async litellm anthropic plain stream"),
+    *("raw messages stream", "unread messages", "unread messages stream", "unread beta stream"),
+    *("async unread messages", "async unread messages stream"),
     *("beta messages", "beta stream", "beta managed stream", "beta read stream", "async beta managed stream"),
 )
-EMBEDDINGS = ("embeddings", "litellm embeddings", "langchain embeddings")
+EMBEDDINGS = ("embeddings", "unread embeddings", "litellm embeddings", "langchain embeddings")
 ALL = [
     *((client, shape, details) for client in OF_OPENAI for shape, details in OPENAI_DETAILS.items()),
     *((client, shape, details) for client in OF_ANTHROPIC for shape, details in ANTHROPIC_DETAILS.items()),

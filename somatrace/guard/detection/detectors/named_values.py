@@ -81,6 +81,8 @@ _LINE: Final = (
 )
 #: The opening of a name-value pair, up to the name.
 _PAIR: Final = rf"[(\[]{SPACE}{{0,8}}[bru]{{0,2}}{QUOTE}$"
+#: What follows a key of an object: the string after a flag is not its value then.
+_KEY_END: Final = rf"{QUOTE}{SPACE}{{0,40}}(?::|=>)"
 _PAIR_END: Final = rf"{QUOTE}{SPACE}{{0,8}}+,?{SPACE}{{0,8}}+[)\]]"
 
 STEMS: Final = tuple(
@@ -180,7 +182,7 @@ def _quoted(text: str, match: re.Match[str], what: NameMeaning, name: str) -> tu
     end = quoted_end(text, begin, quote)
     if end is None and (end := unclosed(text, begin, quote)) is None:
         return None
-    if match["comma"] and _is_argument(text[begin:end]):
+    if match["comma"] and (_is_argument(text[begin:end]) or compiled(_KEY_END).match(text, end)):
         return (None,)
     return (_checked(text, begin, end, what, name),)
 

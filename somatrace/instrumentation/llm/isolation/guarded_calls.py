@@ -13,10 +13,16 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
+from opentelemetry import context as otel_context
+from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
+
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
 from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
 from somatrace.instrumentation.llm.isolation.observed import observe
+from somatrace.instrumentation.llm.isolation.postponed import LeftError, Postponed, PostponedError
+from somatrace.instrumentation.llm.isolation.raw_answers import is_raw_response
+from somatrace.instrumentation.llm.isolation.raw_reads import follow_body, follow_events
 from somatrace.instrumentation.llm.isolation.stand_ins import StandIn
 from somatrace.runtime.fail_safe import from_a_signal
 
@@ -72,6 +78,8 @@ def guarded(wrapper: Callable[..., Any], call: GuardedCall, arguments: Arguments
     try:
         with call.noting():
             outcome = wrapper(call, *arguments(call.args, call.kwargs))
+    except LeftError as left:
+        call.left(left, wrapper, arguments)
     except Exception as error:
         call.raised(error)
     except BaseException as error:
@@ -83,15 +91,17 @@ def guarded(wrapper: Callable[..., Any], call: GuardedCall, arguments: Arguments
             return call.settled(outcome)
         outcome = NOTHING  # the program awaits the call itself
     call.asynchronous = True
-    return _awaited(call, outcome)
+    return _awaited(call, outcome, wrapper, arguments)
 
 
-async def _awaited(call: GuardedCall, outcome: Any) -> Any:
+async def _awaited(call: GuardedCall, outcome: Any, wrapper: Callable[..., Any], arguments: Arguments) -> Any:
     if outcome is not NOTHING:
         coroutine, outcome = outcome, NOTHING
         try:
             with call.noting():
                 outcome = await coroutine
+        except LeftError as left:
+            call.left(left, wrapper, arguments)
         except Exception as error:
             call.raised(error)
         except BaseException as error:
@@ -124,6 +134,7 @@ class GuardedCall(CallSpans):
         self._given: Any = None
         self._stand_in: StandIn | None = None
         self._deferred = False
+        self._postponed: Postponed | None = None
         self.asynchronous = False
         self.made = False
         #: The program's awaitable, until it is awaited.
@@ -141,7 +152,7 @@ class GuardedCall(CallSpans):
         self.make()
         if self.failure is not None:
             raise self.failure
-        return self._given if self.pending is None else self.completed()
+        return self._to_read() if self.pending is None else self.completed()
 
     def make(self) -> None:
         """Make the call, unless it is made."""
@@ -168,9 +179,23 @@ class GuardedCall(CallSpans):
         except BaseException as error:
             self._failed(error)
             raise
-        return self._answered(result)
+        self._answered(result)
+        return self._to_read()
 
-    def _answered(self, result: Any) -> Any:
+    def _to_read(self) -> Any:
+        """The answer for the instrumentor."""
+        if self._stand_in is not None and self._stand_in.is_unread:
+            raise PostponedError
+        return self._given
+
+    def left(self, error: LeftError, wrapper: Callable[..., Any], arguments: Arguments) -> None:
+        """The wrapper has left the call. Keep one that is postponed until the program has read the answer."""
+        if not isinstance(error, PostponedError):
+            return
+        if self.has_spans or not otel_context.get_value(SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY):
+            self._postponed = Postponed(self, wrapper, arguments)
+
+    def _answered(self, result: Any) -> None:
         self._result = self._given = result
         try:
             self._stand_in = StandIn(result)
@@ -179,7 +204,6 @@ class GuardedCall(CallSpans):
                 self._given = self._read(self._given)
         except Exception as error:
             self.fault(error)
-        return self._given
 
     def _failed(self, error: BaseException) -> None:
         self.failure = error
@@ -217,13 +241,21 @@ class GuardedCall(CallSpans):
         result, stand_in = self._result, self._stand_in
         # the observers keep the call: it must not keep the stream, whose end as garbage ends the spans
         self._result = self._given = self._stand_in = None
+        postponed, self._postponed = self._postponed, None
         observed = self._deferred
         if stand_in is not None and outcome is not NOTHING:
             for stream, feed, around in stand_in.instrumented(outcome):
                 observed = True
-                replaced = observe(stream, Observer(self, around, feed))
+                observer = Observer(self, around, feed)
+                if is_raw_response(stream):
+                    follow_events(stream, observer)
+                    continue
+                replaced = observe(stream, observer)
                 if stream is result:  # a generator, which is replaced by another
                     result = replaced
+        if postponed is not None:
+            observed = True
+            follow_body(result, self, postponed)
         if not observed:
             self.close()
         return result

@@ -18,6 +18,7 @@ from somatrace.instrumentation.llm.isolation.guarded_calls import Wrapper, aroun
 from somatrace.instrumentation.llm.isolation.noted_spans import NotingProvider
 from somatrace.instrumentation.llm.isolation.passive import arguments_of
 from somatrace.instrumentation.llm.isolation.quiet_context import detach_quietly
+from somatrace.instrumentation.llm.isolation.stored_answers import recorded_once
 from somatrace.libraries import Library
 
 #: Instrumentors whose wrappers work on more than one call.
@@ -114,7 +115,7 @@ def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper
         if any(part in name for part in _REPLACED):
             return wrap(target, name, wrapper)
         if _RESPONSES in name:
-            wrapper = _unless_suppressed(wrapper)
+            wrapper = _unless_suppressed(recorded_once(wrapper, name))
         return wrap(target, name, around(wrapper, name))
 
     return wrap_function_wrapper

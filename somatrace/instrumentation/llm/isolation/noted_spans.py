@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
@@ -22,6 +23,12 @@ class StartsSpans(Protocol):
     """A call for which an instrumentor starts spans."""
 
     def started(self, span: trace.Span) -> None: ...
+
+    def resumed(self) -> trace.Span | None:
+        """The span to go on with in place of a new one."""
+
+    def began(self, start_ns: Any) -> Any:
+        """The start of a span for which the instrumentor gives this one."""
 
 
 _call: Final[ContextVar[StartsSpans | None]] = ContextVar("somatrace_instrumented_call", default=None)
@@ -50,9 +57,31 @@ class CallSpans:
     def __init__(self, name: str) -> None:
         self._name = name
         self._spans: list[trace.Span] = []
+        self._start_ns = time.time_ns()
+        #: Spans to go on with, in the order in which they have started. None outside of `resuming`.
+        self._open: list[trace.Span] | None = None
+        #: Whether the call has had a span.
+        self.has_spans = False
 
     def started(self, span: trace.Span) -> None:
+        self.has_spans = True
         self._spans.append(span)
+
+    def resumed(self) -> trace.Span | None:
+        return self._open.pop(0) if self._open else None
+
+    def began(self, start_ns: Any) -> Any:
+        return start_ns if self._open is None else min(start_ns or self._start_ns, self._start_ns)
+
+    @contextmanager
+    def resuming(self) -> Iterator[None]:
+        """Go on with the spans of the call where the instrumentor starts spans in this block."""
+        self._open = list(self._spans)
+        try:
+            with noted_by(self):
+                yield
+        finally:
+            self._open = None
 
     def noting(self) -> AbstractContextManager[None]:
         """Note the spans that start in a block."""
@@ -93,9 +122,14 @@ class _NotingTracer(trace.Tracer):
         self._tracer = tracer
 
     def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
-        span = self._tracer.start_span(*args, **kwargs)
         call = _call.get()
-        if call is not None:
+        if call is None:
+            return self._tracer.start_span(*args, **kwargs)
+        span = call.resumed()
+        if span is None:
+            span = self._tracer.start_span(
+                *args, **{**kwargs, "start_time": call.began(kwargs.get("start_time"))}
+            )
             call.started(span)
         return span
 

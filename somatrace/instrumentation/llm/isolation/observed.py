@@ -10,40 +10,44 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, Final
 
 from somatrace.instrumentation.llm.isolation.feed import is_generator, unlisted
 from somatrace.instrumentation.llm.isolation.observers import Observes, Reading, observer_of, register
 from somatrace.instrumentation.llm.isolation.reads import reading, reading_into
 
+#: How methods are replaced, by their names.
+Methods = Mapping[str, Callable[[Callable[..., Any]], Any]]
+
 #: The classes whose methods are replaced.
 _patched: Final[weakref.WeakSet[type]] = weakref.WeakSet()
 _patching: Final = threading.Lock()
 
 
-def observe(stream: Any, observer: Observes) -> Any:
+def observe(stream: Any, observer: Observes, methods: Methods | None = None) -> Any:
     """What the program reads of `stream` from now on is passed to `observer`. Returns the stream.
 
     Only a generator is replaced, by a generator around it. What cannot be observed is left alone.
+    `methods`: the methods that read, and how each is replaced, for a class that is no stream.
     """
     if is_generator(stream):
-        around = _around_generator(stream, observer, whole=True)
+        around = around_generator(stream, observer, whole=True)
         register(around, observer)
         return around
     try:
-        _patch(type(stream))
+        _patch(type(stream), methods or _METHODS)
         register(stream, observer)
     except TypeError:  # a type of the C API
         observer.ended()
     return stream
 
 
-def _patch(kind: type) -> None:
+def _patch(kind: type, methods: Methods) -> None:
     with _patching:
         if kind in _patched:
             return
-        for name, replace in _METHODS.items():
+        for name, replace in methods.items():
             method = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
             if callable(method) and not hasattr(method, "_somatrace_original"):
                 function = replace(method)
@@ -68,7 +72,7 @@ def _next(method: Callable[..., Any]) -> Any:
 
 def _anext(method: Callable[..., Any]) -> Any:
     if inspect.isasyncgenfunction(method):  # of aiobotocore's event streams, for their `__aiter__`
-        return _iter(method)
+        return iterating(method)
 
     @functools.wraps(method)
     async def observed(self: Any) -> Any:
@@ -83,19 +87,21 @@ def _anext(method: Callable[..., Any]) -> Any:
     return observed
 
 
-def _iter(method: Callable[..., Any]) -> Any:
+def iterating(method: Callable[..., Any]) -> Any:
+    """Around `__iter__` and other methods that return an iterator."""
+
     @functools.wraps(method)
     def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
         observer = observer_of(self)
         iterator = method(self, *args, **kwargs)
         if observer is None or iterator is self or not is_generator(iterator) or _is_around(iterator):
             return iterator
-        return _around_generator(iterator, observer, whole=False)
+        return around_generator(iterator, observer, whole=False)
 
     return observed
 
 
-def _around_generator(generator: Any, observer: Observes, *, whole: bool) -> Any:
+def around_generator(generator: Any, observer: Observes, *, whole: bool) -> Any:
     """A generator like this one. `whole`: its end is the stream's end, also if it is closed."""
     kind = _around if inspect.isgenerator(generator) else _around_async
     around: Any = kind(generator, observer, whole)
@@ -188,7 +194,7 @@ def _entered(manager: Any, stream: Any, observer: Observes) -> Any:
     return stream if inner is None else observe(stream, inner)
 
 
-def _close(method: Callable[..., Any]) -> Any:
+def closing(method: Callable[..., Any]) -> Any:
     """Around `close` and `__exit__`, in their synchronous form. A coroutine is awaited by the program."""
 
     @functools.wraps(method)
@@ -212,21 +218,21 @@ def _close(method: Callable[..., Any]) -> Any:
     return awaited if inspect.iscoroutinefunction(method) else observed
 
 
-_METHODS: Final[dict[str, Callable[[Callable[..., Any]], Any]]] = {
+_METHODS: Final[Methods] = {
     "__next__": _next,
     "__anext__": _anext,
-    "__iter__": _iter,
-    "__aiter__": _iter,
+    "__iter__": iterating,
+    "__aiter__": iterating,
     "__enter__": _enter,
     "__aenter__": _aenter,
-    "__exit__": _close,
-    "__aexit__": _close,
-    "close": _close,
-    "aclose": _close,
+    "__exit__": closing,
+    "__aexit__": closing,
+    "close": closing,
+    "aclose": closing,
     # of the bodies of AWS's answers
     "read": reading,
     "read1": reading,
     "readinto": reading_into,
-    "read_chunked": _iter,
-    "stream": _iter,
+    "read_chunked": iterating,
+    "stream": iterating,
 }

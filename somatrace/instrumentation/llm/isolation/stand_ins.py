@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import functools
-import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from somatrace.instrumentation.llm.isolation.feed import Feed, is_stream
 from somatrace.instrumentation.llm.isolation.passive import Unread
+from somatrace.instrumentation.llm.isolation.raw_answers import (
+    copy_of_read,
+    feed_of,
+    is_raw_response,
+    is_read,
+    is_streamed,
+)
 
 
 class StandIn:
@@ -20,6 +24,8 @@ class StandIn:
 
     def __init__(self, answer: Any) -> None:
         self.streams: dict[Any, tuple[Any, Feed]] = {}
+        #: Whether the answer is the response to a request, whose body the program is going to read.
+        self.is_unread = False
         self.given = self._of(answer)
 
     def _of(self, answer: Any) -> Any:
@@ -28,8 +34,20 @@ class StandIn:
                 key: self._feed(key, value) if is_stream(value) else value for key, value in answer.items()
             }
         if is_raw_response(answer):
-            return _copy_of_raw(answer)
+            return self._of_raw(answer)
         return self._feed(None, answer) if is_stream(answer) else answer
+
+    def _of_raw(self, answer: Any) -> Any:
+        if is_streamed(answer):
+            feed = feed_of(answer)
+            if feed is None:
+                return Unread()
+            self.streams[None] = answer, feed
+            return feed
+        if is_read(answer):
+            return copy_of_read(answer)
+        self.is_unread = True
+        return Unread()
 
     def _feed(self, key: Any, stream: Any) -> Feed:
         feed = Feed(type(stream))
@@ -42,38 +60,3 @@ class StandIn:
             around = outcome if key is None else self.given.get(key)
             if around is not feed or "_parse_event" in vars(feed):
                 yield stream, feed, around
-
-
-def is_raw_response(answer: Any) -> bool:
-    """Whether a client returned its HTTP response (`.with_raw_response`, `.with_streaming_response`)."""
-    kind = type(answer)
-    return hasattr(kind, "parse") and hasattr(answer, "http_response") and hasattr(answer, "_parsed_by_type")
-
-
-def _copy_of_raw(answer: Any) -> Any:
-    """A copy that may be parsed, if the response has been read. Else the instrumentor reads nothing."""
-    if getattr(answer, "_is_sse_stream", getattr(answer, "_stream", True)):
-        return Unread()
-    if not getattr(answer.http_response, "is_stream_consumed", False) or not hasattr(
-        answer.http_response, "_content"
-    ):
-        return Unread()
-    given = copy.copy(answer)
-    given._parsed_by_type = {}
-    if inspect.iscoroutinefunction(given.parse):
-        given.parse = functools.partial(_parsed, given.parse)
-    return given
-
-
-def _parsed(parse: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:
-    """The outcome of an asynchronous `parse`, which awaits nothing after the response has been read.
-
-    Instrumentors call it, but do not await it.
-    """
-    parsing = parse(*args, **kwargs)
-    try:
-        parsing.send(None)
-    except StopIteration as done:
-        return done.value
-    parsing.close()
-    return Unread()

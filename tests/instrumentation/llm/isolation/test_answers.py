@@ -31,6 +31,8 @@ drive("raw stream", lambda: o.chat.completions.with_raw_response.create(**call, 
 drive("answer", lambda: o.chat.completions.create(**call), {"usage": lambda a: a.usage}, 6)
 streaming = {**raw, "read": lambda a: a.read(),
              "bytes": lambda a: list(a.iter_bytes(7)), "json": lambda a: a.json(),
+             "undecoded": lambda a: list(a.http_response.iter_raw(7)), "close": lambda a: a.close(),
+             "piece": lambda a: next(a.http_response.iter_bytes(5)),
              "consumed": lambda a: a.http_response.is_stream_consumed}
 def streamed(name, make):
     for _ in range(6):
@@ -42,6 +44,11 @@ async def main():
     await adrive("async stream", lambda: oa.chat.completions.create(**call, stream=True), response)
     await adrive("async responses", lambda: oa.responses.create(model="m", input="x", stream=True), response)
     await adrive("async raw", lambda: oa.chat.completions.with_raw_response.create(**call), raw, 6)
+    async def alines(a): return [line async for line in a.http_response.aiter_lines()]
+    await adrive("async raw stream",
+                 lambda: oa.chat.completions.with_raw_response.create(**call, stream=True),
+                 {"parse": lambda a: a.parse(), "lines": alines, "read": lambda a: a.http_response.aread(),
+                  "close": lambda a: a.http_response.aclose()}, 6)
     for _ in range(6):
         async with oa.chat.completions.with_streaming_response.create(**call) as answer:
             async def made(): return answer
@@ -63,6 +70,15 @@ drive("manager", lambda: a.messages.stream(**call))
 for _ in range(10):
     with a.messages.stream(**call) as stream:
         drive("entered", lambda: stream, helpers, 1)
+raw = {"parse": lambda a: a.parse(), "read": lambda a: a.read(), "text": lambda a: a.text(),
+       "lines": lambda a: list(a.iter_lines()), "bytes": lambda a: list(a.iter_bytes(7)),
+       "consumed": lambda a: a.http_response.is_stream_consumed}
+drive("raw", lambda: a.messages.with_raw_response.create(**call), raw, 6)
+drive("raw stream", lambda: a.messages.with_raw_response.create(**call, stream=True), raw, 6)
+for streams in (False, True) * 3:
+    with a.beta.messages.with_streaming_response.create(**call, stream=streams) as answer:
+        drive("streaming", lambda: answer, raw, 1)
+answer = None
 async def texts(s): return [text async for text in s.text_stream]
 ahelpers = {**helpers, "text": texts}
 async def main():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from somatrace.instrumentation.llm.isolation.passive import passive
 from tests.instrumentation.llm.isolation.argument_kinds import PRELUDE
+from tests.support.gateways import gateway
 from tests.support.llm_server import llm_server
 from tests.support.programs import run_program
 
@@ -47,6 +48,72 @@ each(lambda v: litellm.completion(model="openai/m", messages=v, max_retries=0))
 each(lambda v: litellm.embedding(model="openai/m", input=v, max_retries=0))
 """,
 }
+
+#: Streams, which a gateway serves.
+STREAMS = {
+    "groq": """
+import groq
+given = dict(base_url=os.environ["GATEWAY"], api_key="k", max_retries=0)
+g, ga = groq.Groq(**given), groq.AsyncGroq(**given)
+each(lambda v: g.chat.completions.create(model="plain", messages=v, stream=True))
+asyncio.run(aeach(lambda v: ga.chat.completions.create(model="plain", messages=v, stream=True)))
+""",
+    "ollama": """
+import ollama
+o, oa = ollama.Client(host=os.environ["GATEWAY"]), ollama.AsyncClient(host=os.environ["GATEWAY"])
+each(lambda v: o.chat(model="plain", messages=v, stream=True))
+each(lambda v: o.chat(model="plain", messages=[], stream=True, options=v))
+asyncio.run(aeach(lambda v: oa.chat(model="plain", messages=v, stream=True)))
+""",
+    "cohere": """
+import cohere
+c = cohere.ClientV2("k", base_url=os.environ["GATEWAY"])
+each(lambda v: c.chat_stream(model="plain", messages=v))
+each(lambda v: c.chat_stream(model="plain", messages=[], documents=v))
+""",
+    "mistralai": """
+from mistralai import Mistral
+m = Mistral(server_url=os.environ["GATEWAY"], api_key="k")
+each(lambda v: m.chat.stream(model="plain", messages=v))
+asyncio.run(aeach(lambda v: m.chat.stream_async(model="plain", messages=v)))
+""",
+    "google.genai": """
+from google import genai
+g = genai.Client(api_key="k", http_options={"base_url": os.environ["GATEWAY"]})
+each(lambda v: g.models.generate_content_stream(model="plain", contents=v))
+each(lambda v: g.models.generate_content_stream(model="plain", contents="x", config={"stop_sequences": v}))
+asyncio.run(aeach(lambda v: g.aio.models.generate_content_stream(model="plain", contents=v)))
+""",
+}
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("library", STREAMS)
+def test_streamed_requests_are_the_same_without_tracing_with_it_and_with_content(library: str) -> None:
+    if not _installed(library):
+        pytest.skip(f"{library} is not installed in this environment")
+
+    def run(mode: str) -> tuple[list[bytes], object]:
+        bodies: list[bytes] = []
+        with gateway(bodies) as url:
+            source = PRELUDE + STREAMS[library] + "\nprint(json.dumps(outcomes))\n"
+            done = run_program(source, {"GATEWAY": url, "MODE": mode}, timeout=400)
+            return bodies, json.loads(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor() as pool:
+        off, on, content = pool.map(run, ("off", "on", "content"))
+
+    assert len(off[0]) > 5
+    assert on == off
+    assert content == off
 
 
 @pytest.mark.slow

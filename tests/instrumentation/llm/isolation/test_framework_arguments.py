@@ -254,6 +254,130 @@ async def main():
     await aeach(lambda v: called(v).aexecute())
 asyncio.run(main())
 """,
+    "crewai": """
+import concurrent.futures
+os.environ |= dict(CREWAI_DISABLE_TELEMETRY="true", CREWAI_DISABLE_TRACKING="true")
+from crewai import LLM, Agent, Crew, Task
+from crewai.tools import tool
+from litellm.litellm_core_utils.thread_pool_executor import executor
+logged, submit, noted = [], executor.submit, outcome
+def submitted(*args, **kwargs):
+    logged.append(submit(*args, **kwargs))
+    return logged[-1]
+executor.submit = submitted
+def outcome(error):
+    "A thread of litellm reads a call's messages too, at any time."
+    concurrent.futures.wait(logged)
+    reads.sort()
+    noted(error)
+given = dict(base_url=os.environ["OPENAI_BASE_URL"], api_key="k")
+def native(**more): return LLM(model="openai/m", **given, **more)
+def gateway(**more): return LLM(model="openai/m", is_litellm=True, max_retries=0, **given, **more)
+for model in (native, gateway):
+    each(lambda v: model().call(v))
+    each(lambda v: model(stop=v).call("x"))
+    asyncio.run(aeach(lambda v: model().acall(v)))
+def agent(**more): return Agent(**{"role": "r", "goal": "g", "backstory": "b", "llm": native(), **more})
+def crew(**task):
+    made = agent()
+    task = Task(**{"description": "d", "expected_output": "e", "agent": made, **task})
+    return Crew(agents=[made], tasks=[task])
+each(lambda v: crew(description="d {x}").kickoff(inputs={"x": v}))
+each(lambda v: agent().kickoff(v))
+@tool("given")
+def tooled(x: typing.Any) -> typing.Any:
+    "A tool."
+    return x
+each(lambda v: tooled.run(x=v))
+""",
+    "haystack": """
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+from haystack import AsyncPipeline, Document, Pipeline, component
+from haystack.components.builders import ChatPromptBuilder, PromptBuilder
+from haystack.components.generators import OpenAIGenerator
+from haystack.components.generators.chat import OpenAIChatGenerator
+from haystack.dataclasses import ChatMessage
+def model(**more): return OpenAIChatGenerator(model="m", max_retries=0, **more)
+@component
+class Given:
+    @component.output_types(out=typing.Any)
+    def run(self, x: typing.Any):
+        return {"out": x}
+def piped(kind=Pipeline):
+    made = kind(); made.add_component("given", Given())
+    return made
+def prompted():
+    made = Pipeline()
+    made.add_component("builder", ChatPromptBuilder([ChatMessage.from_user("hi {{x}}")]))
+    made.add_component("model", model())
+    made.connect("builder.prompt", "model.messages")
+    return made
+def user(v): return [ChatMessage.from_user("x", meta={"y": v})]
+each(lambda v: piped().run({"given": {"x": v}}))
+each(lambda v: piped().run(v))
+each(lambda v: prompted().run({"builder": {"x": v}}))
+each(lambda v: prompted().run({"builder": {"x": "y", "template": v}}))
+each(lambda v: model().run(v))
+each(lambda v: model().run(user(v)))
+each(lambda v: model().run(user(1), generation_kwargs={"extra_body": {"y": v}}))
+each(lambda v: model(tools=v).run(user(1)))
+each(lambda v: OpenAIGenerator(model="m").run(v))
+asyncio.run(aeach(lambda v: model().run_async(v)))
+asyncio.run(aeach(lambda v: piped(AsyncPipeline).run_async({"given": {"x": v}})))
+""",
+    "llama_index": """
+from llama_index.core import Document, PromptTemplate, SummaryIndex
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.llms import MockLLM
+from llama_index.core.tools import FunctionTool
+from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
+from llama_index.llms.openai import OpenAI
+class Passing(Workflow):
+    @step
+    async def passed(self, event: StartEvent) -> StopEvent:
+        return StopEvent(result=event.get("x"))
+def model(**more): return OpenAI(model="gpt-4o-mini", max_retries=0, **more)
+def user(v): return [ChatMessage("x", additional_kwargs={"y": v})]
+def given(x: typing.Any) -> typing.Any:
+    "A tool."
+    return x
+tool = FunctionTool.from_defaults(given)
+def told(v): return SummaryIndex.from_documents([Document(text="x", metadata={"y": 1})])
+engine = lambda v: told(v).as_query_engine(llm=MockLLM())
+each(lambda v: model().chat(v))
+each(lambda v: model().chat(user(v)))
+each(lambda v: model().stream_chat(v))
+each(lambda v: model().complete(v))
+each(lambda v: model().complete("x", extra_body={"y": v}))
+each(lambda v: model(additional_kwargs={"extra_body": {"y": v}}).chat(user(1)))
+each(lambda v: model().predict(PromptTemplate("hi {x}"), x=v))
+each(lambda v: tool.call(x=v))
+each(lambda v: engine(v).query(v))
+async def main():
+    await aeach(lambda v: model().achat(v))
+    await aeach(lambda v: tool.acall(x=v))
+    await aeach(lambda v: Passing().run(x=v))
+asyncio.run(main())
+""",
+    "smolagents": """
+from smolagents import OpenAIServerModel, Tool, ToolCallingAgent
+given = dict(api_base=os.environ["OPENAI_BASE_URL"], api_key="k")
+def model(**more): return OpenAIServerModel("m", **given, client_kwargs={"max_retries": 0}, **more)
+class Add(Tool):
+    name, description, output_type = "add", "Adds.", "integer"
+    inputs = {"a": {"type": "integer", "description": "a number"}}
+    def forward(self, a: int) -> int:
+        return a
+def agent(tools, **more): return ToolCallingAgent(tools, model(), max_steps=1, verbosity_level=0, **more)
+each(lambda v: model()(v))
+each(lambda v: model(extra_body={"y": v})([{"role": "user", "content": "x"}]))
+each(lambda v: model().generate([{"role": "user", "content": "x"}], stop_sequences=v))
+each(lambda v: agent([Add()]).run(v))
+each(lambda v: agent([Add()]).run("x", additional_args={"y": v}))
+for make in SEQUENCES:
+    try: agent(make([Add()])).run("x"); outcome(None)
+    except Exception as error: outcome(error)
+""",
     "mcp": """
 import anyio
 from mcp import ClientSession
