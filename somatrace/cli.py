@@ -143,7 +143,7 @@ def doctor(
     env_file: _EnvFile = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Timeout per probe, in seconds.")] = 10,
     send: Annotated[
-        bool, typer.Option("--send", help="Also send one span, to try the target's storage.")
+        bool, typer.Option("--send", help="Also send one span, to test the target's storage.")
     ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every setting and every check that passed.")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from opentelemetry import context as otel_context
 
-from tests.support.measuring import CHILDREN, MeasuredTests
+from tests.support.measuring import PROGRAMS, MeasuredTests
 from tests.support.waiting import HANG
 
 _FOREIGN = ("SOMATRACE_", "OTEL_", "LANGFUSE_", "TRACELOOP_", "TRACE_CONTENT", "OPENAI_", "ANTHROPIC_")
@@ -105,5 +105,5 @@ def _own_context() -> Iterator[None]:
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither this test nor its processes are measured: coverage is slow, and imports modules itself."""
-    for name in CHILDREN:
+    for name in PROGRAMS:
         monkeypatch.delenv(name, raising=False)

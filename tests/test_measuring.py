@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.measuring import CHILDREN, ENOUGH
+from tests.support.measuring import ENOUGH, PROGRAMS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,6 +35,7 @@ def test_make_test_runs_the_same_tests_with_coverage_in_ci_and_without_elsewhere
 SUITE = """
 import sys
 import pytest
+from hypothesis import given, strategies
 import package
 
 def note(name):
@@ -49,6 +50,11 @@ def test_repeats(case):
 def test_differs(case):
     package.other(case)
     note("differs")
+
+@given(strategies.integers())
+def test_examples(number):
+    package.same()
+    note("examples")
 
 def test_alone():
     note("alone")
@@ -79,7 +85,7 @@ def notes(tmp_path_factory) -> list[str]:
     (directory / "test_suite.py").write_text(SUITE)
     (directory / "package.py").write_text(PACKAGE)
     (directory / "conftest.py").write_text(PLUGIN)
-    environ = {name: value for name, value in os.environ.items() if name not in CHILDREN}
+    environ = {name: value for name, value in os.environ.items() if name not in PROGRAMS}
     options = [
         "-q",
         "-s",
@@ -106,11 +112,13 @@ def notes(tmp_path_factory) -> list[str]:
 
 
 @pytest.mark.slow
-def test_most_cases_of_a_test_that_reaches_nothing_new_are_not_measured(notes):
-    first, *others = [line.split()[1] for line in notes if line.startswith("repeats")]
+@pytest.mark.parametrize("test", ["repeats", "examples"])
+def test_most_cases_and_examples_that_reach_nothing_new_are_not_measured(notes, test):
+    cases = [line.split()[1] for line in notes if line.startswith(test)]
 
-    assert [first, *others[:ENOUGH]] == ["measured"] * (ENOUGH + 1)
-    assert 0 < others[ENOUGH:].count("measured") < 15
+    assert len(cases) >= 60
+    assert cases[:ENOUGH] == ["measured"] * ENOUGH
+    assert 0 < cases[ENOUGH + 1 :].count("measured") < 0.3 * len(cases)
 
 
 @pytest.mark.slow

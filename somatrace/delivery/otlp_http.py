@@ -170,7 +170,7 @@ def _failure(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, http.client.RemoteDisconnected):
-        return "hung up without an answer"
+        return "closed the connection without an answer"
     if isinstance(error, http.client.HTTPException):
         return "the answer is not HTTP"
     if isinstance(error, OSError) and error.strerror:

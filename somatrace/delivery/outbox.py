@@ -245,7 +245,7 @@ class Outbox:
 
     def _recovered(self) -> None:
         if self._reported:
-            log.info("tracing target takes spans again")
+            log.info("tracing target accepts spans again")
         self._reported = False
         self._failures = 0
 

@@ -40,12 +40,12 @@ _CHOKED: Final = StatusRule("retry", choked=True)
 _AMBIGUOUS: Final = StatusRule("retry", ambiguous=True)
 _AUTH: Final = StatusRule("misconfigured", "auth")
 _PATH: Final = StatusRule("misconfigured", "path")
-_REJECTED: Final = StatusRule("rejected", message="the target refuses this batch")
-_NO_TRACES: Final = "the target does not take traces"
+_REJECTED: Final = StatusRule("rejected", message="the target rejected this batch")
+_NO_TRACES: Final = "the target does not accept traces"
 _NO_PATH: Final = StatusRule(
     "misconfigured",
     "path",
-    "nothing takes traces at this path; Langfuse wants /api/public/otel/v1/traces, a collector /v1/traces",
+    "nothing accepts traces at this path; Langfuse has /api/public/otel/v1/traces, a collector /v1/traces",
 )
 
 #: By first digit, for statuses without a row of their own.
@@ -64,15 +64,15 @@ _HTTP: Final[dict[int, StatusRule]] = {
         "auth",
         "the keys are not accepted; check the public and secret key, and that they belong to this host",
     ),
-    403: StatusRule("misconfigured", "auth", "the keys lack the right to write traces"),
+    403: StatusRule("misconfigured", "auth", "the keys are not allowed to write traces"),
     404: _NO_PATH,
     405: _NO_PATH,
-    407: StatusRule("misconfigured", "auth", "the proxy wants credentials"),
+    407: StatusRule("misconfigured", "auth", "the proxy requires credentials"),
     408: _RETRY,
     410: StatusRule("misconfigured", "path", _NO_TRACES),
-    413: StatusRule("too_large", message="the target takes only smaller batches"),
+    413: StatusRule("too_large", message="the target accepts only smaller batches"),
     415: StatusRule(
-        "misconfigured", "path", "the target does not take protobuf, or not with this compression"
+        "misconfigured", "path", "the target does not accept protobuf, or not with this compression"
     ),
     422: _REJECTED,
     425: _RETRY,

@@ -59,8 +59,8 @@ KINDS: Final[dict[str, FindingKind]] = {
     ),
     "answers": FindingKind(
         "ok",
-        "the target answers: {what} in {milliseconds} ms to an export without spans, which tries no storage "
-        "(--send does, with one span)",
+        "the target answers: {what} in {milliseconds} ms to an export without spans, which does not test "
+        "its storage (--send does, with one span)",
     ),
     "sent": FindingKind("ok", "the target has accepted one span: trace {trace_id}, tenant {tenant}"),
     "dns": FindingKind(
@@ -129,8 +129,8 @@ KINDS: Final[dict[str, FindingKind]] = {
     ),
     "sdk_unknown": FindingKind(
         "note",
-        "opentelemetry-sdk {version} is of a form that somatrace does not know: its spans cost several times "
-        "as much as somatrace's own",
+        "somatrace does not know opentelemetry-sdk {version}: spans are the SDK's own, which cost several "
+        "times as much as somatrace's",
     ),
     "agent": FindingKind(
         "note",
@@ -152,7 +152,7 @@ KINDS: Final[dict[str, FindingKind]] = {
         "wrong",
         "{library} {version} is not instrumented: its module {module} has become a namespace package, "
         "which {instrumentor} {its_version} does not know",
-        "an older {library}, or a newer {instrumentor}",
+        "install an older {library}, or a newer {instrumentor}",
     ),
     "library_outside": FindingKind(
         "wrong",
@@ -191,7 +191,7 @@ KINDS: Final[dict[str, FindingKind]] = {
     "sdk_spans": FindingKind(
         "note",
         "in {app} spans are those of the OpenTelemetry SDK, which cost several times as much as somatrace's "
-        "own: something sets a tracer provider before init_tracing, or this SDK is of an unknown form",
+        "own: something sets a tracer provider before init_tracing, or somatrace does not know this SDK",
     ),
     "ignored": FindingKind("note", "{app} ignored incoming headers: {what}"),
     "imported": FindingKind("ok", "{library} {version} imported, instrumented: yes{more}"),

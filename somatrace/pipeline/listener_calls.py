@@ -31,4 +31,4 @@ class ListenerCalls:
                 listener(record)
             except Exception as error:
                 name = getattr(listener, "__name__", listener)
-                self._warnings.warning(id(listener), "listener %r: %s", name, type(error).__name__)
+                self._warnings.warning(id(listener), "listener %r raised %s", name, type(error).__name__)

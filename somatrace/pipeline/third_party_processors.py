@@ -48,7 +48,7 @@ class ThirdPartyProcessors:
         """Queue a guarded copy for each processor."""
         for processor in self._processors:
             if not self._worker.put((processor, span)):
-                self._warn(processor, "it does not keep up and is not shown every span")
+                self._warn(processor, "it cannot keep up and does not get every span")
 
     def flush(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until the processors have received and flushed everything."""

@@ -18,8 +18,8 @@ class Status:
     instrumentation of each library; `unheard` counts span starts and events not passed to listeners because
     the queue was half full; `ignored` counts incoming and outgoing headers that were ignored, by reason;
     `unprotected` names tracer providers that the content guard does not cover. `lean_spans` is False if spans
-    are the SDK's own, which cost several times as much: with an SDK of unknown form, or a tracer provider
-    that the program set first.
+    are the SDK's own, which cost several times as much: with an SDK that somatrace does not know, or a tracer
+    provider that the program set first.
     """
 
     enabled: bool

@@ -34,7 +34,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "unusable": Outcome(
         2,
         "the configured target is not used: {what}",
-        "until this setting is mended, spans of services go to the local store, or nowhere without keys",
+        "until this setting is fixed, spans of services go to the local store, or nowhere without keys",
     ),
     "model": Outcome(
         2,

@@ -183,7 +183,7 @@ def test_a_finding_shows_problem_place_and_remedy(tmp_path, capsys):
         "  |\n"
         "1 | from fastapi import FastAPI\n"
         "  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
-        "  by services/orders/Dockerfile:4: uvicorn app.main:app\n"
+        "  via services/orders/Dockerfile:4: uvicorn app.main:app\n"
         '  help: put `init_tracing("<name>")` at the top level of services/orders/app/main.py, '
         "after its imports and before any model client\n\n"
         "1 process: 1 finding\n"

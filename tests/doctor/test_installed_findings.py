@@ -62,7 +62,9 @@ def test_an_sdk_of_unknown_form_is_noted(monkeypatch):
 
     [line] = found("sdk_unknown")
 
-    assert line.startswith(f"opentelemetry-sdk {metadata.version('opentelemetry-sdk')} is of a form ")
+    assert line.startswith(
+        f"somatrace does not know opentelemetry-sdk {metadata.version('opentelemetry-sdk')}: "
+    )
 
 
 def test_a_missing_dependency_is_reported(install):

@@ -286,7 +286,9 @@ def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):
 
     assert usual.exit_code == 0
     [answers] = texts(usual, "answers")
-    assert answers.endswith("to an export without spans, which tries no storage (--send does, with one span)")
+    assert answers.endswith(
+        "to an export without spans, which does not test its storage (--send does, with one span)"
+    )
     assert sending.exit_code == 1
     assert level(sending, "server") == "wrong"
     assert texts(sending, "server")[0].endswith(": 500, to one span")

@@ -112,7 +112,7 @@ def test_a_slow_third_party_processor_is_logged_once(caplog) -> None:
         go_on.set()
         span_processor.remove_span_processor(stuck)
     lines = [record.message for record in caplog.records if record.message.startswith("Stuck")]
-    assert lines == ["Stuck: it does not keep up and is not shown every span"]
+    assert lines == ["Stuck: it cannot keep up and does not get every span"]
     assert len(seen.spans) < 3000
 
 

@@ -51,7 +51,7 @@ def test_https_to_a_plain_http_port_exits_with_12(smoke, backend):
     report = smoke(langfuse(backend.url.replace("http", "https"), backend))
 
     assert report.exit_code == 12
-    assert report.message.endswith("what answers there speaks no TLS")
+    assert report.message.endswith("the server there does not speak TLS")
 
 
 def test_a_missing_certificate_file_exits_with_12(smoke, backend, tmp_path):
@@ -138,7 +138,7 @@ def test_a_target_that_rejects_the_trace_exits_with_15(smoke, backend):
     report = smoke(backend.env)
 
     assert report.exit_code == 15
-    assert report.message.endswith("400: the target refuses this batch")
+    assert report.message.endswith("400: the target rejected this batch")
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_target_that_never_answers_exits_with_15_in_bounded_time(smoke, backen
     report = smoke(backend.env, timeout=3.0)
 
     assert report.exit_code == 15
-    assert report.message.endswith("took the request and did not answer in time")
+    assert report.message.endswith("accepted the request but did not answer in time")
 
 
 def test_a_server_that_hangs_up_or_does_not_speak_http_exits_with_15(smoke, backend):
@@ -161,7 +161,7 @@ def test_a_server_that_hangs_up_or_does_not_speak_http_exits_with_15(smoke, back
         connection.sendall(b"220 mail.example.com ESMTP\r\n")
         connection.close()
 
-    for script, ending in ((hang_up, "hung up without an answer"), (talk, "is not HTTP")):
+    for script, ending in ((hang_up, "closed the connection without an answer"), (talk, "is not HTTP")):
         with raw_server(script) as port:
             report = smoke(langfuse(f"http://127.0.0.1:{port}", backend))
         assert report.exit_code == 15

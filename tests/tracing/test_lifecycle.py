@@ -361,7 +361,7 @@ def test_an_outage_logs_one_line_at_its_start_and_one_at_its_end(server):
     lines = [line for line in done.stderr.splitlines() if "somatrace" in line]
     assert len(lines) == 2
     assert "503" in lines[0]
-    assert "takes spans again" in lines[1]
+    assert "accepts spans again" in lines[1]
     assert len(server.spans) == 300
 
 

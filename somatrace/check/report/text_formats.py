@@ -40,7 +40,7 @@ def _block(finding: Finding, color: bool) -> Iterator[str]:
         yield f"{number} | {shown(cut)}"
         yield f"{pad} | {' ' * indent}{'^' * min(len(source.strip()), _WIDEST)}"
     for step in finding.chain:
-        yield f"  by {shown(step)}"
+        yield f"  via {shown(step)}"
     if finding.help:
         yield f"  help: {shown(finding.help)}"
 

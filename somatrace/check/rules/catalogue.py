@@ -52,6 +52,6 @@ def explained(code: str) -> str:
     """The text of `--explain`."""
     rule = RULES[code]
     parts = [f"{rule.code} ({rule.name}): {rule.summary}", "", rule.reason]
-    for title, example in (("Broken", rule.broken), ("Kept", rule.kept)):
+    for title, example in (("Broken", rule.broken), ("Correct", rule.kept)):
         parts += ["", f"{title}:", "", *(f"    {line}".rstrip() for line in example.rstrip().split("\n"))]
     return "\n".join(parts) + "\n"

@@ -95,7 +95,7 @@ def _connection_failure(error: Exception, where: str, timeout: float) -> Excepti
 
 def _ssl_reason(error: ssl.SSLError) -> str:
     if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-        return "what answers there speaks no TLS"
+        return "the server there does not speak TLS"
     return (error.reason or "the handshake failed").lower().replace("_", " ")
 
 
@@ -108,11 +108,11 @@ def _request(
         response = connection.getresponse()
         return Exchange(response.status, response.headers, response.read(MAX_BODY))
     except TimeoutError:
-        raise Failure("server", f"{host} took the request and did not answer in time") from None
+        raise Failure("server", f"{host} accepted the request but did not answer in time") from None
     except http.client.RemoteDisconnected:
-        raise Failure("server", f"{host} hung up without an answer") from None
+        raise Failure("server", f"{host} closed the connection without an answer") from None
     except http.client.HTTPException:
-        raise Failure("server", f"what {host} answers is not HTTP") from None
+        raise Failure("server", f"the answer of {host} is not HTTP") from None
     except OSError as error:
         raise Failure("server", f"{host}: {error.strerror or type(error).__name__}") from None
     except ValueError:  # the text of the exception contains the header value

@@ -55,7 +55,7 @@ class IngestThread:
                     cleaned = now
             except Exception as error:  # the thread must survive
                 done = False
-                _log.warning("taking in spans failed: %s", type(error).__name__)
+                _log.warning("reading waiting spans into the local store failed: %s", type(error).__name__)
             wait = _EVERY if done else _AFTER_FAILURE
 
     def _paced(self, spans: Iterable[DecodedSpan]) -> Iterator[DecodedSpan]:

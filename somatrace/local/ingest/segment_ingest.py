@@ -83,7 +83,9 @@ class SegmentIngest:
             return True  # no directory: nothing was ever written
         except (OSError, sqlite3.Error) as error:
             name = type(error).__name__
-            self._warnings.warning(name, "could not take spans into the local store: %s: %s", name, error)
+            self._warnings.warning(
+                name, "could not read waiting spans into the local store: %s: %s", name, error
+            )
             return False
 
     def _is_new(self, entry: os.DirEntry[str]) -> bool:

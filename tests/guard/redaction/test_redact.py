@@ -480,6 +480,7 @@ def processor_time(text):
     return min(once() for _ in range(3))
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_work_grows_no_faster_than_the_text(seed):
     text = seed * max(1, 4000 // len(seed))
@@ -488,6 +489,7 @@ def test_work_grows_no_faster_than_the_text(seed):
     assert candidates(text) <= 3 * len(text)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_twice_the_text_takes_at_most_two_and_a_half_times_the_steps(seed):
     text = seed * max(1, 2000 // len(seed))
@@ -496,6 +498,7 @@ def test_twice_the_text_takes_at_most_two_and_a_half_times_the_steps(seed):
     assert steps(text * 2) <= 2.5 * steps(text) + 500
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_processor_time_is_far_from_quadratic_for_eight_times_the_text(seed):
     text = seed * max(1, 4000 // len(seed))

@@ -27,6 +27,7 @@ def examined(text: str) -> tuple[str, int]:
         return redact_text(text), work.examined
 
 
+@pytest.mark.usefixtures("unmeasured")  # many times the same search
 @pytest.mark.parametrize("seed", HOSTILE)
 def test_a_hostile_text_is_examined_a_bounded_number_of_times(seed: str) -> None:
     found, characters = examined(seed * (200_000 // len(seed)))
