@@ -12,13 +12,12 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry.metrics import NoOpMeterProvider
 
+from somatrace.instrumentation import post_import
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
@@ -148,6 +147,8 @@ def _unsupported(library: Library) -> str:
     if library.unsupported is None:
         return ""
     distribution, first = library.unsupported
+    from importlib import metadata
+
     try:
         major = metadata.version(distribution).partition(".")[0]
     except metadata.PackageNotFoundError:
@@ -186,6 +187,8 @@ def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) 
 
 def _defer(package: str, library: str, coverage: Coverage) -> None:
     """Keep failing import hooks of an instrumentor from failing the program's import."""
+    import wrapt
+
     for name, module in list(sys.modules.items()):
         is_part = name == package or name.startswith(package + ".")
         if is_part and getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
@@ -200,6 +203,6 @@ def _guarded_hooks(library: str, coverage: Coverage) -> Callable[[Callable[[Modu
             except Exception as error:
                 coverage.failed(library, error)
 
-        wrapt.register_post_import_hook(run, name)
+        post_import.register(run, name)
 
     return register
