@@ -169,7 +169,7 @@ def _sampled(context: SpanContext, result: sampling.SamplingResult) -> SpanConte
 
 def _context_of(span: object) -> SpanContext | None:
     """The context of a parent span of another class, if it is valid."""
-    if not isinstance(span, Span):
+    if span is None or not isinstance(span, Span):
         return None
     context = span.get_span_context()
     return context if isinstance(context, SpanContext) and context.is_valid else None  # type: ignore[redundant-expr]
