@@ -21,22 +21,8 @@ from somatrace.instrumentation import post_import
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
-from somatrace.instrumentation.llm import (
-    agents_events,
-    answer_usage,
-    assistants,
-    cached_answers,
-    google_tokens,
-    langchain_events,
-    langchain_runs,
-    llama_index_events,
-    mcp_streams,
-    mcp_transports,
-    repairs,
-)
+from somatrace.instrumentation.llm import mcp_transports
 from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
-from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
-from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.libraries import INSTRUMENTED, Library
 
@@ -110,6 +96,8 @@ class Switch:
             self._coverage.set(self._library.name, self._switch_on(loaded) or ON)
 
     def _switch_on(self, loaded: ModuleType) -> str | None:
+        from somatrace.instrumentation.llm import instrumentor_steps as steps  # with the first library
+
         instrumentor_class = getattr(importlib.import_module(self._package), self._library.instrumentor)
         accepted = inspect.signature(instrumentor_class.__init__).parameters
         instrumentor = instrumentor_class(
@@ -122,24 +110,15 @@ class Switch:
             state = "on (switched on by the program)"
         else:
             _defer(self._package, self._library.name, self._coverage)
-            if self._library.name == "mcp":
-                mcp_streams.isolate_streams(self._package)
-            if self._library.name == "langchain":
-                langchain_events.add_handler(self._package)
-                close_streams(self._package)
-                langchain_runs.install(self._coverage)
-            if self._library.name == "llama_index":
-                llama_index_events.isolate_handler(self._package, data_packages(self._library))
-            if self._library.name == "openai_agents":
-                agents_events.isolate_processor(self._package, data_packages(self._library))
-            isolation = isolate(self._library)
+            isolation = steps.prepare(self._library, self._coverage)
             self._deferred.install()
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True, **isolation
             )
         self._capture.gate(self._package)
         silence_prints(self._package)
-        return _repair(self._library, self._package, loaded, self._coverage) or state
+        hooks = _guarded_hooks(self._library.name, self._coverage)
+        return steps.complete(self._library, loaded, hooks) or state
 
 
 def _unsupported(library: Library) -> str:
@@ -156,33 +135,6 @@ def _unsupported(library: Library) -> str:
     if not major.isdecimal() or int(major) < first:
         return ""
     return f"{library.instrumentor_distribution} supports {distribution} below {first}"
-
-
-def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) -> str | None:
-    library = row.name
-    if library in ("anthropic", "openai"):
-        repairs.remove_event_loops(package)
-    if library == "openai":
-        repairs.forget_finished_responses()
-        assistants.report_runs(package, _guarded_hooks(library, coverage))
-        answer_usage.complete_openai(package)
-    if library == "langchain":
-        langchain_events.start_all_handlers(package)
-        cached_answers.mark_langchain(package)
-        answer_usage.complete_langchain(package)
-        langchain_events.isolate_handler(package, data_packages(row))
-        langchain_events.note_first_tokens(package)
-    if library in ("google.genai", "vertexai"):
-        google_tokens.count_all(package)
-    if library == "google.genai":
-        google_tokens.note_requests(library)
-    if library == "litellm":
-        cached_answers.mark_litellm(package)
-        answer_usage.complete_litellm(package)
-    if library == "anthropic":
-        answer_usage.complete_anthropic(package)
-        return repairs.disable_native_anthropic_spans(loaded)
-    return None
 
 
 def _defer(package: str, library: str, coverage: Coverage) -> None:
