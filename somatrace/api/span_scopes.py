@@ -71,6 +71,8 @@ class SpanBlock(ContextTokens):
     def attach(self) -> Span:
         """Start the span, and make it the current one."""
         given, parent, below = self._given, open_context(), current.get()
+        if _MAKER in parent:
+            parent = _outside(parent)
         self.begin(_tags_for(below, given) if given[3] or given[1] in _NAMING else below)
         span = self._span = _start(given, parent)
         self.own(_inside(parent, span, given[1]))
@@ -114,8 +116,7 @@ class SpanScope:
         # a generator keeps the tags with which it was created, whatever blocks surround its steps
         tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
         if self._span is None:
-            maker = self._created_in.get(_MAKER)
-            parent = maker._context if isinstance(maker, SpanScope) else self._created_in
+            parent = _outside(self._created_in)
             self._span = _start(self._given, parent)
             self._context = _inside(parent, self._span, self._given[1])
         tokens.own(Context(self._context))
@@ -176,6 +177,12 @@ def _tags_for(below: Tags, given: Given) -> Tags:
     elif kind == "agent":
         block_tags = block_tags.deriving(**{semconv.AGENT: name[:128]})
     return block_tags
+
+
+def _outside(created_in: Context) -> Context:
+    """The context that a span starts in: not that of the creation of an enclosing generator, but its own."""
+    maker = created_in.get(_MAKER)
+    return maker._context if isinstance(maker, SpanScope) else created_in
 
 
 def _inside(parent: Context, span: Span, kind: Kind) -> Context:
