@@ -201,9 +201,11 @@ def _start(given: Given, parent: Context) -> Span:
     try:
         if declared or kind in _NAME_ATTRIBUTES:
             return _start_with(given, parent, _start_attributes(given))
-        started = _tracer().start_span(
-            name, parent, _INTERNAL, semconv.KIND_ATTRIBUTES[kind], (), None, False, False
-        )
+        tracer = _tracer()
+        attributes: dict[str, str] = semconv.KIND_ATTRIBUTES[kind]
+        if not getattr(tracer, "takes_short_texts", False):
+            attributes = dict(attributes)  # the sampler of another provider could change them
+        started = tracer.start_span(name, parent, _INTERNAL, attributes, (), None, False, False)
         state = state_of(started)
         if state is not None:
             state.kind, state.name = kind, name

@@ -43,6 +43,7 @@ class LeanTracer(SomatraceTracer):
         most, longest = limits.max_span_attributes, limits.max_span_attribute_length
         self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
+        #: Whether the limits leave room for `ShortTexts`.
         self.takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
         self._bits: Callable[[int], int] = getattr(self.id_generator, "bits", _no_bits)
         self._new_trace_id = self.id_generator.generate_trace_id
