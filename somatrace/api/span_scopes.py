@@ -71,6 +71,8 @@ class SpanBlock(ContextTokens):
     def attach(self) -> Span:
         """Start the span, and make it the current one."""
         given, parent, below = self._given, open_context(), current.get()
+        if _MAKER in parent:
+            parent = _outside(parent)
         self.begin(_tags_for(below, given) if given[3] or given[1] in _NAMING else below)
         span = self._span = _start(given, parent)
         self.own(_inside(parent, span, given[1]))
@@ -114,8 +116,7 @@ class SpanScope:
         # a generator keeps the tags with which it was created, whatever blocks surround its steps
         tokens = ContextTokens(self._tags, over=self._over if current.get() is self._below else None)
         if self._span is None:
-            maker = self._created_in.get(_MAKER)
-            parent = maker._context if isinstance(maker, SpanScope) else self._created_in
+            parent = _outside(self._created_in)
             self._span = _start(self._given, parent)
             self._context = _inside(parent, self._span, self._given[1])
         tokens.own(Context(self._context))
@@ -178,6 +179,12 @@ def _tags_for(below: Tags, given: Given) -> Tags:
     return block_tags
 
 
+def _outside(created_in: Context) -> Context:
+    """The context that a span starts in: not that of the creation of an enclosing generator, but its own."""
+    maker = created_in.get(_MAKER)
+    return maker._context if isinstance(maker, SpanScope) else created_in
+
+
 def _inside(parent: Context, span: Span, kind: Kind) -> Context:
     """The context in the block, of which nobody else has a reference yet."""
     context = Context(parent)
@@ -194,9 +201,11 @@ def _start(given: Given, parent: Context) -> Span:
     try:
         if declared or kind in _NAME_ATTRIBUTES:
             return _start_with(given, parent, _start_attributes(given))
-        started = _tracer().start_span(
-            name, parent, _INTERNAL, semconv.KIND_ATTRIBUTES[kind], (), None, False, False
-        )
+        tracer = _tracer()
+        attributes: dict[str, str] = semconv.KIND_ATTRIBUTES[kind]
+        if not getattr(tracer, "takes_short_texts", False):
+            attributes = dict(attributes)  # the sampler of another provider could change them
+        started = tracer.start_span(name, parent, _INTERNAL, attributes, (), None, False, False)
         state = state_of(started)
         if state is not None:
             state.kind, state.name = kind, name

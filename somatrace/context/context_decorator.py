@@ -12,17 +12,10 @@ import inspect
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
-
-import wrapt
+from typing import Any, Protocol, TypeVar, cast
 
 from somatrace.context.exception_origins import note_thrown
 from somatrace.context.open_blocks import Block, is_open_here, resume, suspend_above, top_block
-
-if TYPE_CHECKING:
-    _FunctionWrapper = wrapt.FunctionWrapper[Any, Any]
-else:
-    _FunctionWrapper = wrapt.FunctionWrapper  # takes no type parameters before wrapt 2
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -119,7 +112,9 @@ def _wrap(function: F, open_scope: OpenScope, open_once: OpenScope) -> F:
             holder.append(scope.create_inside(functools.partial(inner, *args, **kwargs)))
             return steps
 
-        return cast("F", _GeneratorFunction(function, create))
+        from somatrace.context.generator_function import GeneratorFunction
+
+        return cast("F", GeneratorFunction(function, create))
     if _is(function, inspect.iscoroutinefunction):
         return cast("F", _coroutine_function(function, open_once))
 
@@ -174,16 +169,6 @@ async def _awaited(scope: ContextScope, function: Callable[..., Any], args: Any,
     scope.detach()
     scope.end(None)
     return result
-
-
-class _GeneratorFunction(_FunctionWrapper):
-    """A wrapped generator function that opens its scope when called.
-
-    `inspect` still recognizes it as one (FastAPI checks), and it pickles by name like a plain function.
-    """
-
-    def __reduce_ex__(self, protocol: object) -> str:
-        return str(self.__wrapped__.__qualname__)
 
 
 class _StepScope:

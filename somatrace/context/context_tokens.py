@@ -83,7 +83,11 @@ class ContextTokens(Block):
         if here:
             attached = otel_context.get_current()
             own = attached is self._context
-            found = _open_part(self.below()) if own else _open_part(attached, closing=self)
+            if own:
+                found = self.below()
+                found = _open_part(found) if _BLOCK in found else found
+            else:
+                found = _open_part(attached, closing=self)
             if found is not attached:
                 otel_context.attach(found)
             attached = found

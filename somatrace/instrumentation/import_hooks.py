@@ -10,8 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import wrapt
-
+from somatrace.instrumentation import post_import
 from somatrace.instrumentation.coverage import ON, Coverage
 from somatrace.instrumentation.guarded_call import guarded, guarded_async
 
@@ -44,7 +43,7 @@ def when_imported(
 
     coverage.waits(name, module)
     try:
-        wrapt.register_post_import_hook(instrument, module)
+        post_import.register(instrument, module)
     except Exception as error:
         coverage.failed(name, error)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,12 +32,18 @@ def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
     state = Path(xdg_state_home)
     if not state.is_absolute():
         state = Path("~/.local/state")
-    candidates = [state / _NAME]
+    return next((path for path in map(_expanded, _candidates(state)) if path and _private(path)), None)
+
+
+def _candidates(state: Path) -> Iterator[Path]:
+    yield state / _NAME
+    import tempfile  # takes long, and is seldom needed
+
     try:
-        candidates.append(Path(tempfile.gettempdir()) / f"{_NAME}-{os.geteuid()}")
+        directory = Path(tempfile.gettempdir())
     except OSError:
-        pass  # no temporary directory either: the whole file system is read-only, as in hardened containers
-    return next((path for path in map(_expanded, candidates) if path and _private(path)), None)
+        return  # no temporary directory either: the whole file system is read-only, as in hardened containers
+    yield directory / f"{_NAME}-{os.geteuid()}"
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class LeanSpan(RecordingSpan):
     def set_attributes(self, attributes: Any) -> None:
         """Like the SDK's; what is no mapping is ignored."""
         if type(attributes) is ShortTexts and not self.values and self._tracer.takes_short_texts:
-            self.values = attributes.copy()  # of `span`, at the start
+            self.values = attributes.copy()  # of `span`, which sets them once, at the start
             return
         if type(attributes) is dict and len(attributes) <= _FEW and self._end_time is None:
             values, longest, room = self.values, self._tracer.short_text, self._tracer.most_attributes

@@ -43,6 +43,7 @@ class LeanTracer(SomatraceTracer):
         most, longest = limits.max_span_attributes, limits.max_span_attribute_length
         self.most_attributes = _UNLIMITED if most is None else most
         self.short_text = SHORT if longest is None else min(SHORT, longest)
+        #: Whether the limits leave room for `ShortTexts`.
         self.takes_short_texts = self.most_attributes >= 8 and self.short_text >= 32
         self._bits: Callable[[int], int] = getattr(self.id_generator, "bits", _no_bits)
         self._new_trace_id = self.id_generator.generate_trace_id
@@ -169,7 +170,7 @@ def _sampled(context: SpanContext, result: sampling.SamplingResult) -> SpanConte
 
 def _context_of(span: object) -> SpanContext | None:
     """The context of a parent span of another class, if it is valid."""
-    if not isinstance(span, Span):
+    if span is None or not isinstance(span, Span):
         return None
     context = span.get_span_context()
     return context if isinstance(context, SpanContext) and context.is_valid else None  # type: ignore[redundant-expr]

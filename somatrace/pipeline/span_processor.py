@@ -19,6 +19,7 @@ from somatrace.context.context_tokens import open_context
 from somatrace.context.span_state import MAX_ABOVE, Around, SpanState, attach_state, state_of
 from somatrace.context.tags import Tags, current
 from somatrace.pipeline.guarded_span import GuardedSpan
+from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.recording_span import make_recording
 from somatrace.pipeline.span_naming import naming_at_start
 from somatrace.runtime.clock import clock
@@ -217,8 +218,7 @@ def _state_for(span: Span, parent: SpanState | None) -> SpanState:
         state = SpanState(tags, None)
         if is_request:
             state.shares_label = True
-        tracer = getattr(span, "_tracer", None)
-        state.naming = naming_at_start(span, {} if tracer is None else tracer.namings)
+        state.naming = naming_at_start(span, span._tracer.namings if type(span) is LeanSpan else {})
         return state
     root = parent if parent._root is None else parent._root
     around = parent.tags

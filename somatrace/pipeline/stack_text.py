@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from types import CodeType, FunctionType
 from typing import Any, Final
 
-from wrapt import FunctionWrapper
-
 from somatrace.context.failure_place import (
     CAUSE,
     CONTEXT,
@@ -164,6 +162,7 @@ def _functions(namespace: Mapping[str, Any], file: str) -> dict[str, list[tuple[
     found: dict[str, list[tuple[int, str]]] = {}
     seen: set[int] = set()
     waiting: list[Any] = list(namespace.values())
+    wrapper = getattr(sys.modules.get("wrapt"), "FunctionWrapper", None)
     while waiting and len(seen) < _MAX_OBJECTS:
         one = waiting.pop()
         if id(one) in seen:
@@ -180,7 +179,7 @@ def _functions(namespace: Mapping[str, Any], file: str) -> dict[str, list[tuple[
             waiting.append(one.__func__)
         elif kind is property:
             waiting += [one.fget, one.fset, one.fdel]
-        elif issubclass(kind, FunctionWrapper):  # a generator function decorated with `span`
+        elif wrapper is not None and issubclass(kind, wrapper):  # a generator function decorated with `span`
             waiting.append(one.__wrapped__)
         elif issubclass(kind, type) and _namespace(one).get("__module__") == namespace.get("__name__"):
             waiting.extend(_namespace(one).values())

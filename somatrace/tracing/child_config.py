@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +25,8 @@ def pickled(config: Config | None) -> dict[str, bytes | None]:
 
 def restored(fields: Mapping[str, bytes | None]) -> tuple[Config | None, tuple[str, ...]]:
     """The `Config` again, and a problem for each field that is missing from it."""
+    import pickle  # only where there is a `Config`
+
     given: dict[str, Any] = {}
     problems: list[str] = []
     for name, data in fields.items():
@@ -44,6 +45,8 @@ def _pickled(value: Any) -> bytes | None:
 
 
 def _dumped(value: Any) -> bytes | None:
+    import pickle
+
     try:
         return pickle.dumps(value)
     except Exception as error:

@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import pickle
 import types
+from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.trace.status import StatusCode
 
 from somatrace import bind, outgoing, span
-from somatrace.semconv import KINDS
+from somatrace.semconv import KIND_ATTRIBUTES, KINDS, ShortTexts
 from somatrace.testing import assert_no_content, assert_tags, capture
 from tests.support.programs import run_program
 
@@ -327,3 +328,62 @@ def test_span_uses_a_provider_set_after_the_first_span() -> None:
         """
     )
     assert done.stdout == "ok\n"
+
+
+def test_a_sampler_that_changes_its_attributes_changes_no_other_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+
+    from somatrace.api import span_scopes
+
+    class Writes(Sampler):
+        def should_sample(self, *given: Any, **_: Any) -> SamplingResult:
+            given[4]["written"] = True
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, given[4])
+
+        def get_description(self) -> str:
+            return "writes"
+
+    with capture() as seen:
+        with monkeypatch.context() as patch:
+            patch.setattr(span_scopes._tracer(), "sampler", Writes())
+            with span("first"):
+                pass
+        with span("second"):
+            pass
+
+    second = next(one for one in seen.spans if one.name == "second")
+    assert "written" not in second.attributes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_attributes_of_a_kind_are_few_and_short(kind: str) -> None:
+    attributes = KIND_ATTRIBUTES[kind]
+    assert type(attributes) is ShortTexts
+    assert len(attributes) <= 8
+    assert all(type(value) is str and key and len(value) <= 32 for key, value in attributes.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"])
+def test_the_attributes_of_a_kind_keep_the_limits(name: str) -> None:
+    done = run_program(
+        """
+        from opentelemetry import trace
+        from somatrace import init_tracing, span
+        from somatrace.semconv import KIND_ATTRIBUTES, KINDS
+        init_tracing("svc")
+        tracer = trace.get_tracer("somatrace")
+        for kind in KINDS:
+            with span("one", kind=kind) as found:
+                given = dict(found.attributes)
+            expected = tracer.start_span("one", attributes=dict(KIND_ATTRIBUTES[kind]))
+            same = dict(expected.attributes).items() <= given.items() or len(given) == 2
+            print(same, max(map(len, given.values())))
+        """,
+        {name: "2", "SOMATRACE_TARGET": "none"},
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == len(KINDS)
+    assert all(same == "True" for same, _ in lines)
+    if name == "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT":
+        assert all(longest == "2" for _, longest in lines)

@@ -8,9 +8,11 @@ import contextvars
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import anyio
 import pytest
+import wrapt
 from opentelemetry import trace
 
 from somatrace import bind, bound, span
@@ -289,3 +291,29 @@ def test_generators_are_wrapped_with_a_wrapt_whose_types_take_no_parameters():
     """)
 
     assert done.stdout == "[1]\n"
+
+
+def test_a_block_that_is_open_while_a_generator_is_created_encloses_what_is_created_in_it() -> None:
+    made: list[Any] = []
+
+    @span("inner")
+    def inner() -> Any:
+        yield 1
+
+    @wrapt.decorator
+    def creating(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        with span("creating"):
+            made.append(inner())
+        return wrapped(*args, **kwargs)
+
+    @span("outer")
+    @creating
+    def outer() -> Any:
+        yield 2
+
+    with capture() as seen:
+        assert [*outer(), *made[0]] == [2, 1]
+
+    ids = {found.name: found.context.span_id for found in seen.spans}
+    parents = {found.name: found.parent.span_id for found in seen.spans if found.parent}
+    assert parents["inner"] == ids["creating"]

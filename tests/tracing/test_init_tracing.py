@@ -167,6 +167,20 @@ def test_the_local_target_imports_no_database_and_no_protobuf(tmp_path) -> None:
     assert done.stdout == "True set()\n"
 
 
+def test_the_start_loads_nothing_that_only_instrumented_libraries_need() -> None:
+    done = run_program(
+        """
+        import sys
+        from somatrace import init_tracing
+        init_tracing("svc")
+        slow = {"wrapt", "asyncio", "importlib.metadata", "decimal", "tempfile", "google.protobuf", "ssl"}
+        print(slow & sys.modules.keys())
+        """,
+        {"SOMATRACE_TARGET": "local"},
+    )
+    assert done.stdout == "set()\n"
+
+
 def test_status_shows_the_target_and_no_secret() -> None:
     with otlp_server() as server:
         env = {

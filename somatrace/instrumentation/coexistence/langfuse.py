@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry import context as otel_context
 
 from somatrace.instrumentation.call_context import uninstrumented
@@ -33,6 +32,8 @@ def _report(coverage: Coverage) -> str:
 def _one_span(module: ModuleType) -> None:
     """Make the span of `langfuse.openai`, which wraps openai for the whole process, the only one of a call,
     or omit it if a framework's span covers the call."""
+    import wrapt
+
     for resource in module.OPENAI_METHODS_V1:
         with suppress(AttributeError, ImportError):  # not in this version of openai
             wrapper = _called if resource.sync else _awaited
@@ -51,6 +52,8 @@ async def _awaited(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
 
 @contextmanager
 def _without_second_span(call: Any) -> Iterator[Any]:
+    import wrapt
+
     if otel_context.get_value(_COVERED):
         while isinstance(call, (wrapt.BoundFunctionWrapper, wrapt.FunctionWrapper)):
             call = call.__wrapped__

@@ -10,7 +10,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
@@ -97,6 +96,8 @@ class FallbackTracer:
 
     def begin(self) -> str | None:
         """Set the fallback now and after each later `Traceloop.init`. Returns the state for `status()`."""
+        import wrapt
+
         self._capture.gate("traceloop.sdk")
         wrapt.wrap_function_wrapper(self._sdk, "Traceloop.init", self._around_init)
         add = getattr(trace.get_tracer_provider(), "add_span_processor", None)

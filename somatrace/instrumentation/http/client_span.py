@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from somatrace import semconv
 from somatrace.instrumentation.call_context import in_http_span, in_llm_call, llm_call_in, without_http
+from somatrace.instrumentation.http.cancellation import is_cancellation
 from somatrace.instrumentation.http.telemetry_requests import is_telemetry
 
 log = logging.getLogger("somatrace")
@@ -56,7 +56,7 @@ class ClientRequest:
         span = self._detach()
         if span is None:
             return
-        if isinstance(error, asyncio.CancelledError):
+        if is_cancellation(error):
             span.set_attribute(semconv.OUTCOME, "cancelled")
         else:
             span.set_attribute(semconv.ERROR_TYPE, error_type(error))

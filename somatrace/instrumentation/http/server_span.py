@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,6 +14,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from somatrace import propagation, semconv
 from somatrace.context.span_state import state_of
 from somatrace.instrumentation.call_context import in_third_party_server_span
+from somatrace.instrumentation.http.cancellation import is_cancellation
 from somatrace.instrumentation.http.client_span import METHOD, METHODS, STATUS, error_type
 from somatrace.instrumentation.http.starlette_middleware import has_tracing_middleware
 
@@ -87,7 +87,7 @@ class ServerRequest:
 
     def failed(self, error: BaseException) -> None:
         """Record an exception of the app, which then propagates to the server."""
-        if isinstance(error, asyncio.CancelledError):
+        if is_cancellation(error):
             if self._span is not None:
                 self._span.set_attribute(semconv.OUTCOME, "cancelled")
         elif isinstance(error, Exception):

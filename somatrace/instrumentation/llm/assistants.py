@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -288,5 +287,7 @@ def _parsed(answer: Any) -> Any:
 
 def _plain(method: Any) -> Any:
     """The client's own method, below the instrumentor's wrapper. Its decorators have a `__wrapped__`, too."""
+    import wrapt
+
     is_wrapper = isinstance(method, (wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper))
     return method.__wrapped__ if is_wrapper else method

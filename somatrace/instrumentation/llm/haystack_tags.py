@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
@@ -19,12 +18,12 @@ from somatrace.runtime.fail_safe import from_a_signal
 _NAME: Final = "haystack"
 
 
-def isolate_tags(
-    register: Callable[[Callable[[ModuleType], Any], str], None], packages: tuple[str, ...]
-) -> None:
-    """Isolate haystack's tags when its modules are imported, for which `register` calls a function."""
-    register(functools.partial(_encode_copies, packages=packages), "haystack.tracing.utils")
-    register(_enable_quietly, "haystack.tracing.opentelemetry")
+def isolate_tags(module: ModuleType, packages: tuple[str, ...]) -> None:
+    """Isolate haystack's tags in one of the two modules that make them, as it is imported."""
+    if module.__name__ == "haystack.tracing.utils":
+        _encode_copies(module, packages)
+    else:
+        _enable_quietly(module)
 
 
 def _encode_copies(utils: ModuleType, packages: tuple[str, ...]) -> None:

@@ -19,7 +19,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from opentelemetry import context as otel_context
-from wrapt import ObjectProxy
 
 from somatrace import propagation, semconv
 from somatrace.instrumentation.call_context import in_llm_call, uninstrumented
@@ -129,33 +128,20 @@ class _Connection:
             otel_context.detach(token)
         if not isinstance(streams, tuple) or len(streams) < 2:
             return streams
-        return (streams[0], _Sender(streams[1], self._context), *streams[2:])
+        from somatrace.instrumentation.llm.mcp_sender import Sender
 
-    async def __aexit__(self, *error: object) -> Any:
-        return await self._connection.__aexit__(*error)
+        return (streams[0], Sender(streams[1], self._prepare), *streams[2:])
 
-
-class _Sender(ObjectProxy):  # type: ignore[type-arg]
-    """The stream of sent messages."""
-
-    def __init__(self, stream: Any, context: Callable[[], dict[str, str]]) -> None:
-        super().__init__(stream)
-        self._self_context = context
-
-    async def __aenter__(self) -> Any:
-        await self.__wrapped__.__aenter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> Any:
-        return await self.__wrapped__.__aexit__(*error)
-
-    async def send(self, item: Any) -> Any:
+    def _prepare(self, item: Any) -> None:
+        """Put the trace into a message, and a snapshot of the code that sends it beside it."""
         try:
-            _set_meta(item, self._self_context)
+            _set_meta(item, self._context)
             setattr(item, _SNAPSHOT, propagation.ContextSnapshot())
         except Exception:
             log.debug("a message of an MCP client is left unchanged", exc_info=True)
-        return await self.__wrapped__.send(item)
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self._connection.__aexit__(*error)
 
 
 def _set_meta(item: Any, context: Callable[[], dict[str, str]]) -> None:

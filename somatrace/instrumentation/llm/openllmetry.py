@@ -14,38 +14,24 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
 from opentelemetry.metrics import NoOpMeterProvider
 
+from somatrace.instrumentation import post_import
 from somatrace.instrumentation.content_capture import ContentCapture
 from somatrace.instrumentation.coverage import ON, WAITING, Coverage
 from somatrace.instrumentation.import_hooks import when_imported
-from somatrace.instrumentation.llm import (
-    agents_events,
-    answer_usage,
-    assistants,
-    cached_answers,
-    google_tokens,
-    haystack_tags,
-    langchain_events,
-    langchain_runs,
-    llama_index_events,
-    mcp_streams,
-    mcp_transports,
-    repairs,
-)
+from somatrace.instrumentation.llm import mcp_transports
 from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
-from somatrace.instrumentation.llm.isolation import stored_answers
-from somatrace.instrumentation.llm.isolation.installation import data_packages, isolate
-from somatrace.instrumentation.llm.langgraph_streams import close_streams
 from somatrace.instrumentation.llm.log_filter import silence_prints
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
+
+#: Modules by which a library makes spans by itself, also where its instrumentor does not support it.
+_MAKING_SPANS: Final = {"haystack": ("haystack.tracing.utils", "haystack.tracing.opentelemetry")}
 
 
 async def _upload_nothing(*_: object) -> str:
@@ -91,12 +77,16 @@ class Switch:
     def wait(self) -> None:
         """Wait for the library, and for the instrumentor in case the program imports that itself."""
         self._deferred.wait()
-        if self._library.name == "haystack":
-            haystack_tags.isolate_tags(
-                _guarded_hooks("haystack", self._coverage), data_packages(self._library)
-            )
+        hooks = _guarded_hooks(self._library.name, self._coverage)
+        for module in _MAKING_SPANS.get(self._library.name, ()):
+            hooks(self._isolate, module)
         when_imported(self._module, self._coverage, self._imported, library=self._library.name)
-        _guarded_hooks(self._library.name, self._coverage)(self._completed, self._package)
+        hooks(self._completed, self._package)
+
+    def _isolate(self, module: ModuleType) -> None:
+        from somatrace.instrumentation.llm import instrumentor_steps as steps  # with the first library
+
+        steps.isolate_spans(self._library, module)
 
     def _imported(self, loaded: ModuleType) -> str | None:
         """Instrument the imported library. Returns its state for `status()`, None for "on"."""
@@ -122,6 +112,8 @@ class Switch:
             self._coverage.set(self._library.name, state or ON)
 
     def _switch_on(self, loaded: ModuleType) -> str | None:
+        from somatrace.instrumentation.llm import instrumentor_steps as steps  # with the first library
+
         instrumentor_class = getattr(importlib.import_module(self._package), self._library.instrumentor)
         accepted = inspect.signature(instrumentor_class.__init__).parameters
         instrumentor = instrumentor_class(
@@ -134,24 +126,15 @@ class Switch:
             state = "on (switched on by the program)"
         else:
             _defer(self._package, self._library.name, self._coverage)
-            if self._library.name == "mcp":
-                mcp_streams.isolate_streams(self._package)
-            if self._library.name == "langchain":
-                langchain_events.add_handler(self._package)
-                close_streams(self._package)
-                langchain_runs.install(self._coverage)
-            if self._library.name == "llama_index":
-                llama_index_events.isolate_handler(self._package, data_packages(self._library))
-            if self._library.name == "openai_agents":
-                agents_events.isolate_processor(self._package, data_packages(self._library))
-            isolation = isolate(self._library)
+            isolation = steps.prepare(self._library, self._coverage)
             self._deferred.install()
             instrumentor.instrument(
                 meter_provider=NoOpMeterProvider(), raise_exception_on_conflict=True, **isolation
             )
         self._capture.gate(self._package)
         silence_prints(self._package)
-        return _repair(self._library, self._package, loaded, self._coverage) or state
+        hooks = _guarded_hooks(self._library.name, self._coverage)
+        return steps.complete(self._library, loaded, hooks) or state
 
 
 @contextmanager
@@ -173,6 +156,8 @@ def _unsupported(library: Library) -> str:
     if library.unsupported is None:
         return ""
     distribution, first = library.unsupported
+    from importlib import metadata
+
     try:
         major = metadata.version(distribution).partition(".")[0]
     except metadata.PackageNotFoundError:
@@ -182,37 +167,10 @@ def _unsupported(library: Library) -> str:
     return f"{library.instrumentor_distribution} supports {distribution} below {first}"
 
 
-def _repair(row: Library, package: str, loaded: ModuleType, coverage: Coverage) -> str | None:
-    library = row.name
-    if library in ("anthropic", "openai"):
-        repairs.remove_event_loops(package)
-    if library == "openai":
-        stored_answers.forget_finished()
-        assistants.report_runs(package, _guarded_hooks(library, coverage))
-        answer_usage.complete_openai(package)
-    if library == "langchain":
-        langchain_events.start_all_handlers(package)
-        cached_answers.mark_langchain(package)
-        answer_usage.complete_langchain(package)
-        langchain_events.isolate_handler(package, data_packages(row))
-        langchain_events.note_first_tokens(package)
-    if library in ("google.genai", "vertexai"):
-        google_tokens.count_all(package)
-    if library == "google.genai":
-        google_tokens.note_requests(library)
-    if library == "litellm":
-        cached_answers.mark_litellm(package)
-        answer_usage.complete_litellm(package)
-    if library == "mistralai":
-        return repairs.disable_native_mistralai_spans(loaded)
-    if library == "anthropic":
-        answer_usage.complete_anthropic(package)
-        return repairs.disable_native_anthropic_spans(loaded)
-    return None
-
-
 def _defer(package: str, library: str, coverage: Coverage) -> None:
     """Keep failing import hooks of an instrumentor from failing the program's import."""
+    import wrapt
+
     for name, module in list(sys.modules.items()):
         is_part = name == package or name.startswith(package + ".")
         if is_part and getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
@@ -227,6 +185,6 @@ def _guarded_hooks(library: str, coverage: Coverage) -> Callable[[Callable[[Modu
             except Exception as error:
                 coverage.failed(library, error)
 
-        wrapt.register_post_import_hook(run, name)
+        post_import.register(run, name)
 
     return register

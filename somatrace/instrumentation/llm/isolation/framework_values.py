@@ -7,9 +7,9 @@ instrumentor gets copies of these, in which everything of the program is passive
 from __future__ import annotations
 
 import datetime as dt
-import decimal
 import enum
 import pathlib
+import sys
 import types
 import uuid
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from somatrace.instrumentation.llm.isolation.passive import (
 
 #: Types of the standard library whose text is their value.
 _VALUES: Final = (
-    uuid.UUID, decimal.Decimal, dt.date, dt.datetime, dt.time, dt.timedelta,
+    uuid.UUID, dt.date, dt.datetime, dt.time, dt.timedelta,
     pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath,
 )  # fmt: skip
 #: Definitions of tools, of which only names, texts and schemas are read.
@@ -74,9 +74,14 @@ class PassiveAttributes:
         return copied(getattr(self._subject, name), self._packages)
 
 
+def _decimal() -> object:
+    """`Decimal`; None if its module is not loaded, because then it has no values."""
+    return getattr(sys.modules.get("decimal"), "Decimal", None)
+
+
 class _FrameworkReader(PassiveReader):
     def _is_kept(self, kind: type) -> bool:
-        return kind in _VALUES or kind in _DEFINITIONS or issubclass(kind, type)
+        return kind in _VALUES or kind in _DEFINITIONS or kind is _decimal() or issubclass(kind, type)
 
     def _object(self, kind: type, value: Any, depth: int) -> Any:
         if issubclass(kind, enum.Enum):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry import context
-from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
 
 from somatrace.instrumentation.llm.isolation.bodies import after_reading
 from somatrace.instrumentation.llm.isolation.framework_runs import around_run
@@ -123,6 +122,7 @@ def _wrapping(wrap: Callable[..., Any], around: Callable[[Wrapper, str], Wrapper
 
 def _unless_suppressed(wrapper: Callable[..., Any]) -> Callable[..., Any]:
     """The wrapper, except in calls of a framework or gateway whose own span reports the request."""
+    from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
 
     @functools.wraps(wrapper)
     def called(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
