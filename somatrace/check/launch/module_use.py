@@ -149,11 +149,7 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
             use.app, use.role = _TRITON, "triton"
         return
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        paths = [_path(use, one) for one in statement.decorator_list]
-        if any(path.startswith("chainlit.on_") for path in paths):
-            use.app = use.app or statement.name
-        elif not use.app and any(path.startswith("functions_framework.") for path in paths):
-            use.app, use.role = statement.name, "lambda"
+        _expose_function(use, statement)
         return
     if not use.app and _draws(use, statement):
         use.app, use.role = "streamlit", "streamlit"
@@ -169,6 +165,14 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     path = _path(use, value.func) or (name if name.endswith("_app") else "")
     if path in _ROLES or path.rpartition(".")[2] in _APPS:
         use.app, use.role = target.id, _ROLES.get(path, "server")
+
+
+def _expose_function(use: ModuleUse, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    paths = [_path(use, one) for one in function.decorator_list]
+    if any(path.startswith("chainlit.on_") for path in paths):
+        use.app = use.app or function.name
+    elif not use.app and any(path.startswith("functions_framework.") for path in paths):
+        use.app, use.role = function.name, "lambda"
 
 
 def _draws(use: ModuleUse, statement: ast.stmt) -> bool:

@@ -22,7 +22,7 @@ _TASK_FILES = {
     "Makefile": (("make",),), "makefile": (("make",),), "GNUmakefile": (("make",),), "justfile": (("just",),),
     "Taskfile.yml": (("task",),), "Taskfile.yaml": (("task",),), "Pipfile": (("pipenv", "run"),),
     "pixi.toml": (("pixi", "run"),), "hatch.toml": (("hatch", "run"),), "poe_tasks.toml": (("poe",),),
-    "package.json": (("npm", "run"),),
+    "package.json": (("npm", "run"),), "tox.ini": (("tox",),),
     "pyproject.toml": (
         ("pdm", "run"), ("hatch", "run"), ("pixi", "run"), ("poe",), ("rye", "run"), ("task",),
     ),
@@ -46,6 +46,11 @@ _UNREAD = (
             r"|(?:run|start|serve|server|install|worker|app)\.(?:ps1|bat|cmd)"
         ),
         _NAMES_PYTHON,
+    ),
+    # Skaffold (https://skaffold.dev/docs/builders/builder-types/buildpacks/), Tilt, DevSpace, Garden
+    (
+        re.compile(r"skaffold\.ya?ml|Tiltfile|devspace\.ya?ml|(?:.+\.)?garden\.ya?ml"),
+        re.compile(rf"^[ \t]*buildpacks?:|{_NAMES_PYTHON.pattern}", re.MULTILINE),
     ),
     # Bazel and Pants
     (
