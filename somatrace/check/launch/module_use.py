@@ -43,6 +43,8 @@ class ModuleUse:
     role: str = "server"
     serves: bool = False
     runs: bool = False
+    #: whether it calls Streamlit, in functions at least
+    draws: bool = False
     #: the line of its first model client; 0 without
     model: int = 0
     relative: bool = False
@@ -62,6 +64,8 @@ def module_use(module: ast.Module, source: bytes) -> ModuleUse:
     for statement in _statements(module.body):
         _expose(use, statement)
         use.runs = use.runs or _works(statement)
+    if use.runs and use.draws and not use.app:
+        use.app, use.role = "streamlit", "streamlit"
     return use
 
 
@@ -118,6 +122,7 @@ def _call(use: ModuleUse, node: ast.Call) -> None:
         return
     if path.startswith("chainlit.on_"):
         use.app = use.app or "__name__"
+    use.draws = use.draws or path.startswith("streamlit.")
     use.serves = use.serves or (_serves(path) and not path.startswith(_NO_SERVERS))
     if not use.model:
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None

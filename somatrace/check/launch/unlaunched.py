@@ -176,7 +176,9 @@ def _module_name(tree: FileTree, path: str, use: ModuleUse) -> tuple[str, str]:
     """The dotted name of a module in its outermost package, and the directory that the package is in."""
     parts = [basename(path)[:-3]]
     folder = dirname(path)
-    while folder and (tree.is_file(f"{folder}/__init__.py") or (use.relative and len(parts) == 1)):
+    while basename(folder).isidentifier() and (
+        tree.is_file(f"{folder}/__init__.py") or (use.relative and len(parts) == 1)
+    ):
         parts.insert(0, basename(folder))
         folder = dirname(folder)
     if parts[-1] == "__init__" or (parts[-1] == "__main__" and not use.app):

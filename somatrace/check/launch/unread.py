@@ -74,6 +74,11 @@ _UNKNOWN = "{path} builds an image of Python code and starts `{program}`, which 
 _NAMED = "{path} names Python, and the check does not read such launchers"
 
 
+def names_python(text: str) -> bool:
+    """Whether a launcher's text names Python, a file of it, or a server of it."""
+    return _NAMES_PYTHON.search(text) is not None
+
+
 def scripts(tree: FileTree, around: LaunchContext) -> Iterator[Launch]:
     """The processes of shell scripts that are named as if they started the program."""
     yield from _tasks(tree, around)
