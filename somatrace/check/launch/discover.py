@@ -19,6 +19,7 @@ from somatrace.check.launch import (
     supervised,
     units,
     unlaunched,
+    unread,
 )
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.presence import without_guesses
@@ -160,6 +161,8 @@ def _yaml(path: str, around: LaunchContext, images: tuple[str, ...]) -> Iterator
     try:
         documents = yaml_reader.load(text)
     except yaml_reader.UndecidableError as error:
+        if "$TEMPLATE" in text and not unread.names_python(text):
+            return  # a chart's, for a program of another kind
         yield servers.undecidable(LaunchOrigin(path, 1, ""), path, f"its YAML cannot be interpreted: {error}")
         return
     if hosted is not None and kind == "hosted":

@@ -30,6 +30,7 @@ _ARGUMENT = re.compile(r"(?<!\S)(\w+)(?:=(?:\"[^\"]*\"|'[^']*'|\S*))?")
 _NAME = re.compile(r"(?:docker|container)file(?:[._-].+)?|.+[._-](?:docker|container)file", re.IGNORECASE)
 #: Documents and code about Dockerfiles.
 _NO_DOCKERFILES = (".md", ".rst", ".txt", ".py", ".pyc", ".js", ".ts", ".go", ".rs", ".java", ".sh", ".json")
+_SERVING_BASE = re.compile(r"tiangolo/(?:uvicorn-gunicorn|meinheld-gunicorn|uwsgi-nginx)")
 _MOST_PARENTS = 20
 #: Each stage copies the variables and copies of its parent.
 _MOST_STAGES = 300
@@ -194,6 +195,20 @@ def launches(path: str, around: LaunchContext, override: Override = AS_BUILT) ->
     return next((one for one in [first, *given] if is_followed(one, around.tree)), first)
 
 
+def _served_by_base(path: str, inside: LaunchContext) -> list[Launch]:
+    """What an image starts by itself whose base serves `/app/app/main.py` or `/app/main.py`
+    (https://github.com/tiangolo/uvicorn-gunicorn-docker#module_name).
+    """
+    name = "app.main" if inside.file("/app/app/main.py") else "main"
+    if inside.file("/app/main.py") is None and name == "main":
+        return []
+    words = ("gunicorn", f"{name}:app")
+    command = ContainerCommand(words, "", 1)
+    return started(
+        DeclaredCommand(None, path), DeclaredCommand(command, path), replace(inside, workdir="/app")
+    )
+
+
 def _launched(
     path: str, stage: BuildStage, context: str, around: LaunchContext, override: Override
 ) -> list[Launch]:
@@ -216,6 +231,8 @@ def _launched(
             return [servers.undecidable(origin, written, reason)]
     if is_lambda(stage.base) and (first.command is None or first.command.words == (ENTRYPOINT,)):
         return handled(last, inside)
+    if first.command is None and last.command is None and _SERVING_BASE.match(stage.base):
+        return _served_by_base(path, inside)
     return [*started(first, last, inside), *_supervised(inside)]
 
 

@@ -43,6 +43,8 @@ class ModuleUse:
     role: str = "server"
     serves: bool = False
     runs: bool = False
+    #: whether it calls Streamlit, in functions at least
+    draws: bool = False
     #: the line of its first model client; 0 without
     model: int = 0
     relative: bool = False
@@ -62,6 +64,8 @@ def module_use(module: ast.Module, source: bytes) -> ModuleUse:
     for statement in _statements(module.body):
         _expose(use, statement)
         use.runs = use.runs or _works(statement)
+    if use.runs and use.draws and not use.app:
+        use.app, use.role = "streamlit", "streamlit"
     return use
 
 
@@ -118,6 +122,7 @@ def _call(use: ModuleUse, node: ast.Call) -> None:
         return
     if path.startswith("chainlit.on_"):
         use.app = use.app or "__name__"
+    use.draws = use.draws or path.startswith("streamlit.")
     use.serves = use.serves or (_serves(path) and not path.startswith(_NO_SERVERS))
     if not use.model:
         first = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
@@ -149,11 +154,7 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
             use.app, use.role = _TRITON, "triton"
         return
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-        paths = [_path(use, one) for one in statement.decorator_list]
-        if any(path.startswith("chainlit.on_") for path in paths):
-            use.app = use.app or statement.name
-        elif not use.app and any(path.startswith("functions_framework.") for path in paths):
-            use.app, use.role = statement.name, "lambda"
+        _expose_function(use, statement)
         return
     if not use.app and _draws(use, statement):
         use.app, use.role = "streamlit", "streamlit"
@@ -169,6 +170,14 @@ def _expose(use: ModuleUse, statement: ast.stmt) -> None:
     path = _path(use, value.func) or (name if name.endswith("_app") else "")
     if path in _ROLES or path.rpartition(".")[2] in _APPS:
         use.app, use.role = target.id, _ROLES.get(path, "server")
+
+
+def _expose_function(use: ModuleUse, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+    paths = [_path(use, one) for one in function.decorator_list]
+    if any(path.startswith("chainlit.on_") for path in paths):
+        use.app = use.app or function.name
+    elif not use.app and any(path.startswith("functions_framework.") for path in paths):
+        use.app, use.role = function.name, "lambda"
 
 
 def _draws(use: ModuleUse, statement: ast.stmt) -> bool:

@@ -13,7 +13,12 @@ from somatrace.check.launch.around import Launch, LaunchContext
 from somatrace.check.launch.compose import container_command
 from somatrace.check.launch.container import DeclaredCommand, Override
 
-_KINDS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout"}
+#: `Service` is Knative's, https://knative.dev/docs/serving/; one of Kubernetes itself has no containers.
+KINDS = frozenset([
+    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod", "Rollout", "Service", "InferenceService",
+])  # fmt: skip
+#: They start again and again: Kubernetes' own, those of Argo Workflows and of KEDA. What runs once is a tool.
+RECURRING = frozenset(["CronJob", "CronWorkflow", "ScaledJob"])
 _MOST_DEPTH = 12
 #: A command that a template fills in, lines of Helm and Jinja that are no YAML, and values.
 _TEMPLATE_COMMAND = re.compile(r"\b(command|args):[ \t]*\n[ \t]*\{\{[^{}]*\}\}[ \t]*$", re.MULTILINE)
@@ -22,13 +27,17 @@ _TEMPLATE_VALUE = re.compile(r"\{\{[^{}]*\}\}")
 
 
 def launches(
-    path: str, documents: list[Any], around: LaunchContext, images: tuple[str, ...]
+    path: str,
+    documents: list[Any],
+    around: LaunchContext,
+    images: tuple[str, ...],
+    kinds: frozenset[str] = KINDS,
 ) -> Iterator[Launch]:
     """Containers that set a command. Jobs and init containers are one-off."""
     for document in documents:
-        if isinstance(document, dict) and document.get("kind") in _KINDS:
+        if isinstance(document, dict) and document.get("kind") in kinds:
             for container in _containers(document, 0):
-                yield from _container(path, container, around, images)
+                yield from _container(path, container, around, images, alone=kinds is RECURRING)
 
 
 def _containers(node: Any, depth: int) -> Iterator[dict[str, Any]]:
@@ -38,13 +47,24 @@ def _containers(node: Any, depth: int) -> Iterator[dict[str, Any]]:
     if isinstance(listed, list):
         yield from (one for one in listed if isinstance(one, dict))
         return
+    if isinstance(node.get("container"), dict):  # a template of Argo
+        yield node["container"]
     for value in node.values():
-        yield from _containers(value, depth + 1)
+        for one in value if isinstance(value, list) else (value,):
+            yield from _containers(one, depth + 1)
 
 
 def _container(
-    path: str, container: dict[str, Any], around: LaunchContext, images: tuple[str, ...]
+    path: str,
+    container: dict[str, Any],
+    around: LaunchContext,
+    images: tuple[str, ...],
+    *,
+    alone: bool,
 ) -> list[Launch]:
+    """The processes of a container. Without the image's directories, a missing target proves nothing,
+    unless the container is `alone` in naming one.
+    """
     command, arguments = container_command(container.get("command")), container_command(container.get("args"))
     if command is None and arguments is None:
         return []
@@ -58,7 +78,7 @@ def _container(
     return [
         one
         for one in dockerfile.started(DeclaredCommand(command, path), DeclaredCommand(arguments, path), where)
-        if _is_in_tree(one, around)
+        if alone or not one.problem
     ]
 
 
@@ -70,11 +90,6 @@ def _image(name: str, images: tuple[str, ...]) -> str | None:
         if len(parts) > 1 and parts[-2] == short:
             return image
     return images[0] if len(images) == 1 else None
-
-
-def _is_in_tree(launch: Launch, _: LaunchContext) -> bool:
-    """Without the image's directories, a missing target proves nothing."""
-    return not launch.problem
 
 
 def without_templates(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Final
 FILES: Final = {
     "make": ("GNUmakefile", "makefile", "Makefile"),
     "just": ("justfile", ".justfile", "Justfile"),
+    "tox": ("tox.ini",),
 }
 _VARIABLE = re.compile(r"^(?:export[ \t]+|override[ \t]+)?([\w.-]+)[ \t]*(\?|:|::|\+|!)?=[ \t]*(.*)$")
 _RULE = re.compile(r"^@?([^\s:=#][^:=#]*?)[ \t]*::?(?![=:])[ \t]*([^=#;]*)(?:;([^#]*))?(?:#.*)?$")
@@ -54,13 +55,15 @@ class _Recipes:
 
 
 def called(argv: tuple[str, ...]) -> tuple[str, str, tuple[str, ...], dict[str, str]]:
-    """The file, the directory, the targets and the variables that a command line of make or just gives."""
+    """The file, the directory, the targets and the variables that a command line gives."""
     file, folder = "", ""
     targets: list[str] = []
     variables: dict[str, str] = {}
     words = list(argv[1:])
     while words:
         word = words.pop(0)
+        if word == "--":  # what follows goes to the commands
+            break
         option, equals, value = word.partition("=")
         if (
             word in {"-f", "--file", "--makefile", "--justfile", "-C", "--directory", "-d", "-I", "--set"}

@@ -9,7 +9,7 @@
   Pipenv, https://pipenv.pypa.io/en/latest/scripts.html.
 - npm, https://docs.npmjs.com/cli/commands/npm-run: the command of a name among `scripts`.
 - Task, https://taskfile.dev/docs/reference/schema: `cmds` and `cmd`.
-- make and just: see `recipes`.
+- make and just: see `recipes`; tox: see `tox`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from functools import lru_cache
 from posixpath import basename, dirname
 from typing import Any
 
-from somatrace.check.launch import recipes
+from somatrace.check.launch import recipes, tox
 from somatrace.check.launch.around import LaunchContext
 from somatrace.check.project import toml_reader, yaml_reader
 from somatrace.check.project.file_tree import beside
@@ -105,7 +105,7 @@ def named(argv: tuple[str, ...], bare: tuple[str, ...], around: LaunchContext) -
 def is_missing(argv: tuple[str, ...], bare: tuple[str, ...], around: LaunchContext) -> bool:
     """Whether a command that names no task of the tree would run one, from files that cannot be read."""
     if basename(bare[0]) in recipes.FILES:
-        return True
+        return basename(bare[0]) != "tox"  # whose other environments are tests
     call = _called(argv, bare)
     if call is None or call.runner not in {*_RUNNERS, "poe", "task"}:
         return False
@@ -261,5 +261,6 @@ def _from_recipe(bare: tuple[str, ...], around: LaunchContext) -> Task | None:
     if text is None:
         return None
     known = {**around.variables, **variables}
-    recipe = recipes.recipe(text, targets[-1] if targets else "", known)
+    target = targets[-1] if targets else ""
+    recipe = tox.recipe(text, target) if runner == "tox" else recipes.recipe(text, target, known)
     return Task(path, recipe.line, recipe.text, folder=folder) if recipe is not None and recipe.text else None

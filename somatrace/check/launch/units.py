@@ -30,10 +30,10 @@ def is_unit(path: str) -> bool:
     return _NAME.fullmatch(path.rpartition("/")[2]) is not None
 
 
-def launches(path: str, around: LaunchContext) -> Iterator[Launch]:
-    """The processes of a unit; one that runs once (`Type=oneshot`) is a tool."""
+def launches(path: str, around: LaunchContext, *, once: bool = False) -> Iterator[Launch]:
+    """The processes of a unit that stays, or of one that runs `once` (`Type=oneshot`)."""
     given = _settings(around.tree.text(path) or "")
-    if any(value == "oneshot" for value, _ in given.get("Type", ())):
+    if any(value == "oneshot" for value, _ in given.get("Type", ())) is not once:
         return
     folder = _specified(given.get("WorkingDirectory", [("", 1)])[-1][0].lstrip("-"))
     variables: dict[str, str] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from posixpath import basename, dirname
 
-from somatrace.check.launch import servers, unread
+from somatrace.check.launch import jobs, servers, unread
 from somatrace.check.launch.around import Launch, LaunchContext, LaunchOrigin
 from somatrace.check.launch.module_use import WORTH_PARSING, ModuleUse, module_use, unparsed_use
 from somatrace.check.project.contained_files import UnreadableFileError
@@ -54,7 +54,7 @@ def launches(
     A model client in one of the `services` is reported for the service (ST040).
     """
     sources = Sources(tree)
-    if started := list(unread.scripts(tree, around)):
+    if started := [*unread.scripts(tree, around), *jobs.launches(tree, around, images)]:
         return started
     found = _programs(tree, around, services, sources)
     if not found and not _is_packaged(tree, ""):
@@ -176,7 +176,9 @@ def _module_name(tree: FileTree, path: str, use: ModuleUse) -> tuple[str, str]:
     """The dotted name of a module in its outermost package, and the directory that the package is in."""
     parts = [basename(path)[:-3]]
     folder = dirname(path)
-    while folder and (tree.is_file(f"{folder}/__init__.py") or (use.relative and len(parts) == 1)):
+    while basename(folder).isidentifier() and (
+        tree.is_file(f"{folder}/__init__.py") or (use.relative and len(parts) == 1)
+    ):
         parts.insert(0, basename(folder))
         folder = dirname(folder)
     if parts[-1] == "__init__" or (parts[-1] == "__main__" and not use.app):

@@ -22,7 +22,7 @@ _TASK_FILES = {
     "Makefile": (("make",),), "makefile": (("make",),), "GNUmakefile": (("make",),), "justfile": (("just",),),
     "Taskfile.yml": (("task",),), "Taskfile.yaml": (("task",),), "Pipfile": (("pipenv", "run"),),
     "pixi.toml": (("pixi", "run"),), "hatch.toml": (("hatch", "run"),), "poe_tasks.toml": (("poe",),),
-    "package.json": (("npm", "run"),),
+    "package.json": (("npm", "run"),), "tox.ini": (("tox",),),
     "pyproject.toml": (
         ("pdm", "run"), ("hatch", "run"), ("pixi", "run"), ("poe",), ("rye", "run"), ("task",),
     ),
@@ -47,6 +47,11 @@ _UNREAD = (
         ),
         _NAMES_PYTHON,
     ),
+    # Skaffold (https://skaffold.dev/docs/builders/builder-types/buildpacks/), Tilt, DevSpace, Garden
+    (
+        re.compile(r"skaffold\.ya?ml|Tiltfile|devspace\.ya?ml|(?:.+\.)?garden\.ya?ml"),
+        re.compile(rf"^[ \t]*buildpacks?:|{_NAMES_PYTHON.pattern}", re.MULTILINE),
+    ),
     # Bazel and Pants
     (
         re.compile(r"BUILD(?:\.bazel|\.pants)?"),
@@ -67,6 +72,11 @@ _ASSUMED = (
 _NO_COMMAND = "{path} builds an image of Python code and gives it no command"
 _UNKNOWN = "{path} builds an image of Python code and starts `{program}`, which no file of this tree names"
 _NAMED = "{path} names Python, and the check does not read such launchers"
+
+
+def names_python(text: str) -> bool:
+    """Whether a launcher's text names Python, a file of it, or a server of it."""
+    return _NAMES_PYTHON.search(text) is not None
 
 
 def scripts(tree: FileTree, around: LaunchContext) -> Iterator[Launch]:

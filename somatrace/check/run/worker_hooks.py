@@ -1,6 +1,6 @@
 """Functions that workers, bots and servers of other kinds call as they start.
 
-- taskiq, https://taskiq-python.github.io/guide/state-and-deps.html: `WORKER_STARTUP` in worker processes only.
+- taskiq, https://taskiq-python.github.io/guide/state-and-deps.html: `WORKER_STARTUP`.
 - huey, https://huey.readthedocs.io/en/latest/api.html#Huey.on_startup: every worker calls it before its first
   task. SAQ, https://saq-py.readthedocs.io: `startup` of the settings.
 - dramatiq, https://dramatiq.io/reference.html#middleware: `after_process_boot` and `before_worker_boot`.
