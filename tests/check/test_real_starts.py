@@ -33,7 +33,7 @@ def test_a_real_start_agrees_with_the_label(sample: Sample, tmp_path) -> None:
 def test_most_trees_are_really_started_and_the_others_say_why():
     left = [sample for sample in samples() if sample not in RUN]
 
-    assert len(RUN) > 0.75 * len(samples())
+    assert len(RUN) > 0.7 * len(samples())
     for sample in left:
         code = sample.expected.partition(" ")[0]
         assert sample.why or code in UNPROVED or sample.expected == "ok", sample.name
