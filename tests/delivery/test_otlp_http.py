@@ -158,7 +158,7 @@ def test_a_single_oversized_span_is_counted_as_too_large(server):
     ("status", "says"),
     [
         (401, "public and secret key"),
-        (403, "right to write"),
+        (403, "not allowed to write"),
         (404, "/api/public/otel/v1/traces"),
         (405, "/v1/traces"),
         (407, "proxy"),

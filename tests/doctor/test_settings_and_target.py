@@ -109,7 +109,7 @@ def test_spans_for_the_local_store_wait_in_memory_too(doctor):
     [waiting] = texts(doctor({}), "waiting")
 
     assert waiting.startswith("no disk spool: ")
-    assert "64 MB (SOMATRACE_QUEUE_BYTES) plus 8,192 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
+    assert "64 MB (SOMATRACE_QUEUE_BYTES) plus 131,072 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
 
 
 def test_an_unreadable_store_is_wrong(doctor, tmp_path):

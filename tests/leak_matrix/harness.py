@@ -27,7 +27,10 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerPro
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from somatrace import Record, bind, flush, init_tracing, shutdown, span, status
-from somatrace.pipeline.guarded_copy import SpanCopier
+from somatrace.context.span_state import SpanState
+from somatrace.delivery.outgoing_span import EncodedSpan
+from somatrace.pipeline.item_guard import ItemGuard
+from somatrace.pipeline.queued_span import QueuedSpan
 from tests.leak_matrix.canary import Canary, Planted, dump
 from tests.leak_matrix.cases import CASES, SHOWN, case, failing, provider
 
@@ -123,11 +126,13 @@ recorded: list[dict[str, Any]] = []
 
 
 def _record_copies() -> None:
-    guarded = SpanCopier.copy
+    guarded = ItemGuard._one
 
-    def copy(self: SpanCopier, span: ReadableSpan, *events: Any) -> ReadableSpan:
-        kept = guarded(self, span, *events)
-        if span.end_time and not any(events) and (kept.attributes or {}).get("tenant_id") == "closed":
+    def one(self: ItemGuard, item: QueuedSpan, state: SpanState | None, *, is_read: bool) -> Any:
+        made, span = guarded(self, item, state, is_read=True), item.span
+        kept = made.copy if isinstance(made, EncodedSpan) else made
+        assert kept is not None
+        if item.phase == "ended" and (kept.attributes or {}).get("tenant_id") == "closed":
             parts = {"name": [span.name, kept.name], "start": [span.start_time, kept.start_time]}
             parts |= {"end": [span.end_time, kept.end_time], "kind": [str(span.kind), str(kept.kind)]}
             after = kept.attributes or {}
@@ -140,9 +145,9 @@ def _record_copies() -> None:
                 }
             scope = span.instrumentation_scope.name if span.instrumentation_scope else ""
             recorded.append({"scope": scope, "parts": parts, "attributes": attributes})
-        return kept
+        return made
 
-    SpanCopier.copy = copy  # type: ignore[method-assign]
+    ItemGuard._one = one  # type: ignore[method-assign]
 
 
 def _load(client: str) -> None:

@@ -64,6 +64,7 @@ def test_traced_processes_read_the_clock_in_one_place(root: Path):
         "first_token.py",
         "lean_span.py",
         "lean_tracer.py",
+        "noted_spans.py",
         "recording_span.py",
     }
     assert set(uses) == {f"{name}: time.time_ns" for name in stamped}

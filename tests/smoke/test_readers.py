@@ -298,21 +298,25 @@ def child(tmp_path: Path, source: str) -> tuple[str, ...]:
     return (sys.executable, str(script))
 
 
-NO_GUARD = """
+EACH_COPIED = """
+from somatrace.pipeline.direct_encoding import DirectEncoder
+DirectEncoder.encode = lambda *_, **__: None
+"""
+NO_GUARD = f"""{EACH_COPIED}
 from somatrace.pipeline.guarded_copy import SpanCopier
 guarded = SpanCopier.copy
-def copy(self, span, *more):
-    out = guarded(self, span, *more)
-    out._attributes = {**dict(out.attributes), **dict(span.attributes)}
+def copy(self, span, *more, **named):
+    out = guarded(self, span, *more, **named)
+    out._attributes = {{**dict(out.attributes), **dict(span.attributes)}}
     return out
 SpanCopier.copy = copy
 """
-NO_TAGS = """
+NO_TAGS = f"""{EACH_COPIED}
 from somatrace.pipeline.guarded_copy import SpanCopier
 guarded = SpanCopier.copy
-def copy(self, span, *more):
-    out = guarded(self, span, *more)
-    out._attributes = {key: value for key, value in out.attributes.items() if "tenant" not in key}
+def copy(self, span, *more, **named):
+    out = guarded(self, span, *more, **named)
+    out._attributes = {{key: value for key, value in out.attributes.items() if "tenant" not in key}}
     return out
 SpanCopier.copy = copy
 """
@@ -397,7 +401,7 @@ def test_a_provider_that_cannot_be_guarded_exits_with_16_since_nothing_is_sent(s
 
 
 def test_spans_that_the_guard_fails_on_are_not_sent_and_exit_with_16(smoke, backend, tmp_path):
-    faulty = "from somatrace.pipeline.guarded_copy import SpanCopier\nSpanCopier.copy = None"
+    faulty = f"{EACH_COPIED}from somatrace.pipeline.guarded_copy import SpanCopier\nSpanCopier.copy = None"
 
     report = smoke(backend.env, child=child(tmp_path, faulty))
 

@@ -167,6 +167,7 @@ def test_the_local_target_imports_no_database_and_no_protobuf(tmp_path) -> None:
     assert done.stdout == "True set()\n"
 
 
+@pytest.mark.usefixtures("unmeasured")  # coverage imports some of them
 def test_the_start_loads_nothing_that_only_instrumented_libraries_need() -> None:
     done = run_program(
         """
