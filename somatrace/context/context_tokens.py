@@ -11,6 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from somatrace.context.collector_safety import changing
 from somatrace.context.exception_origins import Origin, origins
 from somatrace.context.open_blocks import Block, blocks_from
 from somatrace.context.span_state import state_of
@@ -141,6 +142,7 @@ def leave_closed_blocks() -> Context:
         return attached
     found = _open_part(attached)
     if found is not attached:
+        changing()
         otel_context.attach(found)
     return found
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, Token
 from typing import Any, Final
 
+from somatrace.context.collector_safety import changing
 from somatrace.context.tags import EMPTY, Tags, layers
 
 #: Makes tokens, which tell whether code runs in the context that they were made in.
@@ -36,8 +37,11 @@ class Opening:
     #: Whether it was closed in another context, so that it may still be in force at home.
     strayed = False
 
-    def close(self) -> bool:
-        """End it; return whether this is the context in which it began. There, `layers` is what it was."""
+    def close(self, *, may_come_back: bool) -> bool:
+        """End it; return whether this is the context in which it began. There, `layers` is what it was.
+
+        `may_come_back`: in the garbage collector, code that it has interrupted may set `layers` again.
+        """
         token, self.token = self.token, None
         self.is_open = False
         if token is None:
@@ -48,6 +52,9 @@ class Opening:
             self.strayed = _strays.exist = True
             self._home = _context_of(token)
             return False
+        if may_come_back:
+            self.strayed = _strays.exist = True
+            self._home = _context_of(token)
         return True
 
     def forget_home(self) -> None:
@@ -56,12 +63,16 @@ class Opening:
 
     def remember_home(self, token: Token[Any] | None) -> None:
         """Let `was_closed_here` recognize the context of its token, or the current one without a token."""
-        self._home = _context_of(_here.set(None) if token is None else token)
+        if token is None:
+            changing()
+            token = _here.set(None)
+        self._home = _context_of(token)
 
     def was_closed_here(self) -> bool:
         """Whether it has been closed, wherever that was, and began in the current context."""
         if self.is_open or self._home is None:
             return False
+        changing()
         here = _context_of(_here.set(None))
         return here is not None and here() is self._home()
 
@@ -89,6 +100,7 @@ class Block:
         below = layers.get()
         if below is not None:
             below.shorten()
+        changing()
         opening.token = layers.set(_layer(self, opening, below, self._tags))
 
     def close(self) -> bool:
@@ -96,8 +108,9 @@ class Block:
         opening = self.opening
         if opening is None or not opening.is_open:
             return False
+        collected = changing()
         layer = layers.get()
-        here = opening.close()
+        here = opening.close(may_come_back=collected)
         if layer is not None and layer.opening is opening:
             if layers.get() is not layer.below:
                 layers.set(layer.below)
@@ -128,6 +141,7 @@ class Layer(weakref.ref[Block]):
             return self.tags
         found = _without(self, lambda opening: opening.strayed and opening.was_closed_here())
         if found is not self:
+            changing()
             layers.set(found)
         return EMPTY if found is None else found.tags
 

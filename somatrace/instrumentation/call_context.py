@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from somatrace import semconv
 from somatrace.api.span_scopes import MODEL_CALL
+from somatrace.context.collector_safety import changing
 from somatrace.libraries import LIBRARIES
 from somatrace.runtime.calling_code import Packages, called_by
 
@@ -106,10 +107,12 @@ def llm_call_in(context: otel_context.Context) -> otel_context.Context:
 @contextmanager
 def llm_call() -> Iterator[None]:
     """Mark the requests made inside the block as an LLM client's own."""
+    changing()
     token = otel_context.attach(llm_call_in(otel_context.get_current()))
     try:
         yield
     finally:
+        changing()
         otel_context.detach(token)
 
 

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import Tracer
 from opentelemetry.trace import Span
 from opentelemetry.trace.status import Status, StatusCode
 
+from somatrace.context.collector_safety import changing
 from somatrace.context.current_span_key import SPAN_KEY
 from somatrace.pipeline.safe_span import described
 
@@ -33,6 +34,7 @@ class CurrentSpan:
         self._ends = ends
 
     def __enter__(self) -> Span:
+        changing()
         span = self._span = self._tracer.start_span(*self._given)
         context = Context(otel_context.get_current())
         dict.__setitem__(context, SPAN_KEY, span)  # a context refuses to be changed later
@@ -42,6 +44,7 @@ class CurrentSpan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        changing()
         otel_context.detach(self._token)
         span = self._span
         try:

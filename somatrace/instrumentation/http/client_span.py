@@ -10,6 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from somatrace import semconv
+from somatrace.context.collector_safety import changing
 from somatrace.instrumentation.call_context import in_http_span, in_llm_call, llm_call_in, without_http
 from somatrace.instrumentation.http.cancellation import is_cancellation
 from somatrace.instrumentation.http.telemetry_requests import is_telemetry
@@ -84,6 +85,7 @@ class ClientRequest:
 
     def _detach(self) -> Span | None:
         if self._token is not None:
+            changing()
             otel_context.detach(self._token)
             self._token = None
         span, self._span = self._span, None

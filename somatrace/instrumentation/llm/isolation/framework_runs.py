@@ -16,6 +16,7 @@ from typing import Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from somatrace.context.collector_safety import changing
 from somatrace.instrumentation.llm.isolation.feed import stepped, unlisted
 from somatrace.instrumentation.llm.isolation.guarded_calls import Arguments, Wrapper, around_call
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
@@ -213,12 +214,14 @@ class _Run:
     def _inside(self) -> Iterator[None]:
         """Run a block in the context that the instrumentor has made, and leave the program's as it is."""
         outside = otel_context.get_current()
+        changing()
         if self._context is not None:
             otel_context.attach(self._context)
         try:
             yield
         finally:
             self._context = otel_context.get_current()
+            changing()
             if self._context is not outside:
                 otel_context.attach(outside)
 

@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
 from somatrace import semconv
+from somatrace.context.collector_safety import changing
 from somatrace.context.control_flow import outcome_of
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.type_names import type_name
@@ -37,10 +38,12 @@ _call: Final[ContextVar[StartsSpans | None]] = ContextVar("somatrace_instrumente
 @contextmanager
 def noted_by(call: StartsSpans | None) -> Iterator[None]:
     """Report the spans that start in this block to `call`. None: to nobody."""
+    changing()
     token = _call.set(call)
     try:
         yield
     finally:
+        changing()
         with suppress(ValueError):  # the end of a generator, in another context
             _call.reset(token)
 

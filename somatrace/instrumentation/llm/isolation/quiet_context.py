@@ -12,6 +12,8 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
+from somatrace.context.collector_safety import changing
+
 
 def detach_quietly(module: ModuleType) -> None:
     """Let a module of an instrumentor detach quietly, under whatever name it imports the function."""
@@ -24,6 +26,7 @@ def detach_quietly(module: ModuleType) -> None:
 
 def detach(token: Any) -> None:
     """Detach a context, if it was attached in this context of Python."""
+    changing()
     with suppress(ValueError, RuntimeError):
         otel_context._RUNTIME_CONTEXT.detach(token)
 
