@@ -115,8 +115,9 @@ def ended(attributes: Mapping[str, Any], tenant: str | None = "closed", name: st
     with capture(), bind(tenant_id=tenant):
         opened = trace.get_tracer("opentelemetry.instrumentation.openai.v1").start_span(name)
         opened.set_attributes(attributes)
-        opened.end()
     assert type(opened) is LeanSpan
+    # without `end`: the guard of this process would learn keys and values, and has limits for them
+    opened._end_time = opened._start_time + 1
     opened.settle()
     return opened
 
