@@ -52,7 +52,7 @@ _NAME_ATTRIBUTES: Final = {
     "workflow": semconv.WORKFLOW_NAME_GENAI,
 }
 
-#: What is given to `span`: name, kind, attributes, and the tags among these.
+#: The arguments of `span`: name, kind, attributes, and the tags, which are not among the attributes.
 Given = tuple[str, Kind, dict[str, Any], dict[str, Scalar | None]]
 
 

@@ -50,6 +50,10 @@ def changing() -> bool:
 
 def _note_collection(phase: str, _: dict[str, Any]) -> None:
     _collector.thread = get_ident() if phase == "start" else 0
+    if phase == "start" and _collector.copies:
+        # those of other threads, which may have ended: their sets are over
+        kept = _collector.copies.pop(_collector.thread, None)
+        _collector.copies = {} if kept is None else {_collector.thread: kept}
     if _collector.changed:
         _collector.changed = False
         Context().run(int)

@@ -92,7 +92,7 @@ class DirectEncoder:
         differing: Differing = {}
         try:
             pairs = self._pairs.encode(values, state.declared, content_filter, differing)
-        except NeedsCopy:
+        except (NeedsCopy, TypeError):  # a sequence of mappings cannot be looked up
             return None
         added: dict[str, Any] = {}
         if differing and (notes := [one for one in differing.values() if isinstance(one, RemovalNote)]):

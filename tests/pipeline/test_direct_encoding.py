@@ -228,6 +228,17 @@ def test_a_value_of_another_type_that_equals_a_remembered_one_keeps_its_type() -
         assert request(encoded) == request(made_by.copy(opened))
 
 
+def test_a_sequence_that_cannot_be_looked_up_is_copied_without_a_warning(caplog) -> None:
+    encoder = DirectEncoder(copier(), SpanEncoder())
+    opened = ended({"gen_ai.response.finish_reasons": ["stop"]})
+    assert direct(encoder, opened) is not None
+
+    opened.values["gen_ai.response.finish_reasons"] = ({"reason": "stop"},)
+
+    assert direct(encoder, opened) is None
+    assert not caplog.records
+
+
 def test_what_was_remembered_under_a_grant_does_not_hold_under_the_next_one() -> None:
     grants: dict[str | None, Grant] = {"acme": GRANTS["full"]}
     encoder = DirectEncoder(copier(grants), SpanEncoder())

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 #: A longer text is not kept: of embeddings, for example.
 _MOST: Final = 4 * 1024 * 1024
-#: Of such a text: what is kept of its beginning and its end.
+#: The lengths of the beginning and of the end that are kept of such a text.
 _HEAD: Final = 4 * 1024
 _TAIL: Final = 16 * 1024
 #: The quotes of a key in a string are escaped.

@@ -47,7 +47,7 @@ class UnfinishedAnswers(dict[str, Any]):
             self.pop(next(iter(self)), None)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """What is known of an answer, apart from what only the finished one can tell."""
+        """The known fields of an answer, without those that only a finished answer has."""
         found = super().get(key, default)
         return found if found is default else _Request(found)
 
@@ -57,7 +57,7 @@ class UnfinishedAnswers(dict[str, Any]):
 
 
 class _Request:
-    """What is known of the request for an answer."""
+    """The known fields of the request for an answer."""
 
     def __init__(self, known: Any) -> None:
         self._known = known
