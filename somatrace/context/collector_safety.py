@@ -6,30 +6,49 @@ abandoned generator with an open block, sets a variable meanwhile, that map is f
 finalizers first make a copy of the context, which refers to the map, and it is kept until the set is over.
 A variable also keeps the value that was set last without a reference, and `reset` to no value leaves it as it
 is: entering a context makes all variables look their values up again.
+
+What the collector calls is made of functions in C alone. With one in Python, other threads could run within
+any allocation, and `list(mapping.items())` in the program could fail as the mapping changes meanwhile.
 """
 
 from __future__ import annotations
 
 import gc
 import sys
+import threading
+from collections import deque
+from collections.abc import Callable
 from contextvars import Context, copy_context
-from threading import get_ident
-from typing import Any, Final
+from functools import partial
+from typing import Final, cast
+
+#: One `ContextVar.set` allocates up to ten times, so that up to ten collections interrupt it.
+_COLLECTIONS: Final = 16
 
 
-class _Collector:
-    """The thread in a collection, 0 if there is none, and the copies that are kept, by thread."""
+class _Running(set[str]):
+    """Not empty during a collection: the collector sets `start` and `stop` to a dictionary."""
 
-    __slots__ = ("changed", "copies", "thread")
-
-    def __init__(self) -> None:
-        self.thread = 0
-        #: Whether finalizers have changed variables in this collection.
-        self.changed = False
-        self.copies: dict[int, list[Context]] = {}
+    start = property(None, set.update)
+    stop = property(None, set.difference_update)
 
 
-_collector: Final = _Collector()
+class _Collecting(threading.local):
+    """What a thread keeps: `start` of its last collection, and copies of contexts by collection.
+
+    Without `__init__`, which the collector would call in each thread.
+    """
+
+    start: object = None
+    copies: deque[tuple[object, list[Context]]] | None = None
+
+
+_running: Final = _Running()
+#: The last "start" and "stop" of all threads.
+_phases: Final[dict[str, object]] = {}
+_collecting: Final = _Collecting()
+#: The threads that keep copies.
+_keeping: Final[set[int]] = set()
 
 
 def changing() -> bool:
@@ -37,27 +56,27 @@ def changing() -> bool:
 
     Returns whether it runs in a collection, so that the code that is interrupted may undo the change.
     """
-    if _collector.thread:
-        thread = get_ident()
-        if _collector.thread == thread:
-            _collector.changed = True
-            _collector.copies.setdefault(thread, []).append(copy_context())
+    if _running:
+        collection = _phases.get("start")
+        if _collecting.start is collection:
+            copies = _collecting.copies
+            if copies is None:
+                copies = _collecting.copies = deque(maxlen=_COLLECTIONS)
+                _keeping.add(threading.get_ident())
+            if not copies or copies[-1][0] is not collection:
+                copies.append((collection, []))
+            copies[-1][1].append(copy_context())
             return True
-    elif _collector.copies:  # no set of this thread is interrupted any more
-        _collector.copies.pop(get_ident(), None)
+    elif _keeping and threading.get_ident() in _keeping:  # no set of this thread is interrupted any more
+        _keeping.discard(threading.get_ident())
+        _collecting.copies = None
     return False
 
 
-def _note_collection(phase: str, _: dict[str, Any]) -> None:
-    _collector.thread = get_ident() if phase == "start" else 0
-    if phase == "start" and _collector.copies:
-        # those of other threads, which may have ended: their sets are over
-        kept = _collector.copies.pop(_collector.thread, None)
-        _collector.copies = {} if kept is None else {_collector.thread: kept}
-    if _collector.changed:
-        _collector.changed = False
-        Context().run(int)
-
-
 if sys.version_info < (3, 12):
-    gc.callbacks.append(_note_collection)
+    gc.callbacks += [
+        _phases.__setitem__,
+        partial(setattr, _collecting),
+        # last: it says that the others are up to date; the context is entered for the variables
+        partial(Context().run, cast("Callable[..., None]", setattr), _running),
+    ]

@@ -89,9 +89,10 @@ class ExceptionOrigins:
     def _sweep(self) -> None:
         """Remove the origins of exceptions that are gone. Then there are as many as exceptions alive."""
         gone = ExceptionIdentity(ValueError())
-        for key, origin in list(self._origins.items()):
+        # a list of the items would allocate: a finalizer that runs meanwhile may add one
+        for key, origin in self._origins.copy().items():
             if origin.is_gone(gone):
-                del self._origins[key]
+                self._origins.pop(key, None)
         self._sweep_at = max(_MIN_SWEPT, 2 * len(self._origins))
 
     # -- fork -----------------------------------------------------------------------------------------

@@ -141,7 +141,7 @@ def _module(file: str) -> tuple[str, Mapping[str, list[tuple[int, str]]]]:
     """The name and functions of the loaded module of a file."""
     known = _modules.get(file)
     if known is None:
-        loaded = [(name, namespace_of(module)) for name, module in list(sys.modules.items())]
+        loaded = [(name, namespace_of(module)) for name, module in sys.modules.copy().items()]
         known = next(
             (
                 (name, _functions(namespace, file))

@@ -63,3 +63,34 @@ def test_blocks_that_the_collector_leaves_break_nothing_that_is_entered_meanwhil
         timeout=600,
     )
     assert done.stdout == "survived\n"
+
+
+def test_other_threads_do_not_run_within_what_the_program_takes_for_one_step() -> None:
+    done = run_program(
+        """
+        import sys, threading
+        from somatrace import *
+        init_tracing("svc", config=Config(target="none"))
+        shared = {str(number): number for number in range(3000)}
+        over = threading.Event()
+        def change():
+            while not over.is_set():
+                shared["more"] = 1
+                for _ in range(20): pass
+                del shared["more"]
+        sys.setswitchinterval(1e-5)
+        thread = threading.Thread(target=change)
+        thread.start()
+        kept = []
+        try:
+            for number in range(1500):  # of new objects, so that the collector runs
+                kept.append(list(shared.items()))
+                if number % 20 == 0:
+                    kept.clear()
+        finally:
+            over.set()
+            thread.join()
+        print("survived")
+        """
+    )
+    assert done.stdout == "survived\n"

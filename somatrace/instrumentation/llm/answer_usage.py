@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.instrumentation.llm.isolation import stored_answers
+from somatrace.instrumentation.loaded_modules import modules_of
 from somatrace.runtime.fail_safe import fail_safe
 
 _IN: Final = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
@@ -98,9 +99,7 @@ def complete_langchain(package: str) -> None:
 
 def _after(package: str, name: str, step: Callable[..., None], *, only: str = "") -> None:
     """Run a step, with the same arguments, after each function `name` of a loaded package."""
-    for loaded, module in list(sys.modules.items()):
-        if loaded != package and not loaded.startswith(package + "."):
-            continue
+    for loaded, module in modules_of(package):
         function = vars(module).get(name)
         if callable(function) and only in ("", loaded):
             setattr(module, name, _then(function, step))

@@ -66,7 +66,7 @@ def isolate_handler(package: str, packages: tuple[str, ...]) -> None:
     if handler is None or hasattr(handler, "__getattr__"):
         return
     wanted = getattr(module, "should_send_prompts", lambda: False)
-    for name, method in list(vars(handler).items()):
+    for name, method in vars(handler).copy().items():
         if name.startswith("on_") and isinstance(method, FunctionType):
             setattr(handler, name, _isolated(name, method, packages, wanted))
     handler.__getattr__ = _unknown

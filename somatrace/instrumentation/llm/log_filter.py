@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import FrameType, FunctionType
 from typing import Any, Final
 
+from somatrace.instrumentation.loaded_modules import modules_of
+
 #: Loggers of libraries that quote what they handle: calls, traces of errors, `tracestate`, baggage.
 _QUOTING: Final = (
     "openinference",
@@ -46,9 +48,8 @@ def install() -> None:
 
 def silence_prints(package: str) -> None:
     """Keep the loaded modules of an instrumentor from printing: some print the events they cannot place."""
-    for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(package + "."):
-            vars(module).setdefault("print", _print_nothing)
+    for _, module in modules_of(package):
+        vars(module).setdefault("print", _print_nothing)
 
 
 def _print_nothing(*_: object, **__: object) -> None:

@@ -26,6 +26,7 @@ from somatrace.instrumentation.import_hooks import when_imported
 from somatrace.instrumentation.llm import mcp_transports
 from somatrace.instrumentation.llm.deferred_wrapping import DeferredWrapping
 from somatrace.instrumentation.llm.log_filter import silence_prints
+from somatrace.instrumentation.loaded_modules import modules_of
 from somatrace.libraries import INSTRUMENTED, Library
 
 log = logging.getLogger("somatrace")
@@ -171,9 +172,8 @@ def _defer(package: str, library: str, coverage: Coverage) -> None:
     """Keep failing import hooks of an instrumentor from failing the program's import."""
     import wrapt
 
-    for name, module in list(sys.modules.items()):
-        is_part = name == package or name.startswith(package + ".")
-        if is_part and getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
+    for _, module in modules_of(package):
+        if getattr(module, "register_post_import_hook", None) is wrapt.register_post_import_hook:
             module.register_post_import_hook = _guarded_hooks(library, coverage)  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from somatrace.instrumentation.llm.isolation.noted_spans import NotingProvider
 from somatrace.instrumentation.llm.isolation.passive import arguments_of
 from somatrace.instrumentation.llm.isolation.quiet_context import detach_quietly
 from somatrace.instrumentation.llm.isolation.stored_answers import recorded_once
+from somatrace.instrumentation.loaded_modules import modules_of
 from somatrace.libraries import Library
 
 #: Instrumentors whose wrappers work on more than one call.
@@ -63,18 +63,17 @@ def isolate(library: Library) -> dict[str, Any]:
         importlib.import_module(f"{package}.{_LATER[library.name]}")
     is_framework = library.role == "framework" or library.name in _LIKE_FRAMEWORKS
     around = _framework(library) if is_framework else _client(library)
-    for name, module in list(sys.modules.items()):
-        if name == package or name.startswith(package + "."):
-            detach_quietly(module)
-            wrap = getattr(module, "wrap_function_wrapper", None)
-            if wrap is not None:
-                module.wrap_function_wrapper = _wrapping(wrap, around)  # type: ignore[attr-defined]
-            for factory in [name for name in vars(module) if name.startswith(_FACTORIES)]:
-                arguments = arguments_of(data_packages(library))
-                setattr(module, factory, around_method(getattr(module, factory), arguments, library.name))
-            for reader in _READERS.get(library.name, ()):
-                if hasattr(module, reader):
-                    setattr(module, reader, after_reading(getattr(module, reader)))
+    for _, module in modules_of(package):
+        detach_quietly(module)
+        wrap = getattr(module, "wrap_function_wrapper", None)
+        if wrap is not None:
+            module.wrap_function_wrapper = _wrapping(wrap, around)  # type: ignore[attr-defined]
+        for factory in [name for name in list(vars(module)) if name.startswith(_FACTORIES)]:
+            arguments = arguments_of(data_packages(library))
+            setattr(module, factory, around_method(getattr(module, factory), arguments, library.name))
+        for reader in _READERS.get(library.name, ()):
+            if hasattr(module, reader):
+                setattr(module, reader, after_reading(getattr(module, reader)))
     return {"tracer_provider": NotingProvider()}
 
 

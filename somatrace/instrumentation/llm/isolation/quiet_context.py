@@ -17,7 +17,7 @@ from somatrace.context.collector_safety import changing
 
 def detach_quietly(module: ModuleType) -> None:
     """Let a module of an instrumentor detach quietly, under whatever name it imports the function."""
-    for name, value in list(vars(module).items()):
+    for name, value in vars(module).copy().items():
         if value is otel_context:
             setattr(module, name, _QuietContext())
         elif value is otel_context.detach:
