@@ -112,7 +112,7 @@ def assert_no_content(captured: Captured, *texts: str) -> None:
 
 def _is_busy(pipeline: Pipeline) -> bool:
     """Whether a flush that timed out waited for the pipeline itself, and not for the target's answer."""
-    return pipeline.outbox is None or pipeline.outbox.empty
+    return pipeline.outbox is None or pipeline.outbox.queue.empty
 
 
 def _dropped(ledger: Ledger) -> Counter[str]:

@@ -43,6 +43,8 @@ class ConfigFields:
     data_dir: str | None = None
     local_max_bytes: int | None = None
     local_max_days: float | None = None
+    spool_max_bytes: int | None = None
+    spool_max_days: float | None = None
     trust: Sequence[str] | None = None
     trust_keys: str | None = field(default=None, repr=False)
     propagate_to: Sequence[str] | None = None

@@ -26,6 +26,8 @@ _PLAIN: Final = (
     "max_latency_ms",
     "local_max_bytes",
     "local_max_days",
+    "spool_max_bytes",
+    "spool_max_days",
     "trust",
     "trust_keys",
     "propagate_to",

@@ -111,6 +111,8 @@ class Settings:
     state_home: str = ""
     local_max_bytes: int = 256 * 1024 * 1024
     local_max_days: float = 7.0
+    spool_max_bytes: int = 256 * 1024 * 1024
+    spool_max_days: float = 7.0
     trust: tuple[str, ...] = ()
     trust_keys: str = field(default="", repr=False)
     propagate_to: tuple[str, ...] = ()

@@ -230,13 +230,23 @@ SPECS: Final = (
         number(0.0, 600_000.0),
         "LANGFUSE_MAX_LATENCY_MS",
     ),
-    _spec("data_dir", "directory of the local store; on a volume it survives the pod", text()),
+    _spec(
+        "data_dir",
+        "directory of the local store and of spans that wait; on a volume it survives the pod",
+        text(),
+    ),
     _spec(
         "local_max_bytes",
         "size limit of the local store, oldest spans are deleted first; accepts K, M, G",
         whole(1 << 20, 1 << 44),
     ),
     _spec("local_max_days", "days the local store keeps spans", number(0.01, 3650.0)),
+    _spec(
+        "spool_max_bytes",
+        "bytes on disk of spans that wait for the target; 0 keeps them in memory only; accepts K, M, G",
+        whole(0, 1 << 44),
+    ),
+    _spec("spool_max_days", "days that spans wait on disk for the target", number(0.01, 3650.0)),
     _spec(
         "trust",
         "networks (CIDR) of callers whose tags are trusted",

@@ -120,3 +120,17 @@ def _is_header(name: str, content: str) -> bool:
         and content.isascii()
         and content.isprintable()
     )
+
+
+def basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:
+    """User and password of Basic authentication: of Langfuse, the public and the secret key."""
+    import base64
+    import binascii
+
+    authorization = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if scheme.lower() == "basic" and colon else None

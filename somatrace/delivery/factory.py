@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from somatrace.config import Config, Settings, Target, refresh
+from somatrace.config.urls_and_headers import basic_credentials
+from somatrace.delivery.journal import Journal
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
@@ -40,6 +42,25 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 
         return GrpcTransport(target), ""
     return LazyHttp(target), ""
+
+
+def journal_of(settings: Settings, evicted: Callable[[Mapping[str, int]], None]) -> Journal | None:
+    """Where batches for the target wait on disk; None if they do not."""
+    target = settings.target
+    if target.kind not in ("langfuse", "otlp") or not settings.spool_max_bytes:
+        return None
+    return Journal(
+        lambda: data_dir(settings.data_dir, settings.state_home),
+        {
+            "service": settings.service_name,
+            "target": target.kind,
+            "address": target.address,
+            "key": (basic_credentials(target.headers) or ("",))[0],
+        },
+        max_bytes=settings.spool_max_bytes,
+        max_days=settings.spool_max_days,
+        evicted=evicted,
+    )
 
 
 def load(target: Target) -> None:

@@ -1,11 +1,11 @@
-"""Span counts that always add up: created = open + waiting + delivered + lost, by reason."""
+"""Span counts that always add up: created + taken over = open + waiting + delivered + left + lost."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from somatrace.runtime.clock import clock
@@ -55,6 +55,8 @@ class Ledger:
         self.delivered = 0
         self.unknown_tenant = 0
         self.resent_ambiguous = 0
+        #: Spans of earlier processes that waited on disk, and those that this process left there.
+        self.taken_over = self.left = 0
         self.guard_faults = 0
         self.unheard = 0
         self.lost: Counter[str] = Counter()
@@ -85,6 +87,11 @@ class Ledger:
         with self._lock:
             self.evicted[reason] += number
 
+    def evict_all(self, spans: Mapping[str, int]) -> None:
+        """`evict`, for several reasons."""
+        for reason, number in spans.items():
+            self.evict(reason, number)
+
     def deliver(self, spans: int, latency: float) -> None:
         """Count delivered spans. `latency`: seconds from encoding a batch to the target's answer."""
         with self._lock:
@@ -93,8 +100,8 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """Spans that have ended and are neither delivered nor lost."""
-        return max(0, self.ended - self.delivered - self.lost.total())
+        """Spans that have ended, here or in an earlier process, and are neither delivered nor lost."""
+        return max(0, self.ended + self.taken_over - self.delivered - self.left - self.lost.total())
 
     @property
     def success_rate(self) -> float:

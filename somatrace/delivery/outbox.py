@@ -1,15 +1,15 @@
-"""Bounded queue of encoded batches: sent in order, kept while the target is unavailable, counted."""
+"""Encoded batches: written down, sent in order, kept while the target is unavailable, counted."""
 
 from __future__ import annotations
 
 import logging
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import urandom
 from typing import Final
 
+from somatrace.delivery.batch import Batch
+from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.send_result import SendResult, Transport
@@ -22,26 +22,14 @@ LONGEST_WAIT: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
 #: After this many rejections in a row without an accepted batch, the target rejects everything: stop halving.
 MAX_REJECTIONS: Final = 24
+#: Seconds between two looks for what other processes have left.
+LOOK_EVERY: Final = 30.0
 #: A batch that failed this often, while as many others were accepted, is treated as rejected.
 MAX_FAILURES: Final = 10
 
 
-@dataclass
-class Batch:
-    """One encoded request, its number of spans, and its time of encoding (monotonic seconds)."""
-
-    body: bytes
-    spans: int
-    since: float
-    #: Sent completely but not answered.
-    ambiguous: bool = False
-    #: Number of failures, and how many batches the target had accepted before the first one.
-    failures: int = 0
-    accepted_before: int = 0
-
-
 class Outbox:
-    """Encoded batches that have no final answer yet. Used by one thread, the pipeline's worker.
+    """Encoded batches that have no final answer yet. One thread sends; others may add meanwhile.
 
     Until a merge, Langfuse counts a batch twice if it is sent twice. A batch answered with 2xx is
     therefore never sent again; a batch without an answer is sent again and counted as ambiguous.
@@ -52,16 +40,16 @@ class Outbox:
     def __init__(
         self,
         transport: Transport,
+        queue: BatchQueue,
         ledger: Ledger,
         *,
-        max_bytes: int,
         timeout: float,
         quick_retries: int,
         renew: Callable[[], Transport | None] = lambda: None,
     ) -> None:
+        self.queue = queue
         self._transport = transport
         self._ledger = ledger
-        self._max_bytes = max_bytes
         self._timeout = timeout
         self._quick_retries = quick_retries
         self._renew = renew
@@ -71,8 +59,8 @@ class Outbox:
 
     def forget(self) -> None:
         """Start empty and without connections, as in a forked child: the batches belong to the parent."""
-        self._batches: deque[Batch] = deque()
-        self._bytes = 0
+        self.queue.forget()
+        self._look_at = 0.0  # when to look for what earlier processes have left
         self._failures = 0
         self._rejections = 0
         self._accepted = 0
@@ -89,23 +77,18 @@ class Outbox:
         self._transport = around(self._transport)
 
     @property
-    def empty(self) -> bool:
-        return not self._batches
-
-    @property
-    def size(self) -> int:
-        """Bytes of all waiting batches."""
-        return self._bytes
-
-    @property
     def away(self) -> bool:
         """Whether the target failed to accept the last batch."""
         return self._failures > 0
 
     @property
-    def problem(self) -> str:
-        """Why the target does not accept spans; "" while it does."""
-        return f"target: {self._failure}" if self.away else ""
+    def problems(self) -> tuple[str, ...]:
+        """Why the target does not accept spans, and why they cannot be written; empty while both work."""
+        found = [f"target: {self._failure}"] if self.away else []
+        journal = self.queue.journal
+        if journal is not None and journal.problem:
+            found.append(journal.problem)
+        return tuple(found)
 
     def interrupt(self) -> None:
         self._transport.interrupt()
@@ -113,12 +96,6 @@ class Outbox:
     def close(self) -> None:
         """Close connections; batches are kept."""
         self._transport.close()
-
-    def add(self, body: bytes, spans: int) -> None:
-        """Keep a batch until it is answered; above the size limit the oldest batches are dropped."""
-        self._batches.append(Batch(body, spans, clock.monotonic()))
-        self._bytes += len(body)
-        self._drop_oldest()
 
     def send(
         self,
@@ -137,30 +114,49 @@ class Outbox:
         resume = self._not_before if hurry else self._next
         if now < resume:
             return resume - now
-        while self._batches and not stopping():
-            batch = self._batches[0]
-            timeout = self._timeout
-            if deadline is not None:
-                timeout = min(timeout, deadline - clock.monotonic())
-                if timeout <= 0:
-                    return None
-            if batch.spans > 1 and self._too_large is not None and len(batch.body) >= self._too_large:
-                self._split(self._pop())
+        while not stopping():
+            if (batch := self.queue.take(self._too_large)) is None:
+                return 0.0 if deadline is None and self._take_over() else None
+            timeout = self._timeout if deadline is None else min(self._timeout, deadline - clock.monotonic())
+            if timeout <= 0:
+                self.queue.put_back(batch)
+                return None
+            if not self._is_ready(batch):
                 continue
             result = self._send_batch(batch, timeout)
             if result.outcome == "retry" and stopping():
                 batch.ambiguous = result.ambiguous
+                self.queue.put_back(batch)
                 break
             if result.outcome == "misconfigured" and self._renew_keys():
+                self.queue.put_back(batch)
                 continue
             if not self._handle(batch, result):
                 return max(0.0, self._next - clock.monotonic())
         return None
 
+    def _take_over(self) -> bool:
+        """Take over what an earlier process left, a segment at a time; return whether there was one."""
+        now = clock.monotonic()
+        if now < self._look_at:
+            return False
+        found = self.queue.add_left()
+        if not found:
+            self._look_at = now + LOOK_EVERY
+        return found
+
+    def _is_ready(self, batch: Batch) -> bool:
+        """Whether a batch can be sent; otherwise it is lost, or its halves are in its place."""
+        if not self.queue.read(batch):
+            return False
+        too_large = self._too_large is not None and batch.spans > 1 and batch.size >= self._too_large
+        return not (too_large and self._split(batch))
+
     def _send_batch(self, batch: Batch, timeout: float) -> SendResult:
         if batch.ambiguous:
             self._ledger.count("resent_ambiguous", batch.spans)
             batch.ambiguous = False
+        assert batch.body is not None
         try:
             return self._transport.send(batch.body, timeout)
         except Exception as error:  # transports do not raise for target errors: a bug in somatrace
@@ -170,7 +166,7 @@ class Outbox:
     def _handle(self, batch: Batch, result: SendResult) -> bool:
         """Act on a result; return False if the target needs a pause."""
         if result.outcome == "accepted":
-            self._pop()
+            self.queue.finish(batch)
             self._accepted += 1
             self._rejections = 0
             rejected = min(result.rejected, batch.spans)
@@ -188,18 +184,19 @@ class Outbox:
         batch.ambiguous = result.ambiguous
         if self._is_culprit(batch, result):
             return self._reject(batch, SendResult("rejected", result.message))
+        # if this batch may be the cause, others are sent first next time
+        self.queue.put_back(batch, last=batch.failures > 1)
         self._back_off(result)
         return False
 
     def _reject(self, batch: Batch, result: SendResult) -> bool:
         """Halve a rejected batch to isolate the bad span, so that the others arrive."""
-        self._pop()
         self._rejections += 1
         hopeless = self._rejections > MAX_REJECTIONS
         if result.outcome == "too_large" and batch.spans > 1:
-            self._too_large = min(len(batch.body), self._too_large or len(batch.body))
+            self._too_large = min(batch.size, self._too_large or batch.size)
         if hopeless or not self._split(batch):
-            self._ledger.lose(result.outcome, batch.spans)
+            self.queue.lose(result.outcome, batch)
         if hopeless:
             self._back_off(result)
         else:
@@ -208,25 +205,19 @@ class Outbox:
 
     def _split(self, batch: Batch) -> bool:
         """Replace a batch by its two halves; return False if it cannot be split."""
-        parts = halves(batch.body) if batch.spans > 1 else None
-        for body, spans in reversed(parts or ()):
-            self._batches.appendleft(Batch(body, spans, batch.since, batch.ambiguous))
-            self._bytes += len(body)
-        self._drop_oldest()
+        parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+        if parts is not None:
+            self.queue.replace(batch, parts)
         return parts is not None
 
     def _is_culprit(self, batch: Batch, result: SendResult) -> bool:
-        """Whether the target fails for this batch only. If it may, others are sent first next time."""
+        """Whether the target fails for this batch only."""
         if not (result.choked or result.ambiguous):
             return False
         if not batch.failures:
             batch.accepted_before = self._accepted
         batch.failures += 1
-        if batch.failures > MAX_FAILURES and self._accepted - batch.accepted_before >= MAX_FAILURES:
-            return True
-        if batch.failures > 1:
-            self._batches.rotate(-1)
-        return False
+        return batch.failures > MAX_FAILURES and self._accepted - batch.accepted_before >= MAX_FAILURES
 
     def _back_off(self, result: SendResult) -> None:
         """Schedule the next try with exponential backoff, logging one line per outage."""
@@ -261,12 +252,3 @@ class Outbox:
         self._transport.close()
         self._transport = self._around(renewed)
         return True
-
-    def _drop_oldest(self) -> None:
-        while self._bytes > self._max_bytes and len(self._batches) > 1:
-            self._ledger.lose("backend_away", self._pop().spans)
-
-    def _pop(self) -> Batch:
-        batch = self._batches.popleft()
-        self._bytes -= len(batch.body)
-        return batch

@@ -1,4 +1,4 @@
-"""The pipeline behind the span processor: a bounded queue, one worker, the guard, and delivery."""
+"""The pipeline behind the span processor: a bounded queue, the guard, and delivery, on two threads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 
 class Pipeline:
-    """Accepts spans on any thread and processes them on its own."""
+    """Accepts spans on any thread. One thread guards, encodes and writes them down, another one sends."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Pipeline:
         queue_bytes: int,
         batch_size: int,
         linger: float,
+        send_linger: float = 0.0,
         load: Callable[[], None] = lambda: None,
         max_latency_ms: float = 0.0,
         listeners: Sequence[Listener] = (),
@@ -81,11 +82,22 @@ class Pipeline:
             weight=queue_bytes,
             batch=batch_size,
             linger=linger,
-            drained=lambda: not self._order.count and (self.outbox is None or self.outbox.empty),
-            interrupt=outbox.interrupt if outbox is not None else None,
+            drained=lambda: not self._order.count,
             release=self._release,
             forget=self._forget,
         )
+        #: Sends what the worker has encoded, so that a slow target does not keep spans from the disk.
+        self._sender: BackgroundWorker[None] | None = None
+        if outbox is not None:
+            self._sender = BackgroundWorker(
+                "sender",
+                self._send,
+                size=queue_size,
+                linger=send_linger,
+                drained=lambda: outbox.queue.settled,
+                interrupt=outbox.interrupt,
+                release=outbox.close,
+            )
 
     # -- any thread -----------------------------------------------------------------------------------
 
@@ -168,7 +180,7 @@ class Pipeline:
         """Have the sending modules loaded if spans are waiting, and wait up to `timeout` seconds for it."""
         if not self.ledger.waiting or self.outbox is None:
             return
-        if self._worker.hurry():
+        if self._worker.hurry() and self._sender is not None and self._sender.hurry():
             self._modules.wait(timeout)
         else:  # `close` runs inline
             self._modules.load()
@@ -177,32 +189,45 @@ class Pipeline:
         """Wait up to `timeout` seconds for delivery of all ended spans, also to third-party processors."""
         until = clock.monotonic() + timeout
         flushed = self._worker.flush(timeout)
+        if self._sender is not None:
+            flushed = self._sender.flush(max(0.0, until - clock.monotonic())) and flushed
         return self.third_party.flush(until - clock.monotonic()) and flushed
 
     def close(self, timeout: float) -> bool:
         """Flush, then stop for good. Returns False if a span was not delivered in time."""
-        until = clock.monotonic() + timeout
-        closed = self._worker.close(timeout * (0.7 if self.third_party else 0.95))
-        self.third_party.close(until - clock.monotonic())
-        if self.ledger.waiting:
-            self.ledger.lose("exit", self.ledger.waiting)
+        begun = clock.monotonic()
+        until = begun + timeout * (0.7 if self.third_party else 0.95)
+        closed = self._worker.close(until - begun)
+        if self._sender is not None:
+            closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
+        self.third_party.close(begun + timeout - clock.monotonic())
+        self._settle_accounts()
         return closed
+
+    def _settle_accounts(self) -> None:
+        """Leave to the next process what is on disk, count the rest as lost, and say both."""
+        if self.outbox is not None and (left := self.outbox.queue.leave()):
+            log.warning(
+                "tracing: %d spans wait on disk: the next start of this service or `somatrace drain` sends them",
+                left,
+            )
+        if lost := self.ledger.waiting:
+            self.ledger.lose("exit", lost)
+            log.warning("tracing: %d spans were not delivered before the process ended, and are lost", lost)
 
     @property
     def depth(self) -> tuple[int, int]:
         """Spans and bytes in the pipeline: queued, or encoded and not yet acknowledged."""
-        size = self.outbox.size if self.outbox is not None else 0
+        size = self.outbox.queue.size if self.outbox is not None else 0
         return self.ledger.waiting, self._worker.depth[1] + self._order.weight + size
 
     # -- the worker's thread ----------------------------------------------------------------------------
 
     def _step(self, items: Sequence[QueuedSpan]) -> float | None:
-        """Guard, notify, encode and send, with instrumentation of the HTTP or gRPC client suppressed."""
+        """Guard, notify, encode and write down, with instrumentation suppressed."""
         token = otel_context.attach(UNINSTRUMENTED)
         self._step_thread = threading.get_ident()
         try:
-            if items and self.outbox is not None:
-                self._modules.load()
             wait = self._handle(items)
             while self._order.count and clock.monotonic() < (self._worker.deadline or 0.0):
                 wait = self._handle(())  # closing: nobody may call again
@@ -221,16 +246,18 @@ class Pipeline:
             return 0.0 if self._order.count else None
         if guarded:
             try:
-                self.outbox.add(self._encoder.encode(guarded), len(guarded))
+                self.outbox.queue.add(self._encoder.encode(guarded), len(guarded))
             except Exception:
                 self._encode_one_by_one(guarded)
+            self._hand_over()
             self._show(guarded)
-        wait = self.outbox.send(
-            hurry=self._worker.urgent,
-            deadline=self._worker.deadline,
-            stopping=lambda: self._worker.stopping,
-        )
+        wait = self.outbox.queue.sync()
         return 0.0 if self._order.count else wait
+
+    def _hand_over(self) -> None:
+        """Wake the sender, which takes what is in the outbox by then: one item is enough."""
+        if self._sender is not None and not self._sender.depth[0]:
+            self._sender.put(None)
 
     def _to_send(self, guarded: Sequence[Guarded]) -> list[OutgoingSpan | EncodedSpan]:
         """Notify the listeners, and return the ended spans that are not dropped."""
@@ -262,7 +289,7 @@ class Pipeline:
         assert self.outbox is not None
         for span in spans:
             try:
-                self.outbox.add(self._encoder.encode([span]), 1)
+                self.outbox.queue.add(self._encoder.encode([span]), 1)
             except Exception:
                 self.ledger.lose("encode")
 
@@ -273,9 +300,26 @@ class Pipeline:
         except Exception:
             self.ledger.count("guard_faults")
 
+    # -- the sender's thread ----------------------------------------------------------------------------
+
+    def _send(self, items: Sequence[None]) -> float | None:
+        """Send what is in the outbox, with instrumentation of the HTTP or gRPC client suppressed."""
+        sender, outbox = self._sender, self.outbox
+        assert sender is not None
+        assert outbox is not None
+        token = otel_context.attach(UNINSTRUMENTED)
+        try:
+            if items or sender.urgent:
+                self._modules.load()
+            return outbox.send(
+                hurry=sender.urgent, deadline=sender.deadline, stopping=lambda: sender.stopping
+            )
+        finally:
+            otel_context.detach(token)
+
+    # -- the end of a thread, and a forked child --------------------------------------------------------
+
     def _release(self) -> None:
-        if self.outbox is not None:
-            self.outbox.close()
         if self._reports is not None and self._worker.closed:
             self._reports.close()
 

@@ -15,7 +15,9 @@ class Status:
     `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS allows.
     `lost` counts spans by reason; `evicted` counts delivered spans, of any process, that this one deleted
     unread to keep the local store within its limits, by limit: "size" or "age"; `instruments` describes the
-    instrumentation of each library; `unheard` counts span starts and events not passed to listeners because
+    instrumentation of each library; `on_disk` is the part of `queued_spans` that survives the process,
+    `taken_over` counts spans that an earlier process of the service had left on disk, `left` those that this
+    one left there at its end; `unheard` counts span starts and events not passed to listeners because
     the queue was half full; `ignored` counts incoming and outgoing headers that were ignored, by reason;
     `unprotected` names tracer providers that the content guard does not cover. `lean_spans` is False if spans
     are the SDK's own, which cost several times as much: with an SDK that somatrace does not know, or a tracer
@@ -32,6 +34,9 @@ class Status:
     delivered: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
     evicted: Mapping[str, int] = field(default_factory=dict)
+    on_disk: int = 0
+    taken_over: int = 0
+    left: int = 0
     success_rate: float = 1.0
     latency_p50: float | None = None
     latency_p95: float | None = None

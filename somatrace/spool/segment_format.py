@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 #: The first bytes of a file, with the version of the format.
@@ -19,6 +20,8 @@ MARK: Final = b"\xf5\x9cRS"
 #: Kinds of records. A reader skips those that it does not know.
 WRITER: Final = 0
 SPANS: Final = 1
+#: The positions of records before it that need no more attention, eight bytes each.
+DONE: Final = 2
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")
@@ -61,7 +64,7 @@ def parsed_header(header: bytes) -> RecordHeader | None:
     return RecordHeader(kind, spans, length, time_ns, checksum) if length <= MAX_PAYLOAD else None
 
 
-def opening(writer: str, pid: int, time_ns: int) -> bytes:
-    """The first bytes of a segment: the magic word and the record that names its writer."""
-    payload = json.dumps({"writer": writer, "pid": pid}).encode()
+def opening(writer: Mapping[str, object], time_ns: int) -> bytes:
+    """The first bytes of a segment: the magic word and the record that describes its writer."""
+    payload = json.dumps(writer).encode()
     return MAGIC + header_of(payload, kind=WRITER, spans=0, time_ns=time_ns) + payload

@@ -33,12 +33,12 @@ def records(descriptor: int, start: int = 0, *, complete: bool) -> Iterator[Segm
     size = os.fstat(descriptor).st_size
     position = start
     if not start:
-        magic = _read(descriptor, 0, min(size, len(MAGIC)))
+        magic = read_exactly(descriptor, 0, min(size, len(MAGIC)))
         if not MAGIC.startswith(magic):
             raise UnknownFormatError("not a segment")
         position = len(MAGIC)
     while position + HEADER_SIZE <= size:
-        header = parsed_header(_read(descriptor, position, HEADER_SIZE))
+        header = parsed_header(read_exactly(descriptor, position, HEADER_SIZE))
         if header is None:
             found = _next_header(descriptor, position + 1, size)
             if found is None and not complete:
@@ -49,7 +49,7 @@ def records(descriptor: int, start: int = 0, *, complete: bool) -> Iterator[Segm
         end = position + HEADER_SIZE + header.length
         if end > size:
             return
-        payload = _read(descriptor, position + HEADER_SIZE, header.length)
+        payload = read_exactly(descriptor, position + HEADER_SIZE, header.length)
         yield SegmentRecord(header, payload if header.fits(payload) else None, end)
         position = end
 
@@ -57,10 +57,10 @@ def records(descriptor: int, start: int = 0, *, complete: bool) -> Iterator[Segm
 def spans_in(descriptor: int) -> int:
     """The number of spans in the complete records of a segment, without reading them; 0 for other files."""
     size = os.fstat(descriptor).st_size
-    if _read(descriptor, 0, len(MAGIC)) != MAGIC:
+    if read_exactly(descriptor, 0, len(MAGIC)) != MAGIC:
         return 0
     position, spans = len(MAGIC), 0
-    while header := parsed_header(_read(descriptor, position, HEADER_SIZE)):
+    while header := parsed_header(read_exactly(descriptor, position, HEADER_SIZE)):
         position += HEADER_SIZE + header.length
         if position > size:
             break
@@ -71,10 +71,10 @@ def spans_in(descriptor: int) -> int:
 def _next_header(descriptor: int, position: int, size: int) -> int | None:
     """The position of the next intact header from `position` on."""
     while position + HEADER_SIZE <= size:
-        piece = _read(descriptor, position, min(_PIECE, size - position))
+        piece = read_exactly(descriptor, position, min(_PIECE, size - position))
         place = piece.find(MARK)
         while place >= 0:
-            if parsed_header(_read(descriptor, position + place, HEADER_SIZE)) is not None:
+            if parsed_header(read_exactly(descriptor, position + place, HEADER_SIZE)) is not None:
                 return position + place
             place = piece.find(MARK, place + 1)
         # a mark may lie across the end of a piece
@@ -82,7 +82,7 @@ def _next_header(descriptor: int, position: int, size: int) -> int | None:
     return None
 
 
-def _read(descriptor: int, position: int, length: int) -> bytes:
+def read_exactly(descriptor: int, position: int, length: int) -> bytes:
     """Exactly `length` bytes, or fewer at the end of the file."""
     parts = []
     while length > 0:

@@ -108,6 +108,11 @@ def make_room(spool: int, size: int, *, most: int, max_days: float, now_ns: int)
     return deleted
 
 
+def used_bytes(spool: int) -> int:
+    """The bytes on disk of all our files in the directory."""
+    return sum(_sizes(spool, file_names(spool)).values())
+
+
 def _sizes(spool: int, names: Iterable[str]) -> dict[str, int]:
     found = {}
     for name in names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -14,7 +15,8 @@ from somatrace import instrumentation, propagation, semconv
 from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.context.off_switch import turn_off
-from somatrace.delivery.factory import load, renewer, transport_of
+from somatrace.delivery.batch_queue import BatchQueue
+from somatrace.delivery.factory import journal_of, load, renewer, transport_of
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
@@ -33,6 +35,9 @@ from somatrace.runtime.misuse import misuses
 from somatrace.runtime.status import Status
 from somatrace.tracing.content_policy import allows_content, grants_of, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
+
+#: Seconds after which a finished span is on disk.
+WRITE_WITHIN: Final = 0.1
 
 
 @dataclass
@@ -74,6 +79,9 @@ class Tracing:
             delivered=ledger.delivered,
             lost=dict(ledger.lost),
             evicted=dict(ledger.evicted),
+            on_disk=outbox.queue.on_disk if outbox is not None else 0,
+            taken_over=ledger.taken_over,
+            left=ledger.left,
             success_rate=ledger.success_rate,
             latency_p50=ledger.latency(0.5),
             latency_p95=ledger.latency(0.95),
@@ -91,7 +99,7 @@ class Tracing:
                 *self.policy_problems,
                 *costs.problems(),
                 *misuses(),
-                *([outbox.problem] if outbox is not None and outbox.problem else ()),
+                *(outbox.problems if outbox is not None else ()),
             ),
             instruments=self.coverage.states,
             unprotected=tuple(self.unprotected),
@@ -121,12 +129,13 @@ def assemble(
     transport, problem = transport_of(settings)
     if problem:
         live.coverage.problem(problem)
-    outbox = None
+    outbox = journal = None
     if transport is not None:
+        journal = journal_of(settings, live.ledger.evict_all)
         outbox = Outbox(
             transport,
+            BatchQueue(live.ledger, journal, max_bytes=settings.queue_bytes, batch_size=settings.batch_size),
             live.ledger,
-            max_bytes=settings.queue_bytes,
             timeout=settings.target.timeout,
             quick_retries=settings.max_retries,
             renew=renewer(settings.service_name, config, settings),
@@ -146,6 +155,7 @@ def assemble(
         default_tenant=settings.default_tenant,
         resource=lambda own: own.merge(resource()),
     )
+    linger = min(settings.flush_interval, WRITE_WITHIN) if journal is not None else settings.flush_interval
     live.pipeline = Pipeline(
         copier,
         outbox,
@@ -153,7 +163,8 @@ def assemble(
         queue_size=settings.queue_size,
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
-        linger=settings.flush_interval,
+        linger=linger,
+        send_linger=settings.flush_interval - linger if journal is not None else 0.0,
         load=partial(load, settings.target),
         max_latency_ms=settings.max_latency_ms,
         listeners=listeners,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.config import Target
+from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.otlp_http import HttpTransport
 from somatrace.delivery.outbox import Outbox
@@ -64,14 +65,17 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     """An outbox and its ledger; `place` is a target reached over HTTP, or a transport."""
     ledger = Ledger()
     transport = http(place) if isinstance(place, Target) else place
-    settings = {"max_bytes": 1 << 20, "timeout": 2.0, "quick_retries": 3, **more}
-    return Outbox(transport, ledger, **settings), ledger
+    queue = BatchQueue(
+        ledger, more.pop("journal", None), max_bytes=more.pop("max_bytes", 1 << 20), batch_size=512
+    )
+    settings = {"timeout": 2.0, "quick_retries": 3, **more}
+    return Outbox(transport, queue, ledger, **settings), ledger
 
 
 def deliver(outbox: Outbox, seconds: float = HANG) -> None:
     """Send like the worker until nothing waits."""
     until = time.monotonic() + seconds
-    while not outbox.empty and time.monotonic() < until:
+    while not outbox.queue.empty and time.monotonic() < until:
         time.sleep(min(outbox.send() or 0.0, 1.0))
 
 

@@ -31,7 +31,7 @@ def transport(tmp_path):
 
 def test_a_batch_is_delivered_once_it_is_on_disk(tmp_path, transport):
     outbox, ledger = outbox_to(transport)
-    outbox.add(batch("a", "b"), 2)
+    outbox.queue.add(batch("a", "b"), 2)
 
     deliver(outbox)
 
@@ -44,7 +44,7 @@ def test_spans_deleted_to_make_room_are_counted_by_reason_beside_those_that_were
     for _ in range(60):
         for _ in range(100):
             ledger.count_ended()
-        outbox.add(batch(*["work"] * 100), 100)
+        outbox.queue.add(batch(*["work"] * 100), 100)
         deliver(outbox)
 
     transport.close()
@@ -58,7 +58,7 @@ def test_an_unwritable_directory_is_one_line_and_spans_wait(tmp_path, caplog):
     (tmp_path / "data").write_bytes(b"a file")
     with closing(LocalTransport(str(tmp_path / "data"), 1 << 20, 7.0)) as transport:
         outbox, ledger = outbox_to(transport, quick_retries=0)
-        outbox.add(batch("a"), 1)
+        outbox.queue.add(batch("a"), 1)
         for _ in range(3):
             outbox.send(hurry=True)
         before = outbox.problem, ledger.delivered, len(caplog.messages)

@@ -107,7 +107,7 @@ def test_partially_rejected_spans_are_counted():
 def test_a_temporary_failure_is_retried_until_the_batch_arrives(code):
     with grpc_server(aborting(code, 2)) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
-        outbox.add(batch("a"), 1)
+        outbox.queue.add(batch("a"), 1)
         deliver(outbox)
 
     assert service.spans == ["a"]
@@ -120,7 +120,7 @@ def test_a_temporary_failure_is_retried_until_the_batch_arrives(code):
 def test_a_configuration_error_is_reported_and_not_retried_at_once(code):
     with grpc_server(aborting(code, 99)) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
-        outbox.add(batch("a"), 1)
+        outbox.queue.add(batch("a"), 1)
         wait = outbox.send()
 
     assert (wait or 0) > 1
@@ -135,7 +135,7 @@ def test_halving_finds_the_one_bad_span():
 
     with grpc_server(fail) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
-        outbox.add(batch("a", "bad", "b", "c"), 4)
+        outbox.queue.add(batch("a", "bad", "b", "c"), 4)
         deliver(outbox)
 
     assert sorted(service.spans) == ["a", "b", "c"]
@@ -146,7 +146,7 @@ def test_a_batch_over_the_server_limit_is_split():
     options = [("grpc.max_receive_message_length", 1000)]
     with grpc_server(options=options) as (service, port), transport_to(port) as transport:
         outbox, ledger = outbox_to(transport)
-        outbox.add(batch(*["a"] * 100), 100)
+        outbox.queue.add(batch(*["a"] * 100), 100)
         deliver(outbox)
 
     assert len(service.spans) == ledger.delivered == 100

@@ -40,7 +40,7 @@ def server():
 def test_any_2xx_delivers_and_is_never_sent_again(server, status):
     server.reply = lambda _: Reply(status)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a", "b"), 2)
+    outbox.queue.add(batch("a", "b"), 2)
 
     deliver(outbox)
 
@@ -51,7 +51,7 @@ def test_any_2xx_delivers_and_is_never_sent_again(server, status):
 def test_a_langfuse_job_in_the_answer_is_not_read_as_partial_success(server):
     server.reply = lambda _: Reply(200, b'{"id": "1"}', {"Content-Type": "application/json"})
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     deliver(outbox)
 
@@ -64,7 +64,7 @@ def test_partially_rejected_spans_are_counted_as_rejected(server):
     headers = {"Content-Type": "application/x-protobuf"}
     server.reply = lambda _: Reply(200, answer.SerializeToString(), headers)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a", "b", "c"), 3)
+    outbox.queue.add(batch("a", "b", "c"), 3)
 
     deliver(outbox)
 
@@ -78,7 +78,7 @@ def test_an_invalid_number_of_rejected_spans_does_not_break_the_count(server, re
     headers = {"Content-Type": "application/x-protobuf"}
     server.reply = lambda _: Reply(200, answer.SerializeToString(), headers)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a", "b"), 2)
+    outbox.queue.add(batch("a", "b"), 2)
 
     deliver(outbox)
 
@@ -91,7 +91,7 @@ def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
     server.reply = lambda number: Reply(status if "bad" in names(server.raw[number]) else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
     wanted = [f"span {number}" for number in range(64)]
-    outbox.add(batch(*wanted[:40], "bad", *wanted[40:]), 65)
+    outbox.queue.add(batch(*wanted[:40], "bad", *wanted[40:]), 65)
 
     deliver(outbox)
 
@@ -104,7 +104,7 @@ def test_a_target_that_rejects_everything_gets_a_pause(server):
     server.reply = lambda _: Reply(400)
     outbox, ledger = outbox_to(target(server.traces_url))
     for _ in range(50):
-        outbox.add(batch(*["bad"] * 64), 64)
+        outbox.queue.add(batch(*["bad"] * 64), 64)
 
     wait = outbox.send()
 
@@ -118,11 +118,11 @@ def test_a_target_that_rejects_everything_gets_a_pause(server):
 def test_a_413_makes_smaller_batches_and_is_remembered(server):
     server.reply = lambda number: Reply(413 if len(names(server.raw[number])) > 8 else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch(*["a"] * 64), 64)
+    outbox.queue.add(batch(*["a"] * 64), 64)
     deliver(outbox)
     refused_at_first = sum(len(names(body)) > 8 for body in server.raw)
 
-    outbox.add(batch(*["a"] * 64), 64)
+    outbox.queue.add(batch(*["a"] * 64), 64)
     deliver(outbox)
 
     assert (ledger.delivered, dict(ledger.lost)) == (128, {})
@@ -147,7 +147,7 @@ def test_a_413_sent_before_the_body_was_read_is_noticed():
 def test_a_single_oversized_span_is_counted_as_too_large(server):
     server.reply = lambda _: Reply(413)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     deliver(outbox)
 
@@ -172,13 +172,13 @@ def test_a_single_oversized_span_is_counted_as_too_large(server):
 def test_a_configuration_error_is_explained_and_the_spans_wait(server, status, says):
     server.reply = lambda _: Reply(status, b"words of the target", {"Location": "http://192.0.2.1/"})
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     wait = outbox.send()
 
     assert says in ledger.last_error
     assert "words of the target" not in ledger.last_error
-    assert not outbox.empty
+    assert not outbox.queue.empty
     assert wait is not None
     assert wait > 1
     assert server.requests == 1
@@ -194,7 +194,7 @@ def test_a_rejected_key_is_reread_and_the_batch_arrives_with_the_new_one(server)
         target(server.traces_url, headers={"Authorization": "old"}),
         renew=lambda: fresh.pop() if fresh else None,
     )
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     outbox.send()
 
@@ -208,10 +208,10 @@ def test_an_error_while_rereading_keys_leaves_the_spans_waiting(server):
 
     server.reply = lambda _: Reply(401)
     outbox, _ = outbox_to(target(server.traces_url), renew=broken)
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     assert outbox.send() is not None
-    assert not outbox.empty
+    assert not outbox.queue.empty
 
 
 def seconds(wait: int) -> str:
@@ -227,7 +227,7 @@ def date(wait: int) -> str:
 def test_both_forms_of_retry_after_are_honored_even_when_urgent(server, form, status):
     server.reply = lambda _: Reply(status, headers={"Retry-After": form(20)})
     outbox, _ = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     wait = outbox.send()
     hurried = outbox.send(hurry=True)
@@ -241,7 +241,7 @@ def test_both_forms_of_retry_after_are_honored_even_when_urgent(server, form, st
 def test_an_invalid_retry_after_keeps_the_wait_bounded(server, value):
     server.reply = lambda _: Reply(429, headers={"Retry-After": value})
     outbox, _ = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     wait = outbox.send()
 
@@ -252,7 +252,7 @@ def test_an_invalid_retry_after_keeps_the_wait_bounded(server, value):
 def test_a_temporary_failure_is_retried_until_the_batch_arrives(server, status):
     server.reply = lambda number: Reply(status if number < 2 else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     deliver(outbox)
 
@@ -264,35 +264,35 @@ def test_a_batch_that_always_fails_does_not_hold_up_the_others(server, monkeypat
     monkeypatch.setattr("somatrace.delivery.outbox.LONGEST_WAIT", 0.002)
     server.reply = lambda number: Reply(500 if "poison" in names(server.raw[number]) else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.add(batch("x", "poison", "y"), 3)
+    outbox.queue.add(batch("x", "poison", "y"), 3)
     wanted = []
     for number in range(60):
         wanted.append(f"span {number}")
-        outbox.add(batch(wanted[-1]), 1)
+        outbox.queue.add(batch(wanted[-1]), 1)
         outbox.send()
         time.sleep(0.003)
 
     deliver(outbox)
     for _ in range(200):
-        outbox.add(batch("more"), 1)
+        outbox.queue.add(batch("more"), 1)
         outbox.send()
         time.sleep(0.003)
 
     arrived = [span.name for span in server.spans]
     assert [name for name in arrived if name.startswith("span")] == wanted
     assert {"x", "y"} < set(arrived)
-    assert ledger.lost["rejected"] + len(outbox._batches) == 1
+    assert ledger.lost["rejected"] + len(outbox.queue._waiting) == 1
 
 
 def test_a_refused_connection_is_retried():
     with refusing_port() as port:
         outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"))
-        outbox.add(batch("a"), 1)
+        outbox.queue.add(batch("a"), 1)
 
         outbox.send()
 
     assert "connection refused" in ledger.last_error.lower()
-    assert (outbox.empty, ledger.resent_ambiguous) == (False, 0)
+    assert (outbox.queue.empty, ledger.resent_ambiguous) == (False, 0)
 
 
 def reset(connection: socket.socket) -> None:
@@ -337,7 +337,7 @@ def never_read(connection: socket.socket) -> None:
 def test_a_batch_without_an_answer_is_sent_again_and_counted_as_ambiguous(script, limit):
     with raw_server(script, answering(OK)) as port:
         outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=limit)
-        outbox.add(batch("a", "b"), 2)
+        outbox.queue.add(batch("a", "b"), 2)
         started = time.monotonic()
 
         outbox.send()
@@ -374,11 +374,11 @@ def test_a_target_that_does_not_read_times_out_without_ambiguity():
 def test_a_batch_answered_with_2xx_is_delivered_whatever_follows(data):
     with raw_server(answering(data, close=True)) as port:
         outbox, ledger = outbox_to(target(f"http://127.0.0.1:{port}/v1/traces"), timeout=60.0)
-        outbox.add(batch("a"), 1)
+        outbox.queue.add(batch("a"), 1)
 
         outbox.send()
 
-    assert (ledger.delivered, ledger.resent_ambiguous, outbox.empty) == (1, 0, True)
+    assert (ledger.delivered, ledger.resent_ambiguous, outbox.queue.empty) == (1, 0, True)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_an_old_connection_is_renewed_so_that_load_balancers_and_dns_changes_wor
 def test_each_compression_arrives_whole_with_the_headers_of_the_target(server, compression):
     headers = {"X-Custom": "kept", "Authorization": "Basic abc"}
     outbox, ledger = outbox_to(target(server.traces_url, compression=compression, headers=headers))
-    outbox.add(batch(*["a"] * 100), 100)
+    outbox.queue.add(batch(*["a"] * 100), 100)
 
     deliver(outbox)
 
@@ -473,7 +473,7 @@ def test_each_compression_arrives_whole_with_the_headers_of_the_target(server, c
 def test_the_query_of_a_url_is_sent_but_never_reported(server):
     outbox, ledger = outbox_to(target(f"{server.url}/in?token=canary-query"))
     server.reply = lambda number: Reply(500 if number == 0 else 200)
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     deliver(outbox)
 

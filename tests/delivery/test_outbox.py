@@ -56,7 +56,7 @@ class Scripted:
 
 
 def waiting(outbox) -> int:
-    return sum(waiting.spans for waiting in outbox._batches)
+    return sum(waiting.spans for waiting in outbox.queue._waiting)
 
 
 @settings(max_examples=400, deadline=None)
@@ -71,21 +71,21 @@ def test_every_span_is_delivered_waiting_or_lost_with_a_reason(sizes, script, ma
     outbox, ledger = outbox_to(target, max_bytes=max_bytes)
     created = 0
     for number, size in enumerate(sizes):
-        outbox.add(batch(*[f"{number}.{place}" for place in range(size)]), size)
+        outbox.queue.add(batch(*[f"{number}.{place}" for place in range(size)]), size)
         created += size
         outbox.send(hurry=hurries[number % len(hurries)])
         assert created == ledger.delivered + waiting(outbox) + ledger.lost.total()
-        assert outbox.size == sum(len(one.body) for one in outbox._batches)
-        assert outbox.size <= max_bytes or len(outbox._batches) == 1
+        assert outbox.queue.size == sum(len(one.body) for one in outbox.queue._waiting)
+        assert outbox.queue.size <= max_bytes or len(outbox.queue._waiting) == 1
 
     target.script.clear()
     outbox._next = outbox._not_before = 0.0
-    outbox.add(batch("last"), 1)
+    outbox.queue.add(batch("last"), 1)
     created += 1
     outbox.send()
 
-    assert outbox.empty
-    assert (outbox.size, outbox.away) == (0, False)
+    assert outbox.queue.empty
+    assert (outbox.queue.size, outbox.away) == (0, False)
     assert created == ledger.delivered + ledger.lost.total()
     assert len(target.taken) == len(set(target.taken))  # nothing answered with 2xx is sent again
     assert ledger.delivered == len(target.taken) - target.partly_rejected
@@ -123,7 +123,7 @@ def test_batches_are_sent_oldest_first_after_an_outage():
     target = Scripted([SendResult("retry")])
     outbox, _ = outbox_to(target)
     for name in "abc":
-        outbox.add(batch(name), 1)
+        outbox.queue.add(batch(name), 1)
 
     outbox.send()
     outbox.send(hurry=True)
@@ -136,7 +136,7 @@ def test_the_oldest_batches_are_dropped_above_the_size_limit():
     size = len(batch("a"))
     outbox, ledger = outbox_to(target, max_bytes=3 * size)
     for name in "abcde":
-        outbox.add(batch(name), 1)
+        outbox.queue.add(batch(name), 1)
 
     target.script.clear()
     outbox.send()
@@ -147,7 +147,7 @@ def test_the_oldest_batches_are_dropped_above_the_size_limit():
 
 def test_waits_grow_up_to_a_limit():
     outbox, _ = outbox_to(Scripted([SendResult("retry")] * 40))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     waits = [outbox.send(hurry=True) or 0 for _ in range(40)]
 
@@ -158,7 +158,7 @@ def test_waits_grow_up_to_a_limit():
 
 def test_an_excessive_retry_after_is_capped_at_minutes():
     outbox, _ = outbox_to(Scripted([SendResult("retry", retry_after=1e12)]))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     assert (outbox.send() or 0) <= outbox_module.LONGEST_RETRY_AFTER
 
@@ -169,10 +169,10 @@ def test_an_outage_logs_one_line_at_its_start_and_one_at_its_end(caplog, outcome
     outbox, _ = outbox_to(target)
     with caplog.at_level(logging.INFO, logger="somatrace"):
         for _ in range(40):
-            outbox.add(batch("a"), 1)
+            outbox.queue.add(batch("a"), 1)
             outbox.send(hurry=True)
         for _ in range(40):
-            outbox.add(batch("a"), 1)
+            outbox.queue.add(batch("a"), 1)
             outbox.send(hurry=True)
 
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -181,7 +181,7 @@ def test_an_outage_logs_one_line_at_its_start_and_one_at_its_end(caplog, outcome
 
 def test_a_rejected_span_after_an_outage_does_not_mark_the_target_as_away():
     outbox, _ = outbox_to(Scripted([SendResult("retry"), SendResult("rejected")]))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     outbox.send()
     outbox.send(hurry=True)
@@ -192,7 +192,7 @@ def test_a_rejected_span_after_an_outage_does_not_mark_the_target_as_away():
 def test_an_interrupted_send_does_not_count_as_a_failure():
     target = Scripted([SendResult("retry", ambiguous=True)])
     outbox, ledger = outbox_to(target)
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
     stop = iter([False, True])
 
     outbox.send(stopping=lambda: next(stop))
@@ -204,7 +204,7 @@ def test_an_interrupted_send_does_not_count_as_a_failure():
 
 def test_an_exception_in_a_transport_loses_no_span():
     outbox, ledger = outbox_to(Scripted([RuntimeError("canary")]))
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
 
     outbox.send()
     assert "canary" not in ledger.last_error
@@ -216,15 +216,15 @@ def test_an_exception_in_a_transport_loses_no_span():
 def test_a_forked_child_starts_empty():
     target = Scripted([SendResult("retry", retry_after=60)])
     outbox, _ = outbox_to(target)
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
     outbox.send()
     closed = target.closed
 
     outbox.forget()
 
-    assert (outbox.empty, outbox.size, outbox.away) == (True, 0, False)
+    assert (outbox.queue.empty, outbox.queue.size, outbox.away) == (True, 0, False)
     assert target.closed == closed + 1
-    outbox.add(batch("b"), 1)
+    outbox.queue.add(batch("b"), 1)
     assert outbox.send() is None
     assert target.taken == ["b"]
 
@@ -239,7 +239,7 @@ def test_a_wrapper_around_the_transport_also_gets_the_one_with_renewed_keys():
         return transport
 
     outbox.wrap_transports(around)
-    outbox.add(batch("a"), 1)
+    outbox.queue.add(batch("a"), 1)
     outbox.send(hurry=True)
 
     assert wrapped == [first, second]

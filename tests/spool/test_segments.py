@@ -215,7 +215,7 @@ def test_a_descriptor_that_the_program_closed_and_reused_is_left_alone(tmp_path)
     writer.append(b"second", 1)
     assert writer._file is not None
     with (tmp_path / "other").open("wb") as other:
-        os.dup2(other.fileno(), writer._file)
+        os.dup2(other.fileno(), writer._file.descriptor)
 
         writer.append(b"third", 1)
 
@@ -287,7 +287,7 @@ def test_several_writers_share_one_limit_and_never_delete_what_another_one_write
 
     for number in range(400):
         deleted += writers[number % 4].append(bytes(10_000), 1)
-    open_ones = [writer._path for writer in writers]
+    open_ones = [writer._file.path for writer in writers if writer._file is not None]
     size = sum(path.stat().st_size for path in segments(tmp_path))
     kept = sum(len(read(path)) for path in segments(tmp_path))
 

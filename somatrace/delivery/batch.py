@@ -1,0 +1,70 @@
+"""A batch of encoded spans on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from somatrace.delivery.journal_entry import Entry
+
+
+@dataclass(eq=False)
+class Batch:
+    """One request: its bytes, its number of spans, and its time of encoding (monotonic seconds).
+
+    Serialized requests in a row are one request with the spans of all.
+    """
+
+    #: None: they are read from the disk when their turn comes.
+    body: bytes | None
+    spans: int
+    since: float
+    #: Where it is on disk, if it is.
+    entries: tuple[Entry, ...] = ()
+    #: By an earlier process.
+    is_left: bool = False
+    #: One of those that a rejected one was split into: its entries contain other spans, too.
+    is_part: bool = False
+    #: Sent completely but not answered.
+    ambiguous: bool = False
+    #: Number of failures, and how many batches the target had accepted before the first one.
+    failures: int = 0
+    accepted_before: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return 0 if self.body is None else len(self.body)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the request."""
+        return sum(entry.size for entry in self.entries) if self.body is None else len(self.body)
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether it may be sent together with others."""
+        return not (self.failures or self.ambiguous or self.is_part)
+
+
+def merges(batch: Batch, other: Batch) -> bool:
+    """Whether two batches may be sent as one request: neither was tried, and both are in the same place."""
+    return (
+        batch.is_untried
+        and other.is_untried
+        and (batch.body is None) is (other.body is None)
+        and bool(batch.entries) is bool(other.entries)
+        and batch.is_left is other.is_left
+    )
+
+
+def merged(batches: Sequence[Batch]) -> Batch:
+    """One batch with the spans of several, which wait since the first of them."""
+    bodies = [batch.body for batch in batches if batch.body is not None]
+    return Batch(
+        b"".join(bodies) if bodies else None,
+        sum(batch.spans for batch in batches),
+        batches[0].since,
+        tuple(entry for batch in batches for entry in batch.entries),
+        is_left=batches[0].is_left,
+    )

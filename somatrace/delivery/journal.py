@@ -1,0 +1,288 @@
+"""Encoded batches on disk, from before they are sent until the target has answered them.
+
+A record is appended before its batch is sent, and marked as done after the answer. A process may thus be
+killed anywhere: what it had not marked is read by the next one of the same service and target, or by
+`somatrace drain`. Only a batch that was answered and not marked yet is sent twice.
+
+Which process a segment belongs to is decided by its lock, which the kernel drops with the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, entries_of
+from somatrace.runtime.clock import clock
+from somatrace.spool.segment_file import SegmentFile
+from somatrace.spool.segment_format import DONE, HEADER_SIZE
+from somatrace.spool.segment_writer import full_at
+from somatrace.spool.spool_directory import (
+    SEGMENT,
+    created_ns,
+    file_names,
+    make_room,
+    open_spool,
+    used_bytes,
+)
+
+log = logging.getLogger("somatrace")
+
+#: In the data directory: a directory for each service and target.
+UNSENT: Final = "unsent"
+#: Seconds before a directory that could not be written is tried again.
+_RETRY: Final = 5.0
+#: Seconds after which a batch that still waits is synced. Most have been answered by then.
+SYNC_AFTER: Final = 0.1
+
+
+def directory_of(data_dir: Path, owner: Mapping[str, str]) -> Path:
+    """The directory of one service and target. `owner` describes both, without secrets."""
+    described = json.dumps(dict(owner), sort_keys=True).encode()
+    return data_dir / UNSENT / hashlib.sha256(described).hexdigest()[:16]
+
+
+class Journal:
+    """The segments of this process in one directory. Usable from several threads."""
+
+    def __init__(
+        self,
+        data_dir: Callable[[], Path | None],
+        owner: Mapping[str, str],
+        *,
+        max_bytes: int,
+        max_days: float,
+        evicted: Callable[[Mapping[str, int]], None] = lambda _: None,
+    ) -> None:
+        """Nothing is created yet. `owner` describes the service and the target, without secrets.
+
+        `evicted` is told the spans of earlier processes that are deleted, by reason.
+        """
+        self._data_dir = data_dir
+        self._directory: Path | None = None
+        self._owner = dict(owner)
+        self._max_bytes = max_bytes
+        self._max_days = max_days
+        self._evicted = evicted
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._current: HeldSegment | None = None
+        self._sealed: dict[str, HeldSegment] = {}
+        self._unsynced_since: float | None = None
+        self._not_before = 0.0
+        self._writer = os.urandom(8).hex()
+        #: Why nothing can be written; "" while it can.
+        self.problem = ""
+
+    def directory(self) -> Path:
+        """The directory of this service and target. Raises `OSError` if there is none."""
+        if self._directory is None:
+            found = self._data_dir()
+            if found is None:
+                raise OSError("no directory is writable; set it to one that is")
+            self._directory = directory_of(found, self._owner)
+        return self._directory
+
+    # -- the records of this process ----------------------------------------------------------------
+
+    def add(self, body: bytes, spans: int) -> Entry | None:
+        """Write a batch; None if that is not possible now, for the reason in `problem`."""
+        now = clock.time_ns()
+        with self._lock:
+            if self.problem and clock.monotonic() < self._not_before:
+                return None
+            try:
+                segment = self._writable(now, len(body) + HEADER_SIZE)
+                position = segment.file.append(body, spans, now)
+            except (OSError, ValueError) as error:
+                self._failed(error)
+                return None
+            self.problem = ""
+            segment.pending += 1
+            segment.is_synced = False
+            if self._unsynced_since is None:
+                self._unsynced_since = clock.monotonic()
+            return Entry(segment, position, spans, len(body), now)
+
+    def read(self, entry: Entry) -> bytes | None:
+        """The batch of an entry; None if it is damaged or gone."""
+        with self._lock:
+            return entry.segment.file.read(entry.position)
+
+    def done(self, entries: Iterable[Entry]) -> None:
+        """Mark entries that need no more attention, each as often as it has parts."""
+        finished: dict[int, tuple[HeldSegment, list[int]]] = {}
+        with self._lock:
+            for entry in entries:
+                entry.parts -= 1
+                if not entry.parts:
+                    found = finished.setdefault(id(entry.segment), (entry.segment, []))
+                    found[1].append(entry.position)
+            for segment, positions in finished.values():
+                segment.pending -= len(positions)
+                try:
+                    self._mark(segment, positions)
+                except (OSError, ValueError) as error:  # they are sent again if the process is killed
+                    log.debug("could not mark what was delivered: %s", type(error).__name__)
+
+    def sync(self, *, now: bool = False) -> float | None:
+        """Sync what has waited long enough, or everything; return the seconds until that is due, or None."""
+        with self._lock:
+            since = self._unsynced_since
+            if since is None:
+                return None
+            left = since + SYNC_AFTER - clock.monotonic()
+            if left > 0 and not now:
+                return left
+            self._unsynced_since = None
+            files = [one for one in self._own() if one.pending and not one.is_synced]
+            for segment in files:
+                segment.is_synced = True
+        for segment in files:  # not with the lock: a disk may take its time
+            try:
+                segment.file.sync()
+            except OSError as error:
+                log.debug("could not sync: %s", type(error).__name__)
+        return None
+
+    def close(self) -> None:
+        """Sync what waits and leave it to others."""
+        self.sync(now=True)
+        with self._lock:
+            for segment in self._own():
+                if segment.pending:
+                    segment.file.close()
+                else:
+                    segment.file.delete()
+            self._current = None
+            self._sealed.clear()
+
+    def forget(self) -> None:
+        """Leave everything to the parent, in a forked child."""
+        for segment in self._own():
+            segment.file.close()
+        self._reset()
+
+    # -- those of processes that have ended ---------------------------------------------------------
+
+    def take_over(self) -> list[Entry]:
+        """What waits in the oldest segment that nobody holds, which this process holds from now on."""
+        try:
+            directory = self.directory()
+            spool = open_spool(directory, create=False)
+        except OSError:
+            return []
+        try:
+            for name in file_names(spool):
+                if not name.endswith(SEGMENT) or self._holds(name):
+                    continue
+                entries = self._taken_over(spool, name)
+                if entries:
+                    return entries
+        except OSError as error:
+            log.debug("could not read what waits: %s", type(error).__name__)
+        finally:
+            os.close(spool)
+        return []
+
+    def _taken_over(self, spool: int, name: str) -> list[Entry]:
+        try:
+            file = SegmentFile.take_over(self.directory(), spool, name, created_ns(name) or 0)
+        except OSError as error:
+            log.debug("%s: %s", name, type(error).__name__)
+            return []
+        if file is None:
+            return []
+        segment = HeldSegment(file)
+        try:
+            entries, damaged = entries_of(segment)
+        except (OSError, ValueError) as error:
+            log.debug("%s: %s", name, type(error).__name__)
+            file.close()
+            return []
+        if damaged:
+            self._evicted({"damaged": damaged})
+        if not entries:
+            file.delete()
+            return []
+        with self._lock:
+            self._sealed[name] = segment
+        return entries
+
+    # -- with the lock held -------------------------------------------------------------------------
+
+    def _own(self) -> list[HeldSegment]:
+        return [*self._sealed.values(), *([self._current] if self._current is not None else [])]
+
+    def _holds(self, name: str) -> bool:
+        with self._lock:
+            return any(segment.file.path.name == name for segment in self._own())
+
+    def _writable(self, now: int, size: int) -> HeldSegment:
+        segment = self._current
+        if segment is not None:
+            if segment.file.size < full_at(self._max_bytes) and segment.file.is_usable(now):
+                return segment
+            self._seal(segment)
+        self._current = self._opened(now, size)
+        return self._current
+
+    def _seal(self, segment: HeldSegment) -> None:
+        self._current = None
+        if segment.pending:
+            self._sealed[segment.file.path.name] = segment
+        else:
+            segment.file.delete()
+
+    def _opened(self, now: int, size: int) -> HeldSegment:
+        size += full_at(self._max_bytes)
+        directory = self.directory()
+        for missing in (directory.parent, directory):
+            missing.mkdir(0o700, exist_ok=True)
+        spool = open_spool(directory, create=True)
+        try:
+            limits = {"most": self._max_bytes, "max_days": self._max_days}
+            deleted: Counter[str] = make_room(spool, size, now_ns=now, **limits)  # type: ignore[arg-type]
+            if deleted:
+                self._evicted(deleted)
+            while self._sealed and used_bytes(spool) + size > self._max_bytes:
+                oldest = min(self._sealed)
+                self._sealed.pop(oldest).file.delete()
+            if used_bytes(spool) + size > self._max_bytes:
+                raise OSError(f"{self._max_bytes} bytes of spans wait already")
+            writer = {"writer": self._writer, "pid": os.getpid(), **self._owner}
+            return HeldSegment(SegmentFile.create(directory, spool, writer, now))
+        finally:
+            os.close(spool)
+
+    def _mark(self, segment: HeldSegment, positions: list[int]) -> None:
+        if not segment.pending:
+            if segment is self._current:
+                segment.file.clear()
+            else:
+                self._sealed.pop(segment.file.path.name, None)
+                segment.file.delete()
+            return
+        payload = b"".join(map(POSITION.pack, positions))
+        segment.file.append(payload, 0, clock.time_ns(), kind=DONE)
+
+    def _failed(self, error: Exception) -> None:
+        if self._current is not None and self._current.file.is_empty:
+            self._current.file.delete()
+            self._current = None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        where = f"{self._directory}: " if self._directory is not None else ""
+        problem = f"SOMATRACE_DATA_DIR: spans wait in memory only: {where}{reason[:200]}"
+        if problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem
+        self._not_before = clock.monotonic() + _RETRY

@@ -1,0 +1,61 @@
+"""The records of a journal's segments, and which of them still wait."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from somatrace.spool.segment_file import SegmentFile
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS
+from somatrace.spool.segment_reader import records
+
+#: In a record that marks others as done: the position of each.
+POSITION: Final = struct.Struct("<Q")
+
+
+class HeldSegment:
+    """A segment that this process holds, and how many of its records wait."""
+
+    __slots__ = ("file", "is_synced", "pending")
+
+    def __init__(self, file: SegmentFile) -> None:
+        self.file = file
+        self.pending = 0
+        self.is_synced = True
+
+
+@dataclass(eq=False)
+class Entry:
+    """A record that waits. `parts`: how many batches its spans are in; it is done when all of them are."""
+
+    segment: HeldSegment
+    position: int
+    spans: int
+    size: int
+    time_ns: int
+    parts: int = 1
+
+
+def entries_of(segment: HeldSegment) -> tuple[list[Entry], int]:
+    """The records of a complete segment that are not marked as done, which `segment` counts from now on.
+
+    The number is that of spans in damaged records, each of which counts once if its header is lost.
+    Raises `OSError` or `UnknownFormatError`.
+    """
+    entries: dict[int, Entry] = {}
+    damaged = 0
+    for record in records(segment.file.descriptor, complete=True):
+        header, payload = record.header, record.payload
+        if header is None:
+            damaged += 1
+        elif payload is None:
+            damaged += header.spans
+        elif header.kind == SPANS:
+            position = record.end - header.length - HEADER_SIZE
+            entries[position] = Entry(segment, position, header.spans, header.length, header.time_ns)
+        elif header.kind == DONE:
+            for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
+                entries.pop(POSITION.unpack_from(payload, start)[0], None)
+    segment.pending = len(entries)
+    return list(entries.values()), damaged

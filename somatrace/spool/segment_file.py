@@ -1,0 +1,170 @@
+"""A segment that this process holds: locked, appended to, read back at any position."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from somatrace.spool.segment_format import HEADER_SIZE, SPANS, header_of, opening, parsed_header
+from somatrace.spool.segment_reader import read_exactly
+from somatrace.spool.spool_directory import (
+    MAX_SEGMENT_NS,
+    NAME,
+    NEW,
+    SEGMENT,
+    lock,
+    new_name,
+    open_file,
+)
+
+#: macOS has no fdatasync.
+_sync: Final = getattr(os, "fdatasync", os.fsync)
+
+
+class SegmentFile:
+    """One open segment. Its lock says that it is in use, until `close` or the end of the process.
+
+    A forked child inherits descriptor and lock, and has to call `close` first of all: otherwise the lock
+    would outlive the parent.
+    """
+
+    def __init__(self, path: Path, descriptor: int, created_ns: int) -> None:
+        """Use an open, locked file; `create` and `take_over` make one."""
+        self.path = path
+        self.created_ns = created_ns
+        self.size = os.fstat(descriptor).st_size
+        self._descriptor = descriptor
+        self._identity = _identity(descriptor)
+        self._pid = os.getpid()
+        self._start = self.size
+
+    @classmethod
+    def create(cls, parent: Path, spool: int, writer: Mapping[str, object], now_ns: int) -> SegmentFile:
+        """A new segment in the open directory `spool` of `parent`, which names its writer.
+
+        Raises `OSError`, after which nothing of it is left.
+        """
+        while True:
+            name = new_name(now_ns, SEGMENT)
+            descriptor = open_file(spool, name, NEW)
+            # a reader that saw the file before it was locked has deleted it
+            if lock(descriptor) and os.fstat(descriptor).st_nlink:
+                break
+            os.close(descriptor)
+        made = cls(parent / NAME / name, descriptor, now_ns)
+        try:
+            made._write((opening(writer, now_ns),))
+        except BaseException:
+            made.delete()
+            raise
+        made._start = made.size
+        return made
+
+    @classmethod
+    def take_over(cls, parent: Path, spool: int, name: str, created_ns: int) -> SegmentFile | None:
+        """The segment `name`, which its writer has left; None if it is in use or gone. Raises `OSError`."""
+        try:
+            descriptor = open_file(spool, name, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError:
+            return None
+        if not lock(descriptor) or not os.fstat(descriptor).st_nlink:
+            os.close(descriptor)
+            return None
+        return cls(parent / NAME / name, descriptor, created_ns)
+
+    @property
+    def descriptor(self) -> int:
+        return self._descriptor
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was appended to it."""
+        return self.size == self._start
+
+    def is_usable(self, now_ns: int) -> bool:
+        """Whether it may be appended to: it is this process's, not too old, and still where it was."""
+        return (
+            self._pid == os.getpid()
+            and 0 <= now_ns - self.created_ns < MAX_SEGMENT_NS
+            and self._is_open()
+            and _identity(self.path) == self._identity
+        )
+
+    def append(self, payload: bytes, spans: int, now_ns: int, kind: int = SPANS) -> int:
+        """Write one record, and return its position.
+
+        Raises `OSError` or `ValueError` if it was not written, after which nothing of it is left.
+        """
+        header = header_of(payload, kind=kind, spans=spans, time_ns=now_ns)
+        position = self.size
+        try:
+            self._write((header, payload))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, position)
+            self.size = position
+            raise
+        return position
+
+    def read(self, position: int) -> bytes | None:
+        """The payload of the record at `position`; None if it is damaged or cannot be read."""
+        try:
+            if not self._is_open():
+                return None
+            header = parsed_header(read_exactly(self._descriptor, position, HEADER_SIZE))
+            if header is None:
+                return None
+            payload = read_exactly(self._descriptor, position + HEADER_SIZE, header.length)
+        except OSError:
+            return None
+        return payload if header.fits(payload) else None
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk. Raises `OSError`."""
+        if self._is_open():
+            _sync(self._descriptor)
+
+    def clear(self) -> None:
+        """Take all records away. Raises `OSError`."""
+        os.ftruncate(self._descriptor, self._start)
+        self.size = self._start
+
+    def close(self) -> None:
+        """Let go of it: whoever locks it next may read, change and delete it."""
+        # the program may have closed every descriptor, as daemons do, and the number is another file now
+        if self._is_open():
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def delete(self) -> None:
+        """Delete and close it."""
+        if self._is_open() and _identity(self.path) == self._identity:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self.close()
+
+    def _is_open(self) -> bool:
+        return self._descriptor >= 0 and _identity(self._descriptor) == self._identity
+
+    def _write(self, parts: Sequence[bytes]) -> None:
+        left = [memoryview(part) for part in parts if part]
+        written = 0
+        while left:
+            count = os.writev(self._descriptor, left)
+            written += count
+            while left and count >= len(left[0]):
+                count -= len(left.pop(0))
+            if count:
+                left[0] = left[0][count:]
+        self.size += written
+
+
+def _identity(file: int | Path) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(file) if isinstance(file, int) else os.lstat(file)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
