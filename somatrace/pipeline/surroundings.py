@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import is_
+from threading import get_ident
 from typing import Any, Final, NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -38,8 +39,21 @@ class Surroundings(NamedTuple):
     tagged: Mapping[str, Any]
 
 
+class _Batch:
+    """The spans that one thread guards together, and the surroundings of the last of them."""
+
+    __slots__ = ("last", "thread")
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+        self.last: tuple[tuple[object, ...], Surroundings] | None = None
+
+
 class SurroundingsCopier:
-    """Makes the surroundings of spans, mostly once for those that follow each other in a batch."""
+    """Makes the surroundings of spans, mostly once for those that follow each other in a batch.
+
+    Usable from any thread: processors of others read spans where they start and end.
+    """
 
     def __init__(self, guard: Guard, service_name: str, default_tenant: str) -> None:
         self._guard = guard
@@ -50,23 +64,23 @@ class SurroundingsCopier:
             tuple[int, str], tuple[Tags, ContentFilter, Sequence[TermFilter], Tags, dict[str, Any]]
         ] = {}
         self._workflows: dict[tuple[str, bool], str] = {}
-        self._in_batch = False
-        self._last: tuple[tuple[object, ...], Surroundings] | None = None
+        self._batch: _Batch | None = None
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Ask the policy once for spans of this block that follow each other."""
-        self._in_batch = True
+        """Ask the policy once for spans of this thread that follow each other in the block."""
+        self._batch = _Batch()
         try:
             yield
         finally:
-            self._in_batch = False
-            self._last = None
+            self._batch = None
 
     def of(self, span: ReadableSpan, state: SpanState | None) -> Surroundings:
         """The surroundings of a span, made once for spans with the same causes that follow each other."""
+        batch = self._batch
         if (
-            not self._in_batch
+            batch is None
+            or batch.thread != get_ident()
             or state is None
             or not state.tags.names_tenant
             or state.enclosing
@@ -83,10 +97,10 @@ class SurroundingsCopier:
             span._instrumentation_scope,
             None if root.below is None else root.below.namer,
         )
-        if self._last is not None and all(map(is_, causes, self._last[0])):
-            return self._last[1]
+        if batch.last is not None and all(map(is_, causes, batch.last[0])):
+            return batch.last[1]
         made = self._made(span, state)
-        self._last = causes, made
+        batch.last = causes, made
         return made
 
     def _made(self, span: ReadableSpan, state: SpanState | None) -> Surroundings:

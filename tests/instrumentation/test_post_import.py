@@ -146,3 +146,73 @@ print(any(thread.is_alive() for thread in threads), sorted(called) == sorted((na
         library,
     )
     assert lines == ["False True"]
+
+
+def test_an_import_that_fails_may_be_tried_again(library: Path) -> None:
+    (library / "failing.py").write_text(
+        "import os\nif 'WORKS' not in os.environ: raise OSError\nready = True\n"
+    )
+    lines = output(
+        """
+import os
+register(lambda module: called.append(module.ready), "failing")
+register(lambda module: called.append(module.ready), "library")
+for attempt in range(3):
+    try:
+        import failing
+    except OSError:
+        print("failed", called)
+    os.environ["WORKS"] = "1"
+    import library
+print(called)
+""",
+        library,
+    )
+    assert lines == ["failed []", "[True, True]"]
+
+
+def test_looking_for_a_module_imports_nothing_and_keeps_its_hooks(library: Path) -> None:
+    lines = output(
+        """
+import importlib.util
+register(called.append, "library")
+before = set(sys.modules)
+spec = importlib.util.find_spec("library")
+print(set(sys.modules) - before, spec.loader.is_package("library"), spec.loader.get_filename() == spec.origin)
+import library
+print(called == [library])
+""",
+        library,
+    )
+    assert lines == ["set() True True", "True"]
+
+
+def test_a_thread_that_imports_what_wrapt_needs_does_not_wait_for_ever(library: Path) -> None:
+    # `shutil` waits in its first line until the other thread, which imports it with wrapt, holds its locks
+    (library / "shutil.py").write_text(
+        "import threading, builtins\n"
+        "if threading.current_thread() is not threading.main_thread():\n"
+        "    builtins.begun.set(); builtins.looked.wait(5)\n"
+        "from bz2 import open\nReadError = OSError\nget_terminal_size = rmtree = move = copyfileobj = open\n"
+    )
+    lines = output(
+        """
+import builtins, threading
+builtins.begun, builtins.looked = threading.Event(), threading.Event()
+class Looks:
+    def find_spec(self, name, path=None, target=None):
+        if name == "zipfile" or name == "wrapt": builtins.looked.set()
+sys.meta_path.insert(0, Looks())
+register(called.append, "library")
+def work():
+    import shutil
+thread = threading.Thread(target=work)
+thread.start()
+begun.wait(60)
+import library
+thread.join(60)
+print(thread.is_alive(), called == [library])
+""",
+        library,
+    )
+    assert lines == ["False True"]
