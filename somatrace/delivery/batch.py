@@ -23,6 +23,8 @@ class Batch:
     entries: tuple[Entry, ...] = ()
     #: By an earlier process.
     is_left: bool = False
+    #: Those that it consists of.
+    parts: tuple[Batch, ...] = ()
     #: One of those that a rejected one was split into: its entries contain other spans, too.
     is_part: bool = False
     #: Sent completely but not answered.
@@ -58,6 +60,14 @@ def merges(batch: Batch, other: Batch) -> bool:
     )
 
 
+def separated(batch: Batch) -> tuple[Batch, ...]:
+    """The batches that a request consists of, which share its failures: one of them may be the cause."""
+    for part in batch.parts:
+        part.ambiguous, part.failures = batch.ambiguous, batch.failures
+        part.accepted_before = batch.accepted_before
+    return batch.parts or (batch,)
+
+
 def merged(batches: Sequence[Batch]) -> Batch:
     """One batch with the spans of several, which wait since the first of them."""
     bodies = [batch.body for batch in batches if batch.body is not None]
@@ -67,4 +77,5 @@ def merged(batches: Sequence[Batch]) -> Batch:
         batches[0].since,
         tuple(entry for batch in batches for entry in batch.entries),
         is_left=batches[0].is_left,
+        parts=tuple(batches),
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from somatrace.delivery.batch import Batch, merged, merges
+from somatrace.delivery.batch import Batch, merged, merges, separated
 from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
 from somatrace.runtime.clock import clock
@@ -136,13 +136,15 @@ class BatchQueue:
         return True
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
-        """Keep the taken batch for later, in its place or behind all others."""
+        """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
+        parts = separated(batch)
         with self._lock:
             self._taken = None
+            self._bytes += sum(part.size for part in parts) - batch.size
             if last:
-                self._waiting.append(batch)
+                self._waiting.extend(parts)
             else:
-                self._waiting.appendleft(batch)
+                self._waiting.extendleft(reversed(parts))
             self._make_room()
 
     def replace(self, batch: Batch, parts: Sequence[tuple[bytes, int]]) -> None:
@@ -153,7 +155,7 @@ class BatchQueue:
             self._taken = None
             self._bytes -= batch.size
             for body, spans in reversed(parts):
-                self._waiting.appendleft(replace(batch, body=body, spans=spans, is_part=True))
+                self._waiting.appendleft(replace(batch, body=body, spans=spans, parts=(), is_part=True))
                 self._bytes += len(body)
             self._make_room()
 

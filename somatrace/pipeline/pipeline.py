@@ -208,12 +208,14 @@ class Pipeline:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
         if self.outbox is not None and (left := self.outbox.queue.leave()):
             log.warning(
-                "tracing: %d spans wait on disk: the next start of this service or `somatrace drain` sends them",
+                "unsent spans on disk: %d; the next start of this service or `somatrace drain` sends them",
                 left,
             )
         if lost := self.ledger.waiting:
             self.ledger.lose("exit", lost)
-            log.warning("tracing: %d spans were not delivered before the process ended, and are lost", lost)
+            log.warning(
+                "spans lost at the end of the process: %d; the target did not accept them in time", lost
+            )
 
     @property
     def depth(self) -> tuple[int, int]:

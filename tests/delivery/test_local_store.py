@@ -61,15 +61,15 @@ def test_an_unwritable_directory_is_one_line_and_spans_wait(tmp_path, caplog):
         outbox.queue.add(batch("a"), 1)
         for _ in range(3):
             outbox.send(hurry=True)
-        before = outbox.problem, ledger.delivered, len(caplog.messages)
+        before = outbox.problems, ledger.delivered, len(caplog.messages)
         (tmp_path / "data").unlink()
         (tmp_path / "data").mkdir()
 
         outbox.send(hurry=True)
 
-    assert before[0].startswith("target: local store: NotADirectoryError")
+    assert before[0][0].startswith("target: local store: NotADirectoryError")
     assert before[1:] == (0, 1)
-    assert (outbox.problem, ledger.delivered, stored(tmp_path / "data")) == ("", 1, 1)
+    assert (outbox.problems, ledger.delivered, stored(tmp_path / "data")) == ((), 1, 1)
 
 
 def test_closing_and_sending_again_goes_on_in_another_segment(tmp_path, transport):

@@ -320,7 +320,8 @@ def test_the_exit_is_bounded_when_the_server_hangs():
         took = time.monotonic() - float(done.stdout)
         release.set()
 
-    assert done.stderr == ""
+    assert done.stderr.startswith("unsent spans on disk: 1; ")
+    assert done.stderr.count("\n") == 1
     assert took < 40  # the server takes 60; of ours is one, the rest a busy machine may need
 
 
