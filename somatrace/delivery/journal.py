@@ -9,6 +9,7 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, entries_of
+from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import DONE, HEADER_SIZE
@@ -39,6 +40,8 @@ log = logging.getLogger("somatrace")
 UNSENT: Final = "unsent"
 #: Seconds before a directory that could not be written is tried again.
 _RETRY: Final = 5.0
+#: How often a directory that vanishes while it is opened is made again.
+_ATTEMPTS: Final = 10
 #: Seconds after which a batch that still waits is synced. Most have been answered by then.
 SYNC_AFTER: Final = 0.1
 
@@ -204,13 +207,18 @@ class Journal:
             return []
         segment = HeldSegment(file)
         try:
-            entries, damaged = entries_of(segment)
+            contents = contents_of(file.descriptor, complete=True)
         except (OSError, ValueError) as error:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
-        if damaged:
-            self._evicted({"damaged": damaged})
+        if not contents.is_of(self._owner):  # somebody has moved it here
+            log.debug("%s: it is for another target", name)
+            file.close()
+            return []
+        entries = entries_of(segment, contents)
+        if contents.damaged:
+            self._evicted({"damaged": contents.damaged})
         if not entries:
             file.delete()
             return []
@@ -244,6 +252,12 @@ class Journal:
             segment.file.delete()
 
     def _opened(self, now: int, size: int) -> HeldSegment:
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(FileNotFoundError):  # `somatrace drain` has removed the empty directory
+                return self._open(now, size)
+        return self._open(now, size)
+
+    def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
         directory = self.directory()
         for missing in (directory.parent, directory):

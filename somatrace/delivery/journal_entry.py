@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS, WRITER, RecordHeader
 from somatrace.spool.segment_reader import records
 
 #: In a record that marks others as done: the position of each.
@@ -37,25 +39,58 @@ class Entry:
     parts: int = 1
 
 
-def entries_of(segment: HeldSegment) -> tuple[list[Entry], int]:
-    """The records of a complete segment that are not marked as done, which `segment` counts from now on.
+class Contents(NamedTuple):
+    """What is in a segment: who wrote it, the records by position that are not marked as done, and damage.
 
-    The number is that of spans in damaged records, each of which counts once if its header is lost.
+    `writer` is empty if that record is lost. `damaged` is the number of spans in damaged records, each of
+    which counts once if its header is lost.
+    """
+
+    writer: Mapping[str, object]
+    waiting: Mapping[int, RecordHeader]
+    damaged: int
+
+    def is_of(self, owner: Mapping[str, str]) -> bool:
+        """Whether it may have been written for this service and target."""
+        return not self.writer or all(self.writer.get(key) == value for key, value in owner.items())
+
+
+def contents_of(descriptor: int, *, complete: bool) -> Contents:
+    """Read a segment, to which nobody appends if it is `complete`.
+
     Raises `OSError` or `UnknownFormatError`.
     """
-    entries: dict[int, Entry] = {}
+    writer: Mapping[str, object] = {}
+    waiting: dict[int, RecordHeader] = {}
     damaged = 0
-    for record in records(segment.file.descriptor, complete=True):
+    for record in records(descriptor, complete=complete):
         header, payload = record.header, record.payload
         if header is None:
             damaged += 1
         elif payload is None:
             damaged += header.spans
         elif header.kind == SPANS:
-            position = record.end - header.length - HEADER_SIZE
-            entries[position] = Entry(segment, position, header.spans, header.length, header.time_ns)
+            waiting[record.end - header.length - HEADER_SIZE] = header
+        elif header.kind == WRITER:
+            writer = _described(payload)
         elif header.kind == DONE:
             for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
-                entries.pop(POSITION.unpack_from(payload, start)[0], None)
-    segment.pending = len(entries)
-    return list(entries.values()), damaged
+                waiting.pop(POSITION.unpack_from(payload, start)[0], None)
+    return Contents(writer, waiting, damaged)
+
+
+def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
+    """The records of a complete segment that wait, which `segment` counts from now on."""
+    segment.pending = len(contents.waiting)
+    return [
+        Entry(segment, position, header.spans, header.length, header.time_ns)
+        for position, header in contents.waiting.items()
+    ]
+
+
+def _described(payload: bytes) -> Mapping[str, object]:
+    try:
+        found = json.loads(payload)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
