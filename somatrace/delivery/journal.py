@@ -41,7 +41,7 @@ UNSENT: Final = "unsent"
 #: Seconds before a directory that could not be written is tried again.
 _RETRY: Final = 5.0
 #: How often a directory that vanishes while it is opened is made again.
-_ATTEMPTS: Final = 10
+_ATTEMPTS: Final = 50
 #: Seconds after which a batch that still waits is synced. Most have been answered by then.
 SYNC_AFTER: Final = 0.1
 

@@ -65,7 +65,7 @@ class WaitingDirectory:
 
 def printable(text: str) -> str:
     """Text from a file, safe for a terminal."""
-    return _NOT_PRINTED.sub("?", text[:200])
+    return _NOT_PRINTED.sub("?", text[:5000])
 
 
 def directories(data_dir: Path) -> Iterator[WaitingDirectory]:
