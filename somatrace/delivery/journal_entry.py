@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_reader import records
 
 #: In a record that marks others as done: the position of each.
@@ -34,6 +34,7 @@ class Entry:
     spans: int
     size: int
     time_ns: int
+    has_content: bool = False
     parts: int = 1
 
 
@@ -51,9 +52,12 @@ def entries_of(segment: HeldSegment) -> tuple[list[Entry], int]:
             damaged += 1
         elif payload is None:
             damaged += header.spans
-        elif header.kind == SPANS:
+        elif header.kind in (SPANS, RESTRICTED_SPANS):
             position = record.end - header.length - HEADER_SIZE
-            entries[position] = Entry(segment, position, header.spans, header.length, header.time_ns)
+            has_content = header.kind == RESTRICTED_SPANS
+            entries[position] = Entry(
+                segment, position, header.spans, header.length, header.time_ns, has_content=has_content
+            )
         elif header.kind == DONE:
             for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
                 entries.pop(POSITION.unpack_from(payload, start)[0], None)
