@@ -203,13 +203,14 @@ class Pipeline:
         if self._sender is not None:
             closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
         self.third_party.close(begun + timeout - clock.monotonic())
-        self._settle_accounts()
+        self._settle_accounts(in_time=closed)
         return closed
 
-    def _settle_accounts(self) -> None:
+    def _settle_accounts(self, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
         if self.outbox is not None and (left := self.outbox.queue.leave()):
-            log.warning(
+            log.log(
+                logging.INFO if in_time else logging.WARNING,
                 "unsent spans on disk: %d; the next start of this service or `somatrace drain` sends them",
                 left,
             )
