@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from somatrace.delivery.batch import Batch, merged, merges, separated
 from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.request_halves import halves
+from somatrace.delivery.restricted import Restricted
 from somatrace.runtime.clock import clock
+
+log = logging.getLogger("somatrace")
 
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
@@ -23,8 +28,18 @@ class BatchQueue:
     With a journal a batch is on disk before it is taken, and in memory only while there is room.
     """
 
-    def __init__(self, ledger: Ledger, journal: Journal | None, *, max_bytes: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        journal: Journal | None,
+        *,
+        max_bytes: int,
+        batch_size: int,
+        allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
+    ) -> None:
+        """`allows` tells whether a tenant's grant, given by its fingerprint, is in force now."""
         self.journal = journal
+        self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
         self._batch_size = batch_size
@@ -67,13 +82,14 @@ class BatchQueue:
 
     # -- any thread -------------------------------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int) -> None:
+    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
         """Write a batch down and keep it; above the limit the oldest ones that are not on disk are lost."""
-        entry = self.journal.add(body, spans) if self.journal is not None else None
-        batch = Batch(body, spans, clock.monotonic(), entries=(entry,) if entry is not None else ())
+        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
+        entries = (entry,) if entry is not None else ()
+        batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
-            if entry is not None and self._bytes + len(body) > self._max_bytes:
-                batch.body = None
+            if entries and self._bytes + batch.size > self._max_bytes:
+                batch.body = batch.restricted = None
             self._waiting.append(batch)
             self._bytes += batch.size
             self._make_room()
@@ -122,17 +138,21 @@ class BatchQueue:
             return self._taken
 
     def read(self, batch: Batch) -> bool:
-        """Have the bytes of the taken batch in memory; False, and it is lost, if they are gone."""
-        if batch.body is not None:
-            return True
-        bodies = [self.journal.read(entry) for entry in batch.entries] if self.journal is not None else [None]
-        found = [body for body in bodies if body is not None]
-        if len(found) < len(bodies):
-            self.lose("disk", batch)
-            return False
+        """Have what may leave of the taken batch in memory; False, and it is lost, if it is gone."""
+        before, body, restricted = batch.size, batch.body, batch.restricted
+        if body is None:
+            read = [self.journal.read(entry) if self.journal is not None else None for entry in batch.entries]
+            found = [one for one in read if one is not None]
+            if len(found) < len(read):
+                self.lose("disk", batch)
+                return False
+            body, restricted = b"".join([one for one, _ in found]), found[0][1]
+        if restricted is not None and not restricted.is_allowed(self._allows):
+            body, restricted = restricted.without_content, None
+            log.info("the content of %d spans is removed: what allowed it has ended", batch.spans)
         with self._lock:
-            batch.body = b"".join(found)
-            self._bytes += batch.size
+            batch.body, batch.restricted = body, restricted
+            self._bytes += batch.size - before
         return True
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
@@ -140,24 +160,34 @@ class BatchQueue:
         parts = separated(batch)
         with self._lock:
             self._taken = None
-            self._bytes += sum(part.size for part in parts) - batch.size
+            self._bytes += sum(part.size for part in parts if part is not batch)
+            self._bytes -= batch.size if batch.parts else 0
             if last:
                 self._waiting.extend(parts)
             else:
                 self._waiting.extendleft(reversed(parts))
             self._make_room()
 
-    def replace(self, batch: Batch, parts: Sequence[tuple[bytes, int]]) -> None:
-        """Put parts, with their numbers of spans, in the place of the taken batch."""
+    def split(self, batch: Batch) -> bool:
+        """Put its two halves in the place of the taken batch; False if it cannot be split."""
+        parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+        if parts is None:
+            return False
+        of_restricted: Sequence[Restricted | None] = (None, None)
+        if batch.restricted is not None:
+            grants, without = batch.restricted.grants, halves(batch.restricted.without_content)
+            of_restricted = [Restricted(grants, half) for half, _ in without or ((b"", 0), (b"", 0))]
         for entry in batch.entries:
-            entry.parts += len(parts) - 1
+            entry.parts += 1
         with self._lock:
             self._taken = None
             self._bytes -= batch.size
-            for body, spans in reversed(parts):
-                self._waiting.appendleft(replace(batch, body=body, spans=spans, parts=(), is_part=True))
-                self._bytes += len(body)
+            for (body, spans), restricted in zip(reversed(parts), reversed(of_restricted), strict=True):
+                half = replace(batch, body=body, spans=spans, restricted=restricted, parts=(), is_part=True)
+                self._waiting.appendleft(half)
+                self._bytes += half.size
             self._make_room()
+        return True
 
     def finish(self, batch: Batch) -> None:
         """Forget the taken batch."""
@@ -184,7 +214,7 @@ class BatchQueue:
         for batch in reversed(self._waiting):
             if batch.entries and not batch.is_part and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
-                batch.body = None
+                batch.body = batch.restricted = None
         while self._bytes > self._max_bytes and len(self._waiting) > 1:
             batch = self._waiting.popleft()
             self._forget(batch)

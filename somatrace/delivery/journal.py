@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
     SEGMENT,
@@ -97,15 +98,16 @@ class Journal:
 
     # -- the records of this process ----------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int) -> Entry | None:
+    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> Entry | None:
         """Write a batch; None if that is not possible now, for the reason in `problem`."""
         now = clock.time_ns()
+        kind, record = (SPANS, body) if restricted is None else (RESTRICTED_SPANS, packed(body, restricted))
         with self._lock:
             if self.problem and clock.monotonic() < self._not_before:
                 return None
             try:
-                segment = self._writable(now, len(body) + HEADER_SIZE)
-                position = segment.file.append(body, spans, now)
+                segment = self._writable(now, len(record) + HEADER_SIZE)
+                position = segment.file.append(record, spans, now, kind)
             except (OSError, ValueError) as error:
                 self._failed(error)
                 return None
@@ -114,12 +116,18 @@ class Journal:
             segment.is_synced = False
             if self._unsynced_since is None:
                 self._unsynced_since = clock.monotonic()
-            return Entry(segment, position, spans, len(body), now)
+            return Entry(segment, position, spans, len(body), now, has_content=restricted is not None)
 
-    def read(self, entry: Entry) -> bytes | None:
+    def read(self, entry: Entry) -> tuple[bytes, Restricted | None] | None:
         """The batch of an entry; None if it is damaged or gone."""
         with self._lock:
-            return entry.segment.file.read(entry.position)
+            record = entry.segment.file.read(entry.position)
+        if record is None or not entry.has_content:
+            return None if record is None else (record, None)
+        try:
+            return unpacked(record)
+        except ValueError:
+            return None
 
     def done(self, entries: Iterable[Entry]) -> None:
         """Mark entries that need no more attention, each as often as it has parts."""
@@ -253,7 +261,8 @@ class Journal:
 
     def _opened(self, now: int, size: int) -> HeldSegment:
         for _ in range(_ATTEMPTS - 1):
-            with contextlib.suppress(FileNotFoundError):  # `somatrace drain` has removed the empty directory
+            # `somatrace drain` removes empty directories, at times between two looks at one
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
                 return self._open(now, size)
         return self._open(now, size)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS, WRITER, RecordHeader
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, WRITER, RecordHeader
 from somatrace.spool.segment_reader import records
 
 #: In a record that marks others as done: the position of each.
@@ -36,6 +36,7 @@ class Entry:
     spans: int
     size: int
     time_ns: int
+    has_content: bool = False
     parts: int = 1
 
 
@@ -69,7 +70,7 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
             damaged += 1
         elif payload is None:
             damaged += header.spans
-        elif header.kind == SPANS:
+        elif header.kind in (SPANS, RESTRICTED_SPANS):
             waiting[record.end - header.length - HEADER_SIZE] = header
         elif header.kind == WRITER:
             writer = _described(payload)
@@ -83,7 +84,14 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
     """The records of a complete segment that wait, which `segment` counts from now on."""
     segment.pending = len(contents.waiting)
     return [
-        Entry(segment, position, header.spans, header.length, header.time_ns)
+        Entry(
+            segment,
+            position,
+            header.spans,
+            header.length,
+            header.time_ns,
+            has_content=header.kind == RESTRICTED_SPANS,
+        )
         for position, header in contents.waiting.items()
     ]
 

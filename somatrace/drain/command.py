@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from somatrace.drain.sending import Sent, remove_empty, send_directory
 from somatrace.drain.survey import Owner, WaitingDirectory, directories, printable
 from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
+from somatrace.tracing.content_policy import grants_of, in_force
 
 _SERVICE: Final = "somatrace"
 
@@ -76,7 +78,7 @@ def run(
     return report
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Drain:
     options: DrainOptions
     settings: Settings
@@ -85,6 +87,17 @@ class _Drain:
     report: Report
     show: Callable[[str], None]
     progress: Progress
+
+    @cached_property
+    def in_force(self) -> Callable[[str, str], bool]:
+        """As in a service, whose settings these are."""
+        return in_force(grants_of(self.settings))
+
+    def allows(self, tenant: str, fingerprint: str) -> bool:
+        """Whether a grant is in force; otherwise the report says that content was removed."""
+        is_in_force = self.in_force(tenant, fingerprint)
+        self.report.removed_content |= not is_in_force
+        return is_in_force
 
     def send(self, data_dir: Path) -> None:
         """Send directory by directory, until the target accepts no more or the time is over."""
@@ -104,6 +117,7 @@ class _Drain:
                         until=until,
                         progress=progress,
                         sent=sent,
+                        allows=self.allows,
                     )
             finally:
                 self.report.done += sent.delivered
@@ -126,7 +140,9 @@ class _Drain:
         waiting = sum(segment.spans for one in found for segment in one.segments)
         try:
             with self.progress(str(path), waiting) as progress:
-                self.report.done = export(path, found, self.report.lost, progress)
+                self.report.done = export(
+                    path, found, self.report.lost, progress=progress, allows=self.allows
+                )
         except OSError as error:
             raise DrainError(
                 f"--export: {path} cannot be written ({error.strerror}); name a file in a directory with room"

@@ -50,12 +50,18 @@ class ExportFile:
 
 
 def export(
-    path: Path, found: Sequence[WaitingDirectory], lost: Counter[str], progress: Callable[[int], None]
+    path: Path,
+    found: Sequence[WaitingDirectory],
+    lost: Counter[str],
+    *,
+    progress: Callable[[int], None],
+    allows: Callable[[str, str], bool],
 ) -> int:
     """Write everything that is not in use to `path`; return the number of spans.
 
     Serialized requests in a row are one request with the spans of all. Raises `OSError` if that is not
-    possible, after which everything waits as before.
+    possible, after which everything waits as before. `allows` tells whether a tenant's grant of content,
+    given by its fingerprint, is in force.
     """
     _allow_open_files()
     journals = [DirectoryJournal(one.path, None, lost) for one in found]
@@ -66,10 +72,13 @@ def export(
         written, spans = [], 0
         for journal in journals:
             for entry in _taken_over(journal):
-                body = journal.read(entry)
-                if body is None:
+                read = journal.read(entry)
+                if read is None:
                     lost["disk"] += entry.spans
                 else:
+                    body, restricted = read
+                    if restricted is not None and not restricted.is_allowed(allows):
+                        body = restricted.without_content
                     file.write(body)
                     spans += entry.spans
                 written.append((journal, entry))

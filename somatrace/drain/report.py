@@ -44,6 +44,8 @@ class Report:
     #: Why the target does not get the rest.
     failure: str = ""
     interrupted: bool = False
+    #: Whether content was removed from spans.
+    removed_content: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -59,6 +61,7 @@ class Report:
                 "sent": self.done if self.verb == "sent" else 0,
                 "exported": self.done if self.verb == "exported" else 0,
                 "lost": dict(self.lost),
+                "removed_content": self.removed_content,
                 "failure": self.failure,
                 "left": [
                     {**asdict(row), "oldest_ns": row.oldest_ns or None, "why": self._why(row)}
@@ -77,6 +80,8 @@ class Report:
             yield f"{row.service or '?'}: {counted(row.spans)} left: {self._why(row)}"
         for reason, spans in self.lost.items():
             yield f"{counted(spans)} lost: {_LOST.get(reason, reason)}"
+        if self.removed_content:
+            yield f"content was removed from spans: {_NOT_GRANTED}"
         if not (self.done or self.rows or self.lost):
             yield f"drain: nothing waits in {self.data_dir}"
         else:
@@ -113,6 +118,11 @@ _LOST: Final = {
     "disk": "they were damaged or deleted on disk",
     "damaged": "they were damaged on disk",
 }
+
+
+_NOT_GRANTED: Final = (
+    "the grants that it was recorded under are not in force here (SOMATRACE_CONTENT_POLICY_FILE)"
+)
 
 
 def counted(spans: int) -> str:

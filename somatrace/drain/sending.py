@@ -61,11 +61,13 @@ def send_directory(
     until: float,
     progress: Callable[[int], None],
     sent: Sent,
+    allows: Callable[[str, str], bool],
 ) -> None:
     """Send until nothing waits, `until` has come, or the target's answer is one that waiting does not change.
 
     `sent` is filled also if this is interrupted. A process may be killed at any point: spans that were
-    accepted and not yet marked are sent again by the next one.
+    accepted and not yet marked are sent again by the next one. `allows` tells whether a tenant's grant of
+    content, given by its fingerprint, is in force.
     """
     transport, _ = transport_of(settings)
     if transport is None:
@@ -76,6 +78,7 @@ def send_directory(
         DirectoryJournal(directory, owner, sent.lost),
         max_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
+        allows=allows,
     )
     outbox = Outbox(
         transport,
