@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from somatrace.config import Config, Settings, Target, refresh
 from somatrace.config.urls_and_headers import basic_credentials
 from somatrace.delivery.journal import Journal
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
+
+#: Targets for which batches wait on disk: the local store is on disk itself.
+SPOOLED: Final = ("langfuse", "otlp")
 
 
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
@@ -47,7 +51,7 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
 def journal_of(settings: Settings, evicted: Callable[[Mapping[str, int]], None]) -> Journal | None:
     """Where batches for the target wait on disk; None if they do not."""
     target = settings.target
-    if target.kind not in ("langfuse", "otlp") or not settings.spool_max_bytes:
+    if target.kind not in SPOOLED or not settings.spool_max_bytes:
         return None
     return Journal(
         lambda: data_dir(settings.data_dir, settings.state_home),
