@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from somatrace.delivery.journal_entry import Entry
-from somatrace.drain.sending import DirectoryJournal
+from somatrace.drain.directory_sender import DirectoryJournal
 from somatrace.drain.survey import WaitingDirectory
 
 
