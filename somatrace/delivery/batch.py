@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from somatrace.delivery.journal_entry import Entry
 from somatrace.delivery.restricted import Restricted
+
+if TYPE_CHECKING:
+    from somatrace.delivery.journal_entry import Entry
 
 
 @dataclass(eq=False)

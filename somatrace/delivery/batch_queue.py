@@ -7,17 +7,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.delivery.batch import Batch, merged, merges, separated
-from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.restricted import Restricted
 from somatrace.runtime.clock import clock
 
+if TYPE_CHECKING:
+    from somatrace.delivery.journal import Journal
+
 log = logging.getLogger("somatrace")
 
+#: Batches in the queue above which those in full segments are set aside: an hour has 36,000.
+MAX_WAITING: Final = 8192
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -31,14 +35,19 @@ class BatchQueue:
     def __init__(
         self,
         ledger: Ledger,
-        journal: Journal | None,
+        open_journal: Callable[[], Journal] | None = None,
         *,
         max_bytes: int,
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
     ) -> None:
-        """`allows` tells whether a tenant's grant, given by its fingerprint, is in force now."""
-        self.journal = journal
+        """`open_journal` is called with the first batch.
+
+        `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
+        """
+        #: None before the first batch, or if batches wait in memory only.
+        self.journal: Journal | None = None
+        self._open_journal = open_journal
         self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
@@ -50,6 +59,8 @@ class BatchQueue:
         self._waiting: deque[Batch] = deque()
         self._taken: Batch | None = None
         self._bytes = 0
+        #: Whether batches wait on disk that are not in the queue.
+        self.has_set_aside = False
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
@@ -84,7 +95,8 @@ class BatchQueue:
 
     def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
         """Write a batch down and keep it; above the limit the oldest ones that are not on disk are lost."""
-        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
+        journal = self._opened()
+        entry = journal.add(body, spans, restricted) if journal is not None else None
         entries = (entry,) if entry is not None else ()
         batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
@@ -93,15 +105,23 @@ class BatchQueue:
             self._waiting.append(batch)
             self._bytes += batch.size
             self._make_room()
+            if len(self._waiting) > MAX_WAITING and journal is not None:
+                self._set_aside(journal)
 
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
-        entries = self.journal.take_over() if self.journal is not None else ()
+        journal = self._opened()
+        entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
         self._ledger.count("taken_over", sum(entry.spans for entry in entries))
         with self._lock:
             self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
         return bool(entries)
+
+    def _opened(self) -> Journal | None:
+        if self.journal is None and self._open_journal is not None:
+            self.journal = self._open_journal()
+        return self.journal
 
     def sync(self) -> float | None:
         """Sync what has waited on disk for long enough; return the seconds until that is due, or None."""
@@ -144,7 +164,8 @@ class BatchQueue:
             read = [self.journal.read(entry) if self.journal is not None else None for entry in batch.entries]
             found = [one for one in read if one is not None]
             if len(found) < len(read):
-                self.lose("disk", batch)
+                is_full = any(entry.segment.is_deleted for entry in batch.entries)
+                self.lose("spool_full" if is_full else "disk", batch)
                 return False
             body, restricted = b"".join([one for one, _ in found]), found[0][1]
         if restricted is not None and not restricted.is_allowed(self._allows):
@@ -206,6 +227,20 @@ class BatchQueue:
         self._bytes -= batch.size
         if self.journal is not None and batch.entries:
             self.journal.done(batch.entries)
+
+    def _set_aside(self, journal: Journal) -> None:
+        """Forget the batches in full segments: they count as left, and are taken over when others are sent."""
+        in_use = [batch for batch in self._waiting if batch.is_part]
+        in_use += [self._taken] if self._taken is not None else []
+        released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})
+        aside = [
+            batch for batch in self._waiting if batch.entries and id(batch.entries[0].segment) in released
+        ]
+        chosen = set(map(id, aside))
+        self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
+        self._bytes -= sum(batch.size for batch in aside)
+        self.has_set_aside = True
+        self._ledger.count("left", sum(batch.spans for batch in aside))
 
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""

@@ -17,12 +17,14 @@ POSITION: Final = struct.Struct("<Q")
 class HeldSegment:
     """A segment that this process holds, and how many of its records wait."""
 
-    __slots__ = ("file", "is_synced", "pending")
+    __slots__ = ("file", "is_deleted", "is_synced", "pending")
 
     def __init__(self, file: SegmentFile) -> None:
         self.file = file
         self.pending = 0
         self.is_synced = True
+        #: Whether it was deleted to make room.
+        self.is_deleted = False
 
 
 @dataclass(eq=False)

@@ -66,7 +66,7 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     ledger = Ledger()
     transport = http(place) if isinstance(place, Target) else place
     queue = BatchQueue(
-        ledger, more.pop("journal", None), max_bytes=more.pop("max_bytes", 1 << 20), batch_size=512
+        ledger, more.pop("open_journal", None), max_bytes=more.pop("max_bytes", 1 << 20), batch_size=512
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
     return Outbox(transport, queue, ledger, **settings), ledger
