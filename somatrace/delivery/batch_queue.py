@@ -59,7 +59,10 @@ class BatchQueue:
     @property
     def on_disk(self) -> int:
         """Spans that wait on disk."""
-        return sum(batch.spans for batch in self._all() if batch.entries)
+        return sum(batch.spans for batch in self._separate() if batch.is_on_disk)
+
+    def _separate(self) -> list[Batch]:
+        return [part for batch in self._all() for part in batch.parts or (batch,)]
 
     def _all(self) -> list[Batch]:
         with self._lock:
@@ -68,10 +71,13 @@ class BatchQueue:
     # -- any thread -------------------------------------------------------------------------------------
 
     def add(self, body: bytes, spans: int) -> None:
-        """Write a batch down and keep it; above the limit the oldest ones that are not on disk are lost."""
+        """Write a batch down and keep it; above the limits the oldest ones are lost."""
+        deleted = self.journal.deleted if self.journal is not None else 0
         entry = self.journal.add(body, spans) if self.journal is not None else None
         batch = Batch(body, spans, clock.monotonic(), entries=(entry,) if entry is not None else ())
         with self._lock:
+            if self.journal is not None and self.journal.deleted > deleted:
+                self._lose_waiting([one for one in self._waiting if one.body is None and not one.is_on_disk])
             if entry is not None and self._bytes + len(body) > self._max_bytes:
                 batch.body = None
             self._waiting.append(batch)
@@ -95,7 +101,14 @@ class BatchQueue:
         """Leave what is on disk to the next process, for good; return the number of spans."""
         if self.journal is None:
             return 0
-        left = min(self.on_disk, self._ledger.waiting)
+        kept = [batch for batch in self._separate() if batch.is_on_disk]
+        gone = {
+            entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
+        }
+        spans = sum(
+            batch.spans for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
+        )
+        left = min(spans, self._ledger.waiting)
         self._ledger.count("left", left)
         self.journal.close()
         return left
@@ -122,18 +135,35 @@ class BatchQueue:
             return self._taken
 
     def read(self, batch: Batch) -> bool:
-        """Have the bytes of the taken batch in memory; False, and it is lost, if they are gone."""
+        """Have the bytes of the taken batch in memory; False if some are gone.
+
+        Their spans are lost then, and the others of the batch wait in its place.
+        """
         if batch.body is not None:
             return True
-        bodies = [self.journal.read(entry) for entry in batch.entries] if self.journal is not None else [None]
+        parts = batch.parts or (batch,)
+        bodies = [self._read(part) for part in parts]
         found = [body for body in bodies if body is not None]
         if len(found) < len(bodies):
-            self.lose("disk", batch)
+            self._lose_parts([part for part, body in zip(parts, bodies, strict=True) if body is None], parts)
             return False
         with self._lock:
             batch.body = b"".join(found)
             self._bytes += batch.size
         return True
+
+    def _read(self, batch: Batch) -> bytes | None:
+        bodies = [self.journal.read(entry) for entry in batch.entries] if self.journal is not None else [None]
+        found = [body for body in bodies if body is not None]
+        return b"".join(found) if len(found) == len(bodies) else None
+
+    def _lose_parts(self, gone: Sequence[Batch], parts: Sequence[Batch]) -> None:
+        with self._lock:
+            self._taken = None
+            self._waiting.extendleft(part for part in reversed(parts) if part not in gone)
+            for part in gone:
+                self._forget(part)
+        self._ledger.lose("disk", sum(part.spans for part in gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -182,10 +212,21 @@ class BatchQueue:
         if self._bytes <= self._max_bytes:
             return
         for batch in reversed(self._waiting):
-            if batch.entries and not batch.is_part and self._bytes > self._max_bytes:
+            if batch.is_on_disk and not batch.is_part and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
                 batch.body = None
-        while self._bytes > self._max_bytes and len(self._waiting) > 1:
-            batch = self._waiting.popleft()
+        too_much, oldest = self._bytes - self._max_bytes, []
+        for batch in list(self._waiting)[:-1]:
+            if too_much > 0 and batch.size:
+                too_much -= batch.size
+                oldest.append(batch)
+        self._lose_waiting(oldest)
+
+    def _lose_waiting(self, batches: Sequence[Batch]) -> None:
+        if not batches:
+            return
+        lost = set(batches)
+        self._waiting = deque(batch for batch in self._waiting if batch not in lost)
+        for batch in batches:
             self._forget(batch)
-            self._ledger.lose("backend_away", batch.spans)
+        self._ledger.lose("backend_away", sum(batch.spans for batch in batches))

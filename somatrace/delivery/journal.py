@@ -80,6 +80,8 @@ class Journal:
         self._unsynced_since: float | None = None
         self._not_before = 0.0
         self._writer = os.urandom(8).hex()
+        #: How many segments of this process were deleted to make room.
+        self.deleted = 0
         #: Why nothing can be written; "" while it can.
         self.problem = ""
 
@@ -257,6 +259,7 @@ class Journal:
             while self._sealed and used_bytes(spool) + size > self._max_bytes:
                 oldest = min(self._sealed)
                 self._sealed.pop(oldest).file.delete()
+                self.deleted += 1
             if used_bytes(spool) + size > self._max_bytes:
                 raise OSError(f"{self._max_bytes} bytes of spans wait already")
             writer = {"writer": self._writer, "pid": os.getpid(), **self._owner}
