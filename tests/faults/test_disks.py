@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.disks import file_instead, read_only, small_disk
+from tests.faults.disks import CannotMountError, file_instead, read_only, small_disk
 from tests.faults.service import service
 from tests.faults.sinks import REFUSES, copies, failing, recover
 from tests.support.otlp_server import Reply
@@ -16,7 +16,17 @@ LITTLE = {"SOMATRACE_QUEUE_BYTES": "256K"}
 MUCH = "for number in range(100):\n    work(20, text=os.urandom(400).hex())\n    time.sleep(0.03)\n"
 
 
+@pytest.fixture
+def mounts(tmp_path):
+    try:
+        with small_disk(tmp_path / "tried", 64):
+            pass
+    except CannotMountError as error:
+        pytest.skip(f"no file system can be mounted: {error}")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 def test_a_full_disk_keeps_what_is_on_it_and_counts_what_finds_no_room(tmp_path):
     with (
         small_disk(tmp_path / "disk", 400) as disk,
@@ -43,6 +53,7 @@ def test_a_full_disk_keeps_what_is_on_it_and_counts_what_finds_no_room(tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 def test_spans_that_find_no_room_on_a_full_disk_do_not_drive_out_those_that_did(tmp_path):
     with (
         small_disk(tmp_path / "disk", 400) as disk,
@@ -62,6 +73,7 @@ def test_spans_that_find_no_room_on_a_full_disk_do_not_drive_out_those_that_did(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 def test_spans_that_were_accepted_while_the_disk_was_full_are_not_sent_again_by_the_next_start(tmp_path):
     with (
         small_disk(tmp_path / "disk", 400) as disk,
@@ -88,6 +100,7 @@ def test_spans_that_were_accepted_while_the_disk_was_full_are_not_sent_again_by_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("unusable", [file_instead, read_only])
 @pytest.mark.parametrize("failure", ["", REFUSES])
 def test_without_a_directory_spans_wait_in_memory_and_the_status_says_so(tmp_path, unusable, failure):
