@@ -85,7 +85,10 @@ class BatchQueue:
     @property
     def on_disk(self) -> int:
         """Spans that wait on disk."""
-        return sum(batch.spans for batch in self._all() if batch.entries)
+        return sum(batch.spans for batch in self._separate() if batch.is_on_disk)
+
+    def _separate(self) -> list[Batch]:
+        return [part for batch in self._all() for part in batch.parts or (batch,)]
 
     def _all(self) -> list[Batch]:
         with self._lock:
@@ -94,12 +97,15 @@ class BatchQueue:
     # -- any thread -------------------------------------------------------------------------------------
 
     def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
-        """Write a batch down and keep it; above the limit the oldest ones that are not on disk are lost."""
+        """Write a batch down and keep it; above the limits the oldest ones are lost."""
         journal = self._opened()
+        deleted = journal.deleted if journal is not None else 0
         entry = journal.add(body, spans, restricted) if journal is not None else None
         entries = (entry,) if entry is not None else ()
         batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
+            if journal is not None and journal.deleted > deleted:
+                self._lose_waiting([one for one in self._waiting if one.body is None and not one.is_on_disk])
             if entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
@@ -131,7 +137,14 @@ class BatchQueue:
         """Leave what is on disk to the next process, for good; return the number of spans."""
         if self.journal is None:
             return 0
-        left = min(self.on_disk, self._ledger.waiting)
+        kept = [batch for batch in self._separate() if batch.is_on_disk]
+        gone = {
+            entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
+        }
+        spans = sum(
+            batch.spans for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
+        )
+        left = min(spans, self._ledger.waiting)
         self._ledger.count("left", left)
         self.journal.close()
         return left
@@ -158,14 +171,17 @@ class BatchQueue:
             return self._taken
 
     def read(self, batch: Batch) -> bool:
-        """Have what may leave of the taken batch in memory; False, and it is lost, if it is gone."""
+        """Have what may leave of the taken batch in memory; False if some of it is gone.
+
+        Those spans are lost then, and the others of the batch wait in its place.
+        """
         before, body, restricted = batch.size, batch.body, batch.restricted
         if body is None:
-            read = [self.journal.read(entry) if self.journal is not None else None for entry in batch.entries]
+            parts = batch.parts or (batch,)
+            read = [self._read(part) for part in parts]
             found = [one for one in read if one is not None]
             if len(found) < len(read):
-                is_full = any(entry.segment.is_deleted for entry in batch.entries)
-                self.lose("spool_full" if is_full else "disk", batch)
+                self._lose_parts([part for part, one in zip(parts, read, strict=True) if one is None], parts)
                 return False
             body, restricted = b"".join([one for one, _ in found]), found[0][1]
         if restricted is not None and not restricted.is_allowed(self._allows):
@@ -175,6 +191,19 @@ class BatchQueue:
             batch.body, batch.restricted = body, restricted
             self._bytes += batch.size - before
         return True
+
+    def _read(self, batch: Batch) -> tuple[bytes, Restricted | None] | None:
+        """The bytes of a batch that is one record, from the disk."""
+        (entry,) = batch.entries
+        return self.journal.read(entry) if self.journal is not None else None
+
+    def _lose_parts(self, gone: Sequence[Batch], parts: Sequence[Batch]) -> None:
+        with self._lock:
+            self._taken = None
+            self._waiting.extendleft(part for part in reversed(parts) if part not in gone)
+            for part in gone:
+                self._forget(part)
+        self._ledger.lose("disk", sum(part.spans for part in gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -229,7 +258,7 @@ class BatchQueue:
             self.journal.done(batch.entries)
 
     def _set_aside(self, journal: Journal) -> None:
-        """Forget the batches in full segments: they count as left, and are taken over when others are sent."""
+        """Forget the batches in full segments: they count as left, and are taken over when the rest is sent."""
         in_use = [batch for batch in self._waiting if batch.is_part]
         in_use += [self._taken] if self._taken is not None else []
         released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})
@@ -247,10 +276,21 @@ class BatchQueue:
         if self._bytes <= self._max_bytes:
             return
         for batch in reversed(self._waiting):
-            if batch.entries and not batch.is_part and self._bytes > self._max_bytes:
+            if batch.is_on_disk and not batch.is_part and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
                 batch.body = batch.restricted = None
-        while self._bytes > self._max_bytes and len(self._waiting) > 1:
-            batch = self._waiting.popleft()
+        too_much, oldest = self._bytes - self._max_bytes, []
+        for batch in list(self._waiting)[:-1]:
+            if too_much > 0 and batch.size:
+                too_much -= batch.size
+                oldest.append(batch)
+        self._lose_waiting(oldest)
+
+    def _lose_waiting(self, batches: Sequence[Batch]) -> None:
+        if not batches:
+            return
+        lost = set(batches)
+        self._waiting = deque(batch for batch in self._waiting if batch not in lost)
+        for batch in batches:
             self._forget(batch)
-            self._ledger.lose("backend_away", batch.spans)
+        self._ledger.lose("backend_away", sum(batch.spans for batch in batches))

@@ -83,6 +83,8 @@ class Journal:
         self._unsynced_since: float | None = None
         self._not_before = 0.0
         self._writer = os.urandom(8).hex()
+        #: How many segments of this process were deleted to make room.
+        self.deleted = 0
         #: Why nothing can be written; "" while it can.
         self.problem = ""
 
@@ -282,9 +284,8 @@ class Journal:
             if deleted:
                 self._evicted(deleted)
             while self._sealed and used_bytes(spool) + size > self._max_bytes:
-                oldest = self._sealed.pop(min(self._sealed))
-                oldest.is_deleted = True
-                oldest.file.delete()
+                self._sealed.pop(min(self._sealed)).file.delete()
+                self.deleted += 1
             if used_bytes(spool) + size > self._max_bytes:
                 raise OSError(f"{self._max_bytes} bytes of spans wait already")
             writer = {"writer": self._writer, "pid": os.getpid(), **self._owner}
