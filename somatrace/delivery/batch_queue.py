@@ -258,7 +258,7 @@ class BatchQueue:
             self.journal.done(batch.entries)
 
     def _set_aside(self, journal: Journal) -> None:
-        """Forget the batches in full segments: they count as left, and are taken over when the rest is sent."""
+        """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
         in_use = [batch for batch in self._waiting if batch.is_part]
         in_use += [self._taken] if self._taken is not None else []
         released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})

@@ -63,18 +63,23 @@ def journal_of(
 
         return Journal(
             lambda: data_dir(settings.data_dir, settings.state_home),
-            {
-                "service": settings.service_name,
-                "target": target.kind,
-                "address": target.address,
-                "key": (basic_credentials(target.headers) or ("",))[0],
-            },
+            owner_of(settings.service_name, target),
             max_bytes=settings.spool_max_bytes,
             max_days=settings.spool_max_days,
             evicted=evicted,
         )
 
     return opened
+
+
+def owner_of(service: str, target: Target) -> dict[str, str]:
+    """For whom a batch waits: the service that made it, and the target it may be sent to."""
+    return {
+        "service": service,
+        "target": target.kind,
+        "address": target.address,
+        "key": (basic_credentials(target.headers) or ("",))[0],
+    }
 
 
 def load(target: Target) -> None:

@@ -9,6 +9,7 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, entries_of
+from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
@@ -40,6 +41,8 @@ log = logging.getLogger("somatrace")
 UNSENT: Final = "unsent"
 #: Seconds before a directory that could not be written is tried again.
 _RETRY: Final = 5.0
+#: How often a directory that vanishes while it is opened is made again.
+_ATTEMPTS: Final = 50
 #: Seconds after which a batch that still waits is synced. Most have been answered by then.
 SYNC_AFTER: Final = 0.1
 
@@ -228,14 +231,19 @@ class Journal:
             return []
         segment = HeldSegment(file)
         try:
-            entries, damaged = entries_of(segment)
+            contents = contents_of(file.descriptor, complete=True)
         except (OSError, ValueError) as error:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
+        if not contents.is_of(self._owner):  # somebody has moved it here
+            log.debug("%s: it is for another target", name)
+            file.close()
+            return []
+        entries = entries_of(segment, contents)
         oldest = clock.time_ns() - int(self._max_days * DAY_NS)
         old = [entry for entry in entries if entry.time_ns < oldest]
-        gone = Counter(damaged=damaged, age=sum(entry.spans for entry in old))
+        gone = Counter(damaged=contents.damaged, age=sum(entry.spans for entry in old))
         if gone := +gone:  # without those that are none
             self._evicted(gone)
         with self._lock:
@@ -271,6 +279,13 @@ class Journal:
             segment.file.delete()
 
     def _opened(self, now: int, size: int) -> HeldSegment:
+        for _ in range(_ATTEMPTS - 1):
+            # `somatrace drain` removes empty directories, at times between two looks at one
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                return self._open(now, size)
+        return self._open(now, size)
+
+    def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
         directory = self.directory()
         for missing in (directory.parent, directory):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -110,6 +112,44 @@ def test_batches_of_another_service_or_target_are_left_alone(tmp_path: Path, fie
 
     assert left_in(tmp_path, owner={**OWNER, field: "another"}) == []
     assert left_in(tmp_path) == [b"left"]
+
+
+def test_a_segment_in_another_targets_directory_is_left_alone(tmp_path: Path) -> None:
+    other = {**OWNER, "address": "http://another:4318/v1/traces"}
+    journal = journal_in(tmp_path)
+    add(journal, b"left")
+    journal.close()
+    (path,) = segments(tmp_path)
+    directory = directory_of(tmp_path, other) / "spool"
+    directory.mkdir(parents=True)
+    path.rename(directory / path.name)
+
+    assert left_in(tmp_path, owner=other) == []
+    assert (directory / path.name).exists()
+
+
+def test_directories_that_are_removed_while_they_are_empty_are_made_again(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    directory = directory_of(tmp_path, OWNER)
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.wait(0.0002):
+            for path in (directory / "spool", directory, directory.parent):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for number in range(500):
+            entry = add(journal, b"%d" % number)
+            assert journal.read(entry) == (b"%d" % number, None)
+            journal.done([entry])
+            journal.close()
+    finally:
+        ended.set()
+        remover.join()
 
 
 def test_files_are_private(tmp_path: Path) -> None:
