@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from somatrace.delivery.journal_entry import Entry
 from somatrace.delivery.restricted import Restricted
+
+if TYPE_CHECKING:
+    from somatrace.delivery.journal_entry import Entry
 
 
 @dataclass(eq=False)
@@ -48,6 +51,11 @@ class Batch:
         return sum(entry.size for entry in self.entries) if self.body is None else len(self.body)
 
     @property
+    def is_on_disk(self) -> bool:
+        """Whether it was written down, and not deleted since to make room."""
+        return bool(self.entries) and all(entry.segment.file.is_held for entry in self.entries)
+
+    @property
     def is_untried(self) -> bool:
         """Whether it may be sent together with others."""
         has_content = self.restricted is not None or any(entry.has_content for entry in self.entries)
@@ -60,7 +68,7 @@ def merges(batch: Batch, other: Batch) -> bool:
         batch.is_untried
         and other.is_untried
         and (batch.body is None) is (other.body is None)
-        and bool(batch.entries) is bool(other.entries)
+        and batch.is_on_disk is other.is_on_disk
         and batch.is_left is other.is_left
     )
 

@@ -7,17 +7,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.delivery.batch import Batch, merged, merges, separated
-from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.restricted import Restricted
 from somatrace.runtime.clock import clock
 
+if TYPE_CHECKING:
+    from somatrace.delivery.journal import Journal
+
 log = logging.getLogger("somatrace")
 
+#: Batches in the queue above which those in full segments are set aside: an hour has 36,000.
+MAX_WAITING: Final = 8192
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -31,14 +35,19 @@ class BatchQueue:
     def __init__(
         self,
         ledger: Ledger,
-        journal: Journal | None,
+        open_journal: Callable[[], Journal] | None = None,
         *,
         max_bytes: int,
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
     ) -> None:
-        """`allows` tells whether a tenant's grant, given by its fingerprint, is in force now."""
-        self.journal = journal
+        """`open_journal` is called with the first batch.
+
+        `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
+        """
+        #: None before the first batch, or if batches wait in memory only.
+        self.journal: Journal | None = None
+        self._open_journal = open_journal
         self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
@@ -50,6 +59,8 @@ class BatchQueue:
         self._waiting: deque[Batch] = deque()
         self._taken: Batch | None = None
         self._bytes = 0
+        #: Whether batches wait on disk that are not in the queue.
+        self.has_set_aside = False
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
@@ -74,7 +85,10 @@ class BatchQueue:
     @property
     def on_disk(self) -> int:
         """Spans that wait on disk."""
-        return sum(batch.spans for batch in self._all() if batch.entries)
+        return sum(batch.spans for batch in self._separate() if batch.is_on_disk)
+
+    def _separate(self) -> list[Batch]:
+        return [part for batch in self._all() for part in batch.parts or (batch,)]
 
     def _all(self) -> list[Batch]:
         with self._lock:
@@ -83,25 +97,37 @@ class BatchQueue:
     # -- any thread -------------------------------------------------------------------------------------
 
     def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
-        """Write a batch down and keep it; above the limit the oldest ones that are not on disk are lost."""
-        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
+        """Write a batch down and keep it; above the limits the oldest ones are lost."""
+        journal = self._opened()
+        deleted = journal.deleted if journal is not None else 0
+        entry = journal.add(body, spans, restricted) if journal is not None else None
         entries = (entry,) if entry is not None else ()
         batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
+            if journal is not None and journal.deleted > deleted:
+                self._lose_waiting([one for one in self._waiting if one.body is None and not one.is_on_disk])
             if entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
             self._bytes += batch.size
             self._make_room()
+            if len(self._waiting) > MAX_WAITING and journal is not None:
+                self._set_aside(journal)
 
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
-        entries = self.journal.take_over() if self.journal is not None else ()
+        journal = self._opened()
+        entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
         self._ledger.count("taken_over", sum(entry.spans for entry in entries))
         with self._lock:
             self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
         return bool(entries)
+
+    def _opened(self) -> Journal | None:
+        if self.journal is None and self._open_journal is not None:
+            self.journal = self._open_journal()
+        return self.journal
 
     def sync(self) -> float | None:
         """Sync what has waited on disk for long enough; return the seconds until that is due, or None."""
@@ -111,7 +137,14 @@ class BatchQueue:
         """Leave what is on disk to the next process, for good; return the number of spans."""
         if self.journal is None:
             return 0
-        left = min(self.on_disk, self._ledger.waiting)
+        kept = [batch for batch in self._separate() if batch.is_on_disk]
+        gone = {
+            entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
+        }
+        spans = sum(
+            batch.spans for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
+        )
+        left = min(spans, self._ledger.waiting)
         self._ledger.count("left", left)
         self.journal.close()
         return left
@@ -138,13 +171,17 @@ class BatchQueue:
             return self._taken
 
     def read(self, batch: Batch) -> bool:
-        """Have what may leave of the taken batch in memory; False, and it is lost, if it is gone."""
+        """Have what may leave of the taken batch in memory; False if some of it is gone.
+
+        Those spans are lost then, and the others of the batch wait in its place.
+        """
         before, body, restricted = batch.size, batch.body, batch.restricted
         if body is None:
-            read = [self.journal.read(entry) if self.journal is not None else None for entry in batch.entries]
+            parts = batch.parts or (batch,)
+            read = [self._read(part) for part in parts]
             found = [one for one in read if one is not None]
             if len(found) < len(read):
-                self.lose("disk", batch)
+                self._lose_parts([part for part, one in zip(parts, read, strict=True) if one is None], parts)
                 return False
             body, restricted = b"".join([one for one, _ in found]), found[0][1]
         if restricted is not None and not restricted.is_allowed(self._allows):
@@ -154,6 +191,19 @@ class BatchQueue:
             batch.body, batch.restricted = body, restricted
             self._bytes += batch.size - before
         return True
+
+    def _read(self, batch: Batch) -> tuple[bytes, Restricted | None] | None:
+        """The bytes of a batch that is one record, from the disk."""
+        (entry,) = batch.entries
+        return self.journal.read(entry) if self.journal is not None else None
+
+    def _lose_parts(self, gone: Sequence[Batch], parts: Sequence[Batch]) -> None:
+        with self._lock:
+            self._taken = None
+            self._waiting.extendleft(part for part in reversed(parts) if part not in gone)
+            for part in gone:
+                self._forget(part)
+        self._ledger.lose("disk", sum(part.spans for part in gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -207,15 +257,40 @@ class BatchQueue:
         if self.journal is not None and batch.entries:
             self.journal.done(batch.entries)
 
+    def _set_aside(self, journal: Journal) -> None:
+        """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
+        in_use = [batch for batch in self._waiting if batch.is_part]
+        in_use += [self._taken] if self._taken is not None else []
+        released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})
+        aside = [
+            batch for batch in self._waiting if batch.entries and id(batch.entries[0].segment) in released
+        ]
+        chosen = set(map(id, aside))
+        self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
+        self._bytes -= sum(batch.size for batch in aside)
+        self.has_set_aside = True
+        self._ledger.count("left", sum(batch.spans for batch in aside))
+
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
         if self._bytes <= self._max_bytes:
             return
         for batch in reversed(self._waiting):
-            if batch.entries and not batch.is_part and self._bytes > self._max_bytes:
+            if batch.is_on_disk and not batch.is_part and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
                 batch.body = batch.restricted = None
-        while self._bytes > self._max_bytes and len(self._waiting) > 1:
-            batch = self._waiting.popleft()
+        too_much, oldest = self._bytes - self._max_bytes, []
+        for batch in list(self._waiting)[:-1]:
+            if too_much > 0 and batch.size:
+                too_much -= batch.size
+                oldest.append(batch)
+        self._lose_waiting(oldest)
+
+    def _lose_waiting(self, batches: Sequence[Batch]) -> None:
+        if not batches:
+            return
+        lost = set(batches)
+        self._waiting = deque(batch for batch in self._waiting if batch not in lost)
+        for batch in batches:
             self._forget(batch)
-            self._ledger.lose("backend_away", batch.spans)
+        self._ledger.lose("backend_away", sum(batch.spans for batch in batches))

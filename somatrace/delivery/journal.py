@@ -10,13 +10,12 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +26,7 @@ from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
+    DAY_NS,
     SEGMENT,
     created_ns,
     file_names,
@@ -49,6 +49,8 @@ SYNC_AFTER: Final = 0.1
 
 def directory_of(data_dir: Path, owner: Mapping[str, str]) -> Path:
     """The directory of one service and target. `owner` describes both, without secrets."""
+    import hashlib
+
     described = json.dumps(dict(owner), sort_keys=True).encode()
     return data_dir / UNSENT / hashlib.sha256(described).hexdigest()[:16]
 
@@ -84,6 +86,8 @@ class Journal:
         self._unsynced_since: float | None = None
         self._not_before = 0.0
         self._writer = os.urandom(8).hex()
+        #: How many segments of this process were deleted to make room.
+        self.deleted = 0
         #: Why nothing can be written; "" while it can.
         self.problem = ""
 
@@ -183,6 +187,18 @@ class Journal:
             segment.file.close()
         self._reset()
 
+    def release(self, in_use: Collection[int]) -> set[int]:
+        """Leave the full segments to whoever takes them over, which may be this process later.
+
+        `in_use` are the ids of those to keep. Returns those of the others.
+        """
+        with self._lock:
+            released = {name: segment for name, segment in self._sealed.items() if id(segment) not in in_use}
+            for name, segment in released.items():
+                del self._sealed[name]
+                segment.file.close()
+        return {id(segment) for segment in released.values()}
+
     # -- those of processes that have ended ---------------------------------------------------------
 
     def take_over(self) -> list[Entry]:
@@ -225,14 +241,17 @@ class Journal:
             file.close()
             return []
         entries = entries_of(segment, contents)
-        if contents.damaged:
-            self._evicted({"damaged": contents.damaged})
-        if not entries:
-            file.delete()
-            return []
+        oldest = clock.time_ns() - int(self._max_days * DAY_NS)
+        old = [entry for entry in entries if entry.time_ns < oldest]
+        gone = Counter(damaged=contents.damaged, age=sum(entry.spans for entry in old))
+        if gone := +gone:  # without those that are none
+            self._evicted(gone)
         with self._lock:
             self._sealed[name] = segment
-        return entries
+            if not entries:
+                self._mark(segment, [])
+        self.done(old)
+        return [entry for entry in entries if entry.parts]
 
     # -- with the lock held -------------------------------------------------------------------------
 
@@ -271,6 +290,8 @@ class Journal:
         directory = self.directory()
         for missing in (directory.parent, directory):
             missing.mkdir(0o700, exist_ok=True)
+            if missing.is_symlink():
+                raise OSError(f"{missing.name} is a link")
         spool = open_spool(directory, create=True)
         try:
             limits = {"most": self._max_bytes, "max_days": self._max_days}
@@ -278,8 +299,8 @@ class Journal:
             if deleted:
                 self._evicted(deleted)
             while self._sealed and used_bytes(spool) + size > self._max_bytes:
-                oldest = min(self._sealed)
-                self._sealed.pop(oldest).file.delete()
+                self._sealed.pop(min(self._sealed)).file.delete()
+                self.deleted += 1
             if used_bytes(spool) + size > self._max_bytes:
                 raise OSError(f"{self._max_bytes} bytes of spans wait already")
             writer = {"writer": self._writer, "pid": os.getpid(), **self._owner}

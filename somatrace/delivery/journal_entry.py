@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, WRITER, RecordHeader
-from somatrace.spool.segment_reader import records
+from somatrace.spool.segment_format import (
+    DONE,
+    HEADER_SIZE,
+    RESTRICTED_SPANS,
+    SPANS,
+    WRITER,
+    RecordHeader,
+    parsed_header,
+)
+from somatrace.spool.segment_reader import read_exactly, records
 
 #: In a record that marks others as done: the position of each.
 POSITION: Final = struct.Struct("<Q")
@@ -50,6 +58,8 @@ class Contents(NamedTuple):
     writer: Mapping[str, object]
     waiting: Mapping[int, RecordHeader]
     damaged: int
+    #: The position behind the last record that is complete.
+    end: int
 
     def is_of(self, owner: Mapping[str, str]) -> bool:
         """Whether it may have been written for this service and target."""
@@ -63,25 +73,31 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
     """
     writer: Mapping[str, object] = {}
     waiting: dict[int, RecordHeader] = {}
-    damaged = 0
+    damaged = end = 0
     for record in records(descriptor, complete=complete):
-        header, payload = record.header, record.payload
+        header, payload, end = record
         if header is None:
             damaged += 1
         elif payload is None:
             damaged += header.spans
         elif header.kind in (SPANS, RESTRICTED_SPANS):
-            waiting[record.end - header.length - HEADER_SIZE] = header
+            waiting[end - header.length - HEADER_SIZE] = header
         elif header.kind == WRITER:
             writer = _described(payload)
         elif header.kind == DONE:
             for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
                 waiting.pop(POSITION.unpack_from(payload, start)[0], None)
-    return Contents(writer, waiting, damaged)
+    torn = parsed_header(read_exactly(descriptor, end, HEADER_SIZE)) if complete else None
+    return Contents(writer, waiting, damaged + (torn.spans if torn is not None else 0), end)
 
 
 def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
-    """The records of a complete segment that wait, which `segment` counts from now on."""
+    """The records of a complete segment that wait, which `segment` counts from now on.
+
+    A torn record at the end is cut off: what was appended behind it would be read as a part of it.
+    """
+    if contents.end < segment.file.size:
+        segment.file.cut(contents.end)
     segment.pending = len(contents.waiting)
     return [
         Entry(

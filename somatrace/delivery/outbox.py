@@ -137,9 +137,10 @@ class Outbox:
     def _take_over(self) -> bool:
         """Take over what an earlier process left, a segment at a time; return whether there was one."""
         now = clock.monotonic()
-        if now < self._look_at:
+        if now < self._look_at and not self.queue.has_set_aside:
             return False
         found = self.queue.add_left()
+        self.queue.has_set_aside &= found
         if not found:
             self._look_at = now + LOOK_EVERY
         return found

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from somatrace.config import Config, Settings
 from somatrace.delivery.batch_queue import BatchQueue
@@ -29,12 +30,17 @@ class Sent:
     failure: str = ""
 
 
+#: Days: whoever drains wants what is there.
+_FOREVER: Final = 36_500.0
+
+
 class DirectoryJournal(Journal):
-    """Takes over what is in one directory, and is of `owner` if that is given. Writes no batches."""
+    """Takes over what is in one directory, and is of `owner` if that is given, whatever its age. Writes no
+    batches."""
 
     def __init__(self, directory: Path, owner: Owner | None, damaged: Counter[str]) -> None:
         described = owner._asdict() if owner is not None else {}
-        super().__init__(lambda: None, described, max_bytes=0, max_days=0, evicted=damaged.update)
+        super().__init__(lambda: None, described, max_bytes=0, max_days=_FOREVER, evicted=damaged.update)
         self._directory = directory
 
 
@@ -73,9 +79,10 @@ def send_directory(
     if transport is None:
         return
     ledger = Ledger()
+    journal = DirectoryJournal(directory, owner, sent.lost)
     queue = BatchQueue(
         ledger,
-        DirectoryJournal(directory, owner, sent.lost),
+        lambda: journal,
         max_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         allows=allows,

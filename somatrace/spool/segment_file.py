@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,6 +81,16 @@ class SegmentFile:
         return self._descriptor
 
     @property
+    def is_held(self) -> bool:
+        """Whether it was neither closed nor deleted."""
+        return self._descriptor >= 0
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether others will find it."""
+        return self._is_open() and _identity(self.path) == self._identity
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was appended to it."""
         return self.size == self._start
@@ -87,10 +98,7 @@ class SegmentFile:
     def is_usable(self, now_ns: int) -> bool:
         """Whether it may be appended to: it is this process's, not too old, and still where it was."""
         return (
-            self._pid == os.getpid()
-            and 0 <= now_ns - self.created_ns < MAX_SEGMENT_NS
-            and self._is_open()
-            and _identity(self.path) == self._identity
+            self._pid == os.getpid() and 0 <= now_ns - self.created_ns < MAX_SEGMENT_NS and self.is_in_place
         )
 
     def append(self, payload: bytes, spans: int, now_ns: int, kind: int = SPANS) -> int:
@@ -99,6 +107,7 @@ class SegmentFile:
         Raises `OSError` or `ValueError` if it was not written, after which nothing of it is left.
         """
         header = header_of(payload, kind=kind, spans=spans, time_ns=now_ns)
+        self._check_open()
         position = self.size
         try:
             self._write((header, payload))
@@ -129,8 +138,13 @@ class SegmentFile:
 
     def clear(self) -> None:
         """Take all records away. Raises `OSError`."""
-        os.ftruncate(self._descriptor, self._start)
-        self.size = self._start
+        self.cut(self._start)
+
+    def cut(self, end: int) -> None:
+        """Take away what is behind a position. Raises `OSError`."""
+        self._check_open()
+        os.ftruncate(self._descriptor, end)
+        self.size = end
 
     def close(self) -> None:
         """Let go of it: whoever locks it next may read, change and delete it."""
@@ -141,10 +155,15 @@ class SegmentFile:
 
     def delete(self) -> None:
         """Delete and close it."""
-        if self._is_open() and _identity(self.path) == self._identity:
+        if self.is_in_place:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.close()
+
+    def _check_open(self) -> None:
+        """Raise `OSError` if the program has closed the descriptor: its number may be another file's now."""
+        if not self._is_open():
+            raise OSError(errno.EBADF, "the segment is closed")
 
     def _is_open(self) -> bool:
         return self._descriptor >= 0 and _identity(self._descriptor) == self._identity

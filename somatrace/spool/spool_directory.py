@@ -26,7 +26,7 @@ REPORT: Final = ".report"
 NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 #: What a file takes on disk at least.
 _BLOCK: Final = 4096
-_DAY_NS: Final = 86_400_000_000_000
+DAY_NS: Final = 86_400_000_000_000
 #: A segment is not written to for longer than this after its creation.
 MAX_SEGMENT_NS: Final = 3_600_000_000_000
 
@@ -116,7 +116,7 @@ def make_room(spool: int, size: int, *, most: int, max_days: float, now_ns: int)
     names = file_names(spool)
     sizes = _sizes(spool, names)
     used = sum(sizes.values())
-    oldest = now_ns - int(max_days * _DAY_NS) - MAX_SEGMENT_NS
+    oldest = now_ns - int(max_days * DAY_NS) - MAX_SEGMENT_NS
     deleted: Counter[str] = Counter()
     for name in names:
         is_old = (created_ns(name) or 0) < oldest

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -65,8 +66,12 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     """An outbox and its ledger; `place` is a target reached over HTTP, or a transport."""
     ledger = Ledger()
     transport = http(place) if isinstance(place, Target) else place
+    journal: Any = more.pop("journal", None)
     queue = BatchQueue(
-        ledger, more.pop("journal", None), max_bytes=more.pop("max_bytes", 1 << 20), batch_size=512
+        ledger,
+        None if journal is None else lambda: journal,
+        max_bytes=more.pop("max_bytes", 1 << 20),
+        batch_size=512,
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
     return Outbox(transport, queue, ledger, **settings), ledger

@@ -199,6 +199,23 @@ def test_a_torn_end_costs_nothing_but_what_was_being_written(
     assert not Counter(found) - Counter(whole)
 
 
+def test_a_mark_behind_a_torn_record_is_read_and_the_torn_spans_are_counted(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    entries = [add(journal, bytes([number]) * 100, 5) for number in range(3)]
+    journal.close()
+    (path,) = segments(tmp_path)
+    os.truncate(path, entries[2].position + HEADER_SIZE + 60)
+    evicted: Counter[str] = Counter()
+    second = journal_in(tmp_path, evicted=evicted.update)
+    second.done(second.take_over()[:1])
+    second.close()
+
+    found = left_in(tmp_path, evicted=evicted.update)
+
+    assert found == [bytes([1]) * 100]
+    assert evicted == {"damaged": 5}
+
+
 def test_a_damaged_record_costs_its_own_spans_only_and_is_counted(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     entries = [add(journal, body, 5) for body in (b"first" * 10, b"second" * 10, b"third" * 10)]

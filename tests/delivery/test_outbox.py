@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.delivery import outbox as outbox_module
+from somatrace.delivery.journal import Journal
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.send_result import SendResult
-from tests.delivery.support import batch, names, outbox_to
+from somatrace.spool.segment_format import HEADER_SIZE
+from tests.delivery.support import batch, deliver, names, outbox_to
 
 answers = st.builds(
     SendResult,
@@ -244,3 +246,24 @@ def test_a_wrapper_around_the_transport_also_gets_the_one_with_renewed_keys():
 
     assert wrapped == [first, second]
     assert second.taken == ["a"]
+
+
+def test_a_damaged_batch_on_disk_costs_none_of_those_that_are_sent_with_it(tmp_path):
+    def journal() -> Journal:
+        return Journal(lambda: tmp_path, {"service": "svc"}, max_bytes=1 << 26, max_days=7.0)
+
+    earlier = journal()
+    entries = [earlier.add(batch(name), 1) for name in ("one", "two", "three")]
+    earlier.close()
+    [path] = tmp_path.rglob("*.segment")
+    target = Scripted([])
+    outbox, ledger = outbox_to(target, journal=journal())
+    outbox.queue.add_left()
+    content = bytearray(path.read_bytes())
+    content[entries[1].position + HEADER_SIZE + 3] ^= 0xFF
+    path.write_bytes(content)
+
+    deliver(outbox)
+
+    assert target.taken == ["one", "three"]
+    assert (ledger.delivered, ledger.lost) == (2, {"disk": 1})

@@ -46,12 +46,17 @@ class Reply:
     delay: float = 0.0
     #: Close the connection without a response.
     hang_up: bool = False
+    #: Keep the spans although the response does not say so.
+    stores: bool = False
 
 
 class OtlpServer:
-    """Stores requests answered with 2xx; `reply` decides each response."""
+    """Stores requests answered with 2xx; `reply` decides each response.
 
-    def __init__(self) -> None:
+    Without `listens` connections are refused until `listen` is called.
+    """
+
+    def __init__(self, *, listens: bool = True) -> None:
         self.spans: list[Received] = []
         self.raw: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -59,11 +64,20 @@ class OtlpServer:
         self.reply: Callable[[int], Reply] = lambda _: Reply()
         self.closing = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(), bind_and_activate=False)
         self._server.daemon_threads = True
+        self._server.server_bind()
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.traces_url = f"{self.url}/v1/traces"
+        self._listens = False
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        """Accept connections from now on."""
+        self._listens = True
+        self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -87,7 +101,8 @@ class OtlpServer:
 
     def close(self) -> None:
         self.closing.set()
-        self._server.shutdown()
+        if self._listens:
+            self._server.shutdown()
         self._server.server_close()
 
     def _take(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
@@ -105,7 +120,8 @@ class OtlpServer:
             self.headers.append(headers)
             self.paths.append(path)
             reply = self.reply(number)
-            if 200 <= reply.status < 300 and not reply.hang_up and reply.delay >= 0:
+            accepts = 200 <= reply.status < 300 and not reply.hang_up and reply.delay >= 0
+            if accepts or reply.stores:
                 self.spans.extend(_spans(plain))
         return reply
 
@@ -133,8 +149,8 @@ class OtlpServer:
 
 
 @contextmanager
-def otlp_server() -> Iterator[OtlpServer]:
-    server = OtlpServer()
+def otlp_server(*, listens: bool = True) -> Iterator[OtlpServer]:
+    server = OtlpServer(listens=listens)
     try:
         yield server
     finally:
