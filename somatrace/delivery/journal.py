@@ -31,6 +31,7 @@ from somatrace.spool.spool_directory import (
     created_ns,
     file_names,
     make_room,
+    open_directory,
     open_spool,
     used_bytes,
 )
@@ -204,8 +205,7 @@ class Journal:
     def take_over(self) -> list[Entry]:
         """What waits in the oldest segment that nobody holds, which this process holds from now on."""
         try:
-            directory = self.directory()
-            spool = open_spool(directory, create=False)
+            spool = self._open_spool(create=False)
         except OSError:
             return []
         try:
@@ -220,6 +220,15 @@ class Journal:
         finally:
             os.close(spool)
         return []
+
+    def _open_spool(self, *, create: bool) -> int:
+        """A descriptor of the directory of segments, to which no link leads. Raises `OSError`."""
+        directory = self.directory()
+        for path in (directory.parent, directory):
+            if create:
+                path.mkdir(0o700, exist_ok=True)
+            os.close(open_directory(path))
+        return open_spool(directory, create=create)
 
     def _taken_over(self, spool: int, name: str) -> list[Entry]:
         try:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from somatrace.config import Target
+from somatrace.delivery.factory import owner_of
+from somatrace.delivery.journal import Journal
+from tests.delivery.support import batch
 from tests.drain.waiting import COMMAND, UNAVAILABLE, Run, counted, leave, tree
 from tests.support.otlp_server import OtlpServer, Reply
 from tests.support.programs import run_program
@@ -288,6 +292,26 @@ def test_a_running_service_keeps_its_spans_and_sends_them_itself(
     assert service.returncode == 0, errors
     assert after.returncode == 0
     assert counted(server) == {"of another service": 1, "first": 1, "second": 1}
+
+
+def test_a_service_with_nothing_to_send_keeps_its_files_and_leaves_nothing(
+    server: OtlpServer, data: Path, drain: Run
+) -> None:
+    owner = owner_of("orders", Target("otlp", server.traces_url))
+    journal = Journal(lambda: data, owner, max_bytes=1 << 26, max_days=7.0)
+    entry = journal.add(batch("answered"), 1)
+    assert entry is not None
+    journal.done([entry])
+    before = tree(data)
+
+    done = drain()
+    after = tree(data)
+    later = journal.add(batch("later"), 1)
+
+    assert (done.returncode, done.stdout) == (0, f"drain: nothing waits in {data}\n")
+    assert after == before
+    assert later is not None
+    assert entry.segment is later.segment
 
 
 def test_a_terminal_shows_progress_and_a_pipe_does_not(
