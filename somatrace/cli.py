@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,49 @@ def doctor(
     diagnosis = examine(options)
     _print([diagnosis.as_json()] if as_json else diagnosis.lines(everything=everything, mark=_colored))
     raise typer.Exit(diagnosis.exit_code)
+
+
+@app.command()
+def drain(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what waits; send and change nothing.")
+    ] = False,
+    retarget: Annotated[
+        bool,
+        typer.Option(
+            "--retarget", help="Also send what was written for other targets to the configured one."
+        ),
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what waits for any target to this new file instead, as one OTLP request (protobuf)."
+        ),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Data directory of the services.")] = None,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Overall timeout in seconds.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """Send the spans that wait on disk, of all services.
+
+    Spans that a running process holds, or that wait for another target, are left alone.
+
+    Exit codes: 0 nothing is left, 1 something is left or was lost, 2 bad input or settings.
+    """
+    _settings(env_file)
+    from somatrace.drain import DrainError, DrainOptions, run
+    from somatrace.drain.progress import bar, silent
+
+    options = DrainOptions(str(env_file) if env_file else None, data_dir, timeout, dry_run, retarget, export)
+    progress = bar if sys.stderr.isatty() and not as_json else silent
+    try:
+        report = run(options, lambda line: None if as_json else _print([line]), progress)
+    except DrainError as error:
+        _stop(str(error))
+    _print([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
 
 
 def _colored(level: Level, mark: str) -> str:

@@ -232,7 +232,7 @@ SPECS: Final = (
     ),
     _spec(
         "data_dir",
-        "directory of the local store and of spans that wait; on a volume it survives the pod",
+        "directory of the local store and of spans that wait for the target; put it on a volume",
         text(),
     ),
     _spec(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from somatrace.delivery.journal_entry import Entry
+from somatrace.delivery.restricted import Restricted
+
+if TYPE_CHECKING:
+    from somatrace.delivery.journal_entry import Entry
 
 
 @dataclass(eq=False)
@@ -21,6 +25,8 @@ class Batch:
     since: float
     #: Where it is on disk, if it is.
     entries: tuple[Entry, ...] = ()
+    #: If it has content.
+    restricted: Restricted | None = None
     #: By an earlier process.
     is_left: bool = False
     #: Those that it consists of.
@@ -36,7 +42,8 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes in memory."""
-        return 0 if self.body is None else len(self.body)
+        more = 0 if self.restricted is None else len(self.restricted.without_content)
+        return 0 if self.body is None else len(self.body) + more
 
     @property
     def length(self) -> int:
@@ -51,7 +58,8 @@ class Batch:
     @property
     def is_untried(self) -> bool:
         """Whether it may be sent together with others."""
-        return not (self.failures or self.ambiguous or self.is_part)
+        has_content = self.restricted is not None or any(entry.has_content for entry in self.entries)
+        return not (self.failures or self.ambiguous or self.is_part or has_content)
 
 
 def merges(batch: Batch, other: Batch) -> bool:

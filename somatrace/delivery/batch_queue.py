@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.delivery.batch import Batch, merged, merges, separated
-from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.request_halves import halves
+from somatrace.delivery.restricted import Restricted
 from somatrace.runtime.clock import clock
 
+if TYPE_CHECKING:
+    from somatrace.delivery.journal import Journal
+
+log = logging.getLogger("somatrace")
+
+#: Batches in the queue above which those in full segments are set aside: an hour has 36,000.
+MAX_WAITING: Final = 8192
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -23,8 +32,23 @@ class BatchQueue:
     With a journal a batch is on disk before it is taken, and in memory only while there is room.
     """
 
-    def __init__(self, ledger: Ledger, journal: Journal | None, *, max_bytes: int, batch_size: int) -> None:
-        self.journal = journal
+    def __init__(
+        self,
+        ledger: Ledger,
+        open_journal: Callable[[], Journal] | None = None,
+        *,
+        max_bytes: int,
+        batch_size: int,
+        allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
+    ) -> None:
+        """`open_journal` is called with the first batch.
+
+        `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
+        """
+        #: None before the first batch, or if batches wait in memory only.
+        self.journal: Journal | None = None
+        self._open_journal = open_journal
+        self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
         self._batch_size = batch_size
@@ -35,6 +59,8 @@ class BatchQueue:
         self._waiting: deque[Batch] = deque()
         self._taken: Batch | None = None
         self._bytes = 0
+        #: Whether batches wait on disk that are not in the queue.
+        self.has_set_aside = False
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
@@ -70,28 +96,38 @@ class BatchQueue:
 
     # -- any thread -------------------------------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int) -> None:
+    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
         """Write a batch down and keep it; above the limits the oldest ones are lost."""
-        deleted = self.journal.deleted if self.journal is not None else 0
-        entry = self.journal.add(body, spans) if self.journal is not None else None
-        batch = Batch(body, spans, clock.monotonic(), entries=(entry,) if entry is not None else ())
+        journal = self._opened()
+        deleted = journal.deleted if journal is not None else 0
+        entry = journal.add(body, spans, restricted) if journal is not None else None
+        entries = (entry,) if entry is not None else ()
+        batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
-            if self.journal is not None and self.journal.deleted > deleted:
+            if journal is not None and journal.deleted > deleted:
                 self._lose_waiting([one for one in self._waiting if one.body is None and not one.is_on_disk])
-            if entry is not None and self._bytes + len(body) > self._max_bytes:
-                batch.body = None
+            if entries and self._bytes + batch.size > self._max_bytes:
+                batch.body = batch.restricted = None
             self._waiting.append(batch)
             self._bytes += batch.size
             self._make_room()
+            if len(self._waiting) > MAX_WAITING and journal is not None:
+                self._set_aside(journal)
 
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
-        entries = self.journal.take_over() if self.journal is not None else ()
+        journal = self._opened()
+        entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
         self._ledger.count("taken_over", sum(entry.spans for entry in entries))
         with self._lock:
             self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
         return bool(entries)
+
+    def _opened(self) -> Journal | None:
+        if self.journal is None and self._open_journal is not None:
+            self.journal = self._open_journal()
+        return self.journal
 
     def sync(self) -> float | None:
         """Sync what has waited on disk for long enough; return the seconds until that is due, or None."""
@@ -135,27 +171,31 @@ class BatchQueue:
             return self._taken
 
     def read(self, batch: Batch) -> bool:
-        """Have the bytes of the taken batch in memory; False if some are gone.
+        """Have what may leave of the taken batch in memory; False if some of it is gone.
 
-        Their spans are lost then, and the others of the batch wait in its place.
+        Those spans are lost then, and the others of the batch wait in its place.
         """
-        if batch.body is not None:
-            return True
-        parts = batch.parts or (batch,)
-        bodies = [self._read(part) for part in parts]
-        found = [body for body in bodies if body is not None]
-        if len(found) < len(bodies):
-            self._lose_parts([part for part, body in zip(parts, bodies, strict=True) if body is None], parts)
-            return False
+        before, body, restricted = batch.size, batch.body, batch.restricted
+        if body is None:
+            parts = batch.parts or (batch,)
+            read = [self._read(part) for part in parts]
+            found = [one for one in read if one is not None]
+            if len(found) < len(read):
+                self._lose_parts([part for part, one in zip(parts, read, strict=True) if one is None], parts)
+                return False
+            body, restricted = b"".join([one for one, _ in found]), found[0][1]
+        if restricted is not None and not restricted.is_allowed(self._allows):
+            body, restricted = restricted.without_content, None
+            log.info("the content of %d spans is removed: what allowed it has ended", batch.spans)
         with self._lock:
-            batch.body = b"".join(found)
-            self._bytes += batch.size
+            batch.body, batch.restricted = body, restricted
+            self._bytes += batch.size - before
         return True
 
-    def _read(self, batch: Batch) -> bytes | None:
-        bodies = [self.journal.read(entry) for entry in batch.entries] if self.journal is not None else [None]
-        found = [body for body in bodies if body is not None]
-        return b"".join(found) if len(found) == len(bodies) else None
+    def _read(self, batch: Batch) -> tuple[bytes, Restricted | None] | None:
+        """The bytes of a batch that is one record, from the disk."""
+        (entry,) = batch.entries
+        return self.journal.read(entry) if self.journal is not None else None
 
     def _lose_parts(self, gone: Sequence[Batch], parts: Sequence[Batch]) -> None:
         with self._lock:
@@ -170,24 +210,34 @@ class BatchQueue:
         parts = separated(batch)
         with self._lock:
             self._taken = None
-            self._bytes += sum(part.size for part in parts) - batch.size
+            self._bytes += sum(part.size for part in parts if part is not batch)
+            self._bytes -= batch.size if batch.parts else 0
             if last:
                 self._waiting.extend(parts)
             else:
                 self._waiting.extendleft(reversed(parts))
             self._make_room()
 
-    def replace(self, batch: Batch, parts: Sequence[tuple[bytes, int]]) -> None:
-        """Put parts, with their numbers of spans, in the place of the taken batch."""
+    def split(self, batch: Batch) -> bool:
+        """Put its two halves in the place of the taken batch; False if it cannot be split."""
+        parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+        if parts is None:
+            return False
+        of_restricted: Sequence[Restricted | None] = (None, None)
+        if batch.restricted is not None:
+            grants, without = batch.restricted.grants, halves(batch.restricted.without_content)
+            of_restricted = [Restricted(grants, half) for half, _ in without or ((b"", 0), (b"", 0))]
         for entry in batch.entries:
-            entry.parts += len(parts) - 1
+            entry.parts += 1
         with self._lock:
             self._taken = None
             self._bytes -= batch.size
-            for body, spans in reversed(parts):
-                self._waiting.appendleft(replace(batch, body=body, spans=spans, parts=(), is_part=True))
-                self._bytes += len(body)
+            for (body, spans), restricted in zip(reversed(parts), reversed(of_restricted), strict=True):
+                half = replace(batch, body=body, spans=spans, restricted=restricted, parts=(), is_part=True)
+                self._waiting.appendleft(half)
+                self._bytes += half.size
             self._make_room()
+        return True
 
     def finish(self, batch: Batch) -> None:
         """Forget the taken batch."""
@@ -207,6 +257,20 @@ class BatchQueue:
         if self.journal is not None and batch.entries:
             self.journal.done(batch.entries)
 
+    def _set_aside(self, journal: Journal) -> None:
+        """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
+        in_use = [batch for batch in self._waiting if batch.is_part]
+        in_use += [self._taken] if self._taken is not None else []
+        released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})
+        aside = [
+            batch for batch in self._waiting if batch.entries and id(batch.entries[0].segment) in released
+        ]
+        chosen = set(map(id, aside))
+        self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
+        self._bytes -= sum(batch.size for batch in aside)
+        self.has_set_aside = True
+        self._ledger.count("left", sum(batch.spans for batch in aside))
+
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
         if self._bytes <= self._max_bytes:
@@ -214,7 +278,7 @@ class BatchQueue:
         for batch in reversed(self._waiting):
             if batch.is_on_disk and not batch.is_part and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
-                batch.body = None
+                batch.body = batch.restricted = None
         too_much, oldest = self._bytes - self._max_bytes, []
         for batch in list(self._waiting)[:-1]:
             if too_much > 0 and batch.size:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Config, Settings, Target, refresh
 from somatrace.config.urls_and_headers import basic_credentials
-from somatrace.delivery.journal import Journal
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
+
+if TYPE_CHECKING:
+    from somatrace.delivery.journal import Journal
+
+#: Targets for which batches wait on disk: the local store is on disk itself.
+SPOOLED: Final = ("langfuse", "otlp")
 
 
 def transport_of(settings: Settings) -> tuple[Transport | None, str]:
@@ -44,23 +50,36 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     return LazyHttp(target), ""
 
 
-def journal_of(settings: Settings, evicted: Callable[[Mapping[str, int]], None]) -> Journal | None:
-    """Where batches for the target wait on disk; None if they do not."""
+def journal_of(
+    settings: Settings, evicted: Callable[[Mapping[str, int]], None]
+) -> Callable[[], Journal] | None:
+    """Opens where batches for the target wait on disk; None if they do not."""
     target = settings.target
-    if target.kind not in ("langfuse", "otlp") or not settings.spool_max_bytes:
+    if target.kind not in SPOOLED or not settings.spool_max_bytes:
         return None
-    return Journal(
-        lambda: data_dir(settings.data_dir, settings.state_home),
-        {
-            "service": settings.service_name,
-            "target": target.kind,
-            "address": target.address,
-            "key": (basic_credentials(target.headers) or ("",))[0],
-        },
-        max_bytes=settings.spool_max_bytes,
-        max_days=settings.spool_max_days,
-        evicted=evicted,
-    )
+
+    def opened() -> Journal:
+        from somatrace.delivery.journal import Journal  # on the worker's thread
+
+        return Journal(
+            lambda: data_dir(settings.data_dir, settings.state_home),
+            owner_of(settings.service_name, target),
+            max_bytes=settings.spool_max_bytes,
+            max_days=settings.spool_max_days,
+            evicted=evicted,
+        )
+
+    return opened
+
+
+def owner_of(service: str, target: Target) -> dict[str, str]:
+    """For whom a batch waits: the service that made it, and the target it may be sent to."""
+    return {
+        "service": service,
+        "target": target.kind,
+        "address": target.address,
+        "key": (basic_credentials(target.headers) or ("",))[0],
+    }
 
 
 def load(target: Target) -> None:

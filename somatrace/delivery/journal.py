@@ -9,22 +9,24 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, entries_of
+from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
+    DAY_NS,
     SEGMENT,
     created_ns,
     file_names,
@@ -39,12 +41,16 @@ log = logging.getLogger("somatrace")
 UNSENT: Final = "unsent"
 #: Seconds before a directory that could not be written is tried again.
 _RETRY: Final = 5.0
+#: How often a directory that vanishes while it is opened is made again.
+_ATTEMPTS: Final = 50
 #: Seconds after which a batch that still waits is synced. Most have been answered by then.
 SYNC_AFTER: Final = 0.1
 
 
 def directory_of(data_dir: Path, owner: Mapping[str, str]) -> Path:
     """The directory of one service and target. `owner` describes both, without secrets."""
+    import hashlib
+
     described = json.dumps(dict(owner), sort_keys=True).encode()
     return data_dir / UNSENT / hashlib.sha256(described).hexdigest()[:16]
 
@@ -96,15 +102,16 @@ class Journal:
 
     # -- the records of this process ----------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int) -> Entry | None:
+    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> Entry | None:
         """Write a batch; None if that is not possible now, for the reason in `problem`."""
         now = clock.time_ns()
+        kind, record = (SPANS, body) if restricted is None else (RESTRICTED_SPANS, packed(body, restricted))
         with self._lock:
             if self.problem and clock.monotonic() < self._not_before:
                 return None
             try:
-                segment = self._writable(now, len(body) + HEADER_SIZE)
-                position = segment.file.append(body, spans, now)
+                segment = self._writable(now, len(record) + HEADER_SIZE)
+                position = segment.file.append(record, spans, now, kind)
             except (OSError, ValueError) as error:
                 self._failed(error)
                 return None
@@ -113,12 +120,18 @@ class Journal:
             segment.is_synced = False
             if self._unsynced_since is None:
                 self._unsynced_since = clock.monotonic()
-            return Entry(segment, position, spans, len(body), now)
+            return Entry(segment, position, spans, len(body), now, has_content=restricted is not None)
 
-    def read(self, entry: Entry) -> bytes | None:
+    def read(self, entry: Entry) -> tuple[bytes, Restricted | None] | None:
         """The batch of an entry; None if it is damaged or gone."""
         with self._lock:
-            return entry.segment.file.read(entry.position)
+            record = entry.segment.file.read(entry.position)
+        if record is None or not entry.has_content:
+            return None if record is None else (record, None)
+        try:
+            return unpacked(record)
+        except ValueError:
+            return None
 
     def done(self, entries: Iterable[Entry]) -> None:
         """Mark entries that need no more attention, each as often as it has parts."""
@@ -174,6 +187,18 @@ class Journal:
             segment.file.close()
         self._reset()
 
+    def release(self, in_use: Collection[int]) -> set[int]:
+        """Leave the full segments to whoever takes them over, which may be this process later.
+
+        `in_use` are the ids of those to keep. Returns those of the others.
+        """
+        with self._lock:
+            released = {name: segment for name, segment in self._sealed.items() if id(segment) not in in_use}
+            for name, segment in released.items():
+                del self._sealed[name]
+                segment.file.close()
+        return {id(segment) for segment in released.values()}
+
     # -- those of processes that have ended ---------------------------------------------------------
 
     def take_over(self) -> list[Entry]:
@@ -206,19 +231,27 @@ class Journal:
             return []
         segment = HeldSegment(file)
         try:
-            entries, damaged = entries_of(segment)
+            contents = contents_of(file.descriptor, complete=True)
         except (OSError, ValueError) as error:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
-        if damaged:
-            self._evicted({"damaged": damaged})
-        if not entries:
-            file.delete()
+        if not contents.is_of(self._owner):  # somebody has moved it here
+            log.debug("%s: it is for another target", name)
+            file.close()
             return []
+        entries = entries_of(segment, contents)
+        oldest = clock.time_ns() - int(self._max_days * DAY_NS)
+        old = [entry for entry in entries if entry.time_ns < oldest]
+        gone = Counter(damaged=contents.damaged, age=sum(entry.spans for entry in old))
+        if gone := +gone:  # without those that are none
+            self._evicted(gone)
         with self._lock:
             self._sealed[name] = segment
-        return entries
+            if not entries:
+                self._mark(segment, [])
+        self.done(old)
+        return [entry for entry in entries if entry.parts]
 
     # -- with the lock held -------------------------------------------------------------------------
 
@@ -246,10 +279,19 @@ class Journal:
             segment.file.delete()
 
     def _opened(self, now: int, size: int) -> HeldSegment:
+        for _ in range(_ATTEMPTS - 1):
+            # `somatrace drain` removes empty directories, at times between two looks at one
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                return self._open(now, size)
+        return self._open(now, size)
+
+    def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
         directory = self.directory()
         for missing in (directory.parent, directory):
             missing.mkdir(0o700, exist_ok=True)
+            if missing.is_symlink():
+                raise OSError(f"{missing.name} is a link")
         spool = open_spool(directory, create=True)
         try:
             limits = {"most": self._max_bytes, "max_days": self._max_days}
@@ -257,8 +299,7 @@ class Journal:
             if deleted:
                 self._evicted(deleted)
             while self._sealed and used_bytes(spool) + size > self._max_bytes:
-                oldest = min(self._sealed)
-                self._sealed.pop(oldest).file.delete()
+                self._sealed.pop(min(self._sealed)).file.delete()
                 self.deleted += 1
             if used_bytes(spool) + size > self._max_bytes:
                 raise OSError(f"{self._max_bytes} bytes of spans wait already")

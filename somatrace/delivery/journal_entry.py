@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS, parsed_header
+from somatrace.spool.segment_format import (
+    DONE,
+    HEADER_SIZE,
+    RESTRICTED_SPANS,
+    SPANS,
+    WRITER,
+    RecordHeader,
+    parsed_header,
+)
 from somatrace.spool.segment_reader import read_exactly, records
 
 #: In a record that marks others as done: the position of each.
@@ -34,38 +44,77 @@ class Entry:
     spans: int
     size: int
     time_ns: int
+    has_content: bool = False
     parts: int = 1
 
 
-def entries_of(segment: HeldSegment) -> tuple[list[Entry], int]:
-    """The records of a complete segment that are not marked as done, which `segment` counts from now on.
+class Contents(NamedTuple):
+    """What is in a segment: who wrote it, the records by position that are not marked as done, and damage.
 
-    The number is that of spans in damaged records, each of which counts once if its header is lost. A torn
-    record at the end is cut off: what was appended behind it would be read as a part of it.
+    `writer` is empty if that record is lost. `damaged` is the number of spans in damaged records, each of
+    which counts once if its header is lost.
+    """
+
+    writer: Mapping[str, object]
+    waiting: Mapping[int, RecordHeader]
+    damaged: int
+    #: The position behind the last record that is complete.
+    end: int
+
+    def is_of(self, owner: Mapping[str, str]) -> bool:
+        """Whether it may have been written for this service and target."""
+        return not self.writer or all(self.writer.get(key) == value for key, value in owner.items())
+
+
+def contents_of(descriptor: int, *, complete: bool) -> Contents:
+    """Read a segment, to which nobody appends if it is `complete`.
+
     Raises `OSError` or `UnknownFormatError`.
     """
-    entries: dict[int, Entry] = {}
+    writer: Mapping[str, object] = {}
+    waiting: dict[int, RecordHeader] = {}
     damaged = end = 0
-    for record in records(segment.file.descriptor, complete=True):
+    for record in records(descriptor, complete=complete):
         header, payload, end = record
         if header is None:
             damaged += 1
         elif payload is None:
             damaged += header.spans
-        elif header.kind == SPANS:
-            position = end - header.length - HEADER_SIZE
-            entries[position] = Entry(segment, position, header.spans, header.length, header.time_ns)
+        elif header.kind in (SPANS, RESTRICTED_SPANS):
+            waiting[end - header.length - HEADER_SIZE] = header
+        elif header.kind == WRITER:
+            writer = _described(payload)
         elif header.kind == DONE:
             for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
-                entries.pop(POSITION.unpack_from(payload, start)[0], None)
-    if end < segment.file.size:
-        damaged += _torn_spans(segment.file, end)
-        segment.file.cut(end)
-    segment.pending = len(entries)
-    return list(entries.values()), damaged
+                waiting.pop(POSITION.unpack_from(payload, start)[0], None)
+    torn = parsed_header(read_exactly(descriptor, end, HEADER_SIZE)) if complete else None
+    return Contents(writer, waiting, damaged + (torn.spans if torn is not None else 0), end)
 
 
-def _torn_spans(file: SegmentFile, position: int) -> int:
-    """The spans of an incomplete record, which its header tells if that is complete."""
-    header = parsed_header(read_exactly(file.descriptor, position, HEADER_SIZE))
-    return header.spans if header is not None else 0
+def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
+    """The records of a complete segment that wait, which `segment` counts from now on.
+
+    A torn record at the end is cut off: what was appended behind it would be read as a part of it.
+    """
+    if contents.end < segment.file.size:
+        segment.file.cut(contents.end)
+    segment.pending = len(contents.waiting)
+    return [
+        Entry(
+            segment,
+            position,
+            header.spans,
+            header.length,
+            header.time_ns,
+            has_content=header.kind == RESTRICTED_SPANS,
+        )
+        for position, header in contents.waiting.items()
+    ]
+
+
+def _described(payload: bytes) -> Mapping[str, object]:
+    try:
+        found = json.loads(payload)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -11,7 +11,6 @@ from typing import Final
 from somatrace.delivery.batch import Batch
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.ledger import Ledger
-from somatrace.delivery.request_halves import halves
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.runtime.clock import clock
 
@@ -138,9 +137,10 @@ class Outbox:
     def _take_over(self) -> bool:
         """Take over what an earlier process left, a segment at a time; return whether there was one."""
         now = clock.monotonic()
-        if now < self._look_at:
+        if now < self._look_at and not self.queue.has_set_aside:
             return False
         found = self.queue.add_left()
+        self.queue.has_set_aside &= found
         if not found:
             self._look_at = now + LOOK_EVERY
         return found
@@ -149,8 +149,8 @@ class Outbox:
         """Whether a batch can be sent; otherwise it is lost, or its halves are in its place."""
         if not self.queue.read(batch):
             return False
-        too_large = self._too_large is not None and batch.spans > 1 and batch.size >= self._too_large
-        return not (too_large and self._split(batch))
+        too_large = self._too_large is not None and batch.spans > 1 and batch.length >= self._too_large
+        return not (too_large and self.queue.split(batch))
 
     def _send_batch(self, batch: Batch, timeout: float) -> SendResult:
         if batch.ambiguous:
@@ -194,21 +194,14 @@ class Outbox:
         self._rejections += 1
         hopeless = self._rejections > MAX_REJECTIONS
         if result.outcome == "too_large" and batch.spans > 1:
-            self._too_large = min(batch.size, self._too_large or batch.size)
-        if hopeless or not self._split(batch):
+            self._too_large = min(batch.length, self._too_large or batch.length)
+        if hopeless or not self.queue.split(batch):
             self.queue.lose(result.outcome, batch)
         if hopeless:
             self._back_off(result)
         else:
             self._failures = 0  # the target works and rejects only this batch
         return not hopeless
-
-    def _split(self, batch: Batch) -> bool:
-        """Replace a batch by its two halves; return False if it cannot be split."""
-        parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
-        if parts is not None:
-            self.queue.replace(batch, parts)
-        return parts is not None
 
     def _is_culprit(self, batch: Batch, result: SendResult) -> bool:
         """Whether the target fails for this batch only."""

@@ -53,9 +53,21 @@ KINDS: Final[dict[str, FindingKind]] = {
     ),
     "waiting": FindingKind(
         "ok",
-        "no disk spool: while the target is unavailable, spans wait in memory, at most "
+        "while the target is unavailable, spans wait on disk in {directory}, at most "
+        "{size} (SOMATRACE_SPOOL_MAX_BYTES) for {days} days (SOMATRACE_SPOOL_MAX_DAYS)",
+        detail=True,
+    ),
+    "waiting_in_memory": FindingKind(
+        "ok",
+        "while the target is unavailable, spans wait in memory, at most "
         "{size} (SOMATRACE_QUEUE_BYTES) plus {spans} not yet encoded (SOMATRACE_QUEUE_SIZE)",
         detail=True,
+    ),
+    "nowhere_to_wait": FindingKind(
+        "note",
+        "no directory is writable: while the target is unavailable, spans wait in memory only and are lost "
+        "with the process",
+        "set SOMATRACE_DATA_DIR to a directory that is, or SOMATRACE_SPOOL_MAX_BYTES=0 if that is intended",
     ),
     "answers": FindingKind(
         "ok",

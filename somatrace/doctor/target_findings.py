@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from somatrace.config import Settings
 from somatrace.config.reader import DEFAULT
 from somatrace.config.urls_and_headers import clear_text_abroad
-from somatrace.delivery.factory import transport_of
+from somatrace.delivery.factory import SPOOLED, transport_of
 from somatrace.delivery.probe import probe
 from somatrace.delivery.probe.probe_span import probe_span
 from somatrace.doctor.findings import DoctorFinding, finding
@@ -49,7 +49,15 @@ def target_findings(settings: Settings, timeout: float, *, send: bool = False) -
 
 def _waiting(settings: Settings) -> DoctorFinding:
     """Where undelivered spans wait, and how many are kept."""
-    return finding("waiting", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}")
+    if settings.target.kind not in SPOOLED or not settings.spool_max_bytes:
+        return finding(
+            "waiting_in_memory", size=_size(settings.queue_bytes), spans=f"{settings.queue_size:,}"
+        )
+    directory = data_dir(settings.data_dir, settings.state_home)
+    if directory is None:
+        return finding("nowhere_to_wait")
+    most = _size(settings.spool_max_bytes)
+    return finding("waiting", directory=directory, size=most, days=f"{settings.spool_max_days:g}")
 
 
 def _probe_finding(settings: Settings, timeout: float) -> DoctorFinding:

@@ -83,6 +83,11 @@ class ContentFilter:
         return Passes(key.plain, texts, key.shape is IDENTIFIER)
 
     @functools.cached_property
+    def fingerprint(self) -> str:
+        """The grant's."""
+        return self.grant.fingerprint
+
+    @functools.cached_property
     def closed(self) -> ContentFilter:
         """The filter of the same tenant for parts whose texts may be those of another one: content is off."""
         grant = Grant("none", terms=self.grant.terms, own=self.grant.own)

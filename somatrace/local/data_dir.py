@@ -35,6 +35,25 @@ def data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
     return next((path for path in map(_expanded, _candidates(state)) if path and _private(path)), None)
 
 
+def existing_data_dir(settings_value: str, xdg_state_home: str = "") -> Path | None:
+    """The directory that `data_dir` returns, if it is there: nothing is created or changed."""
+    if settings_value:
+        given = _expanded(Path(settings_value))
+        return given.absolute() if given is not None and given.is_dir() else None
+    state = Path(xdg_state_home)
+    if not state.is_absolute():
+        state = Path("~/.local/state")
+    return next((path for path in map(_expanded, _candidates(state)) if path and _is_own(path)), None)
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and os.access(path, os.W_OK | os.X_OK)
+
+
 def _candidates(state: Path) -> Iterator[Path]:
     yield state / _NAME
     import tempfile  # takes long, and is seldom needed

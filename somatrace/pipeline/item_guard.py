@@ -34,6 +34,8 @@ class ItemGuard:
         self._usage = BilledUsage()
         self._order = order
         self._ledger = ledger
+        #: The fingerprints of the grants under which the last items were guarded, by tenant.
+        self.grants: dict[str, str] = {}
 
     def forget(self) -> None:
         """Forget the requests of other spans, because a forked child is another process."""
@@ -44,7 +46,7 @@ class ItemGuard:
         lost."""
         guarded: list[Guarded] = []
         work = Work()
-        with shared_work(work), self._copier.batch():
+        with shared_work(work), self._copier.batch() as self.grants:
             for item in self._order.due(items):
                 work.examined = 0
                 state = state_of(item.span)
@@ -58,6 +60,15 @@ class ItemGuard:
                 if work.examined:
                     self._order.used(item, work.examined)
         return guarded
+
+    def without_content(self, guarded: Iterable[Guarded]) -> list[OutgoingSpan | EncodedSpan]:
+        """The spans of the last items as they are without any grant: grants may end while spans wait."""
+        closed: list[OutgoingSpan | EncodedSpan] = []
+        with shared_work(Work()), self._copier.batch(closed=True):
+            for item, state, made in guarded:
+                is_granted = state is not None and state.tags.tenant in self.grants
+                closed.append(self._copier.copy(item.span) if is_granted else made)
+        return closed
 
     def _one(self, item: QueuedSpan, state: SpanState | None, *, is_read: bool) -> OutgoingSpan | EncodedSpan:
         span = item.span

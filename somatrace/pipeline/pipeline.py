@@ -15,10 +15,12 @@ from opentelemetry.trace.status import StatusCode
 from somatrace import semconv
 from somatrace.context.failure_notes import note_event
 from somatrace.context.span_state import DECLARED_MARK, SpanOwner, SpanState, state_of
+from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.encoding import SpanEncoder
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
+from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.sending_modules import SendingModules
 from somatrace.listeners.record import Listener
 from somatrace.pipeline.fair_order import FairOrder
@@ -201,13 +203,14 @@ class Pipeline:
         if self._sender is not None:
             closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
         self.third_party.close(begun + timeout - clock.monotonic())
-        self._settle_accounts()
+        self._settle_accounts(in_time=closed)
         return closed
 
-    def _settle_accounts(self) -> None:
+    def _settle_accounts(self, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
         if self.outbox is not None and (left := self.outbox.queue.leave()):
-            log.warning(
+            log.log(
+                logging.INFO if in_time else logging.WARNING,
                 "unsent spans on disk: %d; the next start of this service or `somatrace drain` sends them",
                 left,
             )
@@ -247,23 +250,39 @@ class Pipeline:
             self._show(guarded)
             return 0.0 if self._order.count else None
         if guarded:
-            try:
-                self.outbox.queue.add(self._encoder.encode(guarded), len(guarded))
-            except Exception:
-                self._encode_one_by_one(guarded)
+            self._keep(guarded, self.outbox.queue)
             self._hand_over()
             self._show(guarded)
         wait = self.outbox.queue.sync()
         return 0.0 if self._order.count else wait
+
+    def _keep(self, guarded: Sequence[Guarded], queue: BatchQueue) -> None:
+        """Encode spans, with their content and without if they may wait, and put them into the queue.
+
+        If that fails, they are encoded separately: a value that cannot be encoded drops its span only.
+        """
+        try:
+            body, restricted = self._encoder.encode([made for _, _, made in guarded]), None
+            if self._items.grants:
+                without = self._encoder.encode(self._items.without_content(guarded))
+                restricted = Restricted(self._items.grants, without)
+        except Exception:
+            if len(guarded) == 1:
+                self.ledger.lose("encode")
+                return
+            for one in guarded:
+                self._keep([one], queue)
+            return
+        queue.add(body, len(guarded), restricted)
 
     def _hand_over(self) -> None:
         """Wake the sender, which takes what is in the outbox by then: one item is enough."""
         if self._sender is not None and not self._sender.depth[0]:
             self._sender.put(None)
 
-    def _to_send(self, guarded: Sequence[Guarded]) -> list[OutgoingSpan | EncodedSpan]:
+    def _to_send(self, guarded: Sequence[Guarded]) -> list[Guarded]:
         """Notify the listeners, and return the ended spans that are not dropped."""
-        to_send = []
+        to_send: list[Guarded] = []
         for item, state, made in guarded:
             copy = made.copy if isinstance(made, EncodedSpan) else made
             if copy is not None and self._listeners.called and (state is None or state.notifies_listeners):
@@ -276,24 +295,15 @@ class Pipeline:
                 continue
             if state is None or state.shown.tenant is None:
                 self.ledger.count("unknown_tenant")
-            to_send.append(made)
+            to_send.append((item, state, made))
         return to_send
 
-    def _show(self, guarded: Sequence[OutgoingSpan | EncodedSpan]) -> None:
+    def _show(self, guarded: Sequence[Guarded]) -> None:
         """Pass copies to third-party processors, after encoding, so that their changes are never sent."""
-        for made in guarded if self.third_party else ():
+        for _, _, made in guarded if self.third_party else ():
             copy = made.copy if isinstance(made, EncodedSpan) else made
             if copy is not None:
                 self.third_party.show(copy)
-
-    def _encode_one_by_one(self, spans: Sequence[OutgoingSpan | EncodedSpan]) -> None:
-        """Encode spans separately, so that a value that cannot be encoded drops its span, not the batch."""
-        assert self.outbox is not None
-        for span in spans:
-            try:
-                self.outbox.queue.add(self._encoder.encode([span]), 1)
-            except Exception:
-                self.ledger.lose("encode")
 
     def _notify(self, item: QueuedSpan, copy: OutgoingSpan) -> None:
         try:

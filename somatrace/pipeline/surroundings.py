@@ -42,10 +42,14 @@ class Surroundings(NamedTuple):
 class _Batch:
     """The spans that one thread guards together, and the surroundings of the last of them."""
 
-    __slots__ = ("last", "thread")
+    __slots__ = ("grants", "is_closed", "last", "thread")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_closed: bool) -> None:
         self.thread = get_ident()
+        #: Whether all content is removed.
+        self.is_closed = is_closed
+        #: The fingerprints of the grants in force, by tenant, of tenants whose content may leave.
+        self.grants: dict[str, str] = {}
         self.last: tuple[tuple[object, ...], Surroundings] | None = None
 
 
@@ -67,26 +71,25 @@ class SurroundingsCopier:
         self._batch: _Batch | None = None
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Ask the policy once for spans of this thread that follow each other in the block."""
-        self._batch = _Batch()
+    def batch(self, *, closed: bool = False) -> Iterator[dict[str, str]]:
+        """Ask the policy once for spans of this thread that follow each other in the block.
+
+        Yields the fingerprints of the grants that come to be in force, by tenant. With `closed`, content is
+        removed as for tenants without a grant.
+        """
+        batch = self._batch = _Batch(is_closed=closed)
         try:
-            yield
+            yield batch.grants
         finally:
             self._batch = None
 
     def of(self, span: ReadableSpan, state: SpanState | None) -> Surroundings:
         """The surroundings of a span, made once for spans with the same causes that follow each other."""
         batch = self._batch
-        if (
-            batch is None
-            or batch.thread != get_ident()
-            or state is None
-            or not state.tags.names_tenant
-            or state.enclosing
-            or state.holds_foreign_text
-        ):
+        if batch is None or batch.thread != get_ident():
             return self._made(span, state)
+        if state is None or not state.tags.names_tenant or state.enclosing or state.holds_foreign_text:
+            return self._made(span, state, batch)
         root = state.root
         causes = (
             state.tags,
@@ -99,12 +102,17 @@ class SurroundingsCopier:
         )
         if batch.last is not None and all(map(is_, causes, batch.last[0])):
             return batch.last[1]
-        made = self._made(span, state)
+        made = self._made(span, state, batch)
         batch.last = causes, made
         return made
 
-    def _made(self, span: ReadableSpan, state: SpanState | None) -> Surroundings:
+    def _made(self, span: ReadableSpan, state: SpanState | None, batch: _Batch | None = None) -> Surroundings:
         content_filter = self._content_filter(state)
+        if batch is not None and content_filter.grant.shows_content:
+            if batch.is_closed:
+                content_filter = content_filter.closed
+            elif state is not None and state.tags.tenant is not None:
+                batch.grants[state.tags.tenant] = content_filter.fingerprint
         scope_name, scope = self._scopes.copy(span._instrumentation_scope, content_filter)
         further = self._further_terms(state)
         try:

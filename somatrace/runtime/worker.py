@@ -125,7 +125,10 @@ class BackgroundWorker(Generic[T]):
         return self._ensure_thread()
 
     def close(self, timeout: float) -> bool:
-        """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost."""
+        """Flush, then end the thread. A blocked step is interrupted at the deadline; items left are lost.
+
+        Those that other threads put meanwhile are processed on this one as far as time allows.
+        """
         if self._closed:
             return self._idle()
         self.deadline = clock.monotonic() + timeout
@@ -139,6 +142,8 @@ class BackgroundWorker(Generic[T]):
         if inline:
             self._run("release", self._release)
         self._end_thread(FORK_GRACE if flushed else 0.0, 0.1)
+        while self._items and self._thread is None and clock.monotonic() < self.deadline:
+            self._run_step(self._take())
         with self._changed:
             self._items.clear()
             self._weight = 0

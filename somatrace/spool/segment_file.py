@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,7 @@ class SegmentFile:
         Raises `OSError` or `ValueError` if it was not written, after which nothing of it is left.
         """
         header = header_of(payload, kind=kind, spans=spans, time_ns=now_ns)
+        self._check_open()
         position = self.size
         try:
             self._write((header, payload))
@@ -140,6 +142,7 @@ class SegmentFile:
 
     def cut(self, end: int) -> None:
         """Take away what is behind a position. Raises `OSError`."""
+        self._check_open()
         os.ftruncate(self._descriptor, end)
         self.size = end
 
@@ -156,6 +159,11 @@ class SegmentFile:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.close()
+
+    def _check_open(self) -> None:
+        """Raise `OSError` if the program has closed the descriptor: its number may be another file's now."""
+        if not self._is_open():
+            raise OSError(errno.EBADF, "the segment is closed")
 
     def _is_open(self) -> bool:
         return self._descriptor >= 0 and _identity(self._descriptor) == self._identity

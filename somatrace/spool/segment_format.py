@@ -22,6 +22,8 @@ WRITER: Final = 0
 SPANS: Final = 1
 #: The positions of records before it that need no more attention, eight bytes each.
 DONE: Final = 2
+#: Spans with content, once more without it, and the grants under which the first may leave.
+RESTRICTED_SPANS: Final = 3
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")

@@ -26,7 +26,7 @@ REPORT: Final = ".report"
 NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
 #: What a file takes on disk at least.
 _BLOCK: Final = 4096
-_DAY_NS: Final = 86_400_000_000_000
+DAY_NS: Final = 86_400_000_000_000
 #: A segment is not written to for longer than this after its creation.
 MAX_SEGMENT_NS: Final = 3_600_000_000_000
 
@@ -40,13 +40,22 @@ def open_spool(parent: Path, *, create: bool) -> int:
     if create:
         with contextlib.suppress(FileExistsError):
             path.mkdir(0o700)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid():
+    descriptor = open_directory(path)
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
+        os.fchmod(descriptor, 0o700)
+    return descriptor
+
+
+def open_directory(path: Path | str, within: int | None = None) -> int:
+    """A descriptor of a directory, of one in the open directory `within` if that is given.
+
+    Raises `OSError` if it is missing, a link, or belongs to another user.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, dir_fd=within)
+    if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
         raise PermissionError(errno.EPERM, "the directory belongs to another user", str(path))
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        os.fchmod(descriptor, 0o700)
     return descriptor
 
 
@@ -67,6 +76,16 @@ def lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_in_use(descriptor: int) -> bool:
+    """Whether another open file of it holds the lock. Takes a shared lock for a moment."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
 
 
 def new_name(time_ns: int, suffix: str) -> str:
@@ -97,7 +116,7 @@ def make_room(spool: int, size: int, *, most: int, max_days: float, now_ns: int)
     names = file_names(spool)
     sizes = _sizes(spool, names)
     used = sum(sizes.values())
-    oldest = now_ns - int(max_days * _DAY_NS) - MAX_SEGMENT_NS
+    oldest = now_ns - int(max_days * DAY_NS) - MAX_SEGMENT_NS
     deleted: Counter[str] = Counter()
     for name in names:
         is_old = (created_ns(name) or 0) < oldest

@@ -33,7 +33,7 @@ from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.limits import LOAD_LIMIT
 from somatrace.runtime.misuse import misuses
 from somatrace.runtime.status import Status
-from somatrace.tracing.content_policy import allows_content, grants_of, pseudonyms_of
+from somatrace.tracing.content_policy import allows_content, grants_of, in_force, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
 
 #: Seconds after which a finished span is on disk.
@@ -129,19 +129,25 @@ def assemble(
     transport, problem = transport_of(settings)
     if problem:
         live.coverage.problem(problem)
+    live.grants = grants_of(settings)
     outbox = journal = None
     if transport is not None:
         journal = journal_of(settings, live.ledger.evict_all)
         outbox = Outbox(
             transport,
-            BatchQueue(live.ledger, journal, max_bytes=settings.queue_bytes, batch_size=settings.batch_size),
+            BatchQueue(
+                live.ledger,
+                journal,
+                max_bytes=settings.queue_bytes,
+                batch_size=settings.batch_size,
+                allows=in_force(live.grants),
+            ),
             live.ledger,
             timeout=settings.target.timeout,
             quick_retries=settings.max_retries,
             renew=renewer(settings.service_name, config, settings),
         )
     resource = resource_of(settings)
-    live.grants = grants_of(settings)
     new_guard = partial(
         Guard,
         lambda: live.ledger.count("guard_faults"),

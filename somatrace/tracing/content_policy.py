@@ -28,6 +28,16 @@ def allows_content(grants: PolicyResolver) -> Callable[[str | None], bool]:
     return lambda tenant: grants.resolve(tenant).mode != "none"
 
 
+def in_force(grants: PolicyResolver) -> Callable[[str, str], bool]:
+    """Whether a tenant's grant, given by its fingerprint, is in force: for spans that have waited."""
+
+    def is_in_force(tenant: str, fingerprint: str) -> bool:
+        grant = grants.resolve(tenant)
+        return grant.shows_content and grant.fingerprint == fingerprint
+
+    return is_in_force
+
+
 def pseudonyms_of(settings: Settings) -> Callable[[str | None], Pseudonym | None]:
     """Pseudonyms per tenant, cached for the last thousand tenants; None without a usable key."""
     key = settings.pseudonym_key

@@ -65,8 +65,12 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     """An outbox and its ledger; `place` is a target reached over HTTP, or a transport."""
     ledger = Ledger()
     transport = http(place) if isinstance(place, Target) else place
+    journal: Any = more.pop("journal", None)
     queue = BatchQueue(
-        ledger, more.pop("journal", None), max_bytes=more.pop("max_bytes", 1 << 20), batch_size=512
+        ledger,
+        None if journal is None else lambda: journal,
+        max_bytes=more.pop("max_bytes", 1 << 20),
+        batch_size=512,
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
     return Outbox(transport, queue, ledger, **settings), ledger

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -34,8 +36,13 @@ def left_in(directory: Path, **more) -> list[bytes | None]:
     """What a later process reads, segment by segment."""
     journal, found = journal_in(directory, **more), []
     while entries := journal.take_over():
-        found += [journal.read(entry) for entry in entries]
+        found += [body_of(journal, entry) for entry in entries]
     return found
+
+
+def body_of(journal: Journal, entry: Entry) -> bytes | None:
+    found = journal.read(entry)
+    return None if found is None else found[0]
 
 
 def add(journal: Journal, body: bytes, spans: int = 1) -> Entry:
@@ -69,7 +76,7 @@ def test_a_batch_in_parts_is_done_with_the_last_of_them(tmp_path: Path) -> None:
     halved, other = add(journal, b"halved"), add(journal, b"other")
     halved.parts += 1
     journal.done([halved, other])
-    held = journal.read(halved)
+    held = body_of(journal, halved)
     journal.done([halved])
 
     assert held == b"halved"
@@ -105,6 +112,44 @@ def test_batches_of_another_service_or_target_are_left_alone(tmp_path: Path, fie
 
     assert left_in(tmp_path, owner={**OWNER, field: "another"}) == []
     assert left_in(tmp_path) == [b"left"]
+
+
+def test_a_segment_in_another_targets_directory_is_left_alone(tmp_path: Path) -> None:
+    other = {**OWNER, "address": "http://another:4318/v1/traces"}
+    journal = journal_in(tmp_path)
+    add(journal, b"left")
+    journal.close()
+    (path,) = segments(tmp_path)
+    directory = directory_of(tmp_path, other) / "spool"
+    directory.mkdir(parents=True)
+    path.rename(directory / path.name)
+
+    assert left_in(tmp_path, owner=other) == []
+    assert (directory / path.name).exists()
+
+
+def test_directories_that_are_removed_while_they_are_empty_are_made_again(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    directory = directory_of(tmp_path, OWNER)
+    ended = threading.Event()
+
+    def remove() -> None:
+        while not ended.wait(0.0002):
+            for path in (directory / "spool", directory, directory.parent):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for number in range(500):
+            entry = add(journal, b"%d" % number)
+            assert journal.read(entry) == (b"%d" % number, None)
+            journal.done([entry])
+            journal.close()
+    finally:
+        ended.set()
+        remover.join()
 
 
 def test_files_are_private(tmp_path: Path) -> None:
@@ -236,7 +281,7 @@ def test_above_the_limit_the_oldest_batches_go_and_new_ones_stay(tmp_path: Path)
     entries = [add(journal, bytes([number]) * 20_000) for number in range(200)]
     size = sum(path.stat().st_size for path in segments(tmp_path))
 
-    read = [journal.read(entry) for entry in entries]
+    read = [body_of(journal, entry) for entry in entries]
 
     kept = [body for body in read if body is not None]
     assert size <= 1 << 20

@@ -88,27 +88,55 @@ def test_it_reports_the_stores_contents_and_limits(doctor, tmp_path):
     assert line.endswith(" of at most 10 MB, kept for 2 days")
 
 
-def test_it_reports_where_undelivered_spans_wait_and_their_limits(doctor):
+def test_it_reports_where_undelivered_spans_wait_and_their_limits(doctor, tmp_path):
     diagnosis = doctor(
         {
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "SOMATRACE_SPOOL_MAX_BYTES": "8M",
+            "SOMATRACE_SPOOL_MAX_DAYS": "2.5",
+        }
+    )
+
+    [line] = texts(diagnosis, "waiting")
+    assert str(tmp_path / "somatrace-data") in line
+    assert "at most 8 MB (SOMATRACE_SPOOL_MAX_BYTES) for 2.5 days (SOMATRACE_SPOOL_MAX_DAYS)" in line
+
+
+def test_it_reports_that_spans_wait_in_memory_only_where_the_disk_is_not_wanted(doctor):
+    diagnosis = doctor(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "SOMATRACE_SPOOL_MAX_BYTES": "0",
             "SOMATRACE_QUEUE_BYTES": "8M",
             "OTEL_BSP_MAX_QUEUE_SIZE": "4096",
         }
     )
 
-    assert texts(diagnosis, "waiting") == [
+    assert texts(diagnosis, "waiting_in_memory") == [
         (
-            "no disk spool: while the target is unavailable, spans wait in memory, at most "
+            "while the target is unavailable, spans wait in memory, at most "
             "8 MB (SOMATRACE_QUEUE_BYTES) plus 4,096 not yet encoded (SOMATRACE_QUEUE_SIZE)"
         )
     ]
 
 
-def test_spans_for_the_local_store_wait_in_memory_too(doctor):
-    [waiting] = texts(doctor({}), "waiting")
+def test_it_says_where_no_directory_can_be_written(doctor, tmp_path):
+    (tmp_path / "a file").write_bytes(b"")
 
-    assert waiting.startswith("no disk spool: ")
+    diagnosis = doctor(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "SOMATRACE_DATA_DIR": str(tmp_path / "a file"),
+        }
+    )
+
+    assert level(diagnosis, "nowhere_to_wait") == "note"
+
+
+def test_spans_for_the_local_store_wait_in_memory_too(doctor):
+    [waiting] = texts(doctor({}), "waiting_in_memory")
+
+    assert waiting.startswith("while the target is unavailable, spans wait in memory")
     assert "64 MB (SOMATRACE_QUEUE_BYTES) plus 131,072 not yet encoded (SOMATRACE_QUEUE_SIZE)" in waiting
 
 

@@ -50,6 +50,19 @@ class Grant(NamedTuple):
     terms: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
+    @property
+    def shows_content(self) -> bool:
+        """Whether spans may have more than those of a tenant without an entry."""
+        return self.mode != "none" or bool(self.safe_keys)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for equal grants, in every process; a hash, since terms are confidential."""
+        import hashlib  # not at the start, where no span has waited yet
+
+        parts = [sorted(part) for part in (self.safe_keys, self.categories, self.terms, self.own)]
+        return hashlib.sha256(repr((self.mode, parts)).encode()).hexdigest()[:16]
+
 
 NOTHING: Final = Grant("none")
 

@@ -1,0 +1,121 @@
+"""Send what waits in one directory, as a running service would."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from somatrace.config import Config, Settings
+from somatrace.delivery.batch_queue import BatchQueue
+from somatrace.delivery.factory import renewer, transport_of
+from somatrace.delivery.journal import Journal
+from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.outbox import Outbox
+from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
+from somatrace.drain.survey import Owner
+from somatrace.runtime.clock import clock
+from somatrace.spool.spool_directory import NAME
+
+
+@dataclass
+class Sent:
+    """Spans delivered and lost, and why the rest of them was not sent."""
+
+    delivered: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    failure: str = ""
+
+
+class DirectoryJournal(Journal):
+    """Takes over what is in one directory, and is of `owner` if that is given. Writes no batches."""
+
+    def __init__(self, directory: Path, owner: Owner | None, damaged: Counter[str]) -> None:
+        described = owner._asdict() if owner is not None else {}
+        super().__init__(lambda: None, described, max_bytes=0, max_days=0, evicted=damaged.update)
+        self._directory = directory
+
+
+class _Watched:
+    """A transport that keeps its last result."""
+
+    def __init__(self, last: list[SendResult], transport: Transport) -> None:
+        self._last = last
+        self._transport = transport
+        self.interrupt = transport.interrupt
+        self.close = transport.close
+
+    def send(self, body: bytes, timeout: float) -> SendResult:
+        self._last[0] = result = self._transport.send(body, timeout)
+        return result
+
+
+def send_directory(
+    directory: Path,
+    owner: Owner | None,
+    settings: Settings,
+    config: Config | None,
+    *,
+    until: float,
+    progress: Callable[[int], None],
+    sent: Sent,
+    allows: Callable[[str, str], bool],
+) -> None:
+    """Send until nothing waits, `until` has come, or the target's answer is one that waiting does not change.
+
+    `sent` is filled also if this is interrupted. A process may be killed at any point: spans that were
+    accepted and not yet marked are sent again by the next one. `allows` tells whether a tenant's grant of
+    content, given by its fingerprint, is in force.
+    """
+    transport, _ = transport_of(settings)
+    if transport is None:
+        return
+    ledger = Ledger()
+    journal = DirectoryJournal(directory, owner, sent.lost)
+    queue = BatchQueue(
+        ledger,
+        lambda: journal,
+        max_bytes=settings.queue_bytes,
+        batch_size=settings.batch_size,
+        allows=allows,
+    )
+    outbox = Outbox(
+        transport,
+        queue,
+        ledger,
+        timeout=settings.target.timeout,
+        quick_retries=settings.max_retries,
+        renew=renewer(settings.service_name, config, settings),
+    )
+    last = [ACCEPTED]
+    outbox.wrap_transports(lambda wrapped: _Watched(last, wrapped))
+    try:
+        while not queue.empty or queue.add_left():
+            if clock.monotonic() >= until:
+                sent.failure = f"{_refusal(last[0]) if outbox.away else 'not sent'} within --timeout"
+                break
+            wait = outbox.send(deadline=until)
+            progress(ledger.delivered)
+            if outbox.away and last[0].outcome != "retry":
+                sent.failure = _refusal(last[0])
+                break
+            if wait:
+                clock.sleep(max(0.0, min(wait, until - clock.monotonic())))
+    finally:
+        outbox.close()
+        queue.leave()
+        sent.delivered += ledger.delivered
+        sent.lost.update(ledger.lost)
+
+
+def _refusal(result: SendResult) -> str:
+    return f"the target does not accept spans ({result.message})"
+
+
+def remove_empty(directory: Path) -> None:
+    """Remove a directory without files. A service that needs it makes it again."""
+    for path in (directory / NAME, directory, directory.parent):
+        with contextlib.suppress(OSError):
+            path.rmdir()
