@@ -30,6 +30,10 @@ RUN_IN = {
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),
     "make bench-page": ("tests/local/browser/test_benchmark.py", '"benchmarks" / "page.py"'),
     "make differential": ("tests/benchmarks/test_differential.py", '"benchmarks.differential", "httpx"'),
+    ".venv/bin/python -m benchmarks.faults": (
+        "tests/benchmarks/test_faults.py",
+        '"benchmarks.faults", "--spans"',
+    ),
     "make bench-road": ("tests/benchmarks/test_road.py", '"benchmarks.road", "--quick"'),
     "pip install .": ("ci/run", "pip install -qq"),
     "pip install '.[cli,local]' openai": ("ci/tools/venv", "install --no-deps"),

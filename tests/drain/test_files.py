@@ -182,13 +182,14 @@ def test_a_segment_that_does_not_say_whose_it_is_is_sent_on_request_only(
     assert counted(server) == {"one": 1}
 
 
-def test_a_torn_end_costs_nothing_but_its_record(server: OtlpServer, data: Path, drain: Run) -> None:
+def test_a_torn_end_costs_its_record_only_and_is_said(server: OtlpServer, data: Path, drain: Run) -> None:
     path = leave(data, server.url, "one", "two")
     path.write_bytes(path.read_bytes()[:-3])
 
     done = drain()
 
-    assert done.returncode == 0
+    assert done.returncode == 1
+    assert "1 span lost: they were damaged on disk" in done.stdout
     assert counted(server) == {"one": 1}
 
 

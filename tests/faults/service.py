@@ -19,7 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from somatrace.delivery.journal import UNSENT
 from somatrace.delivery.journal_entry import POSITION
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, SPANS
+from somatrace.delivery.restricted import unpacked
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_reader import records
 from tests.support.programs import otlp_env
 from tests.support.waiting import HANG, wait_until
@@ -216,11 +217,14 @@ def _waiting_in(path: Path) -> list[str]:
         for record in records(descriptor, complete=False):
             if record.header is None or record.payload is None:
                 continue
+            position = record.end - record.header.length - HEADER_SIZE
             if record.header.kind == SPANS:
-                bodies[record.end - record.header.length - HEADER_SIZE] = record.payload
+                bodies[position] = record.payload
+            elif record.header.kind == RESTRICTED_SPANS:
+                bodies[position] = unpacked(record.payload)[0]
             elif record.header.kind == DONE:
-                for (position,) in POSITION.iter_unpack(record.payload):
-                    bodies.pop(position, None)
+                for (done,) in POSITION.iter_unpack(record.payload):
+                    bodies.pop(done, None)
     finally:
         os.close(descriptor)
     return [
