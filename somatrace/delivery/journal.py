@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.journal_entry import POSITION, Contents, Entry, HeldSegment, contents_of, entries_of
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
@@ -242,7 +242,7 @@ class Journal:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
-        if not contents.is_of(self._owner):  # somebody has moved it here
+        if not self._accepts(contents):  # somebody has moved it here
             log.debug("%s: it is for another target", name)
             file.close()
             return []
@@ -258,6 +258,10 @@ class Journal:
                 self._mark(segment, [])
         self.done(old)
         return [entry for entry in entries if entry.time_ns >= oldest]
+
+    def _accepts(self, contents: Contents) -> bool:
+        """Whether what is in a segment may be sent to this target."""
+        return contents.is_of(self._owner)
 
     # -- with the lock held -------------------------------------------------------------------------
 

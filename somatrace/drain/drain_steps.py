@@ -111,9 +111,10 @@ class _Drain:
                 with self.progress(service, sum(one.spans for one in directory.segments)) as progress:
                     send_directory(
                         directory.path,
-                        None if self.options.retarget else directory.owner,
+                        directory.owner,
                         self.settings,
                         self.config,
+                        retarget=self.options.retarget,
                         until=until,
                         progress=progress,
                         sent=sent,
