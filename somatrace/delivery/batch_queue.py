@@ -17,6 +17,7 @@ from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal import Journal
+    from somatrace.delivery.journal_entry import Entry
 
 log = logging.getLogger("somatrace")
 
@@ -227,17 +228,38 @@ class BatchQueue:
         if batch.restricted is not None:
             grants, without = batch.restricted.grants, halves(batch.restricted.without_content)
             of_restricted = [Restricted(grants, half) for half, _ in without or ((b"", 0), (b"", 0))]
-        for entry in batch.entries:
-            entry.parts += 1
+        made = [
+            replace(batch, body=body, spans=spans, restricted=restricted, parts=(), is_part=True)
+            for (body, spans), restricted in zip(parts, of_restricted, strict=True)
+        ]
+        self._write_down(made, batch.entries)
         with self._lock:
             self._taken = None
-            self._bytes -= batch.size
-            for (body, spans), restricted in zip(reversed(parts), reversed(of_restricted), strict=True):
-                half = replace(batch, body=body, spans=spans, restricted=restricted, parts=(), is_part=True)
-                self._waiting.appendleft(half)
-                self._bytes += half.size
+            self._waiting.extendleft(reversed(made))
+            self._bytes += sum(half.size for half in made) - batch.size
             self._make_room()
         return True
+
+    def _write_down(self, made: Sequence[Batch], entries: tuple[Entry, ...]) -> None:
+        """Write halves as records of their own, in place of the one that has the spans of both.
+
+        If that is not possible, it is done with the last of them: the next process may send some twice.
+        """
+        if self.journal is None or not entries:
+            return
+        for half in made:
+            assert half.body is not None
+            if (own := self.journal.add(half.body, half.spans, half.restricted)) is None:
+                break
+            half.entries = (own,)
+        else:
+            self.journal.done(entries)
+            return
+        self.journal.done([entry for half in made if half.entries is not entries for entry in half.entries])
+        for half in made:
+            half.entries = entries
+        for entry in entries:
+            entry.parts += len(made) - 1
 
     def finish(self, batch: Batch) -> None:
         """Forget the taken batch."""
