@@ -31,8 +31,8 @@ class Batch:
     is_left: bool = False
     #: Those that it consists of.
     parts: tuple[Batch, ...] = ()
-    #: One of those that a rejected one was split into: its entries contain other spans, too.
-    is_part: bool = False
+    #: One of the two that a rejected one was split into: not to be put together again.
+    is_half: bool = False
     #: Sent completely but not answered.
     ambiguous: bool = False
     #: Number of failures, and how many batches the target had accepted before the first one.
@@ -59,7 +59,7 @@ class Batch:
     def is_untried(self) -> bool:
         """Whether it may be sent together with others."""
         has_content = self.restricted is not None or any(entry.has_content for entry in self.entries)
-        return not (self.failures or self.ambiguous or self.is_part or has_content)
+        return not (self.failures or self.ambiguous or self.is_half or has_content)
 
 
 def merges(batch: Batch, other: Batch) -> bool:

@@ -17,7 +17,6 @@ from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal import Journal
-    from somatrace.delivery.journal_entry import Entry
 
 log = logging.getLogger("somatrace")
 
@@ -229,37 +228,29 @@ class BatchQueue:
             grants, without = batch.restricted.grants, halves(batch.restricted.without_content)
             of_restricted = [Restricted(grants, half) for half, _ in without or ((b"", 0), (b"", 0))]
         made = [
-            replace(batch, body=body, spans=spans, restricted=restricted, parts=(), is_part=True)
+            self._half(batch, body, spans, restricted)
             for (body, spans), restricted in zip(parts, of_restricted, strict=True)
         ]
-        self._write_down(made, batch.entries)
         with self._lock:
             self._taken = None
+            self._forget(batch)
             self._waiting.extendleft(reversed(made))
-            self._bytes += sum(half.size for half in made) - batch.size
+            self._bytes += sum(half.size for half in made)
             self._make_room()
         return True
 
-    def _write_down(self, made: Sequence[Batch], entries: tuple[Entry, ...]) -> None:
-        """Write halves as records of their own, in place of the one that has the spans of both.
-
-        If that is not possible, it is done with the last of them: the next process may send some twice.
-        """
-        if self.journal is None or not entries:
-            return
-        for half in made:
-            assert half.body is not None
-            if (own := self.journal.add(half.body, half.spans, half.restricted)) is None:
-                break
-            half.entries = (own,)
-        else:
-            self.journal.done(entries)
-            return
-        self.journal.done([entry for half in made if half.entries is not entries for entry in half.entries])
-        for half in made:
-            half.entries = entries
-        for entry in entries:
-            entry.parts += len(made) - 1
+    def _half(self, batch: Batch, body: bytes, spans: int, restricted: Restricted | None) -> Batch:
+        """Half of a batch, with a record of its own: the other half may be answered first."""
+        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
+        return replace(
+            batch,
+            body=body,
+            spans=spans,
+            restricted=restricted,
+            entries=() if entry is None else (entry,),
+            parts=(),
+            is_half=True,
+        )
 
     def finish(self, batch: Batch) -> None:
         """Forget the taken batch."""
@@ -281,9 +272,8 @@ class BatchQueue:
 
     def _set_aside(self, journal: Journal) -> None:
         """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
-        in_use = [batch for batch in self._waiting if batch.is_part]
-        in_use += [self._taken] if self._taken is not None else []
-        released = journal.release({id(one.segment) for batch in in_use for one in batch.entries})
+        in_use = () if self._taken is None else self._taken.entries
+        released = journal.release({id(entry.segment) for entry in in_use})
         aside = [
             batch for batch in self._waiting if batch.entries and id(batch.entries[0].segment) in released
         ]
@@ -298,7 +288,7 @@ class BatchQueue:
         if self._bytes <= self._max_bytes:
             return
         for batch in reversed(self._waiting):
-            if batch.is_on_disk and not batch.is_part and self._bytes > self._max_bytes:
+            if batch.is_on_disk and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
                 batch.body = batch.restricted = None
         too_much, oldest = self._bytes - self._max_bytes, []

@@ -134,14 +134,11 @@ class Journal:
             return None
 
     def done(self, entries: Iterable[Entry]) -> None:
-        """Mark entries that need no more attention, each as often as it has parts."""
+        """Mark entries that need no more attention."""
         finished: dict[int, tuple[HeldSegment, list[int]]] = {}
+        for entry in entries:
+            finished.setdefault(id(entry.segment), (entry.segment, []))[1].append(entry.position)
         with self._lock:
-            for entry in entries:
-                entry.parts -= 1
-                if not entry.parts:
-                    found = finished.setdefault(id(entry.segment), (entry.segment, []))
-                    found[1].append(entry.position)
             for segment, positions in finished.values():
                 segment.pending -= len(positions)
                 try:
@@ -251,7 +248,7 @@ class Journal:
             if not entries:
                 self._mark(segment, [])
         self.done(old)
-        return [entry for entry in entries if entry.parts]
+        return [entry for entry in entries if entry.time_ns >= oldest]
 
     # -- with the lock held -------------------------------------------------------------------------
 

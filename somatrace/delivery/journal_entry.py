@@ -37,7 +37,7 @@ class HeldSegment:
 
 @dataclass(eq=False)
 class Entry:
-    """A record that waits. `parts`: how many batches its spans are in; it is done when all of them are."""
+    """A record that waits."""
 
     segment: HeldSegment
     position: int
@@ -45,7 +45,6 @@ class Entry:
     size: int
     time_ns: int
     has_content: bool = False
-    parts: int = 1
 
 
 class Contents(NamedTuple):

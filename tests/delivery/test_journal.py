@@ -71,18 +71,6 @@ def test_nothing_stays_on_disk_of_what_was_answered(tmp_path: Path) -> None:
     assert segments(tmp_path) == []
 
 
-def test_a_batch_in_parts_is_done_with_the_last_of_them(tmp_path: Path) -> None:
-    journal = journal_in(tmp_path)
-    halved, other = add(journal, b"halved"), add(journal, b"other")
-    halved.parts += 1
-    journal.done([halved, other])
-    held = body_of(journal, halved)
-    journal.done([halved])
-
-    assert held == b"halved"
-    assert left_in(tmp_path) == []
-
-
 def test_what_another_process_holds_is_not_taken_over(tmp_path: Path) -> None:
     first = journal_in(tmp_path)
     add(first, b"held")

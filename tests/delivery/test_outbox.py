@@ -248,16 +248,17 @@ def test_a_wrapper_around_the_transport_also_gets_the_one_with_renewed_keys():
     assert second.taken == ["a"]
 
 
-def test_a_damaged_batch_on_disk_costs_none_of_those_that_are_sent_with_it(tmp_path):
-    def journal() -> Journal:
-        return Journal(lambda: tmp_path, {"service": "svc"}, max_bytes=1 << 26, max_days=7.0)
+def journal_in(directory) -> Journal:
+    return Journal(lambda: directory, {"service": "svc"}, max_bytes=1 << 26, max_days=7.0)
 
-    earlier = journal()
+
+def test_a_damaged_batch_on_disk_costs_none_of_those_that_are_sent_with_it(tmp_path):
+    earlier = journal_in(tmp_path)
     entries = [earlier.add(batch(name), 1) for name in ("one", "two", "three")]
     earlier.close()
     [path] = tmp_path.rglob("*.segment")
     target = Scripted([])
-    outbox, ledger = outbox_to(target, journal=journal())
+    outbox, ledger = outbox_to(target, journal=journal_in(tmp_path))
     outbox.queue.add_left()
     content = bytearray(path.read_bytes())
     content[entries[1].position + HEADER_SIZE + 3] ^= 0xFF
@@ -267,3 +268,65 @@ def test_a_damaged_batch_on_disk_costs_none_of_those_that_are_sent_with_it(tmp_p
 
     assert target.taken == ["one", "three"]
     assert (ledger.delivered, ledger.lost) == (2, {"disk": 1})
+
+
+def test_a_long_outage_takes_no_more_memory_and_loses_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("somatrace.delivery.batch_queue.MAX_WAITING", 100)
+    target = Scripted([SendResult("retry")] * 40)
+    outbox, ledger = outbox_to(target, journal=journal_in(tmp_path), max_bytes=1 << 16)
+    most = 0
+    for number in range(3000):
+        outbox.queue.add(batch(f"span {number}", "x" * 1000), 2)
+        ledger.count_ended(), ledger.count_ended()
+        if number % 100 == 0:
+            outbox.send(hurry=True)
+        most = max(most, len(outbox.queue._waiting))
+    waited = ledger.waiting + ledger.left - ledger.taken_over, outbox.queue.size
+
+    target.script.clear()
+    outbox._next = outbox._not_before = 0.0
+    while not outbox.queue.empty or outbox.queue.has_set_aside:
+        outbox.send()
+
+    assert most < 600  # a segment has about 240
+    assert waited[0] == 6000
+    assert waited[1] <= 1 << 16
+    assert sorted(target.taken) == sorted(
+        [*(f"span {number}" for number in range(3000)), *["x" * 1000] * 3000]
+    )
+    assert ledger.waiting == 0
+    assert not ledger.lost
+    assert not list(tmp_path.rglob("*.segment"))[1:]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 20), min_size=1, max_size=20),
+    script=st.lists(answers.filter(lambda answer: not answer.rejected), max_size=60),
+    max_bytes=st.integers(100, 20_000),
+    killed_after=st.integers(0, 20),
+)
+def test_with_a_journal_every_span_is_delivered_lost_with_a_reason_or_on_disk(
+    tmp_path_factory, sizes, script, max_bytes, killed_after
+):
+    directory = tmp_path_factory.mktemp("journal")
+    target = Scripted(script)
+    outbox, ledger = outbox_to(target, max_bytes=max_bytes, journal=journal_in(directory))
+    created = []
+    for number, size in enumerate(sizes[: killed_after + 1]):
+        names_of = [f"{number}.{place}" for place in range(size)]
+        outbox.queue.add(batch(*names_of), size)
+        created += names_of
+        outbox.send(hurry=True)
+        assert len(created) == ledger.delivered + waiting(outbox) + ledger.lost.total()
+    outbox.queue.journal.close()  # as the end of the process does
+    later = Scripted([])
+    again, _ = outbox_to(later, journal=journal_in(directory))
+    again.send()
+    while not again.queue.empty:
+        again.send()
+
+    missing = set(created) - set(target.taken) - set(later.taken)
+    assert len(missing) == ledger.lost["rejected"] + ledger.lost["too_large"]
+    assert not set(target.taken) & set(later.taken)  # nothing answered with 2xx is sent again
+    assert ledger.lost.keys() <= {"rejected", "too_large"}
