@@ -297,6 +297,7 @@ class Journal:
 
     def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
+        self._directory = None  # the whole of it may have been removed since
         directory = self.directory()
         for missing in (directory.parent, directory):
             missing.mkdir(0o700, exist_ok=True)

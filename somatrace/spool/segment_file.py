@@ -87,8 +87,8 @@ class SegmentFile:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether others will find it."""
-        return self._is_open() and _identity(self.path) == self._identity
+        """Whether others will find it, which outlives its descriptor."""
+        return _identity(self.path) == self._identity
 
     @property
     def is_empty(self) -> bool:
@@ -98,7 +98,10 @@ class SegmentFile:
     def is_usable(self, now_ns: int) -> bool:
         """Whether it may be appended to: it is this process's, not too old, and still where it was."""
         return (
-            self._pid == os.getpid() and 0 <= now_ns - self.created_ns < MAX_SEGMENT_NS and self.is_in_place
+            self._pid == os.getpid()
+            and 0 <= now_ns - self.created_ns < MAX_SEGMENT_NS
+            and self._is_open()
+            and self.is_in_place
         )
 
     def append(self, payload: bytes, spans: int, now_ns: int, kind: int = SPANS) -> int:
@@ -155,7 +158,7 @@ class SegmentFile:
 
     def delete(self) -> None:
         """Delete and close it."""
-        if self.is_in_place:
+        if self._is_open() and self.is_in_place:
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.close()
