@@ -46,8 +46,12 @@ class DirectoryJournal(Journal):
         described = owner._asdict() if owner is not None else {}
         limits = {"max_bytes": _UNLIMITED, "max_days": _FOREVER}
         super().__init__(lambda: None, described, evicted=damaged.update, **limits)  # type: ignore[arg-type]
-        self._directory = directory
+        self._place = directory
         self._of_any = of_any
+
+    def directory(self) -> Path:
+        """The one that was given: whatever its name, it is not looked for again."""
+        return self._place
 
     def _accepts(self, contents: Contents) -> bool:
         return self._of_any or super()._accepts(contents)
