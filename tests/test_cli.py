@@ -48,16 +48,16 @@ def test_version_and_help_are_printed() -> None:
 def test_the_list_of_commands_describes_each_in_one_whole_sentence() -> None:
     commands = run("--help").stdout.partition("Commands:")[2].strip().splitlines()
 
-    assert len(commands) == 5
+    assert len(commands) == 6
     assert all(line.endswith(".") and not line.endswith("...") for line in commands), commands
 
 
-@pytest.mark.parametrize("command", ["check", "smoke", "doctor"])
+@pytest.mark.parametrize("command", ["check", "smoke", "doctor", "drain"])
 def test_the_help_of_a_command_that_judges_lists_its_exit_codes(command: str) -> None:
     assert "Exit codes: 0 " in run(command, "--help").stdout
 
 
-@pytest.mark.parametrize("command", ["check", "local", "smoke", "doctor"])
+@pytest.mark.parametrize("command", ["check", "local", "smoke", "doctor", "drain"])
 def test_the_help_of_every_command_has_one_style(command: str) -> None:
     lines = run(command, "--help").stdout.splitlines()
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.journal_entry import POSITION, Contents, Entry, HeldSegment, contents_of, entries_of
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
@@ -31,6 +31,7 @@ from somatrace.spool.spool_directory import (
     created_ns,
     file_names,
     make_room,
+    open_directory,
     open_spool,
     used_bytes,
 )
@@ -201,8 +202,7 @@ class Journal:
     def take_over(self) -> list[Entry]:
         """What waits in the oldest segment that nobody holds, which this process holds from now on."""
         try:
-            directory = self.directory()
-            spool = open_spool(directory, create=False)
+            spool = self._open_spool(create=False)
         except OSError:
             return []
         try:
@@ -217,6 +217,15 @@ class Journal:
         finally:
             os.close(spool)
         return []
+
+    def _open_spool(self, *, create: bool) -> int:
+        """A descriptor of the directory of segments, to which no link leads. Raises `OSError`."""
+        directory = self.directory()
+        for path in (directory.parent, directory):
+            if create:
+                path.mkdir(0o700, exist_ok=True)
+            os.close(open_directory(path))
+        return open_spool(directory, create=create)
 
     def _taken_over(self, spool: int, name: str) -> list[Entry]:
         try:
@@ -233,7 +242,7 @@ class Journal:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
-        if not contents.is_of(self._owner):  # somebody has moved it here
+        if not self._accepts(contents):  # somebody has moved it here
             log.debug("%s: it is for another target", name)
             file.close()
             return []
@@ -249,6 +258,10 @@ class Journal:
                 self._mark(segment, [])
         self.done(old)
         return [entry for entry in entries if entry.time_ns >= oldest]
+
+    def _accepts(self, contents: Contents) -> bool:
+        """Whether what is in a segment may be sent to this target."""
+        return contents.is_of(self._owner)
 
     # -- with the lock held -------------------------------------------------------------------------
 

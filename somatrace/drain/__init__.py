@@ -1,5 +1,5 @@
 """`somatrace drain`: send or export the spans that wait on disk, of every service of a data directory."""
 
-from somatrace.drain.command import DrainError, DrainOptions, run
+from somatrace.drain.drain_steps import DrainError, DrainOptions, run
 
 __all__ = ["DrainError", "DrainOptions", "run"]

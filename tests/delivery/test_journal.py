@@ -116,6 +116,22 @@ def test_a_segment_in_another_targets_directory_is_left_alone(tmp_path: Path) ->
     assert (directory / path.name).exists()
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2], ids=["unsent", "service", "spool"])
+def test_no_link_to_a_directory_is_followed(tmp_path: Path, depth: int) -> None:
+    journal = journal_in(tmp_path)
+    add(journal, b"left")
+    journal.close()
+    (path,) = segments(tmp_path)
+    directory = path.parents[2 - depth]
+    directory.rename(tmp_path / "elsewhere")
+    directory.symlink_to(tmp_path / "elsewhere")
+    other = journal_in(tmp_path)
+
+    assert left_in(tmp_path) == []
+    assert other.add(b"one", 1) is None
+    assert len(list((tmp_path / "elsewhere").rglob("*.segment"))) == 1
+
+
 def test_directories_that_are_removed_while_they_are_empty_are_made_again(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
     directory = directory_of(tmp_path, OWNER)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from somatrace.config import Target
+from somatrace.delivery.factory import owner_of
+from somatrace.delivery.journal import Journal
+from tests.delivery.support import batch
 from tests.drain.waiting import COMMAND, UNAVAILABLE, Run, counted, leave, tree
 from tests.support.otlp_server import OtlpServer, Reply
 from tests.support.programs import run_program
@@ -87,6 +91,8 @@ def test_a_segment_that_was_moved_to_another_targets_directory_is_not_sent_there
     assert done.returncode == 1
     assert counted(server) == {"for this one": 1}
     assert f"{moved.name}: it is not in the directory of its service and target" in done.stdout
+    assert drain("--retarget").returncode == 0
+    assert counted(server) == {"for this one": 1, "for the old one": 1}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +149,29 @@ def test_a_span_that_the_target_rejects_is_said_to_be_lost(
     assert done.returncode == 1
     assert "1 span lost: the target rejected them" in done.stdout
     assert counted(server) == {"one": 1, "two": 1}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--retarget",)])
+def test_halves_of_a_rejected_batch_wait_for_their_own_target(
+    server: OtlpServer, data: Path, drain: Run, arguments: tuple[str, ...]
+) -> None:
+    url = "http://old.internal:4318" if arguments else server.url
+    names = ["one", "two", "three", "four", "five"]
+    leave(data, url, *names)
+    server.reply = lambda number: Reply(400) if number < 2 else UNAVAILABLE
+
+    away = drain("--timeout", "1.5", *arguments)
+    listed = drain("--dry-run")
+    server.reply = lambda _: Reply()
+    back = drain(*arguments)
+
+    assert away.returncode == 1
+    assert "orders: 5 spans left: the target does not accept spans (" in away.stdout
+    assert len(listed.stdout.splitlines()) == 2
+    assert f"otlp {url}/v1/traces" in listed.stdout
+    assert back.returncode == 0, back.stdout
+    assert counted(server) == dict.fromkeys(names, 1)
+    assert tree(data) == {}
 
 
 def test_nothing_is_missing_after_a_kill_in_the_middle(
@@ -288,6 +317,26 @@ def test_a_running_service_keeps_its_spans_and_sends_them_itself(
     assert service.returncode == 0, errors
     assert after.returncode == 0
     assert counted(server) == {"of another service": 1, "first": 1, "second": 1}
+
+
+def test_a_service_with_nothing_to_send_keeps_its_files_and_leaves_nothing(
+    server: OtlpServer, data: Path, drain: Run
+) -> None:
+    owner = owner_of("orders", Target("otlp", server.traces_url))
+    journal = Journal(lambda: data, owner, max_bytes=1 << 26, max_days=7.0)
+    entry = journal.add(batch("answered"), 1)
+    assert entry is not None
+    journal.done([entry])
+    before = tree(data)
+
+    done = drain()
+    after = tree(data)
+    later = journal.add(batch("later"), 1)
+
+    assert (done.returncode, done.stdout) == (0, f"drain: nothing waits in {data}\n")
+    assert after == before
+    assert later is not None
+    assert entry.segment is later.segment
 
 
 def test_a_terminal_shows_progress_and_a_pipe_does_not(

@@ -12,10 +12,10 @@ from typing import Final
 
 from somatrace.config import Config, Settings, resolve
 from somatrace.delivery.factory import owner_of, transport_of
-from somatrace.drain.export import export
+from somatrace.drain.directory_sender import Sent, remove_empty, send_directory
+from somatrace.drain.drain_report import Report, Verb, counted, rows_of
+from somatrace.drain.export_file import export
 from somatrace.drain.progress import Progress, silent
-from somatrace.drain.report import Report, Verb, counted, rows_of
-from somatrace.drain.sending import Sent, remove_empty, send_directory
 from somatrace.drain.survey import Owner, WaitingDirectory, directories, printable
 from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
@@ -111,9 +111,10 @@ class _Drain:
                 with self.progress(service, sum(one.spans for one in directory.segments)) as progress:
                     send_directory(
                         directory.path,
-                        None if self.options.retarget else directory.owner,
+                        directory.owner,
                         self.settings,
                         self.config,
+                        retarget=self.options.retarget,
                         until=until,
                         progress=progress,
                         sent=sent,

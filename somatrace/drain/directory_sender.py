@@ -13,6 +13,7 @@ from somatrace.config import Config, Settings
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import renewer, transport_of
 from somatrace.delivery.journal import Journal
+from somatrace.delivery.journal_entry import Contents
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
@@ -32,16 +33,24 @@ class Sent:
 
 #: Days: whoever drains wants what is there.
 _FOREVER: Final = 36_500.0
+#: Bytes: only halves of rejected batches are written, in place of what was there.
+_UNLIMITED: Final = 1 << 50
 
 
 class DirectoryJournal(Journal):
-    """Takes over what is in one directory, and is of `owner` if that is given, whatever its age. Writes no
-    batches."""
+    """Takes over what is in one directory, whatever its age, and if `of_any` whoever it is of."""
 
-    def __init__(self, directory: Path, owner: Owner | None, damaged: Counter[str]) -> None:
+    def __init__(
+        self, directory: Path, owner: Owner | None, damaged: Counter[str], *, of_any: bool = False
+    ) -> None:
         described = owner._asdict() if owner is not None else {}
-        super().__init__(lambda: None, described, max_bytes=0, max_days=_FOREVER, evicted=damaged.update)
+        limits = {"max_bytes": _UNLIMITED, "max_days": _FOREVER}
+        super().__init__(lambda: None, described, evicted=damaged.update, **limits)  # type: ignore[arg-type]
         self._directory = directory
+        self._of_any = of_any
+
+    def _accepts(self, contents: Contents) -> bool:
+        return self._of_any or super()._accepts(contents)
 
 
 class _Watched:
@@ -64,6 +73,7 @@ def send_directory(
     settings: Settings,
     config: Config | None,
     *,
+    retarget: bool,
     until: float,
     progress: Callable[[int], None],
     sent: Sent,
@@ -71,15 +81,15 @@ def send_directory(
 ) -> None:
     """Send until nothing waits, `until` has come, or the target's answer is one that waiting does not change.
 
-    `sent` is filled also if this is interrupted. A process may be killed at any point: spans that were
-    accepted and not yet marked are sent again by the next one. `allows` tells whether a tenant's grant of
-    content, given by its fingerprint, is in force.
+    `retarget`: also what is for another target. `allows` tells whether a tenant's grant of content, given by
+    its fingerprint, is in force. `sent` is filled also if this is interrupted. A process may be killed at any
+    point: spans that were accepted and not yet marked are sent again by the next one.
     """
     transport, _ = transport_of(settings)
     if transport is None:
         return
     ledger = Ledger()
-    journal = DirectoryJournal(directory, owner, sent.lost)
+    journal = DirectoryJournal(directory, owner, sent.lost, of_any=retarget)
     queue = BatchQueue(
         ledger,
         lambda: journal,
@@ -114,6 +124,8 @@ def send_directory(
         queue.leave()
         sent.delivered += ledger.delivered
         sent.lost.update(ledger.lost)
+    if lost := ledger.waiting:  # halves of rejected batches for which there is no room on disk
+        sent.lost["disk"] += lost
 
 
 def _refusal(result: SendResult) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from somatrace.delivery.journal_entry import Entry
-from somatrace.drain.sending import DirectoryJournal
+from somatrace.drain.directory_sender import DirectoryJournal
 from somatrace.drain.survey import WaitingDirectory
 
 
@@ -64,7 +64,7 @@ def export(
     given by its fingerprint, is in force.
     """
     _allow_open_files()
-    journals = [DirectoryJournal(one.path, None, lost) for one in found]
+    journals = [DirectoryJournal(one.path, one.owner, lost, of_any=True) for one in found]
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(ExportFile(path))
         for journal in journals:
