@@ -40,6 +40,8 @@ from somatrace.runtime.worker import BackgroundWorker
 log = logging.getLogger("somatrace")
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
+#: Seconds that an exit waits for spans to be written down before the modules that send them are loaded.
+_WRITE_FIRST: Final = 0.5
 
 
 class Pipeline:
@@ -182,8 +184,11 @@ class Pipeline:
         """Have the sending modules loaded if spans are waiting, and wait up to `timeout` seconds for it."""
         if not self.ledger.waiting or self.outbox is None:
             return
+        until = clock.monotonic() + timeout
+        # to the disk first: while a finder looks for a module, no other thread can import anything
+        self._worker.flush(min(timeout, _WRITE_FIRST))
         if self._worker.hurry() and self._sender is not None and self._sender.hurry():
-            self._modules.wait(timeout)
+            self._modules.wait(max(0.0, until - clock.monotonic()))
         else:  # `close` runs inline
             self._modules.load()
 
