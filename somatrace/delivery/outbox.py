@@ -115,7 +115,7 @@ class Outbox:
             return resume - now
         while not stopping():
             if (batch := self.queue.take(self._too_large)) is None:
-                return 0.0 if deadline is None and self._take_over() else None
+                return self._take_over() if deadline is None else None
             timeout = self._timeout if deadline is None else min(self._timeout, deadline - clock.monotonic())
             if timeout <= 0:
                 self.queue.put_back(batch)
@@ -134,16 +134,18 @@ class Outbox:
                 return max(0.0, self._next - clock.monotonic())
         return None
 
-    def _take_over(self) -> bool:
-        """Take over what an earlier process left, a segment at a time; return whether there was one."""
+    def _take_over(self) -> float | None:
+        """Take over what an earlier process left, a segment at a time; return the seconds until the next look.
+
+        A process that sends nothing looks too: it may be the only one of its service that lives.
+        """
         now = clock.monotonic()
-        if now < self._look_at and not self.queue.has_set_aside:
-            return False
-        found = self.queue.add_left()
-        self.queue.has_set_aside &= found
-        if not found:
+        if now >= self._look_at or self.queue.has_set_aside:
+            if self.queue.add_left():
+                return 0.0
+            self.queue.has_set_aside = False
             self._look_at = now + LOOK_EVERY
-        return found
+        return self._look_at - now if self.queue.journal is not None else None
 
     def _is_ready(self, batch: Batch) -> bool:
         """Whether a batch can be sent; otherwise it is lost, or its halves are in its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 
 import pytest
@@ -330,3 +331,29 @@ def test_with_a_journal_every_span_is_delivered_lost_with_a_reason_or_on_disk(
     assert len(missing) == ledger.lost["rejected"] + ledger.lost["too_large"]
     assert not set(target.taken) & set(later.taken)  # nothing answered with 2xx is sent again
     assert ledger.lost.keys() <= {"rejected", "too_large"}
+
+
+def test_what_a_process_left_is_sent_by_one_that_has_nothing_to_send_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("somatrace.delivery.outbox.LOOK_EVERY", 0.01)
+    target = Scripted([])
+    outbox, _ = outbox_to(target, journal=journal_in(tmp_path))
+    outbox.queue.add(batch("own"), 1)
+    outbox.send()
+    other = journal_in(tmp_path)
+    other.add(batch("left"), 1)
+    other.close()
+
+    while "left" not in target.taken:
+        wait = outbox.send()
+        assert wait is not None
+        time.sleep(wait)
+
+    assert target.taken == ["own", "left"]
+
+
+def test_without_a_journal_nobody_looks_again():
+    outbox, _ = outbox_to(Scripted([]))
+    outbox.queue.add(batch("own"), 1)
+
+    assert outbox.send() is None
+    assert outbox.send() is None
