@@ -135,7 +135,7 @@ class Outbox:
         return None
 
     def _take_over(self) -> float | None:
-        """Take over what an earlier process left, a segment at a time; return the seconds until the next look.
+        """Take over what an earlier process left, a segment at a time; return the seconds to the next look.
 
         A process that sends nothing looks too: it may be the only one of its service that lives.
         """

@@ -87,7 +87,6 @@ class Pipeline:
             batch=batch_size,
             linger=linger,
             drained=lambda: not self._order.count,
-            release=self._release,
             forget=self._forget,
         )
         #: Sends what the worker has encoded, so that a slow target does not keep spans from the disk.
@@ -209,6 +208,8 @@ class Pipeline:
             closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
         self.third_party.close(begun + timeout - clock.monotonic())
         self._settle_accounts(in_time=closed)
+        if self._reports is not None:
+            self._reports.close()
         return closed
 
     def _settle_accounts(self, *, in_time: bool) -> None:
@@ -335,10 +336,6 @@ class Pipeline:
             otel_context.detach(token)
 
     # -- the end of a thread, and a forked child --------------------------------------------------------
-
-    def _release(self) -> None:
-        if self._reports is not None and self._worker.closed:
-            self._reports.close()
 
     def _forget(self) -> None:
         self.owner = SpanOwner(self.event_declared, self.copier.allows_text)
