@@ -109,7 +109,7 @@ def test_a_running_process_reports_periodically(tmp_path):
 
 def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
     run(
-        tmp_path / "data",
+        tmp_path / "own",
         2,
         LANGFUSE_HOST=server.url,
         LANGFUSE_PUBLIC_KEY=server.keys.public_key,
@@ -118,7 +118,7 @@ def test_other_targets_get_spans_and_nothing_else(server, tmp_path):
 
     assert reports_in(server.data_dir) == []
     assert {found.name for found in server.api.observations.get_many().data} == {"work 0", "work 1"}
-    assert [path.name for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
+    assert [path.name for path in (tmp_path / "own").rglob("*") if path.is_file()] == []
 
 
 def test_a_service_sums_the_reports_of_its_processes(store):
