@@ -17,11 +17,14 @@ from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal import Journal
+    from somatrace.delivery.journal_entry import Entry
 
 log = logging.getLogger("somatrace")
 
 #: Batches in the queue above which those in full segments are set aside: an hour has 36,000.
 MAX_WAITING: Final = 8192
+#: Full segments, each of which takes a descriptor, above which that happens too.
+MAX_SEGMENTS: Final = 32
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -59,8 +62,10 @@ class BatchQueue:
         self._waiting: deque[Batch] = deque()
         self._taken: Batch | None = None
         self._bytes = 0
-        #: Whether batches wait on disk that are not in the queue.
-        self.has_set_aside = False
+        #: Entries to be marked as done once the lock is free.
+        self._done: list[Entry] = []
+        #: Spans that wait on disk and are not in the queue.
+        self._aside = 0
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
@@ -75,7 +80,12 @@ class BatchQueue:
     @property
     def settled(self) -> bool:
         """Whether no batch of this process waits: those that earlier ones left are in no hurry."""
-        return all(batch.is_left for batch in self._all())
+        return not self._aside and all(batch.is_left for batch in self._all())
+
+    @property
+    def has_set_aside(self) -> bool:
+        """Whether spans of this process wait on disk that are not in the queue."""
+        return self._aside > 0
 
     @property
     def size(self) -> int:
@@ -105,21 +115,27 @@ class BatchQueue:
         batch = Batch(body, spans, clock.monotonic(), entries, restricted)
         with self._lock:
             if journal is not None and journal.deleted > deleted:
-                self._lose_waiting([one for one in self._waiting if one.body is None and not one.is_on_disk])
+                gone = [one for one in self._waiting if one.body is None and not one.is_on_disk]
+                self._lose_waiting("disk", gone)
             if entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
             self._bytes += batch.size
             self._make_room()
-            if len(self._waiting) > MAX_WAITING and journal is not None:
+            if journal is not None and (
+                len(self._waiting) > MAX_WAITING or journal.full_segments > MAX_SEGMENTS
+            ):
                 self._set_aside(journal)
+        self._mark_done()
 
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
         journal = self._opened()
         entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
-        self._ledger.count("taken_over", sum(entry.spans for entry in entries))
+        spans = sum(entry.spans for entry in entries)
+        self._ledger.count("taken_over", spans)
+        self._aside = max(0, self._aside - spans) if entries else 0
         with self._lock:
             self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
         return bool(entries)
@@ -133,8 +149,8 @@ class BatchQueue:
         """Sync what has waited on disk for long enough; return the seconds until that is due, or None."""
         return self.journal.sync() if self.journal is not None else None
 
-    def leave(self) -> int:
-        """Leave what is on disk to the next process, for good; return the number of spans."""
+    def leave(self, timeout: float) -> int:
+        """Leave what is on disk to the next process, for good, within seconds; return the number of spans."""
         if self.journal is None:
             return 0
         kept = [batch for batch in self._separate() if batch.is_on_disk]
@@ -146,8 +162,8 @@ class BatchQueue:
         )
         left = min(spans, self._ledger.waiting)
         self._ledger.count("left", left)
-        self.journal.close()
-        return left
+        self.journal.close(timeout)
+        return left + self._aside
 
     # -- the thread that sends --------------------------------------------------------------------------
 
@@ -203,6 +219,7 @@ class BatchQueue:
             self._waiting.extendleft(part for part in reversed(parts) if part not in gone)
             for part in gone:
                 self._forget(part)
+        self._mark_done()
         self._ledger.lose("disk", sum(part.spans for part in gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
@@ -217,6 +234,7 @@ class BatchQueue:
             else:
                 self._waiting.extendleft(reversed(parts))
             self._make_room()
+        self._mark_done()
 
     def split(self, batch: Batch) -> bool:
         """Put its two halves in the place of the taken batch; False if it cannot be split."""
@@ -225,8 +243,8 @@ class BatchQueue:
             return False
         of_restricted: Sequence[Restricted | None] = (None, None)
         if batch.restricted is not None:
-            grants, without = batch.restricted.grants, halves(batch.restricted.without_content)
-            of_restricted = [Restricted(grants, half) for half, _ in without or ((b"", 0), (b"", 0))]
+            without = halves(batch.restricted.without_content) or ((b"", 0), (b"", 0))
+            of_restricted = [replace(batch.restricted, without_content=half) for half, _ in without]
         made = [
             self._half(batch, body, spans, restricted)
             for (body, spans), restricted in zip(parts, of_restricted, strict=True)
@@ -237,6 +255,7 @@ class BatchQueue:
             self._waiting.extendleft(reversed(made))
             self._bytes += sum(half.size for half in made)
             self._make_room()
+        self._mark_done()
         return True
 
     def _half(self, batch: Batch, body: bytes, spans: int, restricted: Restricted | None) -> Batch:
@@ -257,6 +276,14 @@ class BatchQueue:
         with self._lock:
             self._taken = None
             self._forget(batch)
+        self._mark_done()
+
+    def _mark_done(self) -> None:
+        """Mark on disk what was forgotten, without the lock: `status` must not wait for a disk."""
+        with self._lock:
+            done, self._done = self._done, []
+        if done and self.journal is not None:
+            self.journal.done(done)
 
     def lose(self, reason: str, batch: Batch) -> None:
         """Forget the taken batch, and count its spans as lost."""
@@ -267,8 +294,7 @@ class BatchQueue:
 
     def _forget(self, batch: Batch) -> None:
         self._bytes -= batch.size
-        if self.journal is not None and batch.entries:
-            self.journal.done(batch.entries)
+        self._done += batch.entries
 
     def _set_aside(self, journal: Journal) -> None:
         """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
@@ -280,8 +306,9 @@ class BatchQueue:
         chosen = set(map(id, aside))
         self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
         self._bytes -= sum(batch.size for batch in aside)
-        self.has_set_aside = True
-        self._ledger.count("left", sum(batch.spans for batch in aside))
+        spans = sum(batch.spans for batch in aside)
+        self._aside += spans
+        self._ledger.count("left", spans)
 
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
@@ -296,13 +323,13 @@ class BatchQueue:
             if too_much > 0 and batch.size:
                 too_much -= batch.size
                 oldest.append(batch)
-        self._lose_waiting(oldest)
+        self._lose_waiting("backend_away", oldest)
 
-    def _lose_waiting(self, batches: Sequence[Batch]) -> None:
+    def _lose_waiting(self, reason: str, batches: Sequence[Batch]) -> None:
         if not batches:
             return
         lost = set(batches)
         self._waiting = deque(batch for batch in self._waiting if batch not in lost)
         for batch in batches:
             self._forget(batch)
-        self._ledger.lose("backend_away", sum(batch.spans for batch in batches))
+        self._ledger.lose(reason, sum(batch.spans for batch in batches))

@@ -78,8 +78,19 @@ def owner_of(service: str, target: Target) -> dict[str, str]:
         "service": service,
         "target": target.kind,
         "address": target.address,
-        "key": (basic_credentials(target.headers) or ("",))[0],
+        "key": _key(target),
     }
+
+
+def _key(target: Target) -> str:
+    """Which of the target's projects it is: the public key of Langfuse, and of others a hash of the user
+    name, which may be a token."""
+    user = (basic_credentials(target.headers) or ("",))[0]
+    if target.kind == "langfuse" or not user:
+        return user
+    import hashlib
+
+    return hashlib.sha256(user.encode()).hexdigest()[:16]
 
 
 def load(target: Target) -> None:

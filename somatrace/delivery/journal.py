@@ -10,6 +10,7 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -19,11 +20,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import POSITION, Contents, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.journal_entry import Contents, Entry, HeldSegment, contents_of, entries_of
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, marks
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
     DAY_NS,
@@ -50,8 +51,6 @@ SYNC_AFTER: Final = 0.1
 
 def directory_of(data_dir: Path, owner: Mapping[str, str]) -> Path:
     """The directory of one service and target. `owner` describes both, without secrets."""
-    import hashlib
-
     described = json.dumps(dict(owner), sort_keys=True).encode()
     return data_dir / UNSENT / hashlib.sha256(described).hexdigest()[:16]
 
@@ -86,11 +85,17 @@ class Journal:
         self._sealed: dict[str, HeldSegment] = {}
         self._unsynced_since: float | None = None
         self._not_before = 0.0
+        self._has_expired_others = False
         self._writer = os.urandom(8).hex()
         #: How many segments of this process were deleted to make room.
         self.deleted = 0
         #: Why nothing can be written; "" while it can.
         self.problem = ""
+
+    @property
+    def full_segments(self) -> int:
+        """The number of segments that are full and hold what waits."""
+        return len(self._sealed)
 
     def directory(self) -> Path:
         """The directory of this service and target. Raises `OSError` if there is none."""
@@ -114,14 +119,22 @@ class Journal:
                 segment = self._writable(now, len(record) + HEADER_SIZE)
                 position = segment.file.append(record, spans, now, kind)
             except (OSError, ValueError) as error:
-                self._failed(error)
-                return None
-            self.problem = ""
-            segment.pending += 1
-            segment.is_synced = False
-            if self._unsynced_since is None:
-                self._unsynced_since = clock.monotonic()
-            return Entry(segment, position, spans, len(body), now, has_content=restricted is not None)
+                known, problem = self.problem, self._failed(error)
+            else:
+                self.problem = ""
+                has_content = restricted is not None
+                return self._entered(Entry(segment, position, spans, len(body), now, has_content))
+        if problem != known:
+            log.warning("%s", problem)  # without the lock: a handler may ask for the status
+        return None
+
+    def _entered(self, entry: Entry) -> Entry:
+        """Count a new record, with the lock held."""
+        entry.segment.pending += 1
+        entry.segment.is_synced = False
+        if self._unsynced_since is None:
+            self._unsynced_since = clock.monotonic()
+        return entry
 
     def read(self, entry: Entry) -> tuple[bytes, Restricted | None] | None:
         """The batch of an entry; None if it is damaged or gone."""
@@ -139,13 +152,16 @@ class Journal:
         finished: dict[int, tuple[HeldSegment, list[int]]] = {}
         for entry in entries:
             finished.setdefault(id(entry.segment), (entry.segment, []))[1].append(entry.position)
+        failed = ""
         with self._lock:
             for segment, positions in finished.values():
                 segment.pending -= len(positions)
                 try:
                     self._mark(segment, positions)
                 except (OSError, ValueError) as error:  # they are sent again if the process is killed
-                    log.debug("could not mark what was delivered: %s", type(error).__name__)
+                    failed = type(error).__name__
+        if failed:
+            log.debug("could not mark what was delivered: %s", failed)
 
     def sync(self, *, now: bool = False) -> float | None:
         """Sync what has waited long enough, or everything; return the seconds until that is due, or None."""
@@ -167,10 +183,22 @@ class Journal:
                 log.debug("could not sync: %s", type(error).__name__)
         return None
 
-    def close(self) -> None:
-        """Sync what waits and leave it to others."""
+    def _sync_all(self) -> None:
         self.sync(now=True)
-        with self._lock:
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Sync what waits and leave it to others, within `timeout` seconds: a disk may take its time."""
+        until = clock.monotonic() + timeout
+        if self._unsynced_since is not None:
+            last = threading.Thread(
+                target=self.sync, kwargs={"now": True}, daemon=True, name="somatrace-sync"
+            )
+            with contextlib.suppress(RuntimeError):  # no more threads: the system writes it later
+                last.start()
+                last.join(timeout)
+        if not self._lock.acquire(timeout=max(0.0, until - clock.monotonic())):
+            return  # the end of the process leaves everything too
+        try:
             for segment in self._own():
                 if segment.pending:
                     segment.file.close()
@@ -178,6 +206,8 @@ class Journal:
                     segment.file.delete()
             self._current = None
             self._sealed.clear()
+        finally:
+            self._lock.release()
 
     def forget(self) -> None:
         """Leave everything to the parent, in a forked child."""
@@ -238,15 +268,15 @@ class Journal:
         segment = HeldSegment(file)
         try:
             contents = contents_of(file.descriptor, complete=True)
+            entries = entries_of(segment, contents) if self._accepts(contents) else None
         except (OSError, ValueError) as error:
             log.debug("%s: %s", name, type(error).__name__)
             file.close()
             return []
-        if not self._accepts(contents):  # somebody has moved it here
+        if entries is None:  # somebody has moved it here
             log.debug("%s: it is for another target", name)
             file.close()
             return []
-        entries = entries_of(segment, contents)
         oldest = clock.time_ns() - int(self._max_days * DAY_NS)
         old = [entry for entry in entries if entry.time_ns < oldest]
         gone = Counter(damaged=contents.damaged, age=sum(entry.spans for entry in old))
@@ -304,6 +334,9 @@ class Journal:
             if missing.is_symlink():
                 raise OSError(f"{missing.name} is a link")
         spool = open_spool(directory, create=True)
+        if not self._has_expired_others:
+            self._has_expired_others = True
+            self._expire_others(directory, now)
         try:
             limits = {"most": self._max_bytes, "max_days": self._max_days}
             deleted: Counter[str] = make_room(spool, size, now_ns=now, **limits)  # type: ignore[arg-type]
@@ -319,6 +352,21 @@ class Journal:
         finally:
             os.close(spool)
 
+    def _expire_others(self, directory: Path, now: int) -> None:
+        """Apply the age limit to what services and targets have left that are gone."""
+        with contextlib.suppress(OSError):
+            for other in directory.parent.iterdir():
+                if other == directory or other.is_symlink():
+                    continue
+                with contextlib.suppress(OSError):
+                    spool = open_spool(other, create=False)
+                    try:
+                        deleted = make_room(spool, 0, most=1 << 62, max_days=self._max_days, now_ns=now)
+                    finally:
+                        os.close(spool)
+                    if deleted:
+                        self._evicted(deleted)
+
     def _mark(self, segment: HeldSegment, positions: list[int]) -> None:
         if not segment.pending:
             if segment is self._current:
@@ -327,17 +375,15 @@ class Journal:
                 self._sealed.pop(segment.file.path.name, None)
                 segment.file.delete()
             return
-        payload = b"".join(map(POSITION.pack, positions))
-        segment.file.append(payload, 0, clock.time_ns(), kind=DONE)
+        segment.file.append(marks(positions), 0, clock.time_ns(), kind=DONE)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> str:
         if self._current is not None and self._current.file.is_empty:
             self._current.file.delete()
             self._current = None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = f"{self._directory}: " if self._directory is not None else ""
         problem = f"SOMATRACE_DATA_DIR: spans wait in memory only: {where}{reason[:200]}"
-        if problem != self.problem:
-            log.warning("%s", problem)
         self.problem = problem
         self._not_before = clock.monotonic() + _RETRY
+        return problem

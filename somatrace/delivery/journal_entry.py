@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import (
@@ -17,11 +16,9 @@ from somatrace.spool.segment_format import (
     WRITER,
     RecordHeader,
     parsed_header,
+    positions_in,
 )
 from somatrace.spool.segment_reader import read_exactly, records
-
-#: In a record that marks others as done: the position of each.
-POSITION: Final = struct.Struct("<Q")
 
 
 class HeldSegment:
@@ -84,8 +81,8 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
         elif header.kind == WRITER:
             writer = _described(payload)
         elif header.kind == DONE:
-            for start in range(0, len(payload) - POSITION.size + 1, POSITION.size):
-                waiting.pop(POSITION.unpack_from(payload, start)[0], None)
+            for place in positions_in(payload):
+                waiting.pop(place, None)
     torn = parsed_header(read_exactly(descriptor, end, HEADER_SIZE)) if complete else None
     return Contents(writer, waiting, damaged + (torn.spans if torn is not None else 0), end)
 

@@ -143,7 +143,6 @@ class Outbox:
         if now >= self._look_at or self.queue.has_set_aside:
             if self.queue.add_left():
                 return 0.0
-            self.queue.has_set_aside = False
             self._look_at = now + LOOK_EVERY
         return self._look_at - now if self.queue.journal is not None else None
 

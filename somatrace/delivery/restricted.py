@@ -12,6 +12,10 @@ from typing import Any, Final
 _LENGTHS: Final = struct.Struct("<II")
 
 
+#: The fingerprint of no grant.
+NEVER: Final = ""
+
+
 @dataclass(frozen=True)
 class Restricted:
     """What holds for a batch with content."""
@@ -20,6 +24,8 @@ class Restricted:
     grants: Mapping[str, str]
     #: The batch without content, which may leave whatever the grants are.
     without_content: bytes
+    #: Tenants whose names may not be written down, so that their content cannot be asked for from the disk.
+    hidden: frozenset[str] = frozenset()
 
     def is_allowed(self, allows: Callable[[str, str], bool]) -> bool:
         """Whether all grants are in force, of which `allows` is asked by tenant and fingerprint."""
@@ -28,7 +34,8 @@ class Restricted:
 
 def packed(body: bytes, restricted: Restricted) -> bytes:
     """Both batches and the grants, as one record."""
-    grants = json.dumps(dict(restricted.grants)).encode()
+    shown = {tenant: one for tenant, one in restricted.grants.items() if tenant not in restricted.hidden}
+    grants = json.dumps({**shown, "": NEVER} if restricted.hidden else shown).encode()
     without = restricted.without_content
     return b"".join((_LENGTHS.pack(len(grants), len(without)), grants, without, body))
 

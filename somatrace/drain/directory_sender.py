@@ -125,7 +125,7 @@ def send_directory(
                 clock.sleep(max(0.0, min(wait, until - clock.monotonic())))
     finally:
         outbox.close()
-        queue.leave()
+        queue.leave(1.0)
         sent.delivered += ledger.delivered
         sent.lost.update(ledger.lost)
     if lost := ledger.waiting:  # halves of rejected batches for which there is no room on disk

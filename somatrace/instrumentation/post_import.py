@@ -75,14 +75,17 @@ class _WaitingHooks:
         import wrapt  # not with the lock: the import of a module waits for other threads
 
         loaded: list[tuple[Hook, ModuleType]] = []
+        waiting: list[tuple[Hook, str]] = []
         with self._lock:
             for name in list(self._hooks):
                 module = sys.modules.get(name)
                 if module is None:
-                    for hook in self._hooks.pop(name):
-                        wrapt.register_post_import_hook(hook, name)
+                    waiting += [(hook, name) for hook in self._hooks.pop(name)]
                 elif not getattr(getattr(module, "__spec__", None), "_initializing", False):
                     loaded += [(hook, module) for hook in self._hooks.pop(name)]
+        # not with the lock: wrapt calls the hooks of what another thread has imported meanwhile
+        for hook, name in waiting:
+            wrapt.register_post_import_hook(hook, name)
         for hook, module in loaded:
             hook(module)
 

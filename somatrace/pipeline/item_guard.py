@@ -17,6 +17,7 @@ from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.queued_span import QueuedSpan
 from somatrace.pipeline.records import kind_attributes
+from somatrace.pipeline.surroundings import GrantsInForce
 from somatrace.runtime.fail_safe import fail_safe
 
 log = logging.getLogger("somatrace")
@@ -34,8 +35,8 @@ class ItemGuard:
         self._usage = BilledUsage()
         self._order = order
         self._ledger = ledger
-        #: The fingerprints of the grants under which the last items were guarded, by tenant.
-        self.grants: dict[str, str] = {}
+        #: Under which the last items were guarded.
+        self.grants = GrantsInForce()
 
     def forget(self) -> None:
         """Forget the requests of other spans, because a forked child is another process."""
@@ -66,7 +67,7 @@ class ItemGuard:
         closed: list[OutgoingSpan | EncodedSpan] = []
         with shared_work(Work()), self._copier.batch(closed=True):
             for item, state, made in guarded:
-                is_granted = state is not None and state.tags.tenant in self.grants
+                is_granted = state is not None and state.tags.tenant in self.grants.fingerprints
                 closed.append(self._copier.copy(item.span) if is_granted else made)
         return closed
 

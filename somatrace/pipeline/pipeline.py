@@ -207,14 +207,14 @@ class Pipeline:
         if self._sender is not None:
             closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
         self.third_party.close(begun + timeout - clock.monotonic())
-        self._settle_accounts(in_time=closed)
+        self._settle_accounts(begun + timeout - clock.monotonic(), in_time=closed)
         if self._reports is not None:
             self._reports.close()
         return closed
 
-    def _settle_accounts(self, *, in_time: bool) -> None:
+    def _settle_accounts(self, timeout: float, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
-        if self.outbox is not None and (left := self.outbox.queue.leave()):
+        if self.outbox is not None and (left := self.outbox.queue.leave(max(0.0, timeout))):
             log.log(
                 logging.INFO if in_time else logging.WARNING,
                 "unsent spans on disk: %d; the next start of this service or `somatrace drain` sends them",
@@ -269,9 +269,10 @@ class Pipeline:
         """
         try:
             body, restricted = self._encoder.encode([made for _, _, made in guarded]), None
-            if self._items.grants:
+            grants = self._items.grants
+            if grants.fingerprints:
                 without = self._encoder.encode(self._items.without_content(guarded))
-                restricted = Restricted(self._items.grants, without)
+                restricted = Restricted(grants.fingerprints, without, frozenset(grants.hidden))
         except Exception:
             if len(guarded) == 1:
                 self.ledger.lose("encode")

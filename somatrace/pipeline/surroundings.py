@@ -14,6 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from somatrace import semconv
 from somatrace.context.span_state import Naming, SpanState
 from somatrace.context.tags import EMPTY, Tags
+from somatrace.delivery.restricted import NEVER
 from somatrace.guard import Guard
 from somatrace.guard.content_filter import ContentFilter
 from somatrace.guard.term_filter import TermFilter
@@ -39,6 +40,25 @@ class Surroundings(NamedTuple):
     tagged: Mapping[str, Any]
 
 
+class GrantsInForce:
+    """The grants under which spans were guarded, by tenants whose content may leave."""
+
+    __slots__ = ("fingerprints", "hidden")
+
+    def __init__(self) -> None:
+        self.fingerprints: dict[str, str] = {}
+        #: Tenants whose names may not leave as they are.
+        self.hidden: set[str] = set()
+
+    def add(self, tenant: str, fingerprint: str, shown: object) -> None:
+        """Note a grant, and how the tenant's name leaves. Two grants of one tenant are none."""
+        known = self.fingerprints.setdefault(tenant, fingerprint)
+        if known != fingerprint:
+            self.fingerprints[tenant] = NEVER
+        if shown != tenant:
+            self.hidden.add(tenant)
+
+
 class _Batch:
     """The spans that one thread guards together, and the surroundings of the last of them."""
 
@@ -48,8 +68,7 @@ class _Batch:
         self.thread = get_ident()
         #: Whether all content is removed.
         self.is_closed = is_closed
-        #: The fingerprints of the grants in force, by tenant, of tenants whose content may leave.
-        self.grants: dict[str, str] = {}
+        self.grants = GrantsInForce()
         self.last: tuple[tuple[object, ...], Surroundings] | None = None
 
 
@@ -71,11 +90,11 @@ class SurroundingsCopier:
         self._batch: _Batch | None = None
 
     @contextmanager
-    def batch(self, *, closed: bool = False) -> Iterator[dict[str, str]]:
+    def batch(self, *, closed: bool = False) -> Iterator[GrantsInForce]:
         """Ask the policy once for spans of this thread that follow each other in the block.
 
-        Yields the fingerprints of the grants that come to be in force, by tenant. With `closed`, content is
-        removed as for tenants without a grant.
+        Yields the grants under which they are guarded. With `closed`, content is removed as for tenants
+        without one.
         """
         batch = self._batch = _Batch(is_closed=closed)
         try:
@@ -108,11 +127,9 @@ class SurroundingsCopier:
 
     def _made(self, span: ReadableSpan, state: SpanState | None, batch: _Batch | None = None) -> Surroundings:
         content_filter = self._content_filter(state)
-        if batch is not None and content_filter.grant.shows_content:
-            if batch.is_closed:
-                content_filter = content_filter.closed
-            elif state is not None and state.tags.tenant is not None:
-                batch.grants[state.tags.tenant] = content_filter.fingerprint
+        shows_content = content_filter.grant.shows_content
+        if shows_content and batch is not None and batch.is_closed:
+            content_filter = content_filter.closed
         scope_name, scope = self._scopes.copy(span._instrumentation_scope, content_filter)
         further = self._further_terms(state)
         try:
@@ -120,6 +137,9 @@ class SurroundingsCopier:
         except Exception:
             self._guard.faulted()
             tags, tagged = EMPTY, {}
+        tenant = state.tags.tenant if state is not None else None
+        if shows_content and batch is not None and not batch.is_closed and tenant is not None:
+            batch.grants.add(tenant, content_filter.fingerprint, tags.get(semconv.TENANT))
         return Surroundings(content_filter, scope_name, scope, further, tags, tagged)
 
     def _content_filter(self, state: SpanState | None) -> ContentFilter:

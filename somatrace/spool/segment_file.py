@@ -52,9 +52,13 @@ class SegmentFile:
             name = new_name(now_ns, SEGMENT)
             descriptor = open_file(spool, name, NEW)
             # a reader that saw the file before it was locked has deleted it
-            if lock(descriptor) and os.fstat(descriptor).st_nlink:
-                break
-            os.close(descriptor)
+            try:
+                if _is_ours(descriptor):
+                    break
+            except BaseException:  # a file system without locks
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=spool)
+                raise
         made = cls(parent / NAME / name, descriptor, now_ns)
         try:
             made._write((opening(writer, now_ns),))
@@ -71,8 +75,7 @@ class SegmentFile:
             descriptor = open_file(spool, name, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
             return None
-        if not lock(descriptor) or not os.fstat(descriptor).st_nlink:
-            os.close(descriptor)
+        if not _is_ours(descriptor):
             return None
         return cls(parent / NAME / name, descriptor, created_ns)
 
@@ -182,6 +185,18 @@ class SegmentFile:
             if count:
                 left[0] = left[0][count:]
         self.size += written
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Lock an open file; False if it is in use or deleted. It is closed then, and also if that fails."""
+    try:
+        is_ours = lock(descriptor) and os.fstat(descriptor).st_nlink > 0
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not is_ours:
+        os.close(descriptor)
+    return is_ours
 
 
 def _identity(file: int | Path) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 #: The first bytes of a file, with the version of the format.
@@ -31,6 +31,10 @@ _CHECKSUM: Final = struct.Struct("<I")
 HEADER_SIZE: Final = _FIELDS.size + _CHECKSUM.size
 #: Larger payloads are refused, so that a length can be judged.
 MAX_PAYLOAD: Final = 1 << 30
+
+
+#: In a record that marks others as done: the position of each.
+_POSITION: Final = struct.Struct("<Q")
 
 
 class RecordHeader(NamedTuple):
@@ -70,3 +74,14 @@ def opening(writer: Mapping[str, object], time_ns: int) -> bytes:
     """The first bytes of a segment: the magic word and the record that describes its writer."""
     payload = json.dumps(writer).encode()
     return MAGIC + header_of(payload, kind=WRITER, spans=0, time_ns=time_ns) + payload
+
+
+def marks(positions: Iterable[int]) -> bytes:
+    """The payload that marks the records at these positions as done."""
+    return b"".join(map(_POSITION.pack, positions))
+
+
+def positions_in(payload: bytes) -> list[int]:
+    """The positions that a payload marks as done."""
+    whole = len(payload) // _POSITION.size * _POSITION.size
+    return [position for (position,) in _POSITION.iter_unpack(payload[:whole])]

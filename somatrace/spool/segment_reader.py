@@ -6,7 +6,15 @@ import os
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from somatrace.spool.segment_format import HEADER_SIZE, MAGIC, MARK, RecordHeader, parsed_header
+from somatrace.spool.segment_format import (
+    DONE,
+    HEADER_SIZE,
+    MAGIC,
+    MARK,
+    RecordHeader,
+    parsed_header,
+    positions_in,
+)
 
 _PIECE: Final = 1 << 16
 
@@ -55,17 +63,23 @@ def records(descriptor: int, start: int = 0, *, complete: bool) -> Iterator[Segm
 
 
 def spans_in(descriptor: int) -> int:
-    """The number of spans in the complete records of a segment, without reading them; 0 for other files."""
+    """The number of spans in the complete records of a segment that are not marked as done, without reading
+    them; 0 for other files."""
     size = os.fstat(descriptor).st_size
     if read_exactly(descriptor, 0, len(MAGIC)) != MAGIC:
         return 0
-    position, spans = len(MAGIC), 0
+    position, spans = len(MAGIC), dict[int, int]()
     while header := parsed_header(read_exactly(descriptor, position, HEADER_SIZE)):
-        position += HEADER_SIZE + header.length
-        if position > size:
+        end = position + HEADER_SIZE + header.length
+        if end > size:
             break
-        spans += header.spans
-    return spans
+        if header.kind == DONE:
+            for done in positions_in(read_exactly(descriptor, position + HEADER_SIZE, header.length)):
+                spans.pop(done, None)
+        else:
+            spans[position] = header.spans
+        position = end
+    return sum(spans.values())
 
 
 def _next_header(descriptor: int, position: int, size: int) -> int | None:

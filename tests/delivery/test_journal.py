@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -363,3 +365,103 @@ def test_waiting_batches_are_synced_once_and_answered_ones_never(
     assert soon is not None
     assert 0 < soon <= journal_module.SYNC_AFTER
     assert len(synced) == 1
+
+
+def descriptors() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
+def test_a_file_system_without_locks_costs_no_descriptors_and_leaves_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_RETRY", 0.0)
+    left = journal_in(tmp_path)
+    add(left, b"left")
+    left.close()
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("somatrace.spool.spool_directory.fcntl.flock", refused)
+    journal = journal_in(tmp_path)
+    before = descriptors()
+    entries = [journal.add(b"waits", 1) for _ in range(5)]
+    taken = [journal.take_over() for _ in range(5)]
+
+    assert entries == [None] * 5
+    assert taken == [[]] * 5
+    assert len(descriptors()) <= len(before)
+    assert len(segments(tmp_path)) == 1
+    assert "No locks available" in journal.problem
+
+
+def test_the_end_of_a_process_does_not_wait_for_a_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, over = threading.Event(), threading.Event()
+
+    def sync(_: int) -> None:
+        syncing.set()
+        over.wait(60)
+
+    monkeypatch.setattr("somatrace.spool.segment_file._sync", sync)
+    journal = journal_in(tmp_path)
+    add(journal, b"waits")
+
+    journal.close(0.05)
+
+    assert syncing.is_set()
+    over.set()
+    assert left_in(tmp_path) == [b"waits"]
+
+
+def test_a_handler_of_the_problem_may_ask_for_what_waits(tmp_path: Path) -> None:
+    (tmp_path / "unsent").write_bytes(b"a file")
+    journal = journal_in(tmp_path)
+    held: list[bool] = []
+
+    class Asks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            other = threading.Thread(target=lambda: held.append(journal._lock.acquire(timeout=30)))
+            other.start()
+            other.join()
+
+    handler = Asks()
+    logging.getLogger("somatrace").addHandler(handler)
+    try:
+        refused = journal.add(b"waits", 1)
+    finally:
+        logging.getLogger("somatrace").removeHandler(handler)
+
+    assert refused is None
+    assert held == [True]
+
+
+def test_what_is_deleted_for_room_is_counted_without_what_was_delivered(tmp_path: Path) -> None:
+    earlier = journal_in(tmp_path, max_bytes=1 << 20)
+    entries = [add(earlier, bytes(30_000), 10) for _ in range(30)]
+    earlier.done(entries[:25])
+    earlier.close()
+    evicted: Counter[str] = Counter()
+    journal = journal_in(tmp_path, max_bytes=1 << 20, evicted=evicted.update)
+
+    for _ in range(60):
+        add(journal, bytes(30_000), 1)
+
+    assert evicted == {"size": 50}
+
+
+def test_the_age_limit_holds_for_services_and_targets_that_are_gone(tmp_path: Path) -> None:
+    owner = {**OWNER, "service": "gone"}
+    gone = journal_in(tmp_path, owner=owner)
+    add(gone, b"old", 7)
+    gone.close()
+    (path,) = segments(tmp_path, owner)
+    eight_days_ago = time.time_ns() - 8 * 86_400 * 10**9
+    path.rename(path.with_name(f"{eight_days_ago:016x}-{path.name.partition('-')[2]}"))
+    evicted: Counter[str] = Counter()
+
+    add(journal_in(tmp_path, evicted=evicted.update), b"new")
+
+    assert evicted == {"age": 7}
+    assert segments(tmp_path, owner) == []

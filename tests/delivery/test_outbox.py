@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -357,3 +358,25 @@ def test_without_a_journal_nobody_looks_again():
 
     assert outbox.send() is None
     assert outbox.send() is None
+
+
+def test_an_outage_takes_few_descriptors_and_what_is_set_aside_is_not_settled(tmp_path):
+    target = Scripted([SendResult("retry")] * 4000)
+    outbox, ledger = outbox_to(target, journal=journal_in(tmp_path))
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    most = 0
+    for number in range(1500):
+        outbox.queue.add(batch(f"span {number}", "x" * 40_000), 2)
+        most = max(most, len(list(descriptors.iterdir())) - before)
+    for _ in range(3000):
+        ledger.count_ended()
+
+    settled = outbox.queue.settled
+    left = outbox.queue.leave(1.0)
+
+    assert most < 40
+    assert settled is False
+    assert left == 3000 - ledger.lost.total()
+    assert ledger.left == left
+    assert ledger.lost.keys() <= {"disk"}

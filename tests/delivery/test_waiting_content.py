@@ -130,3 +130,23 @@ def test_a_fingerprint_is_that_of_equal_grants_only() -> None:
 
     assert len({grant.fingerprint for grant in grants}) == len(grants)
     assert Grant("full", safe_keys=("a", "b")).fingerprint == Grant("full", safe_keys=("b", "a")).fingerprint
+
+
+@pytest.mark.slow
+def test_a_tenant_whose_name_is_personal_is_not_written_down(tmp_path: Path) -> None:
+    env = policy(tmp_path / "policy.yaml", acme="redacted")
+    text = (tmp_path / "policy.yaml").read_text().replace("acme", "'ada@example.com'")
+    (tmp_path / "policy.yaml").write_text(text)
+    source = SPANS.replace('"acme"', '"ada@example.com"')
+
+    with otlp_server() as server:
+        run_program(source, otlp_env(server.url, **env))
+        sent = texts(server)
+        server.spans.clear()
+        server.reply = lambda _: Reply(503)
+        run_program(source, otlp_env(server.url, **env))
+    (segment,) = (tmp_path / "somatrace-data").rglob("*.segment")
+
+    assert "the words of [EMAIL]" in sent
+    assert b"ada@example.com" not in segment.read_bytes()
+    assert b"the words of" in segment.read_bytes()

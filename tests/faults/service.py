@@ -18,9 +18,8 @@ from typing import Any
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from somatrace.delivery.journal import UNSENT
-from somatrace.delivery.journal_entry import POSITION
 from somatrace.delivery.restricted import unpacked
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, positions_in
 from somatrace.spool.segment_reader import records
 from tests.support.programs import otlp_env
 from tests.support.waiting import HANG, wait_until
@@ -223,7 +222,7 @@ def _waiting_in(path: Path) -> list[str]:
             elif record.header.kind == RESTRICTED_SPANS:
                 bodies[position] = unpacked(record.payload)[0]
             elif record.header.kind == DONE:
-                for (done,) in POSITION.iter_unpack(record.payload):
+                for done in positions_in(record.payload):
                     bodies.pop(done, None)
     finally:
         os.close(descriptor)

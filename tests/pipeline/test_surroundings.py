@@ -52,3 +52,19 @@ def test_a_span_read_on_another_thread_does_not_decide_about_a_batch(*, both_in_
         reader.join()
 
     assert modes == {"redacted"}
+
+
+def test_two_grants_of_one_tenant_in_a_batch_are_none() -> None:
+    grants = {"acme": Grant("full")}
+    guard = Guard(resolve=lambda tenant: grants.get(str(tenant), Grant("none")))
+    copier = SpanCopier(guard, service_name="svc", default_tenant="unknown", resource=lambda found: found)
+    first, second = (made({}, tags={"tenant_id": "acme"}) for _ in range(2))
+
+    with copier.batch() as found:
+        copier.surroundings(first, first._somatrace_state)
+        alone = dict(found.fingerprints)
+        grants["acme"] = Grant("redacted")
+        copier.surroundings(second, second._somatrace_state)
+
+    assert alone == {"acme": Grant("full").fingerprint}
+    assert found.fingerprints == {"acme": ""}
