@@ -125,7 +125,8 @@ class Journal:
                 has_content = restricted is not None
                 return self._entered(Entry(segment, position, spans, len(body), now, has_content))
         if problem != known:
-            log.warning("%s", problem)  # without the lock: a handler may ask for the status
+            with contextlib.suppress(Exception):  # without the lock: a handler may ask for the status
+                log.warning("%s", problem)
         return None
 
     def _entered(self, entry: Entry) -> Entry:

@@ -216,23 +216,24 @@ class Outbox:
     def _back_off(self, result: SendResult) -> None:
         """Schedule the next try with exponential backoff, logging one line per outage."""
         self._failures += 1
-        if not self._reported and (self._failures > self._quick_retries or result.outcome != "retry"):
-            self._reported = True
-            log.warning(
-                "tracing target does not accept spans (%s); they wait and the program continues",
-                result.message,
-            )
         exponent = self._failures - 1 if result.outcome == "retry" else self._failures + self._quick_retries
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
         asked = min(result.retry_after or 0.0, LONGEST_RETRY_AFTER)
         self._not_before = clock.monotonic() + asked
         self._next = clock.monotonic() + max(wait, asked)
+        if not self._reported and (self._failures > self._quick_retries or result.outcome != "retry"):
+            self._reported = True
+            # last: a handler, or a clock that the program has replaced, may raise
+            log.warning(
+                "tracing target does not accept spans (%s); they wait and the program continues",
+                result.message,
+            )
 
     def _recovered(self) -> None:
-        if self._reported:
-            log.info("tracing target accepts spans again")
-        self._reported = False
+        reported, self._reported = self._reported, False
         self._failures = 0
+        if reported:
+            log.info("tracing target accepts spans again")
 
     def _renew_keys(self) -> bool:
         """Reread the keys; if they have changed, switch to a transport that uses them and return True."""

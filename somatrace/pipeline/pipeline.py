@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from opentelemetry import context as otel_context
@@ -214,17 +215,18 @@ class Pipeline:
 
     def _settle_accounts(self, timeout: float, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
-        if self.outbox is not None and (left := self.outbox.queue.leave(max(0.0, timeout))):
-            log.log(
-                logging.INFO if in_time else logging.WARNING,
-                "unsent spans on disk: %d; the next start of this service or `somatrace drain` sends them",
-                left,
-            )
+        left = self.outbox.queue.leave(max(0.0, timeout)) if self.outbox is not None else 0
         if lost := self.ledger.waiting:
             self.ledger.lose("exit", lost)
-            log.warning(
-                "spans lost at the end of the process: %d; the target did not accept them in time", lost
-            )
+        with suppress(Exception):  # a handler, or a clock that the program has replaced, may raise
+            if left:
+                level = logging.INFO if in_time else logging.WARNING
+                todo = "the next start of this service or `somatrace drain` sends them"
+                log.log(level, "unsent spans on disk: %d; %s", left, todo)
+            if lost:
+                log.warning(
+                    "spans lost at the end of the process: %d; the target did not accept them in time", lost
+                )
 
     @property
     def depth(self) -> tuple[int, int]:

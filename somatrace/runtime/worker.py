@@ -8,6 +8,7 @@ child) and is started again if there is work.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -270,7 +271,8 @@ class BackgroundWorker(Generic[T]):
         except Exception as error:  # the worker must survive, and the program must not be affected
             wait = 1.0
             message = "%s: %s in the tracing worker; the program is not affected"
-            self._warnings.warning("step", message, self._name, type(error).__name__)
+            with contextlib.suppress(Exception):  # so may a handler, or a clock that the program replaced
+                self._warnings.warning("step", message, self._name, type(error).__name__)
         if self._drained():
             self._settled = self._taken
         return wait

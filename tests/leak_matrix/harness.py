@@ -202,8 +202,8 @@ def main(client: str, directory: Path, order: str) -> None:
             sent += [[name, text] for text in provider.headers]
             provider.headers.clear()
     assert flush(60), "not all arrived"
+    shutdown(60)  # servers may end further spans meanwhile
     state = status()
-    shutdown(60)
     unseen = [index for index, one in enumerate(third_party) if not one.keep.seen]
     (directory / "canaries.json").write_text(dump(canaries))
     (directory / "recorded.json").write_text(json.dumps(recorded, default=repr))
