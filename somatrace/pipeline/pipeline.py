@@ -89,6 +89,7 @@ class Pipeline:
             linger=linger,
             drained=lambda: not self._order.count,
             forget=self._forget,
+            beside=lambda: self._sender is not None and self._sender.start(),
         )
         #: Sends what the worker has encoded, so that a slow target does not keep spans from the disk.
         self._sender: BackgroundWorker[None] | None = None

@@ -37,7 +37,7 @@ class BackgroundWorker(Generic[T]):
     tells whether all work behind `step` (in an outbox, for example) is done; `interrupt` makes a blocked
     `step` return soon (None: it cannot be interrupted); `release` is called on the worker's thread before
     it ends, to close resources that must not cross a fork; `forget` is called in a forked child, where
-    everything queued belongs to the parent.
+    everything queued belongs to the parent. `beside` is called before the thread starts.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class BackgroundWorker(Generic[T]):
         interrupt: Callable[[], None] | None = None,
         release: Callable[[], None] = lambda: None,
         forget: Callable[[], None] = lambda: None,
+        beside: Callable[[], object] = lambda: None,
     ) -> None:
         self._name = name
         self._step = step
@@ -64,6 +65,7 @@ class BackgroundWorker(Generic[T]):
         self._interrupt = interrupt
         self._release = release
         self._forget = forget
+        self._beside = beside
         self._warnings = LogOnce()
         self._reset()
         fork.register(self)
@@ -123,6 +125,10 @@ class BackgroundWorker(Generic[T]):
         with self._changed:
             self._flush_pending = True
             self._changed.notify_all()
+        return self._ensure_thread()
+
+    def start(self) -> bool:
+        """Have a thread before there is work: Python 3.12 starts none once the interpreter shuts down."""
         return self._ensure_thread()
 
     def close(self, timeout: float) -> bool:
@@ -195,6 +201,7 @@ class BackgroundWorker(Generic[T]):
                 return False
             thread = threading.Thread(target=self._loop, name=f"somatrace-{self._name}", daemon=True)
             self._thread = thread
+        self._run("beside", self._beside)
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down: `close` runs inline
@@ -277,7 +284,7 @@ class BackgroundWorker(Generic[T]):
             self._settled = self._taken
         return wait
 
-    def _run(self, purpose: str, call: Callable[[], None]) -> None:
+    def _run(self, purpose: str, call: Callable[[], object]) -> None:
         try:
             call()
         except Exception as error:
