@@ -175,7 +175,7 @@ def drain(
     retarget: Annotated[
         bool,
         typer.Option(
-            "--retarget", help="Also send what was written for other targets to the configured one."
+            "--retarget", help="Also send spans recorded for other targets to the configured target."
         ),
     ] = False,
     export: Annotated[

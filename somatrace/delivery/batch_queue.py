@@ -174,6 +174,8 @@ class BatchQueue:
         """
         most = min(_MAX_MERGED, below or _MAX_MERGED)
         with self._lock:
+            if self._taken is not None:  # an exception has kept the sender from saying what became of it
+                return self._taken
             if not self._waiting:
                 return None
             first = self._waiting.popleft()

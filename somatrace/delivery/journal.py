@@ -69,7 +69,7 @@ class Journal:
     ) -> None:
         """Nothing is created yet. `owner` describes the service and the target, without secrets.
 
-        `evicted` is told the spans of earlier processes that are deleted, by reason.
+        `evicted` is called with the number of spans of earlier processes that were deleted, by reason.
         """
         self._data_dir = data_dir
         self._directory: Path | None = None
@@ -183,9 +183,6 @@ class Journal:
             except OSError as error:
                 log.debug("could not sync: %s", type(error).__name__)
         return None
-
-    def _sync_all(self) -> None:
-        self.sync(now=True)
 
     def close(self, timeout: float = 1.0) -> None:
         """Sync what waits and leave it to others, within `timeout` seconds: a disk may take its time."""
@@ -329,16 +326,12 @@ class Journal:
     def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
         self._directory = None  # the whole of it may have been removed since
+        spool = self._open_spool(create=True)
         directory = self.directory()
-        for missing in (directory.parent, directory):
-            missing.mkdir(0o700, exist_ok=True)
-            if missing.is_symlink():
-                raise OSError(f"{missing.name} is a link")
-        spool = open_spool(directory, create=True)
-        if not self._has_expired_others:
-            self._has_expired_others = True
-            self._expire_others(directory, now)
         try:
+            if not self._has_expired_others:
+                self._has_expired_others = True
+                self._expire_others(directory, now)
             limits = {"most": self._max_bytes, "max_days": self._max_days}
             deleted: Counter[str] = make_room(spool, size, now_ns=now, **limits)  # type: ignore[arg-type]
             if deleted:

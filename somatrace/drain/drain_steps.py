@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from somatrace.config import Config, Settings, resolve
-from somatrace.delivery.factory import owner_of, transport_of
+from somatrace.delivery.factory import SPOOLED, owner_of, transport_of
 from somatrace.drain.directory_sender import Sent, remove_empty, send_directory
 from somatrace.drain.drain_report import Report, Verb, counted, rows_of
 from somatrace.drain.export_file import export
@@ -176,7 +176,7 @@ def _require_target(settings: Settings) -> None:
         raise DrainError(f"{settings.sources['enabled']} disables tracing: set it to true to send what waits")
     if target.unusable:
         raise DrainError(target.unusable)
-    if target.kind not in ("langfuse", "otlp"):
+    if target.kind not in SPOOLED:
         raise DrainError(
             f"the target is {target.kind}, for which nothing waits: set LANGFUSE_* or "
             "OTEL_EXPORTER_OTLP_ENDPOINT as the services do (--env-file), or use --export"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib.util
 import json
 from collections.abc import Callable, Iterable
@@ -12,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from somatrace import semconv
 from somatrace.config import Settings, Target
+from somatrace.config.urls_and_headers import basic_credentials
 from somatrace.delivery.http_connection import UnusableError, connection_to, tls_context
 from somatrace.delivery.probe import Failure, Overdue, bounded, exchange
 from somatrace.local.data_dir import data_dir
@@ -47,7 +46,7 @@ def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | 
         if directory is None:
             return None
         return StoreReader(directory, settings.local_max_bytes, settings.local_max_days)
-    pair = _pair(target)
+    pair = basic_credentials(target.headers)
     path = urlsplit(target.url).path
     if target.protocol == "grpc" or pair is None or not path.endswith(semconv.LANGFUSE_OTLP_PATH):
         return None
@@ -171,16 +170,6 @@ def _from_v1(trace: dict[str, Any]) -> Iterable[Observation]:
         if isinstance(each, dict):
             metadata = {**(trace.get("metadata") or {}), **(each.get("metadata") or {})}
             yield {**shared, **each, "metadata": metadata}
-
-
-def _pair(target: Target) -> tuple[str, str] | None:
-    """The public and secret key from the Basic authorization header."""
-    scheme, _, encoded = _authorization(target).partition(" ")
-    try:
-        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return (user, password) if scheme.lower() == "basic" and colon else None
 
 
 def _authorization(target: Target) -> str:

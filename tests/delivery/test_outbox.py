@@ -377,3 +377,20 @@ def test_an_outage_takes_few_descriptors_and_what_is_set_aside_is_not_settled(tm
     assert left == 3000 - ledger.lost.total()
     assert ledger.left == left
     assert ledger.lost.keys() <= {"disk"}
+
+
+def test_a_batch_of_which_an_exception_kept_what_became_is_sent_again(monkeypatch):
+    target = Scripted([])
+    outbox, ledger = outbox_to(target)
+    outbox.queue.add(batch("a"), 1)
+    outbox.queue.add(batch("b"), 1)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox, "_send_batch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            outbox.send()
+    outbox.send()
+
+    assert target.taken == ["a", "b"]
+    assert ledger.delivered == 2
+    assert outbox.queue.empty
