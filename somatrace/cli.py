@@ -184,6 +184,13 @@ def drain(
             help="Write what waits for any target to this new file instead, as one OTLP request (protobuf)."
         ),
     ] = None,
+    dead: Annotated[
+        bool,
+        typer.Option("--dead", help="List the spans that their target does not accept, or --export them."),
+    ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --dead: have those spans wait again, and send what waits.")
+    ] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Data directory of the services.")] = None,
     env_file: _EnvFile = None,
     timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Overall timeout in seconds.")] = 60,
@@ -199,7 +206,9 @@ def drain(
     from somatrace.drain import DrainError, DrainOptions, run
     from somatrace.drain.progress import bar, silent
 
-    options = DrainOptions(str(env_file) if env_file else None, data_dir, timeout, dry_run, retarget, export)
+    options = DrainOptions(
+        str(env_file) if env_file else None, data_dir, timeout, dry_run, retarget, export, dead, retry
+    )
     progress = bar if sys.stderr.isatty() and not as_json else silent
     try:
         report = run(options, lambda line: None if as_json else _print([line]), progress)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from somatrace import semconv
 from somatrace.config.parsers import BadValueError, boolean, choice, items, number, several, text, whole
 from somatrace.config.reader import DEFAULT, SettingsReader
-from somatrace.config.settings import ContentDefault, SpanLimits
+from somatrace.config.settings import ContentDefault, SpanLimits, Target
 from somatrace.config.specs import ENVIRONMENT_ATTRIBUTES, SPAN_LIMITS, VERSION_ATTRIBUTE
 
 RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
@@ -36,6 +36,8 @@ _SAMPLERS: Final = (
     "parentbased_always_on",
     "parentbased_always_off",
 )
+#: Spans in one request to Langfuse, which stores a request as one file and rejects it as a whole.
+_LANGFUSE_BATCH: Final = 200
 _PROPAGATORS: Final = ("tracecontext", "baggage")
 _RESOURCE_KEY: Final = r"[A-Za-z0-9_./-]{1,200}"
 _LANGFUSE_ENVIRONMENT: Final = r"(?!langfuse)[a-z0-9_-]{1,40}"
@@ -219,9 +221,11 @@ def span_limits(reader: SettingsReader) -> SpanLimits:
     return SpanLimits(**limits)
 
 
-def batch_size(reader: SettingsReader, queue_size: int) -> int:
-    """Spans per request, never more than the queue holds."""
+def batch_size(reader: SettingsReader, queue_size: int, target: Target) -> int:
+    """Spans per request, never more than the queue holds; fewer for Langfuse if nothing is set."""
     size: int = reader.read("batch_size")
+    if reader.sources["batch_size"] == DEFAULT and target.is_langfuse:
+        size = _LANGFUSE_BATCH
     if size > queue_size:
         if reader.sources["batch_size"] != DEFAULT:
             reader.report(

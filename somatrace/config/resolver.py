@@ -54,9 +54,10 @@ def resolve(
     resource = combined.resource_attributes(reader)
     sampler, sample_rate = combined.sampling(reader)
     plain = {name: reader.read(name) for name in _PLAIN}
+    destination = target.choose(reader)
     settings = Settings(
         enabled=combined.enabled(reader),
-        target=target.choose(reader),
+        target=destination,
         service_name=combined.service_name(reader, service_name, resource),
         service_version=combined.service_version(reader, resource),
         environment=combined.environment(reader, resource),
@@ -66,7 +67,7 @@ def resolve(
         sampler=sampler,
         sample_rate=sample_rate,
         span_limits=combined.span_limits(reader),
-        batch_size=combined.batch_size(reader, plain["queue_size"]),
+        batch_size=combined.batch_size(reader, plain["queue_size"], destination),
         data_dir=_data_dir(reader),
         state_home=_state_home(reader),
         propagators=combined.propagators(reader),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from somatrace.semconv import LANGFUSE_OTLP_PATH
+
 if TYPE_CHECKING:
     from somatrace.guard.policy.model import ContentPolicy
 
@@ -58,6 +60,11 @@ class Target:
     def address(self) -> str:
         """The printable URL: without its query."""
         return self.url.partition("?")[0]
+
+    @property
+    def is_langfuse(self) -> bool:
+        """Whether it is a Langfuse server, also if it is configured as an OTLP backend."""
+        return self.kind == "langfuse" or self.address.endswith(LANGFUSE_OTLP_PATH)
 
     def __repr__(self) -> str:
         return f"Target({self.kind!r}, {self.address!r}, {self.protocol!r})"

@@ -38,6 +38,10 @@ class Batch:
     #: Number of failures, and how many batches the target had accepted before the first one.
     failures: int = 0
     accepted_before: int = 0
+    #: Number of rejections of exactly these spans.
+    rejections: int = 0
+    #: Its spans were rejected, not the configuration: an answer named some of them, or others were accepted.
+    is_suspect: bool = False
 
     @property
     def size(self) -> int:
@@ -59,7 +63,8 @@ class Batch:
     def is_untried(self) -> bool:
         """Whether it may be sent together with others."""
         has_content = self.restricted is not None or any(entry.has_content for entry in self.entries)
-        return not (self.failures or self.ambiguous or self.is_half or has_content)
+        was_tried = self.failures or self.rejections or self.ambiguous
+        return not (was_tried or self.is_half or self.is_suspect or has_content)
 
 
 def merges(batch: Batch, other: Batch) -> bool:
@@ -78,6 +83,7 @@ def separated(batch: Batch) -> tuple[Batch, ...]:
     for part in batch.parts:
         part.ambiguous, part.failures = batch.ambiguous, batch.failures
         part.accepted_before = batch.accepted_before
+        part.rejections, part.is_suspect = batch.rejections, batch.is_suspect
     return batch.parts or (batch,)
 
 

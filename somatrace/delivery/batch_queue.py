@@ -16,8 +16,10 @@ from somatrace.delivery.restricted import Restricted
 from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
+    from somatrace.delivery.dead_letters import DeadLetters
     from somatrace.delivery.journal import Journal
     from somatrace.delivery.journal_entry import Entry
+    from somatrace.delivery.send_result import SendResult
 
 log = logging.getLogger("somatrace")
 
@@ -43,14 +45,17 @@ class BatchQueue:
         max_bytes: int,
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
+        open_dead_letters: Callable[[], DeadLetters] | None = None,
     ) -> None:
-        """`open_journal` is called with the first batch.
+        """`open_journal` and `open_dead_letters` are called with the first batch.
 
         `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
         """
         #: None before the first batch, or if batches wait in memory only.
         self.journal: Journal | None = None
         self._open_journal = open_journal
+        self._dead_letters: DeadLetters | None = None
+        self._open_dead_letters = open_dead_letters
         self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
@@ -72,6 +77,8 @@ class BatchQueue:
         self._reset()
         if self.journal is not None:
             self.journal.forget()
+        if self._dead_letters is not None:
+            self._dead_letters.forget()
 
     @property
     def empty(self) -> bool:
@@ -137,12 +144,18 @@ class BatchQueue:
         self._ledger.count("taken_over", spans)
         self._aside = max(0, self._aside - spans) if entries else 0
         with self._lock:
-            self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
+            self._waiting += [
+                Batch(None, entry.spans, now, (entry,), is_left=True, is_suspect=entry.is_suspect)
+                for entry in entries
+            ]
         return bool(entries)
 
     def _opened(self) -> Journal | None:
         if self.journal is None and self._open_journal is not None:
             self.journal = self._open_journal()
+            if self._open_dead_letters is not None:
+                self._dead_letters = self._open_dead_letters()
+                self._dead_letters.expire()
         return self.journal
 
     def sync(self) -> float | None:
@@ -257,6 +270,8 @@ class BatchQueue:
             self._waiting.extendleft(reversed(made))
             self._bytes += sum(half.size for half in made)
             self._make_room()
+        if batch.is_suspect:
+            self._mark_suspect(made)
         self._mark_done()
         return True
 
@@ -271,7 +286,30 @@ class BatchQueue:
             entries=() if entry is None else (entry,),
             parts=(),
             is_half=True,
+            rejections=0,
         )
+
+    def try_others(self) -> bool:
+        """Have what was rejected wait behind all others; False if there are no others."""
+        with self._lock:
+            tried = [batch for batch in self._waiting if batch.rejections or batch.is_suspect]
+            others = [batch for batch in self._waiting if not (batch.rejections or batch.is_suspect)]
+            self._waiting = deque([*others, *tried])
+        return bool(others)
+
+    def suspect_rejected(self) -> None:
+        """Note that others than those that were rejected are accepted: the configuration is right."""
+        with self._lock:
+            found = [batch for batch in self._waiting if batch.rejections or batch.is_half]
+            for batch in found:
+                batch.is_suspect = True
+        self._mark_suspect(found)
+
+    def _mark_suspect(self, batches: Sequence[Batch]) -> None:
+        """Note it on disk, for whoever takes them over."""
+        entries = [entry for batch in batches for entry in batch.entries if not entry.is_suspect]
+        if entries and self.journal is not None:
+            self.journal.suspect(entries)
 
     def finish(self, batch: Batch) -> None:
         """Forget the taken batch."""
@@ -286,6 +324,11 @@ class BatchQueue:
             done, self._done = self._done, []
         if done and self.journal is not None:
             self.journal.done(done)
+
+    def reject(self, batch: Batch, result: SendResult) -> None:
+        """Keep the taken batch as a dead letter, if there is a place for them; otherwise it is lost."""
+        is_kept = self._dead_letters is not None and self._dead_letters.add(batch, result)
+        self.lose("dead_letter" if is_kept else result.outcome, batch)
 
     def lose(self, reason: str, batch: Batch) -> None:
         """Forget the taken batch, and count its spans as lost."""

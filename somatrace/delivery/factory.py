@@ -13,6 +13,7 @@ from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
 if TYPE_CHECKING:
+    from somatrace.delivery.dead_letters import DeadLetters
     from somatrace.delivery.journal import Journal
 
 #: Targets for which batches wait on disk: the local store is on disk itself.
@@ -70,6 +71,41 @@ def journal_of(
         )
 
     return opened
+
+
+def dead_letters_of(
+    settings: Settings, evicted: Callable[[Mapping[str, int]], None], redact: Callable[[str], str]
+) -> Callable[[], DeadLetters]:
+    """Opens where spans are kept that the target does not accept, within the limits of those that wait."""
+
+    def opened() -> DeadLetters:
+        from somatrace.delivery.dead_letters import DeadLetters
+
+        return DeadLetters(
+            lambda: data_dir(settings.data_dir, settings.state_home),
+            owner_of(settings.service_name, settings.target),
+            max_bytes=settings.spool_max_bytes,
+            max_days=settings.spool_max_days,
+            evicted=evicted,
+            redact=redact,
+        )
+
+    return opened
+
+
+def advice_of(settings: Settings) -> str:
+    """What to check if the target rejects everything: the variable with its address first."""
+    name, usual = (
+        ("langfuse_host", "LANGFUSE_BASE_URL")
+        if settings.target.kind == "langfuse"
+        else ("endpoint", "SOMATRACE_ENDPOINT")
+    )
+    source = settings.sources.get(name, "default")
+    variable = {"default": usual, "keyword": f"Config.{name}"}.get(source, source)
+    return (
+        f", whatever the spans are; check the address in {variable}, and what a proxy makes of headers and "
+        "compression (SOMATRACE_COMPRESSION=none)"
+    )
 
 
 def owner_of(service: str, target: Target) -> dict[str, str]:

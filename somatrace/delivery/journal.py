@@ -24,7 +24,7 @@ from somatrace.delivery.journal_entry import Contents, Entry, HeldSegment, conte
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, marks
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, SUSPECT, marks
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
     DAY_NS,
@@ -49,10 +49,10 @@ _ATTEMPTS: Final = 50
 SYNC_AFTER: Final = 0.1
 
 
-def directory_of(data_dir: Path, owner: Mapping[str, str]) -> Path:
+def directory_of(data_dir: Path, owner: Mapping[str, str], place: str = UNSENT) -> Path:
     """The directory of one service and target. `owner` describes both, without secrets."""
     described = json.dumps(dict(owner), sort_keys=True).encode()
-    return data_dir / UNSENT / hashlib.sha256(described).hexdigest()[:16]
+    return data_dir / place / hashlib.sha256(described).hexdigest()[:16]
 
 
 class Journal:
@@ -163,6 +163,15 @@ class Journal:
                     failed = type(error).__name__
         if failed:
             log.debug("could not mark what was delivered: %s", failed)
+
+    def suspect(self, entries: Iterable[Entry]) -> None:
+        """Mark entries whose spans were rejected while others were accepted."""
+        with self._lock:
+            for entry in entries:
+                # if that fails, whoever takes it over finds out again
+                with contextlib.suppress(OSError, ValueError):
+                    entry.segment.file.append(marks((entry.position,)), 0, clock.time_ns(), kind=SUSPECT)
+                    entry.is_suspect = True
 
     def sync(self, *, now: bool = False) -> float | None:
         """Sync what has waited long enough, or everything; return the seconds until that is due, or None."""

@@ -13,6 +13,7 @@ from somatrace.spool.segment_format import (
     HEADER_SIZE,
     RESTRICTED_SPANS,
     SPANS,
+    SUSPECT,
     WRITER,
     RecordHeader,
     parsed_header,
@@ -42,6 +43,8 @@ class Entry:
     size: int
     time_ns: int
     has_content: bool = False
+    #: Its spans were rejected while others were accepted.
+    is_suspect: bool = False
 
 
 class Contents(NamedTuple):
@@ -56,6 +59,8 @@ class Contents(NamedTuple):
     damaged: int
     #: The position behind the last record that is complete.
     end: int
+    #: The positions of those that were rejected while others were accepted.
+    suspects: frozenset[int] = frozenset()
 
     def is_of(self, owner: Mapping[str, str]) -> bool:
         """Whether it may have been written for this service and target."""
@@ -69,6 +74,7 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
     """
     writer: Mapping[str, object] = {}
     waiting: dict[int, RecordHeader] = {}
+    suspects: set[int] = set()
     damaged = end = 0
     for record in records(descriptor, complete=complete):
         header, payload, end = record
@@ -83,8 +89,11 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
         elif header.kind == DONE:
             for place in positions_in(payload):
                 waiting.pop(place, None)
+        elif header.kind == SUSPECT:
+            suspects.update(positions_in(payload))
     torn = parsed_header(read_exactly(descriptor, end, HEADER_SIZE)) if complete else None
-    return Contents(writer, waiting, damaged + (torn.spans if torn is not None else 0), end)
+    damaged += torn.spans if torn is not None else 0
+    return Contents(writer, waiting, damaged, end, frozenset(suspects))
 
 
 def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
@@ -103,6 +112,7 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
             header.length,
             header.time_ns,
             has_content=header.kind == RESTRICTED_SPANS,
+            is_suspect=position in contents.suspects,
         )
         for position, header in contents.waiting.items()
     ]

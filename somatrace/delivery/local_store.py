@@ -32,7 +32,7 @@ class LocalTransport:
         try:
             deleted = self._writer.append(body, span_count(body))
         except ValueError as error:  # too large: retrying cannot help
-            return SendResult("rejected", f"local store: {error}")
+            return SendResult("rejected", f"local store: {error}", names_spans=True)
         except OSError as error:
             return SendResult("retry", f"local store: {type(error).__name__}: {str(error)[:120]}")
         return SendResult("accepted", evicted=deleted) if deleted else ACCEPTED

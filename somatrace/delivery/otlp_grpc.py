@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery.answer_text import answer_text, names_spans
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
 from somatrace.delivery.status_rules import grpc_rule
@@ -57,7 +58,7 @@ class GrpcTransport:
                 pending.cancel()
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            return _result(self._address, error)
+            return _result(self._address, error, body)
         except OSError:
             message = f"grpc {self._address}: a certificate cannot be read: check the files"
             return SendResult("misconfigured", message, fault="tls")
@@ -121,14 +122,18 @@ def _read(name: str) -> bytes | None:
     return Path(name).read_bytes() if name else None
 
 
-def _result(address: str, error: Any) -> SendResult:
+def _result(address: str, error: Any, body: bytes) -> SendResult:
     has_code = hasattr(error, "code")
     code = error.code().name if has_code else "CANCELLED"
-    rule = grpc_rule(code, (error.details() or "") if has_code else "")
+    details: str = (error.details() or "") if has_code else ""
+    rule = grpc_rule(code, details)
     return SendResult(
         rule.outcome,
         f"grpc {address}: {rule.text(code)}",
         ambiguous=rule.ambiguous,
         choked=rule.choked,
         fault=rule.fault,
+        status=code,
+        answer=answer_text(details.encode()),
+        names_spans=rule.outcome == "rejected" and names_spans(details.encode(), body),
     )

@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery.answer_text import answer_text, names_spans
 from somatrace.delivery.compression import compressed
 from somatrace.delivery.http_connection import (
     Connection,
@@ -60,7 +61,7 @@ class HttpTransport:
         try:
             connection = self._connect(until)
             sent = self._request(connection, payload)
-            return self._read_result(connection, sent=sent)
+            return self._read_result(connection, body, sent=sent)
         except UnusableError as error:
             self.close()
             return self._misconfigured(str(error), error.fault)
@@ -95,7 +96,7 @@ class HttpTransport:
             return False
         return True
 
-    def _read_result(self, connection: Connection, *, sent: bool) -> SendResult:
+    def _read_result(self, connection: Connection, body: bytes, *, sent: bool) -> SendResult:
         response = connection.getresponse()
         status = response.status
         content = self._read_body(response)
@@ -108,7 +109,16 @@ class HttpTransport:
             return accepted(content) if protobuf else ACCEPTED
         message = f"{_origin(self._url)}: {rule.text(status)}"
         wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
-        return SendResult(rule.outcome, message, wait, choked=rule.choked, fault=rule.fault)
+        return SendResult(
+            rule.outcome,
+            message,
+            wait,
+            choked=rule.choked,
+            fault=rule.fault,
+            status=str(status),
+            answer=answer_text(content),
+            names_spans=rule.outcome == "rejected" and names_spans(content, body),
+        )
 
     def _read_body(self, response: http.client.HTTPResponse) -> bytes:
         """Read the body. The status alone decides: a truncated body does not undo a stored batch."""

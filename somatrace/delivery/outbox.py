@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from os import urandom
 from typing import Final
 
@@ -19,7 +20,7 @@ log = logging.getLogger("somatrace")
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
-#: After this many rejections in a row without an accepted batch, the target rejects everything: stop halving.
+#: After this many rejections in a row without an accepted batch, the configuration is at fault: stop halving.
 MAX_REJECTIONS: Final = 24
 #: Seconds between two looks for what other processes have left.
 LOOK_EVERY: Final = 30.0
@@ -45,13 +46,16 @@ class Outbox:
         timeout: float,
         quick_retries: int,
         renew: Callable[[], Transport | None] = lambda: None,
+        advice: str = "",
     ) -> None:
+        """`advice` is the end of the line that reports a target which rejects everything."""
         self.queue = queue
         self._transport = transport
         self._ledger = ledger
         self._timeout = timeout
         self._quick_retries = quick_retries
         self._renew = renew
+        self._advice = advice
         self._around: Callable[[Transport], Transport] = lambda transport: transport
         self._random = random.Random(urandom(8))  # noqa: S311 - jitter; leaves the state of the global `random` alone
         self.forget()
@@ -169,7 +173,9 @@ class Outbox:
         if result.outcome == "accepted":
             self.queue.finish(batch)
             self._accepted += 1
-            self._rejections = 0
+            if self._rejections:
+                self._rejections = 0
+                self.queue.suspect_rejected()
             rejected = min(result.rejected, batch.spans)
             self._ledger.deliver(batch.spans - rejected, clock.monotonic() - batch.since)
             for reason, spans in result.evicted.items():
@@ -184,25 +190,42 @@ class Outbox:
             return self._reject(batch, result)
         batch.ambiguous = result.ambiguous
         if self._is_culprit(batch, result):
-            return self._reject(batch, SendResult("rejected", result.message))
+            batch.is_suspect = True
+            return self._reject(batch, replace(result, outcome="rejected"))
         # if this batch may be the cause, others are sent first next time
         self.queue.put_back(batch, last=batch.failures > 1)
         self._back_off(result)
         return False
 
     def _reject(self, batch: Batch, result: SendResult) -> bool:
-        """Halve a rejected batch to isolate the bad span, so that the others arrive."""
+        """Isolate the spans that are rejected; return False if it may be the configuration instead.
+
+        Spans are at fault if an answer names them, or if they are rejected again after others were accepted.
+        Until then everything is kept. A batch is halved all the same, to find out whether a half is accepted.
+        """
         self._rejections += 1
-        hopeless = self._rejections > MAX_REJECTIONS
+        batch.rejections += 1
+        batch.is_suspect |= result.names_spans
         if result.outcome == "too_large" and batch.spans > 1:
             self._too_large = min(batch.length, self._too_large or batch.length)
-        if hopeless or not self.queue.split(batch):
-            self.queue.lose(result.outcome, batch)
-        if hopeless:
-            self._back_off(result)
-        else:
-            self._failures = 0  # the target works and rejects only this batch
-        return not hopeless
+        if result.names_spans or self._rejections < MAX_REJECTIONS:
+            if batch.is_suspect:
+                self._failures = 0  # the target works and rejects only these spans
+            if self.queue.split(batch):
+                return True
+            if batch.is_suspect:
+                self.queue.reject(batch, result)
+                return True
+        self.queue.put_back(batch, last=True)
+        if self._rejections <= MAX_REJECTIONS and self._has_others():
+            return True
+        self._failure = self._ledger.last_error = f"{result.message}{self._advice}"
+        self._back_off(replace(result, message=self._failure))
+        return False
+
+    def _has_others(self) -> bool:
+        """Whether a batch is next that was not rejected, of this process or of an earlier one."""
+        return self.queue.try_others() or (self.queue.add_left() and self.queue.try_others())
 
     def _is_culprit(self, batch: Batch, result: SendResult) -> bool:
         """Whether the target fails for this batch only."""

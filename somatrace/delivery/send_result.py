@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 #: accepted: stored. retry: the target is down or overloaded. misconfigured: fails until a setting here or
-#: the configuration of the target changes. rejected: this batch will never be accepted unchanged.
+#: the configuration of the target changes. rejected: not this batch, or none at all.
 #: too_large: the batch must be split.
 SendOutcome = Literal["accepted", "retry", "misconfigured", "rejected", "too_large"]
 #: The reason why a request failed, in the order in which things can go wrong.
@@ -27,6 +27,12 @@ class SendResult:
     choked: bool = False
     #: Where to look for the reason, if the answer shows it.
     fault: Fault | None = None
+    #: The HTTP status or gRPC code of a rejection.
+    status: str = ""
+    #: The beginning of the text of a rejection, which may contain anything.
+    answer: str = field(default="", repr=False)
+    #: The rejection says that spans of the batch are at fault.
+    names_spans: bool = False
     #: Number of spans the target reported as rejected (OTLP partial success).
     rejected: int = 0
     #: Numbers of older spans that the target deleted unread to make room for this batch, by reason.

@@ -40,7 +40,7 @@ _CHOKED: Final = StatusRule("retry", choked=True)
 _AMBIGUOUS: Final = StatusRule("retry", ambiguous=True)
 _AUTH: Final = StatusRule("misconfigured", "auth")
 _PATH: Final = StatusRule("misconfigured", "path")
-_REJECTED: Final = StatusRule("rejected", message="the target rejected this batch")
+_REJECTED: Final = StatusRule("rejected", message="the target rejects what it gets")
 _NO_TRACES: Final = "the target does not accept traces"
 _NO_PATH: Final = StatusRule(
     "misconfigured",

@@ -11,13 +11,15 @@ from typing import Final
 
 from somatrace.config import Config, Settings
 from somatrace.delivery.batch_queue import BatchQueue
-from somatrace.delivery.factory import renewer, transport_of
+from somatrace.delivery.dead_letters import DeadLetters
+from somatrace.delivery.factory import advice_of, owner_of, renewer, transport_of
 from somatrace.delivery.journal import Journal
 from somatrace.delivery.journal_entry import Contents
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
 from somatrace.drain.survey import Owner
+from somatrace.guard.redaction.redact import redact_text
 from somatrace.runtime.clock import clock
 from somatrace.spool.spool_directory import NAME
 
@@ -100,6 +102,7 @@ def send_directory(
         max_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         allows=allows,
+        open_dead_letters=_dead_letters_beside(directory, owner, settings) if owner is not None else None,
     )
     outbox = Outbox(
         transport,
@@ -108,6 +111,7 @@ def send_directory(
         timeout=settings.target.timeout,
         quick_retries=settings.max_retries,
         renew=renewer(settings.service_name, config, settings),
+        advice=advice_of(settings),
     )
     last = [ACCEPTED]
     outbox.wrap_transports(lambda wrapped: _Watched(last, wrapped))
@@ -130,6 +134,18 @@ def send_directory(
         sent.lost.update(ledger.lost)
     if lost := ledger.waiting:  # halves of rejected batches for which there is no room on disk
         sent.lost["disk"] += lost
+
+
+def _dead_letters_beside(directory: Path, owner: Owner, settings: Settings) -> Callable[[], DeadLetters]:
+    """Where spans of a service are kept that the configured target does not accept."""
+    return lambda: DeadLetters(
+        lambda: directory.parent.parent,
+        owner_of(owner.service, settings.target),
+        max_bytes=settings.spool_max_bytes or _UNLIMITED,
+        max_days=settings.spool_max_days,
+        evicted=lambda _: None,
+        redact=redact_text,
+    )
 
 
 def _refusal(result: SendResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -79,9 +79,12 @@ class Report:
         for row in self.rows:
             yield f"{row.service or '?'}: {counted(row.spans)} left: {self._why(row)}"
         for reason, spans in self.lost.items():
-            yield f"{counted(spans)} lost: {_LOST.get(reason, reason)}"
+            if reason == "dead_letter":
+                yield f"{counted(spans)} not accepted by the target: `somatrace drain --dead` lists them"
+            else:
+                yield f"{counted(spans)} lost: {_LOST.get(reason, reason)}"
         if self.removed_content:
-            yield f"content was removed from spans: {_NOT_GRANTED}"
+            yield f"content was removed from spans: {NOT_GRANTED}"
         if not (self.done or self.rows or self.lost):
             yield f"drain: nothing waits in {self.data_dir}"
         else:
@@ -102,14 +105,18 @@ class Report:
         if not self.rows:
             yield f"drain: nothing waits in {self.data_dir}"
             return
-        cells = [_HEADINGS, *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADINGS))]
-        for line in cells:
-            padded = [
-                cell.rjust(width) if column in (2, 3, 4) else cell.ljust(width)
-                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ]
-            yield "  ".join(padded).rstrip()
+        yield from table([_HEADINGS, *(_cells(row) for row in self.rows)], right=(2, 3, 4))
+
+
+def table(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
+    """Lines of cells in columns, those with a number in `right` aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        yield "  ".join(padded).rstrip()
 
 
 _LOST: Final = {
@@ -120,7 +127,7 @@ _LOST: Final = {
 }
 
 
-_NOT_GRANTED: Final = (
+NOT_GRANTED: Final = (
     "the grants that it was recorded under are not in force here (SOMATRACE_CONTENT_POLICY_FILE)"
 )
 

@@ -12,6 +12,9 @@ from typing import Final
 
 from somatrace.config import Config, Settings, resolve
 from somatrace.delivery.factory import SPOOLED, owner_of, transport_of
+from somatrace.drain.dead_letter_report import DeadReport
+from somatrace.drain.dead_letter_steps import export_dead, retry_dead
+from somatrace.drain.dead_letter_survey import dead_segments, spans_of
 from somatrace.drain.directory_sender import Sent, remove_empty, send_directory
 from somatrace.drain.drain_report import Report, Verb, counted, rows_of
 from somatrace.drain.export_file import export
@@ -22,6 +25,7 @@ from somatrace.runtime.clock import clock
 from somatrace.tracing.content_policy import grants_of, in_force
 
 _SERVICE: Final = "somatrace"
+_NO_DATA_DIR: Final = "the data directory, which does not exist"
 
 
 class DrainError(Exception):
@@ -38,24 +42,29 @@ class DrainOptions:
     dry_run: bool = False
     retarget: bool = False
     export: Path | None = None
+    #: List or export what the targets do not accept, or have it wait again.
+    dead: bool = False
+    retry: bool = False
 
 
 def run(
     options: DrainOptions,
     show: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
-) -> Report:
+) -> Report | DeadReport:
     """Send, export or list what waits. Passes a line per service to `show`; raises `DrainError`."""
     _check(options)
     config = Config(env_file=options.env_file) if options.env_file else None
     settings = resolve(_SERVICE, config)
     data_dir = _data_dir(options, settings)
+    if options.dead and not options.retry:
+        return _dead(options, settings, data_dir)
     wanted = Owner(**owner_of(_SERVICE, settings.target))
     is_sending = not options.dry_run and options.export is None
     if is_sending:
         _require_target(settings)
     verb: Verb = "waiting" if options.dry_run else "sent" if is_sending else "exported"
-    report = Report(str(data_dir or "the data directory, which does not exist"), wanted.destination, verb)
+    report = Report(str(data_dir or _NO_DATA_DIR), wanted.destination, verb)
     if data_dir is None:
         return report
     # what the outbox logs is in the report
@@ -76,6 +85,32 @@ def run(
             if not directory.problem and not directory.segments:
                 remove_empty(directory.path)
     return report
+
+
+def _dead(options: DrainOptions, settings: Settings, data_dir: Path | None) -> DeadReport:
+    """List or export what the targets do not accept."""
+    report = DeadReport(str(data_dir or _NO_DATA_DIR))
+    in_force_now = in_force(grants_of(settings))
+
+    def allows(tenant: str, fingerprint: str) -> bool:
+        is_in_force = in_force_now(tenant, fingerprint)
+        report.removed_content |= not is_in_force
+        return is_in_force
+
+    if data_dir is not None and options.export is not None:
+        try:
+            report.exported = export_dead(data_dir, options.export, allows)
+        except OSError as error:
+            raise _unwritable(options.export, error) from None
+    if data_dir is not None:
+        report.spans = list(spans_of(dead_segments(data_dir, report.problems)))
+    return report
+
+
+def _unwritable(path: Path, error: OSError) -> DrainError:
+    return DrainError(
+        f"--export: {path} cannot be written ({error.strerror}); name a file in a directory with room"
+    )
 
 
 @dataclass
@@ -101,6 +136,8 @@ class _Drain:
 
     def send(self, data_dir: Path) -> None:
         """Send directory by directory, until the target accepts no more or the time is over."""
+        if self.options.retry:
+            self._retry_dead(data_dir)
         until = clock.monotonic() + self.options.timeout
         for directory in directories(data_dir):
             if directory.problem or not self._is_wanted(directory):
@@ -134,6 +171,14 @@ class _Drain:
             return bool(directory.segments)
         return directory.owner is not None and directory.owner[1:] == self.wanted[1:]
 
+    def _retry_dead(self, data_dir: Path) -> None:
+        try:
+            spans = retry_dead(data_dir)
+        except OSError as error:
+            raise DrainError(f"--retry: {error.strerror or error}") from None
+        if spans:
+            self.show(f"{counted(spans)} wait again")
+
     def export(self, data_dir: Path, path: Path) -> None:
         found = [one for one in directories(data_dir) if not one.problem and one.segments]
         if not found:
@@ -145,14 +190,16 @@ class _Drain:
                     path, found, self.report.lost, progress=progress, allows=self.allows
                 )
         except OSError as error:
-            raise DrainError(
-                f"--export: {path} cannot be written ({error.strerror}); name a file in a directory with room"
-            ) from None
+            raise _unwritable(path, error) from None
         if self.report.done:
             self.show(f"{counted(self.report.done)} written to {path}")
 
 
 def _check(options: DrainOptions) -> None:
+    if options.retry and (not options.dead or options.export is not None or options.dry_run):
+        raise DrainError("--retry has dead letters wait again and sends them: use it with --dead only")
+    if options.dead and not options.retry and (options.dry_run or options.retarget):
+        raise DrainError("--dead sends nothing: leave out --dry-run and --retarget")
     if options.export is not None and options.dry_run:
         raise DrainError("--dry-run writes no file: leave out --export, which takes all that is not in use")
     if options.export is not None and options.retarget:

@@ -63,7 +63,7 @@ def export(
     possible, after which everything waits as before. `allows` tells whether a tenant's grant of content,
     given by its fingerprint, is in force.
     """
-    _allow_open_files()
+    allow_open_files()
     journals = [DirectoryJournal(one.path, one.owner, lost, of_any=True) for one in found]
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(ExportFile(path))
@@ -96,7 +96,7 @@ def _taken_over(journal: DirectoryJournal) -> Iterable[Entry]:
         yield from entries
 
 
-def _allow_open_files() -> None:
+def allow_open_files() -> None:
     """Every segment stays open, and locked, until the file is on the disk."""
     with contextlib.suppress(OSError, ValueError):
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

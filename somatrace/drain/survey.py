@@ -68,27 +68,27 @@ def printable(text: str) -> str:
     return _NOT_PRINTED.sub("?", text[:5000])
 
 
-def directories(data_dir: Path) -> Iterator[WaitingDirectory]:
+def directories(data_dir: Path, kind: str = UNSENT) -> Iterator[WaitingDirectory]:
     """Every directory of a service and target, with the segments in it."""
-    place = data_dir / UNSENT
+    place = data_dir / kind
     try:
-        unsent = open_directory(place)
+        opened = open_directory(place)
     except FileNotFoundError:
         return
     except OSError as error:
         yield WaitingDirectory(place, problem=reason(error))
         return
     try:
-        for name in sorted(filter(_DIRECTORY.fullmatch, os.listdir(unsent))):  # noqa: PTH208 - by descriptor
-            yield _directory(data_dir, unsent, place / name)
+        for name in sorted(filter(_DIRECTORY.fullmatch, os.listdir(opened))):  # noqa: PTH208 - by descriptor
+            yield _directory(data_dir, opened, place / name)
     finally:
-        os.close(unsent)
+        os.close(opened)
 
 
-def _directory(data_dir: Path, unsent: int, path: Path) -> WaitingDirectory:
+def _directory(data_dir: Path, place: int, path: Path) -> WaitingDirectory:
     opened = []
     try:
-        opened.append(open_directory(path.name, unsent))
+        opened.append(open_directory(path.name, place))
         opened.append(open_directory(NAME, opened[0]))
         spool = opened[1]
         found = [_segment(spool, path / NAME / name) for name in file_names(spool) if name.endswith(SEGMENT)]
@@ -102,7 +102,7 @@ def _directory(data_dir: Path, unsent: int, path: Path) -> WaitingDirectory:
     segments = [segment for segment in found if segment is not None]
     # the name of the directory is made of the owner, so that a segment of another place is noticed
     owners = {segment.owner for segment in segments if segment.owner is not None}
-    own = [owner for owner in owners if directory_of(data_dir, owner._asdict()) == path]
+    own = [owner for owner in owners if directory_of(data_dir, owner._asdict(), path.parent.name) == path]
     owner = own[0] if own else None
     return WaitingDirectory(path, tuple(_placed(segment, owner) for segment in segments), owner)
 

@@ -24,6 +24,10 @@ SPANS: Final = 1
 DONE: Final = 2
 #: Spans with content, once more without it, and the grants under which the first may leave.
 RESTRICTED_SPANS: Final = 3
+#: The positions of records before it whose spans the target rejected while it accepted others.
+SUSPECT: Final = 4
+#: Spans that the target does not accept, and its answer.
+DEAD: Final = 5
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")
@@ -33,7 +37,7 @@ HEADER_SIZE: Final = _FIELDS.size + _CHECKSUM.size
 MAX_PAYLOAD: Final = 1 << 30
 
 
-#: In a record that marks others as done: the position of each.
+#: In a record that marks others: the position of each.
 _POSITION: Final = struct.Struct("<Q")
 
 
@@ -77,11 +81,11 @@ def opening(writer: Mapping[str, object], time_ns: int) -> bytes:
 
 
 def marks(positions: Iterable[int]) -> bytes:
-    """The payload that marks the records at these positions as done."""
+    """The payload that marks the records at these positions."""
     return b"".join(map(_POSITION.pack, positions))
 
 
 def positions_in(payload: bytes) -> list[int]:
-    """The positions that a payload marks as done."""
+    """The positions that a payload marks."""
     whole = len(payload) // _POSITION.size * _POSITION.size
     return [position for (position,) in _POSITION.iter_unpack(payload[:whole])]

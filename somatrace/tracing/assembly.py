@@ -16,11 +16,19 @@ from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.context.off_switch import turn_off
 from somatrace.delivery.batch_queue import BatchQueue
-from somatrace.delivery.factory import journal_of, load, renewer, transport_of
+from somatrace.delivery.factory import (
+    advice_of,
+    dead_letters_of,
+    journal_of,
+    load,
+    renewer,
+    transport_of,
+)
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
 from somatrace.guard.policy.resolver import PolicyResolver
+from somatrace.guard.redaction.redact import redact_text
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.listeners.record import Listener
 from somatrace.pipeline.guarded_copy import SpanCopier
@@ -141,11 +149,13 @@ def assemble(
                 max_bytes=settings.queue_bytes,
                 batch_size=settings.batch_size,
                 allows=in_force(live.grants),
+                open_dead_letters=dead_letters_of(settings, live.ledger.evict_all, redact_text),
             ),
             live.ledger,
             timeout=settings.target.timeout,
             quick_retries=settings.max_retries,
             renew=renewer(settings.service_name, config, settings),
+            advice=advice_of(settings),
         )
     resource = resource_of(settings)
     new_guard = partial(

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from somatrace.config import Target
 from somatrace.delivery.batch_queue import BatchQueue
+from somatrace.delivery.dead_letters import DeadLetters
+from somatrace.delivery.journal import Journal
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.otlp_http import HttpTransport
 from somatrace.delivery.outbox import Outbox
+from somatrace.drain.dead_letter_survey import dead_segments, spans_of
+from somatrace.guard.redaction.redact import redact_text
 from tests.support.waiting import HANG
+
+OWNER = {"service": "svc", "target": "otlp", "address": "http://collector:4318/v1/traces", "key": ""}
 
 
 def batch(*names: str) -> bytes:
@@ -63,16 +69,39 @@ def close_all() -> None:
         _made.pop().close()
 
 
+def journal_in(directory: Path, owner: Mapping[str, str] = OWNER) -> Journal:
+    return Journal(lambda: directory, owner, max_bytes=1 << 26, max_days=7.0)
+
+
+def dead_letters_in(directory: Path, **more: Any) -> DeadLetters:
+    settings = {
+        "max_bytes": 1 << 26,
+        "max_days": 7.0,
+        "evicted": lambda _: None,
+        "redact": redact_text,
+        "owner": OWNER,
+        **more,
+    }
+    return DeadLetters(lambda: directory, settings.pop("owner"), **settings)
+
+
+def dead_in(directory: Path) -> list[str]:
+    """The names of the spans in dead letters."""
+    return [span.name for span in spans_of(dead_segments(directory, []))]
+
+
 def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
     """An outbox and its ledger; `place` is a target reached over HTTP, or a transport."""
     ledger = Ledger()
     transport = http(place) if isinstance(place, Target) else place
     journal: Any = more.pop("journal", None)
+    dead_letters: Any = more.pop("dead_letters", None)
     queue = BatchQueue(
         ledger,
         None if journal is None else lambda: journal,
         max_bytes=more.pop("max_bytes", 1 << 20),
         batch_size=512,
+        open_dead_letters=None if dead_letters is None else lambda: dead_letters,
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
     return Outbox(transport, queue, ledger, **settings), ledger

@@ -100,21 +100,6 @@ def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
     assert str(status) in ledger.last_error
 
 
-def test_a_target_that_rejects_everything_gets_a_pause(server):
-    server.reply = lambda _: Reply(400)
-    outbox, ledger = outbox_to(target(server.traces_url))
-    for _ in range(50):
-        outbox.queue.add(batch(*["bad"] * 64), 64)
-
-    wait = outbox.send()
-
-    assert server.requests < 40
-    assert wait is not None
-    assert wait > 1
-    assert outbox.away
-    assert ledger.lost["rejected"] > 0
-
-
 def test_a_413_makes_smaller_batches_and_is_remembered(server):
     server.reply = lambda number: Reply(413 if len(names(server.raw[number])) > 8 else 200)
     outbox, ledger = outbox_to(target(server.traces_url))

@@ -26,6 +26,7 @@ answers = st.builds(
     retry_after=st.none() | st.floats(0, 1e9),
     ambiguous=st.booleans(),
     choked=st.booleans(),
+    names_spans=st.booleans(),
     rejected=st.integers(0, 5),
 )
 
@@ -183,7 +184,7 @@ def test_an_outage_logs_one_line_at_its_start_and_one_at_its_end(caplog, outcome
 
 
 def test_a_rejected_span_after_an_outage_does_not_mark_the_target_as_away():
-    outbox, _ = outbox_to(Scripted([SendResult("retry"), SendResult("rejected")]))
+    outbox, _ = outbox_to(Scripted([SendResult("retry"), SendResult("rejected", names_spans=True)]))
     outbox.queue.add(batch("a"), 1)
 
     outbox.send()
