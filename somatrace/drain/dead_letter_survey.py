@@ -74,7 +74,7 @@ def dead_segments(data_dir: Path, problems: list[str]) -> Iterator[DeadSegment]:
                 problems.append(printable(f"{segment.path}: {reason(error)}"))
                 continue
             if found.damaged:
-                problems.append(printable(f"{segment.path}: {found.damaged} spans are damaged"))
+                problems.append(printable(f"{segment.path}: damaged spans: {found.damaged}"))
             yield found
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import trustme
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from somatrace.config import Target
 from somatrace.delivery.otlp_grpc import GrpcTransport
-from tests.delivery.support import batch, deliver, names, outbox_to
+from tests.delivery.support import batch, dead_in, dead_letters_in, deliver, journal_in, names, outbox_to
 from tests.support.ports import refusing_port
 from tests.support.programs import run_program
 
@@ -140,6 +143,47 @@ def test_halving_finds_the_one_bad_span():
 
     assert sorted(service.spans) == ["a", "b", "c"]
     assert dict(ledger.lost) == {"rejected": 1}
+
+
+def test_a_target_that_rejects_everything_loses_nothing():
+    is_wrong = [True]
+
+    def fail(number, body, context) -> None:
+        if is_wrong[0]:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "canary")
+
+    with grpc_server(fail) as (service, port), transport_to(port) as transport:
+        outbox, ledger = outbox_to(transport)
+        outbox.queue.add(batch("a", "b", "c", "d"), 4)
+        for _ in range(30):
+            outbox.send(hurry=True)
+        problem, lost = ledger.last_error, dict(ledger.lost)
+        is_wrong[0] = False
+        outbox.send(hurry=True)
+
+    assert lost == {}
+    assert "INVALID_ARGUMENT" in problem
+    assert "canary" not in problem
+    assert sorted(service.spans) == ["a", "b", "c", "d"]
+
+
+def test_a_span_that_the_details_name_is_set_aside_at_once(tmp_path):
+    body = batch("bad")
+    request = ExportTraceServiceRequest.FromString(body)
+    named = request.resource_spans[0].scope_spans[0].spans[0].trace_id.hex()
+
+    def fail(number, body, context) -> None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"cannot store {named}")
+
+    with grpc_server(fail) as (_, port), transport_to(port) as transport:
+        outbox, ledger = outbox_to(
+            transport, journal=journal_in(tmp_path), dead_letters=dead_letters_in(tmp_path)
+        )
+        outbox.queue.add(body, 1)
+        outbox.send()
+
+    assert dict(ledger.lost) == {"dead_letter": 1}
+    assert dead_in(tmp_path) == ["bad"]
 
 
 def test_a_batch_over_the_server_limit_is_split():
