@@ -213,7 +213,7 @@ SPECS: Final = (
     _spec("queue_bytes", "bytes of finished spans held in memory; accepts K, M, G", whole(1 << 16, 1 << 34)),
     _spec(
         "batch_size",
-        "spans in one request",
+        "spans in one request; 200 to Langfuse if nothing is set",
         whole(1, 1 << 16),
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         "LANGFUSE_FLUSH_AT",

@@ -54,7 +54,7 @@ class DeadReport:
         if self.exported is not None:
             yield f"drain: {counted(self.exported)} exported, {len(self.spans):,} left"
         elif self.spans:
-            yield f"drain: {counted(len(self.spans))} not accepted by their target"
+            yield f"drain: {counted(len(self.spans))} not accepted by the target"
         else:
             yield f"drain: no dead letters in {self.data_dir}"
 

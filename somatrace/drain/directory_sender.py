@@ -118,12 +118,12 @@ def send_directory(
     try:
         while not queue.empty or queue.add_left():
             if clock.monotonic() >= until:
-                sent.failure = f"{_refusal(last[0]) if outbox.away else 'not sent'} within --timeout"
+                sent.failure = f"{_refusal(ledger) if outbox.away else 'not sent'} within --timeout"
                 break
             wait = outbox.send(deadline=until)
             progress(ledger.delivered)
             if outbox.away and last[0].outcome != "retry":
-                sent.failure = _refusal(last[0])
+                sent.failure = _refusal(ledger)
                 break
             if wait:
                 clock.sleep(max(0.0, min(wait, until - clock.monotonic())))
@@ -148,8 +148,8 @@ def _dead_letters_beside(directory: Path, owner: Owner, settings: Settings) -> C
     )
 
 
-def _refusal(result: SendResult) -> str:
-    return f"the target does not accept spans ({result.message})"
+def _refusal(ledger: Ledger) -> str:
+    return f"the target does not accept spans ({ledger.last_error})"
 
 
 def remove_empty(directory: Path) -> None:

@@ -177,7 +177,7 @@ class _Drain:
         except OSError as error:
             raise DrainError(f"--retry: {error.strerror or error}") from None
         if spans:
-            self.show(f"{counted(spans)} wait again")
+            self.show(f"{counted(spans)} {'waits' if spans == 1 else 'wait'} again")
 
     def export(self, data_dir: Path, path: Path) -> None:
         found = [one for one in directories(data_dir) if not one.problem and one.segments]

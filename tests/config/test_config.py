@@ -603,6 +603,29 @@ def test_only_the_two_w3c_propagators_are_accepted():
     assert complaints(settings) == ["OTEL_PROPAGATORS"]
 
 
+LANGFUSE_AS_OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://langfuse.example.com/api/public/otel"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "size"),
+    [
+        (LANGFUSE, 200),
+        (LANGFUSE_AS_OTLP, 200),
+        (COLLECTOR, 512),
+        ({}, 512),
+        *(
+            ({**to, variable: given}, int(given))
+            for to in (LANGFUSE, COLLECTOR)
+            for variable in ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "SOMATRACE_BATCH_SIZE", "LANGFUSE_FLUSH_AT")
+            for given in ("50", "512", "700")
+        ),
+        ({**LANGFUSE, "SOMATRACE_QUEUE_SIZE": "100"}, 100),
+    ],
+)
+def test_requests_to_langfuse_have_fewer_spans_unless_a_number_is_set(environ, size):
+    assert settings_of(environ).batch_size == size
+
+
 def test_a_batch_is_never_larger_than_the_queue():
     settings = settings_of({"OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "500"})
 

@@ -27,6 +27,7 @@ from tests.delivery.support import (
 )
 from tests.support.otlp_server import Reply, otlp_server
 from tests.support.ports import refusing_port
+from tests.support.programs import run_program
 from tests.support.waiting import HANG, wait_until
 
 
@@ -100,6 +101,35 @@ def test_halving_finds_the_one_bad_span_and_the_others_arrive(server, status):
     assert str(status) in ledger.last_error
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "settings", "most"),
+    [
+        ("LANGFUSE_BASE_URL", {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}, 200),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", {}, 512),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "700"}, 700),
+    ],
+    ids=["langfuse", "otlp", "a number that is set"],
+)
+def test_a_request_has_at_most_as_many_spans_as_its_target_takes(server, place, settings, most):
+    server.reply = lambda number: Reply(503) if number == 0 else Reply()
+    run_program(
+        """
+        from somatrace import flush, init_tracing, span, status
+        init_tracing("svc")
+        for number in range(3000):
+            with span("work", kind="workflow", tenant_id="acme"):
+                pass
+        assert flush(60), status()
+        """,
+        {**settings, place: server.url},
+    )
+
+    sizes = [len(names(body)) for body in server.raw]
+    assert max(sizes) == most
+    assert len(server.spans) == 3000
+
+
 def test_a_413_makes_smaller_batches_and_is_remembered(server):
     server.reply = lambda number: Reply(413 if len(names(server.raw[number])) > 8 else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
@@ -129,10 +159,11 @@ def test_a_413_sent_before_the_body_was_read_is_noticed():
     assert answer.outcome == "too_large"
 
 
-def test_a_single_oversized_span_is_counted_as_too_large(server):
-    server.reply = lambda _: Reply(413)
+def test_a_single_oversized_span_is_counted_as_too_large_once_others_are_accepted(server):
+    server.reply = lambda number: Reply(413 if "large" in names(server.raw[number]) else 200)
     outbox, ledger = outbox_to(target(server.traces_url))
-    outbox.queue.add(batch("a"), 1)
+    outbox.queue.add(batch("large"), 1)
+    outbox.queue.add(batch("small"), 1)
 
     deliver(outbox)
 

@@ -138,19 +138,6 @@ def test_wrong_keys_end_the_command_at_once(server: OtlpServer, data: Path, drai
     assert "billing: 1 span left: the target does not accept spans (" in done.stdout
 
 
-def test_a_span_that_the_target_rejects_is_said_to_be_lost(
-    server: OtlpServer, data: Path, drain: Run
-) -> None:
-    leave(data, server.url, "one", "bad", "two")
-    server.reply = lambda number: Reply(400) if b"bad" in server.raw[number] else Reply()
-
-    done = drain()
-
-    assert done.returncode == 1
-    assert "1 span lost: the target rejected them" in done.stdout
-    assert counted(server) == {"one": 1, "two": 1}
-
-
 @pytest.mark.parametrize("arguments", [(), ("--retarget",)])
 def test_halves_of_a_rejected_batch_wait_for_their_own_target(
     server: OtlpServer, data: Path, drain: Run, arguments: tuple[str, ...]
