@@ -22,8 +22,16 @@ from somatrace.delivery.send_result import SendResult
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import DEAD, HEADER_SIZE
+from somatrace.spool.segment_reader import spans_in
 from somatrace.spool.segment_writer import full_at
-from somatrace.spool.spool_directory import created_ns, make_room, open_directory, open_spool
+from somatrace.spool.spool_directory import (
+    created_ns,
+    file_names,
+    make_room,
+    open_directory,
+    open_file,
+    open_spool,
+)
 
 if TYPE_CHECKING:
     from somatrace.delivery.batch import Batch
@@ -67,6 +75,31 @@ def dead_letter_in(record: bytes) -> DeadLetter:
     status, answer = str(described.get("status", "")), str(described.get("answer", ""))
     body, restricted = unpacked(record[end:]) if described.get("restricted") else (record[end:], None)
     return DeadLetter(status, answer, body, restricted)
+
+
+def dead_letter_count(data_dir: Path) -> int:
+    """The number of spans in all dead letters of a data directory, as far as they can be read."""
+    spans = 0
+    with contextlib.suppress(OSError):
+        for directory in (data_dir / DEAD_LETTERS).iterdir():
+            with contextlib.suppress(OSError):
+                spans += _count_in(directory)
+    return spans
+
+
+def _count_in(directory: Path) -> int:
+    os.close(open_directory(directory))
+    spool, spans = open_spool(directory, create=False), 0
+    try:
+        for name in file_names(spool):
+            descriptor = open_file(spool, name, os.O_RDONLY)
+            try:
+                spans += spans_in(descriptor)
+            finally:
+                os.close(descriptor)
+    finally:
+        os.close(spool)
+    return spans
 
 
 class DeadLetters:

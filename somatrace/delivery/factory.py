@@ -93,18 +93,22 @@ def dead_letters_of(
     return opened
 
 
-def advice_of(settings: Settings) -> str:
-    """What to check if the target rejects everything: the variable with its address first."""
+def address_variable(settings: Settings) -> str:
+    """Where the address of a network target is set."""
     name, usual = (
         ("langfuse_host", "LANGFUSE_BASE_URL")
         if settings.target.kind == "langfuse"
         else ("endpoint", "SOMATRACE_ENDPOINT")
     )
     source = settings.sources.get(name, "default")
-    variable = {"default": usual, "keyword": f"Config.{name}"}.get(source, source)
+    return {"default": usual, "keyword": f"Config.{name}"}.get(source, source)
+
+
+def advice_of(settings: Settings) -> str:
+    """The end of the line that reports a target which rejects everything."""
     return (
-        f", whatever the spans are; check the address in {variable}, and what a proxy makes of headers and "
-        "compression (SOMATRACE_COMPRESSION=none)"
+        f", whatever the spans are; check that {address_variable(settings)} is its address, and what a proxy "
+        "makes of headers and compression (SOMATRACE_COMPRESSION=none)"
     )
 
 

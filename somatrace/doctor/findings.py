@@ -112,6 +112,17 @@ KINDS: Final[dict[str, FindingKind]] = {
         "the target failed: {what}",
         "check its logs; Langfuse returns 500 when its object store is unavailable, and hangs without Redis",
     ),
+    "rejects": FindingKind(
+        "wrong",
+        "the target rejects spans, and services keep theirs until it accepts some: {what}",
+        "check that {variable} is the address of the target, and what a proxy makes of headers and "
+        "compression (SOMATRACE_COMPRESSION=none)",
+    ),
+    "dead_letters": FindingKind(
+        "note",
+        "{spans} spans that their target did not accept are kept in {directory}",
+        "`somatrace drain --dead` lists them, each with the answer",
+    ),
     "clear_text": FindingKind(
         "wrong",
         "spans go to {host} unencrypted: plain http to a host outside this machine and cluster",

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 from somatrace.config import Settings
 from somatrace.config.reader import DEFAULT
 from somatrace.config.urls_and_headers import clear_text_abroad
-from somatrace.delivery.factory import SPOOLED, transport_of
+from somatrace.delivery.dead_letters import dead_letter_count
+from somatrace.delivery.factory import SPOOLED, address_variable, transport_of
 from somatrace.delivery.probe import probe
 from somatrace.delivery.probe.probe_span import probe_span
 from somatrace.doctor.findings import DoctorFinding, finding
-from somatrace.local.data_dir import data_dir
+from somatrace.local.data_dir import data_dir, existing_data_dir
 from somatrace.local.ingest.fresh_store import FreshStore
 from somatrace.local.store.database import FILE
 
@@ -45,6 +46,15 @@ def target_findings(settings: Settings, timeout: float, *, send: bool = False) -
         if send and answered.level == "ok":
             yield _sent_finding(settings, timeout)
         yield _waiting(settings)
+        yield from _dead_letters(settings)
+
+
+def _dead_letters(settings: Settings) -> Iterator[DoctorFinding]:
+    """Spans of any service that a target did not accept."""
+    directory = existing_data_dir(settings.data_dir, settings.state_home)
+    spans = dead_letter_count(directory) if directory is not None else 0
+    if spans:
+        yield finding("dead_letters", spans=f"{spans:,}", directory=directory)
 
 
 def _waiting(settings: Settings) -> DoctorFinding:
@@ -81,6 +91,8 @@ def _sent_finding(settings: Settings, timeout: float) -> DoctorFinding:
     if result.outcome == "accepted" and not result.rejected:
         return finding("sent", trace_id=trace_id, tenant=_TENANT)
     what = f"{result.message}, to one span"
+    if result.outcome == "rejected":
+        return finding("rejects", what=what, variable=address_variable(settings))
     return finding(result.fault or "server", url=settings.target.address, what=what)
 
 

@@ -13,15 +13,15 @@ class Status:
     `available` is True while spans are accepted and delivered. Latencies are in seconds, from the encoding
     of a batch to the target's response; `throughput` is delivered spans per second since the start;
     `kept_share` is below 1 while tracing adds more to workflows than SOMATRACE_MAX_LATENCY_MS allows.
-    `lost` counts spans by reason; `evicted` counts delivered spans, of any process, that this one deleted
-    unread to keep the local store within its limits, by limit: "size" or "age"; `instruments` describes the
-    instrumentation of each library; `on_disk` is the part of `queued_spans` that survives the process,
-    `taken_over` counts spans that an earlier process of the service had left on disk, `left` those that this
-    one left there at its end; `unheard` counts span starts and events not passed to listeners because
-    the queue was half full; `ignored` counts incoming and outgoing headers that were ignored, by reason;
-    `unprotected` names tracer providers that the content guard does not cover. `lean_spans` is False if spans
-    are the SDK's own, which cost several times as much: with an SDK that somatrace does not know, or a tracer
-    provider that the program set first.
+    `lost` counts spans by reason, of which those of "dead_letter" are kept in a file; `evicted` counts
+    delivered spans, of any process, that this one deleted unread to keep the local store within its limits,
+    by limit: "size" or "age"; `instruments` describes the instrumentation of each library; `on_disk` is the
+    part of `queued_spans` that survives the process, `taken_over` counts spans that an earlier process of the
+    service had left on disk, `left` those that this one left there at its end; `unheard` counts span starts
+    and events not passed to listeners because the queue was half full; `ignored` counts incoming and outgoing
+    headers that were ignored, by reason; `unprotected` names tracer providers that the content guard does not
+    cover. `lean_spans` is False if spans are the SDK's own, which cost several times as much: with an SDK
+    that somatrace does not know, or a tracer provider that the program set first.
     """
 
     enabled: bool

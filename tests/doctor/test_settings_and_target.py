@@ -6,8 +6,10 @@ import sys
 
 import pytest
 
+from somatrace.delivery.batch import Batch
 from somatrace.delivery.local_store import LocalTransport
-from tests.delivery.support import batch
+from somatrace.delivery.send_result import SendResult
+from tests.delivery.support import batch, dead_letters_in
 from tests.doctor.conftest import CANARY
 from tests.support.otlp_server import Reply, otlp_server
 from tests.support.ports import refusing_port
@@ -320,6 +322,39 @@ def test_a_target_whose_storage_fails_is_wrong_only_with_send(doctor):
     assert sending.exit_code == 1
     assert level(sending, "server") == "wrong"
     assert texts(sending, "server")[0].endswith(": 500, to one span")
+
+
+@pytest.mark.parametrize(
+    ("variable", "more"),
+    [("LANGFUSE_HOST", {}), ("OTEL_EXPORTER_OTLP_ENDPOINT", {"SOMATRACE_TARGET": "otlp"})],
+)
+def test_send_names_the_variable_of_a_target_that_rejects_every_span(doctor, variable, more):
+    with otlp_server() as server:
+        server.reply = lambda _: Reply(400, CANARY.encode())
+        environ = langfuse(server.url) if not more else {**more, variable: server.url}
+        diagnosis = doctor(environ, send=True)
+
+    assert diagnosis.exit_code == 1
+    [rejects] = [found for found in diagnosis.findings if found.kind == "rejects"]
+    assert "400" in rejects.text
+    assert f"check that {variable} is the address of the target" in rejects.advice
+
+
+def test_spans_that_a_target_did_not_accept_are_noted(doctor, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOMATRACE_DATA_DIR", str(tmp_path))
+    with otlp_server() as server:
+        usual = doctor(langfuse(server.url))
+        for name in ("one", "two"):
+            rejected = SendResult("rejected", status="400")
+            assert dead_letters_in(tmp_path).add(Batch(batch(name), 1, 0.0), rejected)
+        after = doctor(langfuse(server.url))
+
+    assert texts(usual, "dead_letters") == []
+    assert texts(after, "dead_letters") == [
+        f"2 spans that their target did not accept are kept in {tmp_path}"
+    ]
+    assert level(after, "dead_letters") == "note"
+    assert after.exit_code == 0
 
 
 def test_without_send_nothing_is_stored_in_the_target(doctor):
