@@ -137,7 +137,7 @@ class DeadLetters:
         assert batch.body is not None
         # an answer may quote what it rejects, and content may leave only with the grants that allow it
         answer = "" if batch.restricted is not None else self._redact(result.answer)
-        record = DeadLetter(result.status, answer, batch.body, batch.restricted).as_record()
+        record = DeadLetter(result.status or "no answer", answer, batch.body, batch.restricted).as_record()
         try:
             self._write(record, batch.spans)
         except (OSError, ValueError) as error:

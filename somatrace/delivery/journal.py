@@ -20,11 +20,18 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from somatrace.delivery.journal_entry import Contents, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.journal_entry import (
+    Contents,
+    Entry,
+    HeldSegment,
+    contents_of,
+    entries_of,
+    mark_suspect,
+)
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, SUSPECT, marks
+from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, marks
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import (
     DAY_NS,
@@ -167,11 +174,7 @@ class Journal:
     def suspect(self, entries: Iterable[Entry]) -> None:
         """Mark entries whose spans were rejected while others were accepted."""
         with self._lock:
-            for entry in entries:
-                # if that fails, whoever takes it over finds out again
-                with contextlib.suppress(OSError, ValueError):
-                    entry.segment.file.append(marks((entry.position,)), 0, clock.time_ns(), kind=SUSPECT)
-                    entry.is_suspect = True
+            mark_suspect(entries)
 
     def sync(self, *, now: bool = False) -> float | None:
         """Sync what has waited long enough, or everything; return the seconds until that is due, or None."""

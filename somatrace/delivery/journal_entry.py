@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import (
     DONE,
@@ -16,6 +19,7 @@ from somatrace.spool.segment_format import (
     SUSPECT,
     WRITER,
     RecordHeader,
+    marks,
     parsed_header,
     positions_in,
 )
@@ -116,6 +120,20 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
         )
         for position, header in contents.waiting.items()
     ]
+
+
+def mark_suspect(entries: Iterable[Entry]) -> None:
+    """Note on disk that the spans of entries were rejected while others were accepted.
+
+    If that fails, whoever takes them over finds out again.
+    """
+    for segment, group in itertools.groupby(entries, key=lambda entry: entry.segment):
+        found = list(group)
+        with contextlib.suppress(OSError, ValueError):
+            places = marks(entry.position for entry in found)
+            segment.file.append(places, 0, clock.time_ns(), kind=SUSPECT)
+            for entry in found:
+                entry.is_suspect = True
 
 
 def _described(payload: bytes) -> Mapping[str, object]:

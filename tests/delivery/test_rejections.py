@@ -402,3 +402,45 @@ def test_what_kill_leaves_of_a_batch_with_a_bad_span_is_sorted_out_by_the_next_s
     assert done.stdout == "{'dead_letter': 1}\n"
     assert {f"span {number:02}" for number in range(16) if number != 5} == set(arrived(server)) - {"later"}
     assert dead_in(Path(env["SOMATRACE_DATA_DIR"])) == ["bad"]
+
+
+KEEPING = """
+    import logging, time
+    from somatrace import flush, init_tracing, span, status
+    logging.basicConfig(level=logging.INFO)
+    init_tracing("svc")
+    for number in range(16):
+        with span(f"span {number:02}", kind="workflow", tenant_id="acme"):
+            pass
+    until = time.monotonic() + 60
+    while status().available and time.monotonic() < until:
+        flush(0.2)
+    for _ in range(5):
+        flush(0.2)
+    print("\\n".join(status().problems))
+    print(dict(status().lost), status().on_disk)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variable", "more"),
+    [
+        ("LANGFUSE_BASE_URL", {"LANGFUSE_PUBLIC_KEY": "pk-lf-1", "LANGFUSE_SECRET_KEY": "sk-lf-1"}),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", {}),
+    ],
+)
+def test_a_service_says_once_which_variable_to_check_and_keeps_its_spans(
+    server: OtlpServer, variable: str, more: dict[str, str]
+) -> None:
+    server.reply = lambda _: Reply(400, b"canary of the target")
+
+    done = run_program(KEEPING, {**more, variable: server.url})
+
+    problem, counts = done.stdout.splitlines()
+    [warning] = [line for line in done.stderr.splitlines() if "does not accept" in line]
+    for text in (problem, warning):
+        assert "400" in text
+        assert f"check that {variable} is its address" in text
+    assert counts == "{} 16"
+    assert "canary" not in done.stdout + done.stderr

@@ -17,6 +17,8 @@ FAILURES: Final[dict[str, Reply]] = {
     "answers 429, Retry-After 300": Reply(429, headers={"Retry-After": "300"}),
     "answers 401": Reply(401),
     "answers 404": Reply(404),
+    "answers 400": Reply(400),
+    "answers 413": Reply(413),
     "hangs up after reading": Reply(hang_up=True),
 }
 #: The target accepts connections only after `recover`.
