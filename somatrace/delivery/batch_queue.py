@@ -29,6 +29,8 @@ MAX_WAITING: Final = 8192
 MAX_SEGMENTS: Final = 32
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
+#: The doubts about a batch that was rejected itself.
+_REJECTED: Final = 2
 
 
 class BatchQueue:
@@ -290,12 +292,10 @@ class BatchQueue:
         )
 
     def try_others(self) -> bool:
-        """Have what was rejected wait behind all others; False if there are no others."""
+        """Have what was rejected wait behind all others, and halves of it between; False if that is all."""
         with self._lock:
-            tried = [batch for batch in self._waiting if batch.rejections or batch.is_suspect]
-            others = [batch for batch in self._waiting if not (batch.rejections or batch.is_suspect)]
-            self._waiting = deque([*others, *tried])
-        return bool(others)
+            self._waiting = deque(sorted(self._waiting, key=_doubts))  # in order, among equals
+            return bool(self._waiting) and _doubts(self._waiting[0]) < _REJECTED
 
     def suspect_rejected(self) -> None:
         """Note that others than those that were rejected are accepted: the configuration is right."""
@@ -378,3 +378,8 @@ class BatchQueue:
         for batch in batches:
             self._forget(batch)
         self._ledger.lose(reason, sum(batch.spans for batch in batches))
+
+
+def _doubts(batch: Batch) -> int:
+    """How likely a batch is to be rejected: the more, the later it is tried."""
+    return _REJECTED if batch.rejections or batch.is_suspect else int(batch.is_half)

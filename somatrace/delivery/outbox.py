@@ -69,7 +69,7 @@ class Outbox:
         self._accepted = 0
         self._failure = ""
         self._too_large: int | None = None  # size in bytes of the smallest rejected as too large
-        self._reported = False
+        self._reported = self._awaits_others = False
         self._next = self._not_before = 0.0
         self._random.seed(urandom(8))
         self._transport.close()
@@ -115,8 +115,10 @@ class Outbox:
         """
         now = clock.monotonic()
         resume = self._not_before if hurry else self._next
-        if now < resume:
+        if now < resume and not (self._awaits_others and self.queue.try_others()):
             return resume - now
+        if self._rejections:
+            self.queue.try_others()
         while not stopping():
             if (batch := self.queue.take(self._too_large)) is None:
                 return self._take_over() if deadline is None else None
@@ -220,7 +222,11 @@ class Outbox:
         if self._rejections <= MAX_REJECTIONS and self._has_others():
             return True
         self._failure = self._ledger.last_error = f"{result.message}{self._advice}"
-        self._back_off(replace(result, message=self._failure))
+        # others are accepted or not: until there are some, nobody knows what is at fault
+        awaits_others = batch.is_suspect or self._rejections <= MAX_REJECTIONS
+        self._back_off(
+            replace(result, message=self._failure), awaits_others=awaits_others, quietly=batch.is_suspect
+        )
         return False
 
     def _has_others(self) -> bool:
@@ -236,15 +242,21 @@ class Outbox:
         batch.failures += 1
         return batch.failures > MAX_FAILURES and self._accepted - batch.accepted_before >= MAX_FAILURES
 
-    def _back_off(self, result: SendResult) -> None:
-        """Schedule the next try with exponential backoff, logging one line per outage."""
+    def _back_off(self, result: SendResult, *, awaits_others: bool = False, quietly: bool = False) -> None:
+        """Schedule the next try with exponential backoff, logging one line per outage unless `quietly`.
+
+        With `awaits_others`, a batch that was not rejected yet is tried at once.
+        """
+        self._awaits_others = awaits_others
         self._failures += 1
         exponent = self._failures - 1 if result.outcome == "retry" else self._failures + self._quick_retries
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
         asked = min(result.retry_after or 0.0, LONGEST_RETRY_AFTER)
         self._not_before = clock.monotonic() + asked
         self._next = clock.monotonic() + max(wait, asked)
-        if not self._reported and (self._failures > self._quick_retries or result.outcome != "retry"):
+        if quietly or self._reported:
+            return
+        if self._failures > self._quick_retries or result.outcome != "retry":
             self._reported = True
             # last: a handler, or a clock that the program has replaced, may raise
             log.warning(
@@ -255,6 +267,8 @@ class Outbox:
     def _recovered(self) -> None:
         reported, self._reported = self._reported, False
         self._failures = 0
+        self._awaits_others = False
+        self._next = self._not_before = 0.0  # a probe may have come early
         if reported:
             log.info("tracing target accepts spans again")
 

@@ -112,6 +112,20 @@ def test_a_flush_is_a_probe_that_comes_early(server: OtlpServer) -> None:
     assert outbox.queue.empty
 
 
+def test_no_wait_is_left_over_from_before_a_probe_was_accepted(server: OtlpServer) -> None:
+    server.reply = lambda _: Reply(503)
+    outbox = full_outbox(server)
+    for _ in range(10):
+        outbox.send(hurry=True)
+    server.reply = lambda _: Reply()
+    outbox.send(hurry=True)
+    outbox.queue.add(batch("new"), 1)
+
+    outbox.send()
+
+    assert len(server.named("new")) == 1
+
+
 def test_a_grpc_target_is_probed_in_the_same_way() -> None:
     grpc = pytest.importorskip("grpc", reason="the extra grpc")
     from tests.delivery.test_otlp_grpc import grpc_server, transport_to
