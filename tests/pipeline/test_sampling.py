@@ -130,7 +130,8 @@ def test_a_span_that_is_not_sampled_keeps_its_operation() -> None:
         from opentelemetry import trace
         from somatrace import *
         init_tracing("svc", config=Config(target="none", sample_rate=0.0))
-        call = trace.get_tracer("app").start_span("call", attributes={"gen_ai.operation.name": "chat", "a": 1})
+        attributes = {"gen_ai.operation.name": "chat", "a": 1}
+        call = trace.get_tracer("app").start_span("call", attributes=attributes)
         print(call.is_recording(), dict(call.attributes))
         """
     )
