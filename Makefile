@@ -65,7 +65,8 @@ interop: ## run the tests beside other tools that patch a process (sentry-sdk, d
 	@ci/tools/venv .venv-interop ci/locks/requirements-interop.lock
 	@.venv-interop/bin/python -m pytest -n 4 --dist worksteal -m interop \
 		tests/instrumentation/concurrency/test_other_concurrency.py \
-		tests/instrumentation/concurrency/test_other_patchers.py tests/runtime/test_clock.py
+		tests/instrumentation/concurrency/test_other_patchers.py tests/runtime/test_clock.py \
+		tests/faults/test_servers.py tests/faults/test_celery.py
 
 differential: ## run the test suites of ten libraries without and with tracing, and compare (hours; SUITES="httpx mcp")
 	@ci/tools/venv .venv-differential ci/locks/requirements-differential.lock

@@ -111,6 +111,10 @@ class Connection(http.client.HTTPConnection):
             return True
         return True
 
+    @property
+    def is_interrupted(self) -> bool:
+        return self._interrupted
+
     def interrupt(self) -> None:
         """Make an operation blocked in another thread raise soon (except a name lookup)."""
         self._interrupted = True
@@ -136,19 +140,40 @@ class _ReadableSocket:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Raw reader whose every read is limited to the time left."""
+    """Raw reader whose every read is limited to the time left.
+
+    What has arrived by the deadline is still read, once: a process that was frozen, as those of AWS Lambda
+    are, would send a batch again although its answer is there.
+    """
 
     def __init__(self, sock: socket.socket, connection: Connection) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._connection = connection
+        self._is_late = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._connection.remaining())
+        try:
+            self._sock.settimeout(self._connection.remaining())
+        except TimeoutError:
+            return self._read_late(buffer)
         return self._raw.readinto(buffer)
+
+    def _read_late(self, buffer: Any) -> int:
+        if self._is_late or self._connection.is_interrupted:
+            raise TimeoutError
+        self._is_late = True
+        self._sock.settimeout(0)
+        try:
+            count = self._raw.readinto(buffer)
+        except ssl.SSLWantReadError:
+            count = None
+        if count is None:
+            raise TimeoutError
+        return count
 
     def close(self) -> None:
         self._raw.close()

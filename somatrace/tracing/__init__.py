@@ -84,7 +84,7 @@ def flush(timeout: float = 5.0) -> bool:
 def shutdown(timeout: float = EXIT_LIMIT) -> bool:
     """Flush, then stop delivery for good, within `timeout` seconds; return whether all spans were delivered.
 
-    Called with 1 second when the process exits, after the sending modules are loaded. Spans that end
+    Called with 0.9 seconds when the process exits, after the sending modules are loaded. Spans that end
     afterwards are counted and dropped.
     """
     if _tracing is None or _tracing.pipeline is None:

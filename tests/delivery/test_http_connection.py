@@ -7,12 +7,16 @@ import os
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
+from somatrace.delivery.http_connection import connection_to
 from tests.delivery.support import OK, batch, http, raw_server, read_request, target
+from tests.support.waiting import HANG
 
 
 @pytest.fixture(autouse=True)
@@ -305,3 +309,44 @@ def test_no_proxy_hosts_and_this_machine_are_reached_directly(monkeypatch, host,
         http(target(f"http://{host}:{reserved.getsockname()[1]}/")).send(batch("a"), 0.3)
 
     assert proxy.heads == []
+
+
+@contextmanager
+def asked(authority: trustme.CA, answer: bytes, *, secure: bool):
+    """A connection whose request was answered so far, after which its deadline has passed."""
+    theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    authority.configure_trust(ours)
+    answered, done = threading.Event(), threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        with theirs.wrap_socket(connection, server_side=True) if secure else connection as plain:
+            read_request(plain)
+            plain.sendall(answer)
+            answered.set()
+            done.wait(HANG)
+
+    with raw_server(script) as port:
+        address = f"{'https' if secure else 'http'}://127.0.0.1:{port}"
+        connection = connection_to(urlsplit(address), ours if secure else None)
+        connection.until = time.monotonic() + HANG
+        connection.connect()
+        connection.request("POST", "/v1/traces", b"spans")
+        assert answered.wait(HANG)
+        connection.until = 0.0
+        yield connection
+        connection.close()
+        done.set()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_an_answer_that_is_there_by_the_deadline_is_read_after_it(authority, secure):
+    with asked(authority, OK, secure=secure) as connection:
+        assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("part", [b"", OK[:20]], ids=["nothing", "a part"])
+def test_an_answer_that_is_not_there_by_the_deadline_is_late(authority, part, secure):
+    with asked(authority, part, secure=secure) as connection, pytest.raises(TimeoutError):
+        connection.getresponse()

@@ -114,6 +114,10 @@ class Run:
         """What the program noted with `note(kind, …)`."""
         return [value for _, _, value in self._noted(kind)]
 
+    def moments(self, kind: str) -> list[float]:
+        """When the program noted a kind of thing."""
+        return [moment for _, moment, _ in self._noted(kind)]
+
     def wait_for(self, kind: str) -> Any:
         """Wait for a note, and return its value."""
         return wait_until(lambda: self.process.poll() is not None or self.said(kind)) and self.said(kind)[-1]
@@ -134,7 +138,7 @@ class Run:
     @property
     def exit_seconds(self) -> float:
         """From the last line of the program to the end of its process."""
-        [(_, moment, _)] = self._noted("end")
+        [moment] = self.moments("end")
         return self.ended - moment
 
 
@@ -152,11 +156,14 @@ class Service:
     def __post_init__(self) -> None:
         self.data = self.data or self.place / "data"
 
-    def start(self, source: str, **env: str) -> Run:
-        """Start a program. It notes its end unless it ends otherwise than by its last line."""
+    def start(self, source: str, *, first: str = "", **env: str) -> Run:
+        """Start a program. It notes its end unless it ends otherwise than by its last line.
+
+        `first` runs before tracing is imported.
+        """
         number = len(list(self.place.glob("notes-*")))
         script, notes = self.place / f"program-{number}.py", self.place / f"notes-{number}"
-        script.write_text(HEADER + textwrap.dedent(source) + "\nnote('end', 0)\n")
+        script.write_text(first + HEADER + textwrap.dedent(source) + "\nnote('end', 0)\n")
         notes.touch()
         given = {
             "NOTES": str(notes),

@@ -1,4 +1,4 @@
-"""Several processes of a service: forks, dead siblings, workers of a server."""
+"""Several processes of a service: forks, dead siblings, children of multiprocessing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.gunicorn_server import workers
 from tests.faults.service import service
 from tests.faults.sinks import REFUSES, copies, failing, recover
 from tests.support.waiting import wait_until
@@ -104,44 +103,45 @@ def test_what_a_dead_process_left_is_sent_by_one_of_its_siblings_only(tmp_path):
     assert faulty.waiting() == []
 
 
+#: The children of a method make spans, and live on.
+CHILDREN = """
+import multiprocessing
+
+def child():
+    work(20)
+    note("child", os.getpid())
+    time.sleep(600)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(METHOD)
+    work(10)
+    children = [context.Process(target=child, daemon=True) for _ in range(2)]
+    for one in children:
+        one.start()
+    work(10)
+    sys.stdin.read()
+"""
+
+
 @pytest.mark.slow
-def test_what_killed_workers_of_gunicorn_left_arrives_with_its_next_start(tmp_path):
-    with failing(REFUSES) as sink, service(tmp_path, sink.url, name="web") as faulty:
-        with workers(faulty) as (request, first):
-            made = [request() for _ in range(40)]
-            wait_until(lambda: len(faulty.waiting()) == 40)
-            os.killpg(first.pid, signal.SIGKILL)
-            first.wait()
-        waiting = faulty.waiting()
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_what_killed_children_of_multiprocessing_left_is_sent_by_their_parent_or_the_next_start(
+    tmp_path, method
+):
+    with failing(REFUSES) as sink, service(tmp_path, sink.url) as faulty:
+        first = faulty.start(CHILDREN.replace("METHOD", repr(method)))
+        wait_until(lambda: len(faulty.waiting()) == 60)
+        children = first.said("child")
+        for child in children:
+            os.kill(child, signal.SIGKILL)
         recover(sink, REFUSES)
-        with workers(faulty) as (request, second):
-            later = [request() for _ in range(20)]
-            wait_until(lambda: len(copies(sink)) == 60)
-            second.send_signal(signal.SIGTERM)
-            second.wait()
+        second = faulty.start("work(3)\nsys.stdin.read()")
+        wait_until(lambda: len(copies(sink)) == 63)
+        first.finish()
+        second.finish()
 
-    assert sorted(waiting) == sorted(made)
-    assert copies(sink) == dict.fromkeys([*made, *later], 1)
-    assert faulty.waiting() == []
-
-
-@pytest.mark.slow
-def test_a_killed_worker_of_gunicorn_is_succeeded_by_one_that_sends_what_it_left(tmp_path):
-    with (
-        failing(REFUSES) as sink,
-        service(tmp_path, sink.url, name="web") as faulty,
-        workers(faulty) as (request, server),
-    ):
-        made = [request() for _ in range(40)]
-        wait_until(lambda: len(faulty.waiting()) == 40)
-        recover(sink, REFUSES)
-        for worker in request.pids:
-            os.kill(worker, signal.SIGKILL)
-        while not copies(sink).keys() >= {*made}:
-            made.append(request())
-        server.send_signal(signal.SIGTERM)
-        server.wait()
-
-    assert copies(sink).keys() >= {*made}
-    assert max(copies(sink).values()) <= 2
+    assert len({*children}) == 2
+    assert copies(sink) == dict.fromkeys([*first.made(), *second.made()], 1)
+    assert first.counts().taken_over + second.counts().taken_over == 40
+    assert [run.counts().difference for run in (first, second)] == [0, 0]
     assert faulty.waiting() == []

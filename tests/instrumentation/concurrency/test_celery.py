@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,7 +15,7 @@ import pytest
 
 from tests.support.otlp_server import OtlpServer, otlp_server
 from tests.support.programs import PATIENT, otlp_env, run_program
-from tests.support.waiting import wait_until
+from tests.support.redis_server import redis_server
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,25 +52,8 @@ def retried(self):
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = tmp_path_factory.mktemp("redis")
-    address = directory / "socket"  # needs no free port
-    command = [
-        "redis-server",
-        "--port",
-        "0",
-        "--unixsocket",
-        str(address),
-        "--save",
-        "",
-        "--dir",
-        str(directory),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
-        try:
-            wait_until(lambda: _listens(address))
-            yield f"redis+socket://{address}"
-        finally:
-            redis.terminate()
+    with redis_server(tmp_path_factory.mktemp("redis")) as address:
+        yield f"redis+socket://{address}"
 
 
 @pytest.fixture
@@ -103,11 +85,6 @@ def worker(
 def send(server: OtlpServer, broker: str, directory: Path, source: str) -> str:
     program = "from tasks import *\nfrom somatrace import bind\n" + textwrap.dedent(source)
     return run_program(program, {**otlp_env(server.url), "BROKER": broker}, directory=directory).stdout
-
-
-def _listens(address: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(address)) == 0
 
 
 @pytest.mark.parametrize(

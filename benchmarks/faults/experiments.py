@@ -1,21 +1,10 @@
-"""Run a traced service under faults, start it again with its target back, and count its spans.
-
-Processes, sockets, signals and file systems are real. Each program notes every span that it has ended; what
-was delivered are distinct span ids at the target over both starts, and what is on disk is read from the
-files between them. The counts of `status()` have to agree with both: otherwise, or if a span is missing that
-was not said to be lost, the command exits with 1.
-
-    python -m benchmarks.faults [--spans 2000] [--only 503]
-"""
+"""A traced service under a fault, its next start with the target back, and what became of its spans."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults.disks import CannotMountError, file_instead, read_only, small_disk
-from tests.faults.gunicorn_server import workers
+from tests.faults.disks import file_instead, read_only, small_disk
+from tests.faults.servers import workers
 from tests.faults.service import Counts, Run, Service, service
 from tests.faults.sinks import FAILURES, ONCE, REFUSES, copies, failing, recover
 from tests.support.otlp_server import OtlpServer
@@ -54,7 +43,7 @@ class Row:
 
     def cells(self) -> str:
         figures = (self.made, self.delivered, self.on_disk, self.lost, self.duplicates)
-        took = "-" if self.exit_seconds is None else f"{self.exit_seconds:.1f}"
+        took = "-" if self.exit_seconds is None else f"{self.exit_seconds:.2f}"
         return " | ".join([*(f"{figure:,}" for figure in figures), took])
 
 
@@ -241,34 +230,3 @@ FAULTS: dict[str, Callable[[Path, int], Row]] = {
     "the next start is another service": partial(others, change="name"),
     "the next start has another target": partial(others, change="target"),
 }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.faults", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--spans", type=int, default=2000, help="spans of a program (default 2000)")
-    parser.add_argument("--only", action="append", metavar="TEXT", help="faults whose names contain a text")
-    given = parser.parse_args()
-    failed = 0
-    print("| fault | made | delivered | on disk | lost | duplicates | exit, s |")
-    print("|---|---:|---:|---:|---:|---:|---:|", flush=True)
-    for name, fault in FAULTS.items():
-        if given.only and not any(text in name for text in given.only):
-            continue
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
-            try:
-                row = fault(Path(place), max(100, given.spans))
-            except CannotMountError as error:
-                print(f"{name}: not run: {error}", file=sys.stderr)
-                continue
-        print(f"| {name} | {row.cells()} |", flush=True)
-        if row.problem:
-            failed = 1
-            print(f"{name}: {row.problem}", file=sys.stderr)
-    return failed
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)

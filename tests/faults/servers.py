@@ -1,4 +1,4 @@
-"""gunicorn with two preloaded workers, whose requests answer with the id of their span."""
+"""Servers with workers of their own, whose requests answer with the id of their span."""
 
 from __future__ import annotations
 
@@ -25,12 +25,47 @@ from somatrace import init_tracing, span
 
 init_tracing(os.environ["SERVICE"])
 
-def app(environ, start_response):
+def answer():
     with span("request"):
         span_id = get_current_span().get_span_context().span_id
+    return f"{span_id:016x} {os.getpid()}".encode()
+
+def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [f"{span_id:016x} {os.getpid()}".encode()]
+    return [answer()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "http":
+        body = answer()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
 """
+_GUNICORN: Final = (
+    "gunicorn",
+    "--bind",
+    "unix:{address}",
+    "--workers",
+    "2",
+    "--no-control-socket",
+    "--graceful-timeout",
+    "30",
+    "--timeout",
+    "120",
+)
+_UVICORN: Final = ("uvicorn", "--uds", "{address}", "--lifespan", "off", "application:asgi")
+GUNICORN: Final = "gunicorn, preloaded"
+RELOADED: Final = "uvicorn, reloaded"
+#: The modules that are run, with their arguments.
+SERVERS: Final[dict[str, tuple[str, ...]]] = {
+    "gunicorn": (*_GUNICORN, "application:app"),
+    GUNICORN: (*_GUNICORN, "--preload", "application:app"),
+    "gunicorn, threads": (*_GUNICORN, "--preload", "--worker-class", "gthread", "application:app"),
+    "gunicorn, asyncio": (*_GUNICORN, "--worker-class", "uvicorn.workers.UvicornWorker", "application:asgi"),
+    "uvicorn": (*_UVICORN, "--workers", "2"),
+    RELOADED: (*_UVICORN, "--reload"),
+    "gunicorn, gevent": (*_GUNICORN, "--worker-class", "gevent", "application:app"),
+    "gunicorn, gevent, preloaded": (*_GUNICORN, "--preload", "--worker-class", "gevent", "application:app"),
+}
 
 
 class Requests:
@@ -67,14 +102,13 @@ class Requests:
 
 
 @contextmanager
-def workers(service: Service) -> Iterator[tuple[Requests, subprocess.Popen[bytes]]]:
-    """Run the server in a process group of its own, which ends with the block."""
+def workers(service: Service, server: str = GUNICORN) -> Iterator[tuple[Requests, subprocess.Popen[bytes]]]:
+    """Run a server in a process group of its own, which ends with the block."""
     place = service.place
     (place / "application.py").write_text(_APP)
     address, log = place / "socket", place / "log"
     address.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"unix:{address}", "--workers", "2", "--preload"]
-    command += ["--no-control-socket", "--graceful-timeout", "30", "--timeout", "120", "application:app"]
+    command = [sys.executable, "-m", *(part.format(address=address) for part in SERVERS[server])]
     env = {
         **os.environ,
         **otlp_env(service.url, SOMATRACE_DATA_DIR=str(service.data), SERVICE=service.name),
