@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-road bench-page screenshots clean help
+.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-road bench-faults bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -57,6 +57,10 @@ screenshots: ## take screenshots of every page view and update those in docs/pag
 bench-road: ## measure the cost of a span from its start to the backend against the stock SDK and three other systems
 	@ci/tools/venv .venv-peers ci/locks/requirements-peers.lock
 	@.venv-peers/bin/python -m benchmarks.road
+
+bench-faults: ## compare what becomes of spans under faults with the stock SDK and three other systems
+	@ci/tools/venv .venv-peers ci/locks/requirements-peers.lock
+	@.venv-peers/bin/python -m benchmarks.faults --peers
 
 lock: ## recompile the lock files (ci/tools/lock --upgrade for newer versions)
 	@ci/tools/lock

@@ -34,6 +34,11 @@ RUN_IN = {
         "tests/benchmarks/test_faults.py",
         '"benchmarks.faults", "--spans"',
     ),
+    "make bench-faults": ("tests/benchmarks/test_faults.py", '"benchmarks.faults", "--peers"'),
+    ".venv/bin/python -m benchmarks.soak": (
+        "tests/benchmarks/test_soak.py",
+        '"benchmarks.soak", "--seconds"',
+    ),
     "make bench-road": ("tests/benchmarks/test_road.py", '"benchmarks.road", "--quick"'),
     "pip install .": ("ci/run", "pip install -qq"),
     "pip install '.[cli,local]' openai": ("ci/tools/venv", "install --no-deps"),

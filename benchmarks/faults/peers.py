@@ -139,32 +139,64 @@ def _scene(system: str) -> Iterator[Scene]:
                 program.process.wait()
 
 
-def _row(system: str, fault: Callable[[Scene], float | None]) -> str:
+@dataclass(frozen=True)
+class Row:
+    """What became of the spans of a system's first start."""
+
+    made: int
+    delivered: int
+    duplicates: int
+    p99: float
+    exit_seconds: float | None
+
+    def cells(self) -> str:
+        """Those of the long table."""
+        spans = f"{self.made:,} | {self.delivered:,} | {self.duplicates:,}"
+        return f"{spans} | {self.p99:.2f} | {self._took or '-'}"
+
+    def cell(self) -> str:
+        """That of the short table."""
+        return f"{self.delivered / self.made:.0%}{self._took and f', {self._took} s'}"
+
+    @property
+    def _took(self) -> str:
+        return "" if self.exit_seconds is None else f"{self.exit_seconds:.1f}"
+
+
+def _row(system: str, fault: Callable[[Scene], float | None]) -> Row:
     with _scene(system) as scene:
         took = fault(scene)
-        first = scene.started[0]
-        traces = first.noted("trace")
+        traces = scene.started[0].noted("trace")
         scene.sink.behave()
         scene.start(_PART).ended()
-        made = [span for *_, spans in traces for span in spans]
         copies = scene.sink.copies
-        delivered = sum(span in copies for span in made)
-        duplicates = sum(copies[span] - 1 for span in made if span in copies)
-        p99 = statistics.quantiles([seconds for _, _, seconds, _ in traces[_WARM:]], n=100)[98] * 1e3
-        cells = f"{len(made):,} | {delivered:,} | {delivered / len(made):.1%} | {duplicates:,} | {p99:.2f}"
-        return f"{cells} | {'-' if took is None else f'{took:.1f}'}"
+    made = [span for *_, spans in traces for span in spans]
+    delivered = [span for span in made if span in copies]
+    p99 = statistics.quantiles([seconds for _, _, seconds, _ in traces[_WARM:]], n=100)[98] * 1e3
+    return Row(len(made), len(delivered), sum(copies[span] - 1 for span in delivered), p99, took)
 
 
 def table(is_chosen: Callable[[str], bool]) -> int:
-    """Print a table of the chosen faults; return the exit code."""
+    """Print a table of the chosen faults, and its summary; return the exit code."""
     systems = ["sdk", *installed_peers(), "ours"]
     if missing := sorted(set(PEERS) - set(systems)):
         print(f"not installed, and so left out: {', '.join(missing)}", file=sys.stderr)
     load = os.getloadavg()[0]
-    print("| fault | system | made | delivered | share | duplicates | p99, ms | exit, s |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|", flush=True)
+    print("| fault | system | made | delivered | duplicates | p99, ms | exit, s |")
+    print("|---|---|---:|---:|---:|---:|---:|", flush=True)
+    short = [
+        f"| delivered, exit | {' | '.join(NAMES[system] for system in systems)} |",
+        "|---" * (len(systems) + 1) + "|",
+    ]
     for name, fault in FAULTS.items():
-        for system in systems if is_chosen(name) else ():
-            print(f"| {name} | {NAMES[system]} | {_row(system, fault)} |", flush=True)
+        if not is_chosen(name):
+            continue
+        cells = []
+        for system in systems:
+            row = _row(system, fault)
+            print(f"| {name} | {NAMES[system]} | {row.cells()} |", flush=True)
+            cells.append(row.cell())
+        short.append(f"| {name} | {' | '.join(cells)} |")
+    print("", *short, sep="\n")
     print(f"\nLoad of the machine before and after: {load:.1f}, {os.getloadavg()[0]:.1f}.")
     return 0
