@@ -12,6 +12,8 @@ from typing import Any, Final
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from somatrace.instrumentation.llm.isolation.answer_failures import failure_in
+from somatrace.instrumentation.llm.isolation.first_token import has_token
 from somatrace.testing import capture
 from tests.support import llm_server
 from tests.support.llm_server import INPUT_TOKENS, OUTPUT_TOKENS
@@ -287,3 +289,12 @@ def test_a_stream_whose_connection_is_lost_is_an_error(provider: ScriptedProvide
 
     assert one.status.status_code.name == "ERROR"
     assert (one.attributes or {})["error.type"]
+
+
+@pytest.mark.parametrize("look", [failure_in, has_token])
+def test_an_item_that_cannot_be_read_raises_nothing(look: Callable[[Any], Any]) -> None:
+    class Odd:
+        def __getattribute__(self, name: str) -> Any:
+            raise LookupError(name)
+
+    assert not look(Odd())
