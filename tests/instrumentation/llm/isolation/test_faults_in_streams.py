@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, Final
 
 import anyio
 import pytest
+from opentelemetry import trace
 
 from somatrace.instrumentation.llm import langchain_events, langchain_runs
+from somatrace.instrumentation.llm.isolation import bodies
+from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.postponed import Postponed
 from somatrace.testing import capture
 from tests.support import llm_server
@@ -108,6 +113,23 @@ def test_a_wrapper_that_fails_when_the_answer_is_read_is_a_fault_of_its_own() ->
     Postponed(call, broken, lambda args, kwargs: (args, kwargs)).resume({"an": "answer"})
 
     assert [type(fault) for fault in faults] == [BrokenError]
+
+
+def test_a_clock_that_raises_leaves_out_the_first_tokens_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", broken)
+
+    arrived([trace.INVALID_SPAN])
+
+
+def test_a_body_that_cannot_be_recorded_is_read() -> None:
+    faults: list[Exception] = []
+    closed: list[Any] = []
+    call = SimpleNamespace(noting=nullcontext, fault=faults.append, close=closed.append)
+
+    bodies._Body(call, broken, "3").item(b"abc")
+
+    assert [type(fault) for fault in faults] == [BrokenError]
+    assert closed == [None]
 
 
 class TestLangchain:
