@@ -110,6 +110,8 @@ class SpanState:
     holds_foreign_text = False
     #: Of a control-flow exception that was recorded: its id, and hashes of the texts that describe it.
     outcome: tuple[int, frozenset[int]] | None = None
+    #: Whether it is of a model's answer that has failed: it is no success, whatever an instrumentor says.
+    answer_failed = False
     #: The nearest span above it in this process that was open when it started, at most `MAX_ABOVE` deep.
     above: SpanState | None = None
     depth = 0

@@ -119,7 +119,8 @@ def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
         yield finding("library_own", **fields)
         return
     if not instrumentor_version:
-        yield finding("library_without", **fields)
+        if not _belongs_to_others(distribution):
+            yield finding("library_without", **fields)
         return
     if unsupported:
         yield finding("library_outside", **fields, range=f"<{first}")
@@ -133,6 +134,30 @@ def library_findings(library: Library, module: str) -> Iterator[DoctorFinding]:
         yield finding("library_namespace", **fields, module=module)
         return
     yield finding("library", **fields)
+
+
+def _belongs_to_others(distribution: str) -> bool:
+    """Whether it is installed for other libraries of the registry alone, as botocore is for litellm."""
+    others = {_canonical(distribution_of(module)) for library in INSTRUMENTED for module in library.modules}
+    waiting, seen = [_canonical(distribution)], {_canonical(distribution)}
+    while waiting:
+        dependents = _dependents().get(waiting.pop(), set())
+        if not dependents:
+            return False
+        new = dependents - seen - others
+        seen |= new
+        waiting += new
+    return True
+
+
+@cache
+def _dependents() -> Mapping[str, set[str]]:
+    """By installed distribution, those that require it."""
+    found: dict[str, set[str]] = {}
+    for name in {name for names in _distributions().values() for name in names}:
+        for requirement in _required(name, extra="") or ():
+            found.setdefault(_canonical(requirement.name), set()).add(_canonical(name))
+    return found
 
 
 def _major(version: str) -> int:

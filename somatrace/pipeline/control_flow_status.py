@@ -35,14 +35,16 @@ def note_outcome(span: Span, error: BaseException) -> bool:
     return False
 
 
-def restates_outcome(span: Span, status: object, description: str | None) -> bool:
-    """Whether a status is the error that a noted control-flow exception would be."""
+def is_overruled(span: Span, status: object, description: str | None) -> bool:
+    """Whether a status is not to be taken: the error that a noted control-flow exception would be, or the
+    success of an answer that has failed."""
     state = state_of(span)
-    if state is None or state.outcome is None:
+    if state is None or (state.outcome is None and not state.answer_failed):
         return False
+    code = status
     if isinstance(status, Status):
-        return _restates(state, status.status_code, status.description)
-    return _restates(state, status, description)
+        code, description = status.status_code, status.description
+    return (state.answer_failed and code is StatusCode.OK) or _restates(state, code, description)
 
 
 def without_failure(kept: dict[str, Any], state: SpanState, status: StatusCode) -> None:

@@ -21,7 +21,7 @@ from opentelemetry.util import types
 
 from somatrace.context.failure_notes import note_status
 from somatrace.context.span_state import SpanState
-from somatrace.pipeline.control_flow_status import restates_outcome
+from somatrace.pipeline.control_flow_status import is_overruled
 from somatrace.pipeline.lean_attributes import LeanAttributes
 from somatrace.pipeline.recording_span import RecordingSpan
 from somatrace.pipeline.safe_values import EXACT, safe_attributes, safe_text
@@ -201,9 +201,9 @@ class LeanSpan(RecordingSpan):
             log.warning("Tried calling %s on an ended span.", "update_name")
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Like the SDK's, except to the error of an exception that is control flow."""
+        """Like the SDK's, except for a status that is overruled."""
         with fail_safe("set_status"):
-            if restates_outcome(self, status, description):
+            if is_overruled(self, status, description):
                 return
             note_status(self)
             if self._end_time is not None:

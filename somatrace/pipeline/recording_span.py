@@ -9,7 +9,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from opentelemetry.util import types
 
 from somatrace.context.failure_notes import note_event, note_failure, note_status
-from somatrace.pipeline.control_flow_status import note_outcome, restates_outcome
+from somatrace.pipeline.control_flow_status import is_overruled, note_outcome
 from somatrace.pipeline.safe_span import SafeSpan
 from somatrace.pipeline.safe_values import safe_attributes
 from somatrace.pipeline.span_times_and_kinds import valid_time
@@ -42,9 +42,9 @@ class RecordingSpan(SafeSpan):
         super().add_event(name, {**(given or {}), **noted} if noted else given, timestamp)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status like the SDK does, except to the error of an exception that is control flow."""
+        """Set the status like the SDK does, except for a status that is overruled."""
         with fail_safe("set_status"):
-            if restates_outcome(self, status, description):
+            if is_overruled(self, status, description):
                 return
             note_status(self)
         super().set_status(status, description)

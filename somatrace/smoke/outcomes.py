@@ -24,7 +24,8 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "broken": Outcome(
         1,
         "the trace could not be created: {what}",
-        "rerun with SOMATRACE_DEBUG=1 in the environment, then report it as a somatrace bug",
+        "raise --timeout if the machine is busy; otherwise rerun with SOMATRACE_DEBUG=1 in the environment, "
+        "then report it as a somatrace bug",
     ),
     "off": Outcome(
         2,

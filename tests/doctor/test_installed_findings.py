@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from somatrace.doctor.installed_findings import (
+    _dependents,
+    _distributions,
     distribution_of,
     installed_findings,
     library_findings,
@@ -33,8 +35,15 @@ def install(tmp_path, monkeypatch):
             (info / "top_level.txt").write_text(module + "\n")
             (tmp_path / module).mkdir()
             (tmp_path / module / "__init__.py").write_text("raise AssertionError('imported')")
+        forget()
 
-    return make
+    def forget() -> None:
+        _distributions.cache_clear()
+        _dependents.cache_clear()
+
+    yield make
+    monkeypatch.undo()
+    forget()
 
 
 def found(kind: str) -> list[str]:
@@ -87,6 +96,18 @@ def test_a_library_without_its_instrumentor_is_a_note_and_is_not_imported(instal
 
     assert (noted.kind, noted.level) == ("library_without", "note")
     assert noted.text.endswith("needs `pip install opentelemetry-instrumentation-smallmodel`")
+
+
+@pytest.mark.parametrize(("dependent", "noted"), [("litellm", False), ("a-service", True)])
+def test_a_library_that_others_of_the_registry_bring_along_is_not_noted(install, dependent, noted):
+    install("smallmodel", "1.2.3", module="smallmodel")
+    install("smallclient", "1.0", "smallmodel>=1", module="smallclient")
+    install(dependent, "99.0", "smallclient", module=dependent.replace("-", "_"))
+
+    library = Library("smallmodel", "model", ("smallmodel",), "smallmodel", "SmallModelInstrumentor")
+    findings = list(library_findings(library, "smallmodel"))
+
+    assert bool(findings) is noted
 
 
 def test_a_package_without_the_module_that_is_instrumented_does_not_matter(install):

@@ -20,6 +20,7 @@ from tests.support.waiting import HANG
 #: Parts that run inside the programs of users. Commands and the local server are processes of their own.
 TRACED = (
     "api",
+    "config",
     "context",
     "delivery",
     "guard",
@@ -32,29 +33,61 @@ TRACED = (
     "propagation",
     "runtime",
     "spool",
+    "testing.py",
     "tracing",
 )
 CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep", "time", "time_ns"}
 
 
-def direct_uses(path: Path) -> list[str]:
-    """The places where a module calls a clock function that the program can replace."""
+#: Methods that read such a clock: of dates, of conditions, and of the queues that are written in Python.
+READERS = {"LifoQueue", "PriorityQueue", "Queue", "now", "today", "utcnow", "wait_for"}
+
+
+def direct_uses(source: str) -> list[str]:
+    """The expressions of a module that read a clock which the program can replace."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
             text = ast.unparse(node)
             of_time = text.startswith("time.") and node.attr in CLOCKS
-            if of_time or (node.attr in ("now", "wait_for") and text != "clock.now"):
-                found.append(f"{path.name}: {text}")
-        elif isinstance(node, ast.ImportFrom) and node.module == "time":
-            found.append(f"{path.name}: from time import")
+            if of_time or (node.attr in READERS and text != "clock.now"):
+                found.append(text)
+        elif isinstance(node, ast.Import) and any(one.name == "time" and one.asname for one in node.names):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and node.module in ("time", "queue"):
+            names = {one.name for one in node.names}
+            if node.module == "time" or names & READERS:
+                found.append(ast.unparse(node))
     return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "time.monotonic()",
+        "from time import monotonic",
+        "import time as clock",
+        "dt.datetime.now()",
+        "dt.datetime.utcnow()",
+        "dt.date.today()",
+        "condition.wait_for(ready, 1)",
+        "queue.Queue().get(timeout=1)",
+        "from queue import Queue",
+    ],
+)
+def test_a_replaceable_clock_is_found(source: str):
+    assert direct_uses(source) != []
 
 
 def test_traced_processes_read_the_clock_in_one_place(root: Path):
     files = [root / "somatrace" / part for part in TRACED]
     modules = [path for part in files for path in ([part] if part.suffix else part.rglob("*.py"))]
-    uses = [use for path in modules if path.name != "clock.py" for use in direct_uses(path)]
+    uses = {
+        f"{path.name}: {use}"
+        for path in modules
+        if path.name != "clock.py"
+        for use in direct_uses(path.read_text())
+    }
 
     # timestamps of spans and events come from the clock that the SDK reads
     stamped = {
@@ -67,7 +100,7 @@ def test_traced_processes_read_the_clock_in_one_place(root: Path):
         "noted_spans.py",
         "recording_span.py",
     }
-    assert set(uses) == {f"{name}: time.time_ns" for name in stamped}
+    assert uses == {f"{name}: time.time_ns" for name in stamped}
 
 
 def test_the_clock_gives_the_date_in_utc():
@@ -152,6 +185,41 @@ for number in range(3):
             otlp_env(server.url),
         )
         assert len(server.wait_for(3)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.interop
+def test_spans_arrive_if_somatrace_is_imported_under_a_replaced_clock(freeze: str):
+    if freeze == RAISING:
+        pytest.skip("libraries read the clock when they are imported")
+    with otlp_server() as server:
+        run_program(
+            f"""{freeze}
+freeze()
+from somatrace import flush, init_tracing, span
+init_tracing("test")
+for number in range(3):
+    with span("work"): pass
+    assert flush(60)
+""",
+            otlp_env(server.url),
+            timeout=180,
+        )
+        assert len(server.wait_for(3)) == 3
+
+
+def test_the_clock_is_pythons_if_somatrace_is_imported_under_a_replaced_one():
+    run_program(
+        """
+import time
+given = time.monotonic
+time.monotonic = time.time = lambda: 0.0
+from somatrace.runtime.clock import clock
+assert clock.monotonic() >= given() - 60 > 0 and clock.time() > 1e9
+assert time.monotonic() == 0.0
+""",
+        {},
+    )
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from somatrace import semconv
 from somatrace.instrumentation.llm.isolation import stored_answers
+from somatrace.instrumentation.llm.isolation.answer_failures import mark_failed
 from somatrace.instrumentation.loaded_modules import modules_of
 from somatrace.runtime.fail_safe import fail_safe
 
@@ -191,6 +192,9 @@ def _note_result(span: Any, result: Any, *_: Any, **__: Any) -> None:
 def _note_messages(span: Any, messages: Iterable[Any]) -> None:
     for message in messages:
         _note(span, getattr(message, "usage_metadata", None))
-        model = (getattr(message, "response_metadata", None) or {}).get("model_name")
+        metadata = getattr(message, "response_metadata", None) or {}
+        model = metadata.get("model_name")
         if isinstance(model, str) and model:
             span.set_attribute(semconv.RESPONSE_MODEL, model)
+        if metadata.get("finish_reason") == "error":
+            mark_failed(span, "error")

@@ -166,6 +166,21 @@ class TestAnAnswerThatIsNotCompleted:
         assert one.status.status_code.name == "ERROR"
         assert (one.attributes or {})["error.type"] == "failed"
 
+    def test_because_it_was_cancelled_is_no_error(self, provider: ScriptedProvider, responses: Any) -> None:
+        given = answer(background=True)
+
+        with capture() as seen:
+            provider.answer({**given, "status": "queued", "usage": None, "output": []})
+            responses.create(model="m", input="hi", background=True)
+            provider.answer({**given, "status": "cancelled"})
+            for _ in range(2):
+                responses.retrieve(given["id"])
+
+        (one,) = seen.spans
+        assert one.status.status_code.name != "ERROR"
+        assert (one.attributes or {})["somatrace.outcome"] == "cancelled"
+        assert details(one) == DETAILS
+
 
 def _known(status: str | None) -> Any:
     return SimpleNamespace(response_status=status)

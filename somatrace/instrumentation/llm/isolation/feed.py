@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Protocol
 
+from somatrace.instrumentation.llm.isolation.answer_failures import failure_in
 from somatrace.instrumentation.llm.isolation.first_token import has_token
 from somatrace.runtime.fail_safe import from_a_signal
 
@@ -33,6 +34,9 @@ class Call(Protocol):
 
     def answering(self) -> None:
         """Note on the spans of the call that the first token of its answer has just arrived."""
+
+    def answer_failed(self, error: BaseException | str) -> None:
+        """Mark the spans of the call as failed with an exception or an error type."""
 
     def close(self, error: BaseException | None = None) -> None:
         """End the spans of the call."""
@@ -151,6 +155,9 @@ class Observer:
         if not self._has_token and has_token(item):
             self._has_token = True
             self._call.answering()
+        failure = failure_in(item)
+        if failure:
+            self._call.answer_failed(failure)
         self._feed._somatrace_items.append(item)
         self._step()
 
@@ -171,6 +178,8 @@ class Observer:
         if self._done:
             return
         self._feed._somatrace_end = StopIteration() if error is None else error
+        if error is not None:
+            self._call.answer_failed(error)
         if error is None or isinstance(error, Exception):
             with _as_raised(error):
                 if not self._manages:

@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 from opentelemetry import context as otel_context
 from opentelemetry.semconv_ai import SUPPRESS_LANGUAGE_MODEL_INSTRUMENTATION_KEY
 
+from somatrace.instrumentation.llm.isolation.answer_failures import failure_in
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
 from somatrace.instrumentation.llm.isolation.first_token import arrived
 from somatrace.instrumentation.llm.isolation.noted_spans import CallSpans, noted_by
@@ -202,6 +203,9 @@ class GuardedCall(CallSpans):
             self._given = self._stand_in.given
             if self._read is not None and not self._stand_in.streams:
                 self._given = self._read(self._given)
+            failure = "" if self._stand_in.streams else failure_in(self._given)
+            if failure:
+                self.answer_failed(failure)
         except Exception as error:
             self.fault(error)
 

@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
-from somatrace import semconv
 from somatrace.context.collector_safety import changing
-from somatrace.context.control_flow import outcome_of
+from somatrace.instrumentation.llm.isolation.answer_failures import mark_failed
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.type_names import type_name
 
@@ -65,10 +64,21 @@ class CallSpans:
         self._open: list[trace.Span] | None = None
         #: Whether the call has had a span.
         self.has_spans = False
+        self._answer_failure = ""
 
     def started(self, span: trace.Span) -> None:
         self.has_spans = True
         self._spans.append(span)
+        if self._answer_failure:
+            mark_failed(span, self._answer_failure)
+
+    def answer_failed(self, error: BaseException | str) -> None:
+        """The answer has failed with an exception, or an error type. So have the spans of the call, whatever
+        the instrumentor says of them."""
+        if isinstance(error, str):  # an exception is not kept: it keeps frames, and they the stream
+            self._answer_failure = error
+        for span in self._spans:
+            mark_failed(span, error)
 
     def resumed(self) -> trace.Span | None:
         return self._open.pop(0) if self._open else None
@@ -98,12 +108,8 @@ class CallSpans:
         """End the spans that are still open, with what they have."""
         for span in self._spans:
             if span.is_recording():
-                outcome = outcome_of(error)
-                if outcome:
-                    span.set_attribute(semconv.OUTCOME, outcome)
-                elif error is not None:
-                    span.set_status(trace.Status(trace.StatusCode.ERROR, type_name(error)))
-                    span.set_attribute(semconv.ERROR_TYPE, type_name(error))
+                if error is not None:
+                    mark_failed(span, error)
                 span.end()
         self._spans.clear()
 

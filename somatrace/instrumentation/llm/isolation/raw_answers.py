@@ -11,6 +11,7 @@ import functools
 import zlib
 from typing import Any, Protocol
 
+from somatrace.instrumentation.llm.isolation.answer_failures import failure_in
 from somatrace.instrumentation.llm.isolation.body_text import BodyText
 from somatrace.instrumentation.llm.isolation.feed import Feed, Observer
 from somatrace.instrumentation.llm.isolation.postponed import Postponed
@@ -22,6 +23,8 @@ _SECOND_READS = ("StreamConsumed",)
 
 
 class _Call(Protocol):
+    def answer_failed(self, error: BaseException | str) -> None: ...
+
     def close(self, error: BaseException | None = None) -> None: ...
 
 
@@ -169,6 +172,9 @@ class Body:
         with fail_safe("raw answers"):
             answer, is_known = (None, False) if error is not None else self._answer()
             if answer is not None:
+                failure = failure_in(answer)
+                if failure:
+                    self._call.answer_failed(failure)
                 self._waiting.resume(answer)
             if not is_known and not self._waiting.has_spans:
                 self._waiting.resume(self._feed, error)

@@ -14,12 +14,13 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from somatrace import semconv
+from somatrace.instrumentation.llm.isolation.answer_failures import mark_failed
 from somatrace.instrumentation.llm.isolation.feed import Feed
 from somatrace.instrumentation.llm.isolation.postponed import LeftError
 from somatrace.runtime.fail_safe import fail_safe
 
 #: States in which an answer is over without being complete.
-_ENDED_EARLY: Final = ("incomplete", "failed")
+_ENDED_EARLY: Final = ("incomplete", "failed", "cancelled")
 #: States of answers in progress; all others are final.
 _UNFINISHED: Final = ("queued", "in_progress")
 #: Unfinished background answers to keep, and finished ones to know; beyond it, the oldest are dropped.
@@ -147,10 +148,12 @@ class _Over(str):
 
 
 def complete_span(answer: Any, span: trace.Span) -> None:
-    """Name the requested model of an answer that was fetched, and mark the span of one that has failed."""
+    """Name the requested model of an answer that was fetched, and how an answer has ended early."""
     model = getattr(answer, "request_model", None)
     if isinstance(model, str) and model:
         span.set_attribute(semconv.REQUEST_MODEL, model)
-    if getattr(answer, "response_status", None) == "failed":
-        span.set_attribute(semconv.ERROR_TYPE, "failed")
-        span.set_status(trace.StatusCode.ERROR)
+    status = getattr(answer, "response_status", None)
+    if status == "failed":
+        mark_failed(span, "failed")
+    elif status == "cancelled":
+        span.set_attribute(semconv.OUTCOME, "cancelled")
