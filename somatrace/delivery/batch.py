@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from somatrace.delivery.restricted import Restricted
+from somatrace.delivery.tenant_shares import Shares, spans_of, summed
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal_entry import Entry
@@ -23,6 +24,8 @@ class Batch:
     body: bytes | None
     spans: int
     since: float
+    #: What each tenant has in it.
+    shares: Shares
     #: Where it is on disk, if it is.
     entries: tuple[Entry, ...] = ()
     #: If it has content.
@@ -44,6 +47,11 @@ class Batch:
         """Bytes in memory."""
         more = 0 if self.restricted is None else len(self.restricted.without_content)
         return 0 if self.body is None else len(self.body) + more
+
+    @property
+    def tenants(self) -> dict[str, int]:
+        """The number of spans by tenant."""
+        return spans_of(self.shares, self.spans)
 
     @property
     def length(self) -> int:
@@ -88,6 +96,7 @@ def merged(batches: Sequence[Batch]) -> Batch:
         b"".join(bodies) if bodies else None,
         sum(batch.spans for batch in batches),
         batches[0].since,
+        summed(batch.shares for batch in batches),
         tuple(entry for batch in batches for entry in batch.entries),
         is_left=batches[0].is_left,
         parts=tuple(batches),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +13,14 @@ from somatrace.delivery.batch import Batch, merged, merges, separated
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.restricted import Restricted
+from somatrace.delivery.tenant_shares import Shares, divided
+from somatrace.delivery.trimmed_record import shares_in
 from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal import Journal
     from somatrace.delivery.journal_entry import Entry
+    from somatrace.delivery.spool_room import GivenUp
 
 log = logging.getLogger("somatrace")
 
@@ -25,6 +28,9 @@ log = logging.getLogger("somatrace")
 MAX_WAITING: Final = 8192
 #: Full segments, each of which takes a descriptor, above which that happens too.
 MAX_SEGMENTS: Final = 32
+#: Seconds that a batch waits at most until there is room for it on a full disk. After that the oldest
+#: segments are deleted, whatever is in them.
+MAX_MAKING_ROOM: Final = 1.0
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -101,22 +107,29 @@ class BatchQueue:
         return [part for batch in self._all() for part in batch.parts or (batch,)]
 
     def _all(self) -> list[Batch]:
-        with self._lock:
-            return [*([self._taken] if self._taken is not None else []), *self._waiting]
+        # without the lock, which is held while a segment is rewritten: `status` must not wait for a disk
+        taken = self._taken
+        return [*([taken] if taken is not None else []), *self._waiting.copy()]
 
     # -- any thread -------------------------------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
-        """Write a batch down and keep it; above the limits the oldest ones are lost."""
+    def add(
+        self, body: bytes, spans: int, restricted: Restricted | None = None, shares: Shares | None = None
+    ) -> None:
+        """Write a batch down and keep it; above the limits others are lost.
+
+        `shares` is what each tenant has in it.
+        """
         journal = self._opened()
         deleted = journal.deleted if journal is not None else 0
-        entry = journal.add(body, spans, restricted) if journal is not None else None
+        entry = self._written(journal, body, spans, restricted, shares or {}) if journal is not None else None
         entries = (entry,) if entry is not None else ()
-        batch = Batch(body, spans, clock.monotonic(), entries, restricted)
+        batch = Batch(body, spans, clock.monotonic(), shares or {}, entries, restricted)
+        self._ledger.keep(batch.tenants)
         with self._lock:
             if journal is not None and journal.deleted > deleted:
                 gone = [one for one in self._waiting if one.body is None and not one.is_on_disk]
-                self._lose_waiting("disk", gone)
+                self._lose_waiting("spool_full", gone)
             if entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
@@ -128,16 +141,49 @@ class BatchQueue:
                 self._set_aside(journal)
         self._mark_done()
 
+    def _written(
+        self, journal: Journal, body: bytes, spans: int, restricted: Restricted | None, shares: Shares
+    ) -> Entry | None:
+        """Write a batch, for which tenants that have much on disk give up some of it if that is full."""
+        size = len(body) + (0 if restricted is None else len(restricted.without_content))
+        until = clock.monotonic() + MAX_MAKING_ROOM
+        while clock.monotonic() < until:
+            with self._lock:
+                taken = () if self._taken is None else self._taken.entries
+                given = journal.give_up(size, {id(entry.segment) for entry in taken})
+                if given is None:
+                    break
+                self._follow(given)
+        return journal.add(body, spans, restricted, shares)
+
+    def _follow(self, given: GivenUp) -> None:
+        """Have batches agree with their records on disk, with the lock held."""
+        kept: deque[Batch] = deque()
+        for batch in self._waiting:
+            if batch.entries and batch.entries[0] in given.changed:
+                (entry,) = batch.entries
+                self._bytes -= batch.size
+                batch.body = batch.restricted = None
+                batch.spans, batch.shares = entry.spans, entry.shares
+            if batch.spans:
+                kept.append(batch)
+        self._waiting = kept
+        self._ledger.lose_waiting("spool_full", given.spans)
+        self._ledger.lose_left("spool_full", given.own_left)
+        self._aside -= given.own_left.total()
+        self._ledger.count("content_removed", given.without_content)
+
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
         journal = self._opened()
         entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
         spans = sum(entry.spans for entry in entries)
-        self._ledger.count("taken_over", spans)
+        batches = [Batch(None, entry.spans, now, entry.shares, (entry,), is_left=True) for entry in entries]
+        self._ledger.take_over(_tenants(batches))
         self._aside = max(0, self._aside - spans) if entries else 0
         with self._lock:
-            self._waiting += [Batch(None, entry.spans, now, (entry,), is_left=True) for entry in entries]
+            self._waiting += batches
         return bool(entries)
 
     def _opened(self) -> Journal | None:
@@ -157,13 +203,12 @@ class BatchQueue:
         gone = {
             entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
         }
-        spans = sum(
-            batch.spans for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
-        )
-        left = min(spans, self._ledger.waiting)
-        self._ledger.count("left", left)
+        found = _tenants(batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries))
+        # a batch may have been answered meanwhile
+        left, _ = divided(found, min(sum(found.values()), self._ledger.waiting))
+        self._ledger.leave(left)
         self.journal.close(timeout)
-        return left + self._aside
+        return sum(left.values()) + self._aside
 
     # -- the thread that sends --------------------------------------------------------------------------
 
@@ -222,7 +267,7 @@ class BatchQueue:
             for part in gone:
                 self._forget(part)
         self._mark_done()
-        self._ledger.lose("disk", sum(part.spans for part in gone))
+        self._ledger.lose_waiting("disk", _tenants(gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -262,11 +307,14 @@ class BatchQueue:
 
     def _half(self, batch: Batch, body: bytes, spans: int, restricted: Restricted | None) -> Batch:
         """Half of a batch, with a record of its own: the other half may be answered first."""
-        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
+        shares = shares_in(body)
+        journal = self.journal
+        entry = self._written(journal, body, spans, restricted, shares) if journal is not None else None
         return replace(
             batch,
             body=body,
             spans=spans,
+            shares=shares,
             restricted=restricted,
             entries=() if entry is None else (entry,),
             parts=(),
@@ -290,12 +338,14 @@ class BatchQueue:
     def lose(self, reason: str, batch: Batch) -> None:
         """Forget the taken batch, and count its spans as lost."""
         self.finish(batch)
-        self._ledger.lose(reason, batch.spans)
+        self._ledger.lose_waiting(reason, batch.tenants)
 
     # -- with the lock held -----------------------------------------------------------------------------
 
     def _forget(self, batch: Batch) -> None:
         self._bytes -= batch.size
+        for entry in batch.entries:
+            entry.is_settled = True
         self._done += batch.entries
 
     def _set_aside(self, journal: Journal) -> None:
@@ -308,9 +358,8 @@ class BatchQueue:
         chosen = set(map(id, aside))
         self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
         self._bytes -= sum(batch.size for batch in aside)
-        spans = sum(batch.spans for batch in aside)
-        self._aside += spans
-        self._ledger.count("left", spans)
+        self._aside += sum(batch.spans for batch in aside)
+        self._ledger.leave(_tenants(aside))
 
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
@@ -334,4 +383,12 @@ class BatchQueue:
         self._waiting = deque(batch for batch in self._waiting if batch not in lost)
         for batch in batches:
             self._forget(batch)
-        self._ledger.lose(reason, sum(batch.spans for batch in batches))
+        self._ledger.lose_waiting(reason, _tenants(batches))
+
+
+def _tenants(batches: Iterable[Batch]) -> Counter[str]:
+    """The number of spans of several batches by tenant."""
+    found: Counter[str] = Counter()
+    for batch in batches:
+        found.update(batch.tenants)
+    return found

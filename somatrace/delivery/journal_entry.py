@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from somatrace.delivery.tenant_shares import Shares, parsed
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import (
     DONE,
     HEADER_SIZE,
+    LEFT,
+    NOTE,
     RESTRICTED_SPANS,
     SPANS,
     WRITER,
@@ -22,13 +25,13 @@ from somatrace.spool.segment_reader import read_exactly, records
 
 
 class HeldSegment:
-    """A segment that this process holds, and how many of its records wait."""
+    """A segment that this process holds, and its records that wait."""
 
-    __slots__ = ("file", "is_synced", "pending")
+    __slots__ = ("file", "is_synced", "waiting")
 
     def __init__(self, file: SegmentFile) -> None:
         self.file = file
-        self.pending = 0
+        self.waiting: set[Entry] = set()
         self.is_synced = True
 
 
@@ -42,6 +45,10 @@ class Entry:
     size: int
     time_ns: int
     has_content: bool = False
+    #: Empty if nobody has noted them.
+    shares: Shares = field(default_factory=dict)
+    #: Nobody needs it any more, and it is about to be marked as done.
+    is_settled: bool = False
 
 
 class Contents(NamedTuple):
@@ -56,6 +63,10 @@ class Contents(NamedTuple):
     damaged: int
     #: The position behind the last record that is complete.
     end: int
+    #: What each tenant has in the records that wait, by position, where that was noted.
+    shares: Mapping[int, Shares]
+    #: Whether the process that has written it has left it in good order.
+    is_left: bool
 
     def is_of(self, owner: Mapping[str, str]) -> bool:
         """Whether it may have been written for this service and target."""
@@ -69,22 +80,33 @@ def contents_of(descriptor: int, *, complete: bool) -> Contents:
     """
     writer: Mapping[str, object] = {}
     waiting: dict[int, RecordHeader] = {}
+    shares: dict[int, Shares] = {}
     damaged = end = 0
+    note, is_left = b"", False
     for record in records(descriptor, complete=complete):
         header, payload, end = record
+        before, note = note, b""
+        is_left = header is not None and header.kind == LEFT
         if header is None:
             damaged += 1
         elif payload is None:
             damaged += header.spans
         elif header.kind in (SPANS, RESTRICTED_SPANS):
-            waiting[end - header.length - HEADER_SIZE] = header
+            position = end - header.length - HEADER_SIZE
+            waiting[position] = header
+            if before:
+                shares[position] = parsed(before)
+        elif header.kind == NOTE:
+            note = payload
         elif header.kind == WRITER:
             writer = _described(payload)
         elif header.kind == DONE:
             for place in positions_in(payload):
                 waiting.pop(place, None)
+                shares.pop(place, None)
     torn = parsed_header(read_exactly(descriptor, end, HEADER_SIZE)) if complete else None
-    return Contents(writer, waiting, damaged + (torn.spans if torn is not None else 0), end)
+    damaged += torn.spans if torn is not None else 0
+    return Contents(writer, waiting, damaged, end, shares, is_left)
 
 
 def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
@@ -94,8 +116,7 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
     """
     if contents.end < segment.file.size:
         segment.file.cut(contents.end)
-    segment.pending = len(contents.waiting)
-    return [
+    entries = [
         Entry(
             segment,
             position,
@@ -103,9 +124,12 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
             header.length,
             header.time_ns,
             has_content=header.kind == RESTRICTED_SPANS,
+            shares=contents.shares.get(position, {}),
         )
         for position, header in contents.waiting.items()
     ]
+    segment.waiting.update(entries)
+    return entries
 
 
 def _described(payload: bytes) -> Mapping[str, object]:

@@ -12,6 +12,7 @@ from somatrace.delivery.batch import Batch
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.send_result import SendResult, Transport
+from somatrace.delivery.tenant_shares import divided
 from somatrace.runtime.clock import clock
 
 log = logging.getLogger("somatrace")
@@ -171,12 +172,13 @@ class Outbox:
             self._accepted += 1
             self._rejections = 0
             rejected = min(result.rejected, batch.spans)
-            self._ledger.deliver(batch.spans - rejected, clock.monotonic() - batch.since)
+            lost, delivered = divided(batch.tenants, rejected)
+            self._ledger.deliver(delivered, clock.monotonic() - batch.since)
             for reason, spans in result.evicted.items():
                 self._ledger.evict(reason, spans)
             if rejected:
                 self._ledger.last_error = f"the target accepted a batch but rejected {rejected} of its spans"
-                self._ledger.lose("rejected", rejected)
+                self._ledger.lose_waiting("rejected", lost)
             self._recovered()
             return True
         self._failure = self._ledger.last_error = result.message

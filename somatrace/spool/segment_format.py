@@ -24,6 +24,10 @@ SPANS: Final = 1
 DONE: Final = 2
 #: Spans with content, once more without it, and the grants under which the first may leave.
 RESTRICTED_SPANS: Final = 3
+#: Describes the record of spans behind it: what each tenant has in it.
+NOTE: Final = 4
+#: The last record of a segment that its process has left in good order.
+LEFT: Final = 5
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")

@@ -21,6 +21,8 @@ from somatrace.spool.segment_reader import spans_in
 NAME: Final = "spool"
 SEGMENT: Final = ".segment"
 REPORT: Final = ".report"
+#: Behind the name of a segment that is being written to take the place of another one.
+UNFINISHED: Final = ".tmp"
 
 #: Flags that create a file to append to.
 NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND

@@ -17,7 +17,7 @@ from somatrace.config import Config, Settings, Target
 from somatrace.context.off_switch import turn_off
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import journal_of, load, renewer, transport_of
-from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.ledger import Account, Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
 from somatrace.guard.policy.resolver import PolicyResolver
@@ -32,7 +32,7 @@ from somatrace.pipeline.sampling import sampler_of
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.limits import LOAD_LIMIT
 from somatrace.runtime.misuse import misuses
-from somatrace.runtime.status import Status
+from somatrace.runtime.status import Status, TenantSpans
 from somatrace.tracing.content_policy import allows_content, grants_of, in_force, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
 
@@ -82,6 +82,9 @@ class Tracing:
             on_disk=outbox.queue.on_disk if outbox is not None else 0,
             taken_over=ledger.taken_over,
             left=ledger.left,
+            tenants={name: _spans_of(account) for name, account in ledger.tenants().items()},
+            content_removed=ledger.content_removed,
+            unclean_stops=ledger.unclean_stops,
             success_rate=ledger.success_rate,
             latency_p50=ledger.latency(0.5),
             latency_p95=ledger.latency(0.95),
@@ -132,7 +135,7 @@ def assemble(
     live.grants = grants_of(settings)
     outbox = journal = None
     if transport is not None:
-        journal = journal_of(settings, live.ledger.evict_all)
+        journal = journal_of(settings, live.ledger)
         outbox = Outbox(
             transport,
             BatchQueue(
@@ -256,6 +259,12 @@ def _cut_at(settings: Settings) -> set[int]:
     """Lengths at which texts are truncated before the guard sees them: the SDK's limits, and `content`'s."""
     limits = settings.span_limits.max_attribute_length, settings.span_limits.max_span_attribute_length
     return {annotate.MAX_CONTENT, *(limit for limit in limits if limit)}
+
+
+def _spans_of(account: Account) -> TenantSpans:
+    return TenantSpans(
+        account.ended, account.taken_over, account.waiting, account.delivered, account.left, account.lost
+    )
 
 
 def _target(target: Target) -> str:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.delivery import journal as journal_module
-from somatrace.delivery.journal import Journal, directory_of
+from somatrace.delivery.journal import Journal
+from somatrace.delivery.journal_directory import directory_of
 from somatrace.delivery.journal_entry import Entry
 from somatrace.spool.segment_format import HEADER_SIZE
 from tests.delivery.support import open_segments

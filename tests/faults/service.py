@@ -17,7 +17,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from somatrace.delivery.journal import UNSENT
+from somatrace.delivery.journal_directory import UNSENT
 from somatrace.delivery.restricted import unpacked
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, positions_in
 from somatrace.spool.segment_reader import records
