@@ -31,6 +31,9 @@ MAX_SEGMENTS: Final = 32
 #: Seconds that a batch waits at most until there is room for it on a full disk. After that the oldest
 #: segments are deleted, whatever is in them.
 MAX_MAKING_ROOM: Final = 1.0
+#: Bytes of a record, and of each tenant, besides the spans, at most.
+_BESIDE: Final = 4096
+_BESIDE_TENANT: Final = 512
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
@@ -146,6 +149,7 @@ class BatchQueue:
     ) -> Entry | None:
         """Write a batch, for which tenants that have much on disk give up some of it if that is full."""
         size = len(body) + (0 if restricted is None else len(restricted.without_content))
+        size += _BESIDE + _BESIDE_TENANT * len(shares)
         until = clock.monotonic() + MAX_MAKING_ROOM
         while clock.monotonic() < until:
             with self._lock:

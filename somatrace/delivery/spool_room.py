@@ -106,24 +106,21 @@ class SpoolRoom:
         names = [name for name in file_names(spool.descriptor) if name.endswith(SEGMENT)]
         self._forget_others(names)
         held = {name: self._of(spool, name, own.get(name)) for name in names if name != current}
-        total: Counter[str] = Counter()
+        total: dict[str, int] = {}
         for by_place in held.values():
             for place, (size, content) in by_place.items():
-                total[place] += size + content
+                total[place] = total.get(place, 0) + size + content
         owed = quotas(total, max(needed, _LEAST))
         for stage in Stage:
             for name, by_place in held.items():
                 segment = own.get(name)
                 if segment is not None and (id(segment) in in_use or _is_settling(segment)):
                     continue
-                bare = self._bare.get((name, stage), ())
-                offers = {
-                    place: owed[place]
-                    for place, (size, content) in by_place.items()
-                    if place in owed and place not in bare and (content if stage is Stage.CONTENT else size)
-                }
-                order = Order(stage, offers, self._places)
-                if offers and (given := self._give_up(spool, name, segment, order)):
+                having = owed.keys() & by_place.keys() - self._bare.get((name, stage), set())
+                offers = {place: owed[place] for place in having if by_place[place][stage is Stage.CONTENT]}
+                if offers and (
+                    given := self._give_up(spool, name, segment, Order(stage, offers, self._places))
+                ):
                     return given
         return None
 

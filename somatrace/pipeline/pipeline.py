@@ -45,6 +45,8 @@ log = logging.getLogger("somatrace")
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 #: Seconds that an exit waits for spans to be written down before the modules that send them are loaded.
 _WRITE_FIRST: Final = 0.5
+#: Reasons of losses that are not worth a line at the end of the process.
+_INTENDED: Final = frozenset({"not_sampled", "over_budget", "no_target"})
 
 
 class Pipeline:
@@ -219,17 +221,23 @@ class Pipeline:
     def _settle_accounts(self, timeout: float, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
         left = self.outbox.queue.leave(max(0.0, timeout)) if self.outbox is not None else 0
-        lost = self.ledger.lose_rest("exit")
-        self.ledger.name_lost(self.copier.tenant)
+        self.ledger.lose_rest("exit")
+        self.ledger.name_lost(self._shown_tenant)
+        lost = {reason: spans for reason, spans in self.ledger.lost.items() if reason not in _INTENDED}
         with suppress(Exception):  # a handler, or a clock that the program has replaced, may raise
             if left:
                 level = logging.INFO if in_time else logging.WARNING
                 todo = "the next start of this service or `somatrace drain` sends them"
                 log.log(level, "unsent spans on disk: %d; %s", left, todo)
             if lost:
-                log.warning(
-                    "spans lost at the end of the process: %d; the target did not accept them in time", lost
-                )
+                reasons = ", ".join(f"{reason} {spans}" for reason, spans in sorted(lost.items()))
+                log.warning("spans lost by this process: %d (%s)", sum(lost.values()), reasons)
+
+    def _shown_tenant(self, tenant: str | None) -> str:
+        try:
+            return self.copier.tenant(tenant)
+        except Exception:
+            return semconv.UNKNOWN_TENANT
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -256,7 +264,7 @@ class Pipeline:
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
         is_read = self.outbox is None or bool(self._listeners.called) or bool(self.third_party)
         guarded = self._to_send(self._items.guarded(items, is_read=is_read))
-        self.ledger.name_lost(self.copier.tenant)
+        self.ledger.name_lost(self._shown_tenant)
         if self.outbox is None:
             self.ledger.lose_ended("no_target", Counter(made.tenant for _, _, made in guarded))
             self._show(guarded)

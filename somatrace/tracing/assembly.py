@@ -263,7 +263,12 @@ def _cut_at(settings: Settings) -> set[int]:
 
 def _spans_of(account: Account) -> TenantSpans:
     return TenantSpans(
-        account.ended, account.taken_over, account.waiting, account.delivered, account.left, account.lost
+        account.ended,
+        account.taken_over,
+        account.waiting,
+        account.delivered,
+        account.left,
+        dict(account.lost),
     )
 
 
