@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.delivery.eviction import quotas
-from tests.delivery.spool_contents import SmallSpool, encoded, tenant_of, used
+from tests.delivery.spool_contents import SmallSpool, encoded, tenant_of, used, what_is_left
+from tests.support.programs import run_program
 
 NAMES = "abcdefgh"
 
@@ -141,3 +142,33 @@ def test_every_span_is_on_disk_delivered_or_counted_for_its_tenant(
     assert spool.ledger.left == len(left)
     least = min(made, key=lambda name: made[name])
     assert not lost[least] or all(lost[name] for name in made if made[name] > 2 * made[least])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_that_ends_while_it_renames_a_segment_leaves_each_span_once(
+    tmp_path: Path, moment: str
+) -> None:
+    done = run_program(
+        f"""
+        import os, pathlib
+        from tests.delivery.spool_contents import SmallSpool, encoded
+        rename = os.rename
+        def end(*args, **more):
+            if {moment == "after"}:
+                rename(*args, **more)
+            os._exit(0)
+        os.rename = end
+        spool = SmallSpool(pathlib.Path({str(tmp_path)!r}))
+        while True:
+            spans = [*[encoded("noisy") for _ in range(9)], encoded("quiet")]
+            spool.add(*spans)
+            os.write(1, b"".join(span.span_id.hex().encode() + b" " for span in spans))
+        """
+    )
+
+    made = done.stdout.split()
+    left = [span.span_id.hex() for span in what_is_left(tmp_path)]
+    gone = {*made} - {*left}
+    assert len(left) == len({*left})
+    assert {*made[9::10]} <= {*left}
+    assert bool(gone) is (moment == "after")
