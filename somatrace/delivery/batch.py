@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,3 +102,19 @@ def merged(batches: Sequence[Batch]) -> Batch:
         is_left=batches[0].is_left,
         parts=tuple(batches),
     )
+
+
+def follow(batch: Batch) -> int:
+    """Have a batch agree with its record, which has become smaller; return the bytes that it kept."""
+    size, (entry,) = batch.size, batch.entries
+    batch.body = batch.restricted = None
+    batch.spans, batch.shares = entry.spans, entry.shares
+    return size
+
+
+def tenants_of(batches: Iterable[Batch]) -> Counter[str]:
+    """The number of spans of several batches by tenant."""
+    found: Counter[str] = Counter()
+    for batch in batches:
+        found.update(batch.tenants)
+    return found

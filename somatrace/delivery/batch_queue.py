@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from somatrace.delivery.batch import Batch, merged, merges, separated
+from somatrace.delivery.batch import Batch, follow, merged, merges, separated, tenants_of
+from somatrace.delivery.eviction import Places
 from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.memory_room import give_up
 from somatrace.delivery.request_halves import halves
 from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.tenant_shares import Shares, divided
@@ -31,6 +33,8 @@ MAX_SEGMENTS: Final = 32
 #: Seconds that a batch waits at most until there is room for it on a full disk. After that the oldest
 #: segments are deleted, whatever is in them.
 MAX_MAKING_ROOM: Final = 1.0
+#: The part of the memory that is made free at once when it is full.
+_SPARE: Final = 16
 #: Bytes of a record, and of each tenant, besides the spans, at most.
 _BESIDE: Final = 4096
 _BESIDE_TENANT: Final = 512
@@ -75,6 +79,7 @@ class BatchQueue:
         self._done: list[Entry] = []
         #: Spans that wait on disk and are not in the queue.
         self._aside = 0
+        self._places = Places()
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
@@ -162,20 +167,12 @@ class BatchQueue:
 
     def _follow(self, given: GivenUp) -> None:
         """Have batches agree with their records on disk, with the lock held."""
-        kept: deque[Batch] = deque()
-        for batch in self._waiting:
-            if batch.entries and batch.entries[0] in given.changed:
-                (entry,) = batch.entries
-                self._bytes -= batch.size
-                batch.body = batch.restricted = None
-                batch.spans, batch.shares = entry.spans, entry.shares
-            if batch.spans:
-                kept.append(batch)
-        self._waiting = kept
-        self._ledger.lose_waiting("spool_full", given.spans)
+        changed = [one for one in self._waiting if one.entries and one.entries[0] in given.changed]
+        self._give_up("spool_full", sum(map(follow, changed)), given.spans, given.without_content)
         self._ledger.lose_left("spool_full", given.own_left)
         self._aside -= given.own_left.total()
-        self._ledger.count("content_removed", given.without_content)
+        self._ledger.take_over(given.of_others)
+        self._ledger.lose_waiting("spool_full", given.of_others)
 
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
@@ -184,7 +181,7 @@ class BatchQueue:
         now = clock.monotonic()
         spans = sum(entry.spans for entry in entries)
         batches = [Batch(None, entry.spans, now, entry.shares, (entry,), is_left=True) for entry in entries]
-        self._ledger.take_over(_tenants(batches))
+        self._ledger.take_over(tenants_of(batches))
         self._aside = max(0, self._aside - spans) if entries else 0
         with self._lock:
             self._waiting += batches
@@ -207,7 +204,9 @@ class BatchQueue:
         gone = {
             entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
         }
-        found = _tenants(batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries))
+        found = tenants_of(
+            batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
+        )
         # a batch may have been answered meanwhile
         left, _ = divided(found, min(sum(found.values()), self._ledger.waiting))
         self._ledger.leave(left)
@@ -271,7 +270,7 @@ class BatchQueue:
             for part in gone:
                 self._forget(part)
         self._mark_done()
-        self._ledger.lose_waiting("disk", _tenants(gone))
+        self._ledger.lose_waiting("disk", tenants_of(gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -363,7 +362,7 @@ class BatchQueue:
         self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
         self._bytes -= sum(batch.size for batch in aside)
         self._aside += sum(batch.spans for batch in aside)
-        self._ledger.leave(_tenants(aside))
+        self._ledger.leave(tenants_of(aside))
 
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
@@ -373,12 +372,22 @@ class BatchQueue:
             if batch.is_on_disk and self._bytes > self._max_bytes:
                 self._bytes -= batch.size
                 batch.body = batch.restricted = None
+        if (too_much := self._bytes - self._max_bytes) > 0:
+            freed = give_up(self._waiting, too_much + self._max_bytes // _SPARE, self._places)
+            self._give_up("backend_away", freed.size, freed.spans, freed.without_content)
         too_much, oldest = self._bytes - self._max_bytes, []
         for batch in list(self._waiting)[:-1]:
             if too_much > 0 and batch.size:
                 too_much -= batch.size
                 oldest.append(batch)
         self._lose_waiting("backend_away", oldest)
+
+    def _give_up(self, reason: str, size: int, spans: Mapping[str, int], without_content: int) -> None:
+        """Note that batches have become smaller."""
+        self._bytes -= size
+        self._waiting = deque(batch for batch in self._waiting if batch.spans)
+        self._ledger.lose_waiting(reason, spans)
+        self._ledger.count("content_removed", without_content)
 
     def _lose_waiting(self, reason: str, batches: Sequence[Batch]) -> None:
         if not batches:
@@ -387,12 +396,4 @@ class BatchQueue:
         self._waiting = deque(batch for batch in self._waiting if batch not in lost)
         for batch in batches:
             self._forget(batch)
-        self._ledger.lose_waiting(reason, _tenants(batches))
-
-
-def _tenants(batches: Iterable[Batch]) -> Counter[str]:
-    """The number of spans of several batches by tenant."""
-    found: Counter[str] = Counter()
-    for batch in batches:
-        found.update(batch.tenants)
-    return found
+        self._ledger.lose_waiting(reason, tenants_of(batches))

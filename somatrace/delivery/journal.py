@@ -248,10 +248,8 @@ class Journal:
                 log.debug("could not make room: %s", type(error).__name__)
                 return None
             self._sealed = {name: one for name, one in self._sealed.items() if one.waiting}
-            if given is not None:
-                others = Counter(size=given.of_others.total(), damaged=given.damaged)
-                if others := +others:
-                    self._evicted(others)
+            if given is not None and given.damaged:
+                self._evicted({"damaged": given.damaged})
             return given
 
     # -- those of processes that have ended ---------------------------------------------------------

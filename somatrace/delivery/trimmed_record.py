@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import semconv
 from somatrace.delivery.eviction import Order, Stage
@@ -47,7 +47,7 @@ class Trimmed:
 
 
 def trimmed(body: bytes, restricted: Restricted | None, order: Order) -> Trimmed:
-    """The batch without what the order takes. Raises `DecodeError` if it cannot be read."""
+    """The batch without what the order takes. Raises `ValueError` if it cannot be read."""
     request, closed = _parsed(body), None if restricted is None else _parsed(restricted.without_content)
     gone, without = Counter[str](), Counter[str]()
     if order.stage is not Stage.CONTENT:
@@ -134,20 +134,30 @@ def _remove(
 
 
 def _remove_ids(request: ExportTraceServiceRequest | None, ids: set[bytes]) -> None:
-    for resource in request.resource_spans if request is not None else ():
+    if request is None:
+        return
+    for resource in request.resource_spans:
         for scope in resource.scope_spans:
-            for index in range(len(scope.spans) - 1, -1, -1):
-                if scope.spans[index].span_id in ids:
-                    del scope.spans[index]
-        for index in range(len(resource.scope_spans) - 1, -1, -1):
-            if not resource.scope_spans[index].spans:
-                del resource.scope_spans[index]
+            _keep(scope.spans, lambda span: span.span_id not in ids)
+        _keep(resource.scope_spans, lambda scope: scope.spans)
+    _keep(request.resource_spans, lambda resource: resource.scope_spans)
+
+
+def _keep(messages: Any, wanted: Callable[[Any], object]) -> None:
+    """Remove all others from a repeated field."""
+    for index in range(len(messages) - 1, -1, -1):
+        if not wanted(messages[index]):
+            del messages[index]
 
 
 def _parsed(body: bytes) -> ExportTraceServiceRequest:
+    from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+    try:
+        request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
+    except DecodeError as error:
+        raise ValueError("not an encoded batch") from error
     return request
 
 

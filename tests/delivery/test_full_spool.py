@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.delivery.eviction import quotas
-from tests.delivery.spool_contents import SmallSpool, encoded, tenant_of, used, what_is_left
+from tests.delivery.spool_contents import SmallSpool, encoded, spans_in, tenant_of, used, what_is_left
 from tests.support.programs import run_program
 
 NAMES = "abcdefgh"
@@ -103,7 +103,29 @@ def test_what_an_earlier_process_left_is_shared_fairly_too(tmp_path: Path) -> No
     left = Counter(map(tenant_of, spool.left()))
 
     assert left["quiet"] == 180
-    assert spool.ledger.evicted["size"] + spool.counts("spool_full").total() == 1800 - left.total()
+    assert spool.counts("spool_full") == {"noisy": 1800 - left.total()}
+    assert spool.ledger.evicted == {}
+
+
+def test_without_a_disk_a_noisy_tenant_does_not_evict_the_others_from_memory(tmp_path: Path) -> None:
+    spool = SmallSpool(tmp_path, memory=1 << 19)
+    spool.queue._open_journal = None
+    for _ in range(300):
+        important = encoded("noisy", error=True)
+        spool.add(*[encoded("noisy") for _ in range(9)], important, encoded("quiet"))
+
+    batch = spool.queue.take(None)
+    left: Counter[str] = Counter()
+    while batch is not None:
+        assert batch.body is not None
+        assert len(spans_in(batch.body)) == batch.spans
+        left.update(map(tenant_of, spans_in(batch.body)))
+        spool.queue.finish(batch)
+        batch = spool.queue.take(None)
+
+    assert left["quiet"] == 300
+    assert spool.counts("backend_away") == {"noisy": 3000 - left["noisy"]}
+    assert spool.queue.size == 0
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
