@@ -214,6 +214,7 @@ class Journal:
         """Leave everything to the parent, in a forked child."""
         for segment in self._own():
             segment.file.close()
+        self._room.forget()
         self._reset()
 
     def release(self, in_use: Collection[int]) -> set[int]:
@@ -370,8 +371,9 @@ class Journal:
 
     def _let_go(self, segment: HeldSegment) -> None:
         """Leave a segment to others, in good order."""
-        with contextlib.suppress(OSError, ValueError):
-            segment.file.append(b"", 0, clock.time_ns(), LEFT)
+        if segment.file.size != segment.left_at:
+            with contextlib.suppress(OSError, ValueError):
+                segment.file.append(b"", 0, clock.time_ns(), LEFT)
         segment.file.close()
 
     def _mark(self, segment: HeldSegment, positions: list[int]) -> None:

@@ -27,12 +27,16 @@ from somatrace.spool.segment_reader import read_exactly, records
 class HeldSegment:
     """A segment that this process holds, and its records that wait."""
 
-    __slots__ = ("file", "is_synced", "waiting")
+    __slots__ = ("file", "is_synced", "left_at", "waiting", "was_left")
 
     def __init__(self, file: SegmentFile) -> None:
         self.file = file
         self.waiting: set[Entry] = set()
         self.is_synced = True
+        #: Whether the process that held it before has left it in good order, if there was one.
+        self.was_left = True
+        #: Its size then.
+        self.left_at = -1
 
 
 @dataclass(eq=False)
@@ -129,6 +133,8 @@ def entries_of(segment: HeldSegment, contents: Contents) -> list[Entry]:
         for position, header in contents.waiting.items()
     ]
     segment.waiting.update(entries)
+    segment.was_left = contents.is_left
+    segment.left_at = segment.file.size if contents.is_left else -1
     return entries
 
 

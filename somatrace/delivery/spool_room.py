@@ -25,7 +25,7 @@ from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import LEFT, RESTRICTED_SPANS, SPANS
 from somatrace.spool.segment_writer import full_at
-from somatrace.spool.spool_directory import SEGMENT, created_ns, file_names, used_bytes
+from somatrace.spool.spool_directory import SEGMENT, created_ns, file_names, remove_unfinished, used_bytes
 
 log = logging.getLogger("somatrace")
 
@@ -71,6 +71,13 @@ class SpoolRoom:
         self._held_by_place: dict[str, tuple[int | None, dict[str, _Held]]] = {}
         #: Places that have nothing more to give up in a segment at a stage.
         self._bare: dict[tuple[str, Stage], set[str]] = {}
+        #: Files that are open for a step: of one at a time.
+        self._open: list[SegmentFile] = []
+
+    def forget(self) -> None:
+        """Leave everything to the parent, in a forked child."""
+        for file in self._open:
+            file.close()
 
     def let_go(self, name: str, segment: HeldSegment) -> None:
         """Remember what is in a segment that this process does not hold any more."""
@@ -93,6 +100,7 @@ class SpoolRoom:
         """
         descriptor = open_segments(directory, create=False)
         try:
+            remove_unfinished(descriptor)
             needed = used_bytes(descriptor) + size + full_at(self._max_bytes) - self._max_bytes
             if needed <= 0:
                 return None
@@ -201,6 +209,7 @@ class SpoolRoom:
         after which all is as before."""
         old, given = segment.file, GivenUp()
         new = SegmentFile.create_instead(old, spool.descriptor, writer)
+        self._open = [old, new]
         moved: list[tuple[Entry, int, int, Trimmed | None]] = []
         try:
             for entry in sorted(segment.waiting, key=lambda one: one.position):

@@ -13,7 +13,7 @@ from somatrace.config import Config, Settings
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import renewer, transport_of
 from somatrace.delivery.journal import Journal
-from somatrace.delivery.journal_entry import Contents
+from somatrace.delivery.journal_entry import Contents, HeldSegment
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
@@ -52,6 +52,12 @@ class DirectoryJournal(Journal):
     def directory(self) -> Path:
         """The one that was given: whatever its name, it is not looked for again."""
         return self._place
+
+    def _let_go(self, segment: HeldSegment) -> None:
+        if segment.was_left:
+            super()._let_go(segment)
+        else:  # the next start of the service reports that
+            segment.file.close()
 
     def _accepts(self, contents: Contents) -> bool:
         return self._of_any or super()._accepts(contents)

@@ -118,9 +118,10 @@ class SegmentFile:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=spool)
         descriptor = open_file(spool, name, NEW)
+        if not _is_ours(descriptor):
+            raise FileNotFoundError(errno.ENOENT, "the segment was taken for one that nobody completes")
         made = cls(old.path.with_name(name), descriptor, old.created_ns)
         try:
-            lock(descriptor)  # of a new file that nobody looks for
             made._write((opening(writer, old.created_ns),))
         except BaseException:
             made.delete()

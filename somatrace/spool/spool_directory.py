@@ -129,6 +129,19 @@ def make_room(spool: int, size: int, *, most: int, max_days: float, now_ns: int)
     return deleted
 
 
+def remove_unfinished(spool: int) -> None:
+    """Delete segments that a process had begun to write in the place of others before it was killed."""
+    for name in file_names(spool):
+        if name.endswith(f"{SEGMENT}{UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                descriptor = open_file(spool, name, os.O_RDWR)
+                try:
+                    if lock(descriptor):
+                        os.unlink(name, dir_fd=spool)
+                finally:
+                    os.close(descriptor)
+
+
 def used_bytes(spool: int) -> int:
     """The bytes on disk of all our files in the directory."""
     return sum(_sizes(spool, file_names(spool)).values())

@@ -194,3 +194,18 @@ def test_a_process_that_ends_while_it_renames_a_segment_leaves_each_span_once(
     assert len(left) == len({*left})
     assert {*made[9::10]} <= {*left}
     assert bool(gone) is (moment == "after")
+
+
+def test_what_a_killed_process_had_begun_to_write_takes_no_room_of_the_limit(tmp_path: Path) -> None:
+    earlier = SmallSpool(tmp_path)
+    earlier.add(encoded("acme"))
+    earlier.queue.leave(5.0)
+    [path] = tmp_path.rglob("*.segment")
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_bytes(bytes(1 << 18))
+    spool = SmallSpool(tmp_path)
+    for _ in range(30):
+        spool.add(*[encoded("acme") for _ in range(40)])
+
+    assert not unfinished.exists()
+    assert len(spool.left()) > 700
