@@ -88,7 +88,7 @@ class Ledger:
         self.unheard = 0
         self.lost: Counter[str] = Counter()
         self._accounts: dict[str, Account] = {}
-        self._unguarded: Counter[tuple[str, str | None]] = Counter()
+        self._unguarded: dict[tuple[str, str | None], int] = {}
         #: Spans that wait without the content they had, which was given up to make room.
         self.content_removed = 0
         #: Earlier processes that ended without giving back what they held.
@@ -204,17 +204,18 @@ class Ledger:
         """Count a span as lost. The tenant's name may hold what must not be shown."""
         with self._lock:
             self.lost[reason] += 1
-            key = reason, tenant
-            if key not in self._unguarded and len(self._unguarded) >= _MAX_UNGUARDED:
-                key = reason, None
-            self._unguarded[key] += 1
+            try:
+                self._unguarded[reason, tenant] += 1
+            except KeyError:
+                key = (reason, tenant if len(self._unguarded) < _MAX_UNGUARDED else None)
+                self._unguarded[key] = self._unguarded.get(key, 0) + 1
 
     def name_lost(self, guarded: Callable[[str | None], str]) -> None:
         """Count what `lose` has counted for the tenants, too, by the names that the guard gives them."""
         if not self._unguarded:
             return
         with self._lock:
-            unguarded, self._unguarded = self._unguarded, Counter()
+            unguarded, self._unguarded = self._unguarded, {}
         named = [(reason, guarded(tenant), spans) for (reason, tenant), spans in unguarded.items()]
         with self._lock:
             for reason, tenant, spans in named:

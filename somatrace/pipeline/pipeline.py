@@ -368,4 +368,7 @@ class Pipeline:
 
 
 def _tenant(state: SpanState | None) -> str | None:
-    return None if state is None else state.shown.tenant
+    if state is None:
+        return None
+    own = state.tags.tenant  # of most spans, without a look at the others of the trace
+    return state.shown.tenant if own is None else own
