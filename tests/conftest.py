@@ -23,6 +23,8 @@ for _name in [name for name in os.environ if name.startswith(_FOREIGN)]:
 # Some machines switch bytecode off for all programs: each process would compile every library it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# A program that the interpreter lets crash says where.
+os.environ["PYTHONFAULTHANDLER"] = "1"
 # `import litellm` downloads a price table unless disabled.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 

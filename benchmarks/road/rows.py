@@ -83,6 +83,9 @@ def off(bench: Bench, peers: list[str], before: Path | None) -> str:
     for extra in _EXTRAS:
         cases[f"ours{extra}"] = Case("ours", "paced", {"extra": extra})
         cases[f"local{extra}"] = Case("ours", "paced", {"extra": extra}, LOCAL)
+    cases["unsampled"] = Case(
+        "ours", "paced", {"extra": "unsampled"}, further={"SOMATRACE_SAMPLE_RATE": "0"}, checked=False
+    )
     if before:
         cases["before"] = Case("ours", "paced", tree=before)
         cases["local before"] = Case("ours", "paced", {}, LOCAL, tree=before)
@@ -106,6 +109,8 @@ def off(bench: Bench, peers: list[str], before: Path | None) -> str:
                 _GOAL_WITH_EXTRA if extra else 0.25,
             )
         )
+    row = "no trace sampled, one listener, which receives the model calls"
+    lines.append(_line(found, row, "unsampled", "process", _GOAL_WITH_EXTRA))
     lines.append(_line(found, "before: content off, Langfuse target", "before", "process", 0.35))
     lines.append(_line(found, "before: content off, local target", "local before", "process", 0.40))
     lines.append(_line(found, "before: caller's thread", "before", "caller", 0.25))

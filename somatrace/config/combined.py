@@ -83,18 +83,19 @@ def _content_switch(value: object) -> bool:
         ) from None
 
 
-def sampling(reader: SettingsReader) -> tuple[str, float]:
-    """The sampler's name and rate (1.0 for samplers without a rate)."""
+def sampling(reader: SettingsReader) -> tuple[str, float, tuple[str, ...]]:
+    """The sampler's name and rate (1.0 for samplers without a rate), and the rules."""
     sampler, rate = _sampling(reader)
+    rules: tuple[str, ...] = reader.read("sample_rules")
     keeps_all = reader.variable("LANGFUSE_ENABLE_SAMPLING", boolean, safe=True) is False
-    if keeps_all and rate < 1.0:
+    if keeps_all and (rate < 1.0 or rules):
         reader.report(
             "LANGFUSE_ENABLE_SAMPLING",
-            "false keeps every trace and overrides the sampling rate: remove one of them",
+            "false keeps every trace and overrides the sampling rate and rules: remove one of them",
         )
-        reader.sources["sample_rate"] = "LANGFUSE_ENABLE_SAMPLING"
-        return sampler, 1.0
-    return sampler, rate
+        reader.sources["sample_rate"] = reader.sources["sample_rules"] = "LANGFUSE_ENABLE_SAMPLING"
+        return sampler, 1.0, ()
+    return sampler, rate, rules
 
 
 def _sampling(reader: SettingsReader) -> tuple[str, float]:

@@ -34,6 +34,7 @@ class ConfigFields:
     content_policy: PolicySource | None = field(default=None, repr=False)
     default_tenant: str | None = None
     sample_rate: float | None = None
+    sample_rules: Sequence[str] | None = None
     flush_interval: float | None = None
     queue_size: int | None = None
     queue_bytes: int | None = None

@@ -52,7 +52,7 @@ def resolve(
     if env_file:
         reader.environment.add_file(reader.label("env_file"), env_file)
     resource = combined.resource_attributes(reader)
-    sampler, sample_rate = combined.sampling(reader)
+    sampler, sample_rate, sample_rules = combined.sampling(reader)
     plain = {name: reader.read(name) for name in _PLAIN}
     settings = Settings(
         enabled=combined.enabled(reader),
@@ -65,6 +65,7 @@ def resolve(
         content_policy=config.content_policy if config is not None else None,
         sampler=sampler,
         sample_rate=sample_rate,
+        sample_rules=sample_rules,
         span_limits=combined.span_limits(reader),
         batch_size=combined.batch_size(reader, plain["queue_size"]),
         data_dir=_data_dir(reader),

@@ -100,6 +100,7 @@ class Settings:
     default_tenant: str = "unknown"
     sampler: str = "parentbased_always_on"
     sample_rate: float = 1.0
+    sample_rules: tuple[str, ...] = ()
     span_limits: SpanLimits = SpanLimits()
     flush_interval: float = 0.2
     queue_size: int = 131072

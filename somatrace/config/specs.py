@@ -25,6 +25,8 @@ from somatrace.config.parsers import (
     text,
     whole,
 )
+from somatrace.config.sample_rules import ADVICE as SAMPLE_RULES_ADVICE
+from somatrace.config.sample_rules import sample_rule
 from somatrace.config.settings import Settings, Target
 
 MILLISECONDS: Final = 0.001
@@ -195,6 +197,11 @@ SPECS: Final = (
         number(0.0, 1.0),
         "LANGFUSE_SAMPLE_RATE",
         "LANGFUSE_SAMPLING_RATE",
+    ),
+    _spec(
+        "sample_rules",
+        "share of traces kept by tenant and workflow, the first match: tenant=free-*:0.1, workflow=job*:off",
+        several(sample_rule, SAMPLE_RULES_ADVICE),
     ),
     _spec(
         "flush_interval",

@@ -202,6 +202,11 @@ def _instrumentor(scope: str) -> tuple[str, Library | None]:
     return next(((prefix, row) for prefix, row in _SCOPES if scope.startswith(prefix)), ("", None))
 
 
+def may_carry_usage(scope: str, attributes: Mapping[str, Any]) -> bool:
+    """Whether a span that starts may be that of a model call."""
+    return _instrumentor(scope)[1] is not None or bool(_operation(attributes))
+
+
 def _operation(attributes: Mapping[str, Any]) -> str:
     for key in (semconv.OPERATION, "llm.request.type", semconv.OBSERVATION_TYPE, "openinference.span.kind"):
         value = attributes.get(key)

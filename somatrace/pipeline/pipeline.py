@@ -35,6 +35,7 @@ from somatrace.pipeline.overhead_budget import OverheadBudget
 from somatrace.pipeline.queued_span import QueuedSpan, ended, weight_of
 from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
+from somatrace.pipeline.sampling import RuleSampler
 from somatrace.pipeline.span_naming import renamed
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
@@ -65,10 +66,12 @@ class Pipeline:
         send_linger: float = 0.0,
         load: Callable[[], None] = lambda: None,
         max_latency_ms: float = 0.0,
+        rules: RuleSampler | None = None,
         listeners: Sequence[Listener] = (),
         reports: ReportSchedule | None = None,
     ) -> None:
         self.budget = OverheadBudget(max_latency_ms)
+        self._rules = rules
         self.copier = copier
         self.ledger = ledger
         self.outbox = outbox
@@ -155,7 +158,7 @@ class Pipeline:
             ):
                 state.naming = renamed(span, naming, given)
         self.ledger.count_ended()
-        reason = self._drop_reason(span)
+        reason = self._drop_reason(span, state)
         if reason and not self._listeners.called:
             self.ledger.lose(reason, _tenant(state))
             return
@@ -164,18 +167,26 @@ class Pipeline:
         if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
             self.ledger.lose("exit" if self._worker.closed else "queue_full", _tenant(state))
 
-    def _drop_reason(self, span: ReadableSpan) -> str:
+    def _drop_reason(self, span: ReadableSpan, state: SpanState | None) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
         context = span._context
         if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
-        if (
-            self.budget.share == 1.0
-            or self.budget.keeps(context.trace_id)
-            or span._status.status_code is StatusCode.ERROR
-        ):
+        rules, budget = self._rules, self.budget
+        if rules is None and budget.share == 1.0:
             return ""
-        return "over_budget"
+        failed = span._status.status_code is StatusCode.ERROR
+        if (
+            rules is not None
+            and state is not None
+            and not rules.keeps(context.trace_id, state, failed=failed)
+        ):
+            return "not_sampled"
+        return "" if failed or budget.keeps(context.trace_id) else "over_budget"
+
+    @property
+    def has_listeners(self) -> bool:
+        return bool(self._listeners.called)
 
     def listen(self, listener: Listener) -> None:
         """Add a listener; it receives records from now on."""
@@ -312,7 +323,7 @@ class Pipeline:
                 self._notify(item, copy)
             if item.phase != "ended":
                 continue
-            reason = self._drop_reason(item.span)
+            reason = self._drop_reason(item.span, state)
             if reason:
                 self.ledger.lose_ended(reason, {made.tenant: 1})
                 continue

@@ -174,6 +174,10 @@ class GuardingSpanProcessor(SynchronousMultiSpanProcessor):
         self._pipeline.flush(EXIT_LIMIT)
         self._pipeline.third_party.shut(EXIT_LIMIT)
 
+    @property
+    def has_listeners(self) -> bool:
+        return self._pipeline.has_listeners
+
     # -- behind the guard ---------------------------------------------------------------------------
 
     @property

@@ -28,7 +28,7 @@ from somatrace.pipeline.pipeline import Pipeline
 from somatrace.pipeline.provider import SomatraceProvider
 from somatrace.pipeline.provider_takeover import take_over
 from somatrace.pipeline.resource import resource_of
-from somatrace.pipeline.sampling import sampler_of
+from somatrace.pipeline.sampling import rule_sampler_of, sampler_of
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.limits import LOAD_LIMIT
 from somatrace.runtime.misuse import misuses
@@ -176,6 +176,7 @@ def assemble(
         send_linger=settings.flush_interval - linger if journal is not None else 0.0,
         load=partial(load, settings.target),
         max_latency_ms=settings.max_latency_ms,
+        rules=rule_sampler_of(settings.sample_rules, settings.default_tenant),
         listeners=listeners,
         reports=reports_of(
             settings, live.status, lambda: str(resource().attributes[semconv.SERVICE_INSTANCE])

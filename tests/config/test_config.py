@@ -610,6 +610,32 @@ def test_a_batch_is_never_larger_than_the_queue():
     assert settings.problems
 
 
+# -- sampling rules ---------------------------------------------------------------------------------
+
+
+def test_rules_that_are_none_are_skipped_and_reported():
+    rules = (
+        "tenant=a:0.5, tenant=b, region=c:1, tenant=d:2, tenant=:1, tenant=e tenant=f:1, :1, workflow=g h:off"
+    )
+
+    settings = settings_of({"SOMATRACE_SAMPLE_RULES": rules})
+
+    assert settings.sample_rules == ("tenant=a:0.5", "workflow=g h:off")
+    assert complaints(settings) == ["SOMATRACE_SAMPLE_RULES"]
+
+
+def test_rules_of_the_code_win_and_langfuses_switch_turns_all_off():
+    assert settings_of(
+        {"SOMATRACE_SAMPLE_RULES": "tenant=a:1"}, sample_rules=["tenant=b:0"]
+    ).sample_rules == ("tenant=b:0",)
+    assert (
+        settings_of(
+            {"SOMATRACE_SAMPLE_RULES": "tenant=a:0", "LANGFUSE_ENABLE_SAMPLING": "false"}
+        ).sample_rules
+        == ()
+    )
+
+
 # -- trust ------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ class System:
     tenant: Callable[[int], AbstractContextManager[Any]] = _no_tenant
     delivered: Callable[[], int | None] = lambda: None
     block: Callable[[str], AbstractContextManager[Any]] | None = None
+    #: Of the spans of model calls, if it is not the one above.
+    client: trace.Tracer | None = None
 
 
 def none(**_: Any) -> System:
@@ -87,7 +89,7 @@ def ours(*, content: bool = False, extra: str = "", **_: Any) -> System:
         until = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
         entry = {"content": "redacted", "until": until.isoformat(), "reason": "benchmark"}
         policy = {"tenants": dict.fromkeys(TENANTS, entry)}
-    listeners = [_listen] if extra == "listener" else []
+    listeners = [_listen] if extra in ("listener", "unsampled") else []
     init_tracing("bench", config=Config(content_policy=policy), listeners=listeners)
     if extra == "processor":
         from opentelemetry.sdk.trace import SpanProcessor
@@ -105,6 +107,7 @@ def ours(*, content: bool = False, extra: str = "", **_: Any) -> System:
         ),
         lambda: status().delivered,
         span,
+        trace.get_tracer("opentelemetry.instrumentation.openai.v1") if extra == "unsampled" else None,
     )
 
 

@@ -81,7 +81,9 @@ def workflow(system: System, number: int, content: tuple[str, str] | None = None
             step.set_attribute("step.number", 1)
         with start("retrieve") as step:
             step.set_attributes({"db.system.name": "chroma", "retrieval.documents": 4})
-        with start("openai.chat", kind=SpanKind.CLIENT) as call:
+        with (system.client or system.tracer).start_as_current_span(
+            "openai.chat", kind=SpanKind.CLIENT
+        ) as call:
             set_call(call, number, content)
         with start("write") as step:
             step.set_attribute("step.number", 2)
