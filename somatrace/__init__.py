@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from somatrace.guard import ContentPolicy
     from somatrace.listeners.record import Listener, Record
     from somatrace.propagation import incoming, outgoing
-    from somatrace.runtime.status import Status
+    from somatrace.runtime.status import Status, TenantSpans
     from somatrace.semconv import Kind
     from somatrace.tracing import flush, init_tracing, shutdown, status
 
@@ -26,6 +26,7 @@ _HOMES = {
     "Listener": "listeners.record",
     "Record": "listeners.record",
     "Status": "runtime.status",
+    "TenantSpans": "runtime.status",
     "bind": "api.bind",
     "bound": "api.bind",
     "content": "api.annotate",
@@ -49,6 +50,7 @@ __all__ = [
     "Listener",
     "Record",
     "Status",
+    "TenantSpans",
     "bind",
     "bound",
     "content",

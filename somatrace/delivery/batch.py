@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
+from somatrace.delivery.request_halves import halves
 from somatrace.delivery.restricted import Restricted
+from somatrace.delivery.tenant_shares import Shares, spans_of, summed
+from somatrace.delivery.trimmed_record import shares_in
 
 if TYPE_CHECKING:
     from somatrace.delivery.journal_entry import Entry
+
+#: The doubts about a batch that was rejected itself.
+REJECTED: Final = 2
 
 
 @dataclass(eq=False)
@@ -23,6 +30,8 @@ class Batch:
     body: bytes | None
     spans: int
     since: float
+    #: What each tenant has in it; empty if nobody has noted it.
+    shares: Shares = field(default_factory=dict)
     #: Where it is on disk, if it is.
     entries: tuple[Entry, ...] = ()
     #: If it has content.
@@ -50,6 +59,11 @@ class Batch:
         return 0 if self.body is None else len(self.body) + more
 
     @property
+    def tenants(self) -> dict[str, int]:
+        """The number of spans by tenant."""
+        return spans_of(self.shares, self.spans)
+
+    @property
     def length(self) -> int:
         """Bytes of the request."""
         return sum(entry.size for entry in self.entries) if self.body is None else len(self.body)
@@ -58,6 +72,11 @@ class Batch:
     def is_on_disk(self) -> bool:
         """Whether it was written down, and not deleted since to make room."""
         return bool(self.entries) and all(entry.segment.file.is_held for entry in self.entries)
+
+    @property
+    def doubts(self) -> int:
+        """How likely it is to be rejected: the more, the later it is tried."""
+        return REJECTED if self.rejections or self.is_suspect else int(self.is_half)
 
     @property
     def is_untried(self) -> bool:
@@ -94,7 +113,40 @@ def merged(batches: Sequence[Batch]) -> Batch:
         b"".join(bodies) if bodies else None,
         sum(batch.spans for batch in batches),
         batches[0].since,
+        summed(batch.shares for batch in batches),
         tuple(entry for batch in batches for entry in batch.entries),
         is_left=batches[0].is_left,
         parts=tuple(batches),
     )
+
+
+def follow(batch: Batch) -> int:
+    """Have a batch agree with its record, which has become smaller; return the bytes that it kept."""
+    size, (entry,) = batch.size, batch.entries
+    batch.body = batch.restricted = None
+    batch.spans, batch.shares = entry.spans, entry.shares
+    return size
+
+
+def tenants_of(batches: Iterable[Batch]) -> Counter[str]:
+    """The number of spans of several batches by tenant."""
+    found: Counter[str] = Counter()
+    for batch in batches:
+        found.update(batch.tenants)
+    return found
+
+
+def halved(batch: Batch) -> list[Batch]:
+    """The two halves of a batch in memory, which are not on disk; none if it cannot be split."""
+    parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+    if parts is None:
+        return []
+    of_restricted: Sequence[Restricted | None] = (None, None)
+    if batch.restricted is not None:
+        without = halves(batch.restricted.without_content) or ((b"", 0), (b"", 0))
+        of_restricted = [replace(batch.restricted, without_content=half) for half, _ in without]
+    half = replace(batch, entries=(), parts=(), is_half=True, rejections=0)
+    return [
+        replace(half, body=body, spans=spans, shares=shares_in(body), restricted=restricted)
+        for (body, spans), restricted in zip(parts, of_restricted, strict=True)
+    ]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from somatrace.delivery.batch import Batch, merged, merges, separated
+from somatrace.delivery.batch import REJECTED, Batch, follow, halved, merged, merges, separated, tenants_of
+from somatrace.delivery.eviction import Places
 from somatrace.delivery.ledger import Ledger
-from somatrace.delivery.request_halves import halves
+from somatrace.delivery.memory_room import give_up, left_to_disk, oldest
 from somatrace.delivery.restricted import Restricted
+from somatrace.delivery.tenant_shares import Shares, divided
 from somatrace.runtime.clock import clock
 
 if TYPE_CHECKING:
-    from somatrace.delivery.dead_letters import DeadLetters
     from somatrace.delivery.journal import Journal
     from somatrace.delivery.journal_entry import Entry
-    from somatrace.delivery.send_result import SendResult
+    from somatrace.delivery.spool_room import GivenUp
 
 log = logging.getLogger("somatrace")
 
@@ -27,10 +27,16 @@ log = logging.getLogger("somatrace")
 MAX_WAITING: Final = 8192
 #: Full segments, each of which takes a descriptor, above which that happens too.
 MAX_SEGMENTS: Final = 32
+#: Seconds that a batch waits at most until there is room for it on a full disk. After that the oldest
+#: segments are deleted, whatever is in them.
+MAX_MAKING_ROOM: Final = 1.0
+#: The part of the memory that is made free at once when it is full.
+_SPARE: Final = 16
+#: Bytes of a record, and of each tenant, besides the spans, at most.
+_BESIDE: Final = 4096
+_BESIDE_TENANT: Final = 512
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
-#: The doubts about a batch that was rejected itself.
-_REJECTED: Final = 2
 
 
 class BatchQueue:
@@ -47,17 +53,14 @@ class BatchQueue:
         max_bytes: int,
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
-        open_dead_letters: Callable[[], DeadLetters] | None = None,
     ) -> None:
-        """`open_journal` and `open_dead_letters` are called with the first batch.
+        """`open_journal` is called with the first batch.
 
         `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
         """
         #: None before the first batch, or if batches wait in memory only.
         self.journal: Journal | None = None
         self._open_journal = open_journal
-        self._dead_letters: DeadLetters | None = None
-        self._open_dead_letters = open_dead_letters
         self._allows = allows
         self._ledger = ledger
         self._max_bytes = max_bytes
@@ -73,14 +76,13 @@ class BatchQueue:
         self._done: list[Entry] = []
         #: Spans that wait on disk and are not in the queue.
         self._aside = 0
+        self._places = Places()
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
         self._reset()
         if self.journal is not None:
             self.journal.forget()
-        if self._dead_letters is not None:
-            self._dead_letters.forget()
 
     @property
     def empty(self) -> bool:
@@ -110,23 +112,29 @@ class BatchQueue:
         return [part for batch in self._all() for part in batch.parts or (batch,)]
 
     def _all(self) -> list[Batch]:
-        with self._lock:
-            return [*([self._taken] if self._taken is not None else []), *self._waiting]
+        # without the lock, which is held while a segment is rewritten: `status` must not wait for a disk
+        taken = self._taken
+        return [*([taken] if taken is not None else []), *self._waiting.copy()]
 
     # -- any thread -------------------------------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> None:
-        """Write a batch down and keep it; above the limits the oldest ones are lost."""
+    def add(
+        self, body: bytes, spans: int, restricted: Restricted | None = None, shares: Shares | None = None
+    ) -> None:
+        """Write a batch down and keep it; above the limits others are lost.
+
+        `shares` is what each tenant has in it.
+        """
         journal = self._opened()
         deleted = journal.deleted if journal is not None else 0
-        entry = journal.add(body, spans, restricted) if journal is not None else None
-        entries = (entry,) if entry is not None else ()
-        batch = Batch(body, spans, clock.monotonic(), entries, restricted)
+        batch = Batch(body, spans, clock.monotonic(), shares or {}, restricted=restricted)
+        batch.entries = self._written(batch)
+        self._ledger.keep(batch.tenants)
         with self._lock:
             if journal is not None and journal.deleted > deleted:
                 gone = [one for one in self._waiting if one.body is None and not one.is_on_disk]
-                self._lose_waiting("disk", gone)
-            if entries and self._bytes + batch.size > self._max_bytes:
+                self._lose_waiting("spool_full", gone)
+            if batch.entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
             self._bytes += batch.size
@@ -137,27 +145,51 @@ class BatchQueue:
                 self._set_aside(journal)
         self._mark_done()
 
+    def _written(self, batch: Batch) -> tuple[Entry, ...]:
+        """Write a batch, for which tenants that have much on disk give up some of it if that is full."""
+        journal = self.journal
+        if journal is None or batch.body is None:
+            return ()
+        size = batch.size + _BESIDE + _BESIDE_TENANT * len(batch.shares)
+        until = clock.monotonic() + MAX_MAKING_ROOM
+        while clock.monotonic() < until:
+            with self._lock:
+                taken = () if self._taken is None else self._taken.entries
+                given = journal.give_up(size, {id(entry.segment) for entry in taken})
+                if given is None:
+                    break
+                self._follow(given)
+        entry = journal.add(batch.body, batch.spans, batch.restricted, batch.shares)
+        return () if entry is None else (entry,)
+
+    def _follow(self, given: GivenUp) -> None:
+        """Have batches agree with their records on disk, with the lock held."""
+        changed = [one for one in self._waiting if one.entries and one.entries[0] in given.changed]
+        self._give_up("spool_full", sum(map(follow, changed)), given.spans, given.without_content)
+        self._ledger.lose_left("spool_full", given.own_left)
+        self._aside -= given.own_left.total()
+        self._ledger.take_over(given.of_others)
+        self._ledger.lose_waiting("spool_full", given.of_others)
+
     def add_left(self) -> bool:
         """Add a segment of batches that an earlier process left; return whether there was one."""
         journal = self._opened()
         entries = journal.take_over() if journal is not None else ()
         now = clock.monotonic()
         spans = sum(entry.spans for entry in entries)
-        self._ledger.count("taken_over", spans)
+        batches = [
+            Batch(None, entry.spans, now, entry.shares, (entry,), is_left=True, is_suspect=entry.is_suspect)
+            for entry in entries
+        ]
+        self._ledger.take_over(tenants_of(batches))
         self._aside = max(0, self._aside - spans) if entries else 0
         with self._lock:
-            self._waiting += [
-                Batch(None, entry.spans, now, (entry,), is_left=True, is_suspect=entry.is_suspect)
-                for entry in entries
-            ]
+            self._waiting += batches
         return bool(entries)
 
     def _opened(self) -> Journal | None:
         if self.journal is None and self._open_journal is not None:
             self.journal = self._open_journal()
-            if self._open_dead_letters is not None:
-                self._dead_letters = self._open_dead_letters()
-                self._dead_letters.expire()
         return self.journal
 
     def sync(self) -> float | None:
@@ -172,13 +204,14 @@ class BatchQueue:
         gone = {
             entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
         }
-        spans = sum(
-            batch.spans for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
+        found = tenants_of(
+            batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
         )
-        left = min(spans, self._ledger.waiting)
-        self._ledger.count("left", left)
+        # a batch may have been answered meanwhile
+        left, _ = divided(found, min(sum(found.values()), self._ledger.waiting))
+        self._ledger.leave(left)
         self.journal.close(timeout)
-        return left + self._aside
+        return sum(left.values()) + self._aside
 
     # -- the thread that sends --------------------------------------------------------------------------
 
@@ -237,7 +270,7 @@ class BatchQueue:
             for part in gone:
                 self._forget(part)
         self._mark_done()
-        self._ledger.lose("disk", sum(part.spans for part in gone))
+        self._ledger.lose_waiting("disk", tenants_of(gone))
 
     def put_back(self, batch: Batch, *, last: bool = False) -> None:
         """Keep the taken batch for later, in its place or behind all others, in the parts that it had."""
@@ -255,17 +288,11 @@ class BatchQueue:
 
     def split(self, batch: Batch) -> bool:
         """Put its two halves in the place of the taken batch; False if it cannot be split."""
-        parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
-        if parts is None:
+        made = halved(batch)
+        if not made:
             return False
-        of_restricted: Sequence[Restricted | None] = (None, None)
-        if batch.restricted is not None:
-            without = halves(batch.restricted.without_content) or ((b"", 0), (b"", 0))
-            of_restricted = [replace(batch.restricted, without_content=half) for half, _ in without]
-        made = [
-            self._half(batch, body, spans, restricted)
-            for (body, spans), restricted in zip(parts, of_restricted, strict=True)
-        ]
+        for half in made:  # with a record of its own: the other half may be answered first
+            half.entries = self._written(half)
         with self._lock:
             self._taken = None
             self._forget(batch)
@@ -277,25 +304,11 @@ class BatchQueue:
         self._mark_done()
         return True
 
-    def _half(self, batch: Batch, body: bytes, spans: int, restricted: Restricted | None) -> Batch:
-        """Half of a batch, with a record of its own: the other half may be answered first."""
-        entry = self.journal.add(body, spans, restricted) if self.journal is not None else None
-        return replace(
-            batch,
-            body=body,
-            spans=spans,
-            restricted=restricted,
-            entries=() if entry is None else (entry,),
-            parts=(),
-            is_half=True,
-            rejections=0,
-        )
-
     def try_others(self) -> bool:
         """Have what was rejected wait behind all others, and halves of it between; False if that is all."""
         with self._lock:
-            self._waiting = deque(sorted(self._waiting, key=_doubts))  # in order, among equals
-            return bool(self._waiting) and _doubts(self._waiting[0]) < _REJECTED
+            self._waiting = deque(sorted(self._waiting, key=lambda one: one.doubts))  # in order, among equals
+            return bool(self._waiting) and self._waiting[0].doubts < REJECTED
 
     def suspect_rejected(self) -> None:
         """Note that others than those that were rejected are accepted: the configuration is right."""
@@ -325,20 +338,17 @@ class BatchQueue:
         if done and self.journal is not None:
             self.journal.done(done)
 
-    def reject(self, batch: Batch, result: SendResult) -> None:
-        """Keep the taken batch as a dead letter, if there is a place for them; otherwise it is lost."""
-        is_kept = self._dead_letters is not None and self._dead_letters.add(batch, result)
-        self.lose("dead_letter" if is_kept else result.outcome, batch)
-
     def lose(self, reason: str, batch: Batch) -> None:
         """Forget the taken batch, and count its spans as lost."""
         self.finish(batch)
-        self._ledger.lose(reason, batch.spans)
+        self._ledger.lose_waiting(reason, batch.tenants)
 
     # -- with the lock held -----------------------------------------------------------------------------
 
     def _forget(self, batch: Batch) -> None:
         self._bytes -= batch.size
+        for entry in batch.entries:
+            entry.is_settled = True
         self._done += batch.entries
 
     def _set_aside(self, journal: Journal) -> None:
@@ -351,24 +361,25 @@ class BatchQueue:
         chosen = set(map(id, aside))
         self._waiting = deque(batch for batch in self._waiting if id(batch) not in chosen)
         self._bytes -= sum(batch.size for batch in aside)
-        spans = sum(batch.spans for batch in aside)
-        self._aside += spans
-        self._ledger.count("left", spans)
+        self._aside += sum(batch.spans for batch in aside)
+        self._ledger.leave(tenants_of(aside))
 
     def _make_room(self) -> None:
         """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
         if self._bytes <= self._max_bytes:
             return
-        for batch in reversed(self._waiting):
-            if batch.is_on_disk and self._bytes > self._max_bytes:
-                self._bytes -= batch.size
-                batch.body = batch.restricted = None
-        too_much, oldest = self._bytes - self._max_bytes, []
-        for batch in list(self._waiting)[:-1]:
-            if too_much > 0 and batch.size:
-                too_much -= batch.size
-                oldest.append(batch)
-        self._lose_waiting("backend_away", oldest)
+        self._bytes -= left_to_disk(self._waiting, self._bytes - self._max_bytes)
+        if (too_much := self._bytes - self._max_bytes) > 0:
+            freed = give_up(self._waiting, too_much + self._max_bytes // _SPARE, self._places)
+            self._give_up("backend_away", freed.size, freed.spans, freed.without_content)
+        self._lose_waiting("backend_away", oldest(self._waiting, self._bytes - self._max_bytes))
+
+    def _give_up(self, reason: str, size: int, spans: Mapping[str, int], without_content: int) -> None:
+        """Note that batches have become smaller."""
+        self._bytes -= size
+        self._waiting = deque(batch for batch in self._waiting if batch.spans)
+        self._ledger.lose_waiting(reason, spans)
+        self._ledger.count("content_removed", without_content)
 
     def _lose_waiting(self, reason: str, batches: Sequence[Batch]) -> None:
         if not batches:
@@ -377,9 +388,4 @@ class BatchQueue:
         self._waiting = deque(batch for batch in self._waiting if batch not in lost)
         for batch in batches:
             self._forget(batch)
-        self._ledger.lose(reason, sum(batch.spans for batch in batches))
-
-
-def _doubts(batch: Batch) -> int:
-    """How likely a batch is to be rejected: the more, the later it is tried."""
-    return _REJECTED if batch.rejections or batch.is_suspect else int(batch.is_half)
+        self._ledger.lose_waiting(reason, tenants_of(batches))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from somatrace.delivery.journal import directory_of
+from somatrace.delivery.journal_directory import directory_of
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.delivery.send_result import SendResult
 from somatrace.runtime.clock import clock

@@ -44,12 +44,20 @@ class SpanEncoder:
         self._names: dict[str, bytes] = {}
         self._origins: dict[int, tuple[Resource | InstrumentationScope, bytes]] = {}
 
+    def encoded(self, span: OutgoingSpan | EncodedSpan) -> EncodedSpan:
+        """A span with its bytes."""
+        if isinstance(span, EncodedSpan):
+            return span
+        return EncodedSpan(
+            span.resource, span.instrumentation_scope or None, self._span(span), span.tenant, span
+        )
+
     def encode(self, spans: Sequence[ReadableSpan | EncodedSpan]) -> bytes:
         """One serialized ExportTraceServiceRequest. An attribute that OTLP cannot hold counts as dropped."""
         batch: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
         for span in spans:
             if isinstance(span, EncodedSpan):
-                resource, scope, content, _ = span
+                resource, scope, content, _, _ = span
             else:
                 resource, scope, content = span.resource, span.instrumentation_scope or None, self._span(span)
             found = batch.get(id(resource))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Config, Settings, Target, refresh
 from somatrace.config.urls_and_headers import basic_credentials
+from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.send_result import SendResult, Transport
 from somatrace.local.data_dir import data_dir
 
@@ -51,9 +52,7 @@ def transport_of(settings: Settings) -> tuple[Transport | None, str]:
     return LazyHttp(target), ""
 
 
-def journal_of(
-    settings: Settings, evicted: Callable[[Mapping[str, int]], None]
-) -> Callable[[], Journal] | None:
+def journal_of(settings: Settings, ledger: Ledger) -> Callable[[], Journal] | None:
     """Opens where batches for the target wait on disk; None if they do not."""
     target = settings.target
     if target.kind not in SPOOLED or not settings.spool_max_bytes:
@@ -67,7 +66,8 @@ def journal_of(
             owner_of(settings.service_name, target),
             max_bytes=settings.spool_max_bytes,
             max_days=settings.spool_max_days,
-            evicted=evicted,
+            evicted=ledger.evict_all,
+            on_unclean_stop=lambda: ledger.count("unclean_stops"),
         )
 
     return opened

@@ -10,8 +10,6 @@ Which process a segment belongs to is decided by its lock, which the kernel drop
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import threading
@@ -20,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from somatrace.delivery.journal_directory import directory_of, expired_others, open_segments
 from somatrace.delivery.journal_entry import (
     Contents,
     Entry,
@@ -29,37 +28,23 @@ from somatrace.delivery.journal_entry import (
     mark_suspect,
 )
 from somatrace.delivery.restricted import Restricted, packed, unpacked
+from somatrace.delivery.spool_room import GivenUp, SpoolRoom
+from somatrace.delivery.tenant_shares import Shares, noted
+from somatrace.delivery.unclean_stops import UncleanStops
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, marks
 from somatrace.spool.segment_writer import full_at
-from somatrace.spool.spool_directory import (
-    DAY_NS,
-    SEGMENT,
-    created_ns,
-    file_names,
-    make_room,
-    open_directory,
-    open_spool,
-    used_bytes,
-)
+from somatrace.spool.spool_directory import DAY_NS, SEGMENT, created_ns, file_names, make_room, used_bytes
 
 log = logging.getLogger("somatrace")
 
-#: In the data directory: a directory for each service and target.
-UNSENT: Final = "unsent"
 #: Seconds before a directory that could not be written is tried again.
 _RETRY: Final = 5.0
 #: How often a directory that vanishes while it is opened is made again.
 _ATTEMPTS: Final = 50
 #: Seconds after which a batch that still waits is synced. Most have been answered by then.
 SYNC_AFTER: Final = 0.1
-
-
-def directory_of(data_dir: Path, owner: Mapping[str, str], place: str = UNSENT) -> Path:
-    """The directory of one service and target. `owner` describes both, without secrets."""
-    described = json.dumps(dict(owner), sort_keys=True).encode()
-    return data_dir / place / hashlib.sha256(described).hexdigest()[:16]
 
 
 class Journal:
@@ -73,10 +58,12 @@ class Journal:
         max_bytes: int,
         max_days: float,
         evicted: Callable[[Mapping[str, int]], None] = lambda _: None,
+        on_unclean_stop: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is created yet. `owner` describes the service and the target, without secrets.
 
-        `evicted` is called with the number of spans of earlier processes that were deleted, by reason.
+        `evicted` is called with the number of spans of earlier processes that were deleted, by reason,
+        `on_unclean_stop` when one of those has not left its segments in good order.
         """
         self._data_dir = data_dir
         self._directory: Path | None = None
@@ -84,6 +71,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._max_days = max_days
         self._evicted = evicted
+        self._on_unclean_stop = on_unclean_stop
         self._reset()
 
     def _reset(self) -> None:
@@ -93,7 +81,9 @@ class Journal:
         self._unsynced_since: float | None = None
         self._not_before = 0.0
         self._has_expired_others = False
-        self._writer = os.urandom(8).hex()
+        self._writer = {"writer": os.urandom(8).hex(), "pid": os.getpid(), **self._owner}
+        self._room = SpoolRoom(self._writer, self._max_bytes)
+        self._stops = UncleanStops(self._writer, self._on_unclean_stop)
         #: How many segments of this process were deleted to make room.
         self.deleted = 0
         #: Why nothing can be written; "" while it can.
@@ -115,22 +105,26 @@ class Journal:
 
     # -- the records of this process ----------------------------------------------------------------
 
-    def add(self, body: bytes, spans: int, restricted: Restricted | None = None) -> Entry | None:
-        """Write a batch; None if that is not possible now, for the reason in `problem`."""
+    def add(
+        self, body: bytes, spans: int, restricted: Restricted | None = None, shares: Shares | None = None
+    ) -> Entry | None:
+        """Write a batch, and what each tenant has in it; None if that is not possible now, for the reason in
+        `problem`."""
         now = clock.time_ns()
+        note = noted(shares) if shares else None
         kind, record = (SPANS, body) if restricted is None else (RESTRICTED_SPANS, packed(body, restricted))
         with self._lock:
             if self.problem and clock.monotonic() < self._not_before:
                 return None
             try:
                 segment = self._writable(now, len(record) + HEADER_SIZE)
-                position = segment.file.append(record, spans, now, kind)
+                position = segment.file.append(record, spans, now, kind, note=note)
             except (OSError, ValueError) as error:
                 known, problem = self.problem, self._failed(error)
             else:
                 self.problem = ""
-                has_content = restricted is not None
-                return self._entered(Entry(segment, position, spans, len(body), now, has_content))
+                entry = Entry(segment, position, spans, len(body), now, shares or {}, restricted is not None)
+                return self._entered(entry)
         if problem != known:
             with contextlib.suppress(Exception):  # without the lock: a handler may ask for the status
                 log.warning("%s", problem)
@@ -138,7 +132,7 @@ class Journal:
 
     def _entered(self, entry: Entry) -> Entry:
         """Count a new record, with the lock held."""
-        entry.segment.pending += 1
+        entry.segment.waiting.add(entry)
         entry.segment.is_synced = False
         if self._unsynced_since is None:
             self._unsynced_since = clock.monotonic()
@@ -157,15 +151,16 @@ class Journal:
 
     def done(self, entries: Iterable[Entry]) -> None:
         """Mark entries that need no more attention."""
-        finished: dict[int, tuple[HeldSegment, list[int]]] = {}
-        for entry in entries:
-            finished.setdefault(id(entry.segment), (entry.segment, []))[1].append(entry.position)
         failed = ""
         with self._lock:
-            for segment, positions in finished.values():
-                segment.pending -= len(positions)
+            finished: dict[int, list[Entry]] = {}
+            for entry in entries:
+                finished.setdefault(id(entry.segment), []).append(entry)
+            for done in finished.values():
+                segment = done[0].segment
+                segment.waiting.difference_update(done)
                 try:
-                    self._mark(segment, positions)
+                    self._mark(segment, [entry.position for entry in done])
                 except (OSError, ValueError) as error:  # they are sent again if the process is killed
                     failed = type(error).__name__
         if failed:
@@ -186,7 +181,7 @@ class Journal:
             if left > 0 and not now:
                 return left
             self._unsynced_since = None
-            files = [one for one in self._own() if one.pending and not one.is_synced]
+            files = [one for one in self._own() if one.waiting and not one.is_synced]
             for segment in files:
                 segment.is_synced = True
         for segment in files:  # not with the lock: a disk may take its time
@@ -210,8 +205,8 @@ class Journal:
             return  # the end of the process leaves everything too
         try:
             for segment in self._own():
-                if segment.pending:
-                    segment.file.close()
+                if segment.waiting:
+                    self._let_go(segment)
                 else:
                     segment.file.delete()
             self._current = None
@@ -223,6 +218,7 @@ class Journal:
         """Leave everything to the parent, in a forked child."""
         for segment in self._own():
             segment.file.close()
+        self._room.forget()
         self._reset()
 
     def release(self, in_use: Collection[int]) -> set[int]:
@@ -234,15 +230,39 @@ class Journal:
             released = {name: segment for name, segment in self._sealed.items() if id(segment) not in in_use}
             for name, segment in released.items():
                 del self._sealed[name]
-                segment.file.close()
+                self._room.let_go(name, segment)
+                self._let_go(segment)
         return {id(segment) for segment in released.values()}
+
+    # -- a full spool ---------------------------------------------------------------------------------
+
+    def give_up(self, size: int, in_use: Collection[int]) -> GivenUp | None:
+        """Rewrite a segment if there is no room for `size` bytes in a new one; None if that is not needed, or
+        does not help.
+
+        `in_use` are the ids of segments that stay as they are. The records of this process that have changed
+        are to be looked at before the next one is read.
+        """
+        with self._lock:
+            if self._current is not None and self._has_room(self._current, clock.time_ns()):
+                return None
+            current = "" if self._current is None else self._current.file.path.name
+            try:
+                given = self._room.step(self.directory(), self._sealed, current, in_use, size)
+            except OSError as error:
+                log.debug("could not make room: %s", type(error).__name__)
+                return None
+            self._sealed = {name: one for name, one in self._sealed.items() if one.waiting}
+            if given is not None and given.damaged:
+                self._evicted({"damaged": given.damaged})
+            return given
 
     # -- those of processes that have ended ---------------------------------------------------------
 
     def take_over(self) -> list[Entry]:
         """What waits in the oldest segment that nobody holds, which this process holds from now on."""
         try:
-            spool = self._open_spool(create=False)
+            spool = open_segments(self.directory(), create=False)
         except OSError:
             return []
         try:
@@ -257,15 +277,6 @@ class Journal:
         finally:
             os.close(spool)
         return []
-
-    def _open_spool(self, *, create: bool) -> int:
-        """A descriptor of the directory of segments, to which no link leads. Raises `OSError`."""
-        directory = self.directory()
-        for path in (directory.parent, directory):
-            if create:
-                path.mkdir(0o700, exist_ok=True)
-            os.close(open_directory(path))
-        return open_spool(directory, create=create)
 
     def _taken_over(self, spool: int, name: str) -> list[Entry]:
         try:
@@ -289,6 +300,7 @@ class Journal:
             return []
         oldest = clock.time_ns() - int(self._max_days * DAY_NS)
         old = [entry for entry in entries if entry.time_ns < oldest]
+        self._stops.report(contents, sum(entry.spans for entry in entries))
         gone = Counter(damaged=contents.damaged, age=sum(entry.spans for entry in old))
         if gone := +gone:  # without those that are none
             self._evicted(gone)
@@ -315,15 +327,18 @@ class Journal:
     def _writable(self, now: int, size: int) -> HeldSegment:
         segment = self._current
         if segment is not None:
-            if segment.file.size < full_at(self._max_bytes) and segment.file.is_usable(now):
+            if self._has_room(segment, now):
                 return segment
             self._seal(segment)
         self._current = self._opened(now, size)
         return self._current
 
+    def _has_room(self, segment: HeldSegment, now: int) -> bool:
+        return segment.file.size < full_at(self._max_bytes) and segment.file.is_usable(now)
+
     def _seal(self, segment: HeldSegment) -> None:
         self._current = None
-        if segment.pending:
+        if segment.waiting:
             self._sealed[segment.file.path.name] = segment
         else:
             segment.file.delete()
@@ -338,43 +353,29 @@ class Journal:
     def _open(self, now: int, size: int) -> HeldSegment:
         size += full_at(self._max_bytes)
         self._directory = None  # the whole of it may have been removed since
-        spool = self._open_spool(create=True)
+        spool = open_segments(self.directory(), create=True)
         directory = self.directory()
         try:
             if not self._has_expired_others:
                 self._has_expired_others = True
-                self._expire_others(directory, now)
-            limits = {"most": self._max_bytes, "max_days": self._max_days}
-            deleted: Counter[str] = make_room(spool, size, now_ns=now, **limits)  # type: ignore[arg-type]
-            if deleted:
+                for deleted in expired_others(directory, now, self._max_days):
+                    self._evicted(deleted)
+            if deleted := make_room(spool, size, most=self._max_bytes, max_days=self._max_days, now_ns=now):
                 self._evicted(deleted)
             while self._sealed and used_bytes(spool) + size > self._max_bytes:
                 self._sealed.pop(min(self._sealed)).file.delete()
                 self.deleted += 1
             if used_bytes(spool) + size > self._max_bytes:
                 raise OSError(f"{self._max_bytes} bytes of spans wait already")
-            writer = {"writer": self._writer, "pid": os.getpid(), **self._owner}
-            return HeldSegment(SegmentFile.create(directory, spool, writer, now))
+            return HeldSegment(SegmentFile.create(directory, spool, self._writer, now))
         finally:
             os.close(spool)
 
-    def _expire_others(self, directory: Path, now: int) -> None:
-        """Apply the age limit to what services and targets have left that are gone."""
-        with contextlib.suppress(OSError):
-            for other in directory.parent.iterdir():
-                if other == directory or other.is_symlink():
-                    continue
-                with contextlib.suppress(OSError):
-                    spool = open_spool(other, create=False)
-                    try:
-                        deleted = make_room(spool, 0, most=1 << 62, max_days=self._max_days, now_ns=now)
-                    finally:
-                        os.close(spool)
-                    if deleted:
-                        self._evicted(deleted)
+    def _let_go(self, segment: HeldSegment) -> None:
+        segment.leave()
 
     def _mark(self, segment: HeldSegment, positions: list[int]) -> None:
-        if not segment.pending:
+        if not segment.waiting:
             if segment is self._current:
                 segment.file.clear()
             else:
@@ -389,7 +390,6 @@ class Journal:
             self._current = None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = f"{self._directory}: " if self._directory is not None else ""
-        problem = f"SOMATRACE_DATA_DIR: spans wait in memory only: {where}{reason[:200]}"
-        self.problem = problem
+        self.problem = f"SOMATRACE_DATA_DIR: spans wait in memory only: {where}{reason[:200]}"
         self._not_before = clock.monotonic() + _RETRY
-        return problem
+        return self.problem

@@ -7,13 +7,17 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from os import urandom
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from somatrace.delivery.batch import Batch
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.send_result import SendResult, Transport
+from somatrace.delivery.tenant_shares import divided
 from somatrace.runtime.clock import clock
+
+if TYPE_CHECKING:
+    from somatrace.delivery.dead_letters import DeadLetters
 
 log = logging.getLogger("somatrace")
 
@@ -47,9 +51,12 @@ class Outbox:
         quick_retries: int,
         renew: Callable[[], Transport | None] = lambda: None,
         advice: str = "",
+        open_dead_letters: Callable[[], DeadLetters] | None = None,
     ) -> None:
         """`advice` is the end of the line that reports a target which rejects everything."""
         self.queue = queue
+        self._dead_letters: DeadLetters | None = None
+        self._open_dead_letters = open_dead_letters
         self._transport = transport
         self._ledger = ledger
         self._timeout = timeout
@@ -63,6 +70,8 @@ class Outbox:
     def forget(self) -> None:
         """Start empty and without connections, as in a forked child: the batches belong to the parent."""
         self.queue.forget()
+        if self._dead_letters is not None:
+            self._dead_letters.forget()
         self._look_at = 0.0  # when to look for what earlier processes have left
         self._failures = 0
         self._rejections = 0
@@ -150,6 +159,8 @@ class Outbox:
             if self.queue.add_left():
                 return 0.0
             self._look_at = now + LOOK_EVERY
+            if (dead_letters := self._opened_dead_letters()) is not None:
+                dead_letters.expire()
         return self._look_at - now if self.queue.journal is not None else None
 
     def _is_ready(self, batch: Batch) -> bool:
@@ -179,12 +190,13 @@ class Outbox:
                 self._rejections = 0
                 self.queue.suspect_rejected()
             rejected = min(result.rejected, batch.spans)
-            self._ledger.deliver(batch.spans - rejected, clock.monotonic() - batch.since)
+            lost, delivered = divided(batch.tenants, rejected)
+            self._ledger.deliver(delivered, clock.monotonic() - batch.since)
             for reason, spans in result.evicted.items():
                 self._ledger.evict(reason, spans)
             if rejected:
                 self._ledger.last_error = f"the target accepted a batch but rejected {rejected} of its spans"
-                self._ledger.lose("rejected", rejected)
+                self._ledger.lose_waiting("rejected", lost)
             self._recovered()
             return True
         self._failure = self._ledger.last_error = result.message
@@ -216,7 +228,7 @@ class Outbox:
             if self.queue.split(batch):
                 return True
             if batch.is_suspect:
-                self.queue.reject(batch, result)
+                self._set_aside(batch, result)
                 return True
         self.queue.put_back(batch, last=True)
         if self._rejections <= MAX_REJECTIONS and self._has_others():
@@ -228,6 +240,19 @@ class Outbox:
             replace(result, message=self._failure), awaits_others=awaits_others, quietly=batch.is_suspect
         )
         return False
+
+    def _set_aside(self, batch: Batch, result: SendResult) -> None:
+        """Keep a batch as a dead letter, if there is a place for them; otherwise it is lost."""
+        dead_letters = self._opened_dead_letters()
+        is_kept = dead_letters is not None and dead_letters.add(batch, result)
+        self.queue.lose("dead_letter" if is_kept else result.outcome, batch)
+
+    def _opened_dead_letters(self) -> DeadLetters | None:
+        """Where bad spans are kept; None where spans wait in memory only."""
+        opens = None if self.queue.journal is None else self._open_dead_letters
+        if self._dead_letters is None and opens is not None:
+            self._dead_letters = opens()
+        return self._dead_letters
 
     def _has_others(self) -> bool:
         """Whether a batch is next that was not rejected, of this process or of an earlier one."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util import types
 
+from somatrace import semconv
 from somatrace.context.tags import Tags
 
 NONE_DROPPED: Final = (0, 0, 0)
@@ -23,6 +24,8 @@ class EncodedSpan(NamedTuple):
     scope: InstrumentationScope | None
     #: An OTLP Span.
     content: bytes
+    #: As it is shown.
+    tenant: str
     #: Made if somebody reads it.
     copy: OutgoingSpan | None = None
 
@@ -42,6 +45,11 @@ class OutgoingSpan(ReadableSpan):
     _instrumentation_info = None
     #: The guarded tags, as listeners receive them.
     tags: Tags
+
+    @property
+    def tenant(self) -> str:
+        """As it is shown."""
+        return str(self.tags.get(semconv.TENANT, semconv.UNKNOWN_TENANT))
 
     @property
     def _attributes(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from somatrace.delivery.dead_letters import DEAD_LETTERS, DeadLetter
-from somatrace.delivery.journal import directory_of
+from somatrace.delivery.journal_directory import directory_of
 from somatrace.drain.dead_letter_survey import DeadSegment, dead_segments, held
 from somatrace.drain.directory_sender import DirectoryJournal, remove_empty
 from somatrace.drain.export_file import ExportFile, allow_open_files

@@ -14,7 +14,7 @@ from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.dead_letters import DeadLetters
 from somatrace.delivery.factory import advice_of, owner_of, renewer, transport_of
 from somatrace.delivery.journal import Journal
-from somatrace.delivery.journal_entry import Contents
+from somatrace.delivery.journal_entry import Contents, HeldSegment
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.send_result import ACCEPTED, SendResult, Transport
@@ -54,6 +54,12 @@ class DirectoryJournal(Journal):
     def directory(self) -> Path:
         """The one that was given: whatever its name, it is not looked for again."""
         return self._place
+
+    def _let_go(self, segment: HeldSegment) -> None:
+        if segment.was_left:
+            super()._let_go(segment)
+        else:  # the next start of the service reports that
+            segment.file.close()
 
     def _accepts(self, contents: Contents) -> bool:
         return self._of_any or super()._accepts(contents)
@@ -102,7 +108,6 @@ def send_directory(
         max_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         allows=allows,
-        open_dead_letters=_dead_letters_beside(directory, owner, settings) if owner is not None else None,
     )
     outbox = Outbox(
         transport,
@@ -112,6 +117,7 @@ def send_directory(
         quick_retries=settings.max_retries,
         renew=renewer(settings.service_name, config, settings),
         advice=advice_of(settings),
+        open_dead_letters=_dead_letters_beside(directory, owner, settings) if owner is not None else None,
     )
     last = [ACCEPTED]
     outbox.wrap_transports(lambda wrapped: _Watched(last, wrapped))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from somatrace.delivery.journal import UNSENT, directory_of
+from somatrace.delivery.journal_directory import UNSENT, directory_of
 from somatrace.delivery.journal_entry import contents_of
 from somatrace.spool.spool_directory import (
     NAME,

@@ -66,7 +66,7 @@ class DirectEncoder:
         content = self._encoder.simple(span, name, pairs, added, around.tagged, span._dropped)
         resource = self._copier.resource(span._resource)
         copy = _copy(span, span.values, resource, judged) if is_read else None
-        return EncodedSpan(resource, around.scope, content, copy)
+        return EncodedSpan(resource, around.scope, content, around.tenant, copy)
 
     def copy(self, span: ReadableSpan, state: SpanState, values: dict[str, Any]) -> OutgoingSpan | None:
         """A copy with these attributes, which the span had earlier; None if `guarded_copy` has to make it."""

@@ -79,6 +79,10 @@ class SpanCopier:
             self._names[given, id(scope), kind] = scope, name
         return name
 
+    def tenant(self, name: str | None) -> str:
+        """A tenant's name as it leaves, or that of spans without one."""
+        return self._surroundings.tenant(name)
+
     def allows_text(self, tenant: str | None) -> bool:
         """Whether the policy allows content of `tenant` at the moment."""
         return self._guard.content_filter(tenant).mode != "none"

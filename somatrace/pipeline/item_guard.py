@@ -56,7 +56,7 @@ class ItemGuard:
                 except Exception as error:
                     self._ledger.count("guard_faults")
                     if item.phase == "ended":
-                        self._ledger.lose("guard")
+                        self._ledger.lose("guard", None if state is None else state.shown.tenant)
                     log.debug("guard: %s", type(error).__name__)
                 if work.examined:
                     self._order.used(item, work.examined)

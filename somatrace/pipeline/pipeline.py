@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -23,6 +24,7 @@ from somatrace.delivery.outbox import Outbox
 from somatrace.delivery.outgoing_span import EncodedSpan, OutgoingSpan
 from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.sending_modules import SendingModules
+from somatrace.delivery.tenant_shares import shares_of
 from somatrace.listeners.record import Listener
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
@@ -44,6 +46,8 @@ log = logging.getLogger("somatrace")
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 #: Seconds that an exit waits for spans to be written down before the modules that send them are loaded.
 _WRITE_FIRST: Final = 0.5
+#: Reasons of losses that are not worth a line at the end of the process.
+_INTENDED: Final = frozenset({"not_sampled", "over_budget", "no_target"})
 
 
 class Pipeline:
@@ -156,12 +160,12 @@ class Pipeline:
         self.ledger.count_ended()
         reason = self._drop_reason(span, state)
         if reason and not self._listeners.called:
-            self.ledger.lose(reason)
+            self.ledger.lose(reason, _tenant(state))
             return
         item = ended(span)
         weight = weight_of(item)
         if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
-            self.ledger.lose("exit" if self._worker.closed else "queue_full")
+            self.ledger.lose("exit" if self._worker.closed else "queue_full", _tenant(state))
 
     def _drop_reason(self, span: ReadableSpan, state: SpanState | None) -> str:
         """The reason not to send a span, or "". Listeners receive it in any case."""
@@ -228,17 +232,23 @@ class Pipeline:
     def _settle_accounts(self, timeout: float, *, in_time: bool) -> None:
         """Leave to the next process what is on disk, count the rest as lost, and say both."""
         left = self.outbox.queue.leave(max(0.0, timeout)) if self.outbox is not None else 0
-        if lost := self.ledger.waiting:
-            self.ledger.lose("exit", lost)
+        self.ledger.lose_rest("exit")
+        self.ledger.name_lost(self._shown_tenant)
+        lost = {reason: spans for reason, spans in self.ledger.lost.items() if reason not in _INTENDED}
         with suppress(Exception):  # a handler, or a clock that the program has replaced, may raise
             if left:
                 level = logging.INFO if in_time else logging.WARNING
                 todo = "the next start of this service or `somatrace drain` sends them"
                 log.log(level, "unsent spans on disk: %d; %s", left, todo)
             if lost:
-                log.warning(
-                    "spans lost at the end of the process: %d; the target did not accept them in time", lost
-                )
+                reasons = ", ".join(f"{reason} {spans}" for reason, spans in sorted(lost.items()))
+                log.warning("spans lost by this process: %d (%s)", sum(lost.values()), reasons)
+
+    def _shown_tenant(self, tenant: str | None) -> str:
+        try:
+            return self.copier.tenant(tenant)
+        except Exception:
+            return semconv.UNKNOWN_TENANT
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -265,8 +275,9 @@ class Pipeline:
     def _handle(self, items: Sequence[QueuedSpan]) -> float | None:
         is_read = self.outbox is None or bool(self._listeners.called) or bool(self.third_party)
         guarded = self._to_send(self._items.guarded(items, is_read=is_read))
+        self.ledger.name_lost(self._shown_tenant)
         if self.outbox is None:
-            self.ledger.lose("no_target", len(guarded))
+            self.ledger.lose_ended("no_target", Counter(made.tenant for _, _, made in guarded))
             self._show(guarded)
             return 0.0 if self._order.count else None
         if guarded:
@@ -282,19 +293,21 @@ class Pipeline:
         If that fails, they are encoded separately: a value that cannot be encoded drops its span only.
         """
         try:
-            body, restricted = self._encoder.encode([made for _, _, made in guarded]), None
+            spans = [self._encoder.encoded(made) for _, _, made in guarded]
+            body, restricted, shares = self._encoder.encode(spans), None, shares_of(spans)
             grants = self._items.grants
             if grants.fingerprints:
-                without = self._encoder.encode(self._items.without_content(guarded))
+                closed = [self._encoder.encoded(made) for made in self._items.without_content(guarded)]
+                without, shares = self._encoder.encode(closed), shares_of(closed, spans)
                 restricted = Restricted(grants.fingerprints, without, frozenset(grants.hidden))
         except Exception:
             if len(guarded) == 1:
-                self.ledger.lose("encode")
+                self.ledger.lose_ended("encode", {guarded[0][2].tenant: 1})
                 return
             for one in guarded:
                 self._keep([one], queue)
             return
-        queue.add(body, len(guarded), restricted)
+        queue.add(body, len(guarded), restricted, shares)
 
     def _hand_over(self) -> None:
         """Wake the sender, which takes what is in the outbox by then: one item is enough."""
@@ -312,7 +325,7 @@ class Pipeline:
                 continue
             reason = self._drop_reason(item.span, state)
             if reason:
-                self.ledger.lose(reason)
+                self.ledger.lose_ended(reason, {made.tenant: 1})
                 continue
             if state is None or state.shown.tenant is None:
                 self.ledger.count("unknown_tenant")
@@ -363,3 +376,10 @@ class Pipeline:
         self._modules.forget()
         if self.outbox is not None:
             self.outbox.forget()
+
+
+def _tenant(state: SpanState | None) -> str | None:
+    if state is None:
+        return None
+    own = state.tags.tenant  # of most spans, without a look at the others of the trace
+    return state.shown.tenant if own is None else own

@@ -38,6 +38,8 @@ class Surroundings(NamedTuple):
     tags: Tags
     #: The attributes of the tags: the same mapping for all spans that share them.
     tagged: Mapping[str, Any]
+    #: The name of the tenant as it leaves.
+    tenant: str
 
 
 class GrantsInForce:
@@ -140,7 +142,15 @@ class SurroundingsCopier:
         tenant = state.tags.tenant if state is not None else None
         if shows_content and batch is not None and not batch.is_closed and tenant is not None:
             batch.grants.add(tenant, content_filter.fingerprint, tags.get(semconv.TENANT))
-        return Surroundings(content_filter, scope_name, scope, further, tags, tagged)
+        shown = str(tags.get(semconv.TENANT, semconv.UNKNOWN_TENANT))
+        return Surroundings(content_filter, scope_name, scope, further, tags, tagged, shown)
+
+    def tenant(self, name: str | None) -> str:
+        """A tenant's name as it leaves, or that of spans without one."""
+        if name is None:
+            return self._tenant
+        tags = self._guard.tags(Tags({semconv.TENANT: name}), self._guard.content_filter(name), {})
+        return str(tags.get(semconv.TENANT, semconv.UNKNOWN_TENANT))
 
     def _content_filter(self, state: SpanState | None) -> ContentFilter:
         found = self._guard.content_filter(state.tags.tenant if state is not None else None)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from somatrace.runtime.clock import clock
-from somatrace.spool.spool_directory import NEW, REPORT, new_name, open_file, open_spool
+from somatrace.spool.spool_directory import NEW, REPORT, UNFINISHED, new_name, open_file, open_spool
 
 
 class ReportFile:
@@ -23,7 +23,7 @@ class ReportFile:
         if self._pid != os.getpid():
             self._pid, self._name = os.getpid(), new_name(clock.time_ns(), REPORT)
         spool = open_spool(self._parent, create=True)
-        unfinished = f"{self._name}.tmp"
+        unfinished = f"{self._name}{UNFINISHED}"
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(unfinished, dir_fd=spool)

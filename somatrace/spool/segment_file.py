@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from somatrace.spool.segment_format import HEADER_SIZE, SPANS, header_of, opening, parsed_header
+from somatrace.spool.segment_format import HEADER_SIZE, NOTE, SPANS, header_of, opening, parsed_header
 from somatrace.spool.segment_reader import read_exactly
 from somatrace.spool.spool_directory import (
     MAX_SEGMENT_NS,
     NAME,
     NEW,
     SEGMENT,
+    UNFINISHED,
     lock,
     new_name,
     open_file,
@@ -107,22 +108,61 @@ class SegmentFile:
             and self.is_in_place
         )
 
-    def append(self, payload: bytes, spans: int, now_ns: int, kind: int = SPANS) -> int:
-        """Write one record, and return its position.
+    @classmethod
+    def create_instead(cls, old: SegmentFile, spool: int, writer: Mapping[str, object]) -> SegmentFile:
+        """A new segment that takes the place of an old one once it is complete, with `replace`.
+
+        Until then nobody takes it for a segment. Raises `OSError`.
+        """
+        name = f"{old.path.name}{UNFINISHED}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=spool)
+        descriptor = open_file(spool, name, NEW)
+        if not _is_ours(descriptor):
+            raise FileNotFoundError(errno.ENOENT, "the segment was taken for one that nobody completes")
+        made = cls(old.path.with_name(name), descriptor, old.created_ns)
+        try:
+            made._write((opening(writer, old.created_ns),))
+        except BaseException:
+            made.delete()
+            raise
+        made._start = made.size
+        return made
+
+    def replace(self, old: SegmentFile, spool: int) -> None:
+        """Take the place of `old`, which is closed, in one step and not before all is on the disk.
+
+        Raises `OSError`, after which the old one is as before.
+        """
+        _sync(self._descriptor)
+        if not old.is_in_place:
+            raise FileNotFoundError(errno.ENOENT, "the segment is gone")
+        os.rename(self.path.name, old.path.name, src_dir_fd=spool, dst_dir_fd=spool)
+        self.path = old.path
+        old.close()
+
+    def append(
+        self, payload: bytes, spans: int, now_ns: int, kind: int = SPANS, *, note: bytes | None = None
+    ) -> int:
+        """Write one record, with a note before it if that is given, and return its position.
 
         Raises `OSError` or `ValueError` if it was not written, after which nothing of it is left.
         """
-        header = header_of(payload, kind=kind, spans=spans, time_ns=now_ns)
+        parts = [header_of(payload, kind=kind, spans=spans, time_ns=now_ns), payload]
+        before = 0
+        if note is not None:
+            parts = [header_of(note, kind=NOTE, spans=0, time_ns=now_ns), note, *parts]
+            before = HEADER_SIZE + len(note)
         self._check_open()
         position = self.size
         try:
-            self._write((header, payload))
+            self._write(parts)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, position)
             self.size = position
             raise
-        return position
+        return position + before
 
     def read(self, position: int) -> bytes | None:
         """The payload of the record at `position`; None if it is damaged or cannot be read."""

@@ -28,6 +28,10 @@ RESTRICTED_SPANS: Final = 3
 SUSPECT: Final = 4
 #: Spans that the target does not accept, and its answer.
 DEAD: Final = 5
+#: Describes the record of spans behind it: what each tenant has in it.
+NOTE: Final = 6
+#: The last record of a segment that its process has left in good order.
+LEFT: Final = 7
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")

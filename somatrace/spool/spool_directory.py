@@ -21,6 +21,8 @@ from somatrace.spool.segment_reader import spans_in
 NAME: Final = "spool"
 SEGMENT: Final = ".segment"
 REPORT: Final = ".report"
+#: Behind the name of a segment that is being written to take the place of another one.
+UNFINISHED: Final = ".tmp"
 
 #: Flags that create a file to append to.
 NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
@@ -125,6 +127,19 @@ def make_room(spool: int, size: int, *, most: int, max_days: float, now_ns: int)
         if _delete(spool, name, "age" if is_old else "size", deleted):
             used -= sizes.get(name, 0)
     return deleted
+
+
+def remove_unfinished(spool: int) -> None:
+    """Delete segments that a process had begun to write in the place of others before it was killed."""
+    for name in file_names(spool):
+        if name.endswith(f"{SEGMENT}{UNFINISHED}"):
+            with contextlib.suppress(OSError):
+                descriptor = open_file(spool, name, os.O_RDWR)
+                try:
+                    if lock(descriptor):
+                        os.unlink(name, dir_fd=spool)
+                finally:
+                    os.close(descriptor)
 
 
 def used_bytes(spool: int) -> int:

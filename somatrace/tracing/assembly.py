@@ -24,7 +24,7 @@ from somatrace.delivery.factory import (
     renewer,
     transport_of,
 )
-from somatrace.delivery.ledger import Ledger
+from somatrace.delivery.ledger import Account, Ledger
 from somatrace.delivery.outbox import Outbox
 from somatrace.guard import Guard
 from somatrace.guard.policy.resolver import PolicyResolver
@@ -40,7 +40,7 @@ from somatrace.pipeline.sampling import rule_sampler_of, sampler_of
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
 from somatrace.runtime.limits import LOAD_LIMIT
 from somatrace.runtime.misuse import misuses
-from somatrace.runtime.status import Status
+from somatrace.runtime.status import Status, TenantSpans
 from somatrace.tracing.content_policy import allows_content, grants_of, in_force, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
 
@@ -90,6 +90,9 @@ class Tracing:
             on_disk=outbox.queue.on_disk if outbox is not None else 0,
             taken_over=ledger.taken_over,
             left=ledger.left,
+            tenants={name: _spans_of(account) for name, account in ledger.tenants().items()},
+            content_removed=ledger.content_removed,
+            unclean_stops=ledger.unclean_stops,
             success_rate=ledger.success_rate,
             latency_p50=ledger.latency(0.5),
             latency_p95=ledger.latency(0.95),
@@ -140,7 +143,7 @@ def assemble(
     live.grants = grants_of(settings)
     outbox = journal = None
     if transport is not None:
-        journal = journal_of(settings, live.ledger.evict_all)
+        journal = journal_of(settings, live.ledger)
         outbox = Outbox(
             transport,
             BatchQueue(
@@ -149,13 +152,13 @@ def assemble(
                 max_bytes=settings.queue_bytes,
                 batch_size=settings.batch_size,
                 allows=in_force(live.grants),
-                open_dead_letters=dead_letters_of(settings, live.ledger.evict_all, redact_text),
             ),
             live.ledger,
             timeout=settings.target.timeout,
             quick_retries=settings.max_retries,
             renew=renewer(settings.service_name, config, settings),
             advice=advice_of(settings),
+            open_dead_letters=dead_letters_of(settings, live.ledger.evict_all, redact_text),
         )
     resource = resource_of(settings)
     new_guard = partial(
@@ -267,6 +270,17 @@ def _cut_at(settings: Settings) -> set[int]:
     """Lengths at which texts are truncated before the guard sees them: the SDK's limits, and `content`'s."""
     limits = settings.span_limits.max_attribute_length, settings.span_limits.max_span_attribute_length
     return {annotate.MAX_CONTENT, *(limit for limit in limits if limit)}
+
+
+def _spans_of(account: Account) -> TenantSpans:
+    return TenantSpans(
+        account.ended,
+        account.taken_over,
+        account.waiting,
+        account.delivered,
+        account.left,
+        dict(account.lost),
+    )
 
 
 def _target(target: Target) -> str:

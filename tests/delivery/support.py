@@ -101,10 +101,10 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
         None if journal is None else lambda: journal,
         max_bytes=more.pop("max_bytes", 1 << 20),
         batch_size=512,
-        open_dead_letters=None if dead_letters is None else lambda: dead_letters,
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
-    return Outbox(transport, queue, ledger, **settings), ledger
+    opened = None if dead_letters is None else lambda: dead_letters
+    return Outbox(transport, queue, ledger, open_dead_letters=opened, **settings), ledger
 
 
 def deliver(outbox: Outbox, seconds: float = HANG) -> None:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.delivery import journal as journal_module
-from somatrace.delivery.journal import Journal, directory_of
+from somatrace.delivery.journal import Journal
+from somatrace.delivery.journal_directory import directory_of
 from somatrace.delivery.journal_entry import Entry
 from somatrace.spool.segment_format import HEADER_SIZE
 from tests.delivery.support import open_segments
@@ -461,3 +462,21 @@ def test_the_age_limit_holds_for_services_and_targets_that_are_gone(tmp_path: Pa
 
     assert evicted == {"age": 7}
     assert segments(tmp_path, owner) == []
+
+
+def test_a_killed_process_is_reported_once_and_one_that_left_its_segments_is_not(tmp_path: Path) -> None:
+    stops: list[int] = []
+    killed, orderly = journal_in(tmp_path), journal_in(tmp_path)
+    add(killed, b"one")
+    add(orderly, b"two")
+    killed.forget()  # as the kernel closes its files
+    orderly.close()
+
+    second = journal_in(tmp_path, on_unclean_stop=lambda: stops.append(2))
+    while second.take_over():
+        pass
+    second.close()
+    third = left_in(tmp_path, on_unclean_stop=lambda: stops.append(3))
+
+    assert stops == [2]
+    assert sorted(body for body in third if body) == [b"one", b"two"]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from somatrace.config import Target
 from somatrace.delivery.factory import owner_of
-from somatrace.delivery.journal import Journal, directory_of
+from somatrace.delivery.journal import Journal
+from somatrace.delivery.journal_directory import directory_of
 from tests.delivery.support import batch
 from tests.support.otlp_server import OtlpServer, Reply
 

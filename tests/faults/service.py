@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from somatrace.delivery.journal import UNSENT
+from somatrace.delivery.journal_directory import UNSENT
 from somatrace.delivery.restricted import unpacked
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, positions_in
 from somatrace.spool.segment_reader import records
@@ -38,6 +39,8 @@ def note_status():
     now = status()
     fields = "created", "taken_over", "delivered", "queued_spans", "on_disk", "left", "resent_ambiguous"
     more = {"lost": dict(now.lost), "evicted": dict(now.evicted), "problems": now.problems}
+    more["unclean_stops"] = now.unclean_stops
+    more["tenants"] = {name: vars(one) for name, one in now.tenants.items()}
     note("status", {name: getattr(now, name) for name in fields} | more)
 
 atexit.register(note_status)
@@ -52,6 +55,8 @@ def work(number, pause=0.0, **fields):
         with span("work", **fields):
             span_id = get_current_span().get_span_context().span_id
         note("span", f"{span_id:016x}")
+        if "tenant_id" in bound():
+            note("tenant", [f"{span_id:016x}", bound()["tenant_id"]])
         time.sleep(pause)
 
 def wait_until(holds):
@@ -75,12 +80,20 @@ class Counts:
     lost: Mapping[str, int]
     evicted: Mapping[str, int]
     problems: tuple[str, ...]
+    unclean_stops: int
+    #: The fields of `TenantSpans` by tenant.
+    tenants: Mapping[str, Mapping[str, Any]]
 
     @property
     def difference(self) -> int:
         """Spans that the counts do not explain, which are none."""
         known = self.delivered + self.queued_spans + self.left + sum(self.lost.values())
         return self.created + self.taken_over - known
+
+    def of_tenants(self, field: str) -> Counter[str]:
+        """A count by tenant, of losses for all reasons."""
+        found = {name: one[field] for name, one in self.tenants.items()}
+        return +Counter({name: sum(one.values()) if field == "lost" else one for name, one in found.items()})
 
 
 @dataclass
@@ -102,6 +115,10 @@ class Run:
     def made(self, *, before: float = float("inf"), pid: int | None = None) -> list[str]:
         """The ids of spans that had ended at a moment, in all processes of the program or in one."""
         return [span for one, moment, span in self._noted("span") if moment <= before and pid in (None, one)]
+
+    def tenants(self, *, before: float = float("inf")) -> dict[str, str]:
+        """The tenants of the spans that had one, by id."""
+        return {span: tenant for _, moment, (span, tenant) in self._noted("tenant") if moment <= before}
 
     def counts(self, pid: int | None = None) -> Counts:
         """The last counts that a process noted; without `pid`, that which was started."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace.delivery.journal import UNSENT
+from somatrace.delivery.journal_directory import UNSENT
 from tests.faults.service import Service, service
 from tests.faults.sinks import REFUSES, copies, failing, recover
 from tests.support.otlp_server import Reply

@@ -19,6 +19,7 @@ from somatrace import (
     Listener,
     Record,
     Status,
+    TenantSpans,
     bind,
     bound,
     content,
@@ -114,6 +115,7 @@ async def serve(headers: Mapping[str, str]) -> None:
 found = status()
 assert_type(found, Status)
 assert_type(found.problems, tuple[str, ...])
+assert_type(found.tenants["acme"], TenantSpans)
 assert_type(flush(1.5), bool)
 assert_type(shutdown(), bool)
 
