@@ -7,6 +7,10 @@ finalizers first make a copy of the context, which refers to the map, and it is 
 A variable also keeps the value that was set last without a reference, and `reset` to no value leaves it as it
 is: entering a context makes all variables look their values up again.
 
+Finalizers of other libraries change variables too, without such a copy: litellm's, of streams that nobody has
+read to the end, on any thread. So each change of ours holds one of the context that it begins in, and so does
+each change through OpenTelemetry's API (`held_attach`).
+
 What the collector calls is made of functions in C alone. With one in Python, other threads could run within
 any allocation, and `list(mapping.items())` in the program could fail as the mapping changes meanwhile.
 """
@@ -18,9 +22,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, Token, copy_context
 from functools import partial
-from typing import Final, cast
+from typing import Final, Generic, TypeVar, cast
+
+T = TypeVar("T")
 
 #: One `ContextVar.set` allocates up to ten times, so that up to ten collections interrupt it.
 _COLLECTIONS: Final = 16
@@ -71,6 +77,28 @@ def changing() -> bool:
         _keeping.discard(threading.get_ident())
         _collecting.copies = None
     return False
+
+
+class _HeldVariable(Generic[T]):
+    """A context variable whose changes do not depend on what finalizers change meanwhile."""
+
+    def __init__(self, variable: ContextVar[T]) -> None:
+        self.get = variable.get
+        self._variable = variable
+
+    def set(self, value: T) -> Token[T]:
+        _held = copy_context()  # mostly of memory that is at hand, so that it is not interrupted itself
+        return self._variable.set(value)
+
+    def reset(self, token: Token[T]) -> None:
+        _held = copy_context()
+        self._variable.reset(token)
+
+
+def context_variable(name: str, default: T) -> ContextVar[T]:
+    """A context variable, to be used for all of somatrace's."""
+    variable = ContextVar(name, default=default)
+    return variable if sys.version_info >= (3, 12) else cast("ContextVar[T]", _HeldVariable(variable))
 
 
 if sys.version_info < (3, 12):

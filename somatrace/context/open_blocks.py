@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, ContextVar, Token
 from typing import Any, Final
 
-from somatrace.context.collector_safety import changing
+from somatrace.context.collector_safety import changing, context_variable
 from somatrace.context.tags import EMPTY, Tags, layers
 
 #: Makes tokens, which tell whether code runs in the context that they were made in.
-_here: Final[ContextVar[None]] = ContextVar("somatrace_here", default=None)
+_here: Final[ContextVar[None]] = context_variable("somatrace_here", None)
 #: Layers looked at when one is added.
 _MAX_SHORTENED: Final = 32
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 from somatrace import semconv
+from somatrace.context.collector_safety import context_variable
 from somatrace.runtime.log_once import LogOnce
 
 Scalar = str | int | float | bool
@@ -283,7 +284,7 @@ class _Layers(Protocol):
 
 
 #: The open blocks of the current context, which `open_blocks` maintains.
-layers: Final[ContextVar[Any]] = ContextVar("somatrace_blocks", default=None)
+layers: Final[ContextVar[Any]] = context_variable("somatrace_blocks", None)
 
 
 class CurrentTags:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from somatrace import instrumentation, propagation, semconv
 from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
+from somatrace.context.held_attach import hold_context_changes
 from somatrace.context.off_switch import turn_off
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import (
@@ -192,6 +193,7 @@ def assemble(
             settings, live.status, lambda: str(resource().attributes[semconv.SERVICE_INSTANCE])
         ),
     )
+    hold_context_changes()
     _provide(live, live.pipeline, resource())
     if not live.unprotected:  # otherwise spans of instrumentors would leave unguarded
         instrumentation.install(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.support.programs import run_program
@@ -94,3 +97,49 @@ def test_other_threads_do_not_run_within_what_the_program_takes_for_one_step() -
         """
     )
     assert done.stdout == "survived\n"
+
+
+@pytest.mark.slow
+def test_finalizers_of_other_libraries_may_change_context_variables() -> None:
+    done = run_program(
+        """
+        import gc
+        from contextvars import ContextVar
+        from opentelemetry import trace
+        from somatrace import *
+        init_tracing("svc", config=Config(target="none"), listeners=[lambda record: None])
+        foreign = ContextVar("foreign", default="")
+        class Stream:
+            def __init__(self):
+                self.itself = self
+            def __del__(self):  # as litellm's, of a stream that nobody has read to the end
+                foreign.set("" if foreign.get() else "open")
+        tracer, kept = trace.get_tracer("app"), []
+        for threshold in (7, 11, 13, 17):
+            gc.set_threshold(threshold)
+            for number in range(1500):
+                kept.append([])
+                if number % 13 == 0:
+                    kept.clear()
+                Stream()
+                with bind(tenant_id="acme"), span("work"):
+                    Stream()
+                    with tracer.start_as_current_span("inner"):
+                        Stream()
+        gc.set_threshold(700)
+        print(flush(60), "survived")
+        """,
+        {"PYTHONMALLOC": "debug"},  # which overwrites what is freed
+        timeout=600,
+    )
+    assert done.stdout == "True survived\n"
+
+
+def test_no_context_variable_is_changed_without_holding_what_it_is_changed_in(root: Path) -> None:
+    made = [
+        str(path.relative_to(root))
+        for path in (root / "somatrace").rglob("*.py")
+        if re.search(r"\bContextVar\(", path.read_text())
+    ]
+
+    assert made == ["somatrace/context/collector_safety.py"]

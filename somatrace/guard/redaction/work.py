@@ -6,9 +6,9 @@ MAX_WORK its further texts are removed, which depends on the texts and their ord
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Final
 
 from somatrace.guard.detection.engine import MAX_EXAMINED
@@ -25,27 +25,33 @@ class Work:
         self.examined = 0
 
 
-_current: Final[ContextVar[Work | None]] = ContextVar("somatrace_redaction_work", default=None)
+class _Current(threading.local):
+    """The work of the block that a thread is in."""
+
+    work: Work | None = None
+
+
+_current: Final = _Current()
 
 
 @contextmanager
 def shared_work(work: Work) -> Iterator[None]:
-    """Count the work of all texts in this block together."""
-    token = _current.set(work)
+    """Count the work of all texts in this block, on this thread, together."""
+    around, _current.work = _current.work, work
     try:
         yield
     finally:
-        _current.reset(token)
+        _current.work = around
 
 
 def count(characters: int) -> None:
     """Count characters examined for the block."""
-    work = _current.get()
+    work = _current.work
     if work is not None:
         work.examined += characters
 
 
 def is_exhausted() -> bool:
     """Whether the texts of the block have taken MAX_WORK."""
-    work = _current.get()
+    work = _current.work
     return work is not None and work.examined > MAX_WORK

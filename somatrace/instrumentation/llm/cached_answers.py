@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from somatrace import semconv
+from somatrace.context.collector_safety import context_variable
 from somatrace.instrumentation.import_hooks import wrap_method
 from somatrace.runtime.fail_safe import fail_safe
 
@@ -20,9 +21,9 @@ _COMBINE: Final = "combine_cached_embedding_response_with_api_result"
 #: The function by which litellm marks an answer of its cache.
 _MARK: Final = "_set_cached_hidden_param"
 #: Whether the call that runs in this context was answered from litellm's cache.
-_is_hit: ContextVar[bool] = ContextVar("somatrace-cache-hit", default=False)
+_is_hit: ContextVar[bool] = context_variable("somatrace-cache-hit", False)
 #: The combined answer that this context has just been given, and the usage of its request.
-_fresh: ContextVar[tuple[weakref.ref[Any], Any] | None] = ContextVar("somatrace-fresh", default=None)
+_fresh: ContextVar[tuple[weakref.ref[Any], Any] | None] = context_variable("somatrace-fresh", None)
 
 
 def mark_langchain(package: str) -> None:

@@ -16,12 +16,13 @@ from types import ModuleType
 from typing import Any, Final
 
 from somatrace import semconv
+from somatrace.context.collector_safety import context_variable
 from somatrace.instrumentation.import_hooks import wrap_method
 from somatrace.runtime.fail_safe import fail_safe
 
 _SET: Final = "set_model_response_attributes"
 #: The usage of each answer of the call that runs in this context.
-_answers: ContextVar[list[Any] | None] = ContextVar("somatrace-google-answers", default=None)
+_answers: ContextVar[list[Any] | None] = context_variable("somatrace-google-answers", None)
 
 
 def count_all(package: str) -> None:

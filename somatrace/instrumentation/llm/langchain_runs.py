@@ -16,6 +16,7 @@ from typing import Any, Final
 from opentelemetry import context as otel_context
 from opentelemetry.trace import Status, StatusCode
 
+from somatrace.context.collector_safety import context_variable
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.instrumentation.import_hooks import when_imported, wrap_method
 from somatrace.instrumentation.llm.isolation.framework_runs import in_own_context
@@ -40,7 +41,7 @@ _RUNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 }  # fmt: skip
 
 #: The runs that have started inside the current call of one of these methods, each with its handler.
-_started: Final[ContextVar[list[tuple[Any, Any]] | None]] = ContextVar("somatrace_runs", default=None)
+_started: Final[ContextVar[list[tuple[Any, Any]] | None]] = context_variable("somatrace_runs", None)
 
 
 def install(coverage: Coverage) -> None:

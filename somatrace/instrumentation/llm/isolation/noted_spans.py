@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from opentelemetry import trace
 from opentelemetry.util._decorator import _agnosticcontextmanager
 
-from somatrace.context.collector_safety import changing
+from somatrace.context.collector_safety import changing, context_variable
 from somatrace.instrumentation.llm.isolation.answer_failures import mark_failed
 from somatrace.runtime.log_once import LogOnce
 from somatrace.runtime.type_names import type_name
@@ -31,7 +31,7 @@ class StartsSpans(Protocol):
         """The start of a span for which the instrumentor gives this one."""
 
 
-_call: Final[ContextVar[StartsSpans | None]] = ContextVar("somatrace_instrumented_call", default=None)
+_call: Final[ContextVar[StartsSpans | None]] = context_variable("somatrace_instrumented_call", None)
 
 
 @contextmanager
