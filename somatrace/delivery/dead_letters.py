@@ -163,7 +163,9 @@ class DeadLetters:
         spool = open_spool(directory, create=True)
         try:
             now = clock.time_ns()
-            file = self._reopened(directory, spool, now) or self._opened(directory, spool, now, len(record))
+            file = self._reopened(directory, spool, now, len(record))
+            if file is None:
+                file = self._opened(directory, spool, now, len(record))
             try:
                 file.append(record, spans, now, DEAD)
                 file.sync()  # before the journal forgets it
@@ -187,12 +189,12 @@ class DeadLetters:
             os.close(open_directory(path))
         return directory
 
-    def _reopened(self, directory: Path, spool: int, now: int) -> SegmentFile | None:
+    def _reopened(self, directory: Path, spool: int, now: int, size: int) -> SegmentFile | None:
         """The segment that this process has begun, if there is room in it."""
         if not self._name:
             return None
         file = SegmentFile.take_over(directory, spool, self._name, created_ns(self._name) or 0)
-        if file is None or (file.size < full_at(self._max_bytes) and file.is_usable(now)):
+        if file is None or (file.has_room(size, full_at(self._max_bytes)) and file.is_usable(now)):
             return file
         file.close()
         return None

@@ -112,12 +112,13 @@ class Journal:
         `problem`."""
         now = clock.time_ns()
         note = noted(shares) if shares else None
+        beside = 0 if note is None else HEADER_SIZE + len(note)
         kind, record = (SPANS, body) if restricted is None else (RESTRICTED_SPANS, packed(body, restricted))
         with self._lock:
             if self.problem and clock.monotonic() < self._not_before:
                 return None
             try:
-                segment = self._writable(now, len(record) + HEADER_SIZE)
+                segment = self._writable(now, beside + len(record))
                 position = segment.file.append(record, spans, now, kind, note=note)
             except (OSError, ValueError) as error:
                 known, problem = self.problem, self._failed(error)
@@ -244,7 +245,7 @@ class Journal:
         are to be looked at before the next one is read.
         """
         with self._lock:
-            if self._current is not None and self._has_room(self._current, clock.time_ns()):
+            if self._current is not None and self._has_room(self._current, clock.time_ns(), size):
                 return None
             current = "" if self._current is None else self._current.file.path.name
             try:
@@ -327,14 +328,14 @@ class Journal:
     def _writable(self, now: int, size: int) -> HeldSegment:
         segment = self._current
         if segment is not None:
-            if self._has_room(segment, now):
+            if self._has_room(segment, now, size):
                 return segment
             self._seal(segment)
         self._current = self._opened(now, size)
         return self._current
 
-    def _has_room(self, segment: HeldSegment, now: int) -> bool:
-        return segment.file.size < full_at(self._max_bytes) and segment.file.is_usable(now)
+    def _has_room(self, segment: HeldSegment, now: int, size: int) -> bool:
+        return segment.file.has_room(size, full_at(self._max_bytes)) and segment.file.is_usable(now)
 
     def _seal(self, segment: HeldSegment) -> None:
         self._current = None
@@ -351,7 +352,7 @@ class Journal:
         return self._open(now, size)
 
     def _open(self, now: int, size: int) -> HeldSegment:
-        size += full_at(self._max_bytes)
+        size += HEADER_SIZE + full_at(self._max_bytes)
         self._directory = None  # the whole of it may have been removed since
         spool = open_segments(self.directory(), create=True)
         directory = self.directory()

@@ -99,6 +99,10 @@ class SegmentFile:
         """Whether nothing was appended to it."""
         return self.size == self._start
 
+    def has_room(self, length: int, most: int) -> bool:
+        """Whether it has at most `most` bytes with one more record of `length` bytes."""
+        return self.size + HEADER_SIZE + length <= most
+
     def is_usable(self, now_ns: int) -> bool:
         """Whether it may be appended to: it is this process's, not too old, and still where it was."""
         return (

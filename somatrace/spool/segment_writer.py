@@ -13,13 +13,13 @@ from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import HEADER_SIZE, SPANS
 from somatrace.spool.spool_directory import make_room, open_spool
 
-#: A segment is full at this share of the directory's limit, within bounds: the oldest one is what is deleted.
+#: A segment has this share of the directory's limit, within bounds: the oldest one is what is deleted.
 _SHARE: Final = 256
 _SMALLEST, _LARGEST = 1 << 16, 1 << 22
 
 
 def full_at(most: int) -> int:
-    """The size in bytes at which a segment is full, if its directory may hold `most` bytes."""
+    """The bytes that a segment of several records has at most, if its directory may hold `most` bytes."""
     return min(_LARGEST, max(_SMALLEST, most // _SHARE))
 
 
@@ -46,7 +46,7 @@ class SegmentWriter:
         """
         now = clock.time_ns()
         file, deleted = self._file, Counter[str]()
-        if file is None or file.size >= self._full or not file.is_usable(now):
+        if file is None or not file.has_room(len(payload), self._full) or not file.is_usable(now):
             self.close()
             file, deleted = self._open(now, HEADER_SIZE + len(payload))
         try:

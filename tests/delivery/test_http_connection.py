@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import socket
 import ssl
+import termios
 import threading
 import time
+from array import array
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -311,6 +314,14 @@ def test_no_proxy_hosts_and_this_machine_are_reached_directly(monkeypatch, host,
     assert proxy.heads == []
 
 
+def until_received(connection: socket.socket) -> None:
+    """Wait until the peer's kernel has everything: Nagle's algorithm holds back what follows tickets."""
+    unsent = array("i", [1])
+    while unsent[0]:
+        fcntl.ioctl(connection, termios.TIOCOUTQ, unsent)
+        time.sleep(0.001)
+
+
 @contextmanager
 def asked(authority: trustme.CA, answer: bytes, *, secure: bool):
     """A connection whose request was answered so far, after which its deadline has passed."""
@@ -323,6 +334,7 @@ def asked(authority: trustme.CA, answer: bytes, *, secure: bool):
         with theirs.wrap_socket(connection, server_side=True) if secure else connection as plain:
             read_request(plain)
             plain.sendall(answer)
+            until_received(plain)
             answered.set()
             done.wait(HANG)
 
