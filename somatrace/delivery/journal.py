@@ -250,6 +250,8 @@ class Journal:
             current = "" if self._current is None else self._current.file.path.name
             try:
                 given = self._room.step(self.directory(), self._sealed, current, in_use, size)
+            except FileNotFoundError:  # nothing waits there yet
+                return None
             except OSError as error:
                 log.debug("could not make room: %s", type(error).__name__)
                 return None

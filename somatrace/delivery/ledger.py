@@ -174,15 +174,20 @@ class Ledger:
                 self._account(tenant).lost[reason] += spans
                 self.lost[reason] += spans
 
-    def lose_rest(self, reason: str) -> int:
-        """Count everything that still waits as lost; return the number of spans."""
+    def lose_rest(self, reason: str, *, with_untaken: bool) -> int:
+        """Count everything that still waits as lost; return the number of spans.
+
+        `with_untaken`: also what the worker has not taken. Without, it is what threads end at this moment,
+        which count it themselves.
+        """
         with self._lock:
             rest = self.waiting
             waiting = {tenant: one.waiting for tenant, one in self._accounts.items() if one.waiting > 0}
-            more = rest - sum(waiting.values())
+            known = sum(waiting.values())
             self.lose_waiting(reason, waiting)
-            if more > 0:  # the worker has not taken them
-                self.lose_ended(reason, {semconv.UNKNOWN_TENANT: more})
+            if not with_untaken or rest <= known:
+                return known
+            self.lose_ended(reason, {semconv.UNKNOWN_TENANT: rest - known})
             return rest
 
     def tenants(self) -> dict[str, Account]:

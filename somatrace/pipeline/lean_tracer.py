@@ -16,8 +16,8 @@ from opentelemetry.util.types import Attributes
 from somatrace.context.context_tokens import leave_closed_blocks
 from somatrace.context.current_span_key import SPAN_KEY
 from somatrace.context.span_state import Naming
-from somatrace.pipeline.billed_request import may_carry_usage
 from somatrace.pipeline.current_span import CurrentSpan
+from somatrace.pipeline.heard_sampler import is_heard
 from somatrace.pipeline.lean_span import SHORT, LeanSpan, new_span
 from somatrace.pipeline.safe_values import safe_attributes, safe_links, safe_text
 from somatrace.pipeline.span_processor import GuardingSpanProcessor
@@ -85,7 +85,7 @@ class LeanTracer(SomatraceTracer):
                 is_recorded = result.decision is not sampling.Decision.DROP
                 if is_recorded:  # a sampler may add some, and those of the SDK keep none of a dropped span
                     attributes = dict(result.attributes)
-            if not is_recorded and not self._is_heard(attributes):
+            if not is_recorded and not is_heard(self.span_processor, self._instrumentation_scope, attributes):
                 self._count(parent, sampling.Decision.DROP)
                 return UnrecordedSpan(own, self._instrumentation_scope, safe_attributes(attributes))
             now = time.time_ns() if start_time is None else _start_time(start_time)
@@ -103,12 +103,6 @@ class LeanTracer(SomatraceTracer):
             if not is_suppressed("start_span", error):
                 raise
         return trace.INVALID_SPAN
-
-    def _is_heard(self, attributes: Attributes) -> bool:
-        """Whether a span that is not sampled is recorded: listeners count the usage of every model call."""
-        return self.span_processor.has_listeners and may_carry_usage(
-            getattr(self._instrumentation_scope, "name", ""), attributes or {}
-        )
 
     def _new_context(self, parent: SpanContext | None) -> SpanContext:
         """The context of a span below `parent`, with what the parent has decided about sampling."""

@@ -220,21 +220,23 @@ class Pipeline:
         """Flush, then stop for good. Returns False if a span was not delivered in time."""
         begun = clock.monotonic()
         until = begun + timeout * (0.7 if self.third_party else 0.95)
-        closed = self._worker.close(until - begun)
+        closed = has_taken_all = self._worker.close(until - begun)
         if self._sender is not None:
             closed = self._sender.close(max(0.0, until - clock.monotonic())) and closed
         self.third_party.close(begun + timeout - clock.monotonic())
-        self._settle_accounts(begun + timeout - clock.monotonic(), in_time=closed)
+        left = self.outbox.queue.leave(max(0.0, begun + timeout - clock.monotonic())) if self.outbox else 0
+        lost = self.ledger.lose_rest("exit", with_untaken=not has_taken_all)
+        self.ledger.name_lost(self._shown_tenant)
+        self._say_what_remains(left, lost, in_time=closed)
         if self._reports is not None:
             self._reports.close()
         return closed
 
-    def _settle_accounts(self, timeout: float, *, in_time: bool) -> None:
-        """Leave to the next process what is on disk, count the rest as lost, and say both."""
-        left = self.outbox.queue.leave(max(0.0, timeout)) if self.outbox is not None else 0
-        self.ledger.lose_rest("exit")
-        self.ledger.name_lost(self._shown_tenant)
-        lost = {reason: spans for reason, spans in self.ledger.lost.items() if reason not in _INTENDED}
+    def _say_what_remains(self, left: int, lost_at_exit: int, *, in_time: bool) -> None:
+        """Log what is left to the next process, and what was lost, without what ended after the end."""
+        counted = {**self.ledger.lost, "exit": lost_at_exit}
+        lost = {reason: spans for reason, spans in counted.items() if spans and reason not in _INTENDED}
+        lost = {reason: spans for reason, spans in lost.items() if spans}
         with suppress(Exception):  # a handler, or a clock that the program has replaced, may raise
             if left:
                 level = logging.INFO if in_time else logging.WARNING

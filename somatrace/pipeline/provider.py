@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracer
 from opentelemetry.trace import Tracer as ApiTracer
 from opentelemetry.util.types import Attributes
 
+from somatrace.pipeline.heard_sampler import HeardSampler
 from somatrace.pipeline.id_generator import PrivateIdGenerator
 from somatrace.pipeline.lean_tracer import LeanTracer
 from somatrace.pipeline.sdk_form import is_known
@@ -75,11 +76,12 @@ class SomatraceProvider(TracerProvider):
             optional["meter_provider"] = getattr(self, "_meter_provider", None)
         if "_tracer_config" in _TRACER_ARGUMENTS and hasattr(self, "_apply_tracer_configurator"):
             optional["_tracer_config"] = self._apply_tracer_configurator(scope)
-        tracer = LeanTracer if self.is_lean else SomatraceTracer
+        processor: Any = self._active_span_processor
+        tracer: type[SomatraceTracer] = LeanTracer if self.is_lean else SomatraceTracer
         return tracer(
-            self.sampler,
+            self.sampler if self.is_lean else HeardSampler(self.sampler, processor, scope),
             self.resource,
-            self._active_span_processor,
+            processor,
             self.id_generator,
             _quiet_info(scope),
             self._span_limits,

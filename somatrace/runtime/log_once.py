@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from contextlib import suppress
 
 log = logging.getLogger("somatrace")
 
@@ -20,7 +21,7 @@ class LogOnce:
         if key in self._logged or (self._limit is not None and len(self._logged) >= self._limit):
             return
         self._logged.add(key)
-        log.warning(message, *args, stacklevel=2)
+        _warn(message, *args)
 
 
 class CurrentProblem:
@@ -33,5 +34,11 @@ class CurrentProblem:
     def set(self, line: str) -> None:
         """Make `line` the current problem; "" means that there is none."""
         if line and (not self.line or (self._each_change and line != self.line)):
-            log.warning("%s", line, stacklevel=2)
+            _warn("%s", line)
         self.line = line
+
+
+def _warn(message: str, *args: object) -> None:
+    # a filter, a record factory or a clock of the program may raise; this runs where nothing else may
+    with suppress(Exception):
+        log.warning(message, *args, stacklevel=3)

@@ -342,13 +342,15 @@ def asked(authority: trustme.CA, answer: bytes, *, secure: bool):
         address = f"{'https' if secure else 'http'}://127.0.0.1:{port}"
         connection = connection_to(urlsplit(address), ours if secure else None)
         connection.until = time.monotonic() + HANG
-        connection.connect()
-        connection.request("POST", "/v1/traces", b"spans")
-        assert answered.wait(HANG)
-        connection.until = 0.0
-        yield connection
-        connection.close()
-        done.set()
+        try:
+            connection.connect()
+            connection.request("POST", "/v1/traces", b"spans")
+            assert answered.wait(HANG)
+            connection.until = 0.0
+            yield connection
+        finally:
+            connection.close()
+            done.set()
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -22,6 +22,7 @@ from somatrace.delivery.journal_directory import UNSENT
 from somatrace.delivery.restricted import unpacked
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, positions_in
 from somatrace.spool.segment_reader import records
+from somatrace.spool.spool_directory import SEGMENT
 from tests.support.programs import otlp_env
 from tests.support.waiting import HANG, wait_until
 
@@ -210,7 +211,11 @@ class Service:
     def waiting(self) -> list[str]:
         """The ids of the spans that wait on disk, read from the segments, of all services and targets."""
         assert self.data is not None
-        return [span for path in sorted(self.data.glob(f"{UNSENT}/*/spool/*")) for span in _waiting_in(path)]
+        return [
+            span
+            for path in sorted(self.data.glob(f"{UNSENT}/*/spool/*{SEGMENT}"))
+            for span in _waiting_in(path)
+        ]
 
     def close(self) -> None:
         """End what still runs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import time
 
 import pytest
 
@@ -61,8 +62,11 @@ def test_a_killed_worker_is_succeeded_by_one_that_sends_what_it_left(tmp_path, s
             os.kill(worker, signal.SIGKILL)
         if server == RELOADED:  # it starts another one only for a change
             os.utime(tmp_path / "application.py")
-        while not copies(sink).keys() >= {*made}:
+        left = {*made}
+        while not copies(sink).keys() >= left:  # it starts with a request
             made.append(request())
+            time.sleep(0.05)
+        wait_until(lambda: copies(sink).keys() >= {*made})
         process.send_signal(signal.SIGTERM)
         process.wait()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from somatrace.runtime.log_once import CurrentProblem, LogOnce
@@ -20,6 +22,19 @@ def test_a_problem_is_logged_when_it_begins_and_again_after_it_has_ended(caplog,
 
     assert caplog.messages == logged
     assert problem.line == "a"
+
+
+def test_a_log_record_that_cannot_be_made_raises_nothing():
+    def broken(record: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter of the program")
+
+    log = logging.getLogger("somatrace")
+    log.addFilter(broken)
+    try:
+        LogOnce().warning("key", "once")
+        CurrentProblem(each_change=True).set("a problem")
+    finally:
+        log.removeFilter(broken)
 
 
 def test_warnings_are_logged_once_per_key_and_up_to_the_limit(caplog):

@@ -138,7 +138,7 @@ def test_a_target_that_rejects_the_trace_exits_with_15(smoke, backend):
     report = smoke(backend.env)
 
     assert report.exit_code == 15
-    assert report.message.endswith("400: the target rejected this batch")
+    assert report.message.endswith("400: the target rejects what it gets")
 
 
 @pytest.mark.slow

@@ -58,6 +58,8 @@ def samples(url: str, directory: Path = Path("/nonexistent")) -> dict[str, dict[
         "max_retries": 1,
         "data_dir": str(directory / "data"),
         "trust": ["127.0.0.0/8"],
+        "sample_rules": ["tenant=acme:0.5"],
+        "sample_rules tuple": ("tenant=acme:0.5",),
         "trust tuple": ("127.0.0.0/8",),
         "trust_keys": "key1:MDEyMzQ1Njc4OWFiY2RlZg==",
         "propagate_to": ["api.example.com"],
