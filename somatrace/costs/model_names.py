@@ -18,8 +18,13 @@ _COMPACT_DATE: Final = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01]
 _BEDROCK_ARN: Final = re.compile(
     r"(?:^|/)arn:aws[\w-]*:bedrock:[^:/]*:\d*:(?:foundation-model|inference-profile)/(.+)$"
 )
-#: Where Bedrock runs a model of an inference profile. `global` has prices of its own.
+#: Where Bedrock runs a model of an inference profile. `global` has rows of its own.
 _BEDROCK_PLACE: Final = re.compile(r"^(?:us|us-gov|eu|apac|au|jp|in|ca|sa|me|af)\.(?=[a-z0-9]+\.)")
+#: Regions and places of Bedrock outside of the United States, and those of its government.
+_ABROAD: Final = re.compile(
+    r"(?:^|[/.:])(?:(?!us-)[a-z]{2}-[a-z]+-\d\b|(?:eu|apac|au|jp|in|ca|sa|me|af)\.[a-z])"
+)
+_GOVERNMENT: Final = re.compile(r"(?:^|[/.:])us-gov[.-]")
 _CONTEXT_SIZE: Final = re.compile(r":\d+k$")
 _VERTEX_PATH: Final = re.compile(r"(?:^|/)publishers/[^/]+/models/([^/:]+)(?::\w+)?$")
 _FINE_TUNE: Final = re.compile(r"^(ft:[^:]+):")
@@ -54,16 +59,29 @@ def names_at(provider: str, name: str) -> Iterator[str]:
             yield name
 
 
+def has_other_prices(provider: str, name: str, host: str, row: str) -> bool:
+    """Whether a model costs something else where it was called than the row of the published table says.
+
+    Bedrock's prices differ by region, but for Anthropic's models and those with rows for regions.
+    """
+    if provider != "aws":
+        return False
+    called = f"{host}/{name}"
+    if _GOVERNMENT.search(called):
+        return True
+    return (
+        not ("anthropic." in row or row.startswith(("global.", "regional.")))
+        and _ABROAD.search(called) is not None
+    )
+
+
 def _bedrock_names(name: str) -> Iterator[str]:
     arn = _BEDROCK_ARN.search(name)
     if arn:
         name = arn[1]
     elif "arn:" in name:
         return  # a profile or a throughput of the account's own: only its owner knows the model
-    *path, name = name.split("/")
-    if any(part.startswith("us-gov") for part in path):
-        return  # other prices
-    name = _CONTEXT_SIZE.sub("", name)
+    name = _CONTEXT_SIZE.sub("", name.rpartition("/")[2])
     yield name
     placed = _BEDROCK_PLACE.sub("", name)
     if placed != name:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from somatrace.costs.model_names import has_other_prices
 from somatrace.costs.price_file import PriceFile, PriceFileError, parse_prices
 from somatrace.costs.price_row import DAY_NS, PriceRow, Source, day_of
 from somatrace.costs.price_table import price_table
@@ -117,7 +118,7 @@ class PriceBook:
             return
         self._memo.clear()
         problems = self._file.problems
-        more = f", and so are {len(problems) - 1} others" if len(problems) > 1 else ""
+        more = f", with {len(problems) - 1} more" if len(problems) > 1 else ""
         self._report(f"{problems[0]}; the row is ignored{more}" if problems else "")
 
     @property
@@ -158,7 +159,8 @@ class PriceBook:
         for place, name in places:
             found = [row for row in price_table().prices.find(place, name) if row.applies_on(day, host)]
             if found:
-                return _latest(found, service)
+                elsewhere = has_other_prices(place, name, host, found[0].model)
+                return () if elsewhere else _latest(found, service)
         return ()
 
 

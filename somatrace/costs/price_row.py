@@ -21,6 +21,11 @@ def day_of(when: int | dt.date) -> int:
     return when // DAY_NS if isinstance(when, int) else when.toordinal() - _EPOCH
 
 
+def date_of(day: int | None) -> str | None:
+    """A day as it is written: 2026-12-31."""
+    return None if day is None else dt.date.fromordinal(day + _EPOCH).isoformat()
+
+
 @dataclass(frozen=True)
 class PriceRow:
     """Prices of one model by the names of its counts. Of the rows of a model the last one that applies wins.
