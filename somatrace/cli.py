@@ -230,7 +230,7 @@ def prices(
     env_file: _EnvFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """List the prices that calls of models have today, those of SOMATRACE_PRICES_FILE first.
+    """List what calls of models cost today, or check a price file.
 
     Exit codes: 0 prices are listed or the file has no problem, 1 no model matches, 2 bad input, settings or
     price file.

@@ -13,6 +13,7 @@ from typing import Any, Final
 from somatrace.costs.price_file import PriceFile, read_price_file
 from somatrace.costs.price_row import PriceRow, date_of, day_of
 from somatrace.costs.price_table import price_table
+from somatrace.costs.providers import provider_of
 from somatrace.runtime.text_table import table
 
 _HEADINGS: Final = ("provider", "model", "for", "input", "cached", "output", "more", "source")
@@ -35,8 +36,8 @@ class PriceReport:
             return
         yield from table([_HEADINGS, *(_cells(row) for row in self.rows)], right=(3, 4, 5))
         yield (
-            f"prices: {len(self.rows):,}, by the million tokens or characters, by the thousand searches, pages and"
-            f" requests; the table is {price_table().version}"
+            f"prices: {len(self.rows):,}, by the million tokens or characters, by the thousand searches,"
+            f" pages or requests; the table is {price_table().version}"
         )
 
     def as_json(self) -> str:
@@ -61,8 +62,7 @@ def list_prices(file: Path | None, words: Sequence[str], day: dt.date) -> PriceR
     published = [row for row in price_table().rows() if (row.provider, row.model.lower()) not in replaced]
     latest: dict[tuple[object, ...], PriceRow] = {}
     for row in (*own, *published):
-        name = f"{row.provider} {row.model}".lower()
-        if _applies(row, day_of(day)) and all(word.lower() in name for word in words):
+        if _applies(row, day_of(day)) and all(_has(row, word) for word in words):
             latest[row.provider, row.model, row.service, row.server, row.hours] = row
     return PriceReport(list(latest.values()))
 
@@ -87,6 +87,10 @@ class CheckedFile:
 def check_file(path: Path) -> CheckedFile:
     """Check a price file. Raises OSError or PriceFileError."""
     return CheckedFile(path, read_price_file(path).strict)
+
+
+def _has(row: PriceRow, word: str) -> bool:
+    return word.lower() in f"{row.provider} {row.model}".lower() or provider_of(word) == row.provider != ""
 
 
 def _applies(row: PriceRow, day: int) -> bool:
