@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from somatrace.delivery.request_halves import halves
+from somatrace.delivery.request_halves import halves, pieces
 from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.tenant_shares import Shares, spans_of, summed
 from somatrace.delivery.trimmed_record import shares_in
@@ -184,15 +184,31 @@ def tenants_of(batches: Iterable[Batch]) -> Counter[str]:
 
 def halved(batch: Batch) -> list[Batch]:
     """The two halves of a batch in memory, which are not on disk; none if it cannot be split."""
-    parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
-    if parts is None:
+    found = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+    if found is None:
         return []
-    of_restricted: Sequence[Restricted | None] = (None, None)
+    without = halves(batch.restricted.without_content) if batch.restricted is not None else None
+    return _split(replace(batch, is_half=True, rejections=0), found, without or ())
+
+
+def cut(batch: Batch, most: int) -> list[Batch]:
+    """A batch in memory in pieces of at most `most` spans, which are not on disk."""
+    if batch.body is None:
+        return []
+    without = pieces(batch.restricted.without_content, most) if batch.restricted is not None else ()
+    return _split(batch, pieces(batch.body, most), without)
+
+
+def _split(
+    batch: Batch, found: Sequence[tuple[bytes, int]], without: Sequence[tuple[bytes, int]]
+) -> list[Batch]:
+    """Batches of the bodies that a batch was split into, and of the same ones without content."""
+    rest: Sequence[Restricted | None] = [None] * len(found)
     if batch.restricted is not None:
-        without = halves(batch.restricted.without_content) or ((b"", 0), (b"", 0))
-        of_restricted = [replace(batch.restricted, without_content=half) for half, _ in without]
-    half = replace(batch, entries=(), parts=(), is_half=True, rejections=0)
+        bodies = [body for body, _ in without] or [b""] * len(found)
+        rest = [replace(batch.restricted, without_content=body) for body in bodies]
+    split = replace(batch, entries=(), parts=())
     return [
-        replace(half, body=body, spans=spans, shares=shares_in(body), restricted=restricted)
-        for (body, spans), restricted in zip(parts, of_restricted, strict=True)
+        replace(split, body=body, spans=spans, shares=shares_in(body), restricted=restricted)
+        for (body, spans), restricted in zip(found, rest, strict=True)
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from somatrace.delivery.batch import (
     REJECTED,
     Batch,
+    cut,
     enter,
     first_request,
     follow,
@@ -61,7 +62,7 @@ class BatchQueue(MemoryQueue):
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
     ) -> None:
-        """`open_journal` is called with the first batch.
+        """`open_journal` is called with the first batch. `batch_size`: the spans of a request, at most.
 
         `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
         """
@@ -69,7 +70,7 @@ class BatchQueue(MemoryQueue):
         self.journal: Journal | None = None
         self._open_journal = open_journal
         self._allows = allows
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         super().__init__(ledger, max_bytes)
 
     def _reset(self) -> None:
@@ -223,7 +224,7 @@ class BatchQueue(MemoryQueue):
                 return self._taken
             if not self._waiting:
                 return None
-            self._taken = first_request(self._waiting, self._batch_size, most)
+            self._taken = first_request(self._waiting, self.batch_size, most)
             return self._taken
 
     def read(self, batch: Batch) -> bool:
@@ -276,10 +277,13 @@ class BatchQueue(MemoryQueue):
             self._make_room()
         self._mark_done()
 
-    def split(self, batch: Batch) -> bool:
-        """Put its two halves in the place of the taken batch; False if it cannot be split."""
-        made = halved(batch)
-        if not made:
+    def split(self, batch: Batch, most: int | None = None) -> bool:
+        """Put two halves, or pieces of at most `most` spans, in the place of the taken batch.
+
+        Returns False if it cannot be split.
+        """
+        made = halved(batch) if most is None else cut(batch, most)
+        if len(made) < 2:
             return False
         for half in made:  # with a record of its own: the other half may be answered first
             half.entries = self._written(half)

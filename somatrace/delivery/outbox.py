@@ -164,8 +164,11 @@ class Outbox:
         return self._look_at - now if self.queue.journal is not None else None
 
     def _is_ready(self, batch: Batch) -> bool:
-        """Whether a batch can be sent; otherwise it is lost, or its halves are in its place."""
+        """Whether a batch can be sent; otherwise it is lost, or what it was split into is in its place."""
         if not self.queue.read(batch):
+            return False
+        # of a process with another limit, such as one for another target
+        if batch.spans > self.queue.batch_size and self.queue.split(batch, self.queue.batch_size):
             return False
         too_large = self._too_large is not None and batch.spans > 1 and batch.length >= self._too_large
         return not (too_large and self.queue.split(batch))
