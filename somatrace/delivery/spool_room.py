@@ -24,7 +24,7 @@ from somatrace.delivery.tenant_shares import Shares, noted, summed
 from somatrace.delivery.trimmed_record import Trimmed, trimmed
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import LEFT, RESTRICTED_SPANS, SPANS
+from somatrace.spool.segment_format import LEFT, RESTRICTED_SPANS, SPANS, SUSPECT, marks
 from somatrace.spool.segment_writer import full_at
 from somatrace.spool.spool_directory import SEGMENT, file_names, remove_unfinished, used_bytes
 
@@ -216,13 +216,16 @@ class SpoolRoom:
             for entry in sorted(segment.waiting, key=lambda one: one.position):
                 kind, payload, less = self._record(old, entry, order)
                 position = new.size
-                if less is None or less.spans:
+                if _is_kept(less):
                     spans, shares = (entry.spans, entry.shares) if less is None else (less.spans, less.shares)
                     position = new.append(payload, spans, entry.time_ns, kind, note=noted(shares))
                 moved.append((entry, position, len(payload), less))
             if not any(less for _, _, _, less in moved):
                 new.delete()
                 return None
+            suspects = [place for entry, place, _, less in moved if entry.is_suspect and _is_kept(less)]
+            if suspects:
+                new.append(marks(suspects), 0, clock.time_ns(), SUSPECT)
             if is_left:
                 new.append(b"", 0, clock.time_ns(), LEFT)
             new.replace(old, spool.descriptor)
@@ -269,6 +272,11 @@ def _held(spool: Spool, name: str) -> Iterator[FreeSegment | None]:
     finally:
         if free is not None:
             free.segment.file.close()
+
+
+def _is_kept(less: Trimmed | None) -> bool:
+    """Whether spans of a record stay, which has given something up if `less` is what is left of it."""
+    return less is None or less.spans > 0
 
 
 def _is_settling(segment: HeldSegment) -> bool:
