@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery import retry_info
 from somatrace.delivery.answer_text import answer_text, names_spans
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
@@ -126,10 +127,12 @@ def _result(address: str, error: Any, body: bytes) -> SendResult:
     has_code = hasattr(error, "code")
     code = error.code().name if has_code else "CANCELLED"
     details: str = (error.details() or "") if has_code else ""
-    rule = grpc_rule(code, details)
+    wait = _retry_after(error) if has_code else None
+    rule = grpc_rule(code, details, recovers=wait is not None)
     return SendResult(
         rule.outcome,
         f"grpc {address}: {rule.text(code)}",
+        wait if rule.outcome == "retry" else None,
         ambiguous=rule.ambiguous,
         choked=rule.choked,
         fault=rule.fault,
@@ -137,3 +140,9 @@ def _result(address: str, error: Any, body: bytes) -> SendResult:
         answer=answer_text(details.encode()),
         names_spans=rule.outcome == "rejected" and names_spans(details.encode(), body),
     )
+
+
+def _retry_after(error: Any) -> float | None:
+    """The seconds that the target asks for."""
+    found = [value for key, value in error.trailing_metadata() or () if key == retry_info.KEY]
+    return retry_info.retry_delay(found[0]) if found and isinstance(found[0], bytes) else None
