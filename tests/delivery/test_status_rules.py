@@ -124,6 +124,7 @@ def test_the_http_transport_and_the_probe_obey_the_table():
             assert found.fault == rule.probe_fault, status
             assert found.message.startswith(str(status))
             assert (found.fault is None) == (rule.outcome in ("accepted", "rejected"))
+            assert found.rejects == (rule.outcome == "rejected"), status
 
 
 @pytest.mark.parametrize("details", ["canary", *TOO_LARGE])
@@ -150,5 +151,12 @@ def test_the_grpc_transport_and_the_probe_obey_the_table(details):
             expected = (rule.outcome, rule.choked, rule.ambiguous, rule.fault)
             assert (answer.outcome, answer.choked, answer.ambiguous, answer.fault) == expected, code
             assert found.fault == rule.probe_fault, code
-            assert found.message == (code if found.fault else "the export was taken")
+            assert found.rejects == (rule.outcome == "rejected"), code
+            assert found.message == (
+                f"{code} to an export without spans"
+                if found.rejects
+                else code
+                if found.fault
+                else "the export was taken"
+            )
         transport.close()
