@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The doubts about a batch that was rejected itself.
 REJECTED: Final = 2
+#: Batches of which the smallest is a probe.
+_PROBES: Final = 64
 #: Bytes of a record, and of each tenant, besides the spans, at most.
 _BESIDE: Final = 4096
 _BESIDE_TENANT: Final = 512
@@ -106,6 +109,14 @@ def first_request(waiting: deque[Batch], most_spans: int, most_bytes: int) -> Ba
             break
         together.append(waiting.popleft())
     return first if len(together) == 1 else merged(together)
+
+
+def probe_request(waiting: deque[Batch]) -> Batch:
+    """Take a small batch: of the first ones, and of those among them that have failed least."""
+    first = itertools.islice(waiting, _PROBES)
+    chosen = min(first, key=lambda batch: (batch.doubts, batch.failures, batch.length))
+    waiting.remove(chosen)
+    return chosen
 
 
 def in_request(batch: Batch | None) -> tuple[Batch, ...]:

@@ -18,6 +18,7 @@ from somatrace.delivery.batch import (
     in_place,
     in_request,
     left_by_others,
+    probe_request,
     record_size,
     separated,
     tenants_of,
@@ -213,10 +214,10 @@ class BatchQueue(MemoryQueue):
 
     # -- the thread that sends --------------------------------------------------------------------------
 
-    def take(self, below: int | None) -> Batch | None:
+    def take(self, below: int | None, *, is_probe: bool = False) -> Batch | None:
         """The next batch, together with those behind it that fit into one request; None if there is none.
 
-        `below`: the size in bytes that a request may not reach.
+        `below`: the size in bytes that a request may not reach. A probe is one small batch.
         """
         most = min(_MAX_MERGED, below or _MAX_MERGED)
         with self._lock:
@@ -224,7 +225,11 @@ class BatchQueue(MemoryQueue):
                 return self._taken
             if not self._waiting:
                 return None
-            self._taken = first_request(self._waiting, self.batch_size, most)
+            self._taken = (
+                probe_request(self._waiting)
+                if is_probe
+                else first_request(self._waiting, self.batch_size, most)
+            )
             return self._taken
 
     def read(self, batch: Batch) -> bool:

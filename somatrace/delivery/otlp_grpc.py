@@ -59,7 +59,10 @@ class GrpcTransport:
                 pending.cancel()
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            return _result(self._address, error, body)
+            result = _result(self._address, error, body)
+            if result.status == "UNAVAILABLE":  # the channel itself would wait up to two minutes to reconnect
+                self.close()
+            return result
         except OSError:
             message = f"grpc {self._address}: a certificate cannot be read: check the files"
             return SendResult("misconfigured", message, fault="tls")

@@ -163,15 +163,16 @@ def test_the_oldest_batches_are_dropped_above_the_size_limit():
     assert dict(ledger.lost) == {"backend_away": 2}
 
 
-def test_waits_grow_up_to_a_limit():
-    outbox, _ = outbox_to(Scripted([SendResult("retry")] * 40))
+@pytest.mark.parametrize(("outcome", "first", "longest"), [("retry", 0.2, 5), ("misconfigured", 3.2, 30)])
+def test_waits_grow_up_to_a_limit(outcome, first, longest):
+    outbox, _ = outbox_to(Scripted([SendResult(outcome)] * 40))
     outbox.queue.add(batch("a"), 1)
 
     waits = [outbox.send(hurry=True) or 0 for _ in range(40)]
 
-    assert waits[0] <= 0.2
+    assert waits[0] <= first
     assert waits[4] > waits[0]
-    assert max(waits) <= outbox_module.LONGEST_WAIT
+    assert longest / 2 < max(waits) <= longest
 
 
 def test_an_excessive_retry_after_is_capped_at_minutes():
