@@ -162,6 +162,7 @@ PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/
         ("azure", "chat", "other.openai.azure.com", None),
         ("aws.bedrock", PROFILE, "", "amazon.nova-pro-v1:0"),
         ("openai", "smart", "litellm.internal", "claude-sonnet-4-5"),
+        ("azure", "assistant", "", "gpt-4o"),
     ],
 )
 def test_deployments_have_the_prices_of_their_models(file, provider, model, server, wanted):
@@ -169,6 +170,7 @@ def test_deployments_have_the_prices_of_their_models(file, provider, model, serv
         "chat-prod": "gpt-4o-mini",
         "acme.openai.azure.com/chat": "gpt-4o",
         PROFILE: "us.amazon.nova-pro-v1:0",
+        "assistant": "openai/gpt-4o",
         "smart": "anthropic/claude-sonnet-4-5",
     }
     book = written(file, deployments=deployments)
@@ -307,6 +309,21 @@ def test_a_file_that_breaks_keeps_the_last_good_prices_until_it_is_repaired(file
     assert "the file is missing" in missing
     assert repaired is not None
     assert repaired.total == 2
+    assert book.problem == ""
+
+
+def test_a_file_that_is_back_unchanged_is_no_problem_any_more(file):
+    book = written(file, ROW)
+    book.refresh()
+    away = file.with_suffix(".away")
+
+    file.rename(away)
+    book.refresh()
+    problem = book.problem
+    away.rename(file)
+    book.refresh()
+
+    assert "the file is missing" in problem
     assert book.problem == ""
 
 
