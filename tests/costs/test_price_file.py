@@ -75,6 +75,22 @@ def test_a_self_hosted_model_needs_no_provider(file):
     assert [price and (price.total, price.currency) for price in found] == [(Decimal("0.05"), "EUR")] * 2
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "server"),
+    [
+        ("openai", "our-llama", "vllm.internal"),
+        ("openai", "openai/our-llama", "vllm.internal"),
+        ("litellm", "hosted_vllm/our-llama", ""),
+        ("ollama", "our-llama", "localhost"),
+        ("", "our-llama", "vllm.internal"),
+    ],
+)
+def test_a_self_hosted_model_is_found_whatever_its_client_calls_it(file, provider, model, server):
+    book = written(file, {"model": "our-llama", "prices": {"input": 1}})
+
+    assert input_price(book, provider, model, server_address=server) is not None
+
+
 def test_the_currency_of_the_file_is_that_of_rows_without_one(file):
     row = {"model": "a", "prices": {"input": 1}}
     book = written(file, row, {**row, "model": "b", "currency": "CHF"}, currency="EUR")
