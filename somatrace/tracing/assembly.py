@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from opentelemetry import trace
@@ -16,6 +17,7 @@ from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.context.held_attach import hold_context_changes
 from somatrace.context.off_switch import turn_off
+from somatrace.costs.price_book import PriceBook
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import (
     advice_of,
@@ -32,6 +34,7 @@ from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.guard.redaction.redact import redact_text
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.listeners.record import Listener
+from somatrace.pipeline.call_costs import CallCosts
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.pipeline import Pipeline
 from somatrace.pipeline.provider import SomatraceProvider
@@ -59,8 +62,15 @@ class Tracing:
     pipeline: Pipeline | None = None
     span_processor: GuardingSpanProcessor | None = None
     grants: PolicyResolver | None = None
+    call_costs: CallCosts | None = None
     unprotected: list[str] = field(default_factory=list)
     lean_spans: bool = False
+
+    @property
+    def price_problems(self) -> tuple[str, ...]:
+        """The current problem with the user's prices."""
+        problem = self.call_costs.problem if self.call_costs is not None else ""
+        return (problem,) if problem else ()
 
     @property
     def policy_problems(self) -> tuple[str, ...]:
@@ -100,6 +110,7 @@ class Tracing:
             throughput=ledger.throughput,
             kept_share=pipeline.budget.share if pipeline is not None else 1.0,
             unknown_tenant=ledger.unknown_tenant,
+            unpriced=dict(self.call_costs.unpriced) if self.call_costs is not None else {},
             resent_ambiguous=ledger.resent_ambiguous,
             guard_faults=ledger.guard_faults,
             unheard=ledger.unheard,
@@ -110,6 +121,7 @@ class Tracing:
                 *self.coverage.problems,
                 *self.policy_problems,
                 *costs.problems(),
+                *self.price_problems,
                 *misuses(),
                 *(outbox.problems if outbox is not None else ()),
             ),
@@ -169,11 +181,14 @@ def assemble(
         resolve=live.grants.resolve,
         pseudonym=pseudonyms_of(settings),
     )
+    prices = Path(settings.prices_file) if settings.prices_file else None
+    live.call_costs = CallCosts(partial(PriceBook, prices))
     copier = SpanCopier(
         new_guard(),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
         resource=lambda own: own.merge(resource()),
+        costs=live.call_costs,
     )
     linger = min(settings.flush_interval, WRITE_WITHIN) if journal is not None else settings.flush_interval
     live.pipeline = Pipeline(
