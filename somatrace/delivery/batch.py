@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from somatrace.delivery.request_halves import halves
+from somatrace.delivery.request_halves import halves, pieces
 from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.tenant_shares import Shares, spans_of, summed
 from somatrace.delivery.trimmed_record import shares_in
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 #: The doubts about a batch that was rejected itself.
 REJECTED: Final = 2
+#: Batches of which the smallest is a probe.
+_PROBES: Final = 64
+#: Bytes of a record, and of each tenant, besides the spans, at most.
+_BESIDE: Final = 4096
+_BESIDE_TENANT: Final = 512
 
 
 @dataclass(eq=False)
@@ -36,6 +42,8 @@ class Batch:
     entries: tuple[Entry, ...] = ()
     #: If it has content.
     restricted: Restricted | None = None
+    #: It could not be written down while others were.
+    is_refused: bool = False
     #: By an earlier process.
     is_left: bool = False
     #: Those that it consists of.
@@ -86,6 +94,55 @@ class Batch:
         return not (was_tried or self.is_half or self.is_suspect or has_content)
 
 
+def left_by_others(entry: Entry, since: float) -> Batch:
+    """A batch that an earlier process left on disk."""
+    return Batch(None, entry.spans, since, entry.shares, (entry,), is_left=True, is_suspect=entry.is_suspect)
+
+
+def first_request(waiting: deque[Batch], most_spans: int, most_bytes: int) -> Batch:
+    """Take the first batch, together with those behind it that fit into one request."""
+    first = waiting.popleft()
+    together, spans, length = [first], first.spans, first.length
+    while waiting and merges(first, following := waiting[0]):
+        spans, length = spans + following.spans, length + following.length
+        if spans > most_spans or length >= most_bytes:
+            break
+        together.append(waiting.popleft())
+    return first if len(together) == 1 else merged(together)
+
+
+def probe_request(waiting: deque[Batch]) -> Batch:
+    """Take a small batch: of the first ones, and of those among them that have failed least."""
+    first = itertools.islice(waiting, _PROBES)
+    chosen = min(first, key=lambda batch: (batch.doubts, batch.failures, batch.length))
+    waiting.remove(chosen)
+    return chosen
+
+
+def in_request(batch: Batch | None) -> tuple[Batch, ...]:
+    """The batches that a request consists of."""
+    return () if batch is None else batch.parts or (batch,)
+
+
+def enter(batch: Batch, entries: tuple[Entry, ...], request: Batch | None) -> None:
+    """Note where a batch is on disk, and in the request that it is a part of, if it is."""
+    batch.entries = entries
+    if request is not None and batch in request.parts:
+        request.entries += entries
+
+
+def in_place(batches: Iterable[Batch]) -> list[Batch]:
+    """Those on disk that others will find there."""
+    kept = [batch for batch in batches if batch.is_on_disk]
+    gone = {entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place}
+    return [batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)]
+
+
+def record_size(batch: Batch) -> int:
+    """Bytes that a batch in memory takes on disk, at most."""
+    return batch.size + _BESIDE + _BESIDE_TENANT * len(batch.shares)
+
+
 def merges(batch: Batch, other: Batch) -> bool:
     """Whether two batches may be sent as one request: neither was tried, and both are in the same place."""
     return (
@@ -103,7 +160,7 @@ def separated(batch: Batch) -> tuple[Batch, ...]:
         part.ambiguous, part.failures = batch.ambiguous, batch.failures
         part.accepted_before = batch.accepted_before
         part.rejections, part.is_suspect = batch.rejections, batch.is_suspect
-    return batch.parts or (batch,)
+    return in_request(batch)
 
 
 def merged(batches: Sequence[Batch]) -> Batch:
@@ -138,15 +195,31 @@ def tenants_of(batches: Iterable[Batch]) -> Counter[str]:
 
 def halved(batch: Batch) -> list[Batch]:
     """The two halves of a batch in memory, which are not on disk; none if it cannot be split."""
-    parts = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
-    if parts is None:
+    found = halves(batch.body) if batch.spans > 1 and batch.body is not None else None
+    if found is None:
         return []
-    of_restricted: Sequence[Restricted | None] = (None, None)
+    without = halves(batch.restricted.without_content) if batch.restricted is not None else None
+    return _split(replace(batch, is_half=True, rejections=0), found, without or ())
+
+
+def cut(batch: Batch, most: int) -> list[Batch]:
+    """A batch in memory in pieces of at most `most` spans, which are not on disk."""
+    if batch.body is None:
+        return []
+    without = pieces(batch.restricted.without_content, most) if batch.restricted is not None else ()
+    return _split(batch, pieces(batch.body, most), without)
+
+
+def _split(
+    batch: Batch, found: Sequence[tuple[bytes, int]], without: Sequence[tuple[bytes, int]]
+) -> list[Batch]:
+    """Batches of the bodies that a batch was split into, and of the same ones without content."""
+    rest: Sequence[Restricted | None] = [None] * len(found)
     if batch.restricted is not None:
-        without = halves(batch.restricted.without_content) or ((b"", 0), (b"", 0))
-        of_restricted = [replace(batch.restricted, without_content=half) for half, _ in without]
-    half = replace(batch, entries=(), parts=(), is_half=True, rejections=0)
+        bodies = [body for body, _ in without] or [b""] * len(found)
+        rest = [replace(batch.restricted, without_content=body) for body in bodies]
+    split = replace(batch, entries=(), parts=())
     return [
-        replace(half, body=body, spans=spans, shares=shares_in(body), restricted=restricted)
-        for (body, spans), restricted in zip(parts, of_restricted, strict=True)
+        replace(split, body=body, spans=spans, shares=shares_in(body), restricted=restricted)
+        for (body, spans), restricted in zip(found, rest, strict=True)
     ]

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from somatrace.delivery.batch import REJECTED, Batch, follow, halved, merged, merges, separated, tenants_of
-from somatrace.delivery.eviction import Places
+from somatrace.delivery.batch import (
+    REJECTED,
+    Batch,
+    cut,
+    enter,
+    first_request,
+    follow,
+    halved,
+    in_place,
+    in_request,
+    left_by_others,
+    probe_request,
+    record_size,
+    separated,
+    tenants_of,
+)
+from somatrace.delivery.late_records import LateRecords
 from somatrace.delivery.ledger import Ledger
-from somatrace.delivery.memory_room import give_up, left_to_disk, oldest
+from somatrace.delivery.memory_queue import MemoryQueue
 from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.tenant_shares import Shares, divided
 from somatrace.runtime.clock import clock
@@ -30,16 +44,11 @@ MAX_SEGMENTS: Final = 32
 #: Seconds that a batch waits at most until there is room for it on a full disk. After that the oldest
 #: segments are deleted, whatever is in them.
 MAX_MAKING_ROOM: Final = 1.0
-#: The part of the memory that is made free at once when it is full.
-_SPARE: Final = 16
-#: Bytes of a record, and of each tenant, besides the spans, at most.
-_BESIDE: Final = 4096
-_BESIDE_TENANT: Final = 512
 #: Bytes of a request above which no further batch is added to it.
 _MAX_MERGED: Final = 4 << 20
 
 
-class BatchQueue:
+class BatchQueue(MemoryQueue):
     """Any thread adds batches; one takes them, and says what became of each before it takes the next.
 
     With a journal a batch is on disk before it is taken, and in memory only while there is room.
@@ -54,7 +63,7 @@ class BatchQueue:
         batch_size: int,
         allows: Callable[[str, str], bool] = lambda tenant, fingerprint: False,  # noqa: ARG005
     ) -> None:
-        """`open_journal` is called with the first batch.
+        """`open_journal` is called with the first batch. `batch_size`: the spans of a request, at most.
 
         `allows` tells whether a tenant's grant, given by its fingerprint, is in force now.
         """
@@ -62,31 +71,20 @@ class BatchQueue:
         self.journal: Journal | None = None
         self._open_journal = open_journal
         self._allows = allows
-        self._ledger = ledger
-        self._max_bytes = max_bytes
-        self._batch_size = batch_size
-        self._reset()
+        self.batch_size = batch_size
+        super().__init__(ledger, max_bytes)
 
     def _reset(self) -> None:
-        self._lock = threading.RLock()
-        self._waiting: deque[Batch] = deque()
-        self._taken: Batch | None = None
-        self._bytes = 0
-        #: Entries to be marked as done once the lock is free.
-        self._done: list[Entry] = []
+        super()._reset()
         #: Spans that wait on disk and are not in the queue.
         self._aside = 0
-        self._places = Places()
+        self._late = LateRecords()
 
     def forget(self) -> None:
         """Start empty in a forked child: the batches belong to the parent."""
         self._reset()
         if self.journal is not None:
             self.journal.forget()
-
-    @property
-    def empty(self) -> bool:
-        return not self._waiting and self._taken is None
 
     @property
     def settled(self) -> bool:
@@ -98,24 +96,6 @@ class BatchQueue:
         """Whether spans of this process wait on disk that are not in the queue."""
         return self._aside > 0
 
-    @property
-    def size(self) -> int:
-        """Bytes of the batches in memory."""
-        return self._bytes
-
-    @property
-    def on_disk(self) -> int:
-        """Spans that wait on disk."""
-        return sum(batch.spans for batch in self._separate() if batch.is_on_disk)
-
-    def _separate(self) -> list[Batch]:
-        return [part for batch in self._all() for part in batch.parts or (batch,)]
-
-    def _all(self) -> list[Batch]:
-        # without the lock, which is held while a segment is rewritten: `status` must not wait for a disk
-        taken = self._taken
-        return [*([taken] if taken is not None else []), *self._waiting.copy()]
-
     # -- any thread -------------------------------------------------------------------------------------
 
     def add(
@@ -126,14 +106,10 @@ class BatchQueue:
         `shares` is what each tenant has in it.
         """
         journal = self._opened()
-        deleted = journal.deleted if journal is not None else 0
         batch = Batch(body, spans, clock.monotonic(), shares or {}, restricted=restricted)
         batch.entries = self._written(batch)
         self._ledger.keep(batch.tenants)
         with self._lock:
-            if journal is not None and journal.deleted > deleted:
-                gone = [one for one in self._waiting if one.body is None and not one.is_on_disk]
-                self._lose_waiting("spool_full", gone)
             if batch.entries and self._bytes + batch.size > self._max_bytes:
                 batch.body = batch.restricted = None
             self._waiting.append(batch)
@@ -145,12 +121,12 @@ class BatchQueue:
                 self._set_aside(journal)
         self._mark_done()
 
-    def _written(self, batch: Batch) -> tuple[Entry, ...]:
+    def _written(self, batch: Batch, *, is_late: bool = False) -> tuple[Entry, ...]:
         """Write a batch, for which tenants that have much on disk give up some of it if that is full."""
         journal = self.journal
         if journal is None or batch.body is None:
             return ()
-        size = batch.size + _BESIDE + _BESIDE_TENANT * len(batch.shares)
+        size = record_size(batch)
         until = clock.monotonic() + MAX_MAKING_ROOM
         while clock.monotonic() < until:
             with self._lock:
@@ -159,8 +135,16 @@ class BatchQueue:
                 if given is None:
                     break
                 self._follow(given)
-        entry = journal.add(batch.body, batch.spans, batch.restricted, batch.shares)
-        return () if entry is None else (entry,)
+        deleted = journal.deleted
+        entry = journal.add(batch.body, batch.spans, batch.restricted, batch.shares, is_late=is_late)
+        if journal.deleted > deleted:
+            with self._lock:
+                gone = [one for one in self._waiting if one.body is None and not one.is_on_disk]
+                self._lose_waiting("spool_full", gone)
+        if entry is None:
+            self._late.are_missing = True
+            return ()
+        return (entry,)
 
     def _follow(self, given: GivenUp) -> None:
         """Have batches agree with their records on disk, with the lock held."""
@@ -175,14 +159,9 @@ class BatchQueue:
         """Add a segment of batches that an earlier process left; return whether there was one."""
         journal = self._opened()
         entries = journal.take_over() if journal is not None else ()
-        now = clock.monotonic()
-        spans = sum(entry.spans for entry in entries)
-        batches = [
-            Batch(None, entry.spans, now, entry.shares, (entry,), is_left=True, is_suspect=entry.is_suspect)
-            for entry in entries
-        ]
+        batches = [left_by_others(entry, clock.monotonic()) for entry in entries]
         self._ledger.take_over(tenants_of(batches))
-        self._aside = max(0, self._aside - spans) if entries else 0
+        self._aside = max(0, self._aside - sum(entry.spans for entry in entries)) if entries else 0
         with self._lock:
             self._waiting += batches
         return bool(entries)
@@ -193,20 +172,40 @@ class BatchQueue:
         return self.journal
 
     def sync(self) -> float | None:
-        """Sync what has waited on disk for long enough; return the seconds until that is due, or None."""
-        return self.journal.sync() if self.journal is not None else None
+        """Write what could not be written before, and sync what has waited on disk for long enough.
+
+        Returns the seconds until one of the two is due, or None.
+        """
+        if self.journal is None:
+            return None
+        write = self._late.step(self.journal, self._unwritten, self._write_late)
+        sync = self.journal.sync()
+        return sync if write is None else write if sync is None else min(write, sync)
+
+    def _unwritten(self) -> list[Batch]:
+        with self._lock:
+            return [one for one in self._separate() if not one.entries and one.body]
+
+    def _write_late(self, batch: Batch) -> bool:
+        """Write a batch that may be sent, answered or changed meanwhile; return whether there was room."""
+        body, restricted = batch.body, batch.restricted
+        entries = self._written(batch, is_late=True)
+        with self._lock:
+            is_same = batch.body is body and batch.restricted is restricted
+            if is_same and (batch in self._waiting or batch in in_request(self._taken)):
+                enter(batch, entries, self._taken)
+            else:
+                self._settle(entries)
+        if batch.is_suspect:
+            self._mark_suspect([batch])
+        self._mark_done()
+        return bool(entries)
 
     def leave(self, timeout: float) -> int:
         """Leave what is on disk to the next process, for good, within seconds; return the number of spans."""
         if self.journal is None:
             return 0
-        kept = [batch for batch in self._separate() if batch.is_on_disk]
-        gone = {
-            entry.segment for batch in kept for entry in batch.entries if not entry.segment.file.is_in_place
-        }
-        found = tenants_of(
-            batch for batch in kept if gone.isdisjoint(entry.segment for entry in batch.entries)
-        )
+        found = tenants_of(in_place(self._separate()))
         # a batch may have been answered meanwhile
         left, _ = divided(found, min(sum(found.values()), self._ledger.waiting))
         self._ledger.leave(left)
@@ -215,10 +214,10 @@ class BatchQueue:
 
     # -- the thread that sends --------------------------------------------------------------------------
 
-    def take(self, below: int | None) -> Batch | None:
+    def take(self, below: int | None, *, is_probe: bool = False) -> Batch | None:
         """The next batch, together with those behind it that fit into one request; None if there is none.
 
-        `below`: the size in bytes that a request may not reach.
+        `below`: the size in bytes that a request may not reach. A probe is one small batch.
         """
         most = min(_MAX_MERGED, below or _MAX_MERGED)
         with self._lock:
@@ -226,14 +225,11 @@ class BatchQueue:
                 return self._taken
             if not self._waiting:
                 return None
-            first = self._waiting.popleft()
-            together, spans, length = [first], first.spans, first.length
-            while self._waiting and merges(first, following := self._waiting[0]):
-                spans, length = spans + following.spans, length + following.length
-                if spans > self._batch_size or length >= most:
-                    break
-                together.append(self._waiting.popleft())
-            self._taken = first if len(together) == 1 else merged(together)
+            self._taken = (
+                probe_request(self._waiting)
+                if is_probe
+                else first_request(self._waiting, self.batch_size, most)
+            )
             return self._taken
 
     def read(self, batch: Batch) -> bool:
@@ -286,10 +282,13 @@ class BatchQueue:
             self._make_room()
         self._mark_done()
 
-    def split(self, batch: Batch) -> bool:
-        """Put its two halves in the place of the taken batch; False if it cannot be split."""
-        made = halved(batch)
-        if not made:
+    def split(self, batch: Batch, most: int | None = None) -> bool:
+        """Put two halves, or pieces of at most `most` spans, in the place of the taken batch.
+
+        Returns False if it cannot be split.
+        """
+        made = halved(batch) if most is None else cut(batch, most)
+        if len(made) < 2:
             return False
         for half in made:  # with a record of its own: the other half may be answered first
             half.entries = self._written(half)
@@ -345,12 +344,6 @@ class BatchQueue:
 
     # -- with the lock held -----------------------------------------------------------------------------
 
-    def _forget(self, batch: Batch) -> None:
-        self._bytes -= batch.size
-        for entry in batch.entries:
-            entry.is_settled = True
-        self._done += batch.entries
-
     def _set_aside(self, journal: Journal) -> None:
         """Forget batches in full segments: they count as left, and are taken over when the rest is sent."""
         in_use = () if self._taken is None else self._taken.entries
@@ -363,29 +356,3 @@ class BatchQueue:
         self._bytes -= sum(batch.size for batch in aside)
         self._aside += sum(batch.spans for batch in aside)
         self._ledger.leave(tenants_of(aside))
-
-    def _make_room(self) -> None:
-        """Keep the limit on memory: bytes that are on disk are read again later, others are lost."""
-        if self._bytes <= self._max_bytes:
-            return
-        self._bytes -= left_to_disk(self._waiting, self._bytes - self._max_bytes)
-        if (too_much := self._bytes - self._max_bytes) > 0:
-            freed = give_up(self._waiting, too_much + self._max_bytes // _SPARE, self._places)
-            self._give_up("backend_away", freed.size, freed.spans, freed.without_content)
-        self._lose_waiting("backend_away", oldest(self._waiting, self._bytes - self._max_bytes))
-
-    def _give_up(self, reason: str, size: int, spans: Mapping[str, int], without_content: int) -> None:
-        """Note that batches have become smaller."""
-        self._bytes -= size
-        self._waiting = deque(batch for batch in self._waiting if batch.spans)
-        self._ledger.lose_waiting(reason, spans)
-        self._ledger.count("content_removed", without_content)
-
-    def _lose_waiting(self, reason: str, batches: Sequence[Batch]) -> None:
-        if not batches:
-            return
-        lost = set(batches)
-        self._waiting = deque(batch for batch in self._waiting if batch not in lost)
-        for batch in batches:
-            self._forget(batch)
-        self._ledger.lose_waiting(reason, tenants_of(batches))

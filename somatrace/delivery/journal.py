@@ -18,15 +18,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from somatrace.delivery.free_segment import free_segment
 from somatrace.delivery.journal_directory import directory_of, expired_others, open_segments
-from somatrace.delivery.journal_entry import (
-    Contents,
-    Entry,
-    HeldSegment,
-    contents_of,
-    entries_of,
-    mark_suspect,
-)
+from somatrace.delivery.journal_entry import Contents, Entry, HeldSegment, mark_suspect
 from somatrace.delivery.restricted import Restricted, packed, unpacked
 from somatrace.delivery.spool_room import GivenUp, SpoolRoom
 from somatrace.delivery.tenant_shares import Shares, noted
@@ -35,7 +29,7 @@ from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
 from somatrace.spool.segment_format import DONE, HEADER_SIZE, RESTRICTED_SPANS, SPANS, marks
 from somatrace.spool.segment_writer import full_at
-from somatrace.spool.spool_directory import DAY_NS, SEGMENT, created_ns, file_names, make_room, used_bytes
+from somatrace.spool.spool_directory import DAY_NS, SEGMENT, file_names, make_room, used_bytes
 
 log = logging.getLogger("somatrace")
 
@@ -94,6 +88,11 @@ class Journal:
         """The number of segments that are full and hold what waits."""
         return len(self._sealed)
 
+    @property
+    def retry_in(self) -> float:
+        """Seconds until a directory is tried again that could not be written; 0 or less if it is now."""
+        return self._not_before - clock.monotonic() if self.problem else 0.0
+
     def directory(self) -> Path:
         """The directory of this service and target. Raises `OSError` if there is none."""
         if self._directory is None:
@@ -106,10 +105,19 @@ class Journal:
     # -- the records of this process ----------------------------------------------------------------
 
     def add(
-        self, body: bytes, spans: int, restricted: Restricted | None = None, shares: Shares | None = None
+        self,
+        body: bytes,
+        spans: int,
+        restricted: Restricted | None = None,
+        shares: Shares | None = None,
+        *,
+        is_late: bool = False,
     ) -> Entry | None:
         """Write a batch, and what each tenant has in it; None if that is not possible now, for the reason in
-        `problem`."""
+        `problem`.
+
+        One that `is_late` finds no room at times where others do, which is no problem of theirs.
+        """
         now = clock.time_ns()
         note = noted(shares) if shares else None
         beside = 0 if note is None else HEADER_SIZE + len(note)
@@ -121,6 +129,9 @@ class Journal:
                 segment = self._writable(now, beside + len(record))
                 position = segment.file.append(record, spans, now, kind, note=note)
             except (OSError, ValueError) as error:
+                if is_late and not self.problem:
+                    self._drop_empty()
+                    return None
                 known, problem = self.problem, self._failed(error)
             else:
                 self.problem = ""
@@ -282,25 +293,10 @@ class Journal:
         return []
 
     def _taken_over(self, spool: int, name: str) -> list[Entry]:
-        try:
-            file = SegmentFile.take_over(self.directory(), spool, name, created_ns(name) or 0)
-        except OSError as error:
-            log.debug("%s: %s", name, type(error).__name__)
+        free = free_segment(self.directory(), spool, name, self._accepts)
+        if free is None:
             return []
-        if file is None:
-            return []
-        segment = HeldSegment(file)
-        try:
-            contents = contents_of(file.descriptor, complete=True)
-            entries = entries_of(segment, contents) if self._accepts(contents) else None
-        except (OSError, ValueError) as error:
-            log.debug("%s: %s", name, type(error).__name__)
-            file.close()
-            return []
-        if entries is None:  # somebody has moved it here
-            log.debug("%s: it is for another target", name)
-            file.close()
-            return []
+        segment, contents, entries = free
         oldest = clock.time_ns() - int(self._max_days * DAY_NS)
         old = [entry for entry in entries if entry.time_ns < oldest]
         self._stops.report(contents, sum(entry.spans for entry in entries))
@@ -387,10 +383,13 @@ class Journal:
             return
         segment.file.append(marks(positions), 0, clock.time_ns(), kind=DONE)
 
-    def _failed(self, error: Exception) -> str:
+    def _drop_empty(self) -> None:
         if self._current is not None and self._current.file.is_empty:
             self._current.file.delete()
             self._current = None
+
+    def _failed(self, error: Exception) -> str:
+        self._drop_empty()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = f"{self._directory}: " if self._directory is not None else ""
         self.problem = f"SOMATRACE_DATA_DIR: spans wait in memory only: {where}{reason[:200]}"

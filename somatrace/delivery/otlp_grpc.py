@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from somatrace.config import Target
+from somatrace.delivery import retry_info
 from somatrace.delivery.answer_text import answer_text, names_spans
 from somatrace.delivery.http_connection import certificate_state
 from somatrace.delivery.send_result import SendResult, accepted
@@ -58,7 +59,10 @@ class GrpcTransport:
                 pending.cancel()
             return accepted(pending.result())
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
-            return _result(self._address, error, body)
+            result = _result(self._address, error, body)
+            if result.status == "UNAVAILABLE":  # the channel itself would wait up to two minutes to reconnect
+                self.close()
+            return result
         except OSError:
             message = f"grpc {self._address}: a certificate cannot be read: check the files"
             return SendResult("misconfigured", message, fault="tls")
@@ -126,10 +130,12 @@ def _result(address: str, error: Any, body: bytes) -> SendResult:
     has_code = hasattr(error, "code")
     code = error.code().name if has_code else "CANCELLED"
     details: str = (error.details() or "") if has_code else ""
-    rule = grpc_rule(code, details)
+    wait = _retry_after(error) if has_code else None
+    rule = grpc_rule(code, details, recovers=wait is not None)
     return SendResult(
         rule.outcome,
         f"grpc {address}: {rule.text(code)}",
+        wait if rule.outcome == "retry" else None,
         ambiguous=rule.ambiguous,
         choked=rule.choked,
         fault=rule.fault,
@@ -137,3 +143,9 @@ def _result(address: str, error: Any, body: bytes) -> SendResult:
         answer=answer_text(details.encode()),
         names_spans=rule.outcome == "rejected" and names_spans(details.encode(), body),
     )
+
+
+def _retry_after(error: Any) -> float | None:
+    """The seconds that the target asks for."""
+    found = [value for key, value in error.trailing_metadata() or () if key == retry_info.KEY]
+    return retry_info.retry_delay(found[0]) if found and isinstance(found[0], bytes) else None

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("somatrace")
 
 FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 30.0
+#: Seconds between two probes of a target that is down or overloaded: so late is its return noticed, at most.
+LONGEST_WAIT: Final = 5.0
+#: Of one that rejects what it gets, until somebody changes a setting.
+LONGEST_WAIT_MISCONFIGURED: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
 #: After this many rejections in a row without an accepted batch, the configuration is at fault: stop halving.
 MAX_REJECTIONS: Final = 24
@@ -129,7 +132,7 @@ class Outbox:
         if self._rejections:
             self.queue.try_others()
         while not stopping():
-            if (batch := self.queue.take(self._too_large)) is None:
+            if (batch := self.queue.take(self._too_large, is_probe=self.away)) is None:
                 return self._take_over() if deadline is None else None
             timeout = self._timeout if deadline is None else min(self._timeout, deadline - clock.monotonic())
             if timeout <= 0:
@@ -164,8 +167,11 @@ class Outbox:
         return self._look_at - now if self.queue.journal is not None else None
 
     def _is_ready(self, batch: Batch) -> bool:
-        """Whether a batch can be sent; otherwise it is lost, or its halves are in its place."""
+        """Whether a batch can be sent; otherwise it is lost, or what it was split into is in its place."""
         if not self.queue.read(batch):
+            return False
+        # of a process with another limit, such as one for another target
+        if batch.spans > self.queue.batch_size and self.queue.split(batch, self.queue.batch_size):
             return False
         too_large = self._too_large is not None and batch.spans > 1 and batch.length >= self._too_large
         return not (too_large and self.queue.split(batch))
@@ -274,8 +280,10 @@ class Outbox:
         """
         self._awaits_others = awaits_others
         self._failures += 1
-        exponent = self._failures - 1 if result.outcome == "retry" else self._failures + self._quick_retries
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
+        exponent, longest = self._failures - 1, LONGEST_WAIT
+        if result.outcome != "retry":
+            exponent, longest = self._failures + self._quick_retries, LONGEST_WAIT_MISCONFIGURED
+        wait = min(longest, FIRST_WAIT * 2.0 ** min(exponent, 10)) * self._random.uniform(0.7, 1.0)
         asked = min(result.retry_after or 0.0, LONGEST_RETRY_AFTER)
         self._not_before = clock.monotonic() + asked
         self._next = clock.monotonic() + max(wait, asked)

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from somatrace.delivery.eviction import Order, Places, Stage, quotas
+from somatrace.delivery.free_segment import FreeSegment, free_segment
 from somatrace.delivery.journal_directory import open_segments
-from somatrace.delivery.journal_entry import Contents, Entry, HeldSegment, contents_of, entries_of
+from somatrace.delivery.journal_entry import Entry, HeldSegment
 from somatrace.delivery.restricted import packed, unpacked
 from somatrace.delivery.tenant_shares import Shares, noted, summed
 from somatrace.delivery.trimmed_record import Trimmed, trimmed
 from somatrace.runtime.clock import clock
 from somatrace.spool.segment_file import SegmentFile
-from somatrace.spool.segment_format import LEFT, RESTRICTED_SPANS, SPANS
+from somatrace.spool.segment_format import LEFT, RESTRICTED_SPANS, SPANS, SUSPECT, marks
 from somatrace.spool.segment_writer import full_at
-from somatrace.spool.spool_directory import SEGMENT, created_ns, file_names, remove_unfinished, used_bytes
+from somatrace.spool.spool_directory import SEGMENT, file_names, remove_unfinished, used_bytes
 
 log = logging.getLogger("somatrace")
 
@@ -146,7 +147,7 @@ class SpoolRoom:
         if segment is not None:
             found = self._by_place(segment.waiting)
         else:
-            with _free_segment(spool, name) as free:
+            with _held(spool, name) as free:
                 if free is None:
                     return {}
                 found = self._by_place(free.segment.waiting)
@@ -183,7 +184,7 @@ class SpoolRoom:
 
     def _rewritten_free(self, spool: Spool, name: str, order: Order) -> GivenUp | None:
         """Rewrite a segment that nobody holds."""
-        with _free_segment(spool, name) as free:
+        with _held(spool, name) as free:
             if free is None:
                 return None
             writer, segment = free.contents.writer, free.segment
@@ -215,13 +216,16 @@ class SpoolRoom:
             for entry in sorted(segment.waiting, key=lambda one: one.position):
                 kind, payload, less = self._record(old, entry, order)
                 position = new.size
-                if less is None or less.spans:
+                if _is_kept(less):
                     spans, shares = (entry.spans, entry.shares) if less is None else (less.spans, less.shares)
                     position = new.append(payload, spans, entry.time_ns, kind, note=noted(shares))
                 moved.append((entry, position, len(payload), less))
             if not any(less for _, _, _, less in moved):
                 new.delete()
                 return None
+            suspects = [place for entry, place, _, less in moved if entry.is_suspect and _is_kept(less)]
+            if suspects:
+                new.append(marks(suspects), 0, clock.time_ns(), SUSPECT)
             if is_left:
                 new.append(b"", 0, clock.time_ns(), LEFT)
             new.replace(old, spool.descriptor)
@@ -259,32 +263,20 @@ class SpoolRoom:
         return RESTRICTED_SPANS, packed(less.body, less.restricted), less
 
 
-class _Free(NamedTuple):
-    segment: HeldSegment
-    contents: Contents
-
-
 @contextmanager
-def _free_segment(spool: Spool, name: str) -> Iterator[_Free | None]:
+def _held(spool: Spool, name: str) -> Iterator[FreeSegment | None]:
     """A segment that nobody holds, held in the block; None if somebody does, or it cannot be read."""
-    file = None
+    free = free_segment(spool.parent, spool.descriptor, name)
     try:
-        file = SegmentFile.take_over(spool.parent, spool.descriptor, name, created_ns(name) or 0)
-        contents = contents_of(file.descriptor, complete=True) if file is not None else None
-    except (OSError, ValueError) as error:
-        log.debug("%s: %s", name, type(error).__name__)
-        contents = None
-    if file is None or contents is None:
-        if file is not None:
-            file.close()
-        yield None
-        return
-    segment = HeldSegment(file)
-    try:
-        entries_of(segment, contents)
-        yield _Free(segment, contents)
+        yield free
     finally:
-        segment.file.close()
+        if free is not None:
+            free.segment.file.close()
+
+
+def _is_kept(less: Trimmed | None) -> bool:
+    """Whether spans of a record stay, which has given something up if `less` is what is left of it."""
+    return less is None or less.spans > 0
 
 
 def _is_settling(segment: HeldSegment) -> bool:

@@ -92,12 +92,15 @@ _GRPC: Final[dict[str, StatusRule]] = {
     "DEADLINE_EXCEEDED": _AMBIGUOUS,
     "NOT_FOUND": _PATH,
     "PERMISSION_DENIED": _AUTH,
+    "RESOURCE_EXHAUSTED": _CHOKED,
     "UNIMPLEMENTED": _PATH,
     "INTERNAL": _CHOKED,
     "DATA_LOSS": _CHOKED,
     "UNAUTHENTICATED": _AUTH,
 }
 _GRPC_TOO_LARGE: Final = StatusRule("too_large")
+#: What gRPC says of a message over a server's limit, in Go, C++ and Python, in Java, and in .NET.
+_TOO_LARGE: Final = ("larger than max", "exceeds maximum size", "exceeds the maximum configured message size")
 
 
 def http_rule(status: int) -> StatusRule:
@@ -105,11 +108,15 @@ def http_rule(status: int) -> StatusRule:
     return _HTTP.get(status) or _HTTP_CLASSES[max(1, min(status // 100, 5))]
 
 
-def grpc_rule(code: str, details: str = "") -> StatusRule:
+def grpc_rule(code: str, details: str = "", *, recovers: bool = False) -> StatusRule:
     """The row of a gRPC code; codes without one are worth another try.
 
-    Servers report a batch over their size limit as RESOURCE_EXHAUSTED, distinguishable only by `details`.
+    Servers report a batch over their size limit as RESOURCE_EXHAUSTED, distinguishable only by `details`,
+    and one that comes too early by saying when it `recovers`. Without either the batch may be the cause.
     """
-    if code == "RESOURCE_EXHAUSTED" and "larger than max" in details:
-        return _GRPC_TOO_LARGE
+    if code == "RESOURCE_EXHAUSTED":
+        if any(text in details for text in _TOO_LARGE):
+            return _GRPC_TOO_LARGE
+        if recovers:
+            return _RETRY
     return _GRPC.get(code, _RETRY)

@@ -77,6 +77,12 @@ KINDS: Final[dict[str, FindingKind]] = {
         "the target answers: {what} in {milliseconds} ms to an export without spans, which does not test "
         "its storage (--send does, with one span)",
     ),
+    "rejects_nothing": FindingKind(
+        "unknown",
+        "the target answers {what}; no span was sent, so whether it accepts spans is not known",
+        "`somatrace doctor --send` tries one span; if the target rejects that too, check that {variable} is "
+        "its address",
+    ),
     "sent": FindingKind("ok", "the target has accepted one span: trace {trace_id}, tenant {tenant}"),
     "dns": FindingKind(
         "wrong",

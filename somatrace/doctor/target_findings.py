@@ -42,8 +42,11 @@ def target_findings(settings: Settings, timeout: float, *, send: bool = False) -
         if _is_clear_text(settings):
             yield finding("clear_text", host=urlsplit(_with_scheme(settings)).hostname)
         answered = _probe_finding(settings, timeout)
-        yield answered
-        if send and answered.level == "ok":
+        tells_nothing = answered.kind == "rejects_nothing"
+        sends = send and (answered.level == "ok" or tells_nothing)
+        if not (sends and tells_nothing):
+            yield answered
+        if sends:
             yield _sent_finding(settings, timeout)
         yield _waiting(settings)
         yield from _dead_letters(settings)
@@ -72,6 +75,8 @@ def _waiting(settings: Settings) -> DoctorFinding:
 
 def _probe_finding(settings: Settings, timeout: float) -> DoctorFinding:
     result = probe(settings.target, timeout)
+    if result.rejects:
+        return finding("rejects_nothing", what=result.message, variable=address_variable(settings))
     if result.fault is None:
         return finding("answers", what=result.message, milliseconds=round(result.seconds * 1000))
     if result.better:

@@ -38,8 +38,9 @@ class Status:
     processes that were killed or crashed, and whose files this one has taken over; `unpriced` counts
     model calls whose price is unknown, by model; `unheard` counts span starts and events not passed to
     listeners because the queue was half full; `ignored` counts incoming and outgoing headers that were
-    ignored, by reason; `unprotected` names tracer providers that the content guard does not cover. `lean_spans` is False if spans are the SDK's own, which cost several times as much: with
-    an SDK that somatrace does not know, or a tracer provider that the program set first.
+    ignored, by reason; `unprotected` names tracer providers that the content guard does not cover.
+    `lean_spans` is False if spans are the SDK's own, which cost several times as much: with an SDK that
+    somatrace does not know, or a tracer provider that the program set first.
     """
 
     enabled: bool

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from somatrace.config import Settings
 from somatrace.local.data_dir import data_dir
-from somatrace.local.process_report import ProcessReport, encoded
+from somatrace.local.process_report import ProcessReport, TenantReport, encoded, most_important
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.runtime.clock import clock
 from somatrace.runtime.status import Status
 
 if TYPE_CHECKING:
     from somatrace.spool.report_file import ReportFile
+
+#: Tenants with counts of their own in a report.
+MOST_TENANTS: Final = 50
 
 
 def reports_of(
@@ -42,6 +45,13 @@ def reports_of(
             lost=now.lost,
             instruments=now.instruments,
             problems=now.problems,
+            tenants=most_important(
+                {
+                    name: TenantReport(one.waiting, one.delivered, one.lost)
+                    for name, one in now.tenants.items()
+                },
+                MOST_TENANTS,
+            ),
         )
         source = settings.service_name, f"{process()}/{os.getpid()}"
         file.write(encoded(source, report, clock.time_ns()))

@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.journal import Journal
+from somatrace.delivery.journal_entry import Entry
 from somatrace.delivery.ledger import Ledger
 from somatrace.delivery.outgoing_span import EncodedSpan
 from somatrace.delivery.restricted import Restricted
@@ -119,12 +120,17 @@ class SmallSpool:
 
 def what_is_left(directory: Path) -> list[Span]:
     """The spans of all segments that nobody holds, in their order."""
+    return [span for _, spans in records_left(directory) for span in spans]
+
+
+def records_left(directory: Path) -> list[tuple[Entry, list[Span]]]:
+    """The records of all segments that nobody holds, in their order, each with its spans."""
     journal, found = Journal(lambda: directory, OWNER, max_bytes=1 << 40, max_days=7.0), []
     while entries := journal.take_over():
         for entry in entries:
             read = journal.read(entry)
             assert read is not None
-            found += spans_in(read[0])
+            found.append((entry, spans_in(read[0])))
     journal.forget()
     return found
 

@@ -100,7 +100,8 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
         ledger,
         None if journal is None else lambda: journal,
         max_bytes=more.pop("max_bytes", 1 << 20),
-        batch_size=512,
+        batch_size=more.pop("batch_size", 512),
+        allows=more.pop("allows", lambda *_: False),
     )
     settings = {"timeout": 2.0, "quick_retries": 3, **more}
     opened = None if dead_letters is None else lambda: dead_letters

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from somatrace.delivery.outbox import LONGEST_WAIT, Outbox
+from somatrace.delivery.outbox import LONGEST_WAIT, LONGEST_WAIT_MISCONFIGURED, Outbox
 from tests.delivery.support import batch, names, outbox_to, target
 from tests.support.otlp_server import OtlpServer, Reply, otlp_server
 
@@ -33,11 +33,21 @@ def wait_is_over(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure",
-    [Reply(503), Reply(500), Reply(429), Reply(401), Reply(404), Reply(400), Reply(hang_up=True)],
+    ("failure", "longest"),
+    [
+        (Reply(503), LONGEST_WAIT),
+        (Reply(500), LONGEST_WAIT),
+        (Reply(429), LONGEST_WAIT),
+        (Reply(401), LONGEST_WAIT_MISCONFIGURED),
+        (Reply(404), LONGEST_WAIT_MISCONFIGURED),
+        (Reply(400), LONGEST_WAIT_MISCONFIGURED),
+        (Reply(hang_up=True), LONGEST_WAIT),
+    ],
     ids=["503", "500", "429", "401", "404", "400", "hangs up"],
 )
-def test_a_failing_target_gets_one_request_for_each_wait(server: OtlpServer, failure: Reply) -> None:
+def test_a_failing_target_gets_one_request_for_each_wait(
+    server: OtlpServer, failure: Reply, longest: float
+) -> None:
     server.reply = lambda _: failure
     outbox = full_outbox(server)
     while not outbox.away:  # a 400 is not taken for a fault of the target at first
@@ -54,7 +64,7 @@ def test_a_failing_target_gets_one_request_for_each_wait(server: OtlpServer, fai
         assert server.requests == before + 1
         assert wait is not None
         assert again is not None
-        assert 0 < again <= wait <= LONGEST_WAIT
+        assert 0 < again <= wait <= longest
 
 
 def test_everything_is_sent_at_once_when_a_probe_is_accepted(server: OtlpServer) -> None:
@@ -72,6 +82,20 @@ def test_everything_is_sent_at_once_when_a_probe_is_accepted(server: OtlpServer)
     assert outbox.queue.empty
     assert server.requests == failed + WAITING
     assert len({span.name for span in server.spans}) == len(server.spans) == 400 * WAITING
+
+
+def test_a_probe_is_one_small_batch(server: OtlpServer) -> None:
+    server.reply = lambda number: Reply(503 if number < 3 else 200)
+    outbox, _ = outbox_to(target(server.traces_url))
+    for size in (50, 40, 1, 30):
+        outbox.queue.add(batch(*[f"{size}.{place}" for place in range(size)]), size)
+
+    for _ in range(4):
+        wait_is_over(outbox)
+        outbox.send()
+
+    assert [len(names(body)) for body in server.raw] == [121, 1, 1, 1, 120]
+    assert len({span.name for span in server.spans}) == 121
 
 
 def test_a_probe_that_fails_after_some_were_accepted_stops_the_rest(server: OtlpServer) -> None:
@@ -124,6 +148,25 @@ def test_no_wait_is_left_over_from_before_a_probe_was_accepted(server: OtlpServe
     outbox.send()
 
     assert len(server.named("new")) == 1
+
+
+def test_the_return_of_a_grpc_target_is_noticed_with_the_next_probe() -> None:
+    pytest.importorskip("grpc", reason="the extra grpc")
+    from tests.delivery.test_otlp_grpc import grpc_server, transport_to
+
+    with grpc_server() as (_, port):
+        pass
+    with transport_to(port) as transport:
+        outbox, _ = outbox_to(transport, timeout=60.0)
+        outbox.queue.add(batch("a"), 1)
+        for _ in range(4):
+            outbox.send(hurry=True)
+        was_away = outbox.away
+        with grpc_server(port=port) as (service, _):
+            outbox.send(hurry=True)
+
+    assert was_away
+    assert service.spans == ["a"]
 
 
 def test_a_grpc_target_is_probed_in_the_same_way() -> None:

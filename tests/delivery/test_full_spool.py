@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from somatrace.delivery.eviction import quotas
-from tests.delivery.spool_contents import SmallSpool, encoded, spans_in, tenant_of, used, what_is_left
+from tests.delivery.spool_contents import (
+    SmallSpool,
+    encoded,
+    records_left,
+    spans_in,
+    tenant_of,
+    used,
+    what_is_left,
+)
 from tests.support.programs import run_program
 
 NAMES = "abcdefgh"
@@ -194,6 +202,28 @@ def test_a_process_that_ends_while_it_renames_a_segment_leaves_each_span_once(
     assert len(left) == len({*left})
     assert {*made[9::10]} <= {*left}
     assert bool(gone) is (moment == "after")
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["of this process", "of an earlier one"])
+def test_what_is_known_of_rejected_spans_is_kept_when_their_file_is_written_anew(
+    tmp_path: Path, is_held: bool
+) -> None:
+    rejected = encoded("quiet")
+    spool = SmallSpool(tmp_path)
+    spool.add(*[encoded("noisy") for _ in range(9)])
+    spool.add(rejected)
+    spool.journal.suspect(spool.queue._waiting[-1].entries)
+    if not is_held:
+        spool.queue.leave(5.0)
+        spool = SmallSpool(tmp_path)
+    for _ in range(200):
+        spool.add(*[encoded("noisy") for _ in range(10)])
+
+    spool.queue.leave(5.0)
+
+    suspects = [span for entry, spans in records_left(tmp_path) if entry.is_suspect for span in spans]
+    assert spool.counts("spool_full")["noisy"] > 9  # so the file was written anew
+    assert suspects == [rejected]
 
 
 def test_what_a_killed_process_had_begun_to_write_takes_no_room_of_the_limit(tmp_path: Path) -> None:

@@ -47,10 +47,10 @@ class Service(grpc.GenericRpcHandler):
 
 
 @contextmanager
-def grpc_server(fail=lambda number, body, context: None, credentials=None, options=()):
+def grpc_server(fail=lambda number, body, context: None, credentials=None, options=(), port=0):
     service = Service(fail)
     server = grpc.server(futures.ThreadPoolExecutor(4), (service,), options=options)
-    address = "127.0.0.1:0"
+    address = f"127.0.0.1:{port}"
     port = (
         server.add_secure_port(address, credentials)
         if credentials is not None

@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from somatrace.delivery import outbox as outbox_module
 from somatrace.delivery.journal import Journal
-from somatrace.delivery.request_halves import halves
+from somatrace.delivery.request_halves import halves, pieces
+from somatrace.delivery.restricted import Restricted
 from somatrace.delivery.send_result import SendResult
 from somatrace.spool.segment_format import HEADER_SIZE
 from tests.delivery.support import batch, deliver, names, open_segments, outbox_to
@@ -119,6 +120,19 @@ def test_halves_repeat_a_resource_once_not_for_each_span():
     assert all(body.count(b"v" * 1000) == 1 for body, _ in portions)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 15))
+def test_pieces_contain_the_same_spans_in_the_same_order_and_are_as_few_as_possible(count, most):
+    made = [str(number) for number in range(count)]
+
+    found = pieces(batch(*made), most)
+
+    assert [name for body, _ in found for name in names(body)] == made
+    assert [spans for _, spans in found] == [len(names(body)) for body, _ in found]
+    assert len(found) == -(-count // most)
+    assert all(0 < spans <= most for _, spans in found)
+
+
 def test_a_single_span_has_no_halves():
     assert halves(batch("a")) is None
 
@@ -149,15 +163,16 @@ def test_the_oldest_batches_are_dropped_above_the_size_limit():
     assert dict(ledger.lost) == {"backend_away": 2}
 
 
-def test_waits_grow_up_to_a_limit():
-    outbox, _ = outbox_to(Scripted([SendResult("retry")] * 40))
+@pytest.mark.parametrize(("outcome", "first", "longest"), [("retry", 0.2, 5), ("misconfigured", 3.2, 30)])
+def test_waits_grow_up_to_a_limit(outcome, first, longest):
+    outbox, _ = outbox_to(Scripted([SendResult(outcome)] * 40))
     outbox.queue.add(batch("a"), 1)
 
     waits = [outbox.send(hurry=True) or 0 for _ in range(40)]
 
-    assert waits[0] <= 0.2
+    assert waits[0] <= first
     assert waits[4] > waits[0]
-    assert max(waits) <= outbox_module.LONGEST_WAIT
+    assert longest / 2 < max(waits) <= longest
 
 
 def test_an_excessive_retry_after_is_capped_at_minutes():
@@ -332,6 +347,56 @@ def test_with_a_journal_every_span_is_delivered_lost_with_a_reason_or_on_disk(
     assert len(missing) == ledger.lost["rejected"] + ledger.lost["too_large"]
     assert not set(target.taken) & set(later.taken)  # nothing answered with 2xx is sent again
     assert ledger.lost.keys() <= {"rejected", "too_large"}
+
+
+def test_a_batch_of_a_process_with_a_larger_limit_is_sent_in_pieces_within_the_own_limit(tmp_path):
+    earlier = journal_in(tmp_path)
+    made = [f"{number}" for number in range(512)]
+    earlier.add(batch(*made), 512)
+    earlier.close()
+    target = Scripted([])
+    outbox, ledger = outbox_to(target, journal=journal_in(tmp_path), batch_size=200)
+
+    outbox.queue.add_left()
+    deliver(outbox)
+
+    assert [len(sent) for sent in target.sent] == [200, 200, 112]
+    assert target.taken == made
+    assert (ledger.taken_over, ledger.delivered) == (512, 512)
+
+
+def test_a_process_that_is_killed_before_all_pieces_were_answered_leaves_the_others(tmp_path):
+    earlier = journal_in(tmp_path)
+    earlier.add(batch(*map(str, range(512))), 512)
+    earlier.close()
+    target = Scripted([SendResult("accepted"), SendResult("retry")])
+    outbox, _ = outbox_to(target, journal=journal_in(tmp_path), batch_size=200)
+    outbox.queue.add_left()
+    outbox.send()
+
+    outbox.queue.forget()  # its locks end, and its files stay as they are
+    later = Scripted([])
+    again, _ = outbox_to(later, journal=journal_in(tmp_path), batch_size=200)
+    again.queue.add_left()
+    deliver(again)
+
+    assert target.taken + later.taken == [f"{number}" for number in range(512)]
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_pieces_of_a_batch_with_content_have_their_own_part_of_it(tmp_path, is_allowed):
+    earlier = journal_in(tmp_path)
+    content = Restricted({"acme": "grant"}, batch(*["closed"] * 5))
+    earlier.add(batch(*["open"] * 5), 5, content)
+    earlier.close()
+    target = Scripted([])
+    outbox, _ = outbox_to(target, journal=journal_in(tmp_path), batch_size=2, allows=lambda *_: is_allowed)
+
+    outbox.queue.add_left()
+    deliver(outbox)
+
+    name = "open" if is_allowed else "closed"
+    assert target.sent == [[name] * 2, [name] * 2, [name]]
 
 
 def test_what_a_process_left_is_sent_by_one_that_has_nothing_to_send_itself(tmp_path, monkeypatch):

@@ -37,7 +37,12 @@ CODES = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-TOO_LARGE = "Received message larger than max (9 vs. 4)"
+#: What gRPC in Go, C++ and Python, in Java, and in .NET says.
+TOO_LARGE = (
+    "Received message larger than max (9 vs. 4)",
+    "gRPC message exceeds maximum size 4: 9",
+    "Received message exceeds the maximum configured message size.",
+)
 
 
 def documented() -> list[tuple[str, str]]:
@@ -72,8 +77,10 @@ def test_the_documented_grpc_outcomes_are_those_of_the_table():
                 outcomes[code] = outcome
 
     assert outcomes == {code: grpc_rule(code).outcome for code in CODES}
-    [too_large] = [outcome for answer, outcome in documented() if "`RESOURCE_EXHAUSTED`" in answer]
-    assert too_large == grpc_rule("RESOURCE_EXHAUSTED", TOO_LARGE).outcome
+    too_large, otherwise = [outcome for answer, outcome in documented() if "`RESOURCE_EXHAUSTED`" in answer]
+    assert {grpc_rule("RESOURCE_EXHAUSTED", text).outcome for text in TOO_LARGE} == {too_large}
+    assert grpc_rule("RESOURCE_EXHAUSTED").outcome == otherwise
+    assert grpc_rule("RESOURCE_EXHAUSTED", recovers=True).outcome == otherwise
 
 
 def test_every_row_is_consistent():
@@ -117,9 +124,10 @@ def test_the_http_transport_and_the_probe_obey_the_table():
             assert found.fault == rule.probe_fault, status
             assert found.message.startswith(str(status))
             assert (found.fault is None) == (rule.outcome in ("accepted", "rejected"))
+            assert found.rejects == (rule.outcome == "rejected"), status
 
 
-@pytest.mark.parametrize("details", ["canary", TOO_LARGE])
+@pytest.mark.parametrize("details", ["canary", *TOO_LARGE])
 def test_the_grpc_transport_and_the_probe_obey_the_table(details):
     grpc = pytest.importorskip("grpc", reason="the extra grpc")
     from tests.delivery.test_otlp_grpc import grpc_server
@@ -143,5 +151,12 @@ def test_the_grpc_transport_and_the_probe_obey_the_table(details):
             expected = (rule.outcome, rule.choked, rule.ambiguous, rule.fault)
             assert (answer.outcome, answer.choked, answer.ambiguous, answer.fault) == expected, code
             assert found.fault == rule.probe_fault, code
-            assert found.message == (code if found.fault else "the export was taken")
+            assert found.rejects == (rule.outcome == "rejected"), code
+            assert found.message == (
+                f"{code} to an export without spans"
+                if found.rejects
+                else code
+                if found.fault
+                else "the export was taken"
+            )
         transport.close()

@@ -346,6 +346,31 @@ def test_send_names_the_variable_of_a_target_that_rejects_every_span(doctor, var
     assert f"check that {variable} is the address of the target" in rejects.advice
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_without_send_a_target_that_rejects_an_export_without_spans_is_not_said_to_be_ok(doctor, status):
+    with otlp_server() as server:
+        server.reply = lambda _: Reply(status, CANARY.encode())
+        diagnosis = doctor(langfuse(server.url))
+
+    assert diagnosis.exit_code == 3
+    assert texts(diagnosis, "answers") == []
+    assert level(diagnosis, "rejects_nothing") == "unknown"
+    [text] = texts(diagnosis, "rejects_nothing")
+    assert text.startswith(f"the target answers {status} to an export without spans; no span was sent, ")
+    [advice] = [found.advice for found in diagnosis.findings if found.kind == "rejects_nothing"]
+    assert "check that LANGFUSE_HOST is its address" in advice
+
+
+def test_a_target_that_rejects_only_exports_without_spans_is_ok_with_send(doctor):
+    with otlp_server() as server:
+        server.reply = lambda number: Reply(200 if number else 400)
+        diagnosis = doctor(langfuse(server.url), send=True)
+
+    assert diagnosis.exit_code == 0
+    assert texts(diagnosis, "rejects_nothing") == []
+    assert len(texts(diagnosis, "sent")) == 1
+
+
 def test_spans_that_a_target_did_not_accept_are_noted(doctor, tmp_path, monkeypatch):
     monkeypatch.setenv("SOMATRACE_DATA_DIR", str(tmp_path))
     with otlp_server() as server:

@@ -100,6 +100,40 @@ def test_spans_that_were_accepted_while_the_disk_was_full_are_not_sent_again_by_
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("mounts")
+def test_what_waited_in_memory_survives_kill_9_once_the_disk_has_room_again(tmp_path):
+    with (
+        small_disk(tmp_path / "disk", 400) as disk,
+        failing(REFUSES) as sink,
+        service(tmp_path, sink.url, data=disk / "data") as faulty,
+    ):
+        first = faulty.start(
+            "work(1)\nsys.stdin.readline()\nwork(300)\n"
+            "wait_until(lambda: status().problems)\nnote('full', status().problems)\nsys.stdin.read()"
+        )
+        wait_until(lambda: len(faulty.waiting()) == 1)
+        ballast = disk / "ballast"
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(1 << 20))
+        first.process.stdin.write("\n")
+        first.process.stdin.flush()
+        first.wait_for("full")
+        before = faulty.waiting()
+        ballast.unlink()
+        wait_until(lambda: {*faulty.waiting()} == {*first.made()})
+        first.kill()
+        recover(sink, REFUSES)
+        second = faulty.start("work(3)\nsys.stdin.read()")
+        wait_until(lambda: copies(sink).keys() >= {*first.made(), *second.made()})
+        second.finish()
+
+    made = [*first.made(), *second.made()]
+    assert len(before) < 301
+    assert len(made) == 304
+    assert copies(sink) == dict.fromkeys(made, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize("unusable", [file_instead, read_only])
 @pytest.mark.parametrize("failure", ["", REFUSES])
 def test_without_a_directory_spans_wait_in_memory_and_the_status_says_so(tmp_path, unusable, failure):

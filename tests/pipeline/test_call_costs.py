@@ -173,7 +173,8 @@ def test_a_mistake_in_the_file_is_a_problem_of_the_status(tmp_path: Path) -> Non
 def test_a_request_that_two_spans_report_is_paid_once() -> None:
     found, _ = spans_of(
         """
-        frameworks = __import__("opentelemetry.trace").trace.get_tracer("opentelemetry.instrumentation.langchain")
+        from opentelemetry.trace import get_tracer
+        frameworks = get_tracer("opentelemetry.instrumentation.langchain")
         with frameworks.start_as_current_span("ChatOpenAI.chat") as above:
             call("openai.chat", input_tokens=1000, output_tokens=100)
             above.set_attribute("gen_ai.request.model", "gpt-4o-mini")

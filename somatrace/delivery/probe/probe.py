@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -21,45 +21,48 @@ PATHS: Final = ("/v1/traces", semconv.LANGFUSE_OTLP_PATH)
 
 @dataclass(frozen=True)
 class Probe:
-    """Result of a probe. `fault` is None if the target accepts exports; `message` describes the answer.
+    """Result of a probe. `fault` is None if the target takes exports; `message` describes the answer.
 
     `better` is a URL on the same host that accepts exports if the configured one does not.
     """
 
     fault: Fault | None
     message: str
-    seconds: float
+    seconds: float = 0.0
     better: str = ""
+    #: It rejects the export without spans, as some do that accept others. Without spans nobody knows.
+    rejects: bool = False
 
 
 def probe(target: Target, timeout: float) -> Probe:
     """Probe a network target within `timeout` seconds. Never raises for target errors."""
     since = clock.monotonic()
-
-    def finished(fault: Fault | None, message: str, better: str = "") -> Probe:
-        return Probe(fault, message, clock.monotonic() - since, better)
-
     ask = _grpc if target.protocol == "grpc" else _http
     try:
-        return finished(*bounded(lambda: ask(target, timeout), timeout + 0.5))
+        found = bounded(lambda: ask(target, timeout), timeout + 0.5)
     except Overdue:
-        return finished("dns", f"the name of {_host(target)} was not resolved within {timeout:.3g} s")
+        found = Probe("dns", f"the name of {_host(target)} was not resolved within {timeout:.3g} s")
     except Failure as failure:
-        return finished(failure.fault, str(failure))
+        found = Probe(failure.fault, str(failure))
+    return replace(found, seconds=clock.monotonic() - since)
 
 
-def _http(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
+def _http(target: Target, timeout: float) -> Probe:
     until = clock.monotonic() + timeout
     answer = _export_nothing(target, target.url, timeout)
     rule = http_rule(answer.status)
     fault = rule.probe_fault
     if rule.outcome == "rejected":
-        return fault, f"{answer.status} to an export without spans", ""
+        return _rejected(answer.status)
     if fault != "path":
-        return fault, str(answer.status), ""
+        return Probe(fault, str(answer.status))
     if 300 <= answer.status < 400:
-        return fault, f"{answer.status}", _redirected(target, answer)
-    return fault, str(answer.status), _better(target, until)
+        return Probe(fault, str(answer.status), better=_redirected(target, answer))
+    return Probe(fault, str(answer.status), better=_better(target, until))
+
+
+def _rejected(status: int | str) -> Probe:
+    return Probe(None, f"{status} to an export without spans", rejects=True)
 
 
 def _export_nothing(target: Target, url: str, timeout: float) -> Exchange:
@@ -109,7 +112,7 @@ def _host(target: Target) -> str:
     return urlsplit(target.url if "//" in target.url else f"//{target.url}").netloc.rpartition("@")[2]
 
 
-def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
+def _grpc(target: Target, timeout: float) -> Probe:
     """Check name, port and certificate first, because gRPC reports failures of all three as UNAVAILABLE."""
     if importlib.util.find_spec("grpc") is None:
         raise Failure("path", "OTLP over gRPC needs `pip install 'somatrace[grpc]'`")
@@ -122,6 +125,8 @@ def _grpc(target: Target, timeout: float) -> tuple[Fault | None, str, str]:
         answer = transport.send(b"", timeout)
     finally:
         transport.close()
-    if answer.outcome in ("accepted", "rejected"):
-        return None, "the export was taken", ""
-    return answer.fault or "server", answer.message.rpartition(": ")[2], ""
+    if answer.outcome == "accepted":
+        return Probe(None, "the export was taken")
+    if answer.outcome == "rejected":
+        return _rejected(answer.status)
+    return Probe(answer.fault or "server", answer.message.rpartition(": ")[2])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from somatrace.local.process_report import TenantReport
 from somatrace.local.queries.traces import dicts
 from somatrace.local.store import process_reports
 from somatrace.local.store.process_reports import ProcessReport
@@ -49,18 +51,17 @@ class ServiceSummary:
     counts: Counter[str] = field(default_factory=Counter)
     instruments: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    tenants: dict[str, TenantReport] = field(default_factory=dict)
 
     @property
     def lost(self) -> list[tuple[str, int]]:
         """Spans that ended and never arrived, by reason, most frequent first."""
-        return [
-            (reason, number) for reason, number in self.counts.most_common() if reason not in _INTENTIONAL
-        ]
+        return lost_of(self.counts)
 
     @property
     def left_out(self) -> list[tuple[str, int]]:
         """Spans dropped on purpose, by sampling or the latency budget."""
-        return [(reason, number) for reason, number in self.counts.most_common() if reason in _INTENTIONAL]
+        return left_out_of(self.counts)
 
     @property
     def instrumented(self) -> list[str]:
@@ -75,6 +76,44 @@ class ServiceSummary:
             for name, state in self.instruments.items()
             if state != _WAITING and not _is_on(state)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TenantDelivery:
+    """What the reports of a service's processes say of one tenant's spans."""
+
+    service: str
+    name: str
+    waiting: int
+    delivered: int
+    lost: list[tuple[str, int]]
+    left_out: list[tuple[str, int]]
+
+
+def delivery_by_tenant(found: Iterable[ServiceSummary]) -> list[TenantDelivery]:
+    """The tenants of all services, those with most lost spans first, then those with most waiting."""
+    rows = [
+        TenantDelivery(
+            service.name, name, one.waiting, one.delivered, lost_of(one.lost), left_out_of(one.lost)
+        )
+        for service in found
+        for name, one in service.tenants.items()
+    ]
+    return sorted(rows, key=_importance, reverse=True)
+
+
+def _importance(row: TenantDelivery) -> tuple[int, int, int]:
+    return sum(number for _, number in row.lost), row.waiting, row.delivered
+
+
+def lost_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Spans that ended and never arrived, by reason, most frequent first."""
+    return [one for one in Counter(counts).most_common() if one[0] not in _INTENTIONAL]
+
+
+def left_out_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Spans dropped on purpose, by reason, most frequent first."""
+    return [one for one in Counter(counts).most_common() if one[0] in _INTENTIONAL]
 
 
 def read(connection: sqlite3.Connection, now_ns: int) -> list[ServiceSummary]:
@@ -115,6 +154,8 @@ def _add_report(service: ServiceSummary, seen_ns: int, report: ProcessReport) ->
     service.reported_ns = max(service.reported_ns, seen_ns)
     service.queued += report.queued
     service.counts.update(report.lost)
+    for name, one in report.tenants.items():
+        service.tenants[name] = service.tenants.get(name, TenantReport()).added(one)
     for library, state in report.instruments.items():
         # a process in which the library is not traced takes precedence, since it is the problem to show
         known = service.instruments.get(library, _WAITING)

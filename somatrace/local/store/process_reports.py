@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
-from somatrace.local.process_report import ProcessReport
+from somatrace.local.process_report import ProcessReport, TenantReport, most_important
 
 #: limits of each report and on the number of processes, so that reports cannot fill the store
 _TEXTS: Final = 20
@@ -48,7 +48,8 @@ def read(connection: sqlite3.Connection) -> Iterator[tuple[str, int, ProcessRepo
         "SELECT service, seen_ns, report FROM reports ORDER BY seen_ns DESC"
     ):
         fields: dict[str, Any] = json.loads(text)
-        yield service, seen_ns, ProcessReport(**fields)
+        tenants = {name: TenantReport(*one) for name, one in fields.pop("tenants", {}).items()}
+        yield service, seen_ns, ProcessReport(**fields, tenants=tenants)
 
 
 def _bounded(report: ProcessReport) -> ProcessReport:
@@ -58,4 +59,8 @@ def _bounded(report: ProcessReport) -> ProcessReport:
             name[:_TEXT]: state[:_TEXT] for name, state in list(report.instruments.items())[:_ENTRIES]
         },
         problems=tuple(text[:_TEXT] for text in report.problems[:_TEXTS]),
+        tenants={
+            name[:_TEXT]: one._replace(lost=dict(list(one.lost.items())[:_TEXTS]))
+            for name, one in most_important(report.tenants, _ENTRIES).items()
+        },
     )

@@ -23,6 +23,8 @@ from somatrace.local.web.render import Renderer, wants_part
 
 #: a batch gets its time before it is written, so each poll repeats changes that the last may have missed
 _WRITING_NS: Final = 3_000_000_000
+#: tenants that the services page lists
+_TENANTS: Final = 50
 
 
 class Pages:
@@ -104,6 +106,8 @@ class Pages:
         values: dict[str, Any] = {
             "address": PageQuery({}),
             "services": found,
+            "tenants": services.delivery_by_tenant(found),
+            "most_tenants": _TENANTS,
             **self._here(request),
             "view": "services",
         }

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from somatrace.guard.removal_notes import RemovalNote, note
+from somatrace.local.process_report import TenantReport
 from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
 from tests.support.local_server import NOW, Export, Running
@@ -166,7 +167,12 @@ def reports(server: Running) -> None:
             "recall-service",
             "a/305",
             ProcessReport(
-                6240, 6102, 0, {"queue_full": 138}, {"fastapi": "on", "redis": "on", "qdrant": "on"}
+                6240,
+                6102,
+                0,
+                {"queue_full": 138},
+                {"fastapi": "on", "redis": "on", "qdrant": "on"},
+                tenants={"acme": TenantReport(0, 5002, {"queue_full": 138}), "globex": TenantReport(0, 1100)},
             ),
         )
         store.report(

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from somatrace.local.ingest.fresh_store import FreshStore
+from somatrace.local.process_report import TenantReport, most_important
 from somatrace.local.queries import services
 from somatrace.local.store.process_reports import ProcessReport
 from somatrace.local.store.store import Store
@@ -25,7 +26,7 @@ import somatrace
 somatrace.init_tracing("reporter")
 tracer = trace.get_tracer(__name__)
 for number in range(int(sys.argv[1])):
-    with tracer.start_as_current_span(f"work {number}"):
+    with somatrace.bind(tenant_id=f"tenant-{number}"), tracer.start_as_current_span(f"work {number}"):
         pass
 if "fork" in sys.argv and not os.fork():
     with tracer.start_as_current_span("in the child"):
@@ -71,6 +72,36 @@ def test_a_process_reports_delivered_spans_when_it_exits(tmp_path):
     )
     assert report["lost"] == {}
     assert report["instruments"]
+    assert report["tenants"] == {f"tenant-{number}": [0, 1, {}] for number in range(3)}
+
+
+def test_a_report_counts_tenants_beyond_a_limit_together(tmp_path):
+    run(tmp_path, 60)
+
+    (report,) = reports_in(tmp_path)
+
+    tenants = report["tenants"]
+    assert len(tenants) == 51
+    assert tenants["others"] == [0, 10, {}]
+    assert sum(delivered for _, delivered, _ in tenants.values()) == 60
+
+
+def test_tenants_that_have_lost_spans_are_counted_by_themselves_first():
+    tenants = {
+        "large": TenantReport(delivered=90),
+        "small": TenantReport(delivered=1),
+        "slow": TenantReport(waiting=2, delivered=3),
+        "unlucky": TenantReport(delivered=2, lost={"disk": 1}),
+        "others": TenantReport(5, 50, {"disk": 1}),
+    }
+
+    found = most_important(tenants, 2)
+
+    assert found == {
+        "unlucky": tenants["unlucky"],
+        "slow": tenants["slow"],
+        "others": TenantReport(5, 141, {"disk": 1}),
+    }
 
 
 def test_a_process_reports_lost_spans_by_reason(tmp_path):
@@ -155,7 +186,11 @@ def test_spans_dropped_on_purpose_are_not_counted_as_lost(store):
 
 def test_reports_have_a_bounded_size(store):
     huge = ProcessReport(
-        instruments={f"library {n}": "x" * 10_000 for n in range(1000)}, problems=("y" * 9000,) * 90
+        instruments={f"library {n}": "x" * 10_000 for n in range(1000)},
+        problems=("y" * 9000,) * 90,
+        tenants={
+            f"{n}{'z' * 9000}": TenantReport(lost={f"reason {r}": 1 for r in range(90)}) for n in range(999)
+        },
     )
     store.report("s" * 9000, "p" * 9000, huge)
 
@@ -164,7 +199,7 @@ def test_reports_have_a_bounded_size(store):
             "SELECT length(service) + length(process) + length(report) FROM reports"
         ).fetchone()[0]
     )
-    assert size < 50_000
+    assert size < 150_000
 
 
 def test_the_services_page_shows_queued_and_lost_spans_and_traced_libraries(server):
@@ -191,6 +226,42 @@ def test_the_services_page_shows_queued_and_lost_spans_and_traced_libraries(serv
         "SOMATRACE_X: bad",
     ):
         assert expected in page
+
+
+def test_the_services_page_shows_what_became_of_each_tenants_spans(server):
+    export = Export()
+    export.span()
+    server.send(export)
+    tenants = {"<b>acme</b>": TenantReport(4, 8, {"disk": 2, "not_sampled": 3}), "quiet": TenantReport(0, 7)}
+    with closing(Store(server.data_dir)) as beside:
+        beside.report("orders", "a", ProcessReport(tenants=tenants))
+        beside.report("orders", "b", ProcessReport(tenants={"quiet": TenantReport(1, 1)}))
+
+    with server.browser() as browser:
+        page = browser.get("/services").text
+
+    rows = re.findall(r"<tr>\n(<td data-label=\"Tenant\".*?)</tr>", page, re.DOTALL)
+    shown = [re.sub(r"<[^>]+>|\s+", " ", row).split() for row in rows]
+    assert shown == [
+        ["&lt;b&gt;acme&lt;/b&gt;", "orders", "4", "8", "✕", "2", "disk", "3", "not", "sampled"],
+        ["quiet", "orders", "1", "8", "0"],
+    ]
+
+
+def test_the_services_page_lists_a_bounded_number_of_tenants(server):
+    export = Export()
+    export.span()
+    server.send(export)
+    with closing(Store(server.data_dir)) as beside:
+        for number in range(2):
+            tenants = {f"tenant-{n}": TenantReport(delivered=n) for n in range(40)}
+            beside.report(f"orders-{number}", "a", ProcessReport(tenants=tenants))
+
+    with server.browser() as browser:
+        page = browser.get("/services").text
+
+    assert page.count('data-label="Tenant"') == 50
+    assert "The first 50 of 80" in page
 
 
 def test_the_services_page_labels_failures_as_spans(server):
