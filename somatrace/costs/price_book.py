@@ -6,15 +6,17 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from somatrace.costs.model_names import has_other_prices
-from somatrace.costs.price_file import PriceFile, PriceFileError, parse_prices
 from somatrace.costs.price_row import DAY_NS, PriceRow, Source, day_of
 from somatrace.costs.price_table import price_table
 from somatrace.costs.providers import candidates, host_of
 from somatrace.runtime.log_once import CurrentProblem
 from somatrace.runtime.watched_file import Signature, read_file, signature_of, why_unreadable
+
+if TYPE_CHECKING:
+    from somatrace.costs.price_file import PriceFile
 
 #: Calls whose rows are remembered; a program has few models and servers.
 _MOST: Final = 1024
@@ -105,16 +107,19 @@ class PriceBook:
         try:
             raw, self._signature = read_file(self._path)
         except Exception as error:
-            self._signature = signature_of(self._path)
+            self._raw, self._signature = None, signature_of(self._path)
             self._report(f"{why_unreadable(error)}; {self._kept}")
             return
         if raw == self._raw:
             return
         self._raw = raw
+        from somatrace.costs.price_file import PriceFileError, parse_prices  # few services have a file
+
         try:
             self._file = parse_prices(raw)
-        except PriceFileError as error:
-            self._report(f"{error}; {self._kept}")
+        except Exception as error:
+            problem = str(error) if isinstance(error, PriceFileError) else type(error).__name__
+            self._report(f"{problem}; {self._kept}")
             return
         self._memo.clear()
         problems = self._file.problems
@@ -131,7 +136,7 @@ class PriceBook:
     def _remembered(self, call: _Call) -> Sequence[PriceRow]:
         if not self._fresh:
             self.refresh()
-        if len(call[0]) + len(call[1]) + len(call[2]) > _LONGEST_NAME:
+        if sum(map(len, call[:4])) > _LONGEST_NAME:
             return ()
         if len(self._memo) >= _MOST:
             self._memo.clear()
@@ -144,21 +149,18 @@ class PriceBook:
         host = host_of(address)
         service = service.strip().lower()
         service = "" if service in _USUAL else service
-        file = self._file
-        if file is not None:
-            model = file.deployments.get(f"{host}/{model}") or file.deployments.get(model) or model
-        places = list(candidates(provider, model, host))
-        if file is not None:
+        own = self._file
+        named = "" if own is None else own.deployments.get(f"{host}/{model}") or own.deployments.get(model)
+        places = list(candidates(provider, named or model, host))
+        if named:  # the file may name the maker, whoever has deployed the model
+            places += candidates("", named, "")
+        if own is not None:
             for place, name in places:
                 for owner in (place, ""):
-                    found = [
-                        row for row in file.prices.find(owner, name, place=place) if row.applies_on(day, host)
-                    ]
-                    if found:
+                    if found := own.prices.find(owner, name, day, host, place=place):
                         return _latest(found, service)
         for place, name in places:
-            found = [row for row in price_table().prices.find(place, name) if row.applies_on(day, host)]
-            if found:
+            if found := price_table().prices.find(place, name, day, host):
                 elsewhere = has_other_prices(place, name, host, found[0].model)
                 return () if elsewhere else _latest(found, service)
         return ()

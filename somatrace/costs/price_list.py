@@ -25,13 +25,16 @@ class PriceList:
         self._fallbacks: Final = fallbacks or {}
         self._indexes: dict[str, _Index] = {}
 
-    def find(self, provider: str, name: str, *, place: str = "") -> Sequence[PriceRow]:
-        """All rows of a model, () if it is unknown. `place` decides how names look; else `provider` does."""
+    def find(self, provider: str, name: str, day: int, host: str, *, place: str = "") -> Sequence[PriceRow]:
+        """The rows of a model that apply on a day to calls of a host, () if there are none.
+
+        `place` decides how names look; else `provider` does.
+        """
         for other in (provider, *self._fallbacks.get(provider, ())):
             index = self._index(other)
             for spelling in names_at(place or provider, name):
                 if rows := index.find(spelling):
-                    return rows
+                    return [row for row in rows if row.applies_on(day, host)]
         return ()
 
     def _index(self, provider: str) -> _Index:

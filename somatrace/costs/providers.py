@@ -61,6 +61,12 @@ _REDIRECTED: Final = frozenset({"openai", "anthropic", "google", "mistral", "coh
 #: Who makes models that are only called by their own names.
 MAKERS: Final = ("openai", "anthropic", "google", "mistral", "cohere", "deepseek", "x-ai", "voyageai")
 
+#: Models that only their makers and the clouds serve: at a server of one's own they come through a gateway.
+#: Others may run there, and cost what the server costs.
+_NEVER_SELF_HOSTED: Final = re.compile(
+    r"(?:[^/]*[/:])*(?:gpt-(?!oss)|chatgpt-|o\d|text-embedding-|claude|gemini|ft:|command-|embed-|grok-(?!2)|voyage-)"
+)
+
 _HOSTS: Final = {
     "api.openai.com": "openai",
     "api.anthropic.com": "anthropic",
@@ -136,24 +142,33 @@ def provider_of(name: str) -> str:
 def candidates(provider: str, model: str, host: str) -> Iterator[tuple[str, str]]:
     """Providers and the names that a model may have there, the most likely one first.
 
-    Where neither the server nor the provider is known, the makers of models are asked.
+    Where neither the server nor the provider is known, the makers of models are asked. The provider "" has no
+    published prices.
     """
     name = model.strip().lower().removeprefix("litellm_proxy/")
     owner = served_by(host)
     named = owner or provider_of(provider)
-    if named:
-        yield named, name
+    prefix = _PREFIX.match(name)
+    place = provider_of(prefix[1]) if prefix else ""
+    yield named, name
+    if prefix:
+        yield "", name[prefix.end() :]
+    if host and not owner and named in ("", "openai") and _may_be_self_hosted(place, name):
+        return
     hub = _HUGGINGFACE.match(name)
     if hub and named in ("", "huggingface"):
         yield f"huggingface_{hub[1]}", name[hub.end() :]
-    prefix = _PREFIX.match(name)
-    if prefix:
-        place, rest = provider_of(prefix[1]), name[prefix.end() :]
-        if place == named or (not owner and place in _ALIASES and (not named or named in _REDIRECTED)):
-            yield from _below(place, rest)
-            return
-    if not named:
+    if prefix and (
+        place == named or (not owner and place in _ALIASES and (not named or named in _REDIRECTED))
+    ):
+        yield from _below(place, name[prefix.end() :])
+    elif not named:
         yield from ((maker, name) for maker in MAKERS)
+
+
+def _may_be_self_hosted(place: str, name: str) -> bool:
+    """Whether a server of one's own may run the model: its prefix is no cloud's, its maker gives it away."""
+    return place not in _ALIASES.keys() - set(MAKERS) and not _NEVER_SELF_HOSTED.match(name)
 
 
 def _below(place: str, name: str) -> Iterator[tuple[str, str]]:

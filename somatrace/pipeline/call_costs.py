@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import semconv
-from somatrace.costs.price_book import Price, PriceBook
+
+if TYPE_CHECKING:
+    from somatrace.costs.price_book import Price, PriceBook
 
 #: A span with one of them has a cost that the program or another library knows better.
 _KNOWN_COSTS: Final = (

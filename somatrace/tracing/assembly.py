@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -17,7 +17,6 @@ from somatrace.api import annotate, costs
 from somatrace.config import Config, Settings, Target
 from somatrace.context.held_attach import hold_context_changes
 from somatrace.context.off_switch import turn_off
-from somatrace.costs.price_book import PriceBook
 from somatrace.delivery.batch_queue import BatchQueue
 from somatrace.delivery.factory import (
     advice_of,
@@ -47,6 +46,9 @@ from somatrace.runtime.misuse import misuses
 from somatrace.runtime.status import Status, TenantSpans
 from somatrace.tracing.content_policy import allows_content, grants_of, in_force, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
+
+if TYPE_CHECKING:
+    from somatrace.costs.price_book import PriceBook
 
 #: Seconds after which a finished span is on disk.
 WRITE_WITHIN: Final = 0.1
@@ -131,6 +133,14 @@ class Tracing:
         )
 
 
+def _price_book(settings: Settings) -> PriceBook:
+    from somatrace.costs.price_book import (
+        PriceBook,
+    )  # needed with the first call of a model, not at the start
+
+    return PriceBook(Path(settings.prices_file) if settings.prices_file else None)
+
+
 def assemble(
     settings: Settings,
     config: Config | None,
@@ -181,8 +191,7 @@ def assemble(
         resolve=live.grants.resolve,
         pseudonym=pseudonyms_of(settings),
     )
-    prices = Path(settings.prices_file) if settings.prices_file else None
-    live.call_costs = CallCosts(partial(PriceBook, prices))
+    live.call_costs = CallCosts(partial(_price_book, settings))
     copier = SpanCopier(
         new_guard(),
         service_name=settings.service_name,

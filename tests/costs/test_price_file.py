@@ -75,6 +75,22 @@ def test_a_self_hosted_model_needs_no_provider(file):
     assert [price and (price.total, price.currency) for price in found] == [(Decimal("0.05"), "EUR")] * 2
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "server"),
+    [
+        ("openai", "our-llama", "vllm.internal"),
+        ("openai", "openai/our-llama", "vllm.internal"),
+        ("litellm", "hosted_vllm/our-llama", ""),
+        ("ollama", "our-llama", "localhost"),
+        ("", "our-llama", "vllm.internal"),
+    ],
+)
+def test_a_self_hosted_model_is_found_whatever_its_client_calls_it(file, provider, model, server):
+    book = written(file, {"model": "our-llama", "prices": {"input": 1}})
+
+    assert input_price(book, provider, model, server_address=server) is not None
+
+
 def test_the_currency_of_the_file_is_that_of_rows_without_one(file):
     row = {"model": "a", "prices": {"input": 1}}
     book = written(file, row, {**row, "model": "b", "currency": "CHF"}, currency="EUR")
@@ -162,6 +178,7 @@ PROFILE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/
         ("azure", "chat", "other.openai.azure.com", None),
         ("aws.bedrock", PROFILE, "", "amazon.nova-pro-v1:0"),
         ("openai", "smart", "litellm.internal", "claude-sonnet-4-5"),
+        ("azure", "assistant", "", "gpt-4o"),
     ],
 )
 def test_deployments_have_the_prices_of_their_models(file, provider, model, server, wanted):
@@ -169,6 +186,7 @@ def test_deployments_have_the_prices_of_their_models(file, provider, model, serv
         "chat-prod": "gpt-4o-mini",
         "acme.openai.azure.com/chat": "gpt-4o",
         PROFILE: "us.amazon.nova-pro-v1:0",
+        "assistant": "openai/gpt-4o",
         "smart": "anthropic/claude-sonnet-4-5",
     }
     book = written(file, deployments=deployments)
@@ -307,6 +325,21 @@ def test_a_file_that_breaks_keeps_the_last_good_prices_until_it_is_repaired(file
     assert "the file is missing" in missing
     assert repaired is not None
     assert repaired.total == 2
+    assert book.problem == ""
+
+
+def test_a_file_that_is_back_unchanged_is_no_problem_any_more(file):
+    book = written(file, ROW)
+    book.refresh()
+    away = file.with_suffix(".away")
+
+    file.rename(away)
+    book.refresh()
+    problem = book.problem
+    away.rename(file)
+    book.refresh()
+
+    assert "the file is missing" in problem
     assert book.problem == ""
 
 

@@ -65,6 +65,21 @@ def test_makers_and_spellings_of_providers_are_those_of_the_table():
     ].keys()
 
 
+def test_a_program_that_calls_no_model_imports_no_prices():
+    program = (
+        "import sys; from somatrace import init_tracing, shutdown, span; init_tracing('demo')\n"
+        "with span('work'): pass\n"
+        "shutdown(); print([name for name in sys.modules if name.startswith('somatrace.costs')])"
+    )
+    env = {"PATH": "/usr/bin", "SOMATRACE_TARGET": "none"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=180, check=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
 def test_nothing_is_read_before_a_call_is_priced():
     program = (
         "import sys; from somatrace.costs.price_book import PriceBook; book = PriceBook();"
