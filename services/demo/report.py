@@ -103,10 +103,10 @@ def differences(found: Iterable[Row], sent: Mapping[str, Sent]) -> list[str]:
 
 
 def table(found: Iterable[Row]) -> Table:
-    title = "Per tenant, read back from the store (in, out: tokens)"
+    title = "Per tenant, read back from the store (calls of models; in, out: tokens)"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0, pad_edge=False)
     shown.add_column("tenant")
-    for heading in ("workflows", "errors", "recovered", "LLM calls", "in", "out", "cost", "p50", "p95"):
+    for heading in ("workflows", "errors", "recovered", "calls", "in", "out", "cost", "p50", "p95"):
         shown.add_column(heading, justify="right")
     for row in found:
         counts = (

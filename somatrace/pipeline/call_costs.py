@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from somatrace import semconv
+from somatrace.runtime.fail_safe import fail_safe
 
 if TYPE_CHECKING:
     from somatrace.costs.price_book import Price, PriceBook
@@ -72,6 +73,11 @@ class CallCosts:
 
         `time_ns` is when it ended: prices change. An unknown price is said to be unknown, and never 0.
         """
+        with fail_safe("cost"):
+            return self._of(values, counts, time_ns)
+        return _UNKNOWN
+
+    def _of(self, values: Mapping[str, Any], counts: Mapping[str, int], time_ns: int) -> Mapping[str, Any]:
         counts = {name: count for name, count in counts.items() if count}
         if not counts or any(key in values for key in _KNOWN_COSTS):
             return {}

@@ -197,6 +197,12 @@ def test_models_without_a_price_are_counted_within_a_bound() -> None:
     assert costs.unpriced[OTHER_MODELS] == 50
 
 
+def test_a_fault_in_pricing_costs_the_span_nothing_but_its_cost() -> None:
+    costs = CallCosts(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+
+    assert costs.of({semconv.REQUEST_MODEL: "gpt-4o"}, {"input": 1}, 0) == {semconv.COST_SOURCE: "unknown"}
+
+
 class _Priceless:
     def price(self, *_: Any, **__: Any) -> None:
         return None
