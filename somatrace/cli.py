@@ -218,6 +218,43 @@ def drain(
     raise typer.Exit(report.exit_code)
 
 
+@app.command()
+def prices(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Texts that provider and model contain, such as: openai gpt-4o")
+    ] = None,
+    *,
+    check: Annotated[
+        Path | None, typer.Option(help="Check this price file instead, and list nothing.")
+    ] = None,
+    env_file: _EnvFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """List what calls of models cost today, or check a price file.
+
+    Exit codes: 0 prices are listed or the file has no problem, 1 no model matches, 2 bad input, settings or
+    price file.
+    """
+    settings = _settings(env_file)
+    if check is not None and words:
+        _stop("--check takes no words: it lists nothing")
+    from somatrace.costs.price_file import PriceFileError
+    from somatrace.costs.price_report import check_file, list_prices
+    from somatrace.runtime.clock import clock
+    from somatrace.runtime.watched_file import why_unreadable
+
+    named = "SOMATRACE_PRICES_FILE" if check is None else "--check"
+    file = check or (Path(settings.prices_file) if settings.prices_file else None)
+    try:
+        report = list_prices(file, words or (), clock.now().date()) if check is None else check_file(check)
+    except PriceFileError as error:
+        _stop(f"{named}: {file}: {error}")
+    except OSError as error:
+        _stop(f"{named}: {file}: {why_unreadable(error)}")
+    _print([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
+
+
 def _colored(level: Level, mark: str) -> str:
     """A mark in color on a terminal, unless NO_COLOR (no-color.org) is set."""
     from rich.console import Console

@@ -86,6 +86,8 @@ USER_ID: Final = "user.id"
 
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
+#: The name of the provider before the conventions renamed it.
+SYSTEM: Final = "gen_ai.system"
 REQUEST_MODEL: Final = "gen_ai.request.model"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 RESPONSE_ID: Final = "gen_ai.response.id"
@@ -112,6 +114,7 @@ LITELLM_TOTAL_TOKENS: Final = "llm.usage.total_tokens"
 
 # -- HTTP -------------------------------------------------------------------------------------------
 
+SERVER_ADDRESS: Final = "server.address"
 HTTP_METHOD: Final = "http.request.method"
 HTTP_METHOD_BEFORE: Final = "http.method"
 HTTP_ROUTE: Final = "http.route"
@@ -134,6 +137,8 @@ SPAN_KIND: Final = "somatrace.kind"
 CACHE_HIT: Final = "somatrace.cache_hit"
 #: Where the tokens of a span without usage are counted: on a span below it, or above it.
 USAGE_COUNTED: Final = "somatrace.usage_counted"
+#: The version of the prices that a call's cost was computed with.
+PRICE_TABLE: Final = "somatrace.price_table"
 #: The instrumentation scope of the spans that a program makes through `span`.
 SCOPE: Final = "somatrace"
 #: How the scopes of OpenTelemetry's instrumentations begin.

@@ -29,6 +29,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["local", "--env-file", "/no/such/file"], "--env-file"),
         (["local", "--data-dir", "/proc/no/such"], "/proc/no/such"),
         (["local", "--nonsense"], "--nonsense"),
+        (["prices", "--check", "/no/such/file"], "--check: /no/such/file: the file is missing"),
+        (["prices", "gpt-4o", "--check", "prices.json"], "--check takes no words"),
     ],
 )
 def test_bad_input_prints_one_line_and_exits_with_2(arguments, message) -> None:
@@ -48,16 +50,16 @@ def test_version_and_help_are_printed() -> None:
 def test_the_list_of_commands_describes_each_in_one_whole_sentence() -> None:
     commands = run("--help").stdout.partition("Commands:")[2].strip().splitlines()
 
-    assert len(commands) == 6
+    assert len(commands) == 7
     assert all(line.endswith(".") and not line.endswith("...") for line in commands), commands
 
 
-@pytest.mark.parametrize("command", ["check", "smoke", "doctor", "drain"])
+@pytest.mark.parametrize("command", ["check", "smoke", "doctor", "drain", "prices"])
 def test_the_help_of_a_command_that_judges_lists_its_exit_codes(command: str) -> None:
     assert "Exit codes: 0 " in run(command, "--help").stdout
 
 
-@pytest.mark.parametrize("command", ["check", "local", "smoke", "doctor", "drain"])
+@pytest.mark.parametrize("command", ["check", "local", "smoke", "doctor", "drain", "prices"])
 def test_the_help_of_every_command_has_one_style(command: str) -> None:
     lines = run(command, "--help").stdout.splitlines()
 

@@ -18,6 +18,7 @@ from rich import box
 from rich.table import Table
 
 from somatrace import semconv
+from somatrace.local import formatting
 from somatrace.local.otlp.observation import compact
 from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import shares, trace_summary
@@ -30,7 +31,8 @@ Observation = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """One tenant. Latencies are of whole workflows, in seconds; None without workflows."""
+    """One tenant. The cost is in US dollars. Latencies are of whole workflows, in seconds; None without
+    workflows."""
 
     tenant: str
     workflows: int
@@ -39,6 +41,7 @@ class Row:
     llm_calls: int
     input_tokens: int
     output_tokens: int
+    cost: float
     p50: float | None
     p95: float | None
 
@@ -103,13 +106,14 @@ def table(found: Iterable[Row]) -> Table:
     title = "Per tenant, read back from the store (in, out: tokens)"
     shown = Table(title=title, title_justify="left", box=box.SIMPLE, padding=0, pad_edge=False)
     shown.add_column("tenant")
-    for heading in ("workflows", "errors", "recovered", "LLM calls", "in", "out", "p50", "p95"):
+    for heading in ("workflows", "errors", "recovered", "LLM calls", "in", "out", "cost", "p50", "p95"):
         shown.add_column(heading, justify="right")
     for row in found:
         counts = (
             row.workflows, row.errors, row.recovered, row.llm_calls, row.input_tokens, row.output_tokens
         )  # fmt: skip
-        shown.add_row(row.tenant, *(f"{count:,}" for count in counts), _shown(row.p50), _shown(row.p95))
+        figures = (formatting.cost(row.cost) or "-", _shown(row.p50), _shown(row.p95))
+        shown.add_row(row.tenant, *(f"{count:,}" for count in counts), *figures)
     return shown
 
 
@@ -129,6 +133,7 @@ def _row(tenant: str, parts: list[Share], seconds: list[float]) -> Row:
         llm_calls=sum(share.calls for share in parts),
         input_tokens=sum(share.input_tokens for share in parts),
         output_tokens=sum(share.output_tokens for share in parts),
+        cost=sum(share.cost for share in parts),
         p50=percentile(seconds, 0.50),
         p95=percentile(seconds, 0.95),
     )
@@ -150,6 +155,7 @@ def _span(observation: Observation) -> SpanRow:
         "workflow_name": metadata.get(semconv.WORKFLOW),
         "input_tokens": int(usage.get("input", 0)),
         "output_tokens": int(usage.get("output", 0)),
+        "total_cost": observation.get("totalCost"),
         "start_ns": _nanoseconds(observation["startTime"]),
         "end_ns": _nanoseconds(observation["endTime"]),
         "metadata": compact(metadata),

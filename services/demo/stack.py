@@ -16,6 +16,8 @@ from services.demo.processes import Processes, held_ports, wait_for_file, wait_f
 
 ROOT = Path(__file__).resolve().parents[2]
 TENANTS = Path(__file__).with_name("tenants.toml")
+#: What the model server's model would cost, so that the table and the page show money.
+PRICES = Path(__file__).with_name("prices.json")
 #: The services in start order, with the version that each reports.
 SERVICES = {
     "recall-service": "0.9.7",
@@ -99,6 +101,7 @@ def start_services(processes: Processes, data: Path, model_url: str, tracing: Ma
             "ORCHESTRATOR_URL": urls["orchestrator"],
             "TENANTS_FILE": str(TENANTS),
             "SOMATRACE_DATA_DIR": str(data / "spool"),
+            "SOMATRACE_PRICES_FILE": str(PRICES),
             # a key for this run, so that services trust each other's signed tags
             "SOMATRACE_TRUST_KEYS": "demo:" + base64.b64encode(secrets.token_bytes(32)).decode(),
             **tracing,

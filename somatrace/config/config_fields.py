@@ -32,6 +32,7 @@ class ConfigFields:
     content: ContentDefault | None = None
     content_policy_file: str | None = None
     content_policy: PolicySource | None = field(default=None, repr=False)
+    prices_file: str | None = None
     default_tenant: str | None = None
     sample_rate: float | None = None
     sample_rules: Sequence[str] | None = None

@@ -18,6 +18,7 @@ from somatrace.config.unknown_variables import unknown_variables
 _PLAIN: Final = (
     "release",
     "content_policy_file",
+    "prices_file",
     "default_tenant",
     "flush_interval",
     "queue_size",

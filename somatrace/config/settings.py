@@ -104,6 +104,7 @@ class Settings:
     content: ContentDefault = "none"
     content_policy_file: str = ""
     content_policy: PolicySource | None = field(default=None, repr=False)
+    prices_file: str = ""
     default_tenant: str = "unknown"
     sampler: str = "parentbased_always_on"
     sample_rate: float = 1.0

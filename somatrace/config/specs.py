@@ -187,6 +187,11 @@ SPECS: Final = (
     ),
     _spec("content_policy_file", "policy file that allows content per tenant", text()),
     _spec(
+        "prices_file",
+        "JSON file with prices of your own: contracts, self-hosted models, names of deployments",
+        text(),
+    ),
+    _spec(
         "default_tenant",
         "tenant_id of spans outside any block that binds it; only a label: their content mode stays none",
         text(200),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from somatrace.config import Config, Settings, explain, resolve
+from somatrace.costs.price_book import PriceBook
 from somatrace.doctor.app_findings import app_findings
 from somatrace.doctor.diagnosis import Diagnosis
 from somatrace.doctor.findings import DoctorFinding, finding
@@ -53,11 +55,19 @@ def _findings(settings: Settings, options: DoctorOptions) -> Iterator[DoctorFind
     policy = _policy_problems(settings)
     for what in policy:
         yield finding("policy", what=what)
+    if what := _prices_problem(settings):
+        yield finding("prices", what=what)
     yield from target_findings(settings, options.timeout, send=options.send)
     yield from installed_findings()
     if options.app is not None:
         known = {*map(str, settings.problems), *policy}
         yield from app_findings(options.app, factory=options.factory, timeout=options.timeout, known=known)
+
+
+def _prices_problem(settings: Settings) -> str:
+    book = PriceBook(Path(settings.prices_file) if settings.prices_file else None)
+    book.refresh()
+    return book.problem
 
 
 def _policy_problems(settings: Settings) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ KINDS: Final[dict[str, FindingKind]] = {
     "policy": FindingKind(
         "wrong", "content policy: {what}", "fix the policy file; until then it grants no content"
     ),
+    "prices": FindingKind(
+        "wrong", "prices: {what}", "fix the price file; `somatrace prices --check` names each line"
+    ),
     # -- the target
     "off": FindingKind("note", "tracing is disabled by {variable}"),
     "nothing_sent": FindingKind("note", "nothing is sent: the target is none ({variable})"),

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from somatrace.drain.dead_letter_survey import DeadSpan
-from somatrace.drain.drain_report import NOT_GRANTED, counted, table
+from somatrace.drain.drain_report import NOT_GRANTED, counted
+from somatrace.runtime.text_table import table
 
 _HEADINGS: Final = ("when", "service", "target", "tenant", "span", "trace id", "span id", "answer")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from somatrace.drain.survey import Owner, WaitingDirectory, printable
 from somatrace.runtime.clock import clock
+from somatrace.runtime.text_table import table
 
 State = Literal["waits", "in use", "for another target", "damaged"]
 Verb = Literal["sent", "exported", "waiting"]
@@ -106,17 +107,6 @@ class Report:
             yield f"drain: nothing waits in {self.data_dir}"
             return
         yield from table([_HEADINGS, *(_cells(row) for row in self.rows)], right=(2, 3, 4))
-
-
-def table(lines: Sequence[Sequence[str]], right: Collection[int] = ()) -> Iterator[str]:
-    """Lines of cells in columns, those with a number in `right` aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        yield "  ".join(padded).rstrip()
 
 
 _LOST: Final = {

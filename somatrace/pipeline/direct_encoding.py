@@ -26,7 +26,7 @@ from somatrace.pipeline.judged_pairs import Differing, JudgedPairs, NeedsCopy
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.observation_types import type_of
 from somatrace.pipeline.surroundings import Surroundings
-from somatrace.pipeline.token_counts import NONE, SUMS, TokenCounts, token_counts, usage_details
+from somatrace.pipeline.token_counts import NONE, SUMS, TokenCounts, named_counts, token_counts, written
 
 _LAST_TIME: Final = 2**63
 
@@ -98,7 +98,11 @@ class DirectEncoder:
         if differing and (notes := [one for one in differing.values() if isinstance(one, RemovalNote)]):
             added[semconv.GUARD_REMOVED] = note(notes)
         if tokens is not NONE:
-            added[semconv.OBSERVATION_USAGE] = usage_details(values, tokens)
+            counts = named_counts(values, tokens)
+            added[semconv.OBSERVATION_USAGE] = written(counts)
+            if self._copier.costs is not None and span._end_time is not None:
+                kept = _left(values, differing)
+                added |= self._copier.costs.of(kept, counts, span._end_time)
         name = self._copier.span_name(span, around.scope_name, str(values.get(semconv.SPAN_KIND, "span")))
         if semconv.OBSERVATION_TYPE not in values:
             found = type_of(values, around.scope_name, name)

@@ -19,6 +19,7 @@ from somatrace.guard.content_filter import NOTHING_DECLARED, ContentFilter
 from somatrace.guard.removal_notes import note
 from somatrace.guard.verdict_cache import MAX_KNOWN
 from somatrace.pipeline.billed_usage import complete_usage
+from somatrace.pipeline.call_costs import CallCosts
 from somatrace.pipeline.control_flow_status import without_failure
 from somatrace.pipeline.failure_places import place_of_event, place_of_span
 from somatrace.pipeline.guarded_origins import ResourceCopier
@@ -36,6 +37,7 @@ from somatrace.pipeline.span_parts import (
 )
 from somatrace.pipeline.span_times_and_kinds import valid_kind, valid_time
 from somatrace.pipeline.surroundings import SurroundingsCopier
+from somatrace.pipeline.token_counts import token_counts
 
 UNSET: Final = Status(StatusCode.UNSET)
 
@@ -50,10 +52,13 @@ class SpanCopier:
         service_name: str,
         default_tenant: str,
         resource: Callable[[Resource], Resource],
+        costs: CallCosts | None = None,
     ) -> None:
+        """`costs` prices model calls; without it they have no cost."""
         self._guard = guard
         self._resources = ResourceCopier(guard, resource)
         self.resource = self._resources.copy
+        self.costs = costs
         self._names: dict[tuple[str, int, str], tuple[Any, str]] = {}
         self._surroundings = SurroundingsCopier(guard, service_name, default_tenant)
         self.surroundings = self._surroundings.of
@@ -63,6 +68,8 @@ class SpanCopier:
     def forget(self) -> None:
         """Recreate the resource, because a forked child is another process."""
         self._resources.forget()
+        if self.costs is not None:
+            self.costs.forget()
 
     def span_name(self, span: ReadableSpan, scope_name: str, kind: str) -> str:
         """The guarded name of a span, cached if nothing but name, scope and kind decide about it."""
@@ -171,6 +178,9 @@ class SpanCopier:
             for key, value in semconv.KIND_ATTRIBUTES[state.kind].items():
                 kept.setdefault(key, value)
         complete_usage(kept, span, state)
+        if self.costs is not None and span._end_time is not None and semconv.OBSERVATION_USAGE in kept:
+            counts = token_counts(kept).details
+            kept |= self.costs.of(kept, counts, span._end_time)
         if state is not None and state.outcome is not None:
             without_failure(kept, state, span.status.status_code)
         return kept

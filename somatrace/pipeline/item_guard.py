@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from somatrace.context.span_state import SpanState, state_of
 from somatrace.delivery.encoding import SpanEncoder
@@ -47,6 +48,8 @@ class ItemGuard:
         lost."""
         guarded: list[Guarded] = []
         work = Work()
+        if self._copier.costs is not None:
+            self._copier.costs.refresh()
         with shared_work(work), self._copier.batch() as self.grants:
             for item in self._order.due(items):
                 work.examined = 0
@@ -65,7 +68,9 @@ class ItemGuard:
     def without_content(self, guarded: Iterable[Guarded]) -> list[OutgoingSpan | EncodedSpan]:
         """The spans of the last items as they are without any grant: grants may end while spans wait."""
         closed: list[OutgoingSpan | EncodedSpan] = []
-        with shared_work(Work()), self._copier.batch(closed=True):
+        costs = self._copier.costs
+        counted = nullcontext() if costs is None else costs.uncounted()
+        with shared_work(Work()), self._copier.batch(closed=True), counted:
             for item, state, made in guarded:
                 is_granted = state is not None and state.tags.tenant in self.grants.fingerprints
                 closed.append(self._copier.copy(item.span) if is_granted else made)

@@ -35,11 +35,12 @@ class Status:
     service had left on disk, `left` those that this one left there at its end; `tenants` has these counts for
     each tenant, and those of the 257th and later ones together as "others"; `content_removed` counts spans
     that wait without their content because the disk's limit was reached; `unclean_stops` counts earlier
-    processes that were killed or crashed, and whose files this one has taken over; `unheard` counts span
-    starts and events not passed to listeners because the queue was half full; `ignored` counts incoming and
-    outgoing headers that were ignored, by reason; `unprotected` names tracer providers that the content guard
-    does not cover. `lean_spans` is False if spans are the SDK's own, which cost several times as much: with
-    an SDK that somatrace does not know, or a tracer provider that the program set first.
+    processes that were killed or crashed, and whose files this one has taken over; `unpriced` counts
+    model calls whose price is unknown, by model; `unheard` counts span starts and events not passed to
+    listeners because the queue was half full; `ignored` counts incoming and outgoing headers that were
+    ignored, by reason; `unprotected` names tracer providers that the content guard does not cover.
+    `lean_spans` is False if spans are the SDK's own, which cost several times as much: with an SDK that
+    somatrace does not know, or a tracer provider that the program set first.
     """
 
     enabled: bool
@@ -64,6 +65,7 @@ class Status:
     throughput: float = 0.0
     kept_share: float = 1.0
     unknown_tenant: int = 0
+    unpriced: Mapping[str, int] = field(default_factory=dict)
     resent_ambiguous: int = 0
     guard_faults: int = 0
     unheard: int = 0

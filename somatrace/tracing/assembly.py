@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -32,6 +33,7 @@ from somatrace.guard.policy.resolver import PolicyResolver
 from somatrace.guard.redaction.redact import redact_text
 from somatrace.instrumentation.coverage import Coverage
 from somatrace.listeners.record import Listener
+from somatrace.pipeline.call_costs import CallCosts
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.pipeline import Pipeline
 from somatrace.pipeline.provider import SomatraceProvider
@@ -44,6 +46,9 @@ from somatrace.runtime.misuse import misuses
 from somatrace.runtime.status import Status, TenantSpans
 from somatrace.tracing.content_policy import allows_content, grants_of, in_force, pseudonyms_of
 from somatrace.tracing.status_reports import reports_of
+
+if TYPE_CHECKING:
+    from somatrace.costs.price_book import PriceBook
 
 #: Seconds after which a finished span is on disk.
 WRITE_WITHIN: Final = 0.1
@@ -59,8 +64,15 @@ class Tracing:
     pipeline: Pipeline | None = None
     span_processor: GuardingSpanProcessor | None = None
     grants: PolicyResolver | None = None
+    call_costs: CallCosts | None = None
     unprotected: list[str] = field(default_factory=list)
     lean_spans: bool = False
+
+    @property
+    def price_problems(self) -> tuple[str, ...]:
+        """The current problem with the user's prices."""
+        problem = self.call_costs.problem if self.call_costs is not None else ""
+        return (problem,) if problem else ()
 
     @property
     def policy_problems(self) -> tuple[str, ...]:
@@ -100,6 +112,7 @@ class Tracing:
             throughput=ledger.throughput,
             kept_share=pipeline.budget.share if pipeline is not None else 1.0,
             unknown_tenant=ledger.unknown_tenant,
+            unpriced=dict(self.call_costs.unpriced) if self.call_costs is not None else {},
             resent_ambiguous=ledger.resent_ambiguous,
             guard_faults=ledger.guard_faults,
             unheard=ledger.unheard,
@@ -110,6 +123,7 @@ class Tracing:
                 *self.coverage.problems,
                 *self.policy_problems,
                 *costs.problems(),
+                *self.price_problems,
                 *misuses(),
                 *(outbox.problems if outbox is not None else ()),
             ),
@@ -117,6 +131,14 @@ class Tracing:
             unprotected=tuple(self.unprotected),
             lean_spans=not settings.enabled or self.lean_spans,
         )
+
+
+def _price_book(settings: Settings) -> PriceBook:
+    from somatrace.costs.price_book import (
+        PriceBook,
+    )  # needed with the first call of a model, not at the start
+
+    return PriceBook(Path(settings.prices_file) if settings.prices_file else None)
 
 
 def assemble(
@@ -169,11 +191,13 @@ def assemble(
         resolve=live.grants.resolve,
         pseudonym=pseudonyms_of(settings),
     )
+    live.call_costs = CallCosts(partial(_price_book, settings))
     copier = SpanCopier(
         new_guard(),
         service_name=settings.service_name,
         default_tenant=settings.default_tenant,
         resource=lambda own: own.merge(resource()),
+        costs=live.call_costs,
     )
     linger = min(settings.flush_interval, WRITE_WITHIN) if journal is not None else settings.flush_interval
     live.pipeline = Pipeline(

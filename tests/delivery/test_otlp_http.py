@@ -295,7 +295,7 @@ def test_a_batch_that_always_fails_does_not_hold_up_the_others(server, monkeypat
         time.sleep(0.003)
 
     arrived = [span.name for span in server.spans]
-    assert [name for name in arrived if name.startswith("span")] == wanted
+    assert sorted(name for name in arrived if name.startswith("span")) == sorted(wanted)  # a probe goes first
     assert {"x", "y"} < set(arrived)
     assert ledger.lost["rejected"] + len(outbox.queue._waiting) == 1
 

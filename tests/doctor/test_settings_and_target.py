@@ -173,6 +173,12 @@ def test_an_unusable_policy_file_is_wrong(doctor, tmp_path):
     )
 
 
+def test_an_unusable_price_file_is_wrong(doctor, tmp_path):
+    (tmp_path / "prices.json").write_text('{"prices": [{"model": "own", "prices": {"input": -1}}]}')
+
+    assert level(doctor({"SOMATRACE_PRICES_FILE": str(tmp_path / "prices.json")}), "prices") == "wrong"
+
+
 @pytest.mark.parametrize(
     ("env", "kind"),
     [

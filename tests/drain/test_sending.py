@@ -188,12 +188,15 @@ def test_a_signal_leaves_the_rest_to_the_next_run(
 ) -> None:
     names = [f"span {number}" for number in range(300)]
     leave(data, server.url, *names)
-    server.reply = lambda number: Reply(delay=0.02 if number < 5 else 0.5)
-    process = subprocess.Popen([*COMMAND], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    server.reply = lambda number: Reply(delay=0.02 if number < 5 else 2.0)
+    before = signal.signal(sent, signal.SIG_DFL)  # where these tests run in the background, it is ignored
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([*COMMAND], env=env, **pipes)
+    signal.signal(sent, before)
     wait_until(lambda: server.requests >= 5)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=180)
-    server.reply = lambda _: Reply()
+    server.reply = lambda number: Reply()
 
     done = drain()
 

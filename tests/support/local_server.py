@@ -138,33 +138,53 @@ class Running:
             yield client
 
 
-@pytest.fixture(scope="session")
-def start_server() -> Iterator[Callable[..., Running]]:
-    """Start servers that live for the whole test session."""
-    running: list[tuple[LocalServer, threading.Thread, httpx.Client]] = []
+@contextmanager
+def servers() -> Iterator[Callable[..., Running]]:
+    """Start servers, which stop with the block; their threads end soon after it."""
+    running: list[tuple[LocalServer, httpx.Client]] = []
+
+    def serve(local: LocalServer) -> None:
+        try:
+            local.serve()
+        finally:
+            local.close()
 
     def start(data_dir: Path, **options: Any) -> Running:
         local = LocalServer(data_dir, **options)
-        thread = threading.Thread(target=local.serve)
-        thread.start()
+        threading.Thread(target=serve, args=(local,)).start()
         client = httpx.Client(timeout=HANG)
-        running.append((local, thread, client))
+        running.append((local, client))
         wait_until(lambda: local.started)
         return Running(local.url, local.keys, data_dir, client)
 
-    yield start
-    for local, _, client in running:
-        client.close()
-        local.stop()
-    for local, thread, _ in running:
-        thread.join(HANG)
-        local.close()
+    try:
+        yield start
+    finally:
+        for local, client in running:
+            client.close()
+            local.stop()
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Running]]:
+    """Start servers that live as long as the test."""
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(scope="session")
-def shared_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+def start_lasting_server() -> Iterator[Callable[..., Running]]:
+    """Start servers that live for the whole test session."""
+    with servers() as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def shared_server(
+    start_lasting_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> Running:
     """A shared server for tests that do not depend on other stored data."""
-    return start_server(tmp_path_factory.mktemp("local"), max_body=1_000_000)
+    return start_lasting_server(tmp_path_factory.mktemp("local"), max_body=1_000_000)
 
 
 @pytest.fixture

@@ -1,30 +1,16 @@
-"""Watch and read the policy file, with a size limit and line numbers in errors."""
+"""Watch the policy file, and read it with line numbers in errors."""
 
 from __future__ import annotations
 
 import datetime as dt
-import os
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
 
 from somatrace.guard.policy.model import ContentPolicy, PolicyError
 from somatrace.guard.policy.policy_text import from_toml, from_yaml
-from somatrace.runtime.clock import clock
 from somatrace.runtime.log_once import CurrentProblem
+from somatrace.runtime.watched_file import MAX_BYTES, Signature, read_file, signature_of, why_unreadable
 from somatrace.runtime.worker import BackgroundWorker
-
-MAX_BYTES: Final = 1 << 20
-
-#: A file changed fewer nanoseconds ago than this may change again without a change in its timestamps.
-UNSETTLED: Final = 2_000_000_000
-ATTEMPTS: Final = 3
-
-Signature = tuple[int, ...]
-
-#: Matches no file's signature, so the file is read again.
-UNKNOWN: Final[Signature] = ()
 
 
 class PolicyFile:
@@ -45,7 +31,7 @@ class PolicyFile:
 
     def look(self) -> None:
         """Check whether the file has changed, and schedule reading it."""
-        if self._signature_now() != self._signature:
+        if signature_of(self._path) != self._signature:
             self._worker.put(None)
 
     @property
@@ -64,7 +50,7 @@ class PolicyFile:
         except Exception as error:
             held = self.policy is not None
             self.policy = self._raw = self._signature = None
-            self._report(f"nothing is granted: {_reason(error)}")
+            self._report(f"nothing is granted: {why_unreadable(error)}")
             return held
         read, problem = False, ""
         if raw != self._raw:
@@ -91,57 +77,10 @@ class PolicyFile:
         if items and self.read():
             self._changed()
 
-    def _signature_now(self) -> Signature | None:
-        try:
-            return _signature(self._path.stat())
-        except (OSError, ValueError):
-            return None
-
-
-class UnreadablePolicyError(OSError):
-    """The file could be opened but not read; the message says how to fix it."""
-
 
 def read_policy(path: Path, *, now: dt.datetime | None = None) -> ContentPolicy:
     """The policy in a file. OSError if it cannot be read, PolicyError if it cannot be used."""
     return parse(read_file(path)[0], path.suffix, now=now)
-
-
-def read_file(path: Path) -> tuple[bytes, Signature]:
-    """The contents of a regular file, up to one byte above the limit, and a signature to detect changes.
-
-    Never blocks, as opening a pipe would. Links are followed: Kubernetes mounts files as links and swaps
-    them. A file that changes while being read is read again, so that two policies are never mixed.
-    The signature of a file changed just now is unknown: the next change might not alter its timestamps.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        for _ in range(ATTEMPTS):
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadablePolicyError("not a regular file: set the path of one")
-            with open(handle, "rb", closefd=False) as file:
-                file.seek(0)
-                raw = file.read(MAX_BYTES + 1)
-            if _signature(os.fstat(handle)) == _signature(status):
-                settled = abs(clock.time_ns() - status.st_ctime_ns) > UNSETTLED
-                return raw, _signature(status) if settled else UNKNOWN
-    finally:
-        os.close(handle)
-    raise UnreadablePolicyError("the file keeps changing while it is read: write a new file and rename it")
-
-
-def _signature(status: os.stat_result) -> Signature:
-    """Includes `ctime`, which cannot be set: copying a file's `mtime` does not hide a change."""
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnreadablePolicyError):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "the file is missing: create it, or unset the variable"
-    return f"the file cannot be read ({type(error).__name__}): check its path and permissions"
 
 
 def parse(raw: bytes, suffix: str, *, now: dt.datetime | None = None) -> ContentPolicy:

@@ -19,7 +19,6 @@ log = logging.getLogger("somatrace")
 
 METHOD: Final = semconv.HTTP_METHOD
 STATUS: Final = "http.response.status_code"
-SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 METHODS: Final = semconv.HTTP_METHODS
 
@@ -94,7 +93,7 @@ class ClientRequest:
 
 def server_attributes(host: str, port: int | None) -> dict[str, str | int]:
     """The span attributes for the server's address and port."""
-    attributes: dict[str, str | int] = {SERVER_ADDRESS: host[:255]} if host else {}
+    attributes: dict[str, str | int] = {semconv.SERVER_ADDRESS: host[:255]} if host else {}
     if port is not None:
         attributes[SERVER_PORT] = port
     return attributes

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somatrace.guard.policy import file_source as policy_file_module
 from somatrace.guard.policy import policy_text
 from somatrace.guard.policy import resolver as granting_module
-from somatrace.guard.policy.file_source import MAX_BYTES, parse_text, read_policy
+from somatrace.guard.policy.file_source import parse_text, read_policy
 from somatrace.guard.policy.model import NOTHING, PolicyError
 from somatrace.guard.policy.resolver import PolicyResolver
+from somatrace.runtime import watched_file
+from somatrace.runtime.watched_file import MAX_BYTES
 
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 YAML = """\
@@ -375,7 +376,7 @@ def test_any_failure_to_open_the_file_revokes(file, grants, monkeypatch):
     def failing(*_, **__):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(policy_file_module.os, "open", failing)
+    monkeypatch.setattr(os, "open", failing)
     replace(file, "tenants: {acme: {content: redacted}} # touched")
 
     assert eventually(lambda: grants.resolve("acme") == NOTHING)
@@ -412,7 +413,7 @@ def test_a_swapped_kubernetes_volume_applies_soon(tmp_path, soon):
 
 @pytest.mark.parametrize("unsettled", [0, 2_000_000_000], ids=["long after", "at once"])
 def test_an_edit_that_keeps_size_time_and_inode_is_detected(tmp_path, soon, monkeypatch, unsettled):
-    monkeypatch.setattr(policy_file_module, "UNSETTLED", unsettled, raising=False)
+    monkeypatch.setattr(watched_file, "UNSETTLED", unsettled, raising=False)
     path = tmp_path / "policy.yaml"
     path.write_text("tenants: {acme: {content: redacted}}")
     before = path.stat()
@@ -438,7 +439,7 @@ def test_a_file_that_changes_during_reading_is_read_again(file, monkeypatch):
             file.write_text("default: none")
         return status
 
-    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+    monkeypatch.setattr(os, "fstat", changing)
 
     assert read_policy(file).tenants == {}
 
@@ -452,7 +453,7 @@ def test_a_file_that_never_stops_changing_is_not_applied(file, monkeypatch):
             end.write("\n")
         return status
 
-    monkeypatch.setattr(policy_file_module.os, "fstat", changing)
+    monkeypatch.setattr(os, "fstat", changing)
 
     with pytest.raises(OSError, match="keeps changing while it is read"):
         read_policy(file)

@@ -33,8 +33,10 @@ def metadata(**given: Any) -> SimpleNamespace:
 
 
 def counted(attributes: Any) -> dict[str, Any]:
-    prefix = "gen_ai.usage."
-    return {key.removeprefix(prefix): value for key, value in attributes.items() if key.startswith(prefix)}
+    names = {key: key.removeprefix("gen_ai.usage.") for key in attributes}
+    return {
+        name: attributes[key] for key, name in names.items() if name != key and not name.startswith("cost.")
+    }
 
 
 def instrumented(span: Any, answer: Any, *_: Any) -> None:

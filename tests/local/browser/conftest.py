@@ -16,10 +16,10 @@ import pytest
 from somatrace.guard.removal_notes import RemovalNote, note
 from somatrace.local.access import auth
 from somatrace.local.access.keys import LINK_SECONDS
-from tests.support.local_server import NOW, Export, Running, start_server
+from tests.support.local_server import NOW, Export, Running, start_lasting_server, start_server
 from tests.support.waiting import HANG, Found, wait_until
 
-__all__ = ["start_server"]
+__all__ = ["start_lasting_server", "start_server"]
 
 SECOND = 1_000_000_000
 #: an hour before the tests start, so that spans sent during a test are newer
@@ -274,9 +274,11 @@ def large(spans: int = 10_000) -> tuple[Export, Any]:
 
 
 @pytest.fixture(scope="session")
-def day_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+def day_server(
+    start_lasting_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> Running:
     """A server with one day of traces, which tests only read."""
-    server = start_server(tmp_path_factory.mktemp("day"))
+    server = start_lasting_server(tmp_path_factory.mktemp("day"))
     server.send(a_day())
     return server
 
@@ -290,11 +292,13 @@ def hour_server(server: Running) -> Running:
 
 
 @pytest.fixture(scope="session")
-def scene_server(start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> Running:
+def scene_server(
+    start_lasting_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+) -> Running:
     """A server with one day of several services, including their tracing reports."""
     from tests.local.browser.scene import set_up
 
-    server = start_server(tmp_path_factory.mktemp("scene-day"))
+    server = start_lasting_server(tmp_path_factory.mktemp("scene-day"))
     set_up(server)
     return server
 

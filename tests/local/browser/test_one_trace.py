@@ -21,9 +21,9 @@ def row(visitor, name):
 
 
 @pytest.fixture(scope="module")
-def large_trace(start_server, tmp_path_factory):
+def large_trace(start_lasting_server, tmp_path_factory):
     """A server with a trace of 2,000 spans that tests only read, and its root."""
-    server = start_server(tmp_path_factory.mktemp("large"))
+    server = start_lasting_server(tmp_path_factory.mktemp("large"))
     export, root = large(2000)
     server.send(export)
     return server, root

@@ -26,18 +26,18 @@ def look(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def scene(
-    start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+    start_lasting_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Running, str]:
     """A server with one day of traces, and the path of a failed trace."""
-    server = start_server(tmp_path_factory.mktemp("scene"))
+    server = start_lasting_server(tmp_path_factory.mktemp("scene"))
     return server, set_up(server)
 
 
 @pytest.fixture(scope="module")
 def large_trace(
-    start_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
+    start_lasting_server: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Running, str]:
-    server = start_server(tmp_path_factory.mktemp("large"))
+    server = start_lasting_server(tmp_path_factory.mktemp("large"))
     export, root = large()
     server.send(export)
     return server, f"/trace/{root.trace_id.hex()}"

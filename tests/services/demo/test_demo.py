@@ -86,13 +86,15 @@ def test_the_table_and_the_page_agree_over_the_same_store(finished, tmp_path):
         sums = store.read(lambda connection, scope=scope: overview.read(connection, scope)).whole.sums
         shown = (
             sums["traces"], sums["failed"], sums["recovered"],
-            sums["calls"], sums["input_tokens"], sums["output_tokens"],
+            sums["calls"], sums["input_tokens"], sums["output_tokens"], round(sums["cost"], 9),
         )  # fmt: skip
         counted = (
             row.workflows, row.errors, row.recovered,
-            row.llm_calls, row.input_tokens, row.output_tokens,
+            row.llm_calls, row.input_tokens, row.output_tokens, round(row.cost, 9),
         )  # fmt: skip
         assert counted == shown, row.tenant
+        # what the price file says, to the millionth of a cent
+        assert row.cost == pytest.approx((row.input_tokens * 0.15 + row.output_tokens * 0.6) / 1e6, abs=1e-8)
     assert {row.tenant for row in found} == {"acme", "globex", "initech", "platform"}
 
 

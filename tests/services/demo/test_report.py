@@ -37,7 +37,7 @@ def usage(**counts: int) -> dict[str, dict[str, int]]:
 STORED = [
     observation(1, "one", "acme", "CHAIN", seconds=1),
     observation(2, "two", "acme", "CHAIN", seconds=3, level="ERROR"),
-    observation(3, "one", "acme", "GENERATION", **usage(input=100, output=20)),
+    observation(3, "one", "acme", "GENERATION", **usage(input=100, output=20), totalCost=0.25),
     observation(4, "two", "acme", "GENERATION", level="ERROR"),
     observation(5, "one", "acme", "EMBEDDING", **usage(input=7)),
     observation(6, "one", "acme", "TOOL", level="ERROR", **usage(input=5_000)),
@@ -48,8 +48,8 @@ STORED = [
 def test_a_row_sums_up_a_tenants_observations():
     acme, globex = rows(STORED)
 
-    assert acme == Row("acme", 2, 1, 1, 3, 107, 20, p50=1.0, p95=3.0)
-    assert globex == Row("globex", 1, 0, 0, 0, 0, 0, p50=2.0, p95=2.0)
+    assert acme == Row("acme", 2, 1, 1, 3, 107, 20, cost=0.25, p50=1.0, p95=3.0)
+    assert globex == Row("globex", 1, 0, 0, 0, 0, 0, cost=0, p50=2.0, p95=2.0)
 
 
 def test_a_workflow_inside_another_one_is_not_a_further_one():
@@ -113,6 +113,7 @@ def test_the_table_shows_tenants_counts_and_times():
     assert "acme" in shown
     assert "1.00 s" in shown
     assert "107" in shown
+    assert "$0.25" in shown
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95]))
