@@ -112,9 +112,12 @@ def first_request(waiting: deque[Batch], most_spans: int, most_bytes: int) -> Ba
 
 
 def probe_request(waiting: deque[Batch]) -> Batch:
-    """Take a small batch: of the first ones, and of those among them that have failed least."""
+    """Take a small batch: of the first ones, and of those among them that have failed least.
+
+    A first failure does not count: as a rule it is that of the target.
+    """
     first = itertools.islice(waiting, _PROBES)
-    chosen = min(first, key=lambda batch: (batch.doubts, batch.failures, batch.length))
+    chosen = min(first, key=lambda batch: (batch.doubts, max(batch.failures, 1), batch.length))
     waiting.remove(chosen)
     return chosen
 

@@ -98,6 +98,25 @@ def test_a_probe_is_one_small_batch(server: OtlpServer) -> None:
     assert len({span.name for span in server.spans}) == 121
 
 
+def test_a_small_batch_that_always_fails_does_not_keep_others_from_being_probes(server: OtlpServer) -> None:
+    is_away = [True]
+    server.reply = lambda number: Reply(500 if is_away[0] or "poison" in names(server.raw[number]) else 200)
+    outbox, _ = outbox_to(target(server.traces_url))
+    outbox.queue.add(batch("poison"), 1)
+    for number in range(5):
+        outbox.queue.add(batch(f"{number}", "another"), 2)
+    for _ in range(20):
+        wait_is_over(outbox)
+        outbox.send()
+    is_away[0] = False
+
+    for _ in range(5):
+        wait_is_over(outbox)
+        outbox.send()
+
+    assert sorted(span.name for span in server.spans if span.name != "another") == list("01234")
+
+
 def test_a_probe_that_fails_after_some_were_accepted_stops_the_rest(server: OtlpServer) -> None:
     server.reply = lambda number: Reply(200 if number == 1 else 503)
     outbox = full_outbox(server)
