@@ -241,6 +241,17 @@ FAULTS_OF_THE_CLIENT = {
     ("langchain responses stream", "audio"),
 }
 CASES = [case for case in ALL if case[:2] not in FAULTS_OF_THE_CLIENT]
+#: Dollars a million tokens, all different.
+PRICES = {
+    "input": 2,
+    "input_cached_tokens": 3,
+    "input_audio_tokens": 5,
+    "input_cache_creation_5m": 7,
+    "input_cache_creation_1h": 11,
+    "output": 13,
+    "output_reasoning_tokens": 17,
+    "output_audio_tokens": 19,
+}
 
 
 class Run:
@@ -260,7 +271,11 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with usage_server() as env, otlp_server() as otlp:
+        prices = tmp_path_factory.mktemp("prices") / "prices.json"
+        rows = [{"model": shape, "dated": [shape], "prices": PRICES} for shape in {*OPENAI, *ANTHROPIC}]
+        prices.write_text(json.dumps({"prices": rows}))
         env |= {
+            "SOMATRACE_PRICES_FILE": str(prices),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "SOMATRACE_DATA_DIR": str(tmp_path_factory.mktemp("data")),
         }
@@ -277,6 +292,17 @@ class TestAnAnswer:
 
         counts = json.loads(billed["langfuse.observation.usage_details"])
         assert {name: count for name, count in counts.items() if count} == details
+
+    @pytest.mark.parametrize(("client", "shape", "details"), CASES)
+    def test_costs_what_its_counts_cost(
+        self, run: Run, client: str, shape: str, details: dict[str, int]
+    ) -> None:
+        (billed,) = run.billed(client, shape)
+
+        costs = json.loads(billed["langfuse.observation.cost_details"])
+        wanted = {name: count * PRICES[name] / 1e6 for name, count in details.items()}
+        assert costs == pytest.approx({**wanted, "total": sum(wanted.values())})
+        assert billed["gen_ai.usage.cost.amount"] == pytest.approx(sum(wanted.values()))
 
     @pytest.mark.parametrize(("client", "shape", "details"), CASES)
     def test_names_the_model_that_answered(
