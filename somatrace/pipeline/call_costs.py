@@ -14,19 +14,17 @@ if TYPE_CHECKING:
     from somatrace.costs.price_book import Price, PriceBook
 
 #: A span with one of them has a cost that the program or another library knows better.
-_KNOWN_COSTS: Final = (
-    semconv.OBSERVATION_COST,
-    semconv.COST_AMOUNT,
-    "gen_ai.usage.cost",
-    "llm.cost.total",
+_KNOWN_COSTS: Final = frozenset(
+    (semconv.OBSERVATION_COST, semconv.COST_AMOUNT, "gen_ai.usage.cost", "llm.cost.total")
 )
 #: What a call was served as, such as batch or flex, before what was asked for.
-_SERVICES: Final = (
+_SERVICE_ORDER: Final = (
     "openai.response.service_tier",
     "gen_ai.openai.response.service_tier",
     "openai.request.service_tier",
     "gen_ai.openai.request.service_tier",
 )
+_SERVICES: Final = frozenset(_SERVICE_ORDER)
 _UNKNOWN: Final[Mapping[str, Any]] = {semconv.COST_SOURCE: "unknown"}
 #: Models without a price that are counted apart; the others share a count.
 _MOST: Final = 100
@@ -79,7 +77,7 @@ class CallCosts:
 
     def _of(self, values: Mapping[str, Any], counts: Mapping[str, int], time_ns: int) -> Mapping[str, Any]:
         counts = {name: count for name, count in counts.items() if count}
-        if not counts or any(key in values for key in _KNOWN_COSTS):
+        if not counts or not _KNOWN_COSTS.isdisjoint(values):
             return {}
         model = values.get(semconv.RESPONSE_MODEL) or values.get(semconv.REQUEST_MODEL)
         price = self._price(values, str(model), counts, time_ns) if model else None
@@ -95,7 +93,9 @@ class CallCosts:
             self._book = self._open_book()
         provider = values.get(semconv.PROVIDER) or values.get(semconv.SYSTEM) or ""
         address = values.get(semconv.SERVER_ADDRESS) or ""
-        service = next((values[key] for key in _SERVICES if key in values), "")
+        service = ""
+        if not _SERVICES.isdisjoint(values):
+            service = next(values[key] for key in _SERVICE_ORDER if key in values)
         return self._book.price(
             str(provider), model, counts, time_ns, server_address=str(address), service=str(service)
         )
