@@ -81,11 +81,14 @@ def _cost(
     if metadata.get(_COST_SOURCE) == "unknown":
         return None, USD
     currency = str(metadata.get(_COST_CURRENCY) or USD)
-    # backends take every cost for US dollars, and are sent no other
-    given = observation.get("totalCost") if currency == USD else metadata.get(_COST_AMOUNT)
-    if given is None:
+    if currency != USD:  # backends take every cost for US dollars, and are sent no other
+        return Decimal(str(metadata[_COST_AMOUNT])), currency
+    # not `totalCost`, which is 0 where Langfuse has no cost
+    details = observation.get("costDetails") or {}
+    if not details:
         return (None if is_billed else Decimal()), USD
-    return Decimal(str(given)), currency
+    parts = {name: Decimal(str(amount)) for name, amount in details.items()}
+    return parts.get("total", sum(parts.values(), Decimal())), USD
 
 
 def _tag(label: str, key: str) -> Callable[[Observation], str]:

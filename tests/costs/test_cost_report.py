@@ -228,6 +228,29 @@ def test_a_server_that_limits_requests_or_fails_for_a_moment_is_asked_again(faul
     assert cost_report().total.calls == 1
 
 
+def test_a_server_that_asks_for_a_longer_wait_than_there_is_time_is_asked_once(faulty):
+    faulty.reading = lambda: (429, {"message": "later"})
+    faulty.retry_after = "3600"
+
+    report = cost_report()
+
+    assert report.reason == f"429 from the read API of {faulty.url}"
+    assert len(faulty.asked) == 1
+
+
+def test_langfuse_says_0_where_it_has_no_cost_and_the_cost_is_unknown(faulty, export):
+    request = export()
+    attributes = call("acme")
+    del attributes[semconv.OBSERVATION_COST], attributes[semconv.COST_SOURCE]
+    request.span(start_ns=START, attributes=attributes)
+    faulty.post(request.bytes())
+    faulty.alter = lambda observations: [{**each, "totalCost": 0} for each in observations]
+
+    total = cost_report().total
+
+    assert (total.calls, total.cost, total.unknown) == (1, None, 1)
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
