@@ -301,7 +301,7 @@ def costs(
     except CostQueryError as error:
         _stop(f"--{error}")
     if as_csv:
-        typer.echo(report.as_csv(), nl=False)
+        _print(report.as_csv().split("\n")[:-1])
         for remark in report.remarks():
             typer.echo(remark, err=True)
     else:
