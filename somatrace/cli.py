@@ -255,6 +255,60 @@ def prices(
     raise typer.Exit(report.exit_code)
 
 
+@app.command()
+def costs(
+    *,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What to sum up by, with commas between: tenant, workflow, agent, model, provider, service, "
+            "day (UTC)."
+        ),
+    ] = "tenant",
+    since: Annotated[
+        str, typer.Option(help="Span of time before now, such as 24h or 7d, or a date, such as 2026-11-01.")
+    ] = "7d",
+    until: Annotated[
+        str | None, typer.Option(help="Like --since: the end of the period, which is not part of it.")
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="langfuse, local (the store of this machine), or auto: where services with these settings "
+            "send spans."
+        ),
+    ] = "auto",
+    max_spans: Annotated[int, typer.Option(min=1, help="Read at most as many spans, the newest.")] = 100_000,
+    env_file: _EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Overall timeout in seconds.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV instead of lines.")] = False,
+) -> None:
+    """Show what model calls have cost, read back from Langfuse or the local store.
+
+    Exit codes: 0 figures of the whole period, 1 no backend can be read, 2 bad input or settings, 3 figures of
+    a part of the period.
+    """
+    _settings(env_file)
+    if as_json and as_csv:
+        _stop("--json and --csv exclude each other")
+    from somatrace.costs import cost_report
+    from somatrace.costs.period import CostQueryError
+
+    config = Config(env_file=str(env_file)) if env_file else None
+    try:
+        report = cost_report(by, since, until, source, max_spans=max_spans, timeout=timeout, config=config)
+    except CostQueryError as error:
+        _stop(f"--{error}")
+    if as_csv:
+        _print(report.as_csv().split("\n")[:-1])
+        for remark in report.remarks():
+            typer.echo(remark, err=True)
+    else:
+        _print([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
+
+
 def _colored(level: Level, mark: str) -> str:
     """A mark in color on a terminal, unless NO_COLOR (no-color.org) is set."""
     from rich.console import Console

@@ -27,6 +27,7 @@ DOCUMENTED = (
     "somatrace.ConfigError",
     "somatrace.content",
     "somatrace.ContentPolicy",
+    "somatrace.costs.cost_report",
     "somatrace.event",
     "somatrace.fail",
     "somatrace.flush",

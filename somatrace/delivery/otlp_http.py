@@ -108,7 +108,7 @@ class HttpTransport:
             protobuf = "protobuf" in response.headers.get("Content-Type", "")
             return accepted(content) if protobuf else ACCEPTED
         message = f"{_origin(self._url)}: {rule.text(status)}"
-        wait = _retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
+        wait = retry_after(response.headers.get("Retry-After")) if rule.outcome == "retry" else None
         return SendResult(
             rule.outcome,
             message,
@@ -155,7 +155,7 @@ class HttpTransport:
         return connection
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Parse either form of the header to seconds (RFC 9110, 10.2.3)."""
     if not value:
         return None

@@ -6,20 +6,17 @@ import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from somatrace import semconv
-from somatrace.config import Settings, Target
-from somatrace.config.urls_and_headers import basic_credentials
+from somatrace.config import Settings
 from somatrace.delivery.http_connection import UnusableError, connection_to, tls_context
-from somatrace.delivery.probe import Failure, Overdue, bounded, exchange
+from somatrace.delivery.probe import Failure, Overdue, bounded
+from somatrace.delivery.read_api import NO_V2, OBSERVATIONS, ReadApi, json_object, read_api
 from somatrace.local.data_dir import data_dir
 from somatrace.smoke.checks import Observation
 from somatrace.smoke.local_reader import GROUPS, StoreReader
 from somatrace.smoke.outcomes import EndedError, NotYetError
 
-#: Statuses returned by servers without the v2 read API (Langfuse 2 and 3).
-_NO_V2: Final = (404, 405, 501)
 _LIMIT: Final = 1000
 _REQUEST_SECONDS: Final = 10.0
 
@@ -46,19 +43,15 @@ def reader_of(settings: Settings, note: Callable[[str], None]) -> TraceReader | 
         if directory is None:
             return None
         return StoreReader(directory, settings.local_max_bytes, settings.local_max_days)
-    pair = basic_credentials(target.headers)
-    path = urlsplit(target.url).path
-    if target.protocol == "grpc" or pair is None or not path.endswith(semconv.LANGFUSE_OTLP_PATH):
-        return None
-    return LangfuseReader(target, pair, note)
+    api = read_api(target)
+    return LangfuseReader(api, note) if api is not None else None
 
 
 class LangfuseReader:
     """Reads from a Langfuse server, or any server with its API."""
 
-    def __init__(self, target: Target, pair: tuple[str, str], note: Callable[[str], None]) -> None:
-        self._target = target
-        self._base = target.address.removesuffix(semconv.LANGFUSE_OTLP_PATH)
+    def __init__(self, api: ReadApi, note: Callable[[str], None]) -> None:
+        self._http = api
         self._note = note
         self._older = False
         self._client: Any = None
@@ -68,9 +61,10 @@ class LangfuseReader:
         else:
             from langfuse.api import LangfuseAPI
 
-            self._client = _client(target, self._base)
+            self._client = _client(api)
+            public, secret = api.keys
             self._api = LangfuseAPI(
-                base_url=self._base, username=pair[0], password=pair[1], httpx_client=self._client
+                base_url=api.base, username=public, password=secret, httpx_client=self._client
             )
 
     def read(self, trace_id: str, seconds: float) -> list[Observation]:
@@ -120,44 +114,36 @@ class LangfuseReader:
 
     def _v2_by_http(self, trace_id: str, expand: str, seconds: float) -> list[Observation]:
         query = {"traceId": trace_id, "fields": GROUPS, "expandMetadata": expand, "limit": str(_LIMIT)}
-        status, body = self._get("/api/public/v2/observations?" + urlencode(query), seconds)
-        if status != 200:
-            _raise_for_status(status)
-        return list(_object(body).get("data") or ())
+        answer = self._http.get(OBSERVATIONS, query, seconds)
+        if answer.status != 200:
+            _raise_for_status(answer.status)
+        return list(_object(answer.body).get("data") or ())
 
     def _v1(self, trace_id: str, seconds: float) -> list[Observation]:
-        status, body = self._get(f"/api/public/traces/{trace_id}", seconds)
-        if status == 200:
-            return list(_from_v1(_object(body)))
-        if status == 404 and b"not found within" in body:
+        answer = self._http.get(f"/api/public/traces/{trace_id}", {}, seconds)
+        if answer.status == 200:
+            return list(_from_v1(_object(answer.body)))
+        if answer.status == 404 and b"not found within" in answer.body:
             raise NotYetError("")
         try:
-            _raise_for_status(status)
+            _raise_for_status(answer.status)
         except GoneError:
-            what = f"{self._base} accepts traces but has no API to read them"
+            what = f"{self._http.base} accepts traces but has no API to read them"
             raise EndedError("unverifiable", what=what) from None
-
-    def _get(self, path: str, seconds: float) -> tuple[int, bytes]:
-        authorization = {"Authorization": _authorization(self._target), "Accept": "application/json"}
-        answer = exchange(self._target, self._base + path, headers=authorization, timeout=seconds)
-        return answer.status, answer.body
 
 
 def _raise_for_status(status: int) -> NoReturn:
     """Raise the exception for a status other than 200."""
     if status in (401, 403):
         raise EndedError("unread", what=f"{status} from the read API")
-    if status in _NO_V2:
+    if status in NO_V2:
         raise GoneError
     raise NotYetError(f"{status} from the read API")
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    found = json_object(body)
+    if found is None:
         raise NotYetError("the response of the read API is not a JSON object")
     return found
 
@@ -172,17 +158,13 @@ def _from_v1(trace: dict[str, Any]) -> Iterable[Observation]:
             yield {**shared, **each, "metadata": metadata}
 
 
-def _authorization(target: Target) -> str:
-    return next((value for name, value in target.headers.items() if name.lower() == "authorization"), "")
-
-
-def _client(target: Target, base: str) -> Any:
+def _client(api: ReadApi) -> Any:
     """The langfuse package's HTTP client, with the certificates and proxy use of delivery."""
     import httpx
 
-    url = urlsplit(base)
+    url = urlsplit(api.base)
     try:
-        tls = tls_context(target) if url.scheme == "https" else None
+        tls = tls_context(api.target) if url.scheme == "https" else None
         proxied = connection_to(url, tls).host != url.hostname
     except UnusableError as error:
         raise EndedError("tls", what=str(error), setting="SOMATRACE_CERTIFICATE") from None

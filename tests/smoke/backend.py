@@ -28,7 +28,8 @@ Answer = tuple[int, Any]
 
 class Backend:
     """`export` and `reading` replace the server's answer unless they return None; `alter` changes the
-    observations read back; `version` is the version of the read API: 2, 1, or 0 for none."""
+    observations read back; `version` is the version of the read API: 2, 1, or 0 for none; `retry_after` is a
+    header of all answers."""
 
     def __init__(self, directory: Path, tls: ssl.SSLContext | None = None) -> None:
         self.store = Store(directory)
@@ -36,6 +37,7 @@ class Backend:
         self.reading: Callable[[], Answer | None] = lambda: None
         self.alter: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = lambda observations: observations
         self.version = 2
+        self.retry_after = ""
         self.asked: list[str] = []
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -132,6 +134,8 @@ def _handler(backend: Backend) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Location", text)
             self.send_header("Content-Type", "application/json" if not isinstance(body, str) else "text/html")
             self.send_header("Content-Length", str(len(text.encode())))
+            if backend.retry_after:
+                self.send_header("Retry-After", backend.retry_after)
             self.end_headers()
             self.wfile.write(text.encode())
 

@@ -1,4 +1,4 @@
-"""`GET /api/public/v2/metrics`: the subset of Langfuse's metrics queries that cost reports use."""
+"""`GET /api/public/v2/metrics`: a subset of Langfuse's metrics queries."""
 
 from __future__ import annotations
 

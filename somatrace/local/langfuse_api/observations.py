@@ -22,6 +22,8 @@ _METADATA_CHARACTERS: Final = 200
 _GROUPS: Final = (
     "core", "basic", "time", "io", "metadata", "model", "usage", "prompt", "metrics", "trace_context",
 )  # fmt: skip
+#: what JSON can begin with, including `NaN` and `Infinity`, which the decoder accepts
+_JSON_BEGINS: Final = frozenset(' \t\n\r{["-0123456789tfnNI')
 _EQUAL: Final = ("traceId", "name", "userId", "sessionId", "type", "level", "version")
 #: large columns that are read only for the field groups that need them
 _HEAVY: Final = {"metadata": "metadata", "io": "input, output"}
@@ -164,6 +166,8 @@ def _observation(
 def _shown(key: str, value: str, whole: frozenset[str]) -> Any:
     """A metadata value as Langfuse returns it: cut unless expanded, and parsed if it is JSON."""
     text = value if key in whole else value[:_METADATA_CHARACTERS]
+    if text[:1] not in _JSON_BEGINS:
+        return text  # most values, at a tenth of the time
     try:
         return foreign_json.parse(text)
     except ValueError:

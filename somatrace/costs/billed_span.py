@@ -1,0 +1,133 @@
+"""What one observation of a backend adds to a cost report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from somatrace import semconv
+from somatrace.local.store.definitions import CALLS, USAGE_TYPES
+
+Observation = Mapping[str, Any]
+
+USD: Final = "USD"
+USAGE_COUNTED: Final = f"attributes.{semconv.USAGE_COUNTED}"
+_CACHE_HIT: Final = f"attributes.{semconv.CACHE_HIT}"
+_COST_SOURCE: Final = f"attributes.{semconv.COST_SOURCE}"
+_COST_CURRENCY: Final = f"attributes.{semconv.COST_CURRENCY}"
+_COST_AMOUNT: Final = f"attributes.{semconv.COST_AMOUNT}"
+_PROVIDERS: Final = tuple(f"attributes.{key}" for key in (semconv.PROVIDER, semconv.SYSTEM))
+_SERVICE: Final = f"resourceAttributes.{semconv.SERVICE_NAME}"
+
+
+class BilledSpan(NamedTuple):
+    """A model call, or a span with the tokens of calls that made no spans.
+
+    `cost` is None if it is unknown, and `currency` is that of `cost`.
+    """
+
+    labels: tuple[str, ...]
+    model: str
+    start: dt.datetime
+    is_call: bool
+    failed: bool
+    milliseconds: int
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal | None
+    currency: str
+
+
+def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | None:
+    """The figures of an observation with its labels, None if it neither is a call nor has tokens of its own.
+
+    What counts is what the page of `somatrace local` counts (`local/store/definitions.py`). Raises TypeError,
+    ValueError, KeyError, AttributeError or ArithmeticError for what is no observation.
+    """
+    metadata = _metadata(observation)
+    if observation["type"] not in USAGE_TYPES and USAGE_COUNTED not in metadata:
+        return None
+    usage = {str(name).lower(): int(count) for name, count in (observation.get("usageDetails") or {}).items()}
+    tokens = usage.get("total", sum(usage.values()))
+    is_call = observation["type"] in CALLS and USAGE_COUNTED not in metadata
+    failed = observation.get("level") == "ERROR"
+    unmeasured = is_call and not usage and not failed and _CACHE_HIT not in metadata
+    cost, currency = _cost(observation, metadata, is_billed=tokens > 0 or unmeasured)
+    if not is_call and not tokens and not cost:
+        return None
+    start = _time(observation["startTime"])
+    end = _time(observation.get("endTime") or observation["startTime"])
+    return BilledSpan(
+        tuple(DIMENSIONS[name](observation) for name in by),
+        DIMENSIONS["model"](observation),
+        start,
+        is_call,
+        failed,
+        round((end - start) / dt.timedelta(milliseconds=1)),
+        sum(count for name, count in usage.items() if "input" in name),
+        sum(count for name, count in usage.items() if "output" in name),
+        cost,
+        currency,
+    )
+
+
+def _cost(
+    observation: Observation, metadata: Mapping[str, Any], *, is_billed: bool
+) -> tuple[Decimal | None, str]:
+    """What the span cost, and the currency. Where the span says that it is unknown, a price that the backend
+    has put on it does not count."""
+    if metadata.get(_COST_SOURCE) == "unknown":
+        return None, USD
+    currency = str(metadata.get(_COST_CURRENCY) or USD)
+    if currency != USD:  # backends take every cost for US dollars, and are sent no other
+        return Decimal(str(metadata[_COST_AMOUNT])), currency
+    # not `totalCost`, which is 0 where Langfuse has no cost
+    details = observation.get("costDetails") or {}
+    if not details:
+        return (None if is_billed else Decimal()), USD
+    parts = {name: Decimal(str(amount)) for name, amount in details.items()}
+    return parts.get("total", sum(parts.values(), Decimal())), USD
+
+
+def _tag(label: str, key: str) -> Callable[[Observation], str]:
+    """A tag, by its label: backends parse metadata as JSON, and show `1.10` as 1.1."""
+
+    def value(observation: Observation) -> str:
+        labels = (str(tag) for tag in observation.get("tags") or ())
+        found = next((tag.removeprefix(label) for tag in labels if tag.startswith(label)), "")
+        return found or _text(_metadata(observation).get(key))
+
+    return value
+
+
+def _provider(observation: Observation) -> str:
+    metadata = _metadata(observation)
+    return next((_text(metadata[key]) for key in _PROVIDERS if key in metadata), "")
+
+
+#: What a report can be by, and its value for an observation: "" if it has none.
+DIMENSIONS: Final[Mapping[str, Callable[[Observation], str]]] = {
+    "tenant": _tag("tenant:", semconv.TENANT),
+    "workflow": _tag("workflow:", semconv.WORKFLOW),
+    "agent": _tag("agent:", semconv.AGENT),
+    "model": lambda observation: _text(observation.get("providedModelName")),
+    "provider": _provider,
+    "service": lambda observation: _text(_metadata(observation).get(_SERVICE)),
+    "day": lambda observation: _time(observation["startTime"]).date().isoformat(),
+}
+
+
+def _metadata(observation: Observation) -> Mapping[str, Any]:
+    found = observation.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _time(text: str) -> dt.datetime:
+    found = dt.datetime.fromisoformat(text)
+    return found.replace(tzinfo=found.tzinfo or dt.UTC).astimezone(dt.UTC)

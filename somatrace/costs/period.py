@@ -1,0 +1,37 @@
+"""The period of a report, from texts such as `7d` and `2026-11-01`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Final
+
+_AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+#: Backends hold nothing older, and their times begin there.
+_FIRST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+class CostQueryError(ValueError):
+    """A parameter that cannot be used; the message names it and says what to use."""
+
+
+def moment(name: str, given: str | dt.datetime, now: dt.datetime) -> dt.datetime:
+    """A time in UTC: a span of time before `now` (`90m`, `24h`, `7d`, `4w`), a date or a time (ISO 8601).
+
+    Without a zone it is UTC, a date is its beginning. Raises CostQueryError with the parameter's name.
+    """
+    try:
+        found = _moment(given, now)
+    except (ValueError, OverflowError):
+        raise CostQueryError(
+            f"{name}: use a span of time before now, such as 24h or 7d, or a date, such as 2026-11-01"
+        ) from None
+    return max(found, _FIRST)
+
+
+def _moment(given: str | dt.datetime, now: dt.datetime) -> dt.datetime:
+    if isinstance(given, str) and (ago := _AGO.fullmatch(given.strip())):
+        return max(_FIRST, now - dt.timedelta(**{_UNITS[ago[2]]: int(ago[1])}))
+    found = given if isinstance(given, dt.datetime) else dt.datetime.fromisoformat(given.strip())
+    return found.replace(tzinfo=found.tzinfo or dt.UTC).astimezone(dt.UTC)

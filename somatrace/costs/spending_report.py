@@ -1,0 +1,224 @@
+"""What model calls have cost, read back from a backend: as rows, lines, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from somatrace.config import Config, resolve
+from somatrace.costs.backends import UnavailableError, backend_of
+from somatrace.costs.billed_span import DIMENSIONS
+from somatrace.costs.billed_spans import read_spans
+from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, unpriced_models
+from somatrace.costs.period import CostQueryError, moment
+from somatrace.local import formatting
+from somatrace.runtime.clock import clock
+from somatrace.runtime.text_table import table
+
+__all__ = ["CostReport", "CostRow", "cost_report"]
+
+SOURCES: Final = ("auto", "langfuse", "local")
+#: Spans read for one report; a page has a thousand.
+MAX_SPANS: Final = 100_000
+_HEADINGS: Final = ("calls", "errors", "input", "output", "cost USD", "unknown", "p50", "p95", "p99")
+_NO_LABEL: Final = "-"
+_NO_MODEL: Final = "(no model)"
+_LISTED: Final = 20
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """What model calls have cost, from `since` up to, but not including, `until`.
+
+    `source` is `langfuse` or `local`, read from `where`, or `unavailable` for the `reason`: then there are no
+    figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If there were
+    more spans than the report may read, `cut` is true, and `since` is later than asked for.
+    """
+
+    source: Literal["langfuse", "local", "unavailable"]
+    by: tuple[str, ...]
+    since: dt.datetime
+    until: dt.datetime
+    where: str = ""
+    reason: str = ""
+    rows: tuple[CostRow, ...] = ()
+    total: CostRow | None = None
+    unpriced: Mapping[str, int] = field(default_factory=dict)
+    cut: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 figures of the whole period, 1 unavailable, 3 figures of a part of it."""
+        return 1 if self.total is None else 3 if self.cut else 0
+
+    def row(self, *labels: str) -> CostRow | None:
+        """The row with these values of what the report is by; None if it has no calls."""
+        return next((row for row in self.rows if row.labels == labels), None)
+
+    def lines(self) -> Iterator[str]:
+        """The report as text: a table with a total, and what the figures are of."""
+        if self.total is not None and self.rows:
+            others = any(row.other_costs for row in self.rows)
+            headings = (*self.by, *_HEADINGS, *(["other"] if others else ()))
+            total = ("total", *[""] * (len(self.by) - 1))
+            rows = [_cells(row, tuple(map(_label, row.labels)), others=others) for row in self.rows]
+            right = range(len(self.by), len(self.by) + len(_HEADINGS))
+            yield from table([headings, *rows, _cells(self.total, total, others=others)], right=right)
+        yield from self.remarks()
+
+    def remarks(self) -> Iterator[str]:
+        """Where the figures come from, and what is not in them."""
+        if self.total is None:
+            yield f"costs: unavailable: {self.reason}"
+            return
+        calls = formatting.counted(self.total.calls, "call") if self.rows else "no calls"
+        period = f"from {_shown(self.since)} to {_shown(self.until)} UTC"
+        yield f"costs: {calls} {period}, read from {self.source}, {self.where}"
+        if self.unpriced:
+            named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
+            more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
+            yield f"costs: the price of these calls is unknown: {', '.join(named[:_LISTED] + more)}"
+        if self.cut:
+            yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
+
+    def as_json(self) -> str:
+        """The report as one JSON object; amounts of money are texts, which keep every digit."""
+        total = None if self.total is None else _figures(self.total)
+        return json.dumps(
+            {
+                "exit_code": self.exit_code,
+                "source": self.source,
+                "where": self.where,
+                "reason": self.reason,
+                "since": self.since.isoformat(),
+                "until": self.until.isoformat(),
+                "cut": self.cut,
+                "rows": [dict(zip(self.by, row.labels, strict=True)) | _figures(row) for row in self.rows],
+                "total": total,
+                "unpriced": dict(self.unpriced),
+            },
+            ensure_ascii=False,
+        )
+
+    def as_csv(self) -> str:
+        """The rows as CSV, without a total; "" if unavailable. An unknown cost is empty."""
+        if self.total is None:
+            return ""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow((*self.by, *_figures(self.total)))
+        for row in self.rows:
+            figures = _figures(row) | {"other_costs": _others(row)}
+            writer.writerow((*row.labels, *figures.values()))
+        return text.getvalue()
+
+
+def cost_report(
+    by: str | Sequence[str] = ("tenant",),
+    since: str | dt.datetime = "7d",
+    until: str | dt.datetime | None = None,
+    source: str = "auto",
+    *,
+    max_spans: int = MAX_SPANS,
+    timeout: float = 120.0,
+    config: Config | None = None,
+) -> CostReport:
+    """Read from a backend what model calls have cost. Call it in scripts, not in a request.
+
+    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC).
+    `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
+    langfuse, local (the store of this machine), or auto: where the services of these settings send spans.
+    At most `max_spans` are read, the newest, within `timeout` seconds.
+
+    Raises ValueError for a parameter that cannot be used. If no backend can be read, the report's source is
+    `unavailable`.
+    """
+    now = clock.now()
+    names = _dimensions(by)
+    begin = moment("since", since, now)
+    end = now if until is None else moment("until", until, now)
+    if begin >= end:
+        raise CostQueryError("since: use a time before that of until, or before now")
+    if source not in SOURCES:
+        raise CostQueryError(f"source: use one of {', '.join(SOURCES)}")
+    if max_spans < 1:
+        raise CostQueryError("max_spans: use a number above 0")
+    try:
+        backend = backend_of(resolve("somatrace", config), source)
+        try:
+            found = read_spans(backend, names, begin, end, most=max_spans, timeout=timeout)
+        finally:
+            backend.close()
+    except UnavailableError as error:
+        return CostReport("unavailable", names, begin, end, reason=str(error))
+    return CostReport(
+        backend.name,
+        names,
+        found.whole_since,
+        end,
+        where=backend.where,
+        rows=tuple(cost_rows(found.spans, names)),
+        total=cost_row((), found.spans),
+        unpriced=unpriced_models(found.spans),
+        cut=found.whole_since > begin,
+    )
+
+
+def _dimensions(by: str | Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (by.split(",") if isinstance(by, str) else by))
+    if not names or not set(names) <= DIMENSIONS.keys() or len(set(names)) < len(names):
+        raise CostQueryError(f"by: use one or more of {', '.join(DIMENSIONS)}, each once")
+    return names
+
+
+def _cells(row: CostRow, labels: Sequence[str], *, others: bool) -> tuple[str, ...]:
+    counts = (row.calls, row.errors, row.input_tokens, row.output_tokens)
+    latencies = (
+        _NO_LABEL if ms is None else formatting.duration(ms * 1e6) for ms in (row.p50, row.p95, row.p99)
+    )
+    cells = (
+        *labels,
+        *(f"{count:,}" for count in counts),
+        _NO_LABEL if row.cost is None else _money(row.cost),
+        f"{row.unknown:,}",
+        *latencies,
+    )
+    return (*cells, _others(row)) if others else cells
+
+
+def _figures(row: CostRow) -> dict[str, Any]:
+    return {
+        "calls": row.calls,
+        "errors": row.errors,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "cost_usd": None if row.cost is None else f"{row.cost:f}",
+        "unknown": row.unknown,
+        "p50_ms": row.p50,
+        "p95_ms": row.p95,
+        "p99_ms": row.p99,
+        "other_costs": {currency: f"{amount:f}" for currency, amount in row.other_costs.items()},
+    }
+
+
+def _others(row: CostRow) -> str:
+    return ", ".join(f"{amount:f} {currency}" for currency, amount in row.other_costs.items())
+
+
+def _money(amount: Decimal) -> str:
+    """Six digits behind the point; of a smaller amount the first two."""
+    return f"{amount:,.6f}" if not amount or amount >= Decimal("0.000001") else f"{amount:.1e}"
+
+
+def _label(text: str) -> str:
+    return formatting.line(text) or _NO_LABEL
+
+
+def _shown(time: dt.datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"
