@@ -284,7 +284,7 @@ def costs(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV instead of lines.")] = False,
 ) -> None:
-    """Show what model calls have cost, read back from Langfuse or the local store.
+    """Show what model calls have cost, read back from where they are.
 
     Exit codes: 0 figures of the whole period, 1 no backend can be read, 2 bad input or settings, 3 figures of
     a part of the period.

@@ -50,11 +50,11 @@ def test_version_and_help_are_printed() -> None:
 def test_the_list_of_commands_describes_each_in_one_whole_sentence() -> None:
     commands = run("--help").stdout.partition("Commands:")[2].strip().splitlines()
 
-    assert len(commands) == 7
+    assert len(commands) == 8
     assert all(line.endswith(".") and not line.endswith("...") for line in commands), commands
 
 
-@pytest.mark.parametrize("command", ["check", "smoke", "doctor", "drain", "prices"])
+@pytest.mark.parametrize("command", ["check", "smoke", "doctor", "drain", "prices", "costs"])
 def test_the_help_of_a_command_that_judges_lists_its_exit_codes(command: str) -> None:
     assert "Exit codes: 0 " in run(command, "--help").stdout
 
