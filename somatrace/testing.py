@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from somatrace.pipeline.pipeline import Pipeline
 
 #: Reasons for which a span is dropped before it is guarded, or while it is.
 _DROPPED: Final = ("exit", "guard", "not_sampled", "over_budget", "queue_full")
+#: How often missing spans are looked for: a thread may have counted one and not queued it yet.
+_LAST_LOOKS: Final = 20
 #: What else spans are missing for.
 _OVERFLOW: Final = "because a span processor does not keep up, or the block has too many spans"
 
@@ -66,9 +69,10 @@ def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Ca
     if not pipeline.flush(timeout) and _is_busy(pipeline):
         raise AssertionError(f"capture: spans from before the block are still in work after {timeout:g} s")
     captured = Captured()
-    ended, dropped = ledger.ended, _dropped(ledger)
     collector = _Collector(captured.spans)
     live.span_processor.add_span_processor(collector)
+    # counted from here on: what another thread has ended just before may be collected, and need not be
+    ended, dropped = ledger.ended, _dropped(ledger)
     listener = captured.records.append
     pipeline.listen(listener)
     missing = ""
@@ -76,9 +80,15 @@ def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Ca
         try:
             yield captured
         finally:
+            of_block = ledger.ended - ended  # what other threads end from now on may come too late
             in_time = pipeline.flush(timeout)
-            captured.dropped = _dropped(ledger) - dropped
-            expected = ledger.ended - ended - captured.dropped.total()
+            for _ in range(_LAST_LOOKS):
+                captured.dropped = _dropped(ledger) - dropped
+                expected = of_block - captured.dropped.total()
+                if len(captured.spans) >= expected or not in_time:
+                    break
+                time.sleep(0.01)
+                in_time = pipeline.flush(timeout)
             if len(captured.spans) < expected:
                 cause = _OVERFLOW if in_time else f"after {timeout:g} s"
                 missing = (

@@ -112,3 +112,26 @@ def test_a_target_that_is_away_does_not_fail_the_block() -> None:
     )
 
     assert done.stdout.splitlines() == ["['work']", "['more']"]
+
+
+def test_threads_that_end_spans_all_the_time_do_not_fail_a_block() -> None:
+    stopped = threading.Event()
+
+    def busy() -> None:
+        while not stopped.is_set():
+            with span("other"):
+                pass
+            stopped.wait(0.0002)
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            with capture() as captured, span("own"):
+                pass
+            captured.named("own")
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
