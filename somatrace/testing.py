@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from somatrace.delivery.encoding import encode
 from somatrace.delivery.ledger import Ledger
 from somatrace.listeners.record import Record
 from somatrace.pipeline.pipeline import Pipeline
+from somatrace.runtime.clock import clock
 
 #: Reasons for which a span is dropped before it is guarded, or while it is.
 _DROPPED: Final = ("exit", "guard", "not_sampled", "over_budget", "queue_full")
@@ -87,7 +87,7 @@ def capture(service_name: str = "test", *, timeout: float = 60.0) -> Iterator[Ca
                 expected = of_block - captured.dropped.total()
                 if len(captured.spans) >= expected or not in_time:
                     break
-                time.sleep(0.01)
+                clock.sleep(0.01)
                 in_time = pipeline.flush(timeout)
             if len(captured.spans) < expected:
                 cause = _OVERFLOW if in_time else f"after {timeout:g} s"
