@@ -30,7 +30,7 @@ def date_of(day: int | None) -> str | None:
 class PriceRow:
     """Prices of one model by the names of its counts. Of the rows of a model the last one that applies wins.
 
-    A name in `dated` also stands for itself with a version or a date behind it.
+    A name in `dated` also matches when a version or a date follows it.
     """
 
     provider: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-#: Tenants that are told apart. Later ones share as many places as `_SHARED`, by a hash of the name.
+#: Tenants with a place of their own. Later tenants share `_SHARED` places, chosen by a hash of the name.
 MAX_PLACES: Final = 256
 _SHARED: Final = 64
 

@@ -55,7 +55,8 @@ class CallCosts:
     def refresh(self) -> None:
         """Use the user's prices as they are now."""
         if self._book is not None:
-            self._book.refresh()
+            with fail_safe("prices"):  # the spans of the batch must not be lost with it
+                self._book.refresh()
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

@@ -134,9 +134,8 @@ class Tracing:
 
 
 def _price_book(settings: Settings) -> PriceBook:
-    from somatrace.costs.price_book import (
-        PriceBook,
-    )  # needed with the first call of a model, not at the start
+    # imported with the first call of a model, not at the start
+    from somatrace.costs.price_book import PriceBook
 
     return PriceBook(Path(settings.prices_file) if settings.prices_file else None)
 

@@ -203,7 +203,19 @@ def test_a_fault_in_pricing_costs_the_span_nothing_but_its_cost() -> None:
     assert costs.of({semconv.REQUEST_MODEL: "gpt-4o"}, {"input": 1}, 0) == {semconv.COST_SOURCE: "unknown"}
 
 
+def test_prices_that_cannot_be_read_again_stay_as_they_are() -> None:
+    costs = CallCosts(_no_prices)
+    costs.of({semconv.REQUEST_MODEL: "gpt-4o"}, {"input": 1}, 0)
+
+    costs.refresh()
+
+    assert costs.unpriced == {"gpt-4o": 1}
+
+
 class _Priceless:
+    def refresh(self) -> None:
+        raise OSError
+
     def price(self, *_: Any, **__: Any) -> None:
         return None
 
