@@ -30,6 +30,10 @@ class UnavailableError(Exception):
     """Nothing can be read; the message is one line with the reason."""
 
 
+class _LateError(UnavailableError):
+    """The time was over before an answer came."""
+
+
 class Backend(Protocol):
     """A source of pages of observations. `where` is its address or directory."""
 
@@ -76,9 +80,14 @@ class LangfuseBackend:
 
     def page(self, query: Query, until: float) -> Page:
         """Waits and asks again where the server limits the rate of requests, or fails for a moment."""
-        wait = _FIRST_WAIT
+        wait, refusal = _FIRST_WAIT, ""
         while True:
-            answer = self._ask({**query, "limit": str(self._limit)}, until)
+            try:
+                answer = self._ask({**query, "limit": str(self._limit)}, until)
+            except _LateError:
+                if refusal:  # what the server has said tells more
+                    raise UnavailableError(refusal) from None
+                raise
             if answer.status == 200:
                 found = json_object(answer.body)
                 if found is not None:
@@ -90,8 +99,9 @@ class LangfuseBackend:
             if http_rule(answer.status).outcome != "retry" or answer.status in NO_V2:
                 raise UnavailableError(_refusal(self.where, answer.status))
             pause = retry_after(answer.headers.get("Retry-After")) or wait
+            refusal = _refusal(self.where, answer.status)
             if clock.monotonic() + pause >= until:
-                raise UnavailableError(f"{answer.status} from the read API of {self.where}")
+                raise UnavailableError(refusal)
             clock.sleep(pause)
             wait = min(2 * wait, _LONGEST_WAIT)
 
@@ -103,9 +113,11 @@ class LangfuseBackend:
         try:
             return bounded(lambda: self._api.get(OBSERVATIONS, query, seconds), seconds)
         except Overdue:
-            raise UnavailableError(f"no answer from {self.where} in time: raise --timeout") from None
+            pass
         except Failure as failure:
-            raise UnavailableError(str(failure)) from None
+            if clock.monotonic() < until:
+                raise UnavailableError(str(failure)) from None
+        raise _LateError(f"no answer from {self.where} in time: raise --timeout")
 
 
 class LocalBackend:

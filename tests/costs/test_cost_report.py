@@ -265,12 +265,20 @@ def test_langfuse_says_0_where_it_has_no_cost_and_the_cost_is_unknown(faulty, ex
 )
 def test_a_server_that_keeps_failing_is_unavailable(faulty, answer, reason):
     faulty.reading = lambda: answer
+    asks_again = answer[0] in (-1, 503)
 
-    report = cost_report(timeout=2)
+    report = cost_report(timeout=5 if asks_again else HANG)
 
     assert (report.source, report.total, report.exit_code) == ("unavailable", None, 1)
     assert reason in report.reason
     assert "SECRET" not in report.as_json()
+
+
+def test_a_server_that_fails_and_then_hangs_is_reported_as_failing(faulty):
+    answers = iter([(503, {})])
+    faulty.reading = lambda: next(answers, (-1, {}))
+
+    assert "503 from the read API of" in cost_report(timeout=5).reason
 
 
 def test_the_period_includes_its_beginning_and_not_its_end(either, export):
