@@ -38,8 +38,9 @@ class Program:
     output: Path
 
     def noted(self, kind: str) -> list[list[Any]]:
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [note for note in map(json.loads, lines) if note[1] == kind]
+        # A line that crosses a page is not written at once; its rest follows, or never does after `kill -9`.
+        complete, _, _ = (self.notes.read_text() if self.notes.exists() else "").rpartition("\n")
+        return [note for note in map(json.loads, complete.splitlines()) if note[1] == kind]
 
     def await_begin(self) -> None:
         while not self.noted("begin"):

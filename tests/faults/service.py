@@ -108,7 +108,9 @@ class Run:
     ended: float = 0.0
 
     def _noted(self, kind: str) -> Iterator[tuple[int, float, Any]]:
-        for line in self.notes.read_text().splitlines():
+        # A line that crosses a page is not written at once; its rest follows, or never does after `kill -9`.
+        complete, _, _ = self.notes.read_text().rpartition("\n")
+        for line in complete.splitlines():
             found, pid, moment, value = json.loads(line)
             if found == kind:
                 yield pid, moment, value

@@ -42,7 +42,8 @@ def test_what_was_on_disk_at_kill_9_arrives_with_the_next_start(tmp_path, attemp
         second.finish()
 
     assert first.process.returncode == -signal.SIGKILL
-    assert set(copies(sink)) <= {*first.made(), *second.made()}
+    # The last span may be killed between its end and its note.
+    assert len(set(copies(sink)) - {*first.made(), *second.made()}) <= 1
     assert set(copies(sink).values()) == {1}
     assert second.counts().difference == 0
     assert second.counts().delivered == len(copies(sink))
