@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from somatrace.costs.billed_span import USD, BilledSpan
+from somatrace.costs.billed_span import BilledSpan
+from somatrace.costs.billing_rule import USD
 
 
 @dataclass(frozen=True)
