@@ -38,7 +38,11 @@ def cost_rows(spans: Iterable[BilledSpan], by: Sequence[str]) -> list[CostRow]:
     groups: dict[tuple[str, ...], list[BilledSpan]] = defaultdict(list)
     for span in spans:
         groups[span.labels].append(span)
-    rows = [cost_row(labels, groups[labels]) for labels in sorted(groups)]
+    return in_order((cost_row(labels, groups[labels]) for labels in sorted(groups)), by)
+
+
+def in_order(rows: Iterable[CostRow], by: Sequence[str]) -> list[CostRow]:
+    """The rows in the order of days, or the dearest first."""
     if "day" in by:
         day = by.index("day")
         return sorted(rows, key=lambda row: row.labels[day])

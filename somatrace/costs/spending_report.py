@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from somatrace.config import Config, resolve
+from somatrace.config import Config, Settings, resolve
 from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
 from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, unpriced_models
+from somatrace.costs.ledger_report import ledger_rows
 from somatrace.costs.period import CostQueryError, moment
 from somatrace.local import formatting
+from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
 from somatrace.runtime.text_table import table
 
 __all__ = ["CostReport", "CostRow", "cost_report"]
 
-SOURCES: Final = ("auto", "langfuse", "local")
+SOURCES: Final = ("auto", "langfuse", "local", "ledger")
 #: Spans read for one report; a page has a thousand.
 MAX_SPANS: Final = 100_000
 _HEADINGS: Final = ("calls", "errors", "input", "output", "cost USD", "unknown", "p50", "p95", "p99")
@@ -36,12 +38,13 @@ _LISTED: Final = 20
 class CostReport:
     """What model calls have cost, from `since` up to, but not including, `until`.
 
-    `source` is `langfuse` or `local`, read from `where`, or `unavailable` for the `reason`: then there are no
-    figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If there were
-    more spans than the report may read, `cut` is true, and `since` is later than asked for.
+    `source` is `langfuse`, `local` or `ledger`, read from `where`, or `unavailable` for the `reason`: then
+    there are no figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If
+    there were more spans than the report may read, `cut` is true, and `since` is later than asked for.
+    `damaged` counts records of the ledger that cannot be read.
     """
 
-    source: Literal["langfuse", "local", "unavailable"]
+    source: Literal["langfuse", "local", "ledger", "unavailable"]
     by: tuple[str, ...]
     since: dt.datetime
     until: dt.datetime
@@ -51,11 +54,12 @@ class CostReport:
     total: CostRow | None = None
     unpriced: Mapping[str, int] = field(default_factory=dict)
     cut: bool = False
+    damaged: int = 0
 
     @property
     def exit_code(self) -> int:
         """0 figures of the whole period, 1 unavailable, 3 figures of a part of it."""
-        return 1 if self.total is None else 3 if self.cut else 0
+        return 1 if self.total is None else 3 if self.cut or self.damaged else 0
 
     def row(self, *labels: str) -> CostRow | None:
         """The row with these values of what the report is by; None if it has no calls."""
@@ -84,6 +88,9 @@ class CostReport:
             named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
             more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
             yield f"costs: the price of these calls is unknown: {', '.join(named[:_LISTED] + more)}"
+        if self.damaged:
+            records = formatting.counted(self.damaged, "record")
+            yield f"costs: {records} of the ledger cannot be read: their calls are missing"
         if self.cut:
             yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
 
@@ -99,6 +106,7 @@ class CostReport:
                 "since": self.since.isoformat(),
                 "until": self.until.isoformat(),
                 "cut": self.cut,
+                "damaged": self.damaged,
                 "rows": [dict(zip(self.by, row.labels, strict=True)) | _figures(row) for row in self.rows],
                 "total": total,
                 "unpriced": dict(self.unpriced),
@@ -133,7 +141,8 @@ def cost_report(
 
     `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC).
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
-    langfuse, local (the store of this machine), or auto: where the services of these settings send spans.
+    langfuse, local (the store of this machine), ledger (that of this machine, with what was not sampled, and
+    without latencies), or auto: where the services of these settings send spans.
     At most `max_spans` are read, the newest, within `timeout` seconds.
 
     Raises ValueError for a parameter that cannot be used. If no backend can be read, the report's source is
@@ -149,8 +158,11 @@ def cost_report(
         raise CostQueryError(f"source: use one of {', '.join(SOURCES)}")
     if max_spans < 1:
         raise CostQueryError("max_spans: use a number above 0")
+    settings = resolve("somatrace", config)
     try:
-        backend = backend_of(resolve("somatrace", config), source)
+        if source == "ledger":
+            return _ledger_report(settings, names, begin, end)
+        backend = backend_of(settings, source)
         try:
             found = read_spans(backend, names, begin, end, most=max_spans, timeout=timeout)
         finally:
@@ -167,6 +179,24 @@ def cost_report(
         total=cost_row((), found.spans),
         unpriced=unpriced_models(found.spans),
         cut=found.whole_since > begin,
+    )
+
+
+def _ledger_report(
+    settings: Settings, names: tuple[str, ...], since: dt.datetime, until: dt.datetime
+) -> CostReport:
+    directory = existing_data_dir(settings.data_dir, settings.state_home)
+    found = ledger_rows(directory, names, since, until)
+    return CostReport(
+        "ledger",
+        names,
+        since,
+        until,
+        where=str(directory),
+        rows=found.rows,
+        total=found.total,
+        unpriced=found.unpriced,
+        damaged=found.damaged,
     )
 
 
