@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from somatrace.costs.price_book import PriceBook
     from somatrace.pipeline.cost_notes import CostNotes
 
-#: Seconds after which a finished span is on disk.
+#: Seconds after which a finished span, or what it has cost, is on disk.
 WRITE_WITHIN: Final = 0.1
 
 
@@ -212,7 +212,8 @@ def assemble(
         resource=lambda own: own.merge(resource()),
         costs=live.call_costs,
     )
-    linger = min(settings.flush_interval, WRITE_WITHIN) if journal is not None else settings.flush_interval
+    writes = journal is not None or live.cost_notes is not None
+    linger = min(settings.flush_interval, WRITE_WITHIN) if writes else settings.flush_interval
     live.pipeline = Pipeline(
         copier,
         outbox,
@@ -221,7 +222,7 @@ def assemble(
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         linger=linger,
-        send_linger=settings.flush_interval - linger if journal is not None else 0.0,
+        send_linger=settings.flush_interval - linger,
         load=partial(load, settings.target),
         max_latency_ms=settings.max_latency_ms,
         rules=rule_sampler_of(settings.sample_rules, settings.default_tenant),
