@@ -74,5 +74,5 @@ def _cost(
     # not `totalCost`, which is 0 where Langfuse has no cost
     if not costs:
         return (None if is_billed else Decimal()), USD
-    parts = {name: Decimal(str(amount)) for name, amount in costs.items()}
-    return parts.get("total", sum(parts.values(), Decimal())), USD
+    amounts = [costs["total"]] if "total" in costs else costs.values()
+    return sum((Decimal(str(amount)) for amount in amounts), Decimal()), USD

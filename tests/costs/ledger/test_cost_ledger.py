@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.support.otlp_server import otlp_server
 from tests.support.programs import otlp_env, run_program
 from tests.support.waiting import HANG, wait_until
 
+PAGE = Path(__file__).parents[3] / "docs" / "costs.md"
 CALL = """
 import os, sys, threading, time
 from somatrace import *
@@ -108,6 +111,19 @@ def calls_data(tmp_path_factory):
     data = tmp_path_factory.mktemp("calls")
     run_program(program(CALLS, END), ledger_env(data, SOMATRACE_TARGET="local"))
     return data
+
+
+def test_the_command_of_the_page_prints_the_ledger(calls_data):
+    [command] = re.findall(r"`somatrace (costs --source ledger [^`]*)`", PAGE.read_text())
+    env = {**os.environ, "SOMATRACE_DATA_DIR": str(calls_data)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "somatrace", *command.split()],
+        env=env, capture_output=True, text=True, timeout=HANG, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"read from ledger, {calls_data}" in done.stdout
 
 
 @pytest.mark.parametrize(
