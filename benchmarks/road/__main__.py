@@ -31,6 +31,7 @@ TABLES: dict[str, tuple[str, rows.Row]] = {
     "start": ("Start", rows.start_cost),
     "width": ("Tasks, threads and attributes", single_rows.width),
     "calls": ("Calls of a model", single_rows.calls),
+    "costs": ("Costs", single_rows.costs),
 }
 
 

@@ -1,4 +1,4 @@
-"""Rows about one property each: a block, a disabled program, the queue, a burst, width, calls, redaction."""
+"""Rows about one property each: a block, a disabled program, the queue, a burst, width, calls, costs, texts."""
 
 from __future__ import annotations
 
@@ -72,6 +72,23 @@ def small(bench: Bench, _: list[str], before: Path | None) -> str:
     beside = f"plain SDK {found['sdk queued'].median('bytes'):.0f}"
     line("bytes per queued span", "ours queued", "bytes", f"1,200, {_verdict(size <= 1200)}", beside)
     line("`redact_text`, 2 KB, µs", "ours redaction", "caller", "not slower", "")
+    return "\n".join(lines)
+
+
+def costs(bench: Bench, _: list[str], __: Path | None) -> str:
+    """What the cost of a model call takes of the worker's thread; the program's thread has no part in it."""
+    goals = {
+        "price": ("price of a known model", 2),
+        "pricing": ("price and attributes", 8),
+        "ledger": ("entry in the ledger", 0),
+    }
+    found = bench.measure("costs", {work: Case("ours", work, checked=False) for work in goals})
+    lines = ["| µs of the worker's thread for one call of a model | goal | somatrace | from, to |"]
+    lines.append("|---|---:|---:|---|")
+    for work, (name, goal) in goals.items():
+        took = found[work].median("caller")
+        verdict = f"{goal}, {_verdict(took <= goal)}" if goal else ""
+        lines.append(f"| {name} | {verdict} | {took:.2f} | {_range(found[work], 'caller')} |")
     return "\n".join(lines)
 
 

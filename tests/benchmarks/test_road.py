@@ -21,6 +21,7 @@ ROWS = {
     "start": ("start, nothing configured",),
     "width": ("| 1 task |", "| 1,000 tasks |", "| 32 threads |", "| 10 attributes |", "| 128 attributes |"),
     "calls": ("| openai |", "| langchain |"),
+    "costs": ("| price of a known model |", "| price and attributes |", "| entry in the ledger |"),
 }
 
 

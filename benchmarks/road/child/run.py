@@ -7,6 +7,7 @@ import os
 import sys
 
 import calls
+import costs
 import paced
 import single
 from systems import SYSTEMS
@@ -22,6 +23,9 @@ WORKS = {
     "burst": single.burst,
     "redaction": single.redaction,
     "calls": calls.calls,
+    "price": costs.price,
+    "pricing": costs.pricing,
+    "ledger": costs.ledger,
 }
 
 
