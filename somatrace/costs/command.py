@@ -1,0 +1,100 @@
+"""The commands `somatrace prices` and `somatrace costs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from somatrace.command_line import EnvFile, print_lines, settings_of, stop
+from somatrace.config import Config
+
+
+def prices(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Texts that provider and model contain, such as: openai gpt-4o")
+    ] = None,
+    *,
+    check: Annotated[
+        Path | None, typer.Option(help="Check this price file instead, and list nothing.")
+    ] = None,
+    env_file: EnvFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """List what calls of models cost today, or check a price file.
+
+    Exit codes: 0 prices are listed or the file has no problem, 1 no model matches, 2 bad input, settings or
+    price file.
+    """
+    settings = settings_of(env_file)
+    if check is not None and words:
+        stop("--check takes no words: it lists nothing")
+    from somatrace.costs.price_file import PriceFileError
+    from somatrace.costs.price_report import check_file, list_prices
+    from somatrace.runtime.clock import clock
+    from somatrace.runtime.watched_file import why_unreadable
+
+    named = "SOMATRACE_PRICES_FILE" if check is None else "--check"
+    file = check or (Path(settings.prices_file) if settings.prices_file else None)
+    try:
+        report = list_prices(file, words or (), clock.now().date()) if check is None else check_file(check)
+    except PriceFileError as error:
+        stop(f"{named}: {file}: {error}")
+    except OSError as error:
+        stop(f"{named}: {file}: {why_unreadable(error)}")
+    print_lines([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
+
+
+def costs(
+    *,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What to sum up by, with commas between: tenant, workflow, agent, model, provider, service, "
+            "day (UTC)."
+        ),
+    ] = "tenant",
+    since: Annotated[
+        str, typer.Option(help="Span of time before now, such as 24h or 7d, or a date, such as 2026-11-01.")
+    ] = "7d",
+    until: Annotated[
+        str | None, typer.Option(help="Like --since: the end of the period, which is not part of it.")
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="langfuse, local (the store of this machine), or auto: where services with these settings "
+            "send spans."
+        ),
+    ] = "auto",
+    max_spans: Annotated[int, typer.Option(min=1, help="Read at most as many spans, the newest.")] = 100_000,
+    env_file: EnvFile = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Overall timeout in seconds.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV instead of lines.")] = False,
+) -> None:
+    """Show what model calls have cost, read back from where they are.
+
+    Exit codes: 0 figures of the whole period, 1 no backend can be read, 2 bad input or settings, 3 figures of
+    a part of the period.
+    """
+    settings_of(env_file)
+    if as_json and as_csv:
+        stop("--json and --csv exclude each other")
+    from somatrace.costs import cost_report
+    from somatrace.costs.period import CostQueryError
+
+    config = Config(env_file=str(env_file)) if env_file else None
+    try:
+        report = cost_report(by, since, until, source, max_spans=max_spans, timeout=timeout, config=config)
+    except CostQueryError as error:
+        stop(f"--{error}")
+    if as_csv:
+        print_lines(report.as_csv().split("\n")[:-1])
+        for remark in report.remarks():
+            typer.echo(remark, err=True)
+    else:
+        print_lines([report.as_json()] if as_json else report.lines())
+    raise typer.Exit(report.exit_code)
