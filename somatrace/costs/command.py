@@ -74,6 +74,7 @@ def costs(
     timeout: Annotated[float, typer.Option(min=0.1, max=86400, help="Overall timeout in seconds.")] = 120,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV instead of lines.")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="Print an HTML page instead of lines.")] = False,
 ) -> None:
     """Show what model calls have cost, read back from where they are.
 
@@ -81,8 +82,8 @@ def costs(
     a part of the period.
     """
     settings_of(env_file)
-    if as_json and as_csv:
-        stop("--json and --csv exclude each other")
+    if as_json + as_csv + as_html > 1:
+        stop("--json, --csv and --html exclude each other")
     from somatrace.costs import cost_report
     from somatrace.costs.period import CostQueryError
 
@@ -96,5 +97,6 @@ def costs(
         for remark in report.remarks():
             typer.echo(remark, err=True)
     else:
-        print_lines([report.as_json()] if as_json else report.lines())
+        whole = report.as_json() if as_json else report.as_html() if as_html else None
+        print_lines(report.lines() if whole is None else [whole])
     raise typer.Exit(report.exit_code)

@@ -1,4 +1,4 @@
-"""What model calls have cost, read back from a backend: as rows, lines, JSON or CSV."""
+"""What model calls have cost, read back from a backend: as rows, lines, JSON, CSV or a page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from somatrace.config import Config, resolve
 from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
+from somatrace.costs.cost_page import cost_page, cost_table
 from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, unpriced_models
 from somatrace.costs.period import CostQueryError, moment
 from somatrace.local import formatting
@@ -26,7 +27,8 @@ __all__ = ["CostReport", "CostRow", "cost_report"]
 SOURCES: Final = ("auto", "langfuse", "local")
 #: Spans read for one report; a page has a thousand.
 MAX_SPANS: Final = 100_000
-_HEADINGS: Final = ("calls", "errors", "input", "output", "cost USD", "unknown", "p50", "p95", "p99")
+_COST: Final = "cost USD"
+_HEADINGS: Final = ("calls", "errors", "input", "output", _COST, "unknown", "p50", "p95", "p99")
 _NO_LABEL: Final = "-"
 _NO_MODEL: Final = "(no model)"
 _LISTED: Final = 20
@@ -64,12 +66,8 @@ class CostReport:
     def lines(self) -> Iterator[str]:
         """The report as text: a table with a total, and what the figures are of."""
         if self.total is not None and self.rows:
-            others = any(row.other_costs for row in self.rows)
-            headings = (*self.by, *_HEADINGS, *(["other"] if others else ()))
-            total = ("total", *[""] * (len(self.by) - 1))
-            rows = [_cells(row, tuple(map(_label, row.labels)), others=others) for row in self.rows]
             right = range(len(self.by), len(self.by) + len(_HEADINGS))
-            yield from table([headings, *rows, _cells(self.total, total, others=others)], right=right)
+            yield from table(self._grid(self.total), right=right)
         yield from self.remarks()
 
     def remarks(self) -> Iterator[str]:
@@ -106,6 +104,17 @@ class CostReport:
             ensure_ascii=False,
         )
 
+    def as_html(self) -> str:
+        """The report as an HTML page that is one file, without scripts."""
+        title = f"Costs by {', '.join(map(_label, self.by))}"
+        remarks = [remark.removeprefix("costs: ") for remark in self.remarks()]
+        if self.total is None or not self.rows:
+            return cost_page(title, remarks)
+        headings, *cells, total = self._grid(self.total)
+        rows = [(line, row.cost) for line, row in zip(cells, self.rows, strict=True)]
+        money = headings.index(_COST, len(self.by))
+        return cost_page(title, remarks, cost_table(len(self.by), money, headings, rows, total))
+
     def as_csv(self) -> str:
         """The rows as CSV, without a total; "" if unavailable. An unknown cost is empty."""
         if self.total is None:
@@ -117,6 +126,13 @@ class CostReport:
             figures = _figures(row) | {"other_costs": _others(row)}
             writer.writerow((*row.labels, *figures.values()))
         return text.getvalue()
+
+    def _grid(self, total: CostRow) -> list[tuple[str, ...]]:
+        """The table as texts: headings, rows and the total."""
+        others = any(row.other_costs for row in self.rows)
+        headings = (*map(_label, self.by), *_HEADINGS, *(["other"] if others else ()))
+        rows = [_cells(row, tuple(map(_label, row.labels)), others=others) for row in self.rows]
+        return [headings, *rows, _cells(total, ("total", *[""] * (len(self.by) - 1)), others=others)]
 
 
 def cost_report(
