@@ -57,7 +57,7 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
     cost, currency = _cost(observation, metadata, is_billed=tokens > 0 or unmeasured)
     if not is_call and not tokens and not cost:
         return None
-    start = _time(observation["startTime"])
+    start = started(observation)
     end = _time(observation.get("endTime") or observation["startTime"])
     return BilledSpan(
         tuple(DIMENSIONS[name](observation) for name in by),
@@ -71,6 +71,11 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
         cost,
         currency,
     )
+
+
+def started(observation: Observation) -> dt.datetime:
+    """When an observation began, in UTC."""
+    return _time(observation["startTime"])
 
 
 def _cost(
@@ -115,7 +120,7 @@ DIMENSIONS: Final[Mapping[str, Callable[[Observation], str]]] = {
     "model": lambda observation: _text(observation.get("providedModelName")),
     "provider": _provider,
     "service": lambda observation: _text(_metadata(observation).get(_SERVICE)),
-    "day": lambda observation: _time(observation["startTime"]).date().isoformat(),
+    "day": lambda observation: started(observation).date().isoformat(),
 }
 
 

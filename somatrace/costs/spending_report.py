@@ -16,7 +16,7 @@ from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
 from somatrace.costs.cost_page import cost_page, cost_table
-from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, unpriced_models
+from somatrace.costs.cost_row import CostRow, cost_rows, total_row, unpriced_models
 from somatrace.costs.period import CostQueryError, moment
 from somatrace.local import formatting
 from somatrace.runtime.clock import clock
@@ -29,6 +29,8 @@ SOURCES: Final = ("auto", "langfuse", "local")
 MAX_SPANS: Final = 100_000
 _COST: Final = "cost USD"
 _HEADINGS: Final = ("calls", "errors", "input", "output", _COST, "unknown", "p50", "p95", "p99")
+#: In reports by workflow.
+_OF_WORKFLOWS: Final = ("workflows", "USD/workflow")
 _NO_LABEL: Final = "-"
 _NO_MODEL: Final = "(no model)"
 _LISTED: Final = 20
@@ -66,8 +68,8 @@ class CostReport:
     def lines(self) -> Iterator[str]:
         """The report as text: a table with a total, and what the figures are of."""
         if self.total is not None and self.rows:
-            right = range(len(self.by), len(self.by) + len(_HEADINGS))
-            yield from table(self._grid(self.total), right=right)
+            lines = self._grid(self.total)
+            yield from table(lines, right=range(len(self.by), len(lines[0])))
         yield from self.remarks()
 
     def remarks(self) -> Iterator[str]:
@@ -87,7 +89,7 @@ class CostReport:
 
     def as_json(self) -> str:
         """The report as one JSON object; amounts of money are texts, which keep every digit."""
-        total = None if self.total is None else _figures(self.total)
+        total = None if self.total is None else self._figures(self.total)
         return json.dumps(
             {
                 "exit_code": self.exit_code,
@@ -97,7 +99,9 @@ class CostReport:
                 "since": self.since.isoformat(),
                 "until": self.until.isoformat(),
                 "cut": self.cut,
-                "rows": [dict(zip(self.by, row.labels, strict=True)) | _figures(row) for row in self.rows],
+                "rows": [
+                    dict(zip(self.by, row.labels, strict=True)) | self._figures(row) for row in self.rows
+                ],
                 "total": total,
                 "unpriced": dict(self.unpriced),
             },
@@ -121,18 +125,30 @@ class CostReport:
             return ""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((*self.by, *_figures(self.total)))
+        writer.writerow((*self.by, *self._figures(self.total)))
         for row in self.rows:
-            figures = _figures(row) | {"other_costs": _others(row)}
+            figures = self._figures(row) | {"other_costs": _others(row)}
             writer.writerow((*row.labels, *figures.values()))
         return text.getvalue()
 
     def _grid(self, total: CostRow) -> list[tuple[str, ...]]:
         """The table as texts: headings, rows and the total."""
+        by_workflow = "workflow" in self.by
         others = any(row.other_costs for row in self.rows)
-        headings = (*map(_label, self.by), *_HEADINGS, *(["other"] if others else ()))
-        rows = [_cells(row, tuple(map(_label, row.labels)), others=others) for row in self.rows]
-        return [headings, *rows, _cells(total, ("total", *[""] * (len(self.by) - 1)), others=others)]
+
+        def line(labels: Sequence[str], row: CostRow) -> tuple[str, ...]:
+            workflows = _workflow_cells(row) if by_workflow else ()
+            return (*labels, *_cells(row), *workflows, *([_others(row)] if others else ()))
+
+        headings = (*_HEADINGS, *(_OF_WORKFLOWS if by_workflow else ()), *(["other"] if others else ()))
+        return [
+            (*map(_label, self.by), *headings),
+            *(line([*map(_label, row.labels)], row) for row in self.rows),
+            line(["total", *[""] * (len(self.by) - 1)], total),
+        ]
+
+    def _figures(self, row: CostRow) -> dict[str, Any]:
+        return _figures(row) | (_workflow_figures(row) if "workflow" in self.by else {})
 
 
 def cost_report(
@@ -179,8 +195,8 @@ def cost_report(
         found.whole_since,
         end,
         where=backend.where,
-        rows=tuple(cost_rows(found.spans, names)),
-        total=cost_row((), found.spans),
+        rows=tuple(cost_rows(found.spans, names, found.runs)),
+        total=total_row(found.spans, names, found.runs),
         unpriced=unpriced_models(found.spans),
         cut=found.whole_since > begin,
     )
@@ -193,19 +209,17 @@ def _dimensions(by: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _cells(row: CostRow, labels: Sequence[str], *, others: bool) -> tuple[str, ...]:
+def _cells(row: CostRow) -> tuple[str, ...]:
     counts = (row.calls, row.errors, row.input_tokens, row.output_tokens)
     latencies = (
         _NO_LABEL if ms is None else formatting.duration(ms * 1e6) for ms in (row.p50, row.p95, row.p99)
     )
-    cells = (
-        *labels,
-        *(f"{count:,}" for count in counts),
-        _NO_LABEL if row.cost is None else _money(row.cost),
-        f"{row.unknown:,}",
-        *latencies,
-    )
-    return (*cells, _others(row)) if others else cells
+    return (*(f"{count:,}" for count in counts), _money(row.cost), f"{row.unknown:,}", *latencies)
+
+
+def _workflow_cells(row: CostRow) -> tuple[str, ...]:
+    workflows = _NO_LABEL if row.workflows is None else f"{row.workflows:,}"
+    return workflows, _money(row.cost_per_workflow)
 
 
 def _figures(row: CostRow) -> dict[str, Any]:
@@ -223,12 +237,19 @@ def _figures(row: CostRow) -> dict[str, Any]:
     }
 
 
+def _workflow_figures(row: CostRow) -> dict[str, Any]:
+    each = row.cost_per_workflow
+    return {"workflows": row.workflows, "cost_per_workflow_usd": None if each is None else f"{each:f}"}
+
+
 def _others(row: CostRow) -> str:
     return ", ".join(f"{amount:f} {currency}" for currency, amount in row.other_costs.items())
 
 
-def _money(amount: Decimal) -> str:
+def _money(amount: Decimal | None) -> str:
     """Six digits behind the point; of a smaller amount the first two."""
+    if amount is None:
+        return _NO_LABEL
     return f"{amount:,.6f}" if not amount or amount >= Decimal("0.000001") else f"{amount:.1e}"
 
 
