@@ -19,26 +19,48 @@ def prices(
     check: Annotated[
         Path | None, typer.Option(help="Check this price file instead, and list nothing.")
     ] = None,
+    unknown: Annotated[
+        bool,
+        typer.Option("--unknown", help="List models instead that were called without a known cost."),
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(help="With --unknown: since when, such as 24h or 2026-11-01; 7d if not given."),
+    ] = None,
     env_file: EnvFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """List what calls of models cost today, or check a price file.
+    """List what calls of models cost today, check a price file, or list models that need a price.
 
     Exit codes: 0 prices are listed or the file has no problem, 1 no model matches, 2 bad input, settings or
-    price file.
+    price file. With --unknown those of `somatrace costs`.
     """
     settings = settings_of(env_file)
     if check is not None and words:
         stop("--check takes no words: it lists nothing")
+    if unknown and (check is not None or words):
+        stop("--unknown takes neither words nor --check")
+    if since is not None and not unknown:
+        stop("--since goes with --unknown")
+    from somatrace.costs.period import CostQueryError
     from somatrace.costs.price_file import PriceFileError
-    from somatrace.costs.price_report import check_file, list_prices
+    from somatrace.costs.price_report import CheckedFile, PriceReport, check_file, list_prices
+    from somatrace.costs.unpriced_report import UnpricedReport, unpriced_report
     from somatrace.runtime.clock import clock
     from somatrace.runtime.watched_file import why_unreadable
 
     named = "SOMATRACE_PRICES_FILE" if check is None else "--check"
     file = check or (Path(settings.prices_file) if settings.prices_file else None)
     try:
-        report = list_prices(file, words or (), clock.now().date()) if check is None else check_file(check)
+        report: PriceReport | CheckedFile | UnpricedReport
+        if check is not None:
+            report = check_file(check)
+        elif unknown:
+            report = unpriced_report(since or "7d", file, _config(env_file))
+        else:
+            report = list_prices(file, words or (), clock.now().date())
+    except CostQueryError as error:
+        stop(f"--{error}")
     except PriceFileError as error:
         stop(f"{named}: {file}: {error}")
     except OSError as error:
@@ -87,9 +109,10 @@ def costs(
     from somatrace.costs import cost_report
     from somatrace.costs.period import CostQueryError
 
-    config = Config(env_file=str(env_file)) if env_file else None
     try:
-        report = cost_report(by, since, until, source, max_spans=max_spans, timeout=timeout, config=config)
+        report = cost_report(
+            by, since, until, source, max_spans=max_spans, timeout=timeout, config=_config(env_file)
+        )
     except CostQueryError as error:
         stop(f"--{error}")
     if as_csv:
@@ -100,3 +123,7 @@ def costs(
         whole = report.as_json() if as_json else report.as_html() if as_html else None
         print_lines(report.lines() if whole is None else [whole])
     raise typer.Exit(report.exit_code)
+
+
+def _config(env_file: Path | None) -> Config | None:
+    return Config(env_file=str(env_file)) if env_file else None

@@ -61,6 +61,12 @@ class CostReport:
         """0 figures of the whole period, 1 unavailable, 3 figures of a part of it."""
         return 1 if self.total is None else 3 if self.cut else 0
 
+    @property
+    def origin(self) -> str:
+        """The period of the figures and where they come from, as text."""
+        period = f"from {_shown(self.since)} to {_shown(self.until)} UTC"
+        return f"{period}, read from {self.source}, {self.where}"
+
     def row(self, *labels: str) -> CostRow | None:
         """The row with these values of what the report is by; None if it has no calls."""
         return next((row for row in self.rows if row.labels == labels), None)
@@ -78,8 +84,7 @@ class CostReport:
             yield f"costs: unavailable: {self.reason}"
             return
         calls = formatting.counted(self.total.calls, "call") if self.rows else "no calls"
-        period = f"from {_shown(self.since)} to {_shown(self.until)} UTC"
-        yield f"costs: {calls} {period}, read from {self.source}, {self.where}"
+        yield f"costs: {calls} {self.origin}"
         if self.unpriced:
             named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
             more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
