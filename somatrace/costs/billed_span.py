@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -60,7 +61,7 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
     start = started(observation)
     end = _time(observation.get("endTime") or observation["startTime"])
     return BilledSpan(
-        tuple(DIMENSIONS[name](observation) for name in by),
+        labels_of(observation, by),
         DIMENSIONS["model"](observation),
         start,
         is_call,
@@ -71,6 +72,18 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
         cost,
         currency,
     )
+
+
+def labels_of(observation: Observation, by: Sequence[str]) -> tuple[str, ...]:
+    """The values of an observation for dimensions and attributes, "" if it has none."""
+    return tuple(_label(observation, name) for name in by)
+
+
+def _label(observation: Observation, name: str) -> str:
+    if name in DIMENSIONS:
+        return DIMENSIONS[name](observation)
+    metadata = _metadata(observation)
+    return _text(metadata.get(name, metadata.get(f"attributes.{name}")))
 
 
 def started(observation: Observation) -> dt.datetime:
@@ -112,7 +125,7 @@ def _provider(observation: Observation) -> str:
     return next((_text(metadata[key]) for key in _PROVIDERS if key in metadata), "")
 
 
-#: What a report can be by, and its value for an observation: "" if it has none.
+#: What a report can be by, besides attributes, and its value for an observation: "" if it has none.
 DIMENSIONS: Final[Mapping[str, Callable[[Observation], str]]] = {
     "tenant": _tag("tenant:", semconv.TENANT),
     "workflow": _tag("workflow:", semconv.WORKFLOW),
@@ -130,6 +143,9 @@ def _metadata(observation: Observation) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
+    """A value of metadata, which backends parse if it is JSON."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return "" if value is None else str(value)
 
 

@@ -75,7 +75,7 @@ def costs(
         str,
         typer.Option(
             help="What to sum up by, with commas between: tenant, workflow, agent, model, provider, service, "
-            "day (UTC)."
+            "day (UTC), or any attribute of the calls' spans, such as a tag that was bound: brand."
         ),
     ] = "tenant",
     since: Annotated[

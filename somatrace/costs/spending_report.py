@@ -16,7 +16,7 @@ from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
 from somatrace.costs.cost_page import cost_page, cost_table
-from somatrace.costs.cost_row import CostRow, cost_rows, total_row, unpriced_models
+from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, total_row, unpriced_models
 from somatrace.costs.period import CostQueryError, moment
 from somatrace.local import formatting
 from somatrace.runtime.clock import clock
@@ -34,6 +34,7 @@ _OF_WORKFLOWS: Final = ("workflows", "USD/workflow")
 _NO_LABEL: Final = "-"
 _NO_MODEL: Final = "(no model)"
 _LISTED: Final = 20
+_LONGEST_ATTRIBUTE: Final = 128
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,9 @@ class CostReport:
             named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
             more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
             yield f"costs: the price of these calls is unknown: {', '.join(named[:_LISTED] + more)}"
+        for place, name in enumerate(self.by):
+            if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
+                yield f"costs: no call has the attribute {name}; other names are {', '.join(DIMENSIONS)}"
         if self.cut:
             yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
 
@@ -168,7 +172,8 @@ def cost_report(
 ) -> CostReport:
     """Read from a backend what model calls have cost. Call it in scripts, not in a request.
 
-    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC).
+    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC), and
+    of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
     langfuse, local (the store of this machine), or auto: where the services of these settings send spans.
     At most `max_spans` are read, the newest, within `timeout` seconds.
@@ -209,9 +214,17 @@ def cost_report(
 
 def _dimensions(by: str | Sequence[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (by.split(",") if isinstance(by, str) else by))
-    if not names or not set(names) <= DIMENSIONS.keys() or len(set(names)) < len(names):
-        raise CostQueryError(f"by: use one or more of {', '.join(DIMENSIONS)}, each once")
+    if not names or not all(map(_can_be_by, names)) or len(set(names)) < len(names):
+        raise CostQueryError(f"by: use one or more of {', '.join(DIMENSIONS)}, or of attributes, each once")
     return names
+
+
+def _can_be_by(name: str) -> bool:
+    if name in DIMENSIONS:
+        return True
+    row = cost_row((), ())
+    beside = _figures(row) | _workflow_figures(row)  # in the same JSON object
+    return 0 < len(name) <= _LONGEST_ATTRIBUTE and name.isprintable() and name not in beside
 
 
 def _cells(row: CostRow) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from somatrace.costs.billed_span import DIMENSIONS, Observation, started
+from somatrace.costs.billed_span import DIMENSIONS, Observation, labels_of, started
 
 #: What divides the calls of a run: a row by one of these has a part of what each run costs.
 _OF_CALLS: Final = ("agent", "model", "provider")
@@ -30,10 +30,9 @@ def workflow_run(observation: Observation, by: Sequence[str]) -> WorkflowRun | N
     workflow = DIMENSIONS["workflow"](observation)
     if not workflow or observation["type"] != "CHAIN" or observation.get("name") != workflow:
         return None
-    labels = tuple(DIMENSIONS[name](observation) for name in by)
     return WorkflowRun(
         workflow,
-        of_runs(labels, by),
+        of_runs(labels_of(observation, by), by),
         str(observation["traceId"]),
         started(observation),
         observation.get("level") == "ERROR",
