@@ -41,7 +41,7 @@ class BilledSpan(NamedTuple):
     currency: str
 
 
-def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | None:
+def billed_span(observation: Observation, by: Sequence[str], zone: dt.tzinfo = dt.UTC) -> BilledSpan | None:
     """The figures of an observation with its labels, None if it neither is a call nor has tokens of its own.
 
     What counts is what the page of `somatrace local` counts (`local/store/definitions.py`). Raises TypeError,
@@ -61,8 +61,8 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
     start = started(observation)
     end = _time(observation.get("endTime") or observation["startTime"])
     return BilledSpan(
-        labels_of(observation, by),
-        DIMENSIONS["model"](observation),
+        labels_of(observation, by, zone),
+        _VALUES["model"](observation),
         start,
         is_call,
         failed,
@@ -74,14 +74,16 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
     )
 
 
-def labels_of(observation: Observation, by: Sequence[str]) -> tuple[str, ...]:
-    """The values of an observation for dimensions and attributes, "" if it has none."""
-    return tuple(_label(observation, name) for name in by)
+def labels_of(observation: Observation, by: Sequence[str], zone: dt.tzinfo) -> tuple[str, ...]:
+    """The values of an observation for dimensions and attributes, "" if it has none; days of `zone`."""
+    return tuple(_label(observation, name, zone) for name in by)
 
 
-def _label(observation: Observation, name: str) -> str:
-    if name in DIMENSIONS:
-        return DIMENSIONS[name](observation)
+def _label(observation: Observation, name: str, zone: dt.tzinfo) -> str:
+    if name == "day":
+        return started(observation).astimezone(zone).date().isoformat()
+    if name in _VALUES:
+        return _VALUES[name](observation)
     metadata = _metadata(observation)
     return _text(metadata.get(name, metadata.get(f"attributes.{name}")))
 
@@ -125,16 +127,16 @@ def _provider(observation: Observation) -> str:
     return next((_text(metadata[key]) for key in _PROVIDERS if key in metadata), "")
 
 
-#: What a report can be by, besides attributes, and its value for an observation: "" if it has none.
-DIMENSIONS: Final[Mapping[str, Callable[[Observation], str]]] = {
+_VALUES: Final[Mapping[str, Callable[[Observation], str]]] = {
     "tenant": _tag("tenant:", semconv.TENANT),
     "workflow": _tag("workflow:", semconv.WORKFLOW),
     "agent": _tag("agent:", semconv.AGENT),
     "model": lambda observation: _text(observation.get("providedModelName")),
     "provider": _provider,
     "service": lambda observation: _text(_metadata(observation).get(_SERVICE)),
-    "day": lambda observation: started(observation).date().isoformat(),
 }
+#: What a report can be by, besides attributes.
+DIMENSIONS: Final = (*_VALUES, "day")
 
 
 def _metadata(observation: Observation) -> Mapping[str, Any]:

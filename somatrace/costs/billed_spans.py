@@ -43,7 +43,14 @@ class BilledSpans(NamedTuple):
 
 
 def read_spans(
-    backend: Backend, by: Sequence[str], since: dt.datetime, until: dt.datetime, *, most: int, timeout: float
+    backend: Backend,
+    by: Sequence[str],
+    since: dt.datetime,
+    until: dt.datetime,
+    *,
+    zone: dt.tzinfo = dt.UTC,
+    most: int,
+    timeout: float,
 ) -> BilledSpans:
     """Read the newest `most` spans of each kind within `timeout` seconds. Raises UnavailableError.
 
@@ -64,11 +71,11 @@ def read_spans(
                     whole_since = max(whole_since, cut)
                     break
                 left -= 1
-                if by_workflow and (run := workflow_run(observation, by)):
+                if by_workflow and (run := workflow_run(observation, by, zone)):
                     runs.append(run)
                 ids = str(observation["traceId"]), str(observation["id"])
                 if ids not in found:
-                    found[ids] = billed_span(observation, by)
+                    found[ids] = billed_span(observation, by, zone)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UnavailableError(
             f"the answer of {backend.where} is not as Langfuse's ({type(error).__name__})"

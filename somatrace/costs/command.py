@@ -75,7 +75,7 @@ def costs(
         str,
         typer.Option(
             help="What to sum up by, with commas between: tenant, workflow, agent, model, provider, service, "
-            "day (UTC), or any attribute of the calls' spans, such as a tag that was bound: brand."
+            "day, or any attribute of the calls' spans, such as a tag that was bound: brand."
         ),
     ] = "tenant",
     since: Annotated[
@@ -84,6 +84,7 @@ def costs(
     until: Annotated[
         str | None, typer.Option(help="Like --since: the end of the period, which is not part of it.")
     ] = None,
+    zone: Annotated[str, typer.Option(help="Time zone of days and of dates, such as Europe/Berlin.")] = "UTC",
     source: Annotated[
         str,
         typer.Option(
@@ -111,7 +112,14 @@ def costs(
 
     try:
         report = cost_report(
-            by, since, until, source, max_spans=max_spans, timeout=timeout, config=_config(env_file)
+            by,
+            since,
+            until,
+            source,
+            zone=zone,
+            max_spans=max_spans,
+            timeout=timeout,
+            config=_config(env_file),
         )
     except CostQueryError as error:
         stop(f"--{error}")

@@ -17,7 +17,7 @@ from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
 from somatrace.costs.cost_page import cost_page, cost_table
 from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, total_row, unpriced_models
-from somatrace.costs.period import CostQueryError, moment
+from somatrace.costs.period import CostQueryError, moment, zone_of
 from somatrace.local import formatting
 from somatrace.runtime.clock import clock
 from somatrace.runtime.text_table import table
@@ -43,7 +43,8 @@ class CostReport:
 
     `source` is `langfuse` or `local`, read from `where`, or `unavailable` for the `reason`: then there are no
     figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If there were
-    more spans than the report may read, `cut` is true, and `since` is later than asked for.
+    more spans than the report may read, `cut` is true, and `since` is later than asked for. Days are those of
+    `zone`.
     """
 
     source: Literal["langfuse", "local", "unavailable"]
@@ -56,6 +57,7 @@ class CostReport:
     total: CostRow | None = None
     unpriced: Mapping[str, int] = field(default_factory=dict)
     cut: bool = False
+    zone: str = "UTC"
 
     @property
     def exit_code(self) -> int:
@@ -65,8 +67,10 @@ class CostReport:
     @property
     def origin(self) -> str:
         """The period of the figures and where they come from, as text."""
-        period = f"from {_shown(self.since)} to {_shown(self.until)} UTC"
-        return f"{period}, read from {self.source}, {self.where}"
+        begin, end = (
+            f"{time.astimezone(zone_of(self.zone)):%Y-%m-%d %H:%M}" for time in (self.since, self.until)
+        )
+        return f"from {begin} to {end} {self.zone}, read from {self.source}, {self.where}"
 
     def row(self, *labels: str) -> CostRow | None:
         """The row with these values of what the report is by; None if it has no calls."""
@@ -107,6 +111,7 @@ class CostReport:
                 "reason": self.reason,
                 "since": self.since.isoformat(),
                 "until": self.until.isoformat(),
+                "zone": self.zone,
                 "cut": self.cut,
                 "rows": [
                     dict(zip(self.by, row.labels, strict=True)) | self._figures(row) for row in self.rows
@@ -166,25 +171,28 @@ def cost_report(
     until: str | dt.datetime | None = None,
     source: str = "auto",
     *,
+    zone: str = "UTC",
     max_spans: int = MAX_SPANS,
     timeout: float = 120.0,
     config: Config | None = None,
 ) -> CostReport:
     """Read from a backend what model calls have cost. Call it in scripts, not in a request.
 
-    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC), and
+    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day, and
     of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
     langfuse, local (the store of this machine), or auto: where the services of these settings send spans.
-    At most `max_spans` are read, the newest, within `timeout` seconds.
+    `zone` is the time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout`
+    seconds.
 
     Raises ValueError for a parameter that cannot be used. If no backend can be read, the report's source is
     `unavailable`.
     """
     now = clock.now()
     names = _dimensions(by)
-    begin = moment("since", since, now)
-    end = now if until is None else moment("until", until, now)
+    where = zone_of(zone)
+    begin = moment("since", since, now, where)
+    end = now if until is None else moment("until", until, now, where)
     if begin >= end:
         raise CostQueryError("since: use a time before that of until, or before now")
     if source not in SOURCES:
@@ -194,11 +202,11 @@ def cost_report(
     try:
         backend = backend_of(resolve("somatrace", config), source)
         try:
-            found = read_spans(backend, names, begin, end, most=max_spans, timeout=timeout)
+            found = read_spans(backend, names, begin, end, zone=where, most=max_spans, timeout=timeout)
         finally:
             backend.close()
     except UnavailableError as error:
-        return CostReport("unavailable", names, begin, end, reason=str(error))
+        return CostReport("unavailable", names, begin, end, reason=str(error), zone=zone)
     return CostReport(
         backend.name,
         names,
@@ -209,6 +217,7 @@ def cost_report(
         total=total_row(found.spans, names, found.runs),
         unpriced=unpriced_models(found.spans),
         cut=found.whole_since > begin,
+        zone=zone,
     )
 
 
@@ -273,7 +282,3 @@ def _money(amount: Decimal | None) -> str:
 
 def _label(text: str) -> str:
     return formatting.line(text) or _NO_LABEL
-
-
-def _shown(time: dt.datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M}"

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from somatrace.costs.billed_span import DIMENSIONS, Observation, labels_of, started
+from somatrace.costs.billed_span import Observation, labels_of, started
 
 #: What divides the calls of a run: a row by one of these has a part of what each run costs.
 _OF_CALLS: Final = ("agent", "model", "provider")
@@ -22,17 +22,17 @@ class WorkflowRun(NamedTuple):
     failed: bool
 
 
-def workflow_run(observation: Observation, by: Sequence[str]) -> WorkflowRun | None:
+def workflow_run(observation: Observation, by: Sequence[str], zone: dt.tzinfo) -> WorkflowRun | None:
     """The run whose own span an observation is; None if it is another span.
 
     What is a workflow is what the page of `somatrace local` counts (`local/store/definitions.py`).
     """
-    workflow = DIMENSIONS["workflow"](observation)
+    [workflow] = labels_of(observation, ["workflow"], zone)
     if not workflow or observation["type"] != "CHAIN" or observation.get("name") != workflow:
         return None
     return WorkflowRun(
         workflow,
-        of_runs(labels_of(observation, by), by),
+        of_runs(labels_of(observation, by, zone), by),
         str(observation["traceId"]),
         started(observation),
         observation.get("level") == "ERROR",
