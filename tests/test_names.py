@@ -61,6 +61,7 @@ GENERIC_MODULES = {
     "__main__": "`python -m` of a package",
     "app": "the ASGI application of a server",
     "child": "the program that a command runs in a process of its own",
+    "command": "the commands of one part, as the command line has them",
     "endpoints": "the HTTP endpoints of one API",
     "resolver": "computes an effective value from several sources",
     "settings": "the effective settings of one part",

@@ -1,4 +1,4 @@
-"""Rows about one property each: a block, a disabled program, the queue, a burst, width, calls, costs, texts."""
+"""Rows about one property each: a block, a disabled program, the queue, a burst, width, calls, costs."""
 
 from __future__ import annotations
 

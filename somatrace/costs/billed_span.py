@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -35,7 +36,7 @@ class BilledSpan(NamedTuple):
     currency: str
 
 
-def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | None:
+def billed_span(observation: Observation, by: Sequence[str], zone: dt.tzinfo = dt.UTC) -> BilledSpan | None:
     """The figures of an observation with its labels, None if it neither is a call nor has tokens of its own.
 
     What counts is what the page of `somatrace local` counts (`local/store/definitions.py`). Raises TypeError,
@@ -51,15 +52,34 @@ def billed_span(observation: Observation, by: Sequence[str]) -> BilledSpan | Non
     )
     if found is None:
         return None
-    start = _time(observation["startTime"])
+    start = started(observation)
     end = _time(observation.get("endTime") or observation["startTime"])
     return BilledSpan(
-        tuple(DIMENSIONS[name](observation) for name in by),
-        DIMENSIONS["model"](observation),
+        labels_of(observation, by, zone),
+        _VALUES["model"](observation),
         start,
         round((end - start) / dt.timedelta(milliseconds=1)),
         *found,
     )
+
+
+def labels_of(observation: Observation, by: Sequence[str], zone: dt.tzinfo) -> tuple[str, ...]:
+    """The values of an observation for dimensions and attributes, "" if it has none; days of `zone`."""
+    return tuple(_label(observation, name, zone) for name in by)
+
+
+def _label(observation: Observation, name: str, zone: dt.tzinfo) -> str:
+    if name == "day":
+        return started(observation).astimezone(zone).date().isoformat()
+    if name in _VALUES:
+        return _VALUES[name](observation)
+    metadata = _metadata(observation)
+    return _text(metadata.get(name, metadata.get(f"attributes.{name}")))
+
+
+def started(observation: Observation) -> dt.datetime:
+    """When an observation began, in UTC."""
+    return _time(observation["startTime"])
 
 
 def _tag(label: str, key: str) -> Callable[[Observation], str]:
@@ -78,16 +98,16 @@ def _provider(observation: Observation) -> str:
     return next((_text(metadata[key]) for key in _PROVIDERS if key in metadata), "")
 
 
-#: What a report can be by, and its value for an observation: "" if it has none.
-DIMENSIONS: Final[Mapping[str, Callable[[Observation], str]]] = {
+_VALUES: Final[Mapping[str, Callable[[Observation], str]]] = {
     "tenant": _tag("tenant:", semconv.TENANT),
     "workflow": _tag("workflow:", semconv.WORKFLOW),
     "agent": _tag("agent:", semconv.AGENT),
     "model": lambda observation: _text(observation.get("providedModelName")),
     "provider": _provider,
     "service": lambda observation: _text(_metadata(observation).get(_SERVICE)),
-    "day": lambda observation: _time(observation["startTime"]).date().isoformat(),
 }
+#: What a report can be by, besides attributes.
+DIMENSIONS: Final = (*_VALUES, "day")
 
 
 def _metadata(observation: Observation) -> Mapping[str, Any]:
@@ -96,6 +116,9 @@ def _metadata(observation: Observation) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
+    """A value of metadata, which backends parse if it is JSON."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return "" if value is None else str(value)
 
 

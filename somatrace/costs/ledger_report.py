@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from somatrace.costs.backends import UnavailableError
+from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billing_rule import USD
 from somatrace.costs.cost_row import CostRow, in_order
 from somatrace.costs.ledger.ledger_directory import LEDGER_NAME, read_ledger
@@ -35,11 +36,11 @@ class LedgerRows(NamedTuple):
 
 
 def ledger_rows(
-    data_dir: Path | None, by: Sequence[str], since: dt.datetime, until: dt.datetime
+    data_dir: Path | None, by: Sequence[str], since: dt.datetime, until: dt.datetime, zone: dt.tzinfo = dt.UTC
 ) -> LedgerRows:
     """The calls that began from the quarter of an hour of `since` on and before `until`.
 
-    `by` names dimensions or tags. Raises UnavailableError if there is no ledger.
+    `by` names dimensions or tags, with days of `zone`. Raises UnavailableError if there is no ledger.
     """
     if data_dir is None or not (data_dir / LEDGER_NAME).is_dir():
         raise UnavailableError(_OFF)
@@ -53,7 +54,7 @@ def ledger_rows(
     everything = LedgerTotals()
     for key, sums in totals.items():
         if first <= key.quarter < last:
-            groups.setdefault(_labels(key, by), LedgerTotals()).add(key, sums)
+            groups.setdefault(_labels(key, by, zone), LedgerTotals()).add(key, sums)
             everything.add(key, sums)
             unpriced[key.model] += sums.unknown
     rows = in_order((_row(labels, group) for labels, group in sorted(groups.items())), by)
@@ -85,8 +86,14 @@ def _row(labels: tuple[str, ...], totals: Mapping[LedgerKey, LedgerSums]) -> Cos
     )
 
 
-def _labels(key: LedgerKey, by: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_DIMENSIONS[name](key) if name in _DIMENSIONS else _tag(key.tags, name) for name in by)
+def _labels(key: LedgerKey, by: Sequence[str], zone: dt.tzinfo) -> tuple[str, ...]:
+    return tuple(_label(key, name, zone) for name in by)
+
+
+def _label(key: LedgerKey, name: str, zone: dt.tzinfo) -> str:
+    if name == "day":
+        return dt.datetime.fromtimestamp(key.quarter, zone).date().isoformat()
+    return str(getattr(key, name)) if name in DIMENSIONS else _tag(key.tags, name)
 
 
 def _tag(tags: str, name: str) -> str:
@@ -94,18 +101,3 @@ def _tag(tags: str, name: str) -> str:
         return str(json.loads(tags).get(name, "")) if tags else ""
     except (ValueError, AttributeError):
         return ""
-
-
-def _day(key: LedgerKey) -> str:
-    return dt.datetime.fromtimestamp(key.quarter, dt.UTC).date().isoformat()
-
-
-_DIMENSIONS: Final[Mapping[str, Callable[[LedgerKey], str]]] = {
-    "tenant": lambda key: key.tenant,
-    "workflow": lambda key: key.workflow,
-    "agent": lambda key: key.agent,
-    "model": lambda key: key.model,
-    "provider": lambda key: key.provider,
-    "service": lambda key: key.service,
-    "day": _day,
-}

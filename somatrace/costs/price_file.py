@@ -23,7 +23,7 @@ from somatrace.costs.usage_units import FALLBACKS
 from somatrace.runtime.watched_file import MAX_BYTES, read_file
 
 MAX_ROWS: Final = 10_000
-_MAX_TEXT: Final = 256
+MAX_TEXT: Final = 256
 _MAX_PRICE: Final = Decimal(1_000_000_000)
 _MAX_PLACES: Final = 15
 _TIME: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -199,11 +199,11 @@ class _Parser:
 
     def _text(self, at: At, value: object) -> str:
         text = value.strip() if isinstance(value, str) else ""
-        if not text or len(text) > _MAX_TEXT or not text.isprintable():
-            self._fail(at, f"use a text of 1 to {_MAX_TEXT} printable characters")
+        if not text or len(text) > MAX_TEXT or not text.isprintable():
+            self._fail(at, f"use a text of 1 to {MAX_TEXT} printable characters")
         return text
 
-    def _list(self, at: At, value: object, most: int = _MAX_TEXT) -> list[Any]:
+    def _list(self, at: At, value: object, most: int = MAX_TEXT) -> list[Any]:
         if not isinstance(value, list) or len(value) > most:
             self._fail(at, f"use a list of at most {most}")
         return value
@@ -213,7 +213,7 @@ class _Parser:
             self._fail(at, "use an object: {...}")
         for name in value:
             if known is not None and name not in known:
-                self._fail((*at, name[:_MAX_TEXT]), "is unknown; known are " + ", ".join(known))
+                self._fail((*at, name[:MAX_TEXT]), "is unknown; known are " + ", ".join(known))
         return value
 
     def _fail(self, at: At, problem: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What model calls have cost, read back from a backend: as rows, lines, JSON or CSV."""
+"""What model calls have cost, read back from a backend: as rows, lines, JSON, CSV or a page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from somatrace.config import Config, Settings, resolve
 from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
-from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, unpriced_models
+from somatrace.costs.cost_page import cost_page, cost_table
+from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, total_row, unpriced_models
 from somatrace.costs.ledger_report import ledger_rows
-from somatrace.costs.period import CostQueryError, moment
+from somatrace.costs.period import CostQueryError, moment, zone_of
 from somatrace.local import formatting
 from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
@@ -28,10 +29,14 @@ __all__ = ["CostReport", "CostRow", "cost_report"]
 SOURCES: Final = ("auto", "langfuse", "local", "ledger")
 #: Spans read for one report; a page has a thousand.
 MAX_SPANS: Final = 100_000
-_HEADINGS: Final = ("calls", "errors", "input", "output", "cost USD", "unknown", "p50", "p95", "p99")
+_COST: Final = "cost USD"
+_HEADINGS: Final = ("calls", "errors", "input", "output", _COST, "unknown", "p50", "p95", "p99")
+#: In reports by workflow.
+_OF_WORKFLOWS: Final = ("workflows", "USD/workflow")
 _NO_LABEL: Final = "-"
 _NO_MODEL: Final = "(no model)"
 _LISTED: Final = 20
+_LONGEST_ATTRIBUTE: Final = 128
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class CostReport:
     `source` is `langfuse`, `local` or `ledger`, read from `where`, or `unavailable` for the `reason`: then
     there are no figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If
     there were more spans than the report may read, `cut` is true, and `since` is later than asked for.
-    `damaged` counts records of the ledger that cannot be read.
+    `damaged` counts records of the ledger that cannot be read. Days are those of `zone`.
     """
 
     source: Literal["langfuse", "local", "ledger", "unavailable"]
@@ -55,11 +60,20 @@ class CostReport:
     unpriced: Mapping[str, int] = field(default_factory=dict)
     cut: bool = False
     damaged: int = 0
+    zone: str = "UTC"
 
     @property
     def exit_code(self) -> int:
         """0 figures of the whole period, 1 unavailable, 3 figures of a part of it."""
         return 1 if self.total is None else 3 if self.cut or self.damaged else 0
+
+    @property
+    def origin(self) -> str:
+        """The period of the figures and where they come from, as text."""
+        begin, end = (
+            f"{time.astimezone(zone_of(self.zone)):%Y-%m-%d %H:%M}" for time in (self.since, self.until)
+        )
+        return f"from {begin} to {end} {self.zone}, read from {self.source}, {self.where}"
 
     def row(self, *labels: str) -> CostRow | None:
         """The row with these values of what the report is by; None if it has no calls."""
@@ -68,12 +82,8 @@ class CostReport:
     def lines(self) -> Iterator[str]:
         """The report as text: a table with a total, and what the figures are of."""
         if self.total is not None and self.rows:
-            others = any(row.other_costs for row in self.rows)
-            headings = (*self.by, *_HEADINGS, *(["other"] if others else ()))
-            total = ("total", *[""] * (len(self.by) - 1))
-            rows = [_cells(row, tuple(map(_label, row.labels)), others=others) for row in self.rows]
-            right = range(len(self.by), len(self.by) + len(_HEADINGS))
-            yield from table([headings, *rows, _cells(self.total, total, others=others)], right=right)
+            lines = self._grid(self.total)
+            yield from table(lines, right=range(len(self.by), len(lines[0])))
         yield from self.remarks()
 
     def remarks(self) -> Iterator[str]:
@@ -82,8 +92,7 @@ class CostReport:
             yield f"costs: unavailable: {self.reason}"
             return
         calls = formatting.counted(self.total.calls, "call") if self.rows else "no calls"
-        period = f"from {_shown(self.since)} to {_shown(self.until)} UTC"
-        yield f"costs: {calls} {period}, read from {self.source}, {self.where}"
+        yield f"costs: {calls} {self.origin}"
         if self.unpriced:
             named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
             more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
@@ -91,12 +100,17 @@ class CostReport:
         if self.damaged:
             records = formatting.counted(self.damaged, "record")
             yield f"costs: {records} of the ledger cannot be read: their calls are missing"
+        for place, name in enumerate(self.by):
+            if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
+                kept = ", or SOMATRACE_COST_TAGS does not name it" if self.source == "ledger" else ""
+                others = ", ".join(DIMENSIONS)
+                yield f"costs: no call has the attribute {name}{kept}; other names are {others}"
         if self.cut:
             yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
 
     def as_json(self) -> str:
         """The report as one JSON object; amounts of money are texts, which keep every digit."""
-        total = None if self.total is None else _figures(self.total)
+        total = None if self.total is None else self._figures(self.total)
         return json.dumps(
             {
                 "exit_code": self.exit_code,
@@ -105,14 +119,28 @@ class CostReport:
                 "reason": self.reason,
                 "since": self.since.isoformat(),
                 "until": self.until.isoformat(),
+                "zone": self.zone,
                 "cut": self.cut,
                 "damaged": self.damaged,
-                "rows": [dict(zip(self.by, row.labels, strict=True)) | _figures(row) for row in self.rows],
+                "rows": [
+                    dict(zip(self.by, row.labels, strict=True)) | self._figures(row) for row in self.rows
+                ],
                 "total": total,
                 "unpriced": dict(self.unpriced),
             },
             ensure_ascii=False,
         )
+
+    def as_html(self) -> str:
+        """The report as an HTML page that is one file, without scripts."""
+        title = f"Costs by {', '.join(map(_label, self.by))}"
+        remarks = [remark.removeprefix("costs: ") for remark in self.remarks()]
+        if self.total is None or not self.rows:
+            return cost_page(title, remarks)
+        headings, *cells, total = self._grid(self.total)
+        rows = [(line, row.cost) for line, row in zip(cells, self.rows, strict=True)]
+        money = headings.index(_COST, len(self.by))
+        return cost_page(title, remarks, cost_table(len(self.by), money, headings, rows, total))
 
     def as_csv(self) -> str:
         """The rows as CSV, without a total; "" if unavailable. An unknown cost is empty."""
@@ -120,11 +148,30 @@ class CostReport:
             return ""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow((*self.by, *_figures(self.total)))
+        writer.writerow((*self.by, *self._figures(self.total)))
         for row in self.rows:
-            figures = _figures(row) | {"other_costs": _others(row)}
+            figures = self._figures(row) | {"other_costs": _others(row)}
             writer.writerow((*row.labels, *figures.values()))
         return text.getvalue()
+
+    def _grid(self, total: CostRow) -> list[tuple[str, ...]]:
+        """The table as texts: headings, rows and the total."""
+        by_workflow = "workflow" in self.by
+        others = any(row.other_costs for row in self.rows)
+
+        def line(labels: Sequence[str], row: CostRow) -> tuple[str, ...]:
+            workflows = _workflow_cells(row) if by_workflow else ()
+            return (*labels, *_cells(row), *workflows, *([_others(row)] if others else ()))
+
+        headings = (*_HEADINGS, *(_OF_WORKFLOWS if by_workflow else ()), *(["other"] if others else ()))
+        return [
+            (*map(_label, self.by), *headings),
+            *(line([*map(_label, row.labels)], row) for row in self.rows),
+            line(["total", *[""] * (len(self.by) - 1)], total),
+        ]
+
+    def _figures(self, row: CostRow) -> dict[str, Any]:
+        return _figures(row) | (_workflow_figures(row) if "workflow" in self.by else {})
 
 
 def cost_report(
@@ -133,25 +180,28 @@ def cost_report(
     until: str | dt.datetime | None = None,
     source: str = "auto",
     *,
+    zone: str = "UTC",
     max_spans: int = MAX_SPANS,
     timeout: float = 120.0,
     config: Config | None = None,
 ) -> CostReport:
     """Read from a backend what model calls have cost. Call it in scripts, not in a request.
 
-    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day (UTC).
+    `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day, and
+    of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
     langfuse, local (the store of this machine), ledger (that of this machine, with what was not sampled, and
-    without latencies), or auto: where the services of these settings send spans.
-    At most `max_spans` are read, the newest, within `timeout` seconds.
+    without latencies and workflows), or auto: where the services of these settings send spans. `zone` is the
+    time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout` seconds.
 
     Raises ValueError for a parameter that cannot be used. If no backend can be read, the report's source is
     `unavailable`.
     """
     now = clock.now()
     names = _dimensions(by)
-    begin = moment("since", since, now)
-    end = now if until is None else moment("until", until, now)
+    where = zone_of(zone)
+    begin = moment("since", since, now, where)
+    end = now if until is None else moment("until", until, now, where)
     if begin >= end:
         raise CostQueryError("since: use a time before that of until, or before now")
     if source not in SOURCES:
@@ -161,32 +211,33 @@ def cost_report(
     settings = resolve("somatrace", config)
     try:
         if source == "ledger":
-            return _ledger_report(settings, names, begin, end)
+            return _ledger_report(settings, names, begin, end, zone)
         backend = backend_of(settings, source)
         try:
-            found = read_spans(backend, names, begin, end, most=max_spans, timeout=timeout)
+            found = read_spans(backend, names, begin, end, zone=where, most=max_spans, timeout=timeout)
         finally:
             backend.close()
     except UnavailableError as error:
-        return CostReport("unavailable", names, begin, end, reason=str(error))
+        return CostReport("unavailable", names, begin, end, reason=str(error), zone=zone)
     return CostReport(
         backend.name,
         names,
         found.whole_since,
         end,
         where=backend.where,
-        rows=tuple(cost_rows(found.spans, names)),
-        total=cost_row((), found.spans),
+        rows=tuple(cost_rows(found.spans, names, found.runs)),
+        total=total_row(found.spans, names, found.runs),
         unpriced=unpriced_models(found.spans),
         cut=found.whole_since > begin,
+        zone=zone,
     )
 
 
 def _ledger_report(
-    settings: Settings, names: tuple[str, ...], since: dt.datetime, until: dt.datetime
+    settings: Settings, names: tuple[str, ...], since: dt.datetime, until: dt.datetime, zone: str
 ) -> CostReport:
     directory = existing_data_dir(settings.data_dir, settings.state_home)
-    found = ledger_rows(directory, names, since, until)
+    found = ledger_rows(directory, names, since, until, zone_of(zone))
     return CostReport(
         "ledger",
         names,
@@ -197,29 +248,36 @@ def _ledger_report(
         total=found.total,
         unpriced=found.unpriced,
         damaged=found.damaged,
+        zone=zone,
     )
 
 
 def _dimensions(by: str | Sequence[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in (by.split(",") if isinstance(by, str) else by))
-    if not names or not set(names) <= DIMENSIONS.keys() or len(set(names)) < len(names):
-        raise CostQueryError(f"by: use one or more of {', '.join(DIMENSIONS)}, each once")
+    if not names or not all(map(_can_be_by, names)) or len(set(names)) < len(names):
+        raise CostQueryError(f"by: use one or more of {', '.join(DIMENSIONS)}, or of attributes, each once")
     return names
 
 
-def _cells(row: CostRow, labels: Sequence[str], *, others: bool) -> tuple[str, ...]:
+def _can_be_by(name: str) -> bool:
+    if name in DIMENSIONS:
+        return True
+    row = cost_row((), ())
+    beside = _figures(row) | _workflow_figures(row)  # in the same JSON object
+    return 0 < len(name) <= _LONGEST_ATTRIBUTE and name.isprintable() and name not in beside
+
+
+def _cells(row: CostRow) -> tuple[str, ...]:
     counts = (row.calls, row.errors, row.input_tokens, row.output_tokens)
     latencies = (
         _NO_LABEL if ms is None else formatting.duration(ms * 1e6) for ms in (row.p50, row.p95, row.p99)
     )
-    cells = (
-        *labels,
-        *(f"{count:,}" for count in counts),
-        _NO_LABEL if row.cost is None else _money(row.cost),
-        f"{row.unknown:,}",
-        *latencies,
-    )
-    return (*cells, _others(row)) if others else cells
+    return (*(f"{count:,}" for count in counts), _money(row.cost), f"{row.unknown:,}", *latencies)
+
+
+def _workflow_cells(row: CostRow) -> tuple[str, ...]:
+    workflows = _NO_LABEL if row.workflows is None else f"{row.workflows:,}"
+    return workflows, _money(row.cost_per_workflow)
 
 
 def _figures(row: CostRow) -> dict[str, Any]:
@@ -237,18 +295,21 @@ def _figures(row: CostRow) -> dict[str, Any]:
     }
 
 
+def _workflow_figures(row: CostRow) -> dict[str, Any]:
+    each = row.cost_per_workflow
+    return {"workflows": row.workflows, "cost_per_workflow_usd": None if each is None else f"{each:f}"}
+
+
 def _others(row: CostRow) -> str:
     return ", ".join(f"{amount:f} {currency}" for currency, amount in row.other_costs.items())
 
 
-def _money(amount: Decimal) -> str:
+def _money(amount: Decimal | None) -> str:
     """Six digits behind the point; of a smaller amount the first two."""
+    if amount is None:
+        return _NO_LABEL
     return f"{amount:,.6f}" if not amount or amount >= Decimal("0.000001") else f"{amount:.1e}"
 
 
 def _label(text: str) -> str:
     return formatting.line(text) or _NO_LABEL
-
-
-def _shown(time: dt.datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M}"

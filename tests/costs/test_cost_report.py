@@ -400,8 +400,12 @@ def test_keys_that_may_not_read_are_unavailable_and_not_shown(langfuse, monkeypa
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
-        ({"by": "tenants"}, "by: use one or more of tenant, workflow"),
+        ({"by": "ten\x1bants"}, "by: use one or more of tenant, workflow"),
         ({"by": ""}, "by: "),
+        ({"by": "tenant,"}, "by: "),
+        ({"by": "b\u202erand"}, "by: "),
+        ({"by": "x" * 129}, "by: "),
+        ({"by": "cost_usd"}, "by: "),
         ({"by": ("day", "day")}, "by: "),
         ({"since": "yesterday"}, "since: use a span of time"),
         ({"until": "7 days"}, "until: use a span of time"),

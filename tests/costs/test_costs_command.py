@@ -147,12 +147,12 @@ def test_nothing_to_read_is_unavailable_and_exits_with_1(costs, form):
     ("arguments", "message"),
     [
         (
-            ("--by", "tenants"),
+            ("--by", "tenant,tenant"),
             "--by: use one or more of tenant, workflow, agent, model, provider, service, day",
         ),
         (("--since", "last week"), "--since: use a span of time before now, such as 24h or 7d"),
         (("--source", "cloud"), "--source: use one of auto, langfuse, local"),
-        (("--json", "--csv"), "--json and --csv exclude each other"),
+        (("--json", "--csv"), "--json, --csv and --html exclude each other"),
         (("--max-spans", "0"), "'--max-spans'"),
     ],
 )

@@ -24,6 +24,8 @@ from somatrace.drain.dead_letter_survey import dead_segments, spans_of
 from somatrace.guard.redaction.redact import redact_text
 from tests.support.waiting import HANG
 
+#: Seconds for one request: enough for a busy machine.
+PATIENCE = 20.0
 OWNER = {"service": "svc", "target": "otlp", "address": "http://collector:4318/v1/traces", "key": ""}
 
 
@@ -52,7 +54,7 @@ def names(body: bytes) -> list[str]:
 
 
 def target(url: str, **more: object) -> Target:
-    return Target("otlp", url, **{"timeout": 2.0, **more})
+    return Target("otlp", url, **{"timeout": PATIENCE, **more})
 
 
 _made: list[HttpTransport] = []
@@ -103,7 +105,7 @@ def outbox_to(place: Target | object, **more: object) -> tuple[Outbox, Ledger]:
         batch_size=more.pop("batch_size", 512),
         allows=more.pop("allows", lambda *_: False),
     )
-    settings = {"timeout": 2.0, "quick_retries": 3, **more}
+    settings = {"timeout": PATIENCE, "quick_retries": 3, **more}
     opened = None if dead_letters is None else lambda: dead_letters
     return Outbox(transport, queue, ledger, open_dead_letters=opened, **settings), ledger
 

@@ -141,12 +141,13 @@ def test_flush_waits_for_earlier_items_while_others_keep_arriving(worker_of):
 
     def produce() -> None:
         while not stop.is_set():
-            worker.put(0)
+            if not worker.put(0):
+                time.sleep(0.001)
 
     producer = threading.Thread(target=produce)
     producer.start()
     try:
-        worker.put(1)
+        wait_until(lambda: worker.put(1))  # the others may have filled the queue
         assert worker.flush(60)
         assert 1 in sink.items
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 import zipapp
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 import somatrace
 from tests.support.otlp_server import otlp_server
-from tests.support.programs import otlp_env, run_program
+from tests.support.programs import PATIENT, otlp_env, run_program
 
 PROGRAM = """
 import somatrace
@@ -159,8 +160,7 @@ def test_spans_are_sent_at_exit_if_no_thread_can_start(server) -> None:
 
 
 def test_threads_that_create_spans_during_exit_print_nothing(server) -> None:
-    done = run_program(
-        """
+    program = """
         import threading, time
         from somatrace import *
         init_tracing("host")
@@ -171,10 +171,10 @@ def test_threads_that_create_spans_during_exit_print_nothing(server) -> None:
         for _ in range(4):
             threading.Thread(target=forever, daemon=True).start()
         time.sleep(0.05)
-        """,
-        otlp_env(server.url),
-        python_options=STRICT,
-    )
+        """
+
+    done = run_program(PATIENT + textwrap.dedent(program), otlp_env(server.url), python_options=STRICT)
+
     assert (done.stdout, done.stderr) == ("", "")
 
 
