@@ -19,7 +19,7 @@ from rich.table import Table
 
 from somatrace import semconv
 from somatrace.local import formatting
-from somatrace.local.otlp.observation import compact
+from somatrace.local.otlp.observation_parts import compact
 from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import shares, trace_summary
 from somatrace.local.store.shares import Share

@@ -33,6 +33,8 @@ class ConfigFields:
     content_policy_file: str | None = None
     content_policy: PolicySource | None = field(default=None, repr=False)
     prices_file: str | None = None
+    cost_ledger: bool | None = None
+    cost_tags: Sequence[str] | None = None
     default_tenant: str | None = None
     sample_rate: float | None = None
     sample_rules: Sequence[str] | None = None

@@ -163,6 +163,11 @@ def network(part: str) -> str | None:
         return None
 
 
+def attribute_key(part: str) -> str | None:
+    """The name of an attribute, such as `brand` or `app.job_type`."""
+    return part if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}", part) else None
+
+
 def host_pattern(part: str) -> str | None:
     """A host name, or `*.` and a domain. A bare `*` is rejected: it would send tags to every host."""
     word = part.lower()

@@ -19,6 +19,8 @@ _PLAIN: Final = (
     "release",
     "content_policy_file",
     "prices_file",
+    "cost_ledger",
+    "cost_tags",
     "default_tenant",
     "flush_interval",
     "queue_size",

@@ -105,6 +105,8 @@ class Settings:
     content_policy_file: str = ""
     content_policy: PolicySource | None = field(default=None, repr=False)
     prices_file: str = ""
+    cost_ledger: bool = False
+    cost_tags: tuple[str, ...] = ()
     default_tenant: str = "unknown"
     sampler: str = "parentbased_always_on"
     sample_rate: float = 1.0

@@ -13,6 +13,7 @@ from somatrace import semconv
 from somatrace.config import urls_and_headers
 from somatrace.config.parsers import (
     Parser,
+    attribute_key,
     boolean,
     choice,
     host_pattern,
@@ -190,6 +191,16 @@ SPECS: Final = (
         "prices_file",
         "JSON file with prices of your own: contracts, self-hosted models, names of deployments",
         text(),
+    ),
+    _spec(
+        "cost_ledger",
+        "true keeps on this machine what model calls cost, sampled or not",
+        boolean,
+    ),
+    _spec(
+        "cost_tags",
+        "attributes by which the cost ledger sums up as well: brand,job_type",
+        several(attribute_key, "use names of attributes, such as brand"),
     ),
     _spec(
         "default_tenant",

@@ -9,16 +9,11 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from somatrace import semconv
-from somatrace.local.store.definitions import CALLS, USAGE_TYPES
+from somatrace.costs.billing_rule import billed
 
 Observation = Mapping[str, Any]
 
-USD: Final = "USD"
 USAGE_COUNTED: Final = f"attributes.{semconv.USAGE_COUNTED}"
-_CACHE_HIT: Final = f"attributes.{semconv.CACHE_HIT}"
-_COST_SOURCE: Final = f"attributes.{semconv.COST_SOURCE}"
-_COST_CURRENCY: Final = f"attributes.{semconv.COST_CURRENCY}"
-_COST_AMOUNT: Final = f"attributes.{semconv.COST_AMOUNT}"
 _PROVIDERS: Final = tuple(f"attributes.{key}" for key in (semconv.PROVIDER, semconv.SYSTEM))
 _SERVICE: Final = f"resourceAttributes.{semconv.SERVICE_NAME}"
 
@@ -32,9 +27,9 @@ class BilledSpan(NamedTuple):
     labels: tuple[str, ...]
     model: str
     start: dt.datetime
+    milliseconds: int
     is_call: bool
     failed: bool
-    milliseconds: int
     input_tokens: int
     output_tokens: int
     cost: Decimal | None
@@ -48,15 +43,14 @@ def billed_span(observation: Observation, by: Sequence[str], zone: dt.tzinfo = d
     ValueError, KeyError, AttributeError or ArithmeticError for what is no observation.
     """
     metadata = _metadata(observation)
-    if observation["type"] not in USAGE_TYPES and USAGE_COUNTED not in metadata:
-        return None
-    usage = {str(name).lower(): int(count) for name, count in (observation.get("usageDetails") or {}).items()}
-    tokens = usage.get("total", sum(usage.values()))
-    is_call = observation["type"] in CALLS and USAGE_COUNTED not in metadata
-    failed = observation.get("level") == "ERROR"
-    unmeasured = is_call and not usage and not failed and _CACHE_HIT not in metadata
-    cost, currency = _cost(observation, metadata, is_billed=tokens > 0 or unmeasured)
-    if not is_call and not tokens and not cost:
+    found = billed(
+        observation["type"],
+        str(observation.get("level")),
+        observation.get("usageDetails") or {},
+        observation.get("costDetails") or {},
+        lambda key: metadata.get(f"attributes.{key}"),
+    )
+    if found is None:
         return None
     start = started(observation)
     end = _time(observation.get("endTime") or observation["startTime"])
@@ -64,13 +58,8 @@ def billed_span(observation: Observation, by: Sequence[str], zone: dt.tzinfo = d
         labels_of(observation, by, zone),
         _VALUES["model"](observation),
         start,
-        is_call,
-        failed,
         round((end - start) / dt.timedelta(milliseconds=1)),
-        sum(count for name, count in usage.items() if "input" in name),
-        sum(count for name, count in usage.items() if "output" in name),
-        cost,
-        currency,
+        *found,
     )
 
 
@@ -91,24 +80,6 @@ def _label(observation: Observation, name: str, zone: dt.tzinfo) -> str:
 def started(observation: Observation) -> dt.datetime:
     """When an observation began, in UTC."""
     return _time(observation["startTime"])
-
-
-def _cost(
-    observation: Observation, metadata: Mapping[str, Any], *, is_billed: bool
-) -> tuple[Decimal | None, str]:
-    """What the span cost, and the currency. Where the span says that it is unknown, a price that the backend
-    has put on it does not count."""
-    if metadata.get(_COST_SOURCE) == "unknown":
-        return None, USD
-    currency = str(metadata.get(_COST_CURRENCY) or USD)
-    if currency != USD:  # backends take every cost for US dollars, and are sent no other
-        return Decimal(str(metadata[_COST_AMOUNT])), currency
-    # not `totalCost`, which is 0 where Langfuse has no cost
-    details = observation.get("costDetails") or {}
-    if not details:
-        return (None if is_billed else Decimal()), USD
-    parts = {name: Decimal(str(amount)) for name, amount in details.items()}
-    return parts.get("total", sum(parts.values(), Decimal())), USD
 
 
 def _tag(label: str, key: str) -> Callable[[Observation], str]:

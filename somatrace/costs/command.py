@@ -88,8 +88,8 @@ def costs(
     source: Annotated[
         str,
         typer.Option(
-            help="langfuse, local (the store of this machine), or auto: where services with these settings "
-            "send spans."
+            help="langfuse, local (the store of this machine), ledger (see SOMATRACE_COST_LEDGER), or auto: "
+            "where services with these settings send spans."
         ),
     ] = "auto",
     max_spans: Annotated[int, typer.Option(min=1, help="Read at most as many spans, the newest.")] = 100_000,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Context, Decimal
 from typing import Final
 
-from somatrace.costs.billed_span import USD, BilledSpan
+from somatrace.costs.billed_span import BilledSpan
+from somatrace.costs.billing_rule import USD
 from somatrace.costs.workflow_run import WorkflowRun, of_runs
 
 _TWELVE_DIGITS: Final = Context(prec=12)
@@ -50,8 +51,11 @@ def cost_rows(
     for span in spans:
         groups[span.labels].append(span)
     rows = [cost_row(labels, groups[labels]) for labels in sorted(groups)]
-    if runs is not None:
-        rows = _by_runs(rows, by, runs)
+    return in_order(rows if runs is None else _by_runs(rows, by, runs), by)
+
+
+def in_order(rows: Iterable[CostRow], by: Sequence[str]) -> list[CostRow]:
+    """The rows in the order of days, or the dearest first."""
     if "day" in by:
         day = by.index("day")
         return sorted(rows, key=lambda row: row.labels[day])

@@ -11,20 +11,22 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from somatrace.config import Config, resolve
+from somatrace.config import Config, Settings, resolve
 from somatrace.costs.backends import UnavailableError, backend_of
 from somatrace.costs.billed_span import DIMENSIONS
 from somatrace.costs.billed_spans import read_spans
 from somatrace.costs.cost_page import cost_page, cost_table
 from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, total_row, unpriced_models
+from somatrace.costs.ledger_report import ledger_rows
 from somatrace.costs.period import CostQueryError, moment, zone_of
 from somatrace.local import formatting
+from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
 from somatrace.runtime.text_table import table
 
 __all__ = ["CostReport", "CostRow", "cost_report"]
 
-SOURCES: Final = ("auto", "langfuse", "local")
+SOURCES: Final = ("auto", "langfuse", "local", "ledger")
 #: Spans read for one report; a page has a thousand.
 MAX_SPANS: Final = 100_000
 _COST: Final = "cost USD"
@@ -41,13 +43,13 @@ _LONGEST_ATTRIBUTE: Final = 128
 class CostReport:
     """What model calls have cost, from `since` up to, but not including, `until`.
 
-    `source` is `langfuse` or `local`, read from `where`, or `unavailable` for the `reason`: then there are no
-    figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If there were
-    more spans than the report may read, `cut` is true, and `since` is later than asked for. Days are those of
-    `zone`.
+    `source` is `langfuse`, `local` or `ledger`, read from `where`, or `unavailable` for the `reason`: then
+    there are no figures, and `total` is None. `unpriced` counts the calls without a known cost by model. If
+    there were more spans than the report may read, `cut` is true, and `since` is later than asked for.
+    `damaged` counts records of the ledger that cannot be read. Days are those of `zone`.
     """
 
-    source: Literal["langfuse", "local", "unavailable"]
+    source: Literal["langfuse", "local", "ledger", "unavailable"]
     by: tuple[str, ...]
     since: dt.datetime
     until: dt.datetime
@@ -57,12 +59,13 @@ class CostReport:
     total: CostRow | None = None
     unpriced: Mapping[str, int] = field(default_factory=dict)
     cut: bool = False
+    damaged: int = 0
     zone: str = "UTC"
 
     @property
     def exit_code(self) -> int:
         """0 figures of the whole period, 1 unavailable, 3 figures of a part of it."""
-        return 1 if self.total is None else 3 if self.cut else 0
+        return 1 if self.total is None else 3 if self.cut or self.damaged else 0
 
     @property
     def origin(self) -> str:
@@ -97,6 +100,9 @@ class CostReport:
         for place, name in enumerate(self.by):
             if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
                 yield f"costs: no call has the attribute {name}; other names are {', '.join(DIMENSIONS)}"
+        if self.damaged:
+            records = formatting.counted(self.damaged, "record")
+            yield f"costs: {records} of the ledger cannot be read: their calls are missing"
         if self.cut:
             yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
 
@@ -113,6 +119,7 @@ class CostReport:
                 "until": self.until.isoformat(),
                 "zone": self.zone,
                 "cut": self.cut,
+                "damaged": self.damaged,
                 "rows": [
                     dict(zip(self.by, row.labels, strict=True)) | self._figures(row) for row in self.rows
                 ],
@@ -181,7 +188,8 @@ def cost_report(
     `by` names what to sum up by: any of tenant, workflow, agent, model, provider, service and day, and
     of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
-    langfuse, local (the store of this machine), or auto: where the services of these settings send spans.
+    langfuse, local (the store of this machine), ledger (that of this machine, with what was not sampled, and
+    without latencies), or auto: where the services of these settings send spans.
     `zone` is the time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout`
     seconds.
 
@@ -199,8 +207,11 @@ def cost_report(
         raise CostQueryError(f"source: use one of {', '.join(SOURCES)}")
     if max_spans < 1:
         raise CostQueryError("max_spans: use a number above 0")
+    settings = resolve("somatrace", config)
     try:
-        backend = backend_of(resolve("somatrace", config), source)
+        if source == "ledger":
+            return _ledger_report(settings, names, begin, end, zone)
+        backend = backend_of(settings, source)
         try:
             found = read_spans(backend, names, begin, end, zone=where, most=max_spans, timeout=timeout)
         finally:
@@ -217,6 +228,25 @@ def cost_report(
         total=total_row(found.spans, names, found.runs),
         unpriced=unpriced_models(found.spans),
         cut=found.whole_since > begin,
+        zone=zone,
+    )
+
+
+def _ledger_report(
+    settings: Settings, names: tuple[str, ...], since: dt.datetime, until: dt.datetime, zone: str
+) -> CostReport:
+    directory = existing_data_dir(settings.data_dir, settings.state_home)
+    found = ledger_rows(directory, names, since, until, zone_of(zone))
+    return CostReport(
+        "ledger",
+        names,
+        since,
+        until,
+        where=str(directory),
+        rows=found.rows,
+        total=found.total,
+        unpriced=found.unpriced,
+        damaged=found.damaged,
         zone=zone,
     )
 

@@ -21,6 +21,7 @@ MODEL_KEYS: Final = (
     "llm.model_name",
 )
 _EMBEDDING: Final = frozenset({"embedding", "embeddings"})
+_AGENT_OPERATIONS: Final = ("invoke_agent", "create_agent")
 _COMPLETION: Final = frozenset(
     {"chat", "completion", "generate_content", "generation", "llm", "response", "text_completion"}
 )
@@ -203,8 +204,13 @@ def _instrumentor(scope: str) -> tuple[str, Library | None]:
 
 
 def may_carry_usage(scope: str, attributes: Mapping[str, Any]) -> bool:
-    """Whether a span that starts may be that of a model call."""
-    return _instrumentor(scope)[1] is not None or bool(_operation(attributes))
+    """Whether a span that starts may be that of a model call, or of an agent, which may sum up calls."""
+    return (
+        _instrumentor(scope)[1] is not None
+        or bool(_operation(attributes))
+        or attributes.get(semconv.OBSERVATION_TYPE) == "agent"
+        or attributes.get(semconv.OPERATION) in _AGENT_OPERATIONS
+    )
 
 
 def _operation(attributes: Mapping[str, Any]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from somatrace.context.span_state import SpanState, state_of
 from somatrace.delivery.encoding import SpanEncoder
@@ -18,6 +19,7 @@ from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.queued_span import QueuedSpan
 from somatrace.pipeline.records import kind_attributes
+from somatrace.pipeline.span_parts import held_attributes
 from somatrace.pipeline.surroundings import GrantsInForce
 from somatrace.runtime.fail_safe import fail_safe
 
@@ -30,12 +32,22 @@ Guarded = tuple[QueuedSpan, SpanState | None, OutgoingSpan | EncodedSpan]
 class ItemGuard:
     """Settles the usage of spans and guards them, most without a copy. Used by one thread."""
 
-    def __init__(self, copier: SpanCopier, encoder: SpanEncoder, order: FairOrder, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        copier: SpanCopier,
+        encoder: SpanEncoder,
+        order: FairOrder,
+        ledger: Ledger,
+        *,
+        reads: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> None:
+        """`reads` tells from the attributes of an ended span whether its copy is read in any case."""
         self._copier = copier
         self._direct = DirectEncoder(copier, encoder)
         self._usage = BilledUsage()
         self._order = order
         self._ledger = ledger
+        self._reads = reads
         #: Under which the last items were guarded.
         self.grants = GrantsInForce()
 
@@ -85,6 +97,7 @@ class ItemGuard:
             if type(span) is LeanSpan:
                 span.settle()
             if state is not None:
+                is_read = is_read or (self._reads is not None and self._reads(held_attributes(span)))
                 with fail_safe("usage"):
                     tokens = self._usage.settle(span, state)
                     with fail_safe("encode"):

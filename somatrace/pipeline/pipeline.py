@@ -6,8 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import Event, ReadableSpan, Span
@@ -29,6 +28,7 @@ from somatrace.listeners.record import Listener
 from somatrace.pipeline.fair_order import FairOrder
 from somatrace.pipeline.guarded_copy import SpanCopier
 from somatrace.pipeline.item_guard import Guarded, ItemGuard
+from somatrace.pipeline.last_lines import say_what_remains
 from somatrace.pipeline.lean_span import LeanSpan
 from somatrace.pipeline.listener_calls import ListenerCalls
 from somatrace.pipeline.overhead_budget import OverheadBudget
@@ -37,17 +37,19 @@ from somatrace.pipeline.records import record_of
 from somatrace.pipeline.report_schedule import ReportSchedule
 from somatrace.pipeline.sampling import RuleSampler
 from somatrace.pipeline.span_naming import renamed
+from somatrace.pipeline.span_parts import held_attributes
 from somatrace.pipeline.third_party_processors import UNINSTRUMENTED, ThirdPartyProcessors
 from somatrace.runtime.clock import clock
 from somatrace.runtime.worker import BackgroundWorker
+
+if TYPE_CHECKING:
+    from somatrace.pipeline.cost_notes import CostNotes
 
 log = logging.getLogger("somatrace")
 
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
 #: Seconds that an exit waits for spans to be written down before the modules that send them are loaded.
 _WRITE_FIRST: Final = 0.5
-#: Reasons of losses that are not worth a line at the end of the process.
-_INTENDED: Final = frozenset({"not_sampled", "over_budget", "no_target"})
 
 
 class Pipeline:
@@ -69,6 +71,7 @@ class Pipeline:
         rules: RuleSampler | None = None,
         listeners: Sequence[Listener] = (),
         reports: ReportSchedule | None = None,
+        cost_notes: CostNotes | None = None,
     ) -> None:
         self.budget = OverheadBudget(max_latency_ms)
         self._rules = rules
@@ -78,10 +81,13 @@ class Pipeline:
         self._modules = SendingModules(load)
         self._encoder = SpanEncoder()
         self._reports = reports
+        self._cost_notes = cost_notes
         self._queue_size = queue_size
         self._queue_bytes = queue_bytes
         self._order = FairOrder()
-        self._items = ItemGuard(copier, self._encoder, self._order, ledger)
+        self._items = ItemGuard(
+            copier, self._encoder, self._order, ledger, reads=None if cost_notes is None else cost_notes.reads
+        )
         #: Of the spans of this process: a new object after a fork.
         self.owner = SpanOwner(self.event_declared, copier.allows_text)
         self._step_thread = 0  # the id of the thread in `_step`
@@ -95,6 +101,7 @@ class Pipeline:
             batch=batch_size,
             linger=linger,
             drained=lambda: not self._order.count,
+            release=self._write_last,
             forget=self._forget,
             beside=lambda: self._sender is not None and self._sender.start(),
         )
@@ -159,7 +166,7 @@ class Pipeline:
                 state.naming = renamed(span, naming, given)
         self.ledger.count_ended()
         reason = self._drop_reason(span, state)
-        if reason and not self._listeners.called:
+        if reason and not self._is_heard(span):
             self.ledger.lose(reason, _tenant(state))
             return
         item = ended(span)
@@ -167,8 +174,12 @@ class Pipeline:
         if (self._order.count and self._is_full(weight)) or not self._worker.put(item, weight):
             self.ledger.lose("exit" if self._worker.closed else "queue_full", _tenant(state))
 
+    def _is_heard(self, span: ReadableSpan) -> bool:
+        notes = self._cost_notes
+        return bool(self._listeners.called) or (notes is not None and notes.reads(held_attributes(span)))
+
     def _drop_reason(self, span: ReadableSpan, state: SpanState | None) -> str:
-        """The reason not to send a span, or "". Listeners receive it in any case."""
+        """The reason not to send a span, or "". Listeners and the cost ledger receive it in any case."""
         context = span._context
         if context is None or not context[3] & _SAMPLED:
             return "not_sampled"
@@ -186,7 +197,8 @@ class Pipeline:
 
     @property
     def has_listeners(self) -> bool:
-        return bool(self._listeners.called)
+        """Whether spans that are not sent are read as well."""
+        return bool(self._listeners.called) or self._cost_notes is not None
 
     def listen(self, listener: Listener) -> None:
         """Add a listener; it receives records from now on."""
@@ -227,24 +239,10 @@ class Pipeline:
         left = self.outbox.queue.leave(max(0.0, begun + timeout - clock.monotonic())) if self.outbox else 0
         lost = self.ledger.lose_rest("exit", with_untaken=not has_taken_all)
         self.ledger.name_lost(self._shown_tenant)
-        self._say_what_remains(left, lost, in_time=closed)
+        say_what_remains(left, {**self.ledger.lost, "exit": lost}, in_time=closed)
         if self._reports is not None:
             self._reports.close()
         return closed
-
-    def _say_what_remains(self, left: int, lost_at_exit: int, *, in_time: bool) -> None:
-        """Log what is left to the next process, and what was lost, without what ended after the end."""
-        counted = {**self.ledger.lost, "exit": lost_at_exit}
-        lost = {reason: spans for reason, spans in counted.items() if spans and reason not in _INTENDED}
-        lost = {reason: spans for reason, spans in lost.items() if spans}
-        with suppress(Exception):  # a handler, or a clock that the program has replaced, may raise
-            if left:
-                level = logging.INFO if in_time else logging.WARNING
-                todo = "the next start of this service or `somatrace drain` sends them"
-                log.log(level, "unsent spans on disk: %d; %s", left, todo)
-            if lost:
-                reasons = ", ".join(f"{reason} {spans}" for reason, spans in sorted(lost.items()))
-                log.warning("spans lost by this process: %d (%s)", sum(lost.values()), reasons)
 
     def _shown_tenant(self, tenant: str | None) -> str:
         try:
@@ -281,13 +279,19 @@ class Pipeline:
         if self.outbox is None:
             self.ledger.lose_ended("no_target", Counter(made.tenant for _, _, made in guarded))
             self._show(guarded)
-            return 0.0 if self._order.count else None
+            return self._next(None)
         if guarded:
             self._keep(guarded, self.outbox.queue)
             self._hand_over()
             self._show(guarded)
-        wait = self.outbox.queue.sync()
-        return 0.0 if self._order.count else wait
+        return self._next(self.outbox.queue.sync())
+
+    def _next(self, wait: float | None) -> float | None:
+        """Write down what calls have cost; returns the seconds until there is more to do."""
+        costs = None if self._cost_notes is None else self._cost_notes.write()
+        if self._order.count:
+            return 0.0
+        return costs if wait is None else wait if costs is None else min(wait, costs)
 
     def _keep(self, guarded: Sequence[Guarded], queue: BatchQueue) -> None:
         """Encode spans, with their content and without if they may wait, and put them into the queue.
@@ -325,6 +329,8 @@ class Pipeline:
                 self._notify(item, copy)
             if item.phase != "ended":
                 continue
+            if self._cost_notes is not None:
+                self._cost_notes.note(made)
             reason = self._drop_reason(item.span, state)
             if reason:
                 self.ledger.lose_ended(reason, {made.tenant: 1})
@@ -367,9 +373,15 @@ class Pipeline:
 
     # -- the end of a thread, and a forked child --------------------------------------------------------
 
+    def _write_last(self) -> None:
+        if self._cost_notes is not None:
+            self._cost_notes.close()
+
     def _forget(self) -> None:
         self.owner = SpanOwner(self.event_declared, self.copier.allows_text)
         self.ledger.reset()
+        if self._cost_notes is not None:
+            self._cost_notes.forget()
         self._order.clear()
         self._items.forget()
         if self._reports is not None:

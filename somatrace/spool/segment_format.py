@@ -32,6 +32,8 @@ DEAD: Final = 5
 NOTE: Final = 6
 #: The last record of a segment that its process has left in good order.
 LEFT: Final = 7
+#: What model calls have cost.
+LEDGER: Final = 8
 
 #: mark, kind, three reserved bytes, spans, length of the payload, time of writing, checksum of the payload
 _FIELDS: Final = struct.Struct("<4sB3xIIQI")

@@ -49,8 +49,9 @@ from somatrace.tracing.status_reports import reports_of
 
 if TYPE_CHECKING:
     from somatrace.costs.price_book import PriceBook
+    from somatrace.pipeline.cost_notes import CostNotes
 
-#: Seconds after which a finished span is on disk.
+#: Seconds after which a finished span, or what it has cost, is on disk.
 WRITE_WITHIN: Final = 0.1
 
 
@@ -65,6 +66,7 @@ class Tracing:
     span_processor: GuardingSpanProcessor | None = None
     grants: PolicyResolver | None = None
     call_costs: CallCosts | None = None
+    cost_notes: CostNotes | None = None
     unprotected: list[str] = field(default_factory=list)
     lean_spans: bool = False
 
@@ -124,6 +126,7 @@ class Tracing:
                 *self.policy_problems,
                 *costs.problems(),
                 *self.price_problems,
+                *(self.cost_notes.problems if self.cost_notes is not None else ()),
                 *misuses(),
                 *(outbox.problems if outbox is not None else ()),
             ),
@@ -138,6 +141,16 @@ def _price_book(settings: Settings) -> PriceBook:
     from somatrace.costs.price_book import PriceBook
 
     return PriceBook(Path(settings.prices_file) if settings.prices_file else None)
+
+
+def _cost_notes(settings: Settings) -> CostNotes | None:
+    if not settings.cost_ledger:
+        return None
+    from somatrace.costs.ledger.cost_ledger import CostLedger
+    from somatrace.local.data_dir import data_dir
+    from somatrace.pipeline.cost_notes import CostNotes
+
+    return CostNotes(CostLedger(lambda: data_dir(settings.data_dir, settings.state_home), settings.cost_tags))
 
 
 def assemble(
@@ -190,6 +203,7 @@ def assemble(
         resolve=live.grants.resolve,
         pseudonym=pseudonyms_of(settings),
     )
+    live.cost_notes = _cost_notes(settings)
     live.call_costs = CallCosts(partial(_price_book, settings))
     copier = SpanCopier(
         new_guard(),
@@ -198,7 +212,8 @@ def assemble(
         resource=lambda own: own.merge(resource()),
         costs=live.call_costs,
     )
-    linger = min(settings.flush_interval, WRITE_WITHIN) if journal is not None else settings.flush_interval
+    writes = journal is not None or live.cost_notes is not None
+    linger = min(settings.flush_interval, WRITE_WITHIN) if writes else settings.flush_interval
     live.pipeline = Pipeline(
         copier,
         outbox,
@@ -207,11 +222,12 @@ def assemble(
         queue_bytes=settings.queue_bytes,
         batch_size=settings.batch_size,
         linger=linger,
-        send_linger=settings.flush_interval - linger if journal is not None else 0.0,
+        send_linger=settings.flush_interval - linger,
         load=partial(load, settings.target),
         max_latency_ms=settings.max_latency_ms,
         rules=rule_sampler_of(settings.sample_rules, settings.default_tenant),
         listeners=listeners,
+        cost_notes=live.cost_notes,
         reports=reports_of(
             settings, live.status, lambda: str(resource().attributes[semconv.SERVICE_INSTANCE])
         ),

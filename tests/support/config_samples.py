@@ -55,6 +55,8 @@ def samples(url: str, directory: Path = Path("/nonexistent")) -> dict[str, dict[
         "content_policy method": Policy().of,
         "content_policy lambda": lambda tenant: policy_function(tenant) or "none",
         "prices_file": str(_written(directory / "prices.json", "{}")),
+        "cost_tags": ["brand"],
+        "cost_tags tuple": ("brand",),
         "batch_size": 100,
         "max_retries": 1,
         "data_dir": str(directory / "data"),

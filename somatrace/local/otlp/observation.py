@@ -6,7 +6,6 @@ docs/local.md. Keys are listed in order of precedence; the first that is not emp
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,45 +14,18 @@ from typing import Any, Final
 from somatrace import semconv
 from somatrace.local.otlp import foreign_json, input_output, usage
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
+from somatrace.local.otlp.observation_parts import (
+    SUMMING_OPERATIONS,
+    compact,
+    first,
+    level_of,
+    model_of,
+    observation_type,
+    text,
+)
 from somatrace.local.otlp.row import SpanRow
 
-_TYPES: Final = {
-    kind: kind.upper()
-    for kind in (
-        "span", "generation", "event", "embedding", "agent",
-        "tool", "chain", "retriever", "guardrail", "evaluator",
-    )
-}  # fmt: skip
-_OPENINFERENCE: Final = {
-    kind.upper(): kind.upper()
-    for kind in ("chain", "retriever", "embedding", "agent", "tool", "guardrail", "evaluator")
-} | {"LLM": "GENERATION"}
-_OPERATIONS: Final = {
-    "chat": "GENERATION",
-    "completion": "GENERATION",
-    "text_completion": "GENERATION",
-    "generate_content": "GENERATION",
-    "generate": "GENERATION",
-    "embeddings": "EMBEDDING",
-    "invoke_agent": "AGENT",
-    "create_agent": "AGENT",
-    "execute_tool": "TOOL",
-}
-_TYPE_RULES: Final = (
-    (semconv.OBSERVATION_TYPE, _TYPES),
-    ("openinference.span.kind", _OPENINFERENCE),
-    (semconv.OPERATION, _OPERATIONS),
-)
 _NAME: Final = (semconv.TOOL_NAME, "genkit:name", "logfire.msg")
-_MODEL: Final = (
-    "langfuse.observation.model.name",
-    semconv.RESPONSE_MODEL,
-    "ai.model.id",
-    semconv.REQUEST_MODEL,
-    "llm.response.model",
-    "llm.model_name",
-    "model",
-)
 _USER: Final = (
     "langfuse.user.id",
     semconv.USER_ID,
@@ -85,12 +57,6 @@ _METADATA: Final = (
     "langfuse.observation.metadata",
     "langfuse.trace.metadata",
 )
-_LEVELS: Final = {
-    "DEBUG": "DEBUG", "TRACE": "DEBUG", "DEFAULT": "DEFAULT", "INFO": "DEFAULT", "LOG": "DEFAULT",
-    "WARNING": "WARNING", "WARN": "WARNING", "ERROR": "ERROR", "FATAL": "ERROR", "CRITICAL": "ERROR",
-}  # fmt: skip
-#: these spans aggregate their children, so their usage would count twice
-_SUMMING_OPERATIONS: Final = ("invoke_agent", "agent_step")
 _STATUS: Final = {1: "ok", 2: "error"}
 
 
@@ -99,37 +65,37 @@ def row(span: DecodedSpan) -> SpanRow:
     attributes, resource = span.attributes, span.origin.resource
     given_input, given_output, io_keys = input_output.input_output(attributes)
     metadata, typed = _metadata(attributes, io_keys, span.origin)
-    observation_type = _type(attributes)
+    kind = observation_type(attributes)
     counts = cost = usage.NOTHING
     model = None
-    if attributes.get(semconv.OPERATION) not in _SUMMING_OPERATIONS:
+    if attributes.get(semconv.OPERATION) not in SUMMING_OPERATIONS:
         counts, cost = usage.usage(attributes), usage.cost(attributes)
-        model = _first(attributes, _MODEL)
+        model = model_of(attributes)
     is_root = span.parent_id is None or attributes.get("langfuse.internal.is_app_root") in (True, "true")
-    name = _first(attributes, _NAME) or span.name
-    prompt = _prompt(attributes) if observation_type == "GENERATION" else (None, None)
+    name = first(attributes, _NAME) or span.name
+    prompt = _prompt(attributes) if kind == "GENERATION" else (None, None)
     return SpanRow(
         trace_id=span.trace_id,
         span_id=span.span_id,
         parent_id=span.parent_id,
         is_root=is_root,
         name=name,
-        type=observation_type,
-        level=_level(attributes, span.status),
+        type=kind,
+        level=level_of(attributes, span.status),
         status=_STATUS.get(span.status, "unset" if span.is_ended else "open"),
-        status_message=_first(attributes, ("langfuse.observation.status_message",))
+        status_message=first(attributes, ("langfuse.observation.status_message",))
         or span.status_message
         or None,
         environment=_environment(attributes, resource),
-        version=_first(attributes, ("langfuse.version",)) or _first(resource, (semconv.SERVICE_VERSION,)),
-        release=_first(attributes, ("langfuse.release",)) or _first(resource, ("langfuse.release",)),
-        service=_first(resource, (semconv.SERVICE_NAME,)),
-        trace_name=_first(attributes, (semconv.TRACE_NAME,)) or (name if is_root else None),
-        tenant_id=metadata.get(semconv.TENANT) or _first(attributes, (semconv.TENANT,)),
-        workflow_name=metadata.get(semconv.WORKFLOW) or _first(attributes, (semconv.WORKFLOW,)),
-        agent_id=metadata.get(semconv.AGENT) or _first(attributes, (semconv.AGENT,)),
-        session_id=_first(attributes, _SESSION),
-        user_id=_first(attributes, _USER),
+        version=first(attributes, ("langfuse.version",)) or first(resource, (semconv.SERVICE_VERSION,)),
+        release=first(attributes, ("langfuse.release",)) or first(resource, ("langfuse.release",)),
+        service=first(resource, (semconv.SERVICE_NAME,)),
+        trace_name=first(attributes, (semconv.TRACE_NAME,)) or (name if is_root else None),
+        tenant_id=metadata.get(semconv.TENANT) or first(attributes, (semconv.TENANT,)),
+        workflow_name=metadata.get(semconv.WORKFLOW) or first(attributes, (semconv.WORKFLOW,)),
+        agent_id=metadata.get(semconv.AGENT) or first(attributes, (semconv.AGENT,)),
+        session_id=first(attributes, _SESSION),
+        user_id=first(attributes, _USER),
         tags=compact(_tags(attributes)),
         model=model,
         prompt_name=prompt[0],
@@ -143,7 +109,7 @@ def row(span: DecodedSpan) -> SpanRow:
         start_ns=span.start_ns,
         end_ns=span.end_ns,
         first_token_ns=_first_token(attributes),
-        correlation_id=metadata.get(semconv.CORRELATION) or _first(attributes, (semconv.CORRELATION,)),
+        correlation_id=metadata.get(semconv.CORRELATION) or first(attributes, (semconv.CORRELATION,)),
         metadata=compact(metadata),
         input=None if given_input is None else text(given_input),
         output=None if given_output is None else text(given_output),
@@ -159,42 +125,8 @@ def origin_metadata(origin: SpanOrigin) -> dict[str, str]:
     return found
 
 
-def text(value: Any) -> str:
-    """A value as Langfuse stores it: text unchanged, anything else as JSON."""
-    return value if isinstance(value, str) else compact(value)
-
-
-#: a shared encoder, since `json.dumps` builds a new one on every call with non-default options
-compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def _first(values: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    for key in keys:
-        value = values.get(key)
-        # most keys are absent, and this runs for dozens of keys per span
-        if value is not None and value not in ("", [], {}):
-            return text(value)
-    return None
-
-
-def _type(attributes: Mapping[str, Any]) -> str:
-    for key, types in _TYPE_RULES:
-        value = attributes.get(key)
-        if isinstance(value, str) and value in types:
-            return types[value]
-    if attributes.get(semconv.TOOL_NAME) or attributes.get("gen_ai.tool.call.id"):
-        return "TOOL"
-    return "SPAN" if _first(attributes, _MODEL) is None else "GENERATION"
-
-
-def _level(attributes: Mapping[str, Any], status: int) -> str:
-    given = attributes.get("langfuse.observation.level")
-    fallback = "ERROR" if status == 2 else "DEFAULT"
-    return _LEVELS.get(given.upper(), fallback) if isinstance(given, str) else fallback
-
-
 def _environment(attributes: Mapping[str, Any], resource: Mapping[str, Any]) -> str:
-    given = _first(attributes, _ENVIRONMENT) or _first(resource, _ENVIRONMENT) or ""
+    given = first(attributes, _ENVIRONMENT) or first(resource, _ENVIRONMENT) or ""
     name = re.sub(r"^langfuse[-_]", "", given.lower())[:40]
     return name if re.fullmatch(r"[a-z0-9_-]+", name) else "default"
 
@@ -247,8 +179,8 @@ def _metadata(
 
 
 def _prompt(attributes: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    name = _first(attributes, ("langfuse.observation.prompt.name", "langfuse.prompt.name"))
-    version = _first(attributes, ("langfuse.observation.prompt.version", "langfuse.prompt.version")) or ""
+    name = first(attributes, ("langfuse.observation.prompt.name", "langfuse.prompt.name"))
+    version = first(attributes, ("langfuse.observation.prompt.version", "langfuse.prompt.version")) or ""
     return name, int(version) if version.isascii() and version.isdigit() and len(version) < 10 else None
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from somatrace.local.otlp import observation
 from somatrace.local.otlp.decode import DecodedSpan, SpanOrigin
+from somatrace.local.otlp.observation_parts import compact
 from somatrace.local.otlp.row import SpanRow
 from somatrace.local.store import (
     arrivals,
@@ -168,7 +169,7 @@ class _Batch:
         connection.executemany(
             _KEEP_ORIGIN,
             [
-                (key, self._received_ns, observation.compact(observation.origin_metadata(origin)))
+                (key, self._received_ns, compact(observation.origin_metadata(origin)))
                 for origin, key in self._origins.values()
             ],
         )
@@ -183,5 +184,5 @@ class _Batch:
 
 
 def _origin_id(origin: SpanOrigin) -> int:
-    content = observation.compact(observation.origin_metadata(origin)).encode()
+    content = compact(observation.origin_metadata(origin)).encode()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)

@@ -1,0 +1,1 @@
+"""What model calls have cost, kept on this machine: exact, before sampling, over restarts and `kill -9`."""
