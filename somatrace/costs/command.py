@@ -30,10 +30,12 @@ def prices(
     env_file: EnvFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """List or check prices, or find models without one.
+    """List what calls of models cost today, or check a price file.
+
+    With --unknown it lists models that need a price, with rows of a price file to fill in.
 
     Exit codes: 0 prices are listed or the file has no problem, 1 no model matches, 2 bad input, settings or
-    price file. With --unknown those of `somatrace costs`.
+    price file; with --unknown those of `somatrace costs`.
     """
     settings = settings_of(env_file)
     if check is not None and words:

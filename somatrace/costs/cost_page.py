@@ -23,7 +23,7 @@ _PAGE: Final = Template("""\
   --line: #2c343d; --bar: #5c98ff; --track: #1f262e; } }
 body { margin: 0; padding: 16px; background: var(--background); color: var(--text);
   font: 14px/1.4 system-ui, sans-serif; font-variant-numeric: tabular-nums; }
-main { max-width: 1200px; margin: auto; }
+main { max-width: 1440px; margin: auto; }
 h1 { font-size: 20px; font-weight: 600; margin: 8px 0; overflow-wrap: anywhere; }
 p { margin: 4px 0; max-width: 80ch; color: var(--muted); overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: 16px 0; }
@@ -31,7 +31,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { padding: 6px 8px; border-bottom: 1px solid var(--line); vertical-align: top; text-align: right;
   white-space: nowrap; }
 thead th { font-size: 12px; font-weight: 600; color: var(--muted); vertical-align: bottom; }
-.label { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: clamp(9ch, 12vw, 26ch); }
+.label { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: clamp(9ch, 7vw, 26ch); }
 .bar { display: block; height: 6px; min-width: 88px; margin-top: 3px; border-radius: 3px;
   background: var(--track); }
 .bar i { display: block; height: 6px; border-radius: 3px; background: var(--bar); }

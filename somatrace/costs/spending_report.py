@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, Literal
 
 from somatrace.config import Config, Settings, resolve
@@ -19,6 +18,7 @@ from somatrace.costs.cost_page import cost_page, cost_table
 from somatrace.costs.cost_row import CostRow, cost_row, cost_rows, total_row, unpriced_models
 from somatrace.costs.ledger_report import ledger_rows
 from somatrace.costs.period import CostQueryError, moment, zone_of
+from somatrace.costs.row_figures import COST, NOTHING, cells_of, figures_of, headings, others_of
 from somatrace.local import formatting
 from somatrace.local.data_dir import existing_data_dir
 from somatrace.runtime.clock import clock
@@ -29,11 +29,6 @@ __all__ = ["CostReport", "CostRow", "cost_report"]
 SOURCES: Final = ("auto", "langfuse", "local", "ledger")
 #: Spans read for one report; a page has a thousand.
 MAX_SPANS: Final = 100_000
-_COST: Final = "cost USD"
-_HEADINGS: Final = ("calls", "errors", "input", "output", _COST, "unknown", "p50", "p95", "p99")
-#: In reports by workflow.
-_OF_WORKFLOWS: Final = ("workflows", "USD/workflow")
-_NO_LABEL: Final = "-"
 _NO_MODEL: Final = "(no model)"
 _LISTED: Final = 20
 _LONGEST_ATTRIBUTE: Final = 128
@@ -97,14 +92,12 @@ class CostReport:
             named = [f"{_label(model or _NO_MODEL)} {count:,}" for model, count in self.unpriced.items()]
             more = [f"{len(named) - _LISTED} more models"] if len(named) > _LISTED else []
             yield f"costs: the price of these calls is unknown: {', '.join(named[:_LISTED] + more)}"
+        for place, name in enumerate(self.by):
+            if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
+                yield f"costs: no call has the attribute {name}; other names are {', '.join(DIMENSIONS)}"
         if self.damaged:
             records = formatting.counted(self.damaged, "record")
             yield f"costs: {records} of the ledger cannot be read: their calls are missing"
-        for place, name in enumerate(self.by):
-            if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
-                kept = ", or SOMATRACE_COST_TAGS does not name it" if self.source == "ledger" else ""
-                others = ", ".join(DIMENSIONS)
-                yield f"costs: no call has the attribute {name}{kept}; other names are {others}"
         if self.cut:
             yield "costs: earlier calls were not read: shorten the period, or raise --max-spans"
 
@@ -137,10 +130,10 @@ class CostReport:
         remarks = [remark.removeprefix("costs: ") for remark in self.remarks()]
         if self.total is None or not self.rows:
             return cost_page(title, remarks)
-        headings, *cells, total = self._grid(self.total)
-        rows = [(line, row.cost) for line, row in zip(cells, self.rows, strict=True)]
-        money = headings.index(_COST, len(self.by))
-        return cost_page(title, remarks, cost_table(len(self.by), money, headings, rows, total))
+        names, *lines, total = self._grid(self.total)
+        rows = [(line, row.cost) for line, row in zip(lines, self.rows, strict=True)]
+        money = names.index(COST, len(self.by))
+        return cost_page(title, remarks, cost_table(len(self.by), money, names, rows, total))
 
     def as_csv(self) -> str:
         """The rows as CSV, without a total; "" if unavailable. An unknown cost is empty."""
@@ -150,28 +143,31 @@ class CostReport:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow((*self.by, *self._figures(self.total)))
         for row in self.rows:
-            figures = self._figures(row) | {"other_costs": _others(row)}
+            figures = self._figures(row) | {"other_costs": others_of(row)}
             writer.writerow((*row.labels, *figures.values()))
         return text.getvalue()
 
     def _grid(self, total: CostRow) -> list[tuple[str, ...]]:
         """The table as texts: headings, rows and the total."""
-        by_workflow = "workflow" in self.by
         others = any(row.other_costs for row in self.rows)
 
         def line(labels: Sequence[str], row: CostRow) -> tuple[str, ...]:
-            workflows = _workflow_cells(row) if by_workflow else ()
-            return (*labels, *_cells(row), *workflows, *([_others(row)] if others else ()))
+            cells = cells_of(row, by_workflow=self._by_workflow)
+            return (*labels, *cells, *([others_of(row)] if others else ()))
 
-        headings = (*_HEADINGS, *(_OF_WORKFLOWS if by_workflow else ()), *(["other"] if others else ()))
+        names = headings(by_workflow=self._by_workflow)
         return [
-            (*map(_label, self.by), *headings),
+            (*map(_label, self.by), *names, *(["other"] if others else ())),
             *(line([*map(_label, row.labels)], row) for row in self.rows),
             line(["total", *[""] * (len(self.by) - 1)], total),
         ]
 
+    @property
+    def _by_workflow(self) -> bool:
+        return "workflow" in self.by
+
     def _figures(self, row: CostRow) -> dict[str, Any]:
-        return _figures(row) | (_workflow_figures(row) if "workflow" in self.by else {})
+        return figures_of(row, by_workflow=self._by_workflow)
 
 
 def cost_report(
@@ -191,8 +187,9 @@ def cost_report(
     of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
     langfuse, local (the store of this machine), ledger (that of this machine, with what was not sampled, and
-    without latencies and workflows), or auto: where the services of these settings send spans. `zone` is the
-    time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout` seconds.
+    without latencies), or auto: where the services of these settings send spans.
+    `zone` is the time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout`
+    seconds.
 
     Raises ValueError for a parameter that cannot be used. If no backend can be read, the report's source is
     `unavailable`.
@@ -262,54 +259,9 @@ def _dimensions(by: str | Sequence[str]) -> tuple[str, ...]:
 def _can_be_by(name: str) -> bool:
     if name in DIMENSIONS:
         return True
-    row = cost_row((), ())
-    beside = _figures(row) | _workflow_figures(row)  # in the same JSON object
+    beside = figures_of(cost_row((), ()), by_workflow=True)  # in the same JSON object
     return 0 < len(name) <= _LONGEST_ATTRIBUTE and name.isprintable() and name not in beside
 
 
-def _cells(row: CostRow) -> tuple[str, ...]:
-    counts = (row.calls, row.errors, row.input_tokens, row.output_tokens)
-    latencies = (
-        _NO_LABEL if ms is None else formatting.duration(ms * 1e6) for ms in (row.p50, row.p95, row.p99)
-    )
-    return (*(f"{count:,}" for count in counts), _money(row.cost), f"{row.unknown:,}", *latencies)
-
-
-def _workflow_cells(row: CostRow) -> tuple[str, ...]:
-    workflows = _NO_LABEL if row.workflows is None else f"{row.workflows:,}"
-    return workflows, _money(row.cost_per_workflow)
-
-
-def _figures(row: CostRow) -> dict[str, Any]:
-    return {
-        "calls": row.calls,
-        "errors": row.errors,
-        "input_tokens": row.input_tokens,
-        "output_tokens": row.output_tokens,
-        "cost_usd": None if row.cost is None else f"{row.cost:f}",
-        "unknown": row.unknown,
-        "p50_ms": row.p50,
-        "p95_ms": row.p95,
-        "p99_ms": row.p99,
-        "other_costs": {currency: f"{amount:f}" for currency, amount in row.other_costs.items()},
-    }
-
-
-def _workflow_figures(row: CostRow) -> dict[str, Any]:
-    each = row.cost_per_workflow
-    return {"workflows": row.workflows, "cost_per_workflow_usd": None if each is None else f"{each:f}"}
-
-
-def _others(row: CostRow) -> str:
-    return ", ".join(f"{amount:f} {currency}" for currency, amount in row.other_costs.items())
-
-
-def _money(amount: Decimal | None) -> str:
-    """Six digits behind the point; of a smaller amount the first two."""
-    if amount is None:
-        return _NO_LABEL
-    return f"{amount:,.6f}" if not amount or amount >= Decimal("0.000001") else f"{amount:.1e}"
-
-
 def _label(text: str) -> str:
-    return formatting.line(text) or _NO_LABEL
+    return formatting.line(text) or NOTHING

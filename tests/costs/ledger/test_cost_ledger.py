@@ -85,9 +85,9 @@ def ledger_report(data, by="tenant"):
 
 
 def figures(report):
-    """The rows and the total of a report, without what a ledger does not have."""
-    without = {"p50": None, "p95": None, "p99": None, "workflows": None, "cost_per_workflow": None}
-    return [dataclasses.replace(row, **without) for row in (*report.rows, report.total)]
+    """The rows and the total of a report, without latencies and workflows, which a ledger does not have."""
+    absent = dict.fromkeys(("p50", "p95", "p99", "workflows", "cost_per_workflow"))
+    return [dataclasses.replace(row, **absent) for row in (*report.rows, report.total)]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,17 @@ def test_the_ledger_has_the_figures_of_a_report_over_the_spans(tmp_path_factory,
     assert ledger.total.calls == 14
     assert ledger.total.other_costs == {"EUR": Decimal("1.25")}
     assert ledger.exit_code == 0
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Marquesas", "Asia/Kathmandu"])
+def test_the_ledger_has_the_days_of_every_zone(zone, calls_data):
+    config = Config(data_dir=str(calls_data))
+    spans = cost_report("day", "1d", source="local", zone=zone, config=config)
+
+    ledger = cost_report("day", "1d", source="ledger", zone=zone, config=config)
+
+    assert figures(ledger) == figures(spans)
+    assert ledger.zone == zone
 
 
 @pytest.fixture(scope="module")
