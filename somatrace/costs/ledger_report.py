@@ -40,7 +40,7 @@ def ledger_rows(
 ) -> LedgerRows:
     """The calls that began from the quarter of an hour of `since` on and before `until`.
 
-    `by` names dimensions or tags; days are those of `zone`. Raises UnavailableError if there is no ledger.
+    `by` names dimensions or tags, with days of `zone`. Raises UnavailableError if there is no ledger.
     """
     if data_dir is None or not (data_dir / LEDGER_NAME).is_dir():
         raise UnavailableError(_OFF)
@@ -91,9 +91,9 @@ def _labels(key: LedgerKey, by: Sequence[str], zone: dt.tzinfo) -> tuple[str, ..
 
 
 def _label(key: LedgerKey, name: str, zone: dt.tzinfo) -> str:
-    if name == "day":  # no zone's day begins within a quarter of an hour
+    if name == "day":
         return dt.datetime.fromtimestamp(key.quarter, zone).date().isoformat()
-    return _DIMENSIONS[name](key) if name in _DIMENSIONS else _tag(key.tags, name)
+    return str(getattr(key, name)) if name in DIMENSIONS else _tag(key.tags, name)
 
 
 def _tag(tags: str, name: str) -> str:
@@ -101,13 +101,3 @@ def _tag(tags: str, name: str) -> str:
         return str(json.loads(tags).get(name, "")) if tags else ""
     except (ValueError, AttributeError):
         return ""
-
-
-_DIMENSIONS: Final[Mapping[str, Callable[[LedgerKey], str]]] = {
-    "tenant": lambda key: key.tenant,
-    "workflow": lambda key: key.workflow,
-    "agent": lambda key: key.agent,
-    "model": lambda key: key.model,
-    "provider": lambda key: key.provider,
-    "service": lambda key: key.service,
-}

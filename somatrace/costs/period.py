@@ -11,6 +11,8 @@ _AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: Backends hold nothing older, and their times begin there.
 _FIRST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+#: Later times have no date in every zone.
+_LAST: Final = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
 
 
 class CostQueryError(ValueError):
@@ -39,7 +41,7 @@ def moment(name: str, given: str | dt.datetime, now: dt.datetime, zone: dt.tzinf
         raise CostQueryError(
             f"{name}: use a span of time before now, such as 24h or 7d, or a date, such as 2026-11-01"
         ) from None
-    return max(found, _FIRST)
+    return min(max(found, _FIRST), _LAST)
 
 
 def _moment(given: str | dt.datetime, now: dt.datetime, zone: dt.tzinfo) -> dt.datetime:

@@ -94,7 +94,9 @@ class CostReport:
             yield f"costs: the price of these calls is unknown: {', '.join(named[:_LISTED] + more)}"
         for place, name in enumerate(self.by):
             if name not in DIMENSIONS and self.rows and not any(row.labels[place] for row in self.rows):
-                yield f"costs: no call has the attribute {name}; other names are {', '.join(DIMENSIONS)}"
+                kept = ", or SOMATRACE_COST_TAGS does not name it" if self.source == "ledger" else ""
+                others = ", ".join(DIMENSIONS)
+                yield f"costs: no call has the attribute {name}{kept}; other names are {others}"
         if self.damaged:
             records = formatting.counted(self.damaged, "record")
             yield f"costs: {records} of the ledger cannot be read: their calls are missing"
@@ -187,7 +189,7 @@ def cost_report(
     of attributes of the calls' spans, such as tags that were bound around the calls.
     `since` and `until` (now, if None) are spans of time before now, such as 24h or 7d, or dates. `source` is
     langfuse, local (the store of this machine), ledger (that of this machine, with what was not sampled, and
-    without latencies), or auto: where the services of these settings send spans.
+    without latencies and workflows), or auto: where the services of these settings send spans.
     `zone` is the time zone of days and of dates. At most `max_spans` are read, the newest, within `timeout`
     seconds.
 
