@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from somatrace import semconv
+from somatrace import Config, semconv
 from somatrace.costs import cost_report
 from somatrace.costs.period import CostQueryError
 from tests.smoke.backend import running
@@ -279,6 +279,12 @@ def test_a_server_that_fails_and_then_hangs_is_reported_as_failing(faulty):
     faulty.reading = lambda: next(answers, (-1, {}))
 
     assert "503 from the read API of" in cost_report(timeout=5).reason
+
+
+def test_the_last_moment_of_the_calendar_has_a_date_in_every_zone(tmp_path):
+    report = cost_report(until="9999-12-31T23:59", zone="Asia/Tokyo", config=Config(data_dir=str(tmp_path)))
+
+    assert "9999-12-30" in report.origin
 
 
 def test_the_period_includes_its_beginning_and_not_its_end(either, export):
