@@ -28,8 +28,8 @@ class CostNotes:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the ledger cannot be written, if that is so."""
-        return (self._ledger.problem,) if self._ledger.problem else ()
+        """Why the ledger cannot be written, and what is missing in it."""
+        return self._ledger.problems
 
     @staticmethod
     def reads(attributes: Mapping[str, Any]) -> bool:

@@ -48,6 +48,14 @@ class CostLedger:
         #: Why nothing can be written; "" while it can.
         self.problem = ""
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why nothing can be written, and what is missing because of that."""
+        missing = (
+            f"cost ledger: {self.lost} calls found no room in memory, and are missing" if self.lost else ""
+        )
+        return tuple(filter(None, (self.problem, missing)))
+
     def forget(self) -> None:
         """Begin anew in a forked child: what waits is the parent's, and so is its segment."""
         file, self._file = self._file, None
