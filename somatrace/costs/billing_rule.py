@@ -70,9 +70,20 @@ def _cost(
         return None, USD
     currency = str(attribute(semconv.COST_CURRENCY) or USD)
     if currency != USD:  # backends take every cost for US dollars, and are sent no other
-        return Decimal(str(attribute(semconv.COST_AMOUNT))), currency
+        amount = _amount(attribute(semconv.COST_AMOUNT))
+        return (None, USD) if amount is None else (amount, currency)
     # not `totalCost`, which is 0 where Langfuse has no cost
     if not costs:
         return (None if is_billed else Decimal()), USD
-    amounts = [costs["total"]] if "total" in costs else costs.values()
-    return sum((Decimal(str(amount)) for amount in amounts), Decimal()), USD
+    amounts = [_amount(given) for given in ([costs["total"]] if "total" in costs else costs.values())]
+    known = [amount for amount in amounts if amount is not None]
+    return (sum(known, Decimal()) if len(known) == len(amounts) else None), USD
+
+
+def _amount(given: Any) -> Decimal | None:
+    """An amount of money, which any library may have set; None for what is no number."""
+    try:
+        found = Decimal(str(given))
+    except (ArithmeticError, ValueError):
+        return None
+    return found if found.is_finite() else None

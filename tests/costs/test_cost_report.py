@@ -281,6 +281,18 @@ def test_a_server_that_fails_and_then_hangs_is_reported_as_failing(faulty):
     assert "503 from the read API of" in cost_report(timeout=5).reason
 
 
+def test_a_cost_that_is_none_is_unknown_and_the_others_are_reported(either, export):
+    request = export()
+    request.span(start_ns=START, attributes=call("acme", cost="0.25"))
+    euros = {semconv.COST_SOURCE: "provider", semconv.COST_CURRENCY: "EUR"}
+    request.span(start_ns=START, attributes={**call("acme", cost=None), **euros})
+    either.send(request)
+
+    row = cost_report().row("acme")
+
+    assert (row.calls, row.cost, row.unknown) == (2, Decimal("0.25"), 1)
+
+
 def test_the_last_moment_of_the_calendar_has_a_date_in_every_zone(tmp_path):
     report = cost_report(until="9999-12-31T23:59", zone="Asia/Tokyo", config=Config(data_dir=str(tmp_path)))
 

@@ -137,4 +137,7 @@ def _tags(attributes: Mapping[str, Any], tag_keys: Sequence[str]) -> str:
 
 
 def _label(value: Any) -> str:
-    return "" if value is None else str(value)[:_LONGEST]
+    try:
+        return "" if value is None else str(value)[:_LONGEST]
+    except ValueError:  # an integer with thousands of digits
+        return ""

@@ -242,6 +242,24 @@ def test_an_absurd_price_is_unknown():
     assert (found[1].cost, found[1].unknown) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {semconv.COST_CURRENCY: "EUR"},
+        {semconv.COST_CURRENCY: "EUR", semconv.COST_AMOUNT: "NaN"},
+        {semconv.COST_CURRENCY: "EUR", semconv.COST_AMOUNT: "much"},
+        {semconv.COST_SOURCE: "unknown", semconv.TENANT: 10**5000},
+        {semconv.OBSERVATION_COST: '{"total": "much"}'},
+        {semconv.OBSERVATION_COST: "[]"},
+    ],
+)
+def test_a_call_with_a_cost_that_is_none_counts_with_an_unknown_one(odd):
+    found = ledger_entry({**CALL, **odd}, "svc", 0, NOON, ())
+
+    assert found is not None
+    assert (found[1].calls, found[1].input_tokens, found[1].cost, found[1].unknown) == (1, 3, 0, 1)
+
+
 def test_labels_are_bounded():
     found = ledger_entry({**CALL, semconv.TENANT: "x" * 100_000}, "svc", 0, NOON, ())
 
