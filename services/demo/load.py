@@ -149,7 +149,7 @@ def _print(
         console.print("difference: 0 in calls, errors, tokens and cost, for every request")
         return
     requests = sorted({key.request or "(without a request id)" for key in differing})
-    console.print(f"{len(requests)} requests differ:")
+    console.print(f"requests that differ: {len(requests)}")
     for key in differing[:MOST_LISTED]:
         there, here = served.get(key, Bill()), reported.get(key, Bill())
         console.print(
