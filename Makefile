@@ -1,6 +1,6 @@
 # `make help` lists the targets. Requires Python >= 3.11 (with venv) and make; PYTHON=<path> selects a Python.
 .DEFAULT_GOAL := help
-.PHONY: demo test coverage page lint lock interop differential record-matrix bench-start bench-road bench-faults bench-page screenshots clean help
+.PHONY: demo load test coverage page lint lock interop differential record-matrix bench-start bench-road bench-faults bench-page screenshots clean help
 
 # An inherited PYTHONPATH would shadow the pinned packages.
 unexport PYTHONPATH PYTHONHOME
@@ -12,6 +12,15 @@ DEV := .venv
 demo: ## run four services with 100 workflows of three tenants, traced to and read back from the local store
 	@ci/tools/venv $(DEMO) ci/locks/requirements.lock
 	@$(DEMO)/bin/python -m services.demo
+
+# the variables of `make load`, as options
+LOAD := TENANTS WORKFLOWS RATE ERRORS MINUTES
+lower = $(shell echo $(1) | tr A-Z a-z)
+
+load: ## send requests to the sample services (TENANTS, WORKFLOWS, RATE, ERRORS, MINUTES) and check their costs
+	@ci/tools/venv $(DEMO) ci/locks/requirements.lock
+	@$(DEMO)/bin/python -m services.demo.load \
+		$(foreach name,$(LOAD),$(if $($(name)),--$(call lower,$(name))='$($(name))'))
 
 page: ## open the demo's traces in the local page
 	@test -d .demo || { echo "no traces yet: run make demo first" >&2; exit 2; }

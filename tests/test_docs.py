@@ -25,6 +25,10 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where a command of the documentation is run: a file, and what of the command stands in it.
 RUN_IN = {
     "make demo": ("tests/test_setup.py", '["make", "demo"]'),
+    "make load TENANTS=5 WORKFLOWS=order-status,support-answer RATE=4 ERRORS=0.1 MINUTES=1": (
+        "tests/services/demo/test_load.py",
+        '"services.demo.load"',
+    ),
     "make test": ("ci/run", "make --no-print-directory test"),
     "make lint": ("ci/run", "ci/lint"),
     "make bench-start": ("tests/test_setup.py", '"benchmarks" / "start.py"'),

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _options(argv)
     console = Console(highlight=False)
     try:
-        data = _empty_directory(options.data_dir)
+        data = empty_directory(options.data_dir)
         with Processes(data / "logs") as processes:
             return _run(console, processes, data, options)
     except OSError as error:
@@ -127,7 +127,7 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
     yield advance
 
 
-def _empty_directory(path: Path) -> Path:
+def empty_directory(path: Path) -> Path:
     """Create an empty directory; existing content is removed only if an earlier demo created it."""
     data = path.resolve()
     if data.exists() and not (data / MARKER).exists() and any(data.iterdir()):

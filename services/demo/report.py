@@ -112,7 +112,7 @@ def table(found: Iterable[Row]) -> Table:
         counts = (
             row.workflows, row.errors, row.recovered, row.llm_calls, row.input_tokens, row.output_tokens
         )  # fmt: skip
-        figures = (formatting.cost(row.cost) or "-", _shown(row.p50), _shown(row.p95))
+        figures = (formatting.cost(row.cost) or "-", latency(row.p50), latency(row.p95))
         shown.add_row(row.tenant, *(f"{count:,}" for count in counts), *figures)
     return shown
 
@@ -167,7 +167,8 @@ def _nanoseconds(time: str) -> int:
     return int(datetime.fromisoformat(time).timestamp() * 1000) * 1_000_000
 
 
-def _shown(seconds: float | None) -> str:
+def latency(seconds: float | None) -> str:
+    """A number of seconds with its unit, "-" for none."""
     if seconds is None:
         return "-"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

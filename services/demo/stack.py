@@ -80,11 +80,11 @@ def start_ingester(processes: Processes, data: Path) -> Ingester:
     return Ingester(found["url"], found["public_key"], found["secret_key"], found.get("page", ""))
 
 
-def start_model(processes: Processes, data: Path) -> str:
-    """Start the model server and return its base URL."""
+def start_model(processes: Processes, data: Path, *arguments: str) -> str:
+    """Start the model server with further arguments, and return its base URL."""
     ready = data / "model.url"
     command = [sys.executable, "-m", "somatrace.modelserver", "--port", "0", "--ready-file", str(ready)]
-    child = processes.start("model", command, env=clean_environment())
+    child = processes.start("model", [*command, *arguments], env=clean_environment())
     return wait_for_file(child, ready).strip() + "/v1"
 
 

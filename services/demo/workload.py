@@ -52,12 +52,16 @@ class Outcome:
 def plan(workflows: int) -> list[tuple[Tenant, Question]]:
     """The workload, which is the same on every run."""
     tenants = [Tenant(**entry) for entry in _table("tenants.toml", "tenant")]
-    questions = [Question(**entry) for entry in _table("questions.toml", "question")]
     # interleave tenants, so that a small number of workflows is a mix too
     rounds = max(tenant.share for tenant in tenants)
     order = [tenant for turn in range(rounds) for tenant in tenants if turn < tenant.share]
-    pairs = zip(itertools.cycle(order), itertools.cycle(questions), strict=False)
+    pairs = zip(itertools.cycle(order), itertools.cycle(questions()), strict=False)
     return list(itertools.islice(pairs, workflows))
+
+
+def questions() -> list[Question]:
+    """The questions that tenants ask, in turn."""
+    return [Question(**entry) for entry in _table("questions.toml", "question")]
 
 
 async def send(

@@ -14,19 +14,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from somatrace.modelserver import chat, embeddings, models, responses
-from somatrace.modelserver.protocol import ApiError, EventStream, json_response, read_body
+from somatrace.modelserver.protocol import ApiError, EventStream, Fields, json_response, read_body
+from somatrace.modelserver.served import ServedCalls
 
 _HOSTS = ["127.0.0.1", "localhost"]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(*, api_key: str | None = None, slow_seconds: float = 1.0) -> Starlette:
+def create_app(
+    *, api_key: str | None = None, slow_seconds: float = 1.0, served: ServedCalls | None = None
+) -> Starlette:
     """Create the application; with `api_key` it requires that key as a bearer token.
 
-    `slow_seconds` is the delay of the model `local-extractive-slow`. Only requests for a loopback host are
-    served, so that a web page cannot reach the server through a name that resolves to it.
+    `slow_seconds` is the delay of the model `local-extractive-slow`. `served` gets each call with a model.
+    Only requests for a loopback host are served, so that a web page cannot reach the server through a name
+    that resolves to it.
     """
-    server = _Server(api_key, slow_seconds)
+    server = _Server(api_key, slow_seconds, served)
     routes = [
         Route("/v1/models", server.guarded(server.models)),
         Route("/v1/models/{name}", server.guarded(server.model)),
@@ -42,19 +46,29 @@ def create_app(*, api_key: str | None = None, slow_seconds: float = 1.0) -> Star
 
 
 class _Server:
-    def __init__(self, api_key: str | None, slow_seconds: float) -> None:
+    def __init__(self, api_key: str | None, slow_seconds: float, served: ServedCalls | None) -> None:
         self._api_key = api_key
         self._slow_seconds = slow_seconds
+        self._served = served
 
     def guarded(self, endpoint: Endpoint) -> Endpoint:
         async def call(request: Request) -> Response:
             try:
                 self._authorize(request)
-                return await endpoint(request)
+                answer = await endpoint(request)
             except ApiError as error:
-                return error.response()
+                answer = error.response()
+            if self._served is not None and hasattr(request.state, "asked"):
+                self._served.add(request.state.asked, answer)
+            return answer
 
         return call
+
+    @staticmethod
+    async def _asked(request: Request) -> Fields:
+        fields = await read_body(request)
+        request.state.asked = fields.values
+        return fields
 
     def _authorize(self, request: Request) -> None:
         if self._api_key is None:
@@ -72,7 +86,7 @@ class _Server:
         return json_response(models.description(request.path_params["name"]))
 
     async def chat(self, request: Request) -> Response:
-        fields = await read_body(request)
+        fields = await self._asked(request)
         manner = await models.manner(fields.text("model"), self._slow_seconds)
         chat.check(fields)
         asked = chat.task(fields)
@@ -82,12 +96,12 @@ class _Server:
         return EventStream(events, pause=manner.pause, broken_after=manner.broken_after)
 
     async def embeddings(self, request: Request) -> Response:
-        fields = await read_body(request)
+        fields = await self._asked(request)
         await models.manner(fields.text("model"), self._slow_seconds)
         return json_response(embeddings.embeddings(fields))
 
     async def responses(self, request: Request) -> Response:
-        fields = await read_body(request)
+        fields = await self._asked(request)
         manner = await models.manner(fields.text("model"), self._slow_seconds)
         asked = responses.task(fields)
         if not fields.flag("stream"):

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -152,12 +152,17 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: Iterable[bytes], *, pause: float, broken_after: int | None) -> None:
+    def __init__(self, events: Sequence[bytes], *, pause: float, broken_after: int | None) -> None:
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
         self._pause = pause
         self._broken_after = broken_after
+
+    @property
+    def sent(self) -> Sequence[bytes]:
+        """The events before the connection is closed."""
+        return self._events[: self._broken_after]
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
