@@ -1,5 +1,5 @@
 """`python -m services.demo.load`: load the sample services, and compare what the model server says it served
-with what `cost_report` attributes, request by request."""
+with what `cost_report` attributes, from the spans and from the services' ledger, request by request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +20,15 @@ from services.demo.__main__ import READ_BACK_LIMIT, empty_directory
 from services.demo.attribution import Bill, Key
 from services.demo.load_plan import LABEL, WORKFLOWS, Arrival, arrivals, tenants, write_tenants
 from services.demo.processes import Interrupted, Processes, StartError
-from services.demo.stack import PRICES, ROOT, Ingester, start_ingester, start_model, start_services
+from services.demo.stack import (
+    PRICES,
+    ROOT,
+    Ingester,
+    data_dir,
+    start_ingester,
+    start_model,
+    start_services,
+)
 from somatrace.config import Config
 from somatrace.costs import cost_report
 
@@ -73,6 +81,8 @@ def _run(console: Console, processes: Processes, data: Path, options: argparse.N
     settings = {
         "TENANTS_FILE": str(write_tenants(who, data / "tenants.toml")),
         "SOMATRACE_PRICES_FILE": str(options.prices.resolve()),
+        "SOMATRACE_COST_LEDGER": "true",
+        "SOMATRACE_COST_TAGS": "session_id",
     }
     gateway = start_services(processes, data, model, {**ingester.settings(), **settings})
     minutes = f"{options.minutes:g} min"
@@ -80,7 +90,7 @@ def _run(console: Console, processes: Processes, data: Path, options: argparse.N
     answered = asyncio.run(_send(gateway, planned, options.most_in_flight))
     unexpected = [answer for answer in answered if not answer.as_expected]
     left_out = len(planned) - len(answered)
-    wrong = _compare(console, ingester, data / SERVED, rates)
+    wrong = _compare(console, _accounts(ingester, data), data / SERVED, rates)
     by_workflow: dict[str, list[float]] = {}
     for answer in answered:
         by_workflow.setdefault(answer.arrival.question.workflow, []).append(answer.seconds)
@@ -104,49 +114,65 @@ def _again(console: Console, options: argparse.Namespace) -> int:
     attribution.served(data / SERVED, rates)
     with Processes(data / "logs") as processes:
         ingester = start_ingester(processes, data)
-        return 1 if _compare(console, ingester, data / SERVED, rates, patience=0) else 0
+        return 1 if _compare(console, _accounts(ingester, data), data / SERVED, rates, patience=0) else 0
+
+
+def _accounts(ingester: Ingester, data: Path) -> dict[str, Config]:
+    """The sources of `cost_report` that are compared: the spans that arrived, and the services' ledger."""
+    return {
+        "langfuse": Config(
+            langfuse_host=ingester.url,
+            langfuse_public_key=ingester.public_key,
+            langfuse_secret_key=ingester.secret_key,
+        ),
+        "ledger": Config(data_dir=str(data_dir(data))),
+    }
 
 
 def _compare(
     console: Console,
-    ingester: Ingester,
+    accounts: Mapping[str, Config],
     served_file: Path,
     rates: attribution.Rates,
     patience: float = READ_BACK_LIMIT,
 ) -> int:
-    """Print both figures per tenant, workflow and model, and what differs; return the number of requests.
+    """Print the figures per tenant, workflow and model, and what differs; return the number of requests.
 
-    The last spans reach the store a moment after the answers: it is read until it matches, or time is up.
+    The last calls are in the accounts a moment after the answers: each is read until it matches, or time is
+    up.
     """
-    config = Config(
-        langfuse_host=ingester.url,
-        langfuse_public_key=ingester.public_key,
-        langfuse_secret_key=ingester.secret_key,
-    )
     deadline = time.monotonic() + patience
-    while True:
-        served = attribution.served(served_file, rates)
-        report = cost_report(attribution.BY, since="7d", source="langfuse", max_spans=10**7, config=config)
-        if report.exit_code:
-            console.print(f"load: the store could not be read as a whole: {report.reason}", markup=False)
-            return 1
-        reported = attribution.reported(report)
-        differing = attribution.differing(served, reported)
-        if not differing or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    _print(console, served, reported, differing)
-    return len(differing)
+    wrong: set[Key] = set()
+    for source, config in accounts.items():
+        while True:
+            served = attribution.served(served_file, rates)
+            report = cost_report(attribution.BY, since="7d", source=source, max_spans=10**7, config=config)
+            if report.exit_code:
+                console.print(f"load: {source} could not be read as a whole: {report.reason}", markup=False)
+                return 1
+            reported = attribution.reported(report)
+            differing = attribution.differing(served, reported)
+            if not differing or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        _print(console, source, served, reported, differing)
+        wrong.update(differing)
+    return len(wrong)
 
 
 def _print(
-    console: Console, served: dict[Key, Bill], reported: dict[Key, Bill], differing: Sequence[Key]
+    console: Console,
+    source: str,
+    served: dict[Key, Bill],
+    reported: dict[Key, Bill],
+    differing: Sequence[Key],
 ) -> None:
-    console.print("served: by the model server's account; reported: by cost_report")
-    for line in attribution.table_lines(served, reported):
-        console.print(line, markup=False)
+    if source == "langfuse" or differing:
+        console.print(f"served: by the model server's account; reported: by cost_report from {source}")
+        for line in attribution.table_lines(served, reported):
+            console.print(line, markup=False)
     if not differing:
-        console.print("difference: 0 in calls, errors, tokens and cost, for every request")
+        console.print(f"{source}: difference 0 in calls, errors, tokens and cost, for every request")
         return
     requests = sorted({key.request or "(without a request id)" for key in differing})
     console.print(f"requests that differ: {len(requests)}")

@@ -88,6 +88,11 @@ def start_model(processes: Processes, data: Path, *arguments: str) -> str:
     return wait_for_file(child, ready).strip() + "/v1"
 
 
+def data_dir(data: Path) -> Path:
+    """Where the services keep what waits, and their cost ledger."""
+    return data / "spool"
+
+
 def start_services(processes: Processes, data: Path, model_url: str, tracing: Mapping[str, str]) -> str:
     """Start the four services with the settings in `tracing` and return the gateway's URL."""
     with held_ports(len(SERVICES)) as numbers:
@@ -100,7 +105,7 @@ def start_services(processes: Processes, data: Path, model_url: str, tracing: Ma
             "SLM_URL": urls["slm-service"],
             "ORCHESTRATOR_URL": urls["orchestrator"],
             "TENANTS_FILE": str(TENANTS),
-            "SOMATRACE_DATA_DIR": str(data / "spool"),
+            "SOMATRACE_DATA_DIR": str(data_dir(data)),
             "SOMATRACE_PRICES_FILE": str(PRICES),
             # a key for this run, so that services trust each other's signed tags
             "SOMATRACE_TRUST_KEYS": "demo:" + base64.b64encode(secrets.token_bytes(32)).decode(),
