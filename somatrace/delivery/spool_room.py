@@ -206,8 +206,8 @@ class SpoolRoom:
         *,
         is_left: bool = False,
     ) -> GivenUp | None:
-        """Rewrite a segment and update its entries to what is left of them. If it raises `OSError` or
-        `ValueError`, nothing has changed."""
+        """Rewrite a segment without the spans that were given up, and update its entries. If this raises
+        `OSError` or `ValueError`, nothing has changed."""
         old, given = segment.file, GivenUp()
         new = SegmentFile.create_instead(old, spool.descriptor, writer)
         self._open = [old, new]

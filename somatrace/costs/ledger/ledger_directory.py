@@ -81,8 +81,8 @@ def compact(
 ) -> bool:
     """Put in the place of a held segment one with the same sums, and those of others that it `replaces`.
 
-    Not where one of them is damaged: what is left of it may be wanted. Raises `OSError`, after which the old
-    one is as before.
+    Returns False, and changes nothing, if one of them is damaged: the rest of it may still be recovered. If
+    it raises `OSError`, the old segment is unchanged.
     """
     totals, damaged = _summed({name: _contents(spool, name) for name in (*replaces, file.path.name)})
     if damaged:
